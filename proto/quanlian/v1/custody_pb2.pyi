@@ -279,7 +279,7 @@ class FeedEvent(_message.Message):
     window_settled: _builtins.int
     """Number of a window that was settled."""
     @_builtins.property
-    def posting(self) -> Global___Posting: ...
+    def posting(self) -> _redemption_pb2.Posting: ...
     @_builtins.property
     def fund_return(self) -> _signed_pb2.SignedMessage:
         """A serialised FundReturn; kind "fund-return"."""
@@ -288,7 +288,7 @@ class FeedEvent(_message.Message):
         self,
         *,
         sequence: _builtins.int = ...,
-        posting: Global___Posting | None = ...,
+        posting: _redemption_pb2.Posting | None = ...,
         fund_return: _signed_pb2.SignedMessage | None = ...,
         statement_ready: _builtins.int = ...,
         window_settled: _builtins.int = ...,
@@ -302,68 +302,6 @@ class FeedEvent(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
 Global___FeedEvent: _TypeAlias = FeedEvent  # noqa: Y015
-
-@_typing.final
-class Posting(_message.Message):
-    """A capture or refund that touched this region's funders or merchants."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    REDEMPTION_ID_FIELD_NUMBER: _builtins.int
-    NUMBER_FIELD_NUMBER: _builtins.int
-    WINDOW_FIELD_NUMBER: _builtins.int
-    CAMPAIGN_FIELD_NUMBER: _builtins.int
-    ISSUER_FIELD_NUMBER: _builtins.int
-    REDEEMING_REGION_FIELD_NUMBER: _builtins.int
-    ORDER_FEN_FIELD_NUMBER: _builtins.int
-    DISCOUNT_FEN_FIELD_NUMBER: _builtins.int
-    LEGS_FIELD_NUMBER: _builtins.int
-    STATE_FIELD_NUMBER: _builtins.int
-    AT_FIELD_NUMBER: _builtins.int
-    PACK_ID_FIELD_NUMBER: _builtins.int
-    INDEX_FIELD_NUMBER: _builtins.int
-    redemption_id: _builtins.bytes
-    number: _builtins.int
-    """Position among the redemption's postings, from 1."""
-    window: _builtins.int
-    campaign: _builtins.str
-    issuer: _builtins.str
-    redeeming_region: _builtins.str
-    order_fen: _builtins.int
-    """Positive for a capture, negative for a refund."""
-    discount_fen: _builtins.int
-    state: _redemption_pb2.RedemptionState.ValueType
-    at: _builtins.int
-    pack_id: _builtins.bytes
-    index: _builtins.int
-    @_builtins.property
-    def legs(self) -> _containers.RepeatedCompositeFieldContainer[_signed_pb2.Leg]:
-        """All legs, signed like the discount."""
-
-    def __init__(
-        self,
-        *,
-        redemption_id: _builtins.bytes = ...,
-        number: _builtins.int = ...,
-        window: _builtins.int = ...,
-        campaign: _builtins.str = ...,
-        issuer: _builtins.str = ...,
-        redeeming_region: _builtins.str = ...,
-        order_fen: _builtins.int = ...,
-        discount_fen: _builtins.int = ...,
-        legs: _abc.Iterable[_signed_pb2.Leg] | None = ...,
-        state: _redemption_pb2.RedemptionState.ValueType = ...,
-        at: _builtins.int = ...,
-        pack_id: _builtins.bytes = ...,
-        index: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "campaign", b"campaign", "discount_fen", b"discount_fen", "index", b"index", "issuer", b"issuer", "legs", b"legs", "number", b"number", "order_fen", b"order_fen", "pack_id", b"pack_id", "redeeming_region", b"redeeming_region", "redemption_id", b"redemption_id", "state", b"state", "window", b"window"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Posting: _TypeAlias = Posting  # noqa: Y015
 
 @_typing.final
 class FundReturn(_message.Message):

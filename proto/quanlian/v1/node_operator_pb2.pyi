@@ -130,6 +130,45 @@ class AdmitMerchantsResponse(_message.Message):
 Global___AdmitMerchantsResponse: _TypeAlias = AdmitMerchantsResponse  # noqa: Y015
 
 @_typing.final
+class AdmitPlatformRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIGNING_CHAIN_FIELD_NUMBER: _builtins.int
+    signing_chain: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        signing_chain: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["signing_chain", b"signing_chain"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdmitPlatformRequest: _TypeAlias = AdmitPlatformRequest  # noqa: Y015
+
+@_typing.final
+class AdmitPlatformResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The platform's name, from its certificate."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdmitPlatformResponse: _TypeAlias = AdmitPlatformResponse  # noqa: Y015
+
+@_typing.final
 class RecordFundingRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

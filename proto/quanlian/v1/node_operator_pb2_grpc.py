@@ -45,6 +45,11 @@ class NodeOperatorServiceStub:
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.AdmitMerchantsRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.AdmitMerchantsResponse.FromString,
                 _registered_method=True)
+        self.AdmitPlatform = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/AdmitPlatform',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.AdmitPlatformRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.AdmitPlatformResponse.FromString,
+                _registered_method=True)
         self.RecordFunding = channel.unary_unary(
                 '/quanlian.v1.NodeOperatorService/RecordFunding',
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.RecordFundingRequest.SerializeToString,
@@ -69,6 +74,13 @@ class NodeOperatorServiceServicer:
 
     def AdmitMerchants(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AdmitPlatform(self, request, context):
+        """Admits a payment platform by the PEM chain of its signing key.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -98,6 +110,11 @@ def add_NodeOperatorServiceServicer_to_server(servicer, server):
                     servicer.AdmitMerchants,
                     request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.AdmitMerchantsRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_node__operator__pb2.AdmitMerchantsResponse.SerializeToString,
+            ),
+            'AdmitPlatform': grpc.unary_unary_rpc_method_handler(
+                    servicer.AdmitPlatform,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.AdmitPlatformRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.AdmitPlatformResponse.SerializeToString,
             ),
             'RecordFunding': grpc.unary_unary_rpc_method_handler(
                     servicer.RecordFunding,
@@ -165,6 +182,33 @@ class NodeOperatorService:
             '/quanlian.v1.NodeOperatorService/AdmitMerchants',
             quanlian_dot_v1_dot_node__operator__pb2.AdmitMerchantsRequest.SerializeToString,
             quanlian_dot_v1_dot_node__operator__pb2.AdmitMerchantsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AdmitPlatform(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/AdmitPlatform',
+            quanlian_dot_v1_dot_node__operator__pb2.AdmitPlatformRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.AdmitPlatformResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,6 +35,8 @@ class NodeOperatorServiceStub:
     def __new__(cls, channel: _aio.Channel) -> NodeOperatorServiceAsyncStub: ...
     PublishCampaign: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.PublishCampaignRequest, _node_operator_pb2.PublishCampaignResponse]
     AdmitMerchants: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.AdmitMerchantsRequest, _node_operator_pb2.AdmitMerchantsResponse]
+    AdmitPlatform: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.AdmitPlatformRequest, _node_operator_pb2.AdmitPlatformResponse]
+    """Admits a payment platform by the PEM chain of its signing key."""
     RecordFunding: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.RecordFundingRequest, _node_operator_pb2.RecordFundingResponse]
     """A funder paid money ahead into the dedicated account."""
     GetNodeStatus: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeStatusRequest, _node_operator_pb2.GetNodeStatusResponse]
@@ -46,6 +48,8 @@ class NodeOperatorServiceAsyncStub(NodeOperatorServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     PublishCampaign: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.PublishCampaignRequest, _node_operator_pb2.PublishCampaignResponse]  # type: ignore[assignment]
     AdmitMerchants: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.AdmitMerchantsRequest, _node_operator_pb2.AdmitMerchantsResponse]  # type: ignore[assignment]
+    AdmitPlatform: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.AdmitPlatformRequest, _node_operator_pb2.AdmitPlatformResponse]  # type: ignore[assignment]
+    """Admits a payment platform by the PEM chain of its signing key."""
     RecordFunding: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.RecordFundingRequest, _node_operator_pb2.RecordFundingResponse]  # type: ignore[assignment]
     """A funder paid money ahead into the dedicated account."""
     GetNodeStatus: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeStatusRequest, _node_operator_pb2.GetNodeStatusResponse]  # type: ignore[assignment]
@@ -66,6 +70,14 @@ class NodeOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _node_operator_pb2.AdmitMerchantsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_node_operator_pb2.AdmitMerchantsResponse, _abc.Awaitable[_node_operator_pb2.AdmitMerchantsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def AdmitPlatform(
+        self,
+        request: _node_operator_pb2.AdmitPlatformRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.AdmitPlatformResponse, _abc.Awaitable[_node_operator_pb2.AdmitPlatformResponse]]:
+        """Admits a payment platform by the PEM chain of its signing key."""
 
     @_abc_1.abstractmethod
     def RecordFunding(

@@ -269,6 +269,68 @@ class RedemptionItem(_message.Message):
 Global___RedemptionItem: _TypeAlias = RedemptionItem  # noqa: Y015
 
 @_typing.final
+class Posting(_message.Message):
+    """A capture or refund as it entered the books."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REDEMPTION_ID_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    ISSUER_FIELD_NUMBER: _builtins.int
+    REDEEMING_REGION_FIELD_NUMBER: _builtins.int
+    ORDER_FEN_FIELD_NUMBER: _builtins.int
+    DISCOUNT_FEN_FIELD_NUMBER: _builtins.int
+    LEGS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    PACK_ID_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    redemption_id: _builtins.bytes
+    number: _builtins.int
+    """Position among the redemption's postings, from 1."""
+    window: _builtins.int
+    campaign: _builtins.str
+    issuer: _builtins.str
+    redeeming_region: _builtins.str
+    order_fen: _builtins.int
+    """Positive for a capture, negative for a refund."""
+    discount_fen: _builtins.int
+    state: Global___RedemptionState.ValueType
+    at: _builtins.int
+    pack_id: _builtins.bytes
+    index: _builtins.int
+    @_builtins.property
+    def legs(self) -> _containers.RepeatedCompositeFieldContainer[_signed_pb2.Leg]:
+        """All legs, signed like the discount."""
+
+    def __init__(
+        self,
+        *,
+        redemption_id: _builtins.bytes = ...,
+        number: _builtins.int = ...,
+        window: _builtins.int = ...,
+        campaign: _builtins.str = ...,
+        issuer: _builtins.str = ...,
+        redeeming_region: _builtins.str = ...,
+        order_fen: _builtins.int = ...,
+        discount_fen: _builtins.int = ...,
+        legs: _abc.Iterable[_signed_pb2.Leg] | None = ...,
+        state: Global___RedemptionState.ValueType = ...,
+        at: _builtins.int = ...,
+        pack_id: _builtins.bytes = ...,
+        index: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "campaign", b"campaign", "discount_fen", b"discount_fen", "index", b"index", "issuer", b"issuer", "legs", b"legs", "number", b"number", "order_fen", b"order_fen", "pack_id", b"pack_id", "redeeming_region", b"redeeming_region", "redemption_id", b"redemption_id", "state", b"state", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Posting: _TypeAlias = Posting  # noqa: Y015
+
+@_typing.final
 class RedemptionAnswer(_message.Message):
     """The answer to one item; a repeated request gets the same bytes."""
 
@@ -289,6 +351,7 @@ class RedemptionAnswer(_message.Message):
     ORDER_FEN_FIELD_NUMBER: _builtins.int
     REFUNDED_ORDER_FEN_FIELD_NUMBER: _builtins.int
     AGREEMENT_FIELD_NUMBER: _builtins.int
+    POSTING_FIELD_NUMBER: _builtins.int
     request_id: _builtins.bytes
     redemption_id: _builtins.bytes
     state: Global___RedemptionState.ValueType
@@ -318,6 +381,10 @@ class RedemptionAnswer(_message.Message):
     def legs(self) -> _containers.RepeatedCompositeFieldContainer[_signed_pb2.Leg]:
         """Who bears the discount as it stands."""
 
+    @_builtins.property
+    def posting(self) -> Global___Posting:
+        """What a capture or refund posted."""
+
     def __init__(
         self,
         *,
@@ -336,10 +403,11 @@ class RedemptionAnswer(_message.Message):
         order_fen: _builtins.int = ...,
         refunded_order_fen: _builtins.int = ...,
         agreement: _builtins.str = ...,
+        posting: Global___Posting | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["refusal", b"refusal"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["posting", b"posting", "refusal", b"refusal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "decided_at", b"decided_at", "decider", b"decider", "discount_fen", b"discount_fen", "expires_at", b"expires_at", "legs", b"legs", "order_fen", b"order_fen", "redemption_id", b"redemption_id", "refunded_order_fen", b"refunded_order_fen", "refusal", b"refusal", "request_id", b"request_id", "returned_fen", b"returned_fen", "shopper_fen", b"shopper_fen", "state", b"state", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "decided_at", b"decided_at", "decider", b"decider", "discount_fen", b"discount_fen", "expires_at", b"expires_at", "legs", b"legs", "order_fen", b"order_fen", "posting", b"posting", "redemption_id", b"redemption_id", "refunded_order_fen", b"refunded_order_fen", "refusal", b"refusal", "request_id", b"request_id", "returned_fen", b"returned_fen", "shopper_fen", b"shopper_fen", "state", b"state", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,387 @@
+"""A party's books for the length of one transaction: loaded in bulk, changed in order, saved in bulk.
+
+Decisions read and write the copies held here, so each sees what the ones before it in the batch did; `save` writes
+vouchers, redemptions, history, the ledger's entry and its running totals together. An entry that does not sum to zero
+or takes a funder beyond its limit raises BooksDoNotBalance, and the transaction is rolled back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from chassis.database import Transaction
+from quanlian import ledger
+from quanlian.apportionment import Leg, Reservation
+from quanlian.custody import VoucherState
+from quanlian.discounts import Order
+from quanlian.ledger import Balance, Movement
+from quanlian.redemptions import Outcome, Posting, Redemption, Sale, State
+from quanlian.vouchers import VoucherKey
+
+from . import schema
+
+RequestKey = tuple[str, bytes]
+
+
+class StoredAnswer(NamedTuple):
+    """What a request was answered; `body_hash` None: reversed before it arrived, so any body fits."""
+
+    body_hash: bytes | None
+    answer: bytes
+    redemption_id: bytes | None
+    operation: str
+
+
+class Books:
+    """The working set of one transaction. `origin` knows vouchers that have no row yet (a node's packs)."""
+
+    def __init__(
+        self,
+        transaction: Transaction,
+        origin: Callable[[list[VoucherKey]], dict[VoucherKey, VoucherState]] = lambda keys: {},
+    ) -> None:
+        self._transaction = transaction
+        self._origin = origin
+        self._requests: dict[RequestKey, StoredAnswer | None] = {}
+        self._vouchers: dict[VoucherKey, VoucherState | None] = {}
+        self._redemptions: dict[bytes, Redemption | None] = {}
+        self._balances: dict[str, Balance] = {}
+        self._counters: dict[str, int] = {}
+        self._new_requests: dict[RequestKey, dict[str, Any]] = {}
+        self._changed_vouchers: set[VoucherKey] = set()
+        self._changed_redemptions: set[bytes] = set()
+        self._changed_counters: set[str] = set()
+        self._movements: list[Movement] = []
+        self._history: list[tuple[Redemption, Posting]] = []
+
+    # Loading
+
+    def load_requests(self, keys: Iterable[RequestKey]) -> None:
+        missing = [key for key in dict.fromkeys(keys) if key not in self._requests]
+        self._requests.update(dict.fromkeys(missing))
+        table = schema.request
+        for row in self._transaction.select_keys(table, [table.c.participant, table.c.request_id], missing):
+            self._requests[(row.participant, row.request_id)] = StoredAnswer(
+                row.body_hash, row.answer, row.redemption_id, row.operation
+            )
+
+    def load_redemptions(self, ids: Iterable[bytes]) -> None:
+        """Redemptions by id, and the vouchers that they used."""
+        missing = [id for id in dict.fromkeys(ids) if id not in self._redemptions]
+        self._redemptions.update(dict.fromkeys(missing))
+        table = schema.redemption
+        for row in self._transaction.select_keys(table, [table.c.id], [(id,) for id in missing]):
+            self._redemptions[row.id] = _redemption(row)
+        self.load_vouchers(found.voucher for id in missing if (found := self._redemptions[id]))
+
+    def load_vouchers(self, keys: Iterable[VoucherKey]) -> None:
+        """Vouchers by key, and the redemptions that hold them."""
+        missing = [key for key in dict.fromkeys(keys) if key not in self._vouchers]
+        if not missing:
+            return
+        self._vouchers.update(dict.fromkeys(missing))
+        table = schema.voucher
+        columns = [table.c.issuer, table.c.pack_id, table.c.voucher_index]
+        for row in self._transaction.select_keys(table, columns, [tuple(key) for key in missing]):
+            stored = _voucher(row)
+            self._vouchers[stored.key] = stored
+        self._vouchers.update(self._origin([key for key in missing if self._vouchers[key] is None]))
+        self.load_redemptions(
+            state.hold for key in missing if (state := self._vouchers[key]) and state.hold is not None
+        )
+
+    # Reading
+
+    def request(self, key: RequestKey) -> StoredAnswer | None:
+        self.load_requests([key])
+        return self._requests[key]
+
+    def voucher(self, key: VoucherKey) -> VoucherState | None:
+        self.load_vouchers([key])
+        return self._vouchers[key]
+
+    def redemption(self, id: bytes) -> Redemption | None:
+        self.load_redemptions([id])
+        return self._redemptions[id]
+
+    def balance(self, account: str) -> Balance:
+        self._load_balances([account])
+        return self._balances[account]
+
+    def free_fen(self, account: str) -> int:
+        """What a funder may still commit on this book."""
+        return self.balance(account).free_fen
+
+    def next_number(self, counter: str) -> int:
+        """The next number of a series without gaps; given back if the transaction is rolled back."""
+        value = self.counter(counter) + 1
+        self._counters[counter] = value
+        self._changed_counters.add(counter)
+        return value
+
+    def counter(self, name: str) -> int:
+        """The last number given out."""
+        if name not in self._counters:
+            table = schema.counter
+            rows = self._transaction.select_keys(table, [table.c.name], [(name,)])
+            self._counters[name] = rows[0].value if rows else 0
+        return self._counters[name]
+
+    # Changing
+
+    def answer(self, key: RequestKey, stored: StoredAnswer, at: int) -> None:
+        self._requests[key] = stored
+        self._new_requests[key] = {
+            "participant": key[0],
+            "request_id": key[1],
+            **stored._asdict(),
+            "decided_at": at,
+        }
+
+    def put_voucher(self, state: VoucherState) -> None:
+        self._vouchers[state.key] = state
+        self._changed_vouchers.add(state.key)
+
+    def move(self, movements: Iterable[Movement]) -> None:
+        movements = list(movements)
+        self._load_balances(movement.account for movement in movements)
+        for movement in movements:
+            self._balances[movement.account] = self._balances[movement.account].moved(movement)
+        self._movements += movements
+
+    def apply(self, outcome: Outcome) -> None:
+        self.put_voucher(outcome.voucher)
+        self._redemptions[outcome.redemption.id] = outcome.redemption
+        self._changed_redemptions.add(outcome.redemption.id)
+        self.move(outcome.movements)
+        if outcome.posting:
+            self._history.append((outcome.redemption, outcome.posting))
+
+    def history(self) -> list[tuple[Redemption, Posting]]:
+        """What this transaction posted so far, in order."""
+        return self._history
+
+    # Saving
+
+    def save(self, kind: str, at: int, window: int = 0, reference: str = "") -> None:
+        """Write everything that changed, with one journal entry of `kind` for all movements."""
+        save, tables = self._transaction, schema
+        entry = self._save_entry(kind, at, window, reference)
+        save.insert(tables.request, list(self._new_requests.values()))
+        save.upsert(tables.voucher, [_voucher_row(self._vouchers[key]) for key in self._changed_vouchers])
+        save.upsert(
+            tables.redemption, [_redemption_row(self._redemptions[id]) for id in self._changed_redemptions]
+        )
+        save.insert(tables.posting, [_posting_row(posting, entry) for _, posting in self._history])
+        captured = [redemption for redemption, posting in self._history if posting.kind == "capture"]
+        save.insert(
+            tables.spend, [{**_key_row(each.voucher), "redemption_id": each.id} for each in captured]
+        )
+        self._save_flows()
+        save.upsert(
+            tables.counter,
+            [{"name": name, "value": self._counters[name]} for name in sorted(self._changed_counters)],
+        )
+
+    def _save_entry(self, kind: str, at: int, window: int, reference: str) -> int:
+        lines = ledger.lines(self._movements)
+        if not lines and not self._history:
+            return 0
+        number = self.next_number("entry")
+        touched = sorted({line.account for line in lines})
+        balances = [self._balances[account] for account in touched]
+        ledger.check_limits(balances)
+        self._transaction.insert(
+            schema.entry,
+            [{"number": number, "kind": kind, "settlement_window": window, "at": at, "reference": reference}],
+        )
+        self._transaction.insert(
+            schema.line,
+            [{"entry": number, "number": n, **line._asdict()} for n, line in enumerate(lines, 1)],
+        )
+        self._transaction.upsert(schema.account, [balance._asdict() for balance in balances])
+        self._save_turnover(lines, window)
+        return number
+
+    def _save_turnover(self, lines: list[Movement], window: int) -> None:
+        table = schema.turnover
+        posted = {(window, line.account, line.counterpart): line.posted_fen for line in lines if line.posted_fen}
+        columns = [table.c.settlement_window, table.c.account, table.c.counterpart]
+        for row in self._transaction.select_keys(table, columns, list(posted)):
+            posted[(row.settlement_window, row.account, row.counterpart)] += row.posted_fen
+        self._transaction.upsert(
+            table,
+            [
+                {"settlement_window": key[0], "account": key[1], "counterpart": key[2], "posted_fen": fen}
+                for key, fen in posted.items()
+            ],
+        )
+
+    def _save_flows(self) -> None:
+        table = schema.flow
+        sums: dict[tuple[int, str, str, str], list[int]] = {}
+        for redemption, posting in self._history:
+            key = (posting.window, redemption.voucher.issuer, redemption.redeeming_region, redemption.campaign)
+            known = sums.setdefault(key, [0] * 6)
+            first = 0 if posting.kind == "capture" else 3
+            known[first] += 1
+            known[first + 1] += abs(posting.order_fen)
+            known[first + 2] += abs(posting.discount_fen)
+        keys = list(table.primary_key.columns)
+        figures = [column for column in table.columns if not column.primary_key]
+        for row in self._transaction.select_keys(table, keys, list(sums)):
+            known = sums[(row.settlement_window, row.issuer, row.redeeming_region, row.campaign)]
+            sums[(row.settlement_window, row.issuer, row.redeeming_region, row.campaign)] = [
+                fen + getattr(row, column.name) for fen, column in zip(known, figures, strict=True)
+            ]
+        self._transaction.upsert(
+            table,
+            [
+                {
+                    **{column.name: part for column, part in zip(keys, key, strict=True)},
+                    **{column.name: fen for column, fen in zip(figures, known, strict=True)},
+                }
+                for key, known in sums.items()
+            ],
+        )
+
+    def _load_balances(self, accounts: Iterable[str]) -> None:
+        missing = [account for account in dict.fromkeys(accounts) if account not in self._balances]
+        if not missing:
+            return
+        self._balances.update((account, Balance(account)) for account in missing)
+        table = schema.account
+        for row in self._transaction.select_keys(table, [table.c.account], [(each,) for each in missing]):
+            self._balances[row.account] = Balance(
+                row.account, row.posted_fen, row.reserved_fen, row.held_fen, row.limit_fen
+            )
+
+
+# Rows
+
+
+def legs_to_json(legs: Iterable[Leg]) -> str:
+    """Legs as the database keeps them: `[[account, fen], …]`."""
+    return json.dumps([[leg.account, leg.amount_fen] for leg in legs], separators=(",", ":"))
+
+
+def json_to_legs(text: str) -> tuple[Leg, ...]:
+    return tuple(Leg(account, amount_fen) for account, amount_fen in json.loads(text))
+
+
+def _key_row(key: VoucherKey) -> dict[str, Any]:
+    return {"issuer": key.issuer, "pack_id": key.pack_id, "voucher_index": key.voucher_index}
+
+
+def _voucher_row(state: VoucherState | None) -> dict[str, Any]:
+    assert state is not None
+    return {
+        **_key_row(state.key),
+        "campaign": state.campaign,
+        "terms_hash": state.terms_hash,
+        "voucher_type": state.voucher_type,
+        "holder_tag": state.holder_tag,
+        "not_before": state.not_before,
+        "not_after": state.not_after,
+        "status": state.status,
+        "epoch": state.epoch,
+        "hold": state.hold,
+        "reserved_cofunders": legs_to_json(state.reservation.cofunders),
+        "reserved_public": legs_to_json(state.reservation.public),
+    }
+
+
+def _voucher(row: Any) -> VoucherState:
+    return VoucherState(
+        VoucherKey(row.issuer, row.pack_id, row.voucher_index),
+        row.campaign,
+        row.terms_hash,
+        row.voucher_type,
+        row.holder_tag,
+        row.not_before,
+        row.not_after,
+        Reservation(json_to_legs(row.reserved_cofunders), json_to_legs(row.reserved_public)),
+        row.status,
+        row.epoch,
+        row.hold,
+    )
+
+
+def _redemption_row(redemption: Redemption | None) -> dict[str, Any]:
+    assert redemption is not None
+    sale, order = redemption.sale, redemption.sale.order
+    return {
+        "id": redemption.id,
+        **_key_row(redemption.voucher),
+        "campaign": redemption.campaign,
+        "terms_hash": redemption.terms_hash,
+        "redeeming_region": redemption.redeeming_region,
+        "participant": redemption.participant,
+        "acquirer": redemption.acquirer,
+        "merchant": sale.merchant,
+        "order_id": sale.order_id,
+        "category": order.category,
+        "channel": order.channel,
+        "klass": order.klass,
+        "invoice_fen": order.invoice_fen,
+        "price_fen": order.price_fen,
+        "state": redemption.state.name,
+        "order_fen": redemption.order_fen,
+        "discount_fen": redemption.discount_fen,
+        "legs": legs_to_json(redemption.legs),
+        "standing": legs_to_json(redemption.standing),
+        "rest_cofunders": legs_to_json(redemption.rest.cofunders),
+        "rest_public": legs_to_json(redemption.rest.public),
+        "agreement": redemption.agreement,
+        "expires_at": redemption.expires_at,
+        "authorized_at": redemption.authorized_at,
+        "captured_at": redemption.captured_at,
+        "settlement_window": redemption.window,
+        "refunded_order_fen": redemption.refunded_order_fen,
+        "returned_fen": redemption.returned_fen,
+        "postings": redemption.postings,
+    }
+
+
+def _redemption(row: Any) -> Redemption:
+    order = Order(row.order_fen, row.category, row.channel, row.klass, row.invoice_fen, row.price_fen)
+    return Redemption(
+        id=row.id,
+        voucher=VoucherKey(row.issuer, row.pack_id, row.voucher_index),
+        campaign=row.campaign,
+        terms_hash=row.terms_hash,
+        redeeming_region=row.redeeming_region,
+        participant=row.participant,
+        acquirer=row.acquirer,
+        sale=Sale(row.merchant, row.order_id, order),
+        order_fen=row.order_fen,
+        discount_fen=row.discount_fen,
+        legs=json_to_legs(row.legs),
+        standing=json_to_legs(row.standing),
+        rest=Reservation(json_to_legs(row.rest_cofunders), json_to_legs(row.rest_public)),
+        expires_at=row.expires_at,
+        authorized_at=row.authorized_at,
+        agreement=row.agreement,
+        state=State[row.state],
+        captured_at=row.captured_at,
+        window=row.settlement_window,
+        refunded_order_fen=row.refunded_order_fen,
+        returned_fen=row.returned_fen,
+        postings=row.postings,
+    )
+
+
+def _posting_row(posting: Posting, entry: int) -> dict[str, Any]:
+    return {
+        "redemption_id": posting.redemption_id,
+        "number": posting.number,
+        "kind": posting.kind,
+        "order_fen": posting.order_fen,
+        "discount_fen": posting.discount_fen,
+        "legs": legs_to_json(posting.legs),
+        "settlement_window": posting.window,
+        "at": posting.at,
+        "entry": entry,
+    }

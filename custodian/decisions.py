@@ -1,0 +1,292 @@
+"""One request over the books as they stand: idempotency, checks, the decision, its answer.
+
+`decide` is called for each request of a batch in order. It changes nothing but the `Books` of the running transaction
+and reads no clock: a batch gives what its requests would have given one by one at the batch's time. What node and
+clearinghouse know differently comes from the `Party`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from quanlian import custody, redemptions, wire
+from quanlian.apportionment import Split
+from quanlian.custody import VoucherState, in_custody
+from quanlian.redemptions import Outcome, Redemption, RefundRule, State
+from quanlian.refusals import Refusal, RefusalReason
+from quanlian.signing import SigningKey
+from quanlian.validation import Discounted, Facts, check
+from quanlian.vouchers import VoucherKey
+from quanlian.wire import Item, Later, Purchase, Stamp
+
+from .books import Books, StoredAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A request with what was found before the batch: the issuer's key, or an early refusal (reasons 1–3).
+
+    `participant` scopes the request id; `acquirer` is the platform that serves the merchant; `redemption_id` is the
+    fresh id that the redemption gets if there is one.
+    """
+
+    content: bytes
+    request_id: bytes
+    participant: str
+    acquirer: str
+    redeeming_region: str
+    redemption_id: bytes
+    item: Item | None = None
+    key: SigningKey | None = None
+    refusal: Refusal | None = None
+
+    @property
+    def body_hash(self) -> bytes:
+        return hashlib.sha256(self.content).digest()
+
+
+class Answered(NamedTuple):
+    """The answer's bytes, to be sent after the commit."""
+
+    content: bytes
+
+
+class Elsewhere(NamedTuple):
+    """This party may not decide: the voucher is in the other's custody, or the redemption is not on these books.
+
+    A node sends the request on; the clearinghouse asks the issuer to release `voucher`.
+    """
+
+    voucher: VoucherKey | None
+    discount_fen: int = 0
+
+
+Reply = Answered | Elsewhere
+
+
+class Apportioned(NamedTuple):
+    """Who pays, by which agreement; `split` is None when the money does not reach."""
+
+    split: Split | None
+    agreement: str
+
+
+class Party(Protocol):
+    """What node and clearinghouse know or do differently."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def at(self) -> int: ...
+
+    @property
+    def window(self) -> int: ...
+
+    def facts(self, received: Received, purchase: Purchase, voucher: VoucherState | None) -> Facts: ...
+
+    def apportion(
+        self, received: Received, found: Discounted, voucher: VoucherState
+    ) -> Apportioned: ...
+
+    def within_cap(self, draft: Redemption) -> bool: ...
+
+    def credit(self, redemption: Redemption) -> str: ...
+
+    def refund_rule(self, redemption: Redemption) -> RefundRule: ...
+
+    def applied(self, before: Redemption | None, outcome: Outcome) -> None: ...
+
+
+def decide(received: Received, books: Books, party: Party) -> Reply:
+    """Answer one request. A stored answer comes back byte for byte; the same id with another body is refused."""
+    key = (received.participant, received.request_id)
+    known = books.request(key)
+    if known is not None:
+        if known.body_hash is None or known.body_hash == received.body_hash:
+            return Answered(known.answer)
+        return _refuse(received, party, Refusal(RefusalReason.REQUEST_ID_REUSED))
+    if received.refusal or received.item is None:
+        return _refuse(received, party, received.refusal or Refusal(RefusalReason.MALFORMED))
+    result = _operate(received, received.item, books, party)
+    if isinstance(result, Elsewhere):
+        return result
+    return settle(received, result, books, party)
+
+
+def settle(received: Received, result: Outcome | Refusal | int | None, books: Books, party: Party) -> Answered:
+    """Store and give the answer. An int is a quote's discount, None a reverse that found nothing to undo."""
+    stamp = Stamp(received.request_id, party.name, party.at)
+    redemption_id = None
+    if isinstance(result, Refusal):
+        content = wire.refused(stamp, result)
+    elif isinstance(result, Outcome):
+        content, redemption_id = wire.accepted(stamp, result), result.redemption.id
+    elif result is None:
+        content = wire.done(stamp)
+    else:
+        content = wire.quoted(stamp, result)
+    if not isinstance(result, Refusal) or result.reason.consumes_request_id:
+        operation = received.item.operation if received.item else ""
+        stored = StoredAnswer(received.body_hash, content, redemption_id, operation)
+        books.answer((received.participant, received.request_id), stored, party.at)
+    return Answered(content)
+
+
+def _refuse(received: Received, party: Party, refusal: Refusal) -> Answered:
+    """An answer that does not consume the request id."""
+    return Answered(wire.refused(Stamp(received.request_id, party.name, party.at), refusal))
+
+
+def _operate(
+    received: Received, item: Item, books: Books, party: Party
+) -> Outcome | Refusal | int | None | Elsewhere:
+    subject = item.subject
+    if isinstance(subject, Purchase):
+        return _purchase(received, item.operation, subject, books, party)
+    if isinstance(subject, Later):
+        return _later(received, item.operation, subject, books, party)
+    return _reverse(received, subject, books, party)
+
+
+def _purchase(
+    received: Received, operation: str, purchase: Purchase, books: Books, party: Party
+) -> Outcome | Refusal | int | Elsewhere:
+    """Quote, authorize or redeem."""
+    voucher = _without_expired_hold(books.voucher(purchase.key), books, party)
+    found = check(party.facts(received, purchase, voucher), party.at)
+    if isinstance(found, Refusal):
+        return found
+    if operation == "quote":
+        return found.discount_fen
+    if voucher is None or not in_custody(voucher, party.name):
+        return Elsewhere(purchase.key, found.discount_fen)
+    paid = party.apportion(received, found, voucher)
+    if paid.split is None:
+        return Refusal(RefusalReason.FUNDING_EXHAUSTED)
+    draft = _draft(received, purchase, found, paid.split, paid.agreement, party.at)
+    if not party.within_cap(draft):
+        return Refusal(RefusalReason.DEBIT_CAP_EXCEEDED)
+    outcome = _apply(None, redemptions.authorize(draft, voucher, paid.split), books, party)
+    if operation == "authorize":
+        return outcome
+    captured = redemptions.capture(
+        outcome.redemption, outcome.voucher, 0, party.credit(draft), party.window, party.at
+    )
+    assert isinstance(captured, Outcome)
+    return _apply(outcome.redemption, captured, books, party)
+
+
+def _draft(
+    received: Received, purchase: Purchase, found: Discounted, split: Split, agreement: str, at: int
+) -> Redemption:
+    return Redemption(
+        id=received.redemption_id,
+        voucher=purchase.key,
+        campaign=purchase.voucher.campaign,
+        terms_hash=purchase.voucher.terms_hash,
+        redeeming_region=received.redeeming_region,
+        participant=received.participant,
+        acquirer=received.acquirer,
+        sale=purchase.sale,
+        order_fen=purchase.sale.order.order_fen,
+        discount_fen=found.discount_fen,
+        legs=split.legs,
+        standing=split.legs,
+        rest=split.released,
+        expires_at=at + found.terms.hold_seconds,
+        authorized_at=at,
+        agreement=agreement,
+    )
+
+
+def _later(
+    received: Received, operation: str, later: Later, books: Books, party: Party
+) -> Outcome | Refusal | Elsewhere:
+    """Capture, void or refund, by the participant that authorized."""
+    redemption = books.redemption(later.redemption_id)
+    if redemption is None:
+        return Elsewhere(None)
+    if redemption.participant != received.participant:
+        return Refusal(RefusalReason.REDEMPTION_UNKNOWN)
+    voucher = _without_expired_hold(books.voucher(redemption.voucher), books, party)
+    redemption = books.redemption(later.redemption_id)
+    assert voucher is not None and redemption is not None
+    result: Outcome | Refusal
+    if operation == "capture":
+        result = redemptions.capture(
+            redemption, voucher, later.order_fen, party.credit(redemption), party.window, party.at
+        )
+    elif operation == "void":
+        result = redemptions.void(redemption, voucher, party.at)
+    else:
+        result = _refund(redemption, voucher, later.order_fen, party)
+    return result if isinstance(result, Refusal) else _apply(redemption, result, books, party)
+
+
+def _refund(redemption: Redemption, voucher: VoucherState, order_fen: int, party: Party) -> Outcome | Refusal:
+    rule, credit = party.refund_rule(redemption), party.credit(redemption)
+    return redemptions.refund(redemption, voucher, order_fen, rule, credit, party.window, party.at)
+
+
+def _reverse(
+    received: Received, original_id: bytes, books: Books, party: Party
+) -> Outcome | Refusal | None:
+    """Undo by the original request id: a hold is voided, a capture refunded in full.
+
+    An id not yet seen is stored as reversed, so that the original, arriving later, changes nothing.
+    """
+    key = (received.participant, original_id)
+    original = books.request(key)
+    if original is None:
+        answer = wire.refused(Stamp(original_id, party.name, party.at), Refusal(RefusalReason.REVERSED))
+        books.answer(key, StoredAnswer(None, answer, None, "reversed"), party.at)
+        return None
+    if original.redemption_id is None:
+        return None
+    redemption = books.redemption(original.redemption_id)
+    assert redemption is not None
+    voucher = _without_expired_hold(books.voucher(redemption.voucher), books, party)
+    redemption = books.redemption(original.redemption_id)
+    assert redemption is not None and voucher is not None
+    result: Outcome | Refusal
+    if redemption.state is State.AUTHORIZED:
+        result = redemptions.void(redemption, voucher, party.at)
+    elif redemption.state in (State.CAPTURED, State.PARTLY_REFUNDED):
+        left = redemption.order_fen - redemption.refunded_order_fen
+        result = _refund(redemption, voucher, left, party)
+    else:
+        return None
+    return result if isinstance(result, Refusal) else _apply(redemption, result, books, party)
+
+
+def expire_overdue(voucher: VoucherState, books: Books, party: Party) -> None:
+    """Record a hold or a validity that has passed, and return its money; only the custodian does."""
+    if not in_custody(voucher, party.name):
+        return
+    current = _without_expired_hold(voucher, books, party)
+    if current and current.status == custody.USABLE and party.at >= current.not_after:
+        expired, movements = redemptions.expire_voucher(current)
+        books.put_voucher(expired)
+        books.move(movements)
+
+
+def _without_expired_hold(voucher: VoucherState | None, books: Books, party: Party) -> VoucherState | None:
+    """Whoever finds a hold expired marks it and returns its money in the same commit."""
+    if voucher is None or voucher.hold is None:
+        return voucher
+    redemption = books.redemption(voucher.hold)
+    assert redemption is not None
+    if party.at < redemption.expires_at:
+        return voucher
+    outcome = redemptions.release_hold(redemption, voucher, State.EXPIRED)
+    return _apply(redemption, outcome, books, party).voucher
+
+
+def _apply(before: Redemption | None, outcome: Outcome, books: Books, party: Party) -> Outcome:
+    books.apply(outcome)
+    party.applied(before, outcome)
+    return outcome
+

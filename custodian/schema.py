@@ -1,0 +1,169 @@
+"""The tables that node and clearinghouse share. Every unique key begins with what would distribute it (ADR 0002)."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+
+METADATA = MetaData()
+
+request = Table(
+    "request",
+    METADATA,
+    Column("participant", String, primary_key=True),
+    Column("request_id", LargeBinary, primary_key=True),
+    Column("body_hash", LargeBinary, comment="empty when reversed before it arrived: any body is answered"),
+    Column("answer", LargeBinary, nullable=False),
+    Column("redemption_id", LargeBinary),
+    Column("operation", String, nullable=False),
+    Column("decided_at", BigInteger, nullable=False),
+    comment="idempotency: each answer, kept as long as the ledger",
+)
+
+voucher = Table(
+    "voucher",
+    METADATA,
+    Column("issuer", String, primary_key=True),
+    Column("pack_id", LargeBinary, primary_key=True),
+    Column("voucher_index", Integer, primary_key=True),
+    Column("campaign", String, nullable=False),
+    Column("terms_hash", LargeBinary, nullable=False),
+    Column("voucher_type", Integer, nullable=False),
+    Column("holder_tag", LargeBinary, nullable=False),
+    Column("not_before", BigInteger, nullable=False),
+    Column("not_after", BigInteger, nullable=False),
+    Column("status", String, nullable=False),
+    Column("epoch", Integer, nullable=False, comment="even: the issuer's, odd: the clearinghouse's"),
+    Column("hold", LargeBinary),
+    Column("reserved_cofunders", Text, nullable=False, comment="JSON: [[account, fen], …]"),
+    Column("reserved_public", Text, nullable=False, comment="JSON: [[account, fen], …]"),
+    Index("voucher_by_end", "status", "not_after"),
+)
+
+spend = Table(
+    "spend",
+    METADATA,
+    Column("issuer", String, primary_key=True),
+    Column("pack_id", LargeBinary, primary_key=True),
+    Column("voucher_index", Integer, primary_key=True),
+    Column("redemption_id", LargeBinary, nullable=False),
+    comment="one row a captured voucher, for ever: the unique key that no race passes",
+)
+
+redemption = Table(
+    "redemption",
+    METADATA,
+    Column("id", LargeBinary, primary_key=True),
+    Column("issuer", String, nullable=False),
+    Column("pack_id", LargeBinary, nullable=False),
+    Column("voucher_index", Integer, nullable=False),
+    Column("campaign", String, nullable=False),
+    Column("terms_hash", LargeBinary, nullable=False),
+    Column("redeeming_region", String, nullable=False),
+    Column("participant", String, nullable=False),
+    Column("acquirer", String, nullable=False),
+    Column("merchant", String, nullable=False),
+    Column("order_id", String, nullable=False),
+    Column("category", String, nullable=False),
+    Column("channel", String, nullable=False),
+    Column("klass", String, nullable=False),
+    Column("invoice_fen", BigInteger, nullable=False),
+    Column("price_fen", BigInteger, nullable=False),
+    Column("state", String, nullable=False),
+    Column("order_fen", BigInteger, nullable=False),
+    Column("discount_fen", BigInteger, nullable=False),
+    Column("legs", Text, nullable=False, comment="JSON: who bears the discount as held or captured"),
+    Column("standing", Text, nullable=False, comment="JSON: what is left of the legs after refunds"),
+    Column("rest_cofunders", Text, nullable=False, comment="JSON: reserved, not used by the hold"),
+    Column("rest_public", Text, nullable=False),
+    Column("agreement", String, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("authorized_at", BigInteger, nullable=False),
+    Column("captured_at", BigInteger, nullable=False),
+    Column("settlement_window", BigInteger, nullable=False),
+    Column("refunded_order_fen", BigInteger, nullable=False),
+    Column("returned_fen", BigInteger, nullable=False),
+    Column("postings", Integer, nullable=False),
+    Index("redemption_by_expiry", "state", "expires_at"),
+)
+
+posting = Table(
+    "posting",
+    METADATA,
+    Column("redemption_id", LargeBinary, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("kind", String, nullable=False, comment="capture or refund"),
+    Column("order_fen", BigInteger, nullable=False),
+    Column("discount_fen", BigInteger, nullable=False),
+    Column("legs", Text, nullable=False, comment="JSON: signed like the discount"),
+    Column("settlement_window", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("entry", BigInteger, nullable=False),
+    comment="history of each redemption's money; only appended",
+)
+
+account = Table(
+    "account",
+    METADATA,
+    Column("account", String, primary_key=True),
+    Column("posted_fen", BigInteger, nullable=False, comment="debits positive"),
+    Column("reserved_fen", BigInteger, nullable=False),
+    Column("held_fen", BigInteger, nullable=False),
+    Column("limit_fen", BigInteger, nullable=False, comment="of funding accounts: what this book may use"),
+)
+
+entry = Table(
+    "entry",
+    METADATA,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", String, nullable=False),
+    Column("settlement_window", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("reference", String, nullable=False, comment="what caused it: a bank reference, a window, a hand-over"),
+    comment="journal; only appended",
+)
+
+line = Table(
+    "line",
+    METADATA,
+    Column("entry", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("account", String, nullable=False),
+    Column("counterpart", String, nullable=False),
+    Column("posted_fen", BigInteger, nullable=False),
+    Column("reserved_fen", BigInteger, nullable=False),
+    Column("held_fen", BigInteger, nullable=False),
+    Column("limit_fen", BigInteger, nullable=False),
+)
+
+turnover = Table(
+    "turnover",
+    METADATA,
+    Column("settlement_window", BigInteger, primary_key=True, autoincrement=False),
+    Column("account", String, primary_key=True),
+    Column("counterpart", String, primary_key=True),
+    Column("posted_fen", BigInteger, nullable=False),
+    comment="running totals, so that closing a window does not read redemptions",
+)
+
+flow = Table(
+    "flow",
+    METADATA,
+    Column("settlement_window", BigInteger, primary_key=True, autoincrement=False),
+    Column("issuer", String, primary_key=True),
+    Column("redeeming_region", String, primary_key=True),
+    Column("campaign", String, primary_key=True),
+    Column("captures", BigInteger, nullable=False),
+    Column("order_fen", BigInteger, nullable=False),
+    Column("discount_fen", BigInteger, nullable=False),
+    Column("refunds", BigInteger, nullable=False),
+    Column("refunded_order_fen", BigInteger, nullable=False),
+    Column("refunded_fen", BigInteger, nullable=False),
+)
+
+counter = Table(
+    "counter",
+    METADATA,
+    Column("name", String, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+    comment="last number given out",
+)

@@ -1,0 +1,98 @@
+"""Merkle trees with the hashing of RFC 6962, section 2.1: SHA-256, leaves prefixed 0x00, nodes 0x01.
+
+A tree is given by its entries (the bytes that leaves hash). A path lists the sibling hashes from the leaf up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from quanlian.errors import InvalidInput
+
+HASH_BYTES = 32
+
+
+def leaf_hash(data: bytes) -> bytes:
+    """SHA-256(0x00 ‖ entry)."""
+    return hashlib.sha256(b"\0" + data).digest()
+
+
+def root(leaves: Sequence[bytes]) -> bytes:
+    """The root over the entries; of none, SHA-256 of nothing (RFC 6962, 2.1)."""
+    return _levels(leaves)[-1][0]
+
+
+def path(leaves: Sequence[bytes], index: int) -> list[bytes]:
+    """The audit path of entry `index`. Raises InvalidInput when there is no such entry."""
+    _require_entry(index, len(leaves))
+    return _path(_levels(leaves), index)
+
+
+def tree(leaves: Sequence[bytes]) -> tuple[bytes, list[list[bytes]]]:
+    """The root and every entry's audit path, hashing each node once."""
+    levels = _levels(leaves)
+    return levels[-1][0], [_path(levels, index) for index in range(len(leaves))]
+
+
+def root_from_path(leaf_hash: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:
+    """The root of the tree of `size` entries in which `leaf_hash` stands at `index` (RFC 9162, 2.1.3.2).
+
+    Whether it is the signed root is the caller's to compare. Raises InvalidInput when index, size and the
+    path's length do not fit one another, or a hash is not 32 bytes.
+    """
+    _require_entry(index, size)
+    if any(len(hash_) != HASH_BYTES for hash_ in (leaf_hash, *path)):
+        raise InvalidInput(
+            "a hash in the audit path is not 32 bytes", remedy="ask the issuer for the path again"
+        )
+    node, last, result = index, size - 1, leaf_hash
+    for sibling in path:
+        if last == 0:
+            raise _misfit(index, size, path)
+        if node % 2 or node == last:
+            result = _node_hash(sibling, result)
+            while node % 2 == 0 and node:
+                node, last = node // 2, last // 2
+        else:
+            result = _node_hash(result, sibling)
+        node, last = node // 2, last // 2
+    if last:
+        raise _misfit(index, size, path)
+    return result
+
+
+def _levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
+    """All levels from the leaves up; a last node without a sibling moves up as it is, as in RFC 6962."""
+    if not leaves:
+        return [[hashlib.sha256().digest()]]
+    levels = [[leaf_hash(leaf) for leaf in leaves]]
+    while len(below := levels[-1]) > 1:
+        above = [_node_hash(left, right) for left, right in zip(below[::2], below[1::2], strict=False)]
+        levels.append(above + below[len(above) * 2 :])
+    return levels
+
+
+def _path(levels: Sequence[Sequence[bytes]], index: int) -> list[bytes]:
+    siblings = []
+    for level in levels[:-1]:
+        if index ^ 1 < len(level):
+            siblings.append(level[index ^ 1])
+        index //= 2
+    return siblings
+
+
+def _node_hash(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\1" + left + right).digest()
+
+
+def _require_entry(index: int, size: int) -> None:
+    if not 0 <= index < size:
+        raise InvalidInput(f"a tree of {size} entries has no entry {index}", remedy="count entries from 0")
+
+
+def _misfit(index: int, size: int, path: Sequence[bytes]) -> InvalidInput:
+    return InvalidInput(
+        f"an audit path of {len(path)} hashes does not fit entry {index} of {size}",
+        remedy="ask the issuer for the path again",
+    )

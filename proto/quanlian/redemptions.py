@@ -1,0 +1,319 @@
+"""The life of a redemption: authorize, capture, void, expire, refund (protocol.md, "Redemption life cycle").
+
+Every function is pure: it takes the redemption and voucher as they are and returns what they become, with the
+movements that the ledger books in the same commit, or a refusal. Node and clearinghouse run the same code; they differ
+in `credit`, the account that is owed the discount: `payable/<acquirer>` at a node, `reimbursement/<region>` at the
+clearinghouse.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import NamedTuple
+
+from quanlian import custody
+from quanlian.accounts import account_region, borne_account
+from quanlian.apportionment import Leg, Reservation, Split, capture_release, reduce_legs, refund_due
+from quanlian.custody import VoucherState
+from quanlian.discounts import Order
+from quanlian.ledger import Movement, is_limited
+from quanlian.refusals import Refusal, RefusalReason
+from quanlian.vouchers import VoucherKey
+
+
+class State(IntEnum):
+    AUTHORIZED = 1
+    CAPTURED = 2
+    PARTLY_REFUNDED = 3
+    REFUNDED = 4
+    VOIDED = 5
+    EXPIRED = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """The sale that a voucher is used for, as the redeeming side attests it."""
+
+    merchant: str
+    order_id: str
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class Redemption:
+    """One use of one voucher as its decider stores it. Amounts in fen, times in UTC seconds.
+
+    `order_fen` and `discount_fen` are as held, then as captured; `legs` bear that discount, `standing` what is left of
+    it after refunds. `rest` is the part of the voucher's reservation that the hold did not use.
+    """
+
+    id: bytes
+    voucher: VoucherKey
+    campaign: str
+    terms_hash: bytes
+    redeeming_region: str
+    participant: str
+    acquirer: str
+    sale: Sale
+    order_fen: int
+    discount_fen: int
+    legs: tuple[Leg, ...]
+    standing: tuple[Leg, ...]
+    rest: Reservation
+    expires_at: int
+    authorized_at: int
+    agreement: str = ""
+    state: State = State.AUTHORIZED
+    captured_at: int = 0
+    window: int = 0
+    refunded_order_fen: int = 0
+    returned_fen: int = 0
+    postings: int = 0
+
+    @property
+    def standing_fen(self) -> int:
+        """The discount less what refunds returned."""
+        return sum(leg.amount_fen for leg in self.standing)
+
+
+class Posting(NamedTuple):
+    """A capture (positive) or refund (negative) as it enters history; never changed, numbered from 1."""
+
+    redemption_id: bytes
+    number: int
+    kind: str
+    order_fen: int
+    discount_fen: int
+    legs: tuple[Leg, ...]
+    window: int
+    at: int
+
+
+class Outcome(NamedTuple):
+    """What an accepted operation changes."""
+
+    redemption: Redemption
+    voucher: VoucherState
+    movements: tuple[Movement, ...]
+    posting: Posting | None = None
+    returned_fen: int = 0
+    shopper_fen: int = 0
+
+
+def authorize(draft: Redemption, voucher: VoucherState, split: Split) -> Outcome:
+    """Hold the voucher and the money of `split`; `draft` carries its legs and rest already."""
+    held = replace(voucher, status=custody.HELD, hold=draft.id, reservation=custody.EMPTY)
+    reserved = {leg.account for leg in voucher.reservation.legs()}
+    movements = tuple(
+        Movement(
+            leg.account,
+            _counterpart(leg.account, draft),
+            reserved_fen=-leg.amount_fen if leg.account in reserved else 0,
+            held_fen=leg.amount_fen,
+        )
+        for leg in split.legs
+        if _has_budget(leg)
+    )
+    return Outcome(draft, held, movements)
+
+
+def capture(
+    redemption: Redemption, voucher: VoucherState, order_fen: int, credit: str, window: int, at: int
+) -> Outcome | Refusal:
+    """Take the hold, at most what was held; what a smaller order frees, and the unused rest, return at once.
+
+    `order_fen` 0 takes all. Thresholds are not tested again.
+    """
+    refusal = _not_on_hold(redemption, voucher, at)
+    if refusal:
+        return refusal
+    taken = order_fen or redemption.order_fen
+    if taken > redemption.order_fen:
+        figures = {"order_fen": taken, "held_order_fen": redemption.order_fen}
+        return Refusal(RefusalReason.AMOUNT_EXCEEDS_HOLD, figures)
+    released = capture_release(redemption.discount_fen, redemption.order_fen, taken)
+    legs = _less(redemption.legs, reduce_legs(redemption.legs, released))
+    captured = replace(
+        redemption,
+        state=State.CAPTURED,
+        order_fen=taken,
+        discount_fen=redemption.discount_fen - released,
+        legs=legs,
+        standing=legs,
+        rest=custody.EMPTY,
+        captured_at=at,
+        window=window,
+        postings=1,
+    )
+    movements = [
+        Movement(leg.account, _counterpart(leg.account, redemption), held_fen=-leg.amount_fen)
+        for leg in redemption.legs
+        if _has_budget(leg)
+    ]
+    movements += _free_rest(redemption)
+    movements += _posted(captured, legs, credit, 1)
+    posting = Posting(redemption.id, 1, "capture", taken, captured.discount_fen, legs, window, at)
+    dead = replace(voucher, status=custody.CAPTURED, hold=None)
+    return Outcome(captured, dead, tuple(movements), posting)
+
+
+def release_hold(redemption: Redemption, voucher: VoucherState, into: State) -> Outcome:
+    """Void or expire a hold: the issuer's legs are reserved again with the voucher, visitors' money is free."""
+    reservation, movements = _reserved_again(redemption)
+    freed = replace(redemption, state=into, standing=(), rest=custody.EMPTY)
+    usable = replace(voucher, status=custody.USABLE, hold=None, reservation=reservation)
+    return Outcome(freed, usable, movements)
+
+
+def void(redemption: Redemption, voucher: VoucherState, at: int) -> Outcome | Refusal:
+    """Free a hold at its owner's wish."""
+    refusal = _not_on_hold(redemption, voucher, at)
+    if refusal:
+        return refusal
+    return release_hold(redemption, voucher, State.VOIDED)
+
+
+class RefundRule(NamedTuple):
+    """How the terms treat a return: `policy` is `pro-rata` or `full-clawback`."""
+
+    policy: str
+    minimum_spend_fen: int
+
+
+def refund(
+    redemption: Redemption,
+    voucher: VoucherState,
+    order_fen: int,
+    rule: RefundRule,
+    credit: str,
+    window: int,
+    at: int,
+) -> Outcome | Refusal:
+    """Give part of the order back: the funders get theirs in proportion, the shopper the rest (money.md, Refunds).
+
+    Never refused for cap, budget, suspension or close-out.
+    """
+    if redemption.state not in (State.CAPTURED, State.PARTLY_REFUNDED):
+        return Refusal(RefusalReason.NOT_CAPTURED)
+    left = redemption.order_fen - redemption.refunded_order_fen
+    if order_fen > left or order_fen <= 0:
+        return Refusal(RefusalReason.REFUND_EXCEEDS_CAPTURE, {"order_fen": order_fen, "left_fen": left})
+    total = redemption.refunded_order_fen + order_fen
+    due = refund_due(
+        redemption.discount_fen, redemption.order_fen, total, rule.policy, rule.minimum_spend_fen
+    )
+    increment = due - redemption.returned_fen
+    parts = reduce_legs(redemption.standing, increment)
+    returned = tuple(Leg(leg.account, part) for leg, part in zip(redemption.standing, parts, strict=True))
+    number = redemption.postings + 1
+    refunded = replace(
+        redemption,
+        state=State.REFUNDED if total == redemption.order_fen else State.PARTLY_REFUNDED,
+        standing=_less(redemption.standing, parts),
+        refunded_order_fen=total,
+        returned_fen=due,
+        postings=number,
+    )
+    negative = tuple(Leg(leg.account, -leg.amount_fen) for leg in returned)
+    posting = Posting(redemption.id, number, "refund", -order_fen, -increment, negative, window, at)
+    movements = tuple(_posted(redemption, returned, credit, -1))
+    return Outcome(refunded, voucher, movements, posting, increment, order_fen - increment)
+
+
+def expire_voucher(voucher: VoucherState) -> tuple[VoucherState, tuple[Movement, ...]]:
+    """Only the custodian calls this: the voucher is over and its reserved money is free again."""
+    movements = tuple(
+        Movement(leg.account, "", reserved_fen=-leg.amount_fen)
+        for leg in voucher.reservation.legs()
+        if _has_budget(leg)
+    )
+    return replace(voucher, status=custody.EXPIRED, reservation=custody.EMPTY), movements
+
+
+def owed_between_regions(redemption: Redemption, legs: tuple[Leg, ...]) -> int:
+    """What the issuing region owes the redeeming one for `legs`: every leg of its own when the use was away."""
+    issuer = redemption.voucher.issuer
+    if issuer == redemption.redeeming_region:
+        return 0
+    return sum(leg.amount_fen for leg in legs if account_region(leg.account) == issuer)
+
+
+def _not_on_hold(redemption: Redemption, voucher: VoucherState, at: int) -> Refusal | None:
+    """A hold is good while `at < expires_at`, and only the one that the voucher names is live."""
+    if redemption.state is State.EXPIRED or (
+        redemption.state is State.AUTHORIZED and at >= redemption.expires_at
+    ):
+        return Refusal(RefusalReason.HOLD_EXPIRED, {"expires_at": redemption.expires_at})
+    if redemption.state is not State.AUTHORIZED or voucher.hold != redemption.id:
+        return Refusal(RefusalReason.NOT_AUTHORIZED)
+    return None
+
+
+def _has_budget(leg: Leg) -> bool:
+    """A merchant's share has no budget, so nothing is reserved or held for it."""
+    return is_limited(leg.account)
+
+
+def _counterpart(account: str, redemption: Redemption) -> str:
+    """The other region of a movement: seen from the issuer the redeeming one, and the reverse."""
+    issuer = redemption.voucher.issuer
+    return redemption.redeeming_region if account_region(account) == issuer else issuer
+
+
+def _posted(redemption: Redemption, legs: tuple[Leg, ...], credit: str, sign: int) -> list[Movement]:
+    """Debit each funder, credit the merchants' own share and, with the rest, whoever is owed the discount."""
+    issuer, owed, movements = redemption.voucher.issuer, 0, []
+    for leg in legs:
+        amount = sign * leg.amount_fen
+        movements.append(Movement(leg.account, _counterpart(leg.account, redemption), posted_fen=amount))
+        if _has_budget(leg):
+            owed += amount
+        else:
+            borne = borne_account(redemption.redeeming_region, redemption.campaign)
+            movements.append(Movement(borne, issuer, posted_fen=-amount))
+    movements.append(Movement(credit, issuer, posted_fen=-owed))
+    return movements
+
+
+def _free_rest(redemption: Redemption) -> list[Movement]:
+    return [
+        Movement(leg.account, "", reserved_fen=-leg.amount_fen)
+        for leg in redemption.rest.legs()
+        if _has_budget(leg)
+    ]
+
+
+def _reserved_again(redemption: Redemption) -> tuple[Reservation, tuple[Movement, ...]]:
+    """The voucher's reservation as it was: used legs of the issuer and the rest together."""
+    used: dict[str, int] = {}
+    for leg in redemption.legs:
+        used[leg.account] = used.get(leg.account, 0) + leg.amount_fen
+    merchant_used = sum(leg.amount_fen for leg in redemption.legs if not _has_budget(leg))
+
+    def whole(legs: tuple[Leg, ...]) -> tuple[Leg, ...]:
+        return tuple(
+            Leg(
+                leg.account,
+                leg.amount_fen + (used.pop(leg.account, 0) if _has_budget(leg) else merchant_used),
+            )
+            for leg in legs
+        )
+
+    reservation = Reservation(whole(redemption.rest.cofunders), whole(redemption.rest.public))
+    reserved = {leg.account for leg in reservation.legs()}
+    movements = tuple(
+        Movement(
+            leg.account,
+            _counterpart(leg.account, redemption),
+            reserved_fen=leg.amount_fen if leg.account in reserved else 0,
+            held_fen=-leg.amount_fen,
+        )
+        for leg in redemption.legs
+        if _has_budget(leg)
+    )
+    return reservation, movements
+
+
+def _less(legs: tuple[Leg, ...], parts: list[int]) -> tuple[Leg, ...]:
+    return tuple(Leg(leg.account, leg.amount_fen - part) for leg, part in zip(legs, parts, strict=True))

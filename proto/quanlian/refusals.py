@@ -1,0 +1,232 @@
+"""Why a request is refused: reasons in their order of precedence, and what each says to a person.
+
+The numbers are those of `refusal.proto`; divided by ten they give the rank of protocol.md, "Refusal reasons, in order".
+A refusal is data: it names the figures, whether to try again (with a new request id) and whether the voucher is
+still good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta, timezone
+from enum import IntEnum
+from typing import NamedTuple
+
+from quanlian.money import yuan
+
+CHINA = timezone(timedelta(hours=8))
+
+
+class RefusalReason(IntEnum):
+    """A reason; `reason // 10` is its rank. Reasons up to `KEY_REVOKED` do not consume the request id."""
+
+    MALFORMED = 10
+    UNKNOWN_KEY = 20
+    BAD_SIGNATURE = 30
+    KEY_NOT_VALID = 40
+    KEY_REVOKED = 50
+    REGION_SUSPENDED = 60
+    CAMPAIGN_UNKNOWN = 70
+    TERMS_MISMATCH = 80
+    CAMPAIGN_SUSPENDED = 90
+    VOUCHER_UNKNOWN = 100
+    VOUCHER_CANCELLED = 110
+    VOUCHER_SUSPENDED = 111
+    NOT_YET_VALID = 120
+    EXPIRED = 130
+    REGION_NOT_COVERED = 140
+    CHANNEL_NOT_COVERED = 150
+    MERCHANT_NOT_ADMITTED = 160
+    MERCHANT_BLOCKED = 170
+    CATEGORY_NOT_COVERED = 180
+    HOLDER_MISMATCH = 190
+    BELOW_MINIMUM_SPEND = 200
+    NO_MATCHING_TIER = 210
+    LEVERAGE_TOO_LOW = 220
+    AMOUNT_MISMATCH = 230
+    ORDER_ALREADY_DISCOUNTED = 240
+    ALREADY_HELD = 250
+    ALREADY_REDEEMED = 260
+    NOT_IN_CUSTODY = 270
+    ISSUER_UNREACHABLE = 280
+    FUNDING_EXHAUSTED = 290
+    DEBIT_CAP_EXCEEDED = 300
+
+    REQUEST_ID_REUSED = 400
+    REVERSED = 410
+
+    REDEMPTION_UNKNOWN = 500
+    NOT_AUTHORIZED = 510
+    HOLD_EXPIRED = 520
+    AMOUNT_EXCEEDS_HOLD = 530
+    NOT_CAPTURED = 540
+    REFUND_EXCEEDS_CAPTURE = 550
+
+    ROUND_UNKNOWN = 600
+    ROUND_NOT_OPEN = 610
+    EVIDENCE_MISSING = 620
+    EVIDENCE_ALREADY_USED = 630
+    CLAIM_LIMIT_REACHED = 640
+    QUOTA_EXHAUSTED = 650
+
+    @property
+    def consumes_request_id(self) -> bool:
+        """Whether the answer is stored: a retry of reasons 1–5, and of a reused id, is judged anew."""
+        return self > RefusalReason.KEY_REVOKED and self is not RefusalReason.REQUEST_ID_REUSED
+
+
+class Refusal(NamedTuple):
+    """A refusal with the figures it speaks of; amounts in fen, times in UTC seconds, as their names say."""
+
+    reason: RefusalReason
+    figures: Mapping[str, int] = {}
+
+    @property
+    def retryable(self) -> bool:
+        return _TEXTS[self.reason].retryable
+
+    @property
+    def voucher_usable(self) -> bool:
+        return _TEXTS[self.reason].usable
+
+    @property
+    def message_zh(self) -> str:
+        text = _TEXTS[self.reason]
+        return _fill(text.zh, self.figures) + ("；券仍可用" if text.usable else "")
+
+    @property
+    def message_en(self) -> str:
+        text = _TEXTS[self.reason]
+        return _fill(text.en, self.figures) + ("; the voucher is still good" if text.usable else "")
+
+
+class _Text(NamedTuple):
+    zh: str
+    en: str
+    retryable: bool
+    usable: bool
+
+
+def _fill(template: str, figures: Mapping[str, int]) -> str:
+    """Put figures into their places: `_fen` as yuan, `_at` as Beijing time, what is not known as `—`."""
+    return template.format_map(_Shown(figures))
+
+
+class _Shown(dict[str, int]):
+    def __getitem__(self, name: str) -> str:  # type: ignore[override]
+        if name not in self:
+            return "—"
+        value = super().__getitem__(name)
+        if name.endswith("_fen"):
+            return yuan(value)
+        if name.endswith("_at"):
+            return datetime.fromtimestamp(value, UTC).astimezone(CHINA).strftime("%Y-%m-%d %H:%M:%S")
+        return str(value)
+
+    def __missing__(self, name: str) -> str:
+        return "—"
+
+
+R = RefusalReason
+_TEXTS: dict[RefusalReason, _Text] = {
+    R.MALFORMED: _Text("请求格式有误", "the request cannot be read", False, True),
+    R.UNKNOWN_KEY: _Text("签名所用密钥未登记", "signed with a key that nobody vouched for", False, False),
+    R.BAD_SIGNATURE: _Text("签名不符", "the signature does not match", False, False),
+    R.KEY_NOT_VALID: _Text(
+        "发券时所用密钥不在有效期内", "the key was not valid when the voucher was issued", False, False
+    ),
+    R.KEY_REVOKED: _Text(
+        "签名所用密钥已吊销", "the key was revoked before the voucher was issued", False, False
+    ),
+    R.REGION_SUSPENDED: _Text(
+        "发券地或核销地已暂停", "the issuing or redeeming region is suspended", True, True
+    ),
+    R.CAMPAIGN_UNKNOWN: _Text("活动不存在", "no such campaign", False, True),
+    R.TERMS_MISMATCH: _Text(
+        "券面所载活动细则版本未公布", "the voucher names terms that were not published", False, False
+    ),
+    R.CAMPAIGN_SUSPENDED: _Text("活动已暂停", "the campaign is suspended", True, True),
+    R.VOUCHER_UNKNOWN: _Text("券不存在", "no such voucher", False, False),
+    R.VOUCHER_CANCELLED: _Text("券已作废", "the voucher was cancelled", False, False),
+    R.VOUCHER_SUSPENDED: _Text("券已挂失或暂停", "the voucher is suspended", True, False),
+    R.NOT_YET_VALID: _Text(
+        "券自{not_before_at}起可用", "the voucher is valid from {not_before_at}", True, True
+    ),
+    R.EXPIRED: _Text("券已于{not_after_at}过期", "the voucher expired at {not_after_at}", False, False),
+    R.REGION_NOT_COVERED: _Text("本券不在此地区使用", "the voucher does not cover this region", False, True),
+    R.CHANNEL_NOT_COVERED: _Text(
+        "本券不支持此消费渠道", "the voucher does not cover this channel", False, True
+    ),
+    R.MERCHANT_NOT_ADMITTED: _Text("商户未参加活动", "the merchant is not admitted", False, True),
+    R.MERCHANT_BLOCKED: _Text("商户已被取消资格", "the merchant is blocked", False, True),
+    R.CATEGORY_NOT_COVERED: _Text(
+        "本券不适用此类商品", "the voucher does not cover this category", False, True
+    ),
+    R.HOLDER_MISMATCH: _Text("付款人不是领券人", "the payer is not the voucher's holder", False, True),
+    R.BELOW_MINIMUM_SPEND: _Text(
+        "订单{order_fen}元，未满{minimum_spend_fen}元，差{short_fen}元",
+        "the order of {order_fen} yuan is {short_fen} short of {minimum_spend_fen}",
+        False,
+        True,
+    ),
+    R.NO_MATCHING_TIER: _Text(
+        "发票金额{invoice_fen}元不在补贴档次内",
+        "no tier covers the invoice of {invoice_fen} yuan",
+        False,
+        True,
+    ),
+    R.LEVERAGE_TOO_LOW: _Text(
+        "券的杠杆比{leverage_ppm}ppm低于本地要求{bound_ppm}ppm",
+        "the terms' leverage of {leverage_ppm} ppm is under this region's {bound_ppm} ppm",
+        False,
+        True,
+    ),
+    R.AMOUNT_MISMATCH: _Text(
+        "应抵扣{discount_fen}元，对方报{expected_fen}元",
+        "the discount is {discount_fen} yuan, the sender expected {expected_fen}",
+        False,
+        True,
+    ),
+    R.ORDER_ALREADY_DISCOUNTED: _Text(
+        "该订单已用过消费券", "the order already used a public voucher", False, True
+    ),
+    R.ALREADY_HELD: _Text("券正被另一订单占用", "the voucher is held by another order", True, True),
+    R.ALREADY_REDEEMED: _Text("券已核销", "the voucher was already redeemed", False, False),
+    R.NOT_IN_CUSTODY: _Text("券由清分平台托管，暂不可达", "the custodian cannot be reached now", True, True),
+    R.ISSUER_UNREACHABLE: _Text("发券地暂不可达", "the issuing region cannot be reached now", True, True),
+    R.FUNDING_EXHAUSTED: _Text("资金不足", "the funders' money does not reach", True, True),
+    R.DEBIT_CAP_EXCEEDED: _Text(
+        "发券地已达净借记限额", "the issuing region is at its net debit cap", True, True
+    ),
+    R.REQUEST_ID_REUSED: _Text(
+        "请求号已用于另一内容的请求", "the request id was used with another body", False, True
+    ),
+    R.REVERSED: _Text("该请求已被冲正", "the request was reversed", False, True),
+    R.REDEMPTION_UNKNOWN: _Text("核销记录不存在", "no such redemption", False, True),
+    R.NOT_AUTHORIZED: _Text("该笔不在占用状态", "the redemption is not on hold", False, True),
+    R.HOLD_EXPIRED: _Text("占用已于{expires_at}到期", "the hold expired at {expires_at}", False, True),
+    R.AMOUNT_EXCEEDS_HOLD: _Text(
+        "确认金额{order_fen}元超过占用金额{held_order_fen}元",
+        "the capture of {order_fen} yuan is more than the held order of {held_order_fen}",
+        False,
+        True,
+    ),
+    R.NOT_CAPTURED: _Text("该笔尚未确认核销", "the redemption was not captured", False, True),
+    R.REFUND_EXCEEDS_CAPTURE: _Text(
+        "退货{order_fen}元超过未退金额{left_fen}元",
+        "the refund of {order_fen} yuan is more than the {left_fen} left of the order",
+        False,
+        False,
+    ),
+    R.ROUND_UNKNOWN: _Text("发放轮次不存在", "no such round", False, False),
+    R.ROUND_NOT_OPEN: _Text(
+        "发放时间为{opens_at}至{closes_at}", "the round is open from {opens_at} to {closes_at}", True, False
+    ),
+    R.EVIDENCE_MISSING: _Text("申领材料不全", "the application lacks evidence", True, False),
+    R.EVIDENCE_ALREADY_USED: _Text("申领材料已被使用", "the evidence was used before", False, False),
+    R.CLAIM_LIMIT_REACHED: _Text(
+        "已达每人限领{limit}份", "the limit of {limit} a person is reached", False, False
+    ),
+    R.QUOTA_EXHAUSTED: _Text("已领完", "the quota is exhausted", False, False),
+}
+del R

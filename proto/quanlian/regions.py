@@ -1,0 +1,86 @@
+"""Regions by their GB/T 2260 administrative division code, and the scopes that terms name."""
+
+from __future__ import annotations
+
+import csv
+from functools import cache
+from importlib import resources
+from typing import Final, NamedTuple
+
+from quanlian.errors import InvalidInput
+
+EVERYWHERE: Final = "*"
+
+GROUPS: Final[dict[str, tuple[str, ...]]] = {
+    "yrd": ("310000", "320000", "330000", "340000"),
+    "yrd-demonstration-zone": ("310118", "320509", "330421"),
+}
+"""Named groups of regions: the Yangtze River Delta and its demonstration zone (Qingpu, Wujiang, Jiashan)."""
+
+
+class Region(NamedTuple):
+    """A province, city or county. `parent` is the code of the division above, `""` for a province.
+
+    Districts of a municipality, and counties that a province administers itself, stand right under it.
+    `name_en` is `""` where we have none.
+    """
+
+    code: str
+    name: str
+    parent: str
+    name_en: str = ""
+
+
+def region(code: str) -> Region:
+    """The region with this code. Raises InvalidInput for a code that is not in the table."""
+    try:
+        return _table()[code]
+    except KeyError:
+        raise InvalidInput(
+            f"{code!r} is not a region code",
+            remedy="use the six digits of GB/T 2260, like 330100 for Hangzhou or 310000 for Shanghai",
+        ) from None
+
+
+def covers(area_code: str, code: str) -> bool:
+    """Whether the area is the region or contains it: a province its cities and counties, a city its counties.
+
+    Raises InvalidInput for an unknown code.
+    """
+    area, inner = region(area_code).code, region(code).code
+    while inner and inner != area:
+        inner = region(inner).parent
+    return bool(inner)
+
+
+def matches(scope: str, code: str) -> bool:
+    """Whether a scope covers the region: a region code, a name in `GROUPS`, or `*` for everywhere.
+
+    Raises InvalidInput for a scope or code that is none of these.
+    """
+    if scope == EVERYWHERE:
+        return bool(region(code))
+    if scope in GROUPS:
+        return any(covers(area, code) for area in GROUPS[scope])
+    if not scope.isdigit():
+        raise InvalidInput(
+            f"{scope!r} is not a scope of regions",
+            remedy=f"use a region code, one of {', '.join(GROUPS)}, or {EVERYWHERE}",
+        )
+    return covers(scope, code)
+
+
+@cache
+def _table() -> dict[str, Region]:
+    text = resources.files("quanlian").joinpath("data", "regions.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
+    codes = {row["code"] for row in rows}
+    return {
+        row["code"]: Region(row["code"], row["name_zh"], _parent(row["code"], codes), row["name_en"])
+        for row in rows
+    }
+
+
+def _parent(code: str, codes: set[str]) -> str:
+    above = (code[:4] + "00", code[:2] + "0000")
+    return next((candidate for candidate in above if candidate != code and candidate in codes), "")

@@ -1,0 +1,412 @@
+"""A TOML file whose fields know their line: values come from `tomllib`, positions from tree-sitter.
+
+A department reads campaign terms, signs them off and mends them. So a file is read to its end, and every
+problem is kept with its line, field, value, rule and remedy. What the fields mean is told in `terms.py`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, NamedTuple, TypeVar
+
+import tree_sitter_toml
+from tree_sitter import Language, Node, Parser
+
+from quanlian.errors import InvalidInput
+from quanlian.money import parse_yuan
+
+MAX_FILE_BYTES = 256 * 1024
+MAX_AMOUNT_FEN = 10**14
+"""One trillion yuan: sums of many such amounts still fit a 64-bit column."""
+MAX_TITLE_CHARACTERS = 200
+MAX_ENTRIES = 256
+"""Of a list: bounds the time that checking the entries against each other takes."""
+
+_MAX_DOTS_A_LINE = 100  # tomllib needs quadratic time for long dotted keys: 27 s for one that fills a file
+_NAME = re.compile(r"[a-z0-9-]{1,48}")
+_YEARS = range(2000, 2100)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DATED = frozenset({"offset_date_time", "local_date_time", "local_date"})
+_TOML = Language(tree_sitter_toml.language())
+
+Path = tuple[str | int, ...]
+T = TypeVar("T")
+S = TypeVar("S", bound=str)
+
+
+class Problem(NamedTuple):
+    """One thing that breaks a rule. `field` counts entries from 1, as people do: `pack[2].valid_days`."""
+
+    line: int
+    field: str
+    value: str
+    rule: str
+    remedy: str
+
+    def __str__(self) -> str:
+        found = f"{self.value} " if self.value else ""
+        return f"{self.line}: {self.field}: {found}{self.rule} — {self.remedy}"
+
+
+class InvalidTerms(InvalidInput):
+    """Terms that break rules: all of them, one to a line as `file:line: field: problem — remedy`."""
+
+    def __init__(self, name: str, problems: Sequence[Problem]) -> None:
+        self.name, self.problems = name, tuple(sorted(problems))
+        super().__init__("\n".join(f"{name}:{problem}" for problem in self.problems))
+
+
+class Table:
+    """One table of a file, whose fields are asked for one by one.
+
+    A field that is missing or wrong is noted and a stand-in of its type returned, so that reading goes on and
+    one pass finds everything; `sound` says whether fields were read without a problem, before they are
+    compared.
+    """
+
+    def __init__(
+        self, values: dict[str, Any], lines: dict[Path, int], problems: list[Problem], path: Path = ()
+    ):
+        self._values, self._lines, self._problems, self._path = values, lines, problems, path
+        self._asked: list[str] = []
+        self._wrong: set[str] = set()
+
+    def __contains__(self, key: str) -> bool:
+        """Whether an optional field is there; asking makes it a known field of this table."""
+        self._asked.append(key)
+        return key in self._values
+
+    def sound(self, *keys: str) -> bool:
+        """Whether none of these fields has had a problem noted."""
+        return self._wrong.isdisjoint(keys)
+
+    def note(self, key: str, rule: str, remedy: str, index: int | None = None) -> None:
+        """Keep a problem of the field `key`, or of its list's entry `index` (from 0)."""
+        self._wrong.add(key)
+        value = self._values.get(key)
+        path: Path = (*self._path, key)
+        if index is not None and isinstance(value, list):
+            value, path = value[index], (*path, index)
+        self._problems.append(Problem(self._line(path), _field(path), _shown(value), rule, remedy))
+
+    def finish(self) -> None:
+        """Note every field that nobody asked for."""
+        known = list(dict.fromkeys(self._asked))
+        for key in sorted(self._values.keys() - set(known))[:MAX_ENTRIES]:
+            near = difflib.get_close_matches(key, known, n=1)
+            remedy = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+            self.note(key, "is not a field here", remedy)
+
+    def table(self, key: str) -> Table:
+        """The sub-table `key`; an empty one if it is missing or something else."""
+        values = self._value(key, dict, f"a table [{key}]")
+        problems = self._problems if values is not None else []  # one problem, not one for each field in it
+        return Table(values or {}, self._lines, problems, (*self._path, key))
+
+    def tables(self, key: str, *, required: bool = False) -> list[Table]:
+        """The tables of a list `[[key]]`, in the order of the file."""
+        entries = self._entries(key, f"one or more tables [[{key}]]", None if required else [])
+        if not all(isinstance(entry, dict) for entry in entries):
+            self.note(key, "is not a list of tables", f"write [[{key}]] before each")
+            return []
+        return [
+            Table(entry, self._lines, self._problems, (*self._path, key, index))
+            for index, entry in enumerate(entries)
+        ]
+
+    def text(self, key: str) -> str:
+        """A title or a reference: printable text on one line."""
+        value = self._value(key, str, "text in quotes")
+        if value is None:
+            return ""
+        if not value.strip() or not value.isprintable() or len(value) > MAX_TITLE_CHARACTERS:
+            self.note(
+                key, "is not a title", f"write 1 to {MAX_TITLE_CHARACTERS} printable characters on one line"
+            )
+        return value
+
+    def name(self, key: str, pattern: re.Pattern[str] = _NAME) -> str:
+        """An identifier of lower-case letters, digits and hyphens."""
+        value = self._value(key, str, "an identifier in quotes")
+        if value is not None and not pattern.fullmatch(value):
+            self.note(
+                key, "is not an identifier", f"use lower-case letters, digits and hyphens: {pattern.pattern}"
+            )
+        return value or ""
+
+    def choice(self, key: str, choices: Sequence[S], default: S | None = None) -> S:
+        """One of a few words."""
+        value = self._value(key, str, f"one of {', '.join(choices)}", default)
+        for choice in choices:
+            if choice == value:
+                return choice
+        if value is not None:
+            self.note(key, "is not known", f"use one of {', '.join(choices)}")
+        return choices[0]
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of at least one text; repeats are kept."""
+        entries = self._entries(key, "a list of texts in quotes")
+        for index, entry in enumerate(entries):
+            if not isinstance(entry, str):
+                self.note(key, "is not text", "put it in quotes", index)
+        return tuple(entry for entry in entries if isinstance(entry, str))
+
+    def words(self, key: str, choices: Collection[str] = ()) -> frozenset[str]:
+        """A list of different identifiers, each one of `choices` if any are given."""
+        entries = self.texts(key)
+        for index, entry in enumerate(entries if self.sound(key) else ()):
+            if choices and entry not in choices:
+                self.note(key, "is not known", f"use {', '.join(choices)}", index)
+            elif not _NAME.fullmatch(entry):
+                self.note(key, "is not an identifier", "use lower-case letters, digits and hyphens", index)
+            elif entry in entries[:index]:
+                self.note(key, "stands here twice", "name each once", index)
+        return frozenset(entries)
+
+    def flag(self, key: str, default: bool) -> bool:
+        """true or false."""
+        return bool(self._value(key, bool, "true or false", default))
+
+    def count(self, key: str, lowest: int, highest: int, default: int | None = None) -> int:
+        """A whole number in `lowest..highest`."""
+        value = self._value(key, int, f"a whole number from {lowest} to {highest}", default)
+        if value is not None and not lowest <= value <= highest:
+            self.note(key, "is out of range", f"write a whole number from {lowest} to {highest}")
+        return lowest if value is None else value
+
+    def amount_fen(self, key: str) -> int:
+        """An amount above zero, in fen, from yuan with exactly two decimals."""
+        value = self._value(key, Decimal, "yuan with exactly two decimals, like 10.00")
+        if value is None:
+            return 0
+        try:
+            amount = parse_yuan(str(value))
+        except InvalidInput:
+            self.note(key, "is not an amount in yuan", "write exactly two decimals, like 10.00")
+            return 0
+        if not 0 < amount <= MAX_AMOUNT_FEN:
+            self.note(key, "is out of range", "write more than 0.00 yuan and at most a trillion")
+        return amount
+
+    def percent_ppm(self, key: str) -> int:
+        """A share above 0 and up to 100 percent with at most four decimals, in parts per million."""
+        value = self._number(key, "percent, like 20 or 12.5")
+        if not 0 < value <= 100 or _decimals(value) > 4:
+            if self.sound(key):
+                self.note(
+                    key, "is not a share", "write more than 0 and at most 100 percent, up to four decimals"
+                )
+            return 0
+        return int(value * 10_000)
+
+    def ratio(self, key: str) -> Fraction:
+        """A ratio of at least 1 and at most 1000, with up to four decimals."""
+        value = self._number(key, "a ratio, like 5 or 3.5")
+        if not 1 <= value <= 1000 or _decimals(value) > 4:
+            if self.sound(key):
+                self.note(key, "is not a ratio", "write a number from 1 to 1000, up to four decimals")
+            return Fraction(1)
+        return Fraction(value)
+
+    def instant(self, key: str) -> int:
+        """A moment in UTC seconds, from a date and time with its zone."""
+        expected = "a date and time with its zone, like 2026-01-20T10:00:00+08:00"
+        value = self._value(key, datetime, expected)
+        if value is None:
+            return 0
+        if value.tzinfo is None or value.microsecond:
+            self.note(key, "has no zone or parts of a second", f"write {expected}")
+            return 0
+        if value.year not in _YEARS:
+            self.note(key, "is out of range", f"write a year from {_YEARS[0]} to {_YEARS[-1]}")
+            return 0
+        return (value - _EPOCH) // timedelta(seconds=1)
+
+    def _entries(self, key: str, expected: str, default: list[Any] | None = None) -> list[Any]:
+        entries = self._value(key, list, expected, default)
+        if key in self._values and entries is not None and not 1 <= len(entries) <= MAX_ENTRIES:
+            self.note(key, f"has {len(entries)} entries", f"give 1 to {MAX_ENTRIES}")
+            return []
+        return entries or []
+
+    def _number(self, key: str, expected: str) -> Decimal:
+        if type(self._values.get(key)) is int:
+            return Decimal(self._value(key, int, expected) or 0)
+        value = self._value(key, Decimal, expected)
+        return value if value is not None and value.is_finite() else Decimal(0)
+
+    def _value(self, key: str, kind: type[T], expected: str, default: T | None = None) -> T | None:
+        self._asked.append(key)
+        if key not in self._values:
+            if default is None:
+                self.note(key, "is missing", f"give {expected}")
+            return default
+        value = self._values[key]
+        if type(value) is not kind:  # `true` is an int and a date-time a date: neither may pass for the other
+            self.note(key, "is of the wrong type", f"give {expected}")
+            return None
+        return value
+
+    def _line(self, path: Path) -> int:
+        while path and path not in self._lines:
+            path = path[:-1]
+        return self._lines.get(path, 1)
+
+
+def open_terms(content: bytes, name: str) -> tuple[Table, list[Problem]]:
+    """The file's root table and the list that collects its problems. Raises InvalidTerms if it is no TOML."""
+    values = _load(content, name)
+    problems: list[Problem] = []
+    return Table(values, dict(_positions(_tree(content))), problems), problems
+
+
+def shift_dates(content: bytes, days: int) -> bytes:
+    """The same file with every date and date-time moved by whole days, and every other byte as it was.
+
+    Brings a historic campaign to another day with its hours of the day kept. Numbers such as `fiscal_year`,
+    texts and comments stay. Raises InvalidTerms if the file is not TOML, InvalidInput if a date would leave
+    the years 1–9999.
+    """
+    _load(content, "terms")
+    shifted = bytearray(content)
+    for node in _walk(_tree(content)):
+        if node.type in _DATED:
+            day = slice(node.start_byte, node.start_byte + len("YYYY-MM-DD"))
+            shifted[day] = _moved(content[day].decode("ascii"), days, node).encode("ascii")
+    return bytes(shifted)
+
+
+def _moved(day: str, days: int, node: Node) -> str:
+    try:
+        return (date.fromisoformat(day) + timedelta(days=days)).isoformat()
+    except OverflowError as error:
+        place = f"line {node.start_point.row + 1}"
+        raise InvalidInput(
+            f"{day} moved by {days} days is no date", place=place, remedy="move it less"
+        ) from error
+
+
+def _load(content: bytes, name: str) -> dict[str, Any]:
+    """The file's values, amounts as Decimal; raises InvalidTerms with the one problem that stops reading."""
+
+    def stop(line: int, value: str, rule: str, remedy: str) -> InvalidTerms:
+        return InvalidTerms(name, [Problem(line, "file", value, rule, remedy)])
+
+    if len(content) > MAX_FILE_BYTES:
+        raise stop(
+            1, f"of {len(content)} bytes", f"is over {MAX_FILE_BYTES}", "shorten it or split the campaign"
+        )
+    if content.startswith(b"\xef\xbb\xbf"):
+        raise stop(1, "", "begins with a byte-order mark", "save it as UTF-8 without BOM")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise stop(line, f"byte {error.start}", "is not UTF-8", "save the file as UTF-8, not GBK") from error
+    for number, row in enumerate(content.split(b"\n"), start=1):
+        if row.count(b".") > _MAX_DOTS_A_LINE:
+            raise stop(number, "", f"has over {_MAX_DOTS_A_LINE} dots on a line", "break the line")
+    try:
+        return tomllib.loads(text, parse_float=Decimal)
+    except RecursionError as error:
+        raise stop(1, "", "nests too deeply", "campaign terms need no list inside a list") from error
+    except (ValueError, ArithmeticError) as error:  # a syntax error, or a number too long to be read
+        where = re.search(r"at line (\d+)", str(error))
+        line = int(where[1]) if where else text.count("\n") + 1
+        raise stop(line, "", f"is not TOML: {error}", "mend the line, or the one before it") from error
+
+
+def _tree(content: bytes) -> Node:
+    """Parsed only after `_load` has refused deep nesting, which tree-sitter would overflow its stack on."""
+    return Parser(_TOML).parse(content).root_node
+
+
+def _walk(node: Node) -> Iterator[Node]:
+    yield node
+    for child in node.named_children:
+        yield from _walk(child)
+
+
+def _positions(root: Node) -> Iterator[tuple[Path, int]]:
+    """The line, from 1, of every table, field and list entry."""
+    lengths: dict[Path, int] = {}
+
+    def opened(parts: Path) -> Path:
+        path: Path = ()
+        for part in parts:
+            path = (*path, part)
+            if path in lengths:
+                path = (*path, lengths[path] - 1)
+        return path
+
+    for node in root.named_children:
+        if node.type == "pair":
+            yield from _pair(node, ())
+        elif node.type in ("table", "table_array_element"):
+            parts = _key(node.named_children[0])
+            path = opened(parts[:-1]) + parts[-1:]
+            if node.type == "table_array_element":
+                lengths[path] = lengths.get(path, 0) + 1
+                path = (*path, lengths[path] - 1)
+            yield path, node.start_point.row + 1
+            for child in node.named_children[1:]:
+                if child.type == "pair":
+                    yield from _pair(child, path)
+
+
+def _pair(node: Node, table: Path) -> Iterator[tuple[Path, int]]:
+    path = table + _key(node.named_children[0])
+    yield path, node.start_point.row + 1
+    yield from _inside(node.named_children[1], path)
+
+
+def _inside(value: Node, path: Path) -> Iterator[tuple[Path, int]]:
+    if value.type == "inline_table":
+        for pair in value.named_children:
+            yield from _pair(pair, path)
+    elif value.type == "array":
+        entries = [entry for entry in value.named_children if entry.type != "comment"]
+        for index, entry in enumerate(entries):
+            yield (*path, index), entry.start_point.row + 1
+            yield from _inside(entry, (*path, index))
+
+
+def _key(node: Node) -> tuple[str, ...]:
+    if node.type == "dotted_key":
+        return tuple(part for child in node.named_children for part in _key(child))
+    return ((node.text or b"").decode("utf-8").strip("\"'"),)
+
+
+def _field(path: Path) -> str:
+    text = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".")
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case dict():
+            return "a table"
+        case list():
+            return "a list"
+        case bool():
+            return str(value).lower()
+        case datetime():
+            return value.isoformat()
+        case str():
+            return repr(value if len(value) <= 60 else value[:59] + "…")
+        case _:
+            return str(value)[:60]
+
+
+def _decimals(value: Decimal) -> int:
+    exponent = value.as_tuple().exponent
+    return -exponent if isinstance(exponent, int) else 0

@@ -1,0 +1,397 @@
+"""Between the messages of `v1/*.proto` and the values of this package; the only module here that knows the stubs.
+
+Reading checks shapes and raises InvalidInput that names the field; what the values mean is checked where they are used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from quanlian.accounts import account_region
+from quanlian.apportionment import Leg, Reservation
+from quanlian.custody import VoucherState
+from quanlian.discounts import Order
+from quanlian.errors import InvalidInput
+from quanlian.redemptions import Outcome, Posting, Redemption, Sale
+from quanlian.refusals import Refusal
+from quanlian.v1 import custody_pb2, redemption_pb2, refusal_pb2, signed_pb2, voucher_pb2
+from quanlian.vouchers import PACK_ID_BYTES, TAG_BYTES, Token, Voucher, VoucherKey
+
+REQUEST_ID_BYTES = 16
+MAXIMUM_AMOUNT_FEN = 10**12
+"""Ten billion yuan: no amount of one message is larger, so that no sum leaves 64 bits."""
+
+ROAMING = {"never": 1, "on-demand": 2, "at-issue": 3}
+_ROAMING_NAMES = {number: name for name, number in ROAMING.items()}
+M = TypeVar("M", bound=Message)
+
+
+def parse(kind: type[M], content: bytes, place: str) -> M:
+    """A message from its bytes. Raises InvalidInput naming `place`."""
+    try:
+        return kind.FromString(content)
+    except DecodeError as error:
+        raise InvalidInput(
+            f"not a {kind.DESCRIPTOR.name}", place=place, remedy="send the serialised message"
+        ) from error
+
+
+def batch_digest(items: Sequence[bytes]) -> bytes:
+    """What a batch's signature covers: SHA-256 over each item with its length (4 bytes, big-endian) before it."""
+    hasher = hashlib.sha256()
+    for item in items:
+        hasher.update(len(item).to_bytes(4, "big"))
+        hasher.update(item)
+    return hasher.digest()
+
+
+# Vouchers
+
+
+def voucher_to_body(voucher: Voucher) -> bytes:
+    """Serialise once; the signature covers these bytes."""
+    return voucher_pb2.VoucherBody(
+        version=voucher.version,
+        suite=voucher.suite,  # type: ignore[arg-type]
+        key_id=voucher.key_id,
+        issuer=voucher.issuer,
+        campaign=voucher.campaign,
+        terms_hash=voucher.terms_hash,
+        pack_id=voucher.pack_id,
+        voucher_types=voucher.voucher_types,
+        holder_tag=voucher.holder_tag,
+        issued_at=voucher.issued_at,
+        not_before=voucher.not_before,
+        not_after=voucher.not_after,
+        roaming=ROAMING[voucher.roaming],  # type: ignore[arg-type]
+    ).SerializeToString()
+
+
+def body_to_voucher(body: bytes) -> Voucher:
+    """Raises InvalidInput for a body of another version or with fields of the wrong size."""
+    message = parse(voucher_pb2.VoucherBody, body, "token.body")
+    if message.version != 1:
+        raise InvalidInput(f"version {message.version} is not known", place="token.body.version")
+    if message.roaming not in _ROAMING_NAMES:
+        raise InvalidInput(f"roaming {message.roaming} is not known", place="token.body.roaming")
+    _need(len(message.pack_id) == PACK_ID_BYTES, "token.body.pack_id", f"{PACK_ID_BYTES} bytes")
+    _need(len(message.holder_tag) == TAG_BYTES, "token.body.holder_tag", f"{TAG_BYTES} bytes")
+    _need(0 < len(message.voucher_types) <= 64, "token.body.voucher_types", "1 to 64 vouchers")
+    return Voucher(
+        message.version,
+        message.suite,
+        message.key_id,
+        message.issuer,
+        message.campaign,
+        message.terms_hash,
+        message.pack_id,
+        tuple(message.voucher_types),
+        message.holder_tag,
+        message.issued_at,
+        message.not_before,
+        message.not_after,
+        _ROAMING_NAMES[message.roaming],
+    )
+
+
+def token_to_bytes(token: Token) -> bytes:
+    return voucher_pb2.VoucherToken(
+        body=token.body,
+        signature=token.signature,
+        tree_size=token.tree_size,
+        leaf_index=token.leaf_index,
+        path=token.path,
+    ).SerializeToString()
+
+
+def bytes_to_token(content: bytes) -> Token:
+    message = parse(voucher_pb2.VoucherToken, content, "token")
+    return Token(message.body, message.signature, message.tree_size, message.leaf_index, tuple(message.path))
+
+
+# Requests
+
+
+class Purchase(NamedTuple):
+    """A quote, authorize or redeem: one voucher for one sale."""
+
+    token: Token
+    voucher: Voucher
+    voucher_index: int
+    sale: Sale
+    payer_tag: bytes
+    expected_fen: int
+
+    @property
+    def key(self) -> VoucherKey:
+        return VoucherKey(self.voucher.issuer, self.voucher.pack_id, self.voucher_index)
+
+
+class Later(NamedTuple):
+    """A capture, void or refund of a redemption; `order_fen` as the message means it."""
+
+    redemption_id: bytes
+    order_fen: int
+
+
+class Item(NamedTuple):
+    """One request. `operation` is the oneof's field name; `subject` a Purchase, a Later, or the original request id."""
+
+    request_id: bytes
+    operation: str
+    subject: Purchase | Later | bytes
+    content: bytes
+
+
+def request_id_of(content: bytes) -> bytes:
+    """The request id of an item, also of one that is otherwise malformed; empty when it cannot be read."""
+    try:
+        return redemption_pb2.RedemptionItem.FromString(content).request_id
+    except DecodeError:
+        return b""
+
+
+def bytes_to_item(content: bytes) -> Item:
+    """Raises InvalidInput naming the field that is wrong: the refusal MALFORMED."""
+    message = parse(redemption_pb2.RedemptionItem, content, "item")
+    _need(len(message.request_id) == REQUEST_ID_BYTES, "request_id", f"{REQUEST_ID_BYTES} bytes")
+    operation = message.WhichOneof("operation")
+    if operation is None:
+        raise InvalidInput("no operation", place="item", remedy="set one of the operations")
+    subject: Purchase | Later | bytes
+    if operation in ("quote", "authorize", "redeem"):
+        subject = _purchase(getattr(message, operation))
+    elif operation == "reverse":
+        subject = message.reverse.original_request_id
+        _need(len(subject) == REQUEST_ID_BYTES, "reverse.original_request_id", f"{REQUEST_ID_BYTES} bytes")
+    else:
+        later = getattr(message, operation)
+        order_fen = 0 if operation == "void" else later.order_fen
+        _need_amount(order_fen, f"{operation}.order_fen")
+        _need(len(later.redemption_id) == 16, f"{operation}.redemption_id", "16 bytes")
+        subject = Later(later.redemption_id, order_fen)
+    return Item(message.request_id, operation, subject, content)
+
+
+def _purchase(message: redemption_pb2.Purchase) -> Purchase:
+    token = bytes_to_token(message.token)
+    voucher = body_to_voucher(token.body)
+    order = message.order
+    for field in ("order_fen", "invoice_fen", "price_fen"):
+        _need_amount(getattr(order, field), f"order.{field}")
+    _need(order.order_fen > 0, "order.order_fen", "more than 0")
+    _need(0 < len(order.merchant) <= 32, "order.merchant", "1 to 32 characters")
+    _need(0 < len(order.order_id) <= 64, "order.order_id", "1 to 64 characters")
+    sale = Sale(
+        order.merchant,
+        order.order_id,
+        Order(
+            order.order_fen, order.category, order.channel, order.klass, order.invoice_fen, order.price_fen
+        ),
+    )
+    return Purchase(token, voucher, message.index, sale, order.payer_tag, message.expected_discount_fen)
+
+
+def readdressed(content: bytes, request_id: bytes, expected_discount_fen: int = 0) -> bytes:
+    """An item as a node sends it on: the same operation under the node's own request id."""
+    message = redemption_pb2.RedemptionItem.FromString(content)
+    message.request_id = request_id
+    if expected_discount_fen:
+        getattr(message, str(message.WhichOneof("operation"))).expected_discount_fen = expected_discount_fen
+    return message.SerializeToString()
+
+
+def reverse_item(request_id: bytes, original_request_id: bytes) -> bytes:
+    """A node's reverse of an item that it sent under its own id."""
+    reverse = redemption_pb2.Reverse(original_request_id=original_request_id)
+    return redemption_pb2.RedemptionItem(request_id=request_id, reverse=reverse).SerializeToString()
+
+
+# Answers
+
+
+class Stamp(NamedTuple):
+    """Who answered which request, and when."""
+
+    request_id: bytes
+    decider: str
+    decided_at: int
+
+
+def refused(stamp: Stamp, refusal: Refusal) -> bytes:
+    return redemption_pb2.RedemptionAnswer(
+        request_id=stamp.request_id,
+        refusal=refusal_message(refusal),
+        decider=stamp.decider,
+        decided_at=stamp.decided_at,
+    ).SerializeToString()
+
+
+def accepted(stamp: Stamp, outcome: Outcome) -> bytes:
+    """The answer to an operation that went through; also to one that found nothing left to do."""
+    redemption = outcome.redemption
+    return redemption_pb2.RedemptionAnswer(
+        request_id=stamp.request_id,
+        redemption_id=redemption.id,
+        state=redemption.state.value,  # type: ignore[arg-type]
+        discount_fen=redemption.standing_fen,
+        returned_fen=outcome.returned_fen,
+        shopper_fen=outcome.shopper_fen,
+        legs=legs_messages(redemption.standing),
+        expires_at=redemption.expires_at,
+        window=outcome.posting.window if outcome.posting else 0,
+        decider=stamp.decider,
+        decided_at=stamp.decided_at,
+        order_fen=redemption.order_fen,
+        refunded_order_fen=redemption.refunded_order_fen,
+        agreement=redemption.agreement,
+        posting=posting_message(outcome.posting, redemption) if outcome.posting else None,
+    ).SerializeToString()
+
+
+def quoted(stamp: Stamp, discount_fen: int) -> bytes:
+    return redemption_pb2.RedemptionAnswer(
+        request_id=stamp.request_id,
+        discount_fen=discount_fen,
+        decider=stamp.decider,
+        decided_at=stamp.decided_at,
+    ).SerializeToString()
+
+
+def done(stamp: Stamp) -> bytes:
+    """The answer to a reverse that found nothing to undo."""
+    return redemption_pb2.RedemptionAnswer(
+        request_id=stamp.request_id, decider=stamp.decider, decided_at=stamp.decided_at
+    ).SerializeToString()
+
+
+def answered_again(answer: bytes, request_id: bytes) -> bytes:
+    """The clearinghouse's answer as a node passes it on, under the caller's own request id."""
+    message = redemption_pb2.RedemptionAnswer.FromString(answer)
+    message.request_id = request_id
+    return message.SerializeToString()
+
+
+def refusal_message(refusal: Refusal) -> refusal_pb2.Refusal:
+    return refusal_pb2.Refusal(
+        reason=refusal.reason.value,  # type: ignore[arg-type]
+        message_zh=refusal.message_zh,
+        message_en=refusal.message_en,
+        retryable=refusal.retryable,
+        voucher_usable=refusal.voucher_usable,
+        figures=[refusal_pb2.Figure(name=name, value=value) for name, value in refusal.figures.items()],
+    )
+
+
+# Money
+
+
+def legs_messages(legs: Iterable[Leg]) -> list[signed_pb2.Leg]:
+    return [signed_pb2.Leg(account=leg.account, amount_fen=leg.amount_fen) for leg in legs]
+
+
+def legs_of(messages: Iterable[signed_pb2.Leg]) -> tuple[Leg, ...]:
+    return tuple(Leg(message.account, message.amount_fen) for message in messages)
+
+
+def posting_message(posting: Posting, redemption: Redemption) -> redemption_pb2.Posting:
+    return redemption_pb2.Posting(
+        redemption_id=posting.redemption_id,
+        number=posting.number,
+        window=posting.window,
+        campaign=redemption.campaign,
+        issuer=redemption.voucher.issuer,
+        redeeming_region=redemption.redeeming_region,
+        order_fen=posting.order_fen,
+        discount_fen=posting.discount_fen,
+        legs=legs_messages(posting.legs),
+        state=redemption.state.value,  # type: ignore[arg-type]
+        at=posting.at,
+        pack_id=redemption.voucher.pack_id,
+        index=redemption.voucher.voucher_index,
+    )
+
+
+def record_message(redemption: Redemption) -> redemption_pb2.RedemptionRecord:
+    sale, order = redemption.sale, redemption.sale.order
+    return redemption_pb2.RedemptionRecord(
+        redemption_id=redemption.id,
+        issuer=redemption.voucher.issuer,
+        pack_id=redemption.voucher.pack_id,
+        index=redemption.voucher.voucher_index,
+        campaign=redemption.campaign,
+        redeeming_region=redemption.redeeming_region,
+        order=redemption_pb2.Order(
+            merchant=sale.merchant,
+            order_id=sale.order_id,
+            order_fen=redemption.order_fen,
+            category=order.category,
+            channel=order.channel,
+            klass=order.klass,
+            invoice_fen=order.invoice_fen,
+            price_fen=order.price_fen,
+        ),
+        state=redemption.state.value,  # type: ignore[arg-type]
+        discount_fen=redemption.standing_fen,
+        returned_fen=redemption.returned_fen,
+        refunded_order_fen=redemption.refunded_order_fen,
+        legs=legs_messages(redemption.standing),
+        authorized_at=redemption.authorized_at,
+        captured_at=redemption.captured_at,
+        window=redemption.window,
+        agreement=redemption.agreement,
+    )
+
+
+# Custody
+
+
+def handed_message(voucher: VoucherState, epoch: int) -> custody_pb2.HandedVoucher:
+    """A voucher as its giver hands it over, `epoch` being the one that the hand-over makes."""
+    return custody_pb2.HandedVoucher(
+        pack_id=voucher.key.pack_id,
+        index=voucher.key.voucher_index,
+        epoch=epoch,
+        campaign=voucher.campaign,
+        terms_hash=voucher.terms_hash,
+        voucher_type=voucher.voucher_type,
+        holder_tag=voucher.holder_tag,
+        not_before=voucher.not_before,
+        not_after=voucher.not_after,
+        reservation=voucher_pb2.Reservation(
+            cofunders=legs_messages(voucher.reservation.cofunders),
+            public=legs_messages(voucher.reservation.public),
+        ),
+    )
+
+
+def handed_voucher(message: custody_pb2.HandedVoucher, issuer: str) -> VoucherState:
+    """A voucher as its taker stores it. Raises InvalidInput for another region's money or a negative amount."""
+    reservation = Reservation(legs_of(message.reservation.cofunders), legs_of(message.reservation.public))
+    for leg in reservation.legs():
+        _need_amount(leg.amount_fen, f"reservation of {leg.account}")
+        _need(account_region(leg.account) in ("", issuer), "reservation", f"accounts of {issuer}")
+    return VoucherState(
+        VoucherKey(issuer, message.pack_id, message.index),
+        message.campaign,
+        message.terms_hash,
+        message.voucher_type,
+        message.holder_tag,
+        message.not_before,
+        message.not_after,
+        reservation,
+        epoch=message.epoch,
+    )
+
+
+def _need(holds: bool, place: str, wanted: str) -> None:
+    if not holds:
+        raise InvalidInput("out of range", place=place, remedy=f"send {wanted}")
+
+
+def _need_amount(amount_fen: int, place: str) -> None:
+    _need(0 <= amount_fen <= MAXIMUM_AMOUNT_FEN, place, f"0 to {MAXIMUM_AMOUNT_FEN} fen")
