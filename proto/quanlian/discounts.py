@@ -11,7 +11,7 @@ from typing import NamedTuple
 from quanlian.errors import InvalidInput
 from quanlian.terms import VoucherType
 
-PPM = 1_000_000
+_PPM = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,7 @@ class Order:
     def __post_init__(self) -> None:
         for field in ("order_fen", "invoice_fen", "price_fen"):
             if getattr(self, field) < 0:
-                raise InvalidInput(
-                    f"{getattr(self, field)} fen is below zero", place=field, remedy="send 0 or more"
-                )
+                raise InvalidInput(f"{getattr(self, field)} fen is below zero", place=field, remedy="send 0 or more")
 
 
 class Discount(NamedTuple):
@@ -80,4 +78,4 @@ def _rate(voucher_type: VoucherType, order: Order) -> Discount:
     price_fen = order.price_fen or order.order_fen
     if voucher_type.price_limit_fen is not None and price_fen > voucher_type.price_limit_fen:
         return Discount(0, "NO_MATCHING_TIER", voucher_type.price_limit_fen)
-    return Discount(min(price_fen * voucher_type.rate_ppm // PPM, voucher_type.cap_fen))
+    return Discount(min(price_fen * voucher_type.rate_ppm // _PPM, voucher_type.cap_fen))

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Final, NoReturn, get_args
 
-from quanlian.accounts import VISITORS, funding_account, merchant_account
+from quanlian.accounts import MERCHANT, VISITORS, funding_account, merchant_account
 from quanlian.apportionment import CoFunder, CoFunderKind, FundingPlan, RefundPolicy, ShortfallRule
 from quanlian.errors import InvalidInput
 from quanlian.refusals import CHINA
@@ -134,9 +134,7 @@ class Pack:
         not_after = min(until, self.ends_at)
         if not_after <= issued_at:
             remedy = "close its rounds before then, or issue under terms with a later end"
-            raise InvalidInput(
-                f"its validity ended at {_written(not_after)}", place=f"pack {self.id}", remedy=remedy
-            )
+            raise InvalidInput(f"its validity ended at {_written(not_after)}", place=f"pack {self.id}", remedy=remedy)
         return issued_at, not_after
 
 
@@ -216,9 +214,7 @@ class Terms:
 
     def round(self, round_id: str) -> Round:
         """The round with this id. Raises InvalidInput if there is none."""
-        return next((entry for entry in self.rounds if entry.id == round_id), None) or self._lacks(
-            "round", round_id
-        )
+        return next((entry for entry in self.rounds if entry.id == round_id), None) or self._lacks("round", round_id)
 
     def voucher_type(self, type_id: str) -> VoucherType:
         """The voucher type with this id. Raises InvalidInput if there is none."""
@@ -287,9 +283,7 @@ def read_terms(content: bytes, name: str) -> tuple[Terms | None, list[Problem]]:
     rounds = [_round(table, campaign, (starts_at, ends_at), pack_ids) for table in root.tables("round")]
     _distinct((table, "id", entry.id) for table, entry in rounds)
     for table, pack in packs:
-        openings = [
-            entry.opens_at for row, entry in rounds if entry.pack == pack.id and row.sound("opens_at")
-        ]
+        openings = [entry.opens_at for row, entry in rounds if entry.pack == pack.id and row.sound("opens_at")]
         if campaign.sound("starts_at", "ends_at"):
             _check_valid_until(table, pack, min(openings, default=starts_at))
     funders, cofunders = _funders(root), _cofunders(root)
@@ -388,11 +382,7 @@ def _voucher_type(number: int, table: Table) -> VoucherType:
         cap_fen=table.amount_fen("cap") if rate else 0,
         price_limit_fen=table.amount_fen("price_limit") if rate and "price_limit" in table else None,
     )
-    if (
-        threshold
-        and table.sound("face", "minimum_spend")
-        and voucher_type.minimum_spend_fen < voucher_type.face_fen
-    ):
+    if threshold and table.sound("face", "minimum_spend") and voucher_type.minimum_spend_fen < voucher_type.face_fen:
         table.note("minimum_spend", "is less than the face", "ask for an order of at least the face")
     if known:
         table.finish()
@@ -405,9 +395,7 @@ def _tiers(voucher_type: Table) -> tuple[Tier, ...]:
         tier = Tier(table.name("class"), table.amount_fen("from"), table.amount_fen("amount"))
         before = [other.from_fen for other in tiers if other.klass == tier.klass]
         if table.sound("class", "from") and before and tier.from_fen <= max(before):
-            table.note(
-                "from", "is not above the tier before it", f"give the tiers of {tier.klass} in rising order"
-            )
+            table.note("from", "is not above the tier before it", f"give the tiers of {tier.klass} in rising order")
         table.finish()
         tiers.append(tier)
     return tuple(tiers)
@@ -417,9 +405,7 @@ def _packs(
     root: Table, types: Sequence[tuple[Table, VoucherType]], roaming: str, ends_at: int
 ) -> list[tuple[Table, Pack]]:
     type_ids = {entry.id for _, entry in types}
-    entries = [
-        (table, _pack(table, type_ids, roaming, ends_at)) for table in root.tables("pack", required=True)
-    ]
+    entries = [(table, _pack(table, type_ids, roaming, ends_at)) for table in root.tables("pack", required=True)]
     _distinct((table, "id", entry.id) for table, entry in entries)
     return entries
 
@@ -428,18 +414,12 @@ def _pack(table: Table, type_ids: Collection[str], roaming: str, ends_at: int) -
     vouchers = table.texts("vouchers")
     for index, voucher in enumerate(vouchers if table.sound("vouchers") else ()):
         if voucher not in type_ids:
-            table.note(
-                "vouchers", "is no voucher type of this file", "name the id of a [[voucher_type]]", index
-            )
+            table.note("vouchers", "is no voucher type of this file", "name the id of a [[voucher_type]]", index)
     if len(vouchers) > MAX_VOUCHERS_A_PACK:
-        table.note(
-            "vouchers", f"of {len(vouchers)} is over {MAX_VOUCHERS_A_PACK} a pack", "make several packs"
-        )
+        table.note("vouchers", f"of {len(vouchers)} is over {MAX_VOUCHERS_A_PACK} a pack", "make several packs")
     for_days, until = "valid_days" in table, "valid_until" in table
     if for_days == until:
-        table.note(
-            "valid_days", "and valid_until: exactly one is needed", "give the days, or the end, but not both"
-        )
+        table.note("valid_days", "and valid_until: exactly one is needed", "give the days, or the end, but not both")
     pack = Pack(
         id=table.name("id"),
         title_zh=table.text("title_zh"),
@@ -459,18 +439,14 @@ def _check_valid_until(table: Table, pack: Pack, opens_at: int) -> None:
     if pack.valid_until is None or not table.sound("valid_until"):
         return
     if pack.valid_until <= opens_at:
-        table.note(
-            "valid_until", "is over before its vouchers can be claimed", f"end after {_written(opens_at)}"
-        )
+        table.note("valid_until", "is over before its vouchers can be claimed", f"end after {_written(opens_at)}")
     elif pack.valid_until > _year_after(opens_at):
         table.note("valid_until", "is over a year away", f"end by {_written(_year_after(opens_at))}")
     elif pack.valid_until > pack.ends_at:
         table.note("valid_until", "is after the campaign's end", f"end by {_written(pack.ends_at)}")
 
 
-def _round(
-    table: Table, campaign: Table, period: tuple[int, int], pack_ids: Collection[str]
-) -> tuple[Table, Round]:
+def _round(table: Table, campaign: Table, period: tuple[int, int], pack_ids: Collection[str]) -> tuple[Table, Round]:
     opens_at, closes_at = _period(table, "opens_at", "closes_at")
     starts_at, ends_at = period
     if table.sound("opens_at") and campaign.sound("starts_at") and opens_at < starts_at:
@@ -498,7 +474,7 @@ def _funders(root: Table) -> list[tuple[Table, FunderTerms]]:
     entries: list[tuple[Table, FunderTerms]] = []
     for table in root.tables("funder", required=True):
         funder = FunderTerms(
-            name=table.name("name"),
+            name=_account_name(table),
             title_zh=table.text("title_zh"),
             level=table.choice("level", LEVELS),
             weight=table.count("weight", 0, MAX_COUNT),
@@ -508,10 +484,15 @@ def _funders(root: Table) -> list[tuple[Table, FunderTerms]]:
         entries.append((table, funder))
     sound = all(table.sound("weight") for table, _ in entries)
     if entries and sound and not any(funder.weight for _, funder in entries):
-        entries[0][0].note(
-            "weight", "and every other weight is 0", "give at least one funder a weight above 0"
-        )
+        entries[0][0].note("weight", "and every other weight is 0", "give at least one funder a weight above 0")
     return entries
+
+
+def _account_name(table: Table) -> str:
+    name = table.name("name")
+    if name == MERCHANT:
+        table.note("name", "is the name of the merchants' own account", "choose another")
+    return name
 
 
 def _cofunders(root: Table) -> list[tuple[Table, CoFunderTerms]]:
@@ -521,7 +502,7 @@ def _cofunders(root: Table) -> list[tuple[Table, CoFunderTerms]]:
         kind = table.choice("kind", COFUNDER_KINDS)
         cofunder = CoFunderTerms(
             kind=kind,
-            name=table.name("name"),
+            name=table.name("name") if kind == "merchant" else _account_name(table),
             share_ppm=table.percent_ppm("share_percent"),
             public_pays_if_dry=table.flag("public_pays_if_dry", default=False),
             budget_fen=None if kind == "merchant" else table.amount_fen("budget"),

@@ -70,9 +70,7 @@ class Table:
     compared.
     """
 
-    def __init__(
-        self, values: dict[str, Any], lines: dict[Path, int], problems: list[Problem], path: Path = ()
-    ):
+    def __init__(self, values: dict[str, Any], lines: dict[Path, int], problems: list[Problem], path: Path = ()):
         self._values, self._lines, self._problems, self._path = values, lines, problems, path
         self._asked: list[str] = []
         self._wrong: set[str] = set()
@@ -116,8 +114,7 @@ class Table:
             self.note(key, "is not a list of tables", f"write [[{key}]] before each")
             return []
         return [
-            Table(entry, self._lines, self._problems, (*self._path, key, index))
-            for index, entry in enumerate(entries)
+            Table(entry, self._lines, self._problems, (*self._path, key, index)) for index, entry in enumerate(entries)
         ]
 
     def text(self, key: str) -> str:
@@ -126,18 +123,14 @@ class Table:
         if value is None:
             return ""
         if not value.strip() or not value.isprintable() or len(value) > MAX_TITLE_CHARACTERS:
-            self.note(
-                key, "is not a title", f"write 1 to {MAX_TITLE_CHARACTERS} printable characters on one line"
-            )
+            self.note(key, "is not a title", f"write 1 to {MAX_TITLE_CHARACTERS} printable characters on one line")
         return value
 
     def name(self, key: str, pattern: re.Pattern[str] = _NAME) -> str:
         """An identifier of lower-case letters, digits and hyphens."""
         value = self._value(key, str, "an identifier in quotes")
         if value is not None and not pattern.fullmatch(value):
-            self.note(
-                key, "is not an identifier", f"use lower-case letters, digits and hyphens: {pattern.pattern}"
-            )
+            self.note(key, "is not an identifier", f"use lower-case letters, digits and hyphens: {pattern.pattern}")
         return value or ""
 
     def choice(self, key: str, choices: Sequence[S], default: S | None = None) -> S:
@@ -200,9 +193,7 @@ class Table:
         value = self._number(key, "percent, like 20 or 12.5")
         if not 0 < value <= 100 or _decimals(value) > 4:
             if self.sound(key):
-                self.note(
-                    key, "is not a share", "write more than 0 and at most 100 percent, up to four decimals"
-                )
+                self.note(key, "is not a share", "write more than 0 and at most 100 percent, up to four decimals")
             return 0
         return int(value * 10_000)
 
@@ -288,9 +279,7 @@ def _moved(day: str, days: int, node: Node) -> str:
         return (date.fromisoformat(day) + timedelta(days=days)).isoformat()
     except OverflowError as error:
         place = f"line {node.start_point.row + 1}"
-        raise InvalidInput(
-            f"{day} moved by {days} days is no date", place=place, remedy="move it less"
-        ) from error
+        raise InvalidInput(f"{day} moved by {days} days is no date", place=place, remedy="move it less") from error
 
 
 def _load(content: bytes, name: str) -> dict[str, Any]:
@@ -300,9 +289,7 @@ def _load(content: bytes, name: str) -> dict[str, Any]:
         return InvalidTerms(name, [Problem(line, "file", value, rule, remedy)])
 
     if len(content) > MAX_FILE_BYTES:
-        raise stop(
-            1, f"of {len(content)} bytes", f"is over {MAX_FILE_BYTES}", "shorten it or split the campaign"
-        )
+        raise stop(1, f"of {len(content)} bytes", f"is over {MAX_FILE_BYTES}", "shorten it or split the campaign")
     if content.startswith(b"\xef\xbb\xbf"):
         raise stop(1, "", "begins with a byte-order mark", "save it as UTF-8 without BOM")
     try:

@@ -269,6 +269,11 @@ def done(stamp: Stamp) -> bytes:
     ).SerializeToString()
 
 
+def answer_request_id(answer: bytes) -> bytes:
+    """Which request an answer is for. Raises InvalidInput."""
+    return parse(redemption_pb2.RedemptionAnswer, answer, "answer").request_id
+
+
 def answered_again(answer: bytes, request_id: bytes) -> bytes:
     """The clearinghouse's answer as a node passes it on, under the caller's own request id."""
     message = redemption_pb2.RedemptionAnswer.FromString(answer)

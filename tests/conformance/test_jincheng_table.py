@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+
 from quanlian.discounts import Discount, Order, discount
 from quanlian.terms import Terms, parse_terms
 
@@ -78,8 +79,7 @@ def test_every_threshold_voucher_keeps_the_plans_leverage_of_five(jincheng: Term
 def test_the_budget_is_within_the_plans_50_to_60_million_yuan_and_covers_every_round(jincheng: Terms) -> None:
     budget_fen = sum(jincheng.budgets().values())
     reserved_fen = sum(
-        entry.quota
-        * sum(jincheng.voucher_type(v).max_discount_fen for v in jincheng.pack(entry.pack).vouchers)
+        entry.quota * sum(jincheng.voucher_type(v).max_discount_fen for v in jincheng.pack(entry.pack).vouchers)
         for entry in jincheng.rounds
     )
     assert 5_000_000_000 <= budget_fen <= 6_000_000_000

@@ -1,0 +1,220 @@
+"""A region's statement of a settlement window, and how a node compares it with its own books (money.md, Statement).
+
+The clearinghouse fills a statement from running totals; a node adds its lines up from the single captures and refunds
+it knows of. The two ways share only the shapes in this file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+from quanlian.accounts import account_region
+from quanlian.apportionment import Leg
+from quanlian.errors import InvalidInput
+
+ISSUER, REDEEMER, HOME = "issuer", "redeemer", "home"
+
+
+class LineKey(NamedTuple):
+    """`role` is what the region was: issuer, redeemer, or home (both); `counterpart` the other region."""
+
+    role: str
+    counterpart: str
+    campaign: str
+
+
+@dataclass(slots=True)
+class LineFigures:
+    """Counts, and amounts in fen; order and discount are of captures, refunds apart."""
+
+    captures: int = 0
+    order_fen: int = 0
+    discount_fen: int = 0
+    refunds: int = 0
+    refunded_order_fen: int = 0
+    refunded_fen: int = 0
+    own_share_fen: int = 0
+    """What this region's funders bear, net of refunds; of a redeemer its visitors' funds and its merchants."""
+
+    @property
+    def net_discount_fen(self) -> int:
+        return self.discount_fen - self.refunded_fen
+
+
+def net_fen(key: LineKey, figures: LineFigures) -> int:
+    """What the region receives (positive) or pays for a line."""
+    if key.role == REDEEMER:
+        return figures.net_discount_fen - figures.own_share_fen
+    return -figures.own_share_fen if key.role == ISSUER else 0
+
+
+@dataclass(slots=True)
+class Statement:
+    """One region, one window. Balances are of its `settlement` account at the clearinghouse, credit positive."""
+
+    window: int
+    region: str
+    opened_at: int
+    closed_at: int
+    opening_fen: int
+    lines: dict[LineKey, LineFigures]
+    funders: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Used by each of the region's funding accounts, by counterpart, net of refunds."""
+
+    @property
+    def net_fen(self) -> int:
+        return sum(net_fen(key, figures) for key, figures in self.lines.items())
+
+    @property
+    def received_fen(self) -> int:
+        return sum(max(0, net_fen(key, figures)) for key, figures in self.lines.items())
+
+    @property
+    def paid_fen(self) -> int:
+        return self.received_fen - self.net_fen
+
+    @property
+    def closing_fen(self) -> int:
+        """The balance once the window is settled."""
+        return self.opening_fen + self.net_fen
+
+
+def statement_to_json(statement: Statement) -> bytes:
+    """The bytes that are signed and carried; keys in a fixed order, lines sorted."""
+    content = {
+        "kind": "quanlian statement",
+        "version": 1,
+        "window": statement.window,
+        "region": statement.region,
+        "opened_at": statement.opened_at,
+        "closed_at": statement.closed_at,
+        "opening_fen": statement.opening_fen,
+        "received_fen": statement.received_fen,
+        "paid_fen": statement.paid_fen,
+        "net_fen": statement.net_fen,
+        "closing_fen": statement.closing_fen,
+        "lines": [
+            {**key._asdict(), **asdict(statement.lines[key]), "net_fen": net_fen(key, statement.lines[key])}
+            for key in sorted(statement.lines)
+        ],
+        "funders": [
+            {"account": account, "counterpart": counterpart, "used_fen": statement.funders[(account, counterpart)]}
+            for account, counterpart in sorted(statement.funders)
+        ],
+    }
+    return json.dumps(content, ensure_ascii=False, indent=1).encode()
+
+
+def json_to_statement(content: bytes) -> Statement:
+    """Read a statement. Raises InvalidInput for what is none, or whose totals do not follow from its lines."""
+    try:
+        data = json.loads(content)
+        figures = list(LineFigures.__dataclass_fields__)
+        lines = {
+            LineKey(line["role"], line["counterpart"], line["campaign"]): LineFigures(
+                **{name: int(line[name]) for name in figures}
+            )
+            for line in data["lines"]
+        }
+        funders = {(each["account"], each["counterpart"]): int(each["used_fen"]) for each in data["funders"]}
+        statement = Statement(
+            data["window"],
+            data["region"],
+            data["opened_at"],
+            data["closed_at"],
+            data["opening_fen"],
+            lines,
+            funders,
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(f"not a statement ({error})", place="statement") from error
+    for name in ("received_fen", "paid_fen", "net_fen", "closing_fen"):
+        if data[name] != getattr(statement, name):
+            raise InvalidInput(
+                f"says {data[name]}, its lines give {getattr(statement, name)}", place=f"statement.{name}"
+            )
+    return statement
+
+
+class ItemFigures(NamedTuple):
+    """A capture (positive) or refund (negative) as a node knows it; the node's `side` was merchant or funder."""
+
+    side: str
+    issuer: str
+    redeeming_region: str
+    campaign: str
+    order_fen: int
+    discount_fen: int
+    legs: Sequence[Leg]
+
+
+def add_up(region: str, items: Iterable[ItemFigures]) -> tuple[dict[LineKey, LineFigures], dict[tuple[str, str], int]]:
+    """The lines and funders of a statement, from single captures and refunds of one window."""
+    lines: dict[LineKey, LineFigures] = {}
+    funders: dict[tuple[str, str], int] = {}
+    for item in items:
+        away = item.issuer != item.redeeming_region
+        counterpart = item.redeeming_region if item.issuer == region else item.issuer
+        own = [leg for leg in item.legs if account_region(leg.account) == region]
+        if away or item.side == "funder":
+            for leg in own:
+                funders[(leg.account, counterpart)] = funders.get((leg.account, counterpart), 0) + leg.amount_fen
+        if away or item.side == "merchant":
+            role = HOME if not away else (ISSUER if item.side == "funder" else REDEEMER)
+            _count(lines.setdefault(LineKey(role, counterpart, item.campaign), LineFigures()), item, own)
+    return lines, {key: fen for key, fen in funders.items() if fen}
+
+
+def _count(figures: LineFigures, item: ItemFigures, own: Sequence[Leg]) -> None:
+    if item.discount_fen < 0 or item.order_fen < 0:
+        figures.refunds += 1
+        figures.refunded_order_fen -= item.order_fen
+        figures.refunded_fen -= item.discount_fen
+    else:
+        figures.captures += 1
+        figures.order_fen += item.order_fen
+        figures.discount_fen += item.discount_fen
+    figures.own_share_fen += sum(leg.amount_fen for leg in own)
+
+
+class Difference(NamedTuple):
+    """A line that does not agree, with both sides; None where one side lacks it."""
+
+    key: tuple[str, ...]
+    statement: Any
+    own: Any
+
+
+class Reconciliation(NamedTuple):
+    """The four lists of money.md; a statement whose last three are empty is fully matched."""
+
+    matched: list[tuple[str, ...]]
+    missing: list[Difference]
+    extra: list[Difference]
+    different: list[Difference]
+
+    @property
+    def fully_matched(self) -> bool:
+        return not (self.missing or self.extra or self.different)
+
+
+def reconcile(
+    statement: Statement, lines: Mapping[LineKey, LineFigures], funders: Mapping[tuple[str, str], int]
+) -> Reconciliation:
+    """Compare a statement with a node's own sums. Missing: ours only; extra: the statement's only."""
+    result = Reconciliation([], [], [], [])
+    theirs: dict[tuple[str, ...], Any] = {**statement.lines, **statement.funders}
+    ours: dict[tuple[str, ...], Any] = {**lines, **funders}
+    for key in sorted(theirs.keys() | ours.keys()):
+        if key not in theirs:
+            result.missing.append(Difference(key, None, ours[key]))
+        elif key not in ours:
+            result.extra.append(Difference(key, theirs[key], None))
+        elif theirs[key] != ours[key]:
+            result.different.append(Difference(key, theirs[key], ours[key]))
+        else:
+            result.matched.append(tuple(key))
+    return result
