@@ -1,0 +1,217 @@
+"""One database of one party: SQLite or PostgreSQL, durable or refused.
+
+SQLAlchemy Core owns schema, pool and transactions; the bulk functions of a `Transaction` go to the driver,
+because building statements row by row costs more than the database does. A writing transaction excludes
+every other writer of the same party (`BEGIN IMMEDIATE`, or an advisory lock named after the schema), so
+what it read stays true until it commits.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection, Engine
+
+from chassis.database_errors import KeyTaken, plain_errors
+from quanlian.errors import ConfigurationError
+
+__all__ = ["Database", "KeyTaken", "Transaction"]
+
+LOCK_WAIT_SECONDS = 30.0
+
+
+class Transaction(ABC):
+    """What a service does within one transaction; `connection` runs any other SQLAlchemy statement."""
+
+    def __init__(self, connection: Connection, database: Database) -> None:
+        self.connection = connection
+        self._database = database
+        self._at: int | None = None
+
+    def now(self) -> int:
+        """The database's clock in UTC seconds, one value per transaction.
+
+        It is never below a value that the same Database object gave before.
+        """
+        if self._at is None:
+            self._at = self._database._advance(self._clock())
+        return self._at
+
+    @abstractmethod
+    def _clock(self) -> int: ...
+
+    @abstractmethod
+    def insert(self, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
+        """Stores new rows, all giving the same columns; server defaults fill the others, Python-side ones
+        do not.
+
+        Leaves the transaction with KeyTaken if a unique key exists.
+        """
+
+    @abstractmethod
+    def upsert(self, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
+        """Stores rows by primary key; where one exists, its other given columns are replaced.
+
+        Of rows with one key in `rows` the last wins.
+        """
+
+    @abstractmethod
+    def select_keys(
+        self,
+        table: sa.Table,
+        columns: Sequence[sa.Column[Any]],
+        keys: Sequence[tuple[Any, ...]],
+        fetch: Sequence[sa.Column[Any]] = (),
+    ) -> list[sa.Row[Any]]:
+        """The rows whose `columns` are among `keys`, each once, in no particular order.
+
+        `fetch` limits the columns that are read; without it all are.
+        """
+
+
+class Database(ABC):
+    """A pool of connections to one party's database; safe to use from several threads."""
+
+    def __init__(self, engine: Engine, readers: Engine, place: str, schema: str) -> None:
+        self.engine = engine
+        self.place = place
+        self.schema = schema
+        self._readers = readers
+        self._last_now = 0
+        self._clock_lock = threading.Lock()
+
+    @staticmethod
+    def open(url: str, schema: str = "", *, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> Database:
+        """Opens `sqlite:///path` or `postgresql://user:password@host/name` and proves that it answers.
+
+        `schema` names the party's PostgreSQL schema (SQLite ignores it). A writer waits `lock_wait_seconds`
+        for another. Raises ConfigurationError for what the operator must mend, Unavailable for a server
+        that is down.
+        """
+        from chassis.postgresql import PostgresqlDatabase
+        from chassis.sqlite import SqliteDatabase
+
+        parsed = _parsed(url)
+        kinds: dict[str, type[SqliteDatabase] | type[PostgresqlDatabase]] = {
+            "sqlite": SqliteDatabase,
+            "postgresql": PostgresqlDatabase,
+            "postgres": PostgresqlDatabase,
+        }
+        kind = kinds.get(parsed.drivername.partition("+")[0])
+        if kind is None:
+            raise ConfigurationError(
+                f"{parsed.drivername!r} is not a database Quanlian runs on",
+                place=shown(parsed),
+                remedy="use sqlite:///path/to/file or postgresql://user@host/database",
+            )
+        database = kind.connect(parsed, schema, lock_wait_seconds)
+        with plain_errors(database.place):
+            database.engine.connect().close()
+        return database
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self.engine.dialect.name
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """A transaction that excludes other writers: durable when the block ends, undone when it raises."""
+        with plain_errors(self.place), self.engine.begin() as connection:
+            self._exclude_writers(connection)
+            yield self._transaction(connection)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Transaction]:
+        """A reading transaction: one consistent picture from its first read on; writing in it fails."""
+        with plain_errors(self.place), self._readers.begin() as connection:
+            yield self._transaction(connection)
+
+    def check_durability(self) -> None:
+        """Raises ConfigurationError naming each setting under which an acknowledged commit could be lost."""
+        with plain_errors(self.place), self._readers.begin() as connection:
+            faults = self._durability_faults(connection)
+        if faults:
+            raise ConfigurationError(
+                "an acknowledged commit could be lost in a crash",
+                place=self.place,
+                remedy="; ".join(faults),
+            )
+
+    def migrate(self, script_location: str) -> None:
+        """Brings the tables up to the newest migration of a folder (`node/migrations`, `node:migrations` or
+        a path).
+
+        The folder holds Alembic's `versions/`; no `env.py` or ini file is needed. All steps run in one
+        writing transaction, so of two processes starting at once the second finds the work done. Raises
+        ConfigurationError where the database was migrated by a newer program.
+        """
+        from chassis.migrations import upgrade
+
+        with plain_errors(self.place), self.engine.begin() as connection:
+            self._exclude_writers(connection)
+            self._create_schema(connection)
+            upgrade(connection, _folder(script_location), self.place)
+
+    def close(self) -> None:
+        """Gives back every connection; the object is of no use afterwards."""
+        self.engine.dispose()
+
+    @classmethod
+    @abstractmethod
+    def connect(cls, url: URL, schema: str, lock_wait_seconds: float) -> Database:
+        """The database behind a parsed URL, without speaking to it yet."""
+
+    @abstractmethod
+    def _transaction(self, connection: Connection) -> Transaction: ...
+
+    @abstractmethod
+    def _exclude_writers(self, connection: Connection) -> None: ...
+
+    @abstractmethod
+    def _create_schema(self, connection: Connection) -> None: ...
+
+    @abstractmethod
+    def _durability_faults(self, connection: Connection) -> list[str]: ...
+
+    def _advance(self, clock: int) -> int:
+        with self._clock_lock:
+            self._last_now = max(self._last_now, clock)
+            return self._last_now
+
+
+def shown(url: URL) -> str:
+    """The URL as a person may see it: without password and options."""
+    return url.set(query={}).render_as_string(hide_password=True)
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        raise ConfigurationError(
+            "the database URL cannot be read",
+            place="database",
+            remedy="write sqlite:///path/to/file or postgresql://user:password@host:5432/database, "
+            "with special characters of the password percent-encoded",
+        ) from None
+
+
+def _folder(script_location: str) -> Path:
+    """A migrations folder given as a path, or as package and folder."""
+    direct = Path(script_location)
+    if direct.is_dir():
+        return direct
+    package, _, rest = script_location.replace(":", "/").partition("/")
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    for parent in (spec.submodule_search_locations or ()) if spec else ():
+        if (Path(parent) / rest).is_dir():
+            return Path(parent) / rest
+    raise ConfigurationError("no such folder of migrations", place=script_location, remedy="reinstall Quanlian")

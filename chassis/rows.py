@@ -1,0 +1,90 @@
+"""Rows on their way to a driver and back: dicts become tuples of what it takes, its tuples become Rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect, IteratorResult
+from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.engine.result import SimpleResultMetaData
+
+Rows = Sequence[dict[str, Any]]
+
+
+def tuples(table: sa.Table, rows: Rows, dialect: Dialect) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """The column names of the first row, and every row's values in that order.
+
+    Raises ValueError where a row gives other columns than the first.
+    """
+    names = tuple(rows[0])
+    width = len(names)
+    if width == 1:
+        values = [(row[names[0]],) for row in rows]
+    else:
+        values = list(map(itemgetter(*names), rows))
+    if any(len(row) != width for row in rows):
+        raise ValueError(f"{table.name}: rows of one call give different columns; the first gives {', '.join(names)}")
+    return names, _converted(values, _to_driver(tuple(table.c[name] for name in names), dialect))
+
+
+def results(columns: tuple[sa.Column[Any], ...], values: list[tuple[Any, ...]], dialect: Dialect) -> list[sa.Row[Any]]:
+    """What the driver read from `columns`, as the Rows that SQLAlchemy would have made of it."""
+    described = SimpleResultMetaData([column.name for column in columns], extra=[(column,) for column in columns])
+    converted = _converted(values, _from_driver(columns, dialect))
+    read: IteratorResult[Any] = IteratorResult(described, iter(converted))
+    return list(read.all())
+
+
+_Conversions = list[tuple[int, Callable[[Any], Any]]]
+
+
+def _converted(values: list[tuple[Any, ...]], conversions: _Conversions) -> list[tuple[Any, ...]]:
+    for position, convert in conversions:
+        values = [(*row[:position], convert(row[position]), *row[position + 1 :]) for row in values]
+    return values
+
+
+@lru_cache(maxsize=256)
+def _to_driver(columns: tuple[sa.Column[Any], ...], dialect: Dialect) -> _Conversions:
+    """Converters of the columns that need one, such as JSON; numbers, text and bytes go as they are."""
+    found: _Conversions = []
+    for position, column in enumerate(columns):
+        convert = column.type.dialect_impl(dialect).bind_processor(dialect)
+        if convert is not None and not isinstance(column.type, sa.LargeBinary):
+            found.append((position, convert))
+    return found
+
+
+@lru_cache(maxsize=256)
+def _from_driver(columns: tuple[sa.Column[Any], ...], dialect: Dialect) -> _Conversions:
+    found: _Conversions = []
+    for position, column in enumerate(columns):
+        convert = column.type.dialect_impl(dialect).result_processor(dialect, None)
+        if convert is not None and not isinstance(column.type, sa.LargeBinary):
+            found.append((position, convert))
+    return found
+
+
+def distinct_by_key(table: sa.Table, rows: Rows) -> Rows:
+    """The rows without those that a later one of the same primary key replaces."""
+    names = [column.name for column in table.primary_key]
+    key = itemgetter(*names)
+    by_key = {key(row): row for row in rows}
+    return rows if len(by_key) == len(rows) else list(by_key.values())
+
+
+@lru_cache(maxsize=256)
+def conflict_clause(table: sa.Table, names: tuple[str, ...]) -> str:
+    """`ON CONFLICT` by primary key: replace the other given columns; both databases spell it the same way."""
+    quote = DefaultDialect().identifier_preparer.quote
+    key = [column.name for column in table.primary_key]
+    changed = [name for name in names if name not in key]
+    target = ", ".join(quote(name) for name in key)
+    if not changed:
+        return f" ON CONFLICT ({target}) DO NOTHING"
+    sets = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name in changed)
+    return f" ON CONFLICT ({target}) DO UPDATE SET {sets}"

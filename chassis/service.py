@@ -1,0 +1,34 @@
+"""A long-running process: it announces that it is ready, and stops cleanly when asked to."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+
+
+def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Runs an asyncio service until it returns; SIGTERM or Ctrl-C sets the event that asks it to stop.
+
+    A second signal ends the process at once, as if nothing were handling it.
+    """
+    asyncio.run(_until_stopped(main))
+
+
+def announce_ready(name: str, address: str) -> None:
+    """Prints the one line `ready <name> <address>` that a parent process waits for."""
+    print(f"ready {name} {address}", flush=True)
+
+
+async def _until_stopped(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def ask_to_stop() -> None:
+        stop.set()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ask_to_stop)
+    await main(stop)

@@ -1,0 +1,134 @@
+"""SQLite: the embedded default. Write-ahead log, a full sync at every commit, one writer at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from sqlite3 import Connection as DriverConnection
+from typing import Any, cast
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine import URL, Connection
+
+from chassis.database import Database, Transaction, shown
+from chassis.rows import Rows, conflict_clause, distinct_by_key, results, tuples
+from quanlian.errors import ConfigurationError
+
+_READ_ONLY = "chassis_read_only"
+_FULL = 2
+_quote = sqlite.dialect().identifier_preparer.quote
+
+
+class SqliteDatabase(Database):
+    @classmethod
+    def connect(cls, url: URL, schema: str, lock_wait_seconds: float) -> SqliteDatabase:
+        _check_path(url)
+        engine = sa.create_engine(
+            url.set(drivername="sqlite+pysqlite"),
+            connect_args={"isolation_level": None, "timeout": lock_wait_seconds, "check_same_thread": False},
+        )
+        sa.event.listen(engine, "connect", _prepare)
+        sa.event.listen(engine, "begin", _begin)
+        readers = engine.execution_options(**{_READ_ONLY: True})
+        return cls(engine, readers, place=shown(url), schema="")
+
+    def _transaction(self, connection: Connection) -> Transaction:
+        return SqliteTransaction(connection, self)
+
+    def _exclude_writers(self, connection: Connection) -> None:
+        """BEGIN IMMEDIATE did it."""
+
+    def _create_schema(self, connection: Connection) -> None:
+        """A file is its own schema."""
+
+    def _durability_faults(self, connection: Connection) -> list[str]:
+        faults = []
+        synchronous = int(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
+        if synchronous < _FULL:
+            faults.append(f"SQLite's synchronous is {synchronous}: set it to FULL (2)")
+        journal = str(connection.exec_driver_sql("PRAGMA journal_mode").scalar_one())
+        if journal.lower() != "wal":
+            faults.append(f"SQLite's journal_mode is {journal}: put the file on a disk that supports WAL")
+        return faults
+
+
+class SqliteTransaction(Transaction):
+    def _clock(self) -> int:
+        return int(self.connection.exec_driver_sql("SELECT CAST(strftime('%s', 'now') AS INTEGER)").scalar_one())
+
+    def insert(self, table: sa.Table, rows: Rows) -> None:
+        if rows:
+            names, values = tuples(table, rows, self.connection.dialect)
+            self._driver.executemany(_insert_statement(table, names), values)
+
+    def upsert(self, table: sa.Table, rows: Rows) -> None:
+        if rows:
+            names, values = tuples(table, distinct_by_key(table, rows), self.connection.dialect)
+            self._driver.executemany(_upsert_statement(table, names), values)
+
+    def select_keys(
+        self,
+        table: sa.Table,
+        columns: Sequence[sa.Column[Any]],
+        keys: Sequence[tuple[Any, ...]],
+        fetch: Sequence[sa.Column[Any]] = (),
+    ) -> list[sa.Row[Any]]:
+        """One look-up a key with one prepared statement: SQLite uses no index for `(a, b) IN (VALUES …)`."""
+        read = tuple(fetch or table.c)
+        statement = _look_up_statement(table, tuple(columns), read)
+        cursor = self._driver.cursor()
+        values = [row for key in dict.fromkeys(keys) for row in cursor.execute(statement, key)]
+        return results(read, values, self.connection.dialect)
+
+    @property
+    def _driver(self) -> DriverConnection:
+        return cast(DriverConnection, self.connection.connection.driver_connection)
+
+
+@lru_cache(maxsize=256)
+def _insert_statement(table: sa.Table, names: tuple[str, ...]) -> str:
+    columns = ", ".join(_quote(name) for name in names)
+    marks = ", ".join("?" * len(names))
+    return f"INSERT INTO {_quote(table.name)} ({columns}) VALUES ({marks})"
+
+
+@lru_cache(maxsize=256)
+def _upsert_statement(table: sa.Table, names: tuple[str, ...]) -> str:
+    return _insert_statement(table, names) + conflict_clause(table, names)
+
+
+@lru_cache(maxsize=256)
+def _look_up_statement(table: sa.Table, columns: tuple[sa.Column[Any], ...], read: tuple[sa.Column[Any], ...]) -> str:
+    names = ", ".join(_quote(column.name) for column in read)
+    condition = " AND ".join(f"{_quote(column.name)} = ?" for column in columns)
+    return f"SELECT {names} FROM {_quote(table.name)} WHERE {condition}"
+
+
+def _prepare(connection: DriverConnection, record: object) -> None:
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "cache_size = -65536"):
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+
+
+def _begin(connection: Connection) -> None:
+    reading = connection.get_execution_options().get(_READ_ONLY, False)
+    connection.exec_driver_sql(f"PRAGMA query_only = {'ON' if reading else 'OFF'}")
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def _check_path(url: URL) -> None:
+    if not url.database or url.database == ":memory:":
+        raise ConfigurationError(
+            "a database in memory is lost with the process",
+            place=shown(url),
+            remedy="use sqlite:///path/to/file",
+        )
+    path = Path(url.database)
+    if path.is_dir():
+        raise ConfigurationError("this is a folder, not a file", place=str(path), remedy="name a file in it")
+    if not path.parent.is_dir():
+        raise ConfigurationError("the folder does not exist", place=str(path.parent), remedy="create it first")
+    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise ConfigurationError("not writable for this user", place=str(path), remedy="change owner or mode")

@@ -1,0 +1,405 @@
+"""SQLite and PostgreSQL give the same results, and refuse the same things."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from chassis.database import Database, KeyTaken
+from chassis.postgresql import durability_faults
+from quanlian.errors import ConfigurationError, Unavailable
+
+METADATA = sa.MetaData()
+ACCOUNT = sa.Table(
+    "account",
+    METADATA,
+    sa.Column("owner", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("balance", sa.BigInteger, nullable=False),
+    sa.Column("seal", sa.LargeBinary),
+    sa.Column("open", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("notes", sa.JSON(none_as_null=True)),
+    sa.Column("label", sa.String(8)),
+)
+SINGLE = sa.Table("single", METADATA, sa.Column("id", sa.LargeBinary, primary_key=True))
+KEY = [ACCOUNT.c.owner, ACCOUNT.c.number]
+
+
+@pytest.fixture
+def accounts(database: Database) -> Database:
+    with database.transaction() as transaction:
+        METADATA.create_all(transaction.connection)
+    return database
+
+
+def account(owner: str, number: int, balance: int = 0, **more: object) -> dict[str, object]:
+    return {"owner": owner, "number": number, "balance": balance, **more}
+
+
+def balances(database: Database) -> dict[tuple[str, int], int]:
+    with database.snapshot() as snapshot:
+        rows = snapshot.connection.execute(sa.select(*KEY, ACCOUNT.c.balance))
+        return {(row.owner, row.number): row.balance for row in rows}
+
+
+def test_what_a_transaction_wrote_is_there_afterwards(accounts: Database) -> None:
+    with accounts.transaction() as transaction:
+        transaction.insert(ACCOUNT, [account("330100", 1, 500), account("310000", 1, 700)])
+    assert balances(accounts) == {("330100", 1): 500, ("310000", 1): 700}
+
+
+def test_what_a_failed_transaction_wrote_is_gone(accounts: Database) -> None:
+    def fail_after_writing() -> None:
+        with accounts.transaction() as transaction:
+            transaction.insert(ACCOUNT, [account("330100", 1)])
+            transaction.upsert(ACCOUNT, [account("330100", 2)])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_after_writing()
+    assert balances(accounts) == {}
+
+
+def test_every_type_of_value_comes_back_as_it_went(accounts: Database) -> None:
+    first = account("杭州\t\\N\n", 1, 2**60, seal=b"\x00\xff\\", open=False, notes={"券": [1]}, label="a")
+    second = account("", 2, -1, seal=None, open=True, notes=None, label=None)
+    with accounts.transaction() as transaction:
+        transaction.insert(ACCOUNT, [first])
+        transaction.upsert(ACCOUNT, [second])
+        transaction.upsert(ACCOUNT, [first])
+        found = transaction.select_keys(ACCOUNT, KEY, [(first["owner"], 1), ("", 2)])
+    assert sorted((dict(row._mapping) for row in found), key=lambda row: row["number"]) == [first, second]
+
+
+def test_a_column_that_is_not_given_gets_the_server_s_default(accounts: Database) -> None:
+    with accounts.transaction() as transaction:
+        transaction.insert(ACCOUNT, [account("330100", 1)])
+        transaction.upsert(ACCOUNT, [account("330100", 2)])
+        rows = transaction.select_keys(ACCOUNT, KEY, [("330100", 1), ("330100", 2)])
+    assert [row.open for row in rows] == [True, True]
+
+
+def test_an_upsert_replaces_the_given_columns_and_leaves_the_others(accounts: Database) -> None:
+    with accounts.transaction() as transaction:
+        transaction.insert(ACCOUNT, [account("330100", 1, 5, seal=b"kept"), account("330100", 2, 6, seal=b"other")])
+    with accounts.transaction() as transaction:
+        transaction.upsert(ACCOUNT, [account("330100", 1, 50), account("330100", 3, 7)])
+        (row,) = transaction.select_keys(ACCOUNT, KEY, [("330100", 1)])
+    assert (row.balance, row.seal) == (50, b"kept")
+    assert balances(accounts) == {("330100", 1): 50, ("330100", 2): 6, ("330100", 3): 7}
+
+
+def test_of_two_rows_with_one_key_an_upsert_keeps_the_last(accounts: Database) -> None:
+    with accounts.transaction() as transaction:
+        transaction.upsert(ACCOUNT, [account("330100", 1, 1), account("330100", 1, 2)])
+    assert balances(accounts) == {("330100", 1): 2}
+
+
+def test_an_upsert_of_keys_alone_leaves_existing_rows_as_they_are(accounts: Database) -> None:
+    with accounts.transaction() as transaction:
+        transaction.upsert(SINGLE, [{"id": b"a"}, {"id": b"b"}])
+        transaction.upsert(SINGLE, [{"id": b"b"}, {"id": b"c"}])
+        found = transaction.select_keys(SINGLE, [SINGLE.c.id], [(b"a",), (b"b",), (b"c",), (b"d",)])
+    assert sorted(row.id for row in found) == [b"a", b"b", b"c"]
+
+
+def test_a_taken_key_undoes_the_whole_transaction_and_says_so(accounts: Database) -> None:
+    with accounts.transaction() as transaction:
+        transaction.insert(ACCOUNT, [account("330100", 1, 5)])
+    with pytest.raises(KeyTaken), accounts.transaction() as transaction:
+        transaction.insert(ACCOUNT, [account("310000", 9), account("330100", 1, 6)])
+    with pytest.raises(KeyTaken), accounts.transaction() as transaction:
+        transaction.connection.execute(sa.insert(ACCOUNT), [account("330100", 1, 6)])
+    assert balances(accounts) == {("330100", 1): 5}
+
+
+def test_rows_that_give_different_columns_are_a_fault_of_the_program(accounts: Database) -> None:
+    for extra in ({"seal": b"x"}, {}):
+        with pytest.raises((ValueError, KeyError)), accounts.transaction() as transaction:
+            transaction.insert(ACCOUNT, [account("330100", 1, label="a"), account("330100", 2, **extra)])
+    assert balances(accounts) == {}
+
+
+def test_only_rows_whose_whole_key_is_asked_for_are_selected(accounts: Database) -> None:
+    with accounts.transaction() as transaction:
+        transaction.insert(ACCOUNT, [account(owner, n) for owner in ("330100", "310000") for n in range(5)])
+        wanted = [("330100", 1), ("310000", 2), ("310000", 2), ("330100", 99)]
+        found = transaction.select_keys(ACCOUNT, KEY, wanted, fetch=KEY)
+        owned = transaction.select_keys(ACCOUNT, [ACCOUNT.c.owner], [("310000",)])
+        assert transaction.select_keys(ACCOUNT, KEY, []) == []
+    assert sorted(tuple(row) for row in found) == [("310000", 2), ("330100", 1)]
+    assert len(owned) == 5
+
+
+def test_a_list_of_keys_may_be_longer_than_a_statement_takes(accounts: Database) -> None:
+    count = 40_000
+    with accounts.transaction() as transaction:
+        transaction.insert(ACCOUNT, [account("330100", n, n) for n in range(count)])
+        transaction.upsert(ACCOUNT, [account("330100", n, -n) for n in range(count)])
+        found = transaction.select_keys(ACCOUNT, KEY, [("330100", n) for n in range(-1, count)])
+    assert sorted(row.balance for row in found) == list(range(1 - count, 1))
+
+
+def test_the_clock_stands_still_in_a_transaction_and_never_runs_back(
+    accounts: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with accounts.transaction() as transaction:
+        first = transaction.now()
+        monkeypatch.setattr(type(transaction), "_clock", lambda self: first + 100)
+        assert transaction.now() == first
+    with accounts.transaction() as transaction:
+        assert transaction.now() == first + 100
+    monkeypatch.undo()
+    with accounts.snapshot() as snapshot:
+        assert snapshot.now() == first + 100
+
+
+def test_two_writers_exclude_each_other(database_factory: Callable[[str], Database]) -> None:
+    """Four threads read a balance and write it back increased; without exclusion increments are lost."""
+    handles = [database_factory("party"), database_factory("party")]
+    with handles[0].transaction() as transaction:
+        METADATA.create_all(transaction.connection)
+        transaction.insert(ACCOUNT, [account("330100", 1, 0)])
+
+    def increase(database: Database) -> None:
+        for _ in range(25):
+            with database.transaction() as transaction:
+                (row,) = transaction.select_keys(ACCOUNT, KEY, [("330100", 1)])
+                transaction.upsert(ACCOUNT, [account("330100", 1, row.balance + 1)])
+
+    threads = [threading.Thread(target=increase, args=(handles[n % 2],)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert balances(handles[1]) == {("330100", 1): 100}
+
+
+def test_two_parties_do_not_wait_for_each_other(database_factory: Callable[[str], Database]) -> None:
+    node, clearinghouse = database_factory("node"), database_factory("clearinghouse")
+    with node.transaction() as first, clearinghouse.transaction() as second:
+        assert first.now() <= second.now() + 1
+
+
+def test_a_writer_that_waits_too_long_is_told_that_the_database_is_held(
+    database_url: Callable[[str], str], schema: Callable[[str], str], database: Database
+) -> None:
+    impatient = Database.open(database_url("party"), schema("party"), lock_wait_seconds=0.05)
+    with database.transaction() as holder:
+        holder.connection.execute(sa.text("CREATE TABLE held (n INTEGER)"))
+        with pytest.raises(Unavailable, match="another writer"), impatient.transaction():
+            pass
+    with impatient.transaction() as transaction:
+        assert transaction.connection.execute(sa.text("SELECT count(*) FROM held")).scalar_one() == 0
+    impatient.close()
+
+
+def test_a_snapshot_keeps_its_picture_while_others_write(accounts: Database) -> None:
+    count = sa.select(sa.func.count()).select_from(ACCOUNT)
+    with accounts.snapshot() as snapshot:
+        assert snapshot.connection.execute(count).scalar_one() == 0
+        with accounts.transaction() as transaction:
+            transaction.insert(ACCOUNT, [account("330100", 1)])
+        assert snapshot.connection.execute(count).scalar_one() == 0
+    with accounts.snapshot() as snapshot:
+        assert snapshot.connection.execute(count).scalar_one() == 1
+
+
+def test_a_snapshot_cannot_be_written_to(accounts: Database) -> None:
+    with pytest.raises(ConfigurationError, match="read-only"), accounts.snapshot() as snapshot:
+        snapshot.connection.execute(sa.insert(ACCOUNT), [account("330100", 1)])
+    with accounts.transaction() as transaction:
+        transaction.insert(ACCOUNT, [account("330100", 1)])
+
+
+def test_a_value_too_long_for_its_column_is_not_cut(accounts: Database) -> None:
+    if accounts.dialect == "postgresql":
+        with pytest.raises(Exception, match="too long"), accounts.transaction() as transaction:
+            transaction.upsert(ACCOUNT, [account("330100", 1, label="nine char")])
+    else:
+        with accounts.transaction() as transaction:
+            transaction.upsert(ACCOUNT, [account("330100", 1, label="nine char")])
+            (row,) = transaction.select_keys(ACCOUNT, KEY, [("330100", 1)])
+        assert row.label == "nine char"
+
+
+MIGRATION = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "{revision}"
+down_revision = {previous!r}
+
+
+def upgrade() -> None:
+    op.create_table("{table}", sa.Column("id", sa.BigInteger, primary_key=True))
+    {more}
+"""
+
+
+def write_migration(folder: Path, revision: str, previous: str | None, table: str, more: str = "") -> Path:
+    (folder / "versions").mkdir(parents=True, exist_ok=True)
+    path = folder / "versions" / f"{revision}.py"
+    path.write_text(MIGRATION.format(revision=revision, previous=previous, table=table, more=more))
+    return path
+
+
+def tables(database: Database) -> set[str]:
+    with database.snapshot() as snapshot:
+        return set(sa.inspect(snapshot.connection).get_table_names())
+
+
+def test_migrations_build_the_tables_and_later_ones_add_to_them(database: Database, tmp_path: Path) -> None:
+    folder = tmp_path / "migrations"
+    write_migration(folder, "0001", None, "first")
+    database.migrate(str(folder))
+    assert tables(database) == {"alembic_version", "first"}
+    database.migrate(str(folder))
+    write_migration(folder, "0002", "0001", "second")
+    database.migrate(str(folder))
+    assert tables(database) == {"alembic_version", "first", "second"}
+
+
+def test_migrating_makes_a_party_s_schema_and_touches_no_other(
+    database_url: Callable[[str], str], schema: Callable[[str], str], tmp_path: Path
+) -> None:
+    write_migration(tmp_path / "migrations", "0001", None, "first")
+    for name in ("node", "clearinghouse"):
+        database = Database.open(database_url(name), schema(name))
+        database.migrate(str(tmp_path / "migrations"))
+        assert tables(database) == {"alembic_version", "first"}
+        database.close()
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(database: Database, tmp_path: Path) -> None:
+    write_migration(tmp_path / "migrations", "0001", None, "first", more="raise ZeroDivisionError")
+    with pytest.raises(ZeroDivisionError):
+        database.migrate(str(tmp_path / "migrations"))
+    assert tables(database) == set()
+
+
+def test_a_database_newer_than_the_program_is_refused(database: Database, tmp_path: Path) -> None:
+    folder = tmp_path / "migrations"
+    write_migration(folder, "0001", None, "first")
+    newest = write_migration(folder, "0002", "0001", "second")
+    database.migrate(str(folder))
+    newest.unlink()
+    with pytest.raises(ConfigurationError, match=r"migration '0002'.*newer Quanlian"):
+        database.migrate(str(folder))
+
+
+def test_migrations_that_are_nowhere_are_named(database: Database) -> None:
+    with pytest.raises(ConfigurationError, match="nowhere/migrations"):
+        database.migrate("nowhere/migrations")
+
+
+def test_a_durable_database_is_accepted(database: Database) -> None:
+    database.check_durability()
+
+
+def test_sqlite_without_full_sync_is_refused(tmp_path: Path) -> None:
+    database = Database.open(f"sqlite:///{tmp_path / 'a.db'}")
+    sa.event.listen(database.engine, "connect", lambda driver, record: driver.execute("PRAGMA synchronous=NORMAL"))
+    database.engine.dispose()
+    with pytest.raises(ConfigurationError, match="synchronous is 1"):
+        database.check_durability()
+    database.close()
+
+
+def test_postgresql_that_acknowledges_before_it_writes_is_refused(postgres_url: str) -> None:
+    mark = "&" if "?" in postgres_url else "?"
+    database = Database.open(f"{postgres_url}{mark}options=-c%20synchronous_commit%3Doff")
+    with pytest.raises(ConfigurationError, match="synchronous_commit is off"):
+        database.check_durability()
+    database.close()
+
+
+@pytest.mark.parametrize("setting", ["fsync", "synchronous_commit", "full_page_writes"])
+def test_each_setting_that_loses_commits_is_named(setting: str) -> None:
+    durable = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
+    assert durability_faults(durable) == []
+    (fault,) = durability_faults({**durable, setting: "off"})
+    assert setting in fault
+
+
+def test_a_url_of_no_known_kind_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="mysql"):
+        Database.open("mysql://u:secret@host/name")
+    with pytest.raises(ConfigurationError, match="cannot be read") as refusal:
+        Database.open("postgresql//u:secret@host")
+    assert "secret" not in str(refusal.value)
+
+
+def test_a_path_that_cannot_hold_a_database_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="absent"):
+        Database.open(f"sqlite:///{tmp_path}/absent/a.db")
+    with pytest.raises(ConfigurationError, match="folder"):
+        Database.open(f"sqlite:///{tmp_path}")
+    with pytest.raises(ConfigurationError, match="memory"):
+        Database.open("sqlite:///:memory:")
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "letter.txt"
+    path.write_text("Dear Hangzhou, " * 500)
+    before = path.read_bytes()
+    with pytest.raises(ConfigurationError, match="not an SQLite database"):
+        Database.open(f"sqlite:///{path}")
+    assert path.read_bytes() == before
+
+
+def test_a_full_disk_is_told_and_nothing_of_the_batch_is_kept(tmp_path: Path) -> None:
+    database = Database.open(f"sqlite:///{tmp_path / 'a.db'}")
+    with database.transaction() as transaction:
+        METADATA.create_all(transaction.connection)
+        transaction.connection.exec_driver_sql("PRAGMA max_page_count = 10")
+    with pytest.raises(Unavailable, match="disk is full"), database.transaction() as transaction:
+        transaction.insert(ACCOUNT, [account("330100", n, seal=bytes(1000)) for n in range(100)])
+    assert balances(database) == {}
+    database.close()
+
+
+def test_a_server_that_does_not_answer_is_unavailable_and_the_password_stays_unseen() -> None:
+    with pytest.raises(Unavailable, match="does not answer") as failure:
+        Database.open("postgresql://quanlian:s3cret@127.0.0.1:1/quanlian")
+    assert "s3cret" not in str(failure.value)
+    assert "quanlian:***@127.0.0.1:1/quanlian" in str(failure.value)
+
+
+def test_a_database_that_does_not_exist_is_named(postgres_url: str) -> None:
+    url = sa.make_url(postgres_url).set(database="absent").render_as_string(hide_password=False)
+    with pytest.raises(ConfigurationError, match=r"does not exist.*absent"):
+        Database.open(url)
+
+
+def test_a_user_that_the_server_does_not_know_is_refused(postgres_url: str) -> None:
+    url = sa.make_url(postgres_url).set(username="stranger", password="s3cret").render_as_string(False)
+    with pytest.raises(ConfigurationError, match="refuses") as failure:
+        Database.open(url)
+    assert "s3cret" not in str(failure.value)
+
+
+def test_a_schema_name_that_would_need_quotes_is_refused(postgres_url: str) -> None:
+    with pytest.raises(ConfigurationError, match="cannot name a schema"):
+        Database.open(postgres_url, 'x"; DROP TABLE account; --')
+
+
+def test_after_a_lost_connection_the_next_transaction_finds_a_new_one(postgres_url: str) -> None:
+    database = Database.open(postgres_url)
+
+    def lose_the_connection() -> None:
+        with database.transaction() as transaction:
+            pid = transaction.connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+            with database.engine.begin() as other:
+                other.exec_driver_sql("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+            transaction.connection.exec_driver_sql("SELECT 1")
+
+    with pytest.raises(Unavailable):
+        lose_the_connection()
+    with database.transaction() as transaction:
+        assert transaction.now() > 0
+    database.close()
