@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench proto clean test-long
+.PHONY: help demo test test-long check bench proto clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -16,8 +16,11 @@ help: ## list the targets
 demo: .venv/ready ## run the network's main job: five nodes, a clearinghouse, real redemptions
 	$(BIN)/quanlian demo
 
-test: .venv/ready ## run every test
-	$(BIN)/python -m pytest
+test: .venv/ready ## run the tests, the long ones left out
+	$(BIN)/python -m pytest -n 2 -m 'not long'
+
+test-long: .venv/ready ## run every test, the long ones too
+	$(BIN)/python -m pytest -n 2
 
 check: .venv/ready ## lint, types, layers, protocol
 	$(BIN)/ruff check .
@@ -27,8 +30,12 @@ check: .venv/ready ## lint, types, layers, protocol
 	$(BIN)/buf lint proto
 	$(BIN)/buf breaking proto --against proto/baseline.binpb
 
+bench: .venv/ready ## measure speed; every figure beside its ratio to the bare driver
+	for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done
+
 proto: .venv/ready ## regenerate the stubs from proto/quanlian/v1/*.proto
 	$(BIN)/python proto/generate.py
 
 clean: ## remove everything that is not in the repository
-	rm -rf .venv .quanlian dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .quanlian dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -29,7 +29,12 @@ console = Console(width=_width(), highlight=False)
 def yuan(fen: int) -> Text:
     """A cell of money: fen shown as yuan with two decimals and thousands separators, to the right."""
     sign = "-" if fen < 0 else ""
-    return Text(f"{sign}{abs(fen) // 100:,}.{abs(fen) % 100:02d}", justify="right")
+    return figure(f"{sign}{abs(fen) // 100:,}.{abs(fen) % 100:02d}")
+
+
+def figure(text: str) -> Text:
+    """A cell of some other figure, such as a rate, to the right."""
+    return Text(text, justify="right")
 
 
 def table(title: str, headings: Sequence[Heading], rows: Iterable[Sequence[Cell]]) -> Table:

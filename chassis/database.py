@@ -145,11 +145,12 @@ class Database(ABC):
                 remedy="; ".join(faults),
             )
 
-    def migrate(self, script_location: str) -> None:
+    def migrate(self, script_location: str, version_table: str = "alembic_version") -> None:
         """Brings the tables up to the newest migration of a folder (`node/migrations`, `node:migrations` or
         a path).
 
-        The folder holds Alembic's `versions/`; no `env.py` or ini file is needed. All steps run in one
+        `version_table` keeps how far a folder has come, so that several can share a database. The folder holds
+        Alembic's `versions/`; no `env.py` or ini file is needed. All steps run in one
         writing transaction, so of two processes starting at once the second finds the work done. Raises
         ConfigurationError where the database was migrated by a newer program.
         """
@@ -158,7 +159,7 @@ class Database(ABC):
         with plain_errors(self.place), self.engine.begin() as connection:
             self._exclude_writers(connection)
             self._create_schema(connection)
-            upgrade(connection, _folder(script_location), self.place)
+            upgrade(connection, _folder(script_location), self.place, version_table)
 
     def close(self) -> None:
         """Gives back every connection; the object is of no use afterwards."""

@@ -37,8 +37,7 @@ class VoucherState:
 
 def in_custody(voucher: VoucherState, party: str) -> bool:
     """Whether `party` (an adcode, or `clearinghouse`) may spend the voucher now."""
-    owner_is_clearinghouse = voucher.epoch % 2 == 1
-    return owner_is_clearinghouse == (party == CLEARINGHOUSE)
+    return party == (CLEARINGHOUSE if voucher.epoch % 2 else voucher.key.issuer)
 
 
 def spent_reason(voucher: VoucherState) -> RefusalReason | None:

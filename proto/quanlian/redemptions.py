@@ -194,7 +194,7 @@ def refund(
 
     Never refused for cap, budget, suspension or close-out.
     """
-    if redemption.state not in (State.CAPTURED, State.PARTLY_REFUNDED):
+    if redemption.state not in (State.CAPTURED, State.PARTLY_REFUNDED, State.REFUNDED):
         return Refusal(RefusalReason.NOT_CAPTURED)
     left = redemption.order_fen - redemption.refunded_order_fen
     if order_fen > left or order_fen <= 0:

@@ -70,6 +70,11 @@ class RefusalReason(IntEnum):
     QUOTA_EXHAUSTED = 650
 
     @property
+    def summary_zh(self) -> str:
+        """What the reason means, without its figures."""
+        return _fill(_TEXTS[self].zh, {})
+
+    @property
     def consumes_request_id(self) -> bool:
         """Whether the answer is stored: a retry of reasons 1–5, and of a reused id, is judged anew."""
         return self > RefusalReason.KEY_REVOKED and self is not RefusalReason.REQUEST_ID_REUSED

@@ -115,28 +115,34 @@ def json_to_statement(content: bytes) -> Statement:
         figures = list(LineFigures.__dataclass_fields__)
         lines = {
             LineKey(line["role"], line["counterpart"], line["campaign"]): LineFigures(
-                **{name: int(line[name]) for name in figures}
+                **{name: _whole(line[name]) for name in figures}
             )
             for line in data["lines"]
         }
-        funders = {(each["account"], each["counterpart"]): int(each["used_fen"]) for each in data["funders"]}
+        funders = {(each["account"], each["counterpart"]): _whole(each["used_fen"]) for each in data["funders"]}
         statement = Statement(
-            data["window"],
+            _whole(data["window"]),
             data["region"],
-            data["opened_at"],
-            data["closed_at"],
-            data["opening_fen"],
+            _whole(data["opened_at"]),
+            _whole(data["closed_at"]),
+            _whole(data["opening_fen"]),
             lines,
             funders,
         )
+        follows = json.loads(statement_to_json(statement))
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidInput(f"not a statement ({error})", place="statement") from error
-    for name in ("received_fen", "paid_fen", "net_fen", "closing_fen"):
-        if data[name] != getattr(statement, name):
-            raise InvalidInput(
-                f"says {data[name]}, its lines give {getattr(statement, name)}", place=f"statement.{name}"
-            )
+    for name, value in follows.items():
+        if data.get(name) != value:
+            told = "disagree in themselves" if isinstance(value, list) else f"says {data.get(name)}, its lines give {value}"
+            raise InvalidInput(told, place=f"statement.{name}", remedy="ask the clearinghouse for the statement again")
     return statement
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is not a whole number")
+    return value
 
 
 class ItemFigures(NamedTuple):
@@ -166,6 +172,14 @@ def add_up(region: str, items: Iterable[ItemFigures]) -> tuple[dict[LineKey, Lin
             role = HOME if not away else (ISSUER if item.side == "funder" else REDEEMER)
             _count(lines.setdefault(LineKey(role, counterpart, item.campaign), LineFigures()), item, own)
     return lines, {key: fen for key, fen in funders.items() if fen}
+
+
+def _by_key(
+    lines: Mapping[LineKey, LineFigures], funders: Mapping[tuple[str, str], int]
+) -> dict[tuple[str, ...], Any]:
+    sides: dict[tuple[str, ...], Any] = dict(lines.items())
+    sides.update(funders.items())
+    return sides
 
 
 def _count(figures: LineFigures, item: ItemFigures, own: Sequence[Leg]) -> None:
@@ -206,8 +220,8 @@ def reconcile(
 ) -> Reconciliation:
     """Compare a statement with a node's own sums. Missing: ours only; extra: the statement's only."""
     result = Reconciliation([], [], [], [])
-    theirs: dict[tuple[str, ...], Any] = {**statement.lines, **statement.funders}
-    ours: dict[tuple[str, ...], Any] = {**lines, **funders}
+    theirs = _by_key(statement.lines, statement.funders)
+    ours = _by_key(lines, funders)
     for key in sorted(theirs.keys() | ours.keys()):
         if key not in theirs:
             result.missing.append(Difference(key, None, ours[key]))

@@ -70,6 +70,8 @@ def check(facts: Facts, at: int) -> Discounted | Refusal:
         return Refusal(
             RefusalReason.TERMS_MISMATCH if facts.campaign_known else RefusalReason.CAMPAIGN_UNKNOWN
         )
+    if (facts.terms.issuer, facts.terms.campaign) != (facts.voucher.issuer, facts.voucher.campaign):
+        return Refusal(RefusalReason.TERMS_MISMATCH)
     if facts.campaign_suspended:
         return Refusal(RefusalReason.CAMPAIGN_SUSPENDED)
     voucher_type = _type_of(facts, facts.terms)
@@ -107,11 +109,12 @@ def _type_of(facts: Facts, terms: Terms) -> VoucherType | None:
 def _check_scope(facts: Facts, terms: Terms, voucher_type: VoucherType, at: int) -> Refusal | None:
     """11 cancelled · 12–13 validity · 14 region · 15 channel · 16–17 merchant · 18 category · 19 holder."""
     voucher = facts.voucher
-    if facts.state and spent_reason(facts.state) is RefusalReason.VOUCHER_CANCELLED:
-        return Refusal(RefusalReason.VOUCHER_CANCELLED)
+    spent = spent_reason(facts.state) if facts.state else None
+    if spent is RefusalReason.VOUCHER_CANCELLED:
+        return Refusal(spent)
     if at < voucher.not_before:
         return Refusal(RefusalReason.NOT_YET_VALID, {"not_before_at": voucher.not_before})
-    if at >= voucher.not_after:
+    if at >= voucher.not_after or spent is RefusalReason.EXPIRED:
         return Refusal(RefusalReason.EXPIRED, {"not_after_at": voucher.not_after})
     away = facts.redeeming_region != voucher.issuer
     if (away and voucher.roaming == "never") or not terms.covers_region(facts.redeeming_region):
@@ -157,7 +160,7 @@ def _check_amounts(facts: Facts, voucher_type: VoucherType, discount_fen: int) -
 
 
 def _check_use(facts: Facts) -> Refusal | None:
-    """24 one public voucher per order · 25 held · 26 redeemed (and 13, once the custodian recorded it)."""
+    """24 one public voucher per order · 25 held · 26 redeemed."""
     if facts.order_taken:
         return Refusal(RefusalReason.ORDER_ALREADY_DISCOUNTED)
     reason = spent_reason(facts.state) if facts.state else None

@@ -16,6 +16,7 @@ from quanlian.apportionment import Leg, Reservation
 from quanlian.custody import VoucherState
 from quanlian.discounts import Order
 from quanlian.errors import InvalidInput
+from quanlian.ledger import is_limited
 from quanlian.redemptions import Outcome, Posting, Redemption, Sale
 from quanlian.refusals import Refusal
 from quanlian.v1 import custody_pb2, redemption_pb2, refusal_pb2, signed_pb2, voucher_pb2
@@ -75,9 +76,9 @@ def body_to_voucher(body: bytes) -> Voucher:
     """Raises InvalidInput for a body of another version or with fields of the wrong size."""
     message = parse(voucher_pb2.VoucherBody, body, "token.body")
     if message.version != 1:
-        raise InvalidInput(f"version {message.version} is not known", place="token.body.version")
+        raise InvalidInput(f"version {message.version} is not known", place="token.body.version", remedy="send version 1")
     if message.roaming not in _ROAMING_NAMES:
-        raise InvalidInput(f"roaming {message.roaming} is not known", place="token.body.roaming")
+        raise InvalidInput(f"roaming {message.roaming} is not known", place="token.body.roaming", remedy="send 1 to 3")
     _need(len(message.pack_id) == PACK_ID_BYTES, "token.body.pack_id", f"{PACK_ID_BYTES} bytes")
     _need(len(message.holder_tag) == TAG_BYTES, "token.body.holder_tag", f"{TAG_BYTES} bytes")
     _need(0 < len(message.voucher_types) <= 64, "token.body.voucher_types", "1 to 64 vouchers")
@@ -172,6 +173,7 @@ def bytes_to_item(content: bytes) -> Item:
         later = getattr(message, operation)
         order_fen = 0 if operation == "void" else later.order_fen
         _need_amount(order_fen, f"{operation}.order_fen")
+        _need(operation != "refund" or order_fen > 0, "refund.order_fen", "more than 0")
         _need(len(later.redemption_id) == 16, f"{operation}.redemption_id", "16 bytes")
         subject = Later(later.redemption_id, order_fen)
     return Item(message.request_id, operation, subject, content)
@@ -379,7 +381,12 @@ def handed_voucher(message: custody_pb2.HandedVoucher, issuer: str) -> VoucherSt
     reservation = Reservation(legs_of(message.reservation.cofunders), legs_of(message.reservation.public))
     for leg in reservation.legs():
         _need_amount(leg.amount_fen, f"reservation of {leg.account}")
-        _need(account_region(leg.account) in ("", issuer), "reservation", f"accounts of {issuer}")
+        owner = issuer if is_limited(leg.account) else ""
+        _need(
+            leg.account.startswith("funding/") and account_region(leg.account) == owner,
+            f"reservation of {leg.account}",
+            f"funders of {issuer}, and its merchants' share without a region",
+        )
     return VoucherState(
         VoucherKey(issuer, message.pack_id, message.index),
         message.campaign,

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 SHIPPED = Path(__file__).parents[2] / "proto" / "vectors"
-FILES = ("allocation", "funder_split", "region_split", "refunds")
+FILES = ("allocation", "funder_split", "region_split", "refunds", "token", "merkle_path", "terms_hash")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -1,0 +1,134 @@
+"""The clearinghouse's side of custody: vouchers taken with their money, and money given back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from chassis.database import Transaction
+from clearinghouse import schema
+from clearinghouse.desk import Desk
+from clearinghouse.domain.windows import funding
+from custodian import schema as custodian_schema
+from custodian.decisions import expire_overdue
+from quanlian import custody, wire
+from quanlian.apportionment import Leg
+from quanlian.custody import VoucherState, may_take
+from quanlian.errors import InvalidInput
+from quanlian.ledger import Movement, is_limited
+from quanlian.v1 import custody_pb2, signed_pb2
+from quanlian.vouchers import VoucherKey
+
+
+@dataclass(slots=True)
+class TakeHandOver:
+    """An issuer's signed hand-over, checked before. Taken once, however often it comes."""
+
+    issuer: str
+    number: int
+    message: signed_pb2.SignedMessage
+    vouchers: Sequence[VoucherState]
+
+    def load(self, desk: Desk) -> None:
+        desk.books.load_vouchers(each.key for each in self.vouchers)
+
+    def decide(self, desk: Desk) -> list[VoucherKey]:
+        """The vouchers that the message names, now here."""
+        table = schema.hand_over
+        key = (self.issuer, self.number)
+        if not desk.transaction.select_keys(table, [table.c.issuer, table.c.number], [key]):
+            for voucher in self.vouchers:
+                self._take(desk, voucher)
+            self._keep(desk)
+        return [voucher.key for voucher in self.vouchers]
+
+    def _take(self, desk: Desk, offered: VoucherState) -> None:
+        known = desk.books.voucher(offered.key)
+        if may_take(known.epoch if known else None, offered.epoch):
+            desk.books.put_voucher(offered)
+            desk.books.move(
+                Movement(leg.account, "", reserved_fen=leg.amount_fen, limit_fen=leg.amount_fen)
+                for leg in offered.reservation.legs()
+                if is_limited(leg.account)
+            )
+
+    def _keep(self, desk: Desk) -> None:
+        desk.transaction.insert(
+            schema.hand_over,
+            [
+                {
+                    "issuer": self.issuer,
+                    "number": self.number,
+                    "body": self.message.body,
+                    "key_id": self.message.key_id,
+                    "signature": self.message.signature,
+                    "taken_at": desk.at,
+                }
+            ],
+        )
+
+
+def read_hand_over(issuer: str, message: signed_pb2.SignedMessage) -> TakeHandOver:
+    """A hand-over whose signature was checked. Raises InvalidInput for one that is not `issuer`'s to give."""
+    body = wire.parse(custody_pb2.HandOver, message.body, "hand-over")
+    if body.issuer != issuer:
+        raise InvalidInput(f"is of {body.issuer}", place="hand-over", remedy=f"sign as {issuer}")
+    return TakeHandOver(issuer, body.number, message, [wire.handed_voucher(each, issuer) for each in body.vouchers])
+
+
+@dataclass(slots=True)
+class Sweep:
+    """Holds and vouchers in our custody whose time has passed."""
+
+    vouchers: Sequence[VoucherKey]
+
+    def load(self, desk: Desk) -> None:
+        desk.books.load_vouchers(self.vouchers)
+
+    def decide(self, desk: Desk) -> None:
+        for key in self.vouchers:
+            voucher = desk.books.voucher(key)
+            if voucher is not None:
+                expire_overdue(voucher, desk.books, desk)
+
+
+def overdue(transaction: Transaction, limit: int) -> Sweep:
+    """At most `limit` holds and `limit` vouchers that the clock has passed and nobody has recorded yet."""
+    at, run = transaction.now(), transaction.connection.execute
+    held, voucher = custodian_schema.redemption, custodian_schema.voucher
+    holds = run(
+        select(held.c.issuer, held.c.pack_id, held.c.voucher_index)
+        .where(held.c.state == "AUTHORIZED", held.c.expires_at <= at)
+        .limit(limit)
+    ).all()
+    ended = run(
+        select(voucher.c.issuer, voucher.c.pack_id, voucher.c.voucher_index)
+        .where(voucher.c.status == custody.USABLE, voucher.c.not_after <= at, voucher.c.epoch % 2 == 1)
+        .limit(limit)
+    ).all()
+    return Sweep([VoucherKey(*row) for row in (*holds, *ended)])
+
+
+def return_free_money(desk: Desk, window: int) -> None:
+    """Give what is free on this book back to the issuers, by a numbered, signed fund return for each region."""
+    table = custodian_schema.account
+    free: dict[str, list[Leg]] = {}
+    for row in desk.transaction.connection.execute(select(table.c.account).where(table.c.limit_fen > 0)):
+        dimensions = funding(row.account)
+        amount = desk.books.free_fen(row.account)
+        if dimensions and dimensions.is_issuers and amount > 0:
+            free.setdefault(dimensions.region, []).append(Leg(row.account, amount))
+    for region, legs in sorted(free.items()):
+        number = desk.books.next_number(f"fund-return/{region}")
+        body = custody_pb2.FundReturn(
+            region=region, number=number, legs=wire.legs_messages(sorted(legs)), window=window
+        ).SerializeToString()
+        signature = desk.signer.sign("fund-return", body)
+        desk.transaction.insert(
+            schema.fund_return, [{"region": region, "number": number, "body": body, "signature": signature}]
+        )
+        desk.books.move(Movement(leg.account, "", limit_fen=-leg.amount_fen) for leg in legs)
+        message = signed_pb2.SignedMessage(body=body, key_id=desk.signer.key_id, signature=signature)
+        desk.tell(region, fund_return=message)

@@ -1,0 +1,251 @@
+"""The clearinghouse's side of one transaction: what its works read and write beside the shared books."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from chassis.database import Transaction
+from clearinghouse import schema
+from clearinghouse.domain.exposure import Position, owed_change
+from custodian.books import Books
+from custodian.decisions import Apportioned, Received
+from quanlian.accounts import reimbursement_account, settlement_account, visitors_account
+from quanlian.agreements import Agreement, lookup, parse_agreement
+from quanlian.apportionment import FundingPlan, split
+from quanlian.custody import CLEARINGHOUSE, VoucherState, in_custody
+from quanlian.errors import BooksDoNotBalance
+from quanlian.redemptions import Outcome, Redemption, RefundRule, owed_between_regions
+from quanlian.signing import Signer
+from quanlian.terms import Terms, parse_terms
+from quanlian.v1 import custody_pb2
+from quanlian.validation import Discounted, Facts
+from quanlian.wire import Purchase, posting_message
+
+CHINA_OFFSET_SECONDS = 8 * 3600
+
+
+class Work(Protocol):
+    """One thing to decide."""
+
+    def load(self, desk: Desk) -> None: ...
+
+    def decide(self, desk: Desk) -> Any: ...
+
+
+class Shelf:
+    """Parsed documents that never change: terms by hash, agreements by their bytes."""
+
+    def __init__(self) -> None:
+        self.terms: dict[bytes, Terms] = {}
+        self.agreements: dict[bytes, Agreement] = {}
+
+    def agreement(self, document: bytes, name: str) -> Agreement:
+        if document not in self.agreements:
+            self.agreements[document] = parse_agreement(document, name)
+        return self.agreements[document]
+
+
+class Desk:
+    """One transaction of the clearinghouse; implements `custodian.decisions.Party`."""
+
+    name = CLEARINGHOUSE
+
+    def __init__(self, transaction: Transaction, shelf: Shelf, signer: Signer) -> None:
+        self.transaction = transaction
+        self.shelf = shelf
+        self.signer = signer
+        self.at = transaction.now()
+        self.window = _open_window(transaction)
+        self.books = Books(transaction)
+        rows = transaction.connection.execute(schema.participant.select()).all()
+        self.suspended = frozenset(row.region for row in rows if row.suspended)
+        self._positions = {row.region: _position(row) for row in rows}
+        self._changed_positions: set[str] = set()
+        self._agreements: list[Agreement] | None = None
+        self._visitors: dict[tuple[str, int], FundingPlan | None] = {}
+        self._news: list[dict[str, Any]] = []
+
+    @property
+    def regions(self) -> list[str]:
+        return sorted(self._positions)
+
+    # Party
+
+    def facts(self, received: Received, purchase: Purchase, voucher: VoucherState | None) -> Facts:
+        """The issuer's terms and what this party has in custody; merchants and orders are the redeeming node's."""
+        held_here = voucher if voucher and in_custody(voucher, CLEARINGHOUSE) else None
+        terms = self.terms(purchase.voucher.terms_hash)
+        assert received.key is not None
+        return Facts(
+            voucher=purchase.voucher,
+            key=received.key,
+            index=purchase.voucher_index,
+            sale=purchase.sale,
+            expected_fen=purchase.expected_fen,
+            payer_tag=purchase.payer_tag,
+            redeeming_region=received.redeeming_region,
+            suspended_regions=self.suspended,
+            campaign_known=terms is not None or self._campaign_known(purchase),
+            terms=terms if terms and terms.issuer == purchase.voucher.issuer else None,
+            state=held_here,
+        )
+
+    def apportion(self, received: Received, found: Discounted, voucher: VoucherState) -> Apportioned:
+        """By the agreement in force now; the redeeming region's part from its visitors' fund."""
+        assert received.item is not None and isinstance(received.item.subject, Purchase)
+        issuer, redeemer = voucher.key.issuer, received.redeeming_region
+        agreement = None
+        if issuer != redeemer:
+            agreement = lookup(self.agreements(), voucher.campaign, issuer, redeemer, self.at)
+        paid = split(
+            found.discount_fen,
+            received.item.subject.sale.order.order_fen,
+            voucher.reservation,
+            agreement,
+            redeemer,
+            issuer,
+            self.visitors(redeemer) if agreement else None,
+            self.books.free_fen,
+        )
+        return Apportioned(paid, f"{agreement.number} v{agreement.version}" if agreement else "")
+
+    def within_cap(self, draft: Redemption) -> bool:
+        owed = owed_between_regions(draft, draft.legs)
+        return self.position(draft.voucher.issuer).allows(owed)
+
+    def credit(self, redemption: Redemption) -> str:
+        return reimbursement_account(redemption.redeeming_region)
+
+    def refund_rule(self, redemption: Redemption) -> RefundRule:
+        terms, voucher = self.terms(redemption.terms_hash), self.books.voucher(redemption.voucher)
+        assert terms is not None and voucher is not None
+        return RefundRule(terms.refund_policy, terms.voucher_types[voucher.voucher_type - 1].minimum_spend_fen)
+
+    def applied(self, before: Redemption | None, outcome: Outcome) -> None:
+        """Keep what regions owe each other, and tell the issuer what was posted."""
+        redemption = outcome.redemption
+        issuer = redemption.voucher.issuer
+        held, posted = owed_change(before, redemption)
+        self.move_position(issuer, held_fen=held, posted_fen=posted)
+        self.move_position(redemption.redeeming_region, due_fen=posted)
+        if outcome.posting:
+            self.tell(issuer, posting=posting_message(outcome.posting, redemption))
+
+    # Documents
+
+    def terms(self, terms_hash: bytes) -> Terms | None:
+        known = self.shelf.terms.get(terms_hash)
+        if known is None:
+            table = schema.terms
+            rows = self.transaction.select_keys(table, [table.c.terms_hash], [(terms_hash,)])
+            if rows:
+                known = self.shelf.terms[terms_hash] = parse_terms(rows[0].document, "terms")
+        return known
+
+    def _campaign_known(self, purchase: Purchase) -> bool:
+        table = schema.terms
+        key = (purchase.voucher.issuer, purchase.voucher.campaign)
+        return bool(self.transaction.select_keys(table, [table.c.issuer, table.c.campaign], [key]))
+
+    def agreements(self) -> Sequence[Agreement]:
+        if self._agreements is None:
+            rows = self.transaction.connection.execute(schema.agreement.select())
+            self._agreements = [self.shelf.agreement(row.document, row.number) for row in rows]
+        return self._agreements
+
+    def visitors(self, region: str) -> FundingPlan | None:
+        """The region's standing fund for visitors in the year of now, Asia/Shanghai."""
+        year = china_year(self.at)
+        key = (region, year)
+        if key not in self._visitors:
+            table = schema.visitors_funder
+            rows = self.transaction.select_keys(table, [table.c.region, table.c.fiscal_year], [key])
+            rows.sort(key=lambda row: row.position)
+            self._visitors[key] = (
+                FundingPlan(
+                    tuple(visitors_account(region, year, row.name) for row in rows),
+                    tuple(row.weight for row in rows),
+                    rows[0].rule,
+                )
+                if rows
+                else None
+            )
+        return self._visitors[key]
+
+    # Positions
+
+    def position(self, region: str) -> Position:
+        """What a region owes and is due, with what secures it now."""
+        balance = self.books.balance(settlement_account(region))
+        known = self._positions[region]
+        return Position(
+            known.region,
+            known.net_debit_cap_fen,
+            known.credit_line_fen,
+            known.credit_offset_bp,
+            known.owed_held_fen,
+            known.owed_posted_fen,
+            known.due_posted_fen,
+            secured_fen=-balance.posted_fen,
+        )
+
+    def move_position(self, region: str, held_fen: int = 0, posted_fen: int = 0, due_fen: int = 0) -> None:
+        if held_fen or posted_fen or due_fen:
+            self._positions[region] = self._positions[region].moved(held_fen, posted_fen, due_fen)
+            self._changed_positions.add(region)
+
+    # Feed
+
+    def tell(self, region: str, **event: Any) -> None:
+        """Append to a region's feed; the node gets it after the commit, in this order, once."""
+        sequence = self.books.next_number(f"feed/{region}")
+        message = custody_pb2.FeedEvent(sequence=sequence, **event)
+        self._news.append({"region": region, "sequence": sequence, "event": message.SerializeToString()})
+
+    @property
+    def told(self) -> set[str]:
+        """Regions whose feed grew."""
+        return {row["region"] for row in self._news}
+
+    def save(self, kind: str = "batch", reference: str = "", window: int | None = None) -> None:
+        self.books.save(kind, self.at, self.window if window is None else window, reference)
+        self.transaction.insert(schema.feed, self._news)
+        table = schema.participant
+        for region in sorted(self._changed_positions):
+            position = self._positions[region]
+            self.transaction.connection.execute(
+                table.update()
+                .where(table.c.region == region)
+                .values(
+                    owed_held_fen=position.owed_held_fen,
+                    owed_posted_fen=position.owed_posted_fen,
+                    due_posted_fen=position.due_posted_fen,
+                )
+            )
+
+
+def china_year(at: int) -> int:
+    """The calendar year in Asia/Shanghai."""
+    return datetime.fromtimestamp(at + CHINA_OFFSET_SECONDS, UTC).year
+
+
+def _open_window(transaction: Transaction) -> int:
+    table = schema.settlement_window
+    row = transaction.connection.execute(table.select().where(table.c.state == "OPEN")).one_or_none()
+    if row is None:
+        raise BooksDoNotBalance("no settlement window is open")
+    return int(row.number)
+
+
+def _position(row: Any) -> Position:
+    return Position(
+        row.region,
+        row.net_debit_cap_fen,
+        row.credit_line_fen,
+        row.credit_offset_bp,
+        row.owed_held_fen,
+        row.owed_posted_fen,
+        row.due_posted_fen,
+    )

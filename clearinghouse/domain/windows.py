@@ -1,0 +1,155 @@
+"""A settlement window's states, its net positions, and the entries that settle it (money.md, Settlement windows)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import IntEnum
+from typing import NamedTuple
+
+from quanlian.accounts import (
+    MERCHANT,
+    VISITORS,
+    arrears_account,
+    contribution_account,
+    reimbursement_account,
+    settlement_account,
+)
+from quanlian.errors import InvalidInput
+from quanlian.ledger import Movement
+from quanlian.statements import HOME, ISSUER, REDEEMER, LineFigures, LineKey
+
+
+class WindowState(IntEnum):
+    OPEN = 1
+    CLOSED = 2
+    CALCULATED = 3
+    CONFIRMED = 4
+    INSTRUCTED = 5
+    SETTLED = 6
+
+
+def require_state(number: int, state: WindowState, wanted: WindowState) -> None:
+    """Raises InvalidInput when a window is not where a step needs it."""
+    if state is not wanted:
+        raise InvalidInput(
+            f"window {number} is {state.name}, this step needs {wanted.name}",
+            place="window",
+            remedy="follow the order close, confirm, instruct, pay, settle",
+        )
+
+
+class Turnover(NamedTuple):
+    """A running total of a window: what was posted on an account against a counterpart region, debits positive."""
+
+    account: str
+    counterpart: str
+    posted_fen: int
+
+
+class Flow(NamedTuple):
+    """Running counts and amounts of a window between two regions, by campaign."""
+
+    issuer: str
+    redeeming_region: str
+    campaign: str
+    captures: int
+    order_fen: int
+    discount_fen: int
+    refunds: int
+    refunded_order_fen: int
+    refunded_fen: int
+
+
+class Funding(NamedTuple):
+    """A funding account's dimensions: `funding/<region>/<year>/<campaign>/<funder>`."""
+
+    region: str
+    year: int
+    campaign: str
+    funder: str
+
+    @property
+    def is_issuers(self) -> bool:
+        """Money of the issuing region's side; the others are the redeeming region's own."""
+        return self.campaign != VISITORS and self.funder != MERCHANT
+
+
+def funding(account: str) -> Funding | None:
+    """The dimensions of a funding account, or None for any other."""
+    kind, *parts = account.split("/")
+    if kind != "funding":
+        return None
+    region, year, campaign, funder = parts
+    return Funding(region, int(year), campaign, funder)
+
+
+def bilateral(turnovers: Iterable[Turnover]) -> dict[tuple[str, str], int]:
+    """What each issuing region owes each redeeming one: (debtor, creditor) → fen."""
+    owed: dict[tuple[str, str], int] = {}
+    for each in turnovers:
+        account = funding(each.account)
+        if account and account.is_issuers and each.counterpart != account.region and each.posted_fen:
+            pair = (account.region, each.counterpart)
+            owed[pair] = owed.get(pair, 0) + each.posted_fen
+    return owed
+
+
+def statement_lines(
+    region: str, flows: Iterable[Flow], turnovers: Iterable[Turnover]
+) -> tuple[dict[LineKey, LineFigures], dict[tuple[str, str], int]]:
+    """A region's statement lines and funders, from running totals: the cost does not depend on redemptions."""
+    turnovers = list(turnovers)
+    paid = _paid_by_issuers(turnovers)
+    lines = {}
+    for flow in flows:
+        if region not in (flow.issuer, flow.redeeming_region):
+            continue
+        home = flow.issuer == flow.redeeming_region
+        role = HOME if home else ISSUER if flow.issuer == region else REDEEMER
+        counterpart = flow.redeeming_region if flow.issuer == region else flow.issuer
+        net = flow.discount_fen - flow.refunded_fen
+        issuers_part = paid.get((flow.issuer, flow.redeeming_region, flow.campaign), 0)
+        share = net if home else issuers_part if role == ISSUER else net - issuers_part
+        lines[LineKey(role, counterpart, flow.campaign)] = LineFigures(*flow[3:], own_share_fen=share)
+    funders = {
+        (each.account, each.counterpart): each.posted_fen
+        for each in turnovers
+        if (account := funding(each.account)) and account.region == region and each.posted_fen
+    }
+    return lines, funders
+
+
+def settlement_movements(
+    region: str, turnovers: Iterable[Turnover], settlement_fen: int
+) -> list[Movement]:
+    """What settles one region's window: its claims and contributions against `settlement`, a shortfall in arrears.
+
+    `settlement_fen` is the balance before, credit positive.
+    """
+    movements, settlement = [], settlement_account(region)
+    for each in turnovers:
+        account = funding(each.account)
+        if each.account == reimbursement_account(region) and each.posted_fen:
+            movements.append(Movement(each.account, "", posted_fen=-each.posted_fen))
+            movements.append(Movement(settlement, "", posted_fen=each.posted_fen))
+            settlement_fen -= each.posted_fen
+        elif account and account.region == region and account.funder != MERCHANT and each.posted_fen:
+            contribution = contribution_account(region, account.year, account.campaign, account.funder)
+            movements.append(Movement(settlement, "", posted_fen=each.posted_fen))
+            movements.append(Movement(contribution, "", posted_fen=-each.posted_fen))
+            settlement_fen -= each.posted_fen
+    if settlement_fen < 0:
+        movements.append(Movement(arrears_account(region), "", posted_fen=-settlement_fen))
+        movements.append(Movement(settlement, "", posted_fen=settlement_fen))
+    return movements
+
+
+def _paid_by_issuers(turnovers: Iterable[Turnover]) -> Mapping[tuple[str, str, str], int]:
+    """(issuer, redeeming region, campaign) → what the issuer's side bears."""
+    paid: dict[tuple[str, str, str], int] = {}
+    for each in turnovers:
+        account = funding(each.account)
+        if account and account.is_issuers:
+            key = (account.region, each.counterpart, account.campaign)
+            paid[key] = paid.get(key, 0) + each.posted_fen
+    return paid

@@ -1,0 +1,141 @@
+"""The first tables of the clearinghouse."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "clearinghouse_0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "agreement",
+        sa.Column("number", sa.String(), nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("document", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("number", "version"),
+    )
+    op.create_table(
+        "bilateral",
+        sa.Column("settlement_window", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("debtor", sa.String(), nullable=False),
+        sa.Column("creditor", sa.String(), nullable=False),
+        sa.Column("amount_fen", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("settlement_window", "debtor", "creditor"),
+    )
+    op.create_table(
+        "deposit",
+        sa.Column("bank_reference", sa.String(), nullable=False),
+        sa.Column("region", sa.String(), nullable=False),
+        sa.Column("amount_fen", sa.BigInteger(), nullable=False),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("memo", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("bank_reference"),
+    )
+    op.create_table(
+        "feed",
+        sa.Column("region", sa.String(), nullable=False),
+        sa.Column("sequence", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("event", sa.LargeBinary(), nullable=False, comment="a serialised FeedEvent"),
+        sa.PrimaryKeyConstraint("region", "sequence"),
+    )
+    op.create_table(
+        "fund_return",
+        sa.Column("region", sa.String(), nullable=False),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("region", "number"),
+        comment="freed money given back to issuers",
+    )
+    op.create_table(
+        "hand_over",
+        sa.Column("issuer", sa.String(), nullable=False),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("key_id", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("taken_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("issuer", "number"),
+        comment="custody taken from issuers, as they signed it",
+    )
+    op.create_table(
+        "net_position",
+        sa.Column("settlement_window", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("region", sa.String(), nullable=False),
+        sa.Column("net_fen", sa.BigInteger(), nullable=False, comment="positive: receives"),
+        sa.Column("bank_reference", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("settlement_window", "region"),
+    )
+    op.create_table(
+        "participant",
+        sa.Column("region", sa.String(), nullable=False),
+        sa.Column("name_zh", sa.String(), nullable=False),
+        sa.Column("name_en", sa.String(), nullable=False),
+        sa.Column("suspended", sa.Boolean(), nullable=False),
+        sa.Column("net_debit_cap_fen", sa.BigInteger(), nullable=False),
+        sa.Column("credit_line_fen", sa.BigInteger(), nullable=False),
+        sa.Column("credit_offset_bp", sa.Integer(), nullable=False),
+        sa.Column("owed_held_fen", sa.BigInteger(), nullable=False, comment="to other regions, on hold"),
+        sa.Column(
+            "owed_posted_fen", sa.BigInteger(), nullable=False, comment="to other regions, posted and not settled"
+        ),
+        sa.Column(
+            "due_posted_fen", sa.BigInteger(), nullable=False, comment="from other regions, posted and not settled"
+        ),
+        sa.PrimaryKeyConstraint("region"),
+    )
+    op.create_table(
+        "settlement_window",
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("opened_at", sa.BigInteger(), nullable=False),
+        sa.Column("closed_at", sa.BigInteger(), nullable=False, comment="0 while open"),
+        sa.Column("gross_fen", sa.BigInteger(), nullable=False, comment="sum over all pairs before netting"),
+        sa.PrimaryKeyConstraint("number"),
+    )
+    op.create_table(
+        "signing_chain",
+        sa.Column("owner", sa.String(), nullable=False),
+        sa.Column("key_id", sa.LargeBinary(), nullable=False),
+        sa.Column("chain", sa.LargeBinary(), nullable=False, comment="PEM"),
+        sa.PrimaryKeyConstraint("owner", "key_id"),
+    )
+    op.create_table(
+        "statement",
+        sa.Column("settlement_window", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("region", sa.String(), nullable=False),
+        sa.Column("document", sa.LargeBinary(), nullable=False, comment="JSON, as signed"),
+        sa.Column("key_id", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("confirmation", sa.LargeBinary(), nullable=True, comment="the region's signed confirmation"),
+        sa.Column("confirmation_key_id", sa.LargeBinary(), nullable=True),
+        sa.Column("confirmation_signature", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("settlement_window", "region"),
+    )
+    op.create_table(
+        "terms",
+        sa.Column("terms_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("campaign", sa.String(), nullable=False),
+        sa.Column("issuer", sa.String(), nullable=False),
+        sa.Column("document", sa.LargeBinary(), nullable=False),
+        sa.Column("key_id", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("terms_hash"),
+    )
+    op.create_table(
+        "visitors_funder",
+        sa.Column("region", sa.String(), nullable=False),
+        sa.Column("fiscal_year", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("position", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("weight", sa.BigInteger(), nullable=False),
+        sa.Column("rule", sa.String(), nullable=False),
+        sa.Column("budget_fen", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("region", "fiscal_year", "position"),
+        comment="a region's standing fund for visitors, by year",
+    )

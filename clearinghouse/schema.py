@@ -1,0 +1,143 @@
+"""The tables that only the clearinghouse has; those it shares with the nodes are in `custodian.schema`."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, MetaData, String, Table, Text
+
+METADATA = MetaData()
+
+participant = Table(
+    "participant",
+    METADATA,
+    Column("region", String, primary_key=True),
+    Column("name_zh", String, nullable=False),
+    Column("name_en", String, nullable=False),
+    Column("suspended", Boolean, nullable=False),
+    Column("net_debit_cap_fen", BigInteger, nullable=False),
+    Column("credit_line_fen", BigInteger, nullable=False),
+    Column("credit_offset_bp", Integer, nullable=False),
+    Column("owed_held_fen", BigInteger, nullable=False, comment="to other regions, on hold"),
+    Column("owed_posted_fen", BigInteger, nullable=False, comment="to other regions, posted and not settled"),
+    Column("due_posted_fen", BigInteger, nullable=False, comment="from other regions, posted and not settled"),
+)
+
+signing_chain = Table(
+    "signing_chain",
+    METADATA,
+    Column("owner", String, primary_key=True),
+    Column("key_id", LargeBinary, primary_key=True),
+    Column("chain", LargeBinary, nullable=False, comment="PEM"),
+)
+
+terms = Table(
+    "terms",
+    METADATA,
+    Column("terms_hash", LargeBinary, primary_key=True),
+    Column("campaign", String, nullable=False),
+    Column("issuer", String, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    Column("key_id", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+)
+
+agreement = Table(
+    "agreement",
+    METADATA,
+    Column("number", String, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("document", LargeBinary, nullable=False),
+)
+
+visitors_funder = Table(
+    "visitors_funder",
+    METADATA,
+    Column("region", String, primary_key=True),
+    Column("fiscal_year", Integer, primary_key=True, autoincrement=False),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("name", String, nullable=False),
+    Column("weight", BigInteger, nullable=False),
+    Column("rule", String, nullable=False),
+    Column("budget_fen", BigInteger, nullable=False),
+    comment="a region's standing fund for visitors, by year",
+)
+
+hand_over = Table(
+    "hand_over",
+    METADATA,
+    Column("issuer", String, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("key_id", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("taken_at", BigInteger, nullable=False),
+    comment="custody taken from issuers, as they signed it",
+)
+
+fund_return = Table(
+    "fund_return",
+    METADATA,
+    Column("region", String, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    comment="freed money given back to issuers",
+)
+
+feed = Table(
+    "feed",
+    METADATA,
+    Column("region", String, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("event", LargeBinary, nullable=False, comment="a serialised FeedEvent"),
+)
+
+settlement_window = Table(
+    "settlement_window",
+    METADATA,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("state", String, nullable=False),
+    Column("opened_at", BigInteger, nullable=False),
+    Column("closed_at", BigInteger, nullable=False, comment="0 while open"),
+    Column("gross_fen", BigInteger, nullable=False, comment="sum over all pairs before netting"),
+)
+
+bilateral = Table(
+    "bilateral",
+    METADATA,
+    Column("settlement_window", BigInteger, primary_key=True, autoincrement=False),
+    Column("debtor", String, primary_key=True),
+    Column("creditor", String, primary_key=True),
+    Column("amount_fen", BigInteger, nullable=False),
+)
+
+net_position = Table(
+    "net_position",
+    METADATA,
+    Column("settlement_window", BigInteger, primary_key=True, autoincrement=False),
+    Column("region", String, primary_key=True),
+    Column("net_fen", BigInteger, nullable=False, comment="positive: receives"),
+    Column("bank_reference", String, nullable=False),
+)
+
+statement = Table(
+    "statement",
+    METADATA,
+    Column("settlement_window", BigInteger, primary_key=True, autoincrement=False),
+    Column("region", String, primary_key=True),
+    Column("document", LargeBinary, nullable=False, comment="JSON, as signed"),
+    Column("key_id", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("confirmation", LargeBinary, comment="the region's signed confirmation"),
+    Column("confirmation_key_id", LargeBinary),
+    Column("confirmation_signature", LargeBinary),
+)
+
+deposit = Table(
+    "deposit",
+    METADATA,
+    Column("bank_reference", String, primary_key=True),
+    Column("region", String, nullable=False),
+    Column("amount_fen", BigInteger, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("memo", Text, nullable=False),
+)

@@ -1,0 +1,140 @@
+"""The clearinghouse as a process: open the database, load the keys, serve, stop cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from chassis import telemetry
+from chassis.database import Database
+from chassis.host import Host
+from chassis.service import announce_ready, run
+from clearinghouse.adapters.grpc_services import (
+    ClearingOperatorServicer,
+    CustodyServicer,
+    DirectoryServicer,
+    SettlementServicer,
+)
+from clearinghouse.config import ClearinghouseSettings
+from clearinghouse.service import ClearinghouseService
+from custodian.servicer import REDEMPTION_METHODS, RedemptionServicer
+from pki.identity import CLEARINGHOUSE
+from pki.keystore import FileKeyStore
+from pki.tls_files import read as read_tls
+from pki.trust import Keyring, Trust
+from quanlian.errors import ConfigurationError, QuanlianError
+from quanlian.v1 import (
+    clearing_operator_pb2_grpc,
+    custody_pb2_grpc,
+    directory_pb2_grpc,
+    redemption_pb2_grpc,
+    settlement_pb2_grpc,
+)
+
+PURPOSES = ("message", "statement")
+_log = telemetry.logger("clearinghouse")
+_PACKAGE = "/quanlian.v1."
+_NODES = frozenset({"node"})
+_OPERATORS = frozenset({"operator"})
+OPERATOR_METHODS = (
+    "EnrolParticipant",
+    "SetLimits",
+    "SetVisitorsFund",
+    "RegisterAgreement",
+    "RecordDeposit",
+    "CloseWindow",
+    "InstructWindow",
+    "MarkPaid",
+    "SettleWindow",
+    "GetClearingStatus",
+)
+ALLOW = {
+    **{f"{_PACKAGE}RedemptionService/{method}": _NODES for method in REDEMPTION_METHODS},
+    **{f"{_PACKAGE}CustodyService/{method}": _NODES for method in ("CustodyStream", "FollowFeed")},
+    **{f"{_PACKAGE}DirectoryService/{method}": _NODES for method in ("GetDirectory", "GetTerms", "PublishTerms")},
+    **{f"{_PACKAGE}SettlementService/{method}": _NODES for method in ("GetStatement", "ConfirmStatement")},
+    f"{_PACKAGE}SettlementService/GetWindow": _NODES | _OPERATORS,
+    **{f"{_PACKAGE}ClearingOperatorService/{method}": _OPERATORS for method in OPERATOR_METHODS},
+}
+HOSTS = {
+    method: frozenset({CLEARINGHOUSE})
+    for method in ALLOW
+    if method.startswith(f"{_PACKAGE}ClearingOperatorService/")
+}
+
+
+def serve(settings: ClearinghouseSettings) -> None:
+    """Run until SIGTERM or Ctrl-C. Raises ConfigurationError for whatever the operator must mend first."""
+    run(lambda stop: _serve(settings, stop))
+
+
+async def _serve(settings: ClearinghouseSettings, stop: asyncio.Event) -> None:
+    tls = read_tls(settings.tls_directory, int(time.time()))
+    if tls.identity.host != CLEARINGHOUSE:
+        raise ConfigurationError(
+            f"the certificate is {tls.identity.uri}",
+            place=str(settings.tls_directory),
+            remedy="issue the TLS certificate under the clearinghouse's authority",
+        )
+    trust = Trust(tls.root)
+    keyring, store = Keyring(trust), FileKeyStore(settings.keys_directory)
+    chains = [store.chain(purpose) for purpose in PURPOSES]
+    for chain in chains:
+        keyring.add(chain)
+    message_signer, statement_signer = (store.signer(purpose) for purpose in PURPOSES)
+    database = open_database(settings)
+    service = ClearinghouseService(database, keyring, message_signer, statement_signer, settings.release_seconds)
+    host = Host(
+        listen=settings.listen,
+        credentials_directory=settings.tls_directory,
+        trust=trust,
+        now=lambda: int(time.time()),
+        allow=ALLOW,
+        hosts=HOSTS,
+    )
+    redemptions = RedemptionServicer(service, keyring, message_signer)
+    host.add(lambda server: redemption_pb2_grpc.add_RedemptionServiceServicer_to_server(redemptions, server))
+    host.add(lambda server: custody_pb2_grpc.add_CustodyServiceServicer_to_server(CustodyServicer(service), server))
+    host.add(
+        lambda server: directory_pb2_grpc.add_DirectoryServiceServicer_to_server(
+            DirectoryServicer(service, chains), server
+        )
+    )
+    host.add(
+        lambda server: settlement_pb2_grpc.add_SettlementServiceServicer_to_server(SettlementServicer(service), server)
+    )
+    host.add(
+        lambda server: clearing_operator_pb2_grpc.add_ClearingOperatorServiceServicer_to_server(
+            ClearingOperatorServicer(service), server
+        )
+    )
+    service.start()
+    port = await host.start()
+    sweeping = asyncio.create_task(_sweep(service, settings.sweep_seconds))
+    announce_ready(CLEARINGHOUSE, f"{settings.listen.rpartition(':')[0]}:{port}")
+    try:
+        await stop.wait()
+    finally:
+        sweeping.cancel()
+        await asyncio.gather(sweeping, return_exceptions=True)
+        await host.stop(grace=1.0)
+        await asyncio.to_thread(service.close)
+        database.close()
+
+
+def open_database(settings: ClearinghouseSettings) -> Database:
+    """The clearinghouse's database, migrated, and refused if its durability is off."""
+    database = Database.open(settings.database_url, settings.database_schema)
+    database.check_durability()
+    database.migrate("custodian:migrations", "custodian_version")
+    database.migrate("clearinghouse:migrations", "clearinghouse_version")
+    return database
+
+
+async def _sweep(service: ClearinghouseService, seconds: float) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await service.sweep()
+        except QuanlianError as error:
+            _log.warning("the sweep failed and will be tried again", error=str(error))

@@ -1,0 +1,571 @@
+"""The clearinghouse's use cases: redeem, take custody, tell the nodes, keep the directory, settle.
+
+Everything that changes the books goes through one group commit. A request whose voucher is still with its issuer
+leaves its batch, and is decided again when the issuer has answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from sqlalchemy import select
+
+from chassis import telemetry
+from chassis.commit import GroupCommit
+from chassis.database import Database, Transaction
+from chassis.ids import fresh_uuid7
+from clearinghouse import schema
+from clearinghouse.custody import overdue, read_hand_over
+from clearinghouse.desk import Desk, Shelf, Work
+from clearinghouse.redeeming import Redeem, wanted
+from clearinghouse.windows import Calculate, Close, Confirm, Instruct, MarkPaid, Settle, new_window
+from custodian import schema as custodian_schema
+from custodian.batching import decide_apart, raised
+from custodian.books import Books
+from custodian.decisions import Answered, Received
+from custodian.servicer import Emit
+from pki.identity import Identity
+from pki.trust import Keyring
+from quanlian import regions, vouchers, wire
+from quanlian.accounts import bank_account, settlement_account, visitors_account
+from quanlian.agreements import parse_agreement
+from quanlian.errors import BadSignature, InvalidInput, UnknownKey
+from quanlian.ledger import Movement
+from quanlian.redemptions import Redemption
+from quanlian.refusals import Refusal, RefusalReason
+from quanlian.signing import Signer, SigningKey
+from quanlian.terms import parse_terms
+from quanlian.v1 import (
+    clearing_operator_pb2,
+    custody_pb2,
+    directory_pb2,
+    settlement_pb2,
+    signed_pb2,
+)
+from quanlian.vouchers import VoucherKey
+from quanlian.wire import Item, Purchase
+
+SWEEP_LIMIT = 500
+FEED_PAGE = 500
+FEED_POLL_SECONDS = 1.0
+_log = telemetry.logger("clearinghouse")
+
+
+class ClearinghouseService:
+    """The clearinghouse. Methods are safe to call from one event loop."""
+
+    def __init__(
+        self,
+        database: Database,
+        keyring: Keyring,
+        message_signer: Signer,
+        statement_signer: Signer,
+        release_seconds: float,
+    ) -> None:
+        self.database = database
+        self.keyring = keyring
+        self._signer = message_signer
+        self._statement_signer = statement_signer
+        self._release_seconds = release_seconds
+        self._shelf = Shelf()
+        self._engine: GroupCommit[Work, Any] = GroupCommit(self._decide, name="clearinghouse")
+        self._streams: dict[str, asyncio.Queue[custody_pb2.CustodyStreamResponse]] = {}
+        self._releases: dict[VoucherKey, asyncio.Future[RefusalReason | None]] = {}
+        self._news: dict[str, asyncio.Event] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """Open the first window if there is none, admit the stored keys, begin deciding."""
+        self._loop = asyncio.get_running_loop()
+        with self.database.transaction() as transaction:
+            if transaction.connection.execute(schema.settlement_window.select()).first() is None:
+                transaction.insert(schema.settlement_window, [new_window(1, transaction.now())])
+        with self.database.snapshot() as transaction:
+            for row in transaction.connection.execute(schema.signing_chain.select()):
+                self.keyring.add(row.chain)
+        self._engine.start()
+
+    def close(self) -> None:
+        self._engine.close()
+
+    def _decide(self, works: list[Work]) -> list[Any]:
+        return decide_apart(self._decide_together, works)
+
+    def _decide_together(self, works: Sequence[Work]) -> list[Any]:
+        with self.database.transaction() as transaction:
+            desk = Desk(transaction, self._shelf, self._signer)
+            for work in works:
+                work.load(desk)
+            results = [work.decide(desk) for work in works]
+            desk.save()
+        self._announce(desk.told)
+        return results
+
+    def _announce(self, told: set[str]) -> None:
+        """Wake the followers of the feeds that grew; from any thread."""
+        if told and self._loop is not None:
+            for region in told:
+                self._loop.call_soon_threadsafe(self._news_of(region).set)
+
+    def _news_of(self, region: str) -> asyncio.Event:
+        return self._news.setdefault(region, asyncio.Event())
+
+    # Redemptions
+
+    async def submit(self, caller: Identity, items: Sequence[bytes], emit: Emit) -> None:
+        """Decide a node's items; those that need a release are decided when it has come, or failed."""
+        received = [self._receive(caller, content) for content in items]
+        replies = await self._engine.submit_many([Redeem(each) for each in received])
+        emit([reply.content for reply in map(raised, replies) if isinstance(reply, Answered)])
+        waiting = [
+            self._decide_released(each, key, emit)
+            for each, reply in zip(received, replies, strict=True)
+            if (key := wanted(reply)) is not None
+        ]
+        await asyncio.gather(*waiting)
+
+    async def _decide_released(self, received: Received, key: VoucherKey, emit: Emit) -> None:
+        failed = await self._release(key)
+        reply = raised(await self._engine.submit(Redeem(received, failed or RefusalReason.NOT_IN_CUSTODY)))
+        emit([reply.content])
+
+    async def _release(self, key: VoucherKey) -> RefusalReason | None:
+        """Ask the issuer for a voucher. None: it is here; otherwise why not."""
+        future = self._releases.get(key)
+        if future is None:
+            stream = self._streams.get(key.issuer)
+            if stream is None:
+                return RefusalReason.ISSUER_UNREACHABLE
+            future = self._releases[key] = asyncio.get_running_loop().create_future()
+            ref = custody_pb2.VoucherRef(pack_id=key.pack_id, index=key.voucher_index)
+            request = custody_pb2.ReleaseRequest(vouchers=[ref])
+            stream.put_nowait(custody_pb2.CustodyStreamResponse(release_request=request))
+        try:
+            return await asyncio.wait_for(asyncio.shield(future), self._release_seconds)
+        except TimeoutError:
+            return RefusalReason.ISSUER_UNREACHABLE
+        finally:
+            if self._releases.get(key) is future:
+                del self._releases[key]
+
+    def _released(self, key: VoucherKey, reason: RefusalReason | None) -> None:
+        future = self._releases.get(key)
+        if future is not None and not future.done():
+            future.set_result(reason)
+
+    def _receive(self, caller: Identity, content: bytes) -> Received:
+        """Parse and check signatures before the batch; what is wrong becomes a refusal there."""
+        item: Item | None = None
+        key: SigningKey | None = None
+        refusal: Refusal | None = None
+        try:
+            item = wire.bytes_to_item(content)
+            if isinstance(item.subject, Purchase):
+                key = vouchers.verify(item.subject.token, item.subject.voucher, self.keyring)
+        except InvalidInput:
+            refusal = Refusal(RefusalReason.MALFORMED)
+        except UnknownKey:
+            refusal = Refusal(RefusalReason.UNKNOWN_KEY)
+        except BadSignature:
+            refusal = Refusal(RefusalReason.BAD_SIGNATURE)
+        return Received(
+            content=content,
+            request_id=wire.request_id_of(content),
+            participant=caller.host,
+            acquirer="",
+            redeeming_region=caller.host,
+            redemption_id=fresh_uuid7(),
+            item=item,
+            key=key,
+            refusal=refusal,
+        )
+
+    async def find(self, caller: Identity, redemption_id: bytes) -> Redemption | None:
+        """A redemption, for the region that made it or issued its voucher."""
+
+        def load() -> Redemption | None:
+            with self.database.snapshot() as transaction:
+                return Books(transaction).redemption(redemption_id)
+
+        found = await asyncio.to_thread(load)
+        known_to = (found.participant, found.voucher.issuer, "clearinghouse") if found else ()
+        return found if caller.host in known_to else None
+
+    async def page(self, caller: Identity, after: bytes, size: int) -> list[Redemption]:
+
+        def load() -> list[Redemption]:
+            table = custodian_schema.redemption
+            query = select(table.c.id).where(table.c.id > after).order_by(table.c.id).limit(size)
+            if caller.role != "operator":
+                query = query.where((table.c.participant == caller.host) | (table.c.issuer == caller.host))
+            with self.database.snapshot() as transaction:
+                ids = [row.id for row in transaction.connection.execute(query)]
+                books = Books(transaction)
+                books.load_redemptions(ids)
+                return [found for id in ids if (found := books.redemption(id))]
+
+        return await asyncio.to_thread(load)
+
+    async def sweep(self) -> None:
+        """Expire what the clock has passed."""
+
+        def look() -> Any:
+            with self.database.snapshot() as transaction:
+                return overdue(transaction, SWEEP_LIMIT)
+
+        found = await asyncio.to_thread(look)
+        if found.vouchers:
+            await self._engine.submit(found)
+
+    # Custody
+
+    def open_stream(self, region: str) -> asyncio.Queue[custody_pb2.CustodyStreamResponse]:
+        """What goes to a node's custody stream; the newest stream of a region counts."""
+        stream: asyncio.Queue[custody_pb2.CustodyStreamResponse] = asyncio.Queue()
+        self._streams[region] = stream
+        return stream
+
+    def close_stream(self, region: str, stream: asyncio.Queue[custody_pb2.CustodyStreamResponse]) -> None:
+        if self._streams.get(region) is stream:
+            del self._streams[region]
+
+    async def take_hand_over(self, region: str, message: signed_pb2.SignedMessage) -> int:
+        """Verify and take; returns the number to acknowledge. Raises BadSignature or InvalidInput."""
+        self._verify_region(message, "hand-over", region)
+        work = read_hand_over(region, message)
+        for key in raised(await self._engine.submit(work)):
+            self._released(key, None)
+        return work.number
+
+    def release_refused(self, region: str, refused: custody_pb2.ReleaseRefused) -> None:
+        key = VoucherKey(region, refused.voucher.pack_id, refused.voucher.index)
+        self._released(key, RefusalReason(refused.reason))
+
+    async def follow(self, region: str, after: int) -> AsyncIterator[list[custody_pb2.FeedEvent]]:
+        """A region's feed after a sequence, for ever."""
+        while True:
+            news = self._news_of(region)
+            news.clear()
+            events = await asyncio.to_thread(self._feed_after, region, after)
+            if events:
+                after = events[-1].sequence
+                yield events
+                continue
+            try:
+                await asyncio.wait_for(news.wait(), FEED_POLL_SECONDS)
+            except TimeoutError:
+                continue
+
+    def _feed_after(self, region: str, after: int) -> list[custody_pb2.FeedEvent]:
+        table = schema.feed
+        query = (
+            select(table.c.event)
+            .where(table.c.region == region, table.c.sequence > after)
+            .order_by(table.c.sequence)
+            .limit(FEED_PAGE)
+        )
+        with self.database.snapshot() as transaction:
+            return [custody_pb2.FeedEvent.FromString(row.event) for row in transaction.connection.execute(query)]
+
+    def _verify_region(self, message: signed_pb2.SignedMessage, kind: str, region: str) -> None:
+        key = self.keyring.verify(message.key_id, kind, message.body, message.signature)
+        purpose = "terms" if kind == "terms" else "message"
+        if key.owner != region or key.purpose != purpose:
+            raise BadSignature(f"{kind} of {region} is signed by {key.owner}'s key for {key.purpose}")
+
+    # Directory
+
+    async def directory(self, own_chains: Sequence[bytes]) -> directory_pb2.GetDirectoryResponse:
+        def load() -> directory_pb2.GetDirectoryResponse:
+            with self.database.snapshot() as transaction:
+                run = transaction.connection.execute
+                chains: dict[str, list[bytes]] = {}
+                for row in run(schema.signing_chain.select()):
+                    chains.setdefault(row.owner, []).append(row.chain)
+                return directory_pb2.GetDirectoryResponse(
+                    participants=[
+                        directory_pb2.Participant(
+                            region=row.region,
+                            name_zh=row.name_zh,
+                            name_en=row.name_en,
+                            signing_chains=chains.get(row.region, []),
+                            suspended=row.suspended,
+                        )
+                        for row in run(schema.participant.select().order_by(schema.participant.c.region))
+                    ],
+                    clearinghouse_chains=own_chains,
+                    agreements=[row.document for row in run(schema.agreement.select())],
+                )
+
+        return await asyncio.to_thread(load)
+
+    async def publish_terms(self, region: str, message: signed_pb2.SignedMessage) -> bytes:
+        """Keep an issuer's signed terms. Raises InvalidInput, BadSignature, or TrustError's kin for what is wrong."""
+        self._verify_region(message, "terms", region)
+        terms = parse_terms(message.body, "terms")
+        if terms.issuer != region:
+            raise InvalidInput(f"is a campaign of {terms.issuer}", place="terms", remedy=f"publish as {terms.issuer}")
+        row = {
+            "terms_hash": terms.terms_hash,
+            "campaign": terms.campaign,
+            "issuer": terms.issuer,
+            "document": message.body,
+            "key_id": message.key_id,
+            "signature": message.signature,
+        }
+        await self._write(lambda transaction: transaction.upsert(schema.terms, [row]))
+        return terms.terms_hash
+
+    async def terms(self, terms_hash: bytes) -> signed_pb2.SignedMessage | None:
+        def load() -> signed_pb2.SignedMessage | None:
+            table = schema.terms
+            with self.database.snapshot() as transaction:
+                rows = transaction.select_keys(table, [table.c.terms_hash], [(terms_hash,)])
+            if not rows:
+                return None
+            return signed_pb2.SignedMessage(
+                body=rows[0].document, key_id=rows[0].key_id, signature=rows[0].signature
+            )
+
+        return await asyncio.to_thread(load)
+
+    # Operator
+
+    async def enrol(self, request: clearing_operator_pb2.EnrolParticipantRequest) -> None:
+        """Admit a region with its signing keys. Raises TrustError for a chain that does not lead to the root."""
+        regions.region(request.region)
+        rows = []
+        for chain in request.signing_chains:
+            key = self.keyring.add(chain)
+            if key.owner != request.region:
+                raise InvalidInput(f"is {key.owner}'s key", place="signing_chains", remedy="send the region's own")
+            rows.append({"owner": key.owner, "key_id": key.key_id, "chain": chain})
+        participant = {
+            "region": request.region,
+            "name_zh": request.name_zh,
+            "name_en": request.name_en,
+            "suspended": False,
+            "net_debit_cap_fen": 0,
+            "credit_line_fen": 0,
+            "credit_offset_bp": 0,
+            "owed_held_fen": 0,
+            "owed_posted_fen": 0,
+            "due_posted_fen": 0,
+        }
+
+        def store(transaction: Transaction) -> None:
+            table = schema.participant
+            if not transaction.select_keys(table, [table.c.region], [(request.region,)]):
+                transaction.insert(table, [participant])
+            transaction.upsert(schema.signing_chain, rows)
+
+        await self._write(store)
+
+    async def set_limits(self, request: clearing_operator_pb2.SetLimitsRequest) -> None:
+        if min(request.net_debit_cap_fen, request.credit_line_fen) < 0 or request.credit_offset_bp > 10_000:
+            raise InvalidInput("is out of range", place="limits", remedy="send amounts of 0 or more, at most 10000 bp")
+
+        def store(transaction: Transaction) -> None:
+            table = schema.participant
+            changed = transaction.connection.execute(
+                table.update()
+                .where(table.c.region == request.region)
+                .values(
+                    net_debit_cap_fen=request.net_debit_cap_fen,
+                    credit_line_fen=request.credit_line_fen,
+                    credit_offset_bp=request.credit_offset_bp,
+                )
+            )
+            if changed.rowcount != 1:
+                raise InvalidInput(f"{request.region} is not enrolled", place="region", remedy="enrol it first")
+
+        await self._write(store)
+
+    async def set_visitors_fund(self, request: clearing_operator_pb2.SetVisitorsFundRequest) -> None:
+        """Set a region's standing fund for a year; a budget may grow, never fall under what is used."""
+        if request.rule not in ("cascade", "pro-rata", "refuse") or not request.funders:
+            raise InvalidInput("needs funders and a rule", place="visitors fund", remedy="cascade, pro-rata or refuse")
+        year = request.fiscal_year
+
+        def store(transaction: Transaction) -> None:
+            desk = Desk(transaction, self._shelf, self._signer)
+            for each in request.funders:
+                account = visitors_account(request.region, year, each.name)
+                change = each.budget_fen - desk.books.balance(account).limit_fen
+                desk.books.move([Movement(account, "", limit_fen=change)])
+            transaction.upsert(
+                schema.visitors_funder,
+                [
+                    {
+                        "region": request.region,
+                        "fiscal_year": year,
+                        "position": position,
+                        "name": each.name,
+                        "weight": each.weight,
+                        "rule": request.rule,
+                        "budget_fen": each.budget_fen,
+                    }
+                    for position, each in enumerate(request.funders)
+                ],
+            )
+            desk.save("visitors-fund", request.region, window=0)
+
+        await self._write(store)
+
+    async def register_agreement(self, request: clearing_operator_pb2.RegisterAgreementRequest) -> str:
+        agreement = parse_agreement(request.document, request.file_name or "agreement")
+        row = {"number": agreement.number, "version": agreement.version, "document": request.document}
+        await self._write(lambda transaction: transaction.upsert(schema.agreement, [row]))
+        return agreement.number
+
+    async def record_deposit(self, request: clearing_operator_pb2.RecordDepositRequest) -> int:
+        """Dr `bank` / Cr `settlement`. A bank reference is booked once; returns the region's balance in fen."""
+        if request.amount_fen <= 0 or not request.bank_reference:
+            raise InvalidInput("needs an amount above 0 and a bank reference", place="deposit")
+
+        def store(transaction: Transaction) -> int:
+            desk = Desk(transaction, self._shelf, self._signer)
+            account, table = settlement_account(request.region), schema.deposit
+            known = transaction.select_keys(table, [table.c.bank_reference], [(request.bank_reference,)])
+            if not known:
+                desk.books.move(
+                    [
+                        Movement(bank_account("clearinghouse"), "", posted_fen=request.amount_fen),
+                        Movement(account, "", posted_fen=-request.amount_fen),
+                    ]
+                )
+                transaction.insert(
+                    table,
+                    [
+                        {
+                            "bank_reference": request.bank_reference,
+                            "region": request.region,
+                            "amount_fen": request.amount_fen,
+                            "received_at": desk.at,
+                            "memo": "",
+                        }
+                    ],
+                )
+                desk.save("deposit", request.bank_reference, window=0)
+            elif (known[0].region, known[0].amount_fen) != (request.region, request.amount_fen):
+                raise InvalidInput(
+                    f"{request.bank_reference} was booked for another deposit", place="bank_reference"
+                )
+            return -desk.books.balance(account).posted_fen
+
+        return await asyncio.to_thread(self._in_transaction, store)
+
+    # Settlement
+
+    async def close_window(self) -> int:
+        """Close the open window, then calculate it. Returns its number."""
+        number: int = await self._step(Close(), "close", 0)
+        await self._step(Calculate(number, self._statement_signer), "calculate", 0)
+        return number
+
+    async def confirm(self, region: str, message: signed_pb2.SignedMessage) -> int:
+        self._verify_region(message, "confirmation", region)
+        confirmation = wire.parse(settlement_pb2.Confirmation, message.body, "confirmation")
+        return int(await self._step(Confirm(region, message, confirmation), "confirm", 0))
+
+    async def instruct(self, number: int) -> None:
+        await self._step(Instruct(number), "instruct", 0)
+
+    async def mark_paid(self, request: clearing_operator_pb2.MarkPaidRequest) -> None:
+        await self._step(MarkPaid(request.window, request.region, request.bank_reference), "mark-paid", 0)
+
+    async def settle(self, number: int) -> None:
+        await self._step(Settle(number), "settlement", 0)
+
+    async def _step(self, work: Work, kind: str, window: int) -> Any:
+        """One work in a transaction of its own, so that its fault concerns nobody else."""
+
+        def run() -> Any:
+            with self.database.transaction() as transaction:
+                desk = Desk(transaction, self._shelf, self._signer)
+                result = work.decide(desk)
+                desk.save(kind, window=window)
+            self._announce(desk.told)
+            return result
+
+        return await asyncio.to_thread(run)
+
+    async def window(self, number: int) -> settlement_pb2.SettlementWindow:
+        """A window with its positions; 0 asks for the open one."""
+
+        def load() -> settlement_pb2.SettlementWindow:
+            table, position, statement = schema.settlement_window, schema.net_position, schema.statement
+            wanted = table.c.number == number if number else table.c.state == "OPEN"
+            with self.database.snapshot() as transaction:
+                run = transaction.connection.execute
+                row = run(table.select().where(wanted)).first()
+                if row is None:
+                    raise InvalidInput(f"no window {number}", place="window")
+                confirmed = {
+                    each.region
+                    for each in run(statement.select().where(statement.c.settlement_window == row.number))
+                    if each.confirmation is not None
+                }
+                positions = run(
+                    position.select().where(position.c.settlement_window == row.number).order_by(position.c.region)
+                ).all()
+            return settlement_pb2.SettlementWindow(
+                number=row.number,
+                state=settlement_pb2.WindowState.Value(f"WINDOW_STATE_{row.state}"),
+                opened_at=row.opened_at,
+                closed_at=row.closed_at,
+                gross_fen=row.gross_fen,
+                positions=[
+                    settlement_pb2.NetPosition(
+                        region=each.region,
+                        net_fen=each.net_fen,
+                        confirmed=each.region in confirmed,
+                        bank_reference=each.bank_reference,
+                    )
+                    for each in positions
+                ],
+            )
+
+        return await asyncio.to_thread(load)
+
+    async def statement(self, region: str, window: int) -> signed_pb2.SignedMessage:
+        """A region's signed statement. Raises InvalidInput where there is none."""
+
+        def load() -> Any:
+            table = schema.statement
+            with self.database.snapshot() as transaction:
+                return transaction.select_keys(
+                    table, [table.c.settlement_window, table.c.region], [(window, region)]
+                )
+
+        rows = await asyncio.to_thread(load)
+        if not rows:
+            raise InvalidInput(f"no statement of {region} for window {window}", place="window")
+        row = rows[0]
+        return signed_pb2.SignedMessage(body=row.document, key_id=row.key_id, signature=row.signature)
+
+    async def status(self) -> clearing_operator_pb2.GetClearingStatusResponse:
+        def load() -> list[clearing_operator_pb2.RegionStatus]:
+            with self.database.snapshot() as transaction:
+                desk = Desk(transaction, self._shelf, self._signer)
+                return [
+                    clearing_operator_pb2.RegionStatus(
+                        region=region,
+                        custody_stream_open=region in self._streams,
+                        exposure_fen=desk.position(region).exposure_fen,
+                        limit_fen=desk.position(region).limit_fen,
+                        settlement_fen=desk.position(region).secured_fen,
+                    )
+                    for region in desk.regions
+                ]
+
+        return clearing_operator_pb2.GetClearingStatusResponse(regions=await asyncio.to_thread(load))
+
+    async def _write(self, store: Any) -> None:
+        await asyncio.to_thread(self._in_transaction, store)
+
+    def _in_transaction(self, store: Any) -> Any:
+        with self.database.transaction() as transaction:
+            return store(transaction)

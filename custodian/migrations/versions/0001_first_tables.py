@@ -1,0 +1,172 @@
+"""The first tables of node and clearinghouse alike."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "custodian_0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "account",
+        sa.Column("account", sa.String(), nullable=False),
+        sa.Column("posted_fen", sa.BigInteger(), nullable=False, comment="debits positive"),
+        sa.Column("reserved_fen", sa.BigInteger(), nullable=False),
+        sa.Column("held_fen", sa.BigInteger(), nullable=False),
+        sa.Column("limit_fen", sa.BigInteger(), nullable=False, comment="of funding accounts: what this book may use"),
+        sa.PrimaryKeyConstraint("account"),
+    )
+    op.create_table(
+        "counter",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("value", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+        comment="last number given out",
+    )
+    op.create_table(
+        "entry",
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("settlement_window", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "reference", sa.String(), nullable=False, comment="what caused it: a bank reference, a window, a hand-over"
+        ),
+        sa.PrimaryKeyConstraint("number"),
+        comment="journal; only appended",
+    )
+    op.create_table(
+        "flow",
+        sa.Column("settlement_window", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("issuer", sa.String(), nullable=False),
+        sa.Column("redeeming_region", sa.String(), nullable=False),
+        sa.Column("campaign", sa.String(), nullable=False),
+        sa.Column("captures", sa.BigInteger(), nullable=False),
+        sa.Column("order_fen", sa.BigInteger(), nullable=False),
+        sa.Column("discount_fen", sa.BigInteger(), nullable=False),
+        sa.Column("refunds", sa.BigInteger(), nullable=False),
+        sa.Column("refunded_order_fen", sa.BigInteger(), nullable=False),
+        sa.Column("refunded_fen", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("settlement_window", "issuer", "redeeming_region", "campaign"),
+    )
+    op.create_table(
+        "line",
+        sa.Column("entry", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("account", sa.String(), nullable=False),
+        sa.Column("counterpart", sa.String(), nullable=False),
+        sa.Column("posted_fen", sa.BigInteger(), nullable=False),
+        sa.Column("reserved_fen", sa.BigInteger(), nullable=False),
+        sa.Column("held_fen", sa.BigInteger(), nullable=False),
+        sa.Column("limit_fen", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("entry", "number"),
+    )
+    op.create_table(
+        "posting",
+        sa.Column("redemption_id", sa.LargeBinary(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False, comment="capture or refund"),
+        sa.Column("order_fen", sa.BigInteger(), nullable=False),
+        sa.Column("discount_fen", sa.BigInteger(), nullable=False),
+        sa.Column("legs", sa.Text(), nullable=False, comment="JSON: signed like the discount"),
+        sa.Column("settlement_window", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("entry", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("redemption_id", "number"),
+        comment="history of each redemption's money; only appended",
+    )
+    op.create_table(
+        "redemption",
+        sa.Column("id", sa.LargeBinary(), nullable=False),
+        sa.Column("issuer", sa.String(), nullable=False),
+        sa.Column("pack_id", sa.LargeBinary(), nullable=False),
+        sa.Column("voucher_index", sa.Integer(), nullable=False),
+        sa.Column("campaign", sa.String(), nullable=False),
+        sa.Column("terms_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("redeeming_region", sa.String(), nullable=False),
+        sa.Column("participant", sa.String(), nullable=False),
+        sa.Column("acquirer", sa.String(), nullable=False),
+        sa.Column("merchant", sa.String(), nullable=False),
+        sa.Column("order_id", sa.String(), nullable=False),
+        sa.Column("category", sa.String(), nullable=False),
+        sa.Column("channel", sa.String(), nullable=False),
+        sa.Column("klass", sa.String(), nullable=False),
+        sa.Column("invoice_fen", sa.BigInteger(), nullable=False),
+        sa.Column("price_fen", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("order_fen", sa.BigInteger(), nullable=False),
+        sa.Column("discount_fen", sa.BigInteger(), nullable=False),
+        sa.Column("legs", sa.Text(), nullable=False, comment="JSON: who bears the discount as held or captured"),
+        sa.Column("standing", sa.Text(), nullable=False, comment="JSON: what is left of the legs after refunds"),
+        sa.Column("rest_cofunders", sa.Text(), nullable=False, comment="JSON: reserved, not used by the hold"),
+        sa.Column("rest_public", sa.Text(), nullable=False),
+        sa.Column("agreement", sa.String(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("authorized_at", sa.BigInteger(), nullable=False),
+        sa.Column("captured_at", sa.BigInteger(), nullable=False),
+        sa.Column("settlement_window", sa.BigInteger(), nullable=False),
+        sa.Column("refunded_order_fen", sa.BigInteger(), nullable=False),
+        sa.Column("returned_fen", sa.BigInteger(), nullable=False),
+        sa.Column("postings", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("redemption_by_expiry", "redemption", ["state", "expires_at"], unique=False)
+    op.create_table(
+        "request",
+        sa.Column("participant", sa.String(), nullable=False),
+        sa.Column("request_id", sa.LargeBinary(), nullable=False),
+        sa.Column(
+            "body_hash",
+            sa.LargeBinary(),
+            nullable=True,
+            comment="empty when reversed before it arrived: any body is answered",
+        ),
+        sa.Column("answer", sa.LargeBinary(), nullable=False),
+        sa.Column("redemption_id", sa.LargeBinary(), nullable=True),
+        sa.Column("operation", sa.String(), nullable=False),
+        sa.Column("decided_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("participant", "request_id"),
+        comment="idempotency: each answer, kept as long as the ledger",
+    )
+    op.create_table(
+        "spend",
+        sa.Column("issuer", sa.String(), nullable=False),
+        sa.Column("pack_id", sa.LargeBinary(), nullable=False),
+        sa.Column("voucher_index", sa.Integer(), nullable=False),
+        sa.Column("redemption_id", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("issuer", "pack_id", "voucher_index"),
+        comment="one row a captured voucher, for ever: the unique key that no race passes",
+    )
+    op.create_table(
+        "turnover",
+        sa.Column("settlement_window", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("account", sa.String(), nullable=False),
+        sa.Column("counterpart", sa.String(), nullable=False),
+        sa.Column("posted_fen", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("settlement_window", "account", "counterpart"),
+        comment="running totals, so that closing a window does not read redemptions",
+    )
+    op.create_table(
+        "voucher",
+        sa.Column("issuer", sa.String(), nullable=False),
+        sa.Column("pack_id", sa.LargeBinary(), nullable=False),
+        sa.Column("voucher_index", sa.Integer(), nullable=False),
+        sa.Column("campaign", sa.String(), nullable=False),
+        sa.Column("terms_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("voucher_type", sa.Integer(), nullable=False),
+        sa.Column("holder_tag", sa.LargeBinary(), nullable=False),
+        sa.Column("not_before", sa.BigInteger(), nullable=False),
+        sa.Column("not_after", sa.BigInteger(), nullable=False),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False, comment="even: the issuer's, odd: the clearinghouse's"),
+        sa.Column("hold", sa.LargeBinary(), nullable=True),
+        sa.Column("reserved_cofunders", sa.Text(), nullable=False, comment="JSON: [[account, fen], …]"),
+        sa.Column("reserved_public", sa.Text(), nullable=False, comment="JSON: [[account, fen], …]"),
+        sa.PrimaryKeyConstraint("issuer", "pack_id", "voucher_index"),
+    )
+    op.create_index("voucher_by_end", "voucher", ["status", "not_after"], unique=False)

@@ -1,0 +1,194 @@
+"""The redemption service over gRPC, the same at node and clearinghouse: signatures at the edge, bytes inside.
+
+Every message is signed once by its sender and every answer once by its decider; the items inside are decided, stored
+and answered as bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Protocol
+
+from chassis.host import Context, caller
+from pki.identity import Identity
+from quanlian.errors import BadSignature, InvalidInput
+from quanlian.redemptions import Redemption
+from quanlian.signing import Signer, Verifier
+from quanlian.v1 import redemption_pb2 as pb
+from quanlian.v1 import redemption_pb2_grpc
+from quanlian.wire import batch_digest, bytes_to_item, record_message
+
+REQUEST_KIND, ANSWER_KIND = "redemption-batch", "answer-batch"
+REDEMPTION_METHODS = (
+    "Quote",
+    "Authorize",
+    "Capture",
+    "Void",
+    "Reverse",
+    "Refund",
+    "Redeem",
+    "GetRedemption",
+    "ListRedemptions",
+    "RedeemStream",
+)
+MAX_ITEMS_PER_MESSAGE = 2000
+MAX_MESSAGES_IN_FLIGHT = 8
+PAGE_LIMIT = 1000
+
+Emit = Callable[[Sequence[bytes]], None]
+
+
+class Decider(Protocol):
+    """Decides items for a caller and hands their answers to `emit`, in the order in which they were decided."""
+
+    async def submit(self, caller: Identity, items: Sequence[bytes], emit: Emit) -> None: ...
+
+    async def find(self, caller: Identity, redemption_id: bytes) -> Redemption | None: ...
+
+    async def page(self, caller: Identity, after: bytes, size: int) -> list[Redemption]: ...
+
+
+def message_purpose(sender: Identity) -> str:
+    """What the key that signs a caller's messages is for: a platform has one of its own, so it can't sign as its node."""
+    return f"message.{sender.name}" if sender.role == "platform" else "message"
+
+
+def sign_answers(answers: Sequence[bytes], signer: Signer) -> pb.RedeemStreamResponse:
+    signature = signer.sign(ANSWER_KIND, batch_digest(answers))
+    return pb.RedeemStreamResponse(answers=answers, key_id=signer.key_id, signature=signature)
+
+
+def sign_items(items: Sequence[bytes], signer: Signer) -> pb.RedeemStreamRequest:
+    signature = signer.sign(REQUEST_KIND, batch_digest(items))
+    return pb.RedeemStreamRequest(items=items, key_id=signer.key_id, signature=signature)
+
+
+def verify_batch(
+    verifier: Verifier, sender: Identity, kind: str, items: Sequence[bytes], key_id: bytes, signature: bytes
+) -> None:
+    """Raises UnknownKey, or BadSignature when the bytes or the key's owner and purpose do not fit the sender."""
+    key = verifier.verify(key_id, kind, batch_digest(items), signature)
+    if key.owner != sender.host or key.purpose != message_purpose(sender):
+        raise BadSignature(f"key {key_id.hex()} is not the message key of {sender.uri}")
+
+
+class RedemptionServicer(redemption_pb2_grpc.RedemptionServiceServicer):
+    """Serves a `Decider`."""
+
+    def __init__(self, decider: Decider, verifier: Verifier, signer: Signer) -> None:
+        self._decider = decider
+        self._verifier = verifier
+        self._signer = signer
+
+    async def Quote(self, request: pb.QuoteRequest, context: Context) -> pb.QuoteResponse:  # noqa: N802
+        return pb.QuoteResponse(answer=await self._one(request.item, "quote", context))
+
+    async def Authorize(self, request: pb.AuthorizeRequest, context: Context) -> pb.AuthorizeResponse:  # noqa: N802
+        return pb.AuthorizeResponse(answer=await self._one(request.item, "authorize", context))
+
+    async def Capture(self, request: pb.CaptureRequest, context: Context) -> pb.CaptureResponse:  # noqa: N802
+        return pb.CaptureResponse(answer=await self._one(request.item, "capture", context))
+
+    async def Void(self, request: pb.VoidRequest, context: Context) -> pb.VoidResponse:  # noqa: N802
+        return pb.VoidResponse(answer=await self._one(request.item, "void", context))
+
+    async def Reverse(self, request: pb.ReverseRequest, context: Context) -> pb.ReverseResponse:  # noqa: N802
+        return pb.ReverseResponse(answer=await self._one(request.item, "reverse", context))
+
+    async def Refund(self, request: pb.RefundRequest, context: Context) -> pb.RefundResponse:  # noqa: N802
+        return pb.RefundResponse(answer=await self._one(request.item, "refund", context))
+
+    async def Redeem(self, request: pb.RedeemRequest, context: Context) -> pb.RedeemResponse:  # noqa: N802
+        return pb.RedeemResponse(answer=await self._one(request.item, "redeem", context))
+
+    async def GetRedemption(  # noqa: N802
+        self, request: pb.GetRedemptionRequest, context: Context
+    ) -> pb.GetRedemptionResponse:
+        found = await self._decider.find(caller(context), request.redemption_id)
+        return pb.GetRedemptionResponse(redemption=record_message(found) if found else None)
+
+    async def ListRedemptions(  # noqa: N802
+        self, request: pb.ListRedemptionsRequest, context: Context
+    ) -> pb.ListRedemptionsResponse:
+        size = request.page_size or PAGE_LIMIT
+        if size > PAGE_LIMIT:
+            raise InvalidInput(f"{size} is too many", place="page_size", remedy=f"ask for at most {PAGE_LIMIT}")
+        found = await self._decider.page(caller(context), request.page_token, size)
+        next_token = found[-1].id if len(found) == size else b""
+        return pb.ListRedemptionsResponse(
+            redemptions=[record_message(each) for each in found], next_page_token=next_token
+        )
+
+    async def RedeemStream(  # noqa: N802
+        self, request_iterator: AsyncIterator[pb.RedeemStreamRequest], context: Context
+    ) -> AsyncIterator[pb.RedeemStreamResponse]:
+        """Answers leave as they are decided, many to a message; an item that waits holds up no other."""
+        sender = caller(context)
+        outgoing: asyncio.Queue[Sequence[bytes] | BaseException | None] = asyncio.Queue()
+        reading = asyncio.create_task(self._read_stream(sender, request_iterator, outgoing))
+        try:
+            open_ = True
+            while open_:
+                batch = [await outgoing.get()]
+                while not outgoing.empty():
+                    batch.append(outgoing.get_nowait())
+                answers: list[bytes] = []
+                for part in batch:
+                    if isinstance(part, BaseException):
+                        raise part
+                    if part is None:
+                        open_ = False
+                    else:
+                        answers += part
+                for start in range(0, len(answers), MAX_ITEMS_PER_MESSAGE):
+                    yield sign_answers(answers[start : start + MAX_ITEMS_PER_MESSAGE], self._signer)
+        finally:
+            reading.cancel()
+
+    async def _read_stream(
+        self, sender: Identity, requests: AsyncIterator[pb.RedeemStreamRequest], outgoing: asyncio.Queue[Any]
+    ) -> None:
+        """Feed the decider, a few messages at a time, and tell `outgoing` how it ended."""
+        in_flight = asyncio.Semaphore(MAX_MESSAGES_IN_FLIGHT)
+
+        async def decide(items: Sequence[bytes]) -> None:
+            try:
+                await self._decider.submit(sender, items, outgoing.put_nowait)
+            finally:
+                in_flight.release()
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                async for request in requests:
+                    if len(request.items) > MAX_ITEMS_PER_MESSAGE:
+                        raise InvalidInput(
+                            f"{len(request.items)} items", place="items", remedy=f"send {MAX_ITEMS_PER_MESSAGE} at most"
+                        )
+                    verify_batch(
+                        self._verifier, sender, REQUEST_KIND, request.items, request.key_id, request.signature
+                    )
+                    await in_flight.acquire()
+                    group.create_task(decide(list(request.items)))
+            outgoing.put_nowait(None)
+        except BaseExceptionGroup as errors:
+            outgoing.put_nowait(errors.exceptions[0])
+
+    async def _one(self, message: pb.SignedItem, operation: str, context: Context) -> pb.SignedAnswer:
+        sender = caller(context)
+        verify_batch(self._verifier, sender, REQUEST_KIND, [message.item], message.key_id, message.signature)
+        _check_operation(message.item, operation)
+        answers: list[bytes] = []
+        await self._decider.submit(sender, [message.item], answers.extend)
+        signed = sign_answers(answers, self._signer)
+        return pb.SignedAnswer(answer=signed.answers[0], key_id=signed.key_id, signature=signed.signature)
+
+
+def _check_operation(content: bytes, operation: str) -> None:
+    """A unary call carries its own operation. An item that cannot be read is left to the decider: MALFORMED."""
+    try:
+        item = bytes_to_item(content)
+    except InvalidInput:
+        return
+    if item.operation != operation:
+        raise InvalidInput(f"a {item.operation} was sent", place=operation, remedy="call the method of that name")

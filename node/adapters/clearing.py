@@ -1,0 +1,217 @@
+"""The clearinghouse over gRPC: three streams that the node opens, and a few calls.
+
+Each stream reconnects by itself and starts from what the database says: requests not yet answered, hand-overs not yet
+taken, the feed's last sequence. So a break, or a crash of either side, loses nothing and repeats harmlessly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+
+from chassis import telemetry
+from chassis.host import channel
+from custodian.servicer import ANSWER_KIND, MAX_ITEMS_PER_MESSAGE, sign_items, verify_batch
+from pki.identity import CLEARINGHOUSE, Identity
+from quanlian.errors import QuanlianError, Unavailable
+from quanlian.signing import Signer, Verifier
+from quanlian.v1 import (
+    custody_pb2,
+    custody_pb2_grpc,
+    directory_pb2,
+    directory_pb2_grpc,
+    redemption_pb2,
+    redemption_pb2_grpc,
+    settlement_pb2,
+    settlement_pb2_grpc,
+    signed_pb2,
+)
+
+if TYPE_CHECKING:
+    from node.service import NodeService
+
+CALL_SECONDS = 10.0
+RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
+RECONCILE_SECONDS = 1.0
+_log = telemetry.logger("clearing-link")
+_SERVER = Identity(CLEARINGHOUSE, "server")
+
+
+class ClearingLink:
+    """Implements `node.ports.Clearinghouse`; `run` keeps the streams open until it is cancelled."""
+
+    def __init__(self, address: str, tls_directory: Path, signer: Signer, verifier: Verifier) -> None:
+        self._channel = channel(address, CLEARINGHOUSE, tls_directory)
+        self._signer = signer
+        self._verifier = verifier
+        self._outgoing: asyncio.Queue[bytes] = asyncio.Queue()
+        self._hand_overs = asyncio.Event()
+        self._redemptions = redemption_pb2_grpc.RedemptionServiceStub(self._channel)
+        self._custody = custody_pb2_grpc.CustodyServiceStub(self._channel)
+        self._directory = directory_pb2_grpc.DirectoryServiceStub(self._channel)
+        self._settlement = settlement_pb2_grpc.SettlementServiceStub(self._channel)
+
+    # Port
+
+    def send(self, items: Sequence[bytes]) -> None:
+        for item in items:
+            self._outgoing.put_nowait(item)
+
+    def hand_overs_waiting(self) -> None:
+        self._hand_overs.set()
+
+    async def directory(self) -> directory_pb2.GetDirectoryResponse:
+        response: directory_pb2.GetDirectoryResponse = await self._call(
+            self._directory.GetDirectory, directory_pb2.GetDirectoryRequest()
+        )
+        return response
+
+    async def terms(self, terms_hash: bytes) -> signed_pb2.SignedMessage | None:
+        response: directory_pb2.GetTermsResponse = await self._call(
+            self._directory.GetTerms, directory_pb2.GetTermsRequest(terms_hash=terms_hash)
+        )
+        return response.terms if response.HasField("terms") else None
+
+    async def publish_terms(self, terms: signed_pb2.SignedMessage) -> None:
+        await self._call(self._directory.PublishTerms, directory_pb2.PublishTermsRequest(terms=terms))
+
+    async def statement(self, window: int) -> signed_pb2.SignedMessage:
+        request = settlement_pb2.GetStatementRequest(window=window)
+        response: settlement_pb2.GetStatementResponse = await self._call(self._settlement.GetStatement, request)
+        return response.statement
+
+    async def confirm(self, confirmation: signed_pb2.SignedMessage) -> None:
+        request = settlement_pb2.ConfirmStatementRequest(confirmation=confirmation)
+        await self._call(self._settlement.ConfirmStatement, request)
+
+    async def _call(self, method: Any, request: Any) -> Any:
+        try:
+            return await method(request, timeout=CALL_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise Unavailable(f"the clearinghouse: {error.code().name}: {error.details()}") from error
+
+    # Streams
+
+    async def run(self, service: NodeService) -> None:
+        """Keep everything flowing until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for name, stream in (
+                ("redemptions", self._redeem),
+                ("custody", self._keep_custody),
+                ("feed", self._follow),
+                ("statements", self._reconcile),
+            ):
+                group.create_task(self._forever(name, stream, service))
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def _forever(
+        self, name: str, stream: Callable[[NodeService], Awaitable[None]], service: NodeService
+    ) -> None:
+        """Run a stream again whenever it breaks, a little later each time that it breaks at once."""
+        attempt, loop = 0, asyncio.get_running_loop()
+        while True:
+            started = loop.time()
+            try:
+                await stream(service)
+            except grpc.aio.AioRpcError as error:
+                _log.info("stream broke", stream=name, code=error.code().name, details=error.details())
+            except QuanlianError as error:
+                _log.warning("stream failed", stream=name, error=str(error))
+            lasted = loop.time() - started
+            attempt = 0 if lasted > RECONNECT_SECONDS[-1] else min(attempt + 1, len(RECONNECT_SECONDS) - 1)
+            await asyncio.sleep(RECONNECT_SECONDS[attempt])
+
+    async def _redeem(self, service: NodeService) -> None:
+        """Everything unanswered first, then what comes; answers are booked as they arrive."""
+        call = self._redemptions.RedeemStream()
+        await self._channel.channel_ready()
+        while not self._outgoing.empty():
+            self._outgoing.get_nowait()
+        for item in await service.unanswered():
+            self._outgoing.put_nowait(item)
+
+        async def write() -> None:
+            while True:
+                items = [await self._outgoing.get()]
+                while not self._outgoing.empty() and len(items) < MAX_ITEMS_PER_MESSAGE:
+                    items.append(self._outgoing.get_nowait())
+                await call.write(sign_items(items, self._signer))
+
+        async def read() -> None:
+            async for response in _responses(call):
+                self._verify_answers(response)
+                await service.clearinghouse_answered(list(response.answers))
+
+        await _both(call, write(), read())
+
+    async def _keep_custody(self, service: NodeService) -> None:
+        """Hand-overs not taken yet, and those to come; release requests answered from the books."""
+        call = self._custody.CustodyStream()
+        outgoing: asyncio.Queue[custody_pb2.CustodyStreamRequest] = asyncio.Queue()
+
+        async def give() -> None:
+            sent = 0
+            while True:
+                for number, message in await service.open_hand_overs(sent):
+                    outgoing.put_nowait(custody_pb2.CustodyStreamRequest(hand_over=message))
+                    sent = number
+                await self._hand_overs.wait()
+                self._hand_overs.clear()
+
+        async def write() -> None:
+            while True:
+                await call.write(await outgoing.get())
+
+        async def read() -> None:
+            async for response in _responses(call):
+                if response.HasField("release_request"):
+                    for message in await service.release(response.release_request):
+                        outgoing.put_nowait(message)
+                else:
+                    await service.hand_over_taken(response.hand_over_taken)
+
+        await _both(call, give(), write(), read())
+
+    async def _follow(self, service: NodeService) -> None:
+        """News after the last that was stored."""
+        request = custody_pb2.FollowFeedRequest(after_sequence=await service.feed_position())
+        call = self._custody.FollowFeed(request)
+        async for response in _responses(call):
+            await service.take_news(list(response.events))
+
+    async def _reconcile(self, service: NodeService) -> None:
+        while True:
+            await service.reconcile_open_windows()
+            await asyncio.sleep(RECONCILE_SECONDS)
+
+    def _verify_answers(self, response: redemption_pb2.RedeemStreamResponse) -> None:
+        verify_batch(self._verifier, _SERVER, ANSWER_KIND, response.answers, response.key_id, response.signature)
+
+
+async def _responses(call: Any) -> AsyncIterator[Any]:
+    """A stream's messages; its end, however orderly, is a break to be mended by opening it again."""
+    async for response in call:
+        yield response
+
+
+async def _both(call: Any, *parts: Any) -> None:
+    """Run the sides of a stream together; when one ends, the others and the call end too."""
+    tasks = [asyncio.create_task(part) for part in parts]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        call.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        with contextlib.suppress(asyncio.CancelledError):
+            task.result()

@@ -1,0 +1,56 @@
+"""A node's services over gRPC, besides redemptions: claims for platforms, and the operator's own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from chassis.host import Context, caller
+from node.service import NodeService
+from quanlian.v1 import claim_pb2, claim_pb2_grpc, node_operator_pb2_grpc
+from quanlian.v1 import node_operator_pb2 as pb
+
+
+class ClaimServicer(claim_pb2_grpc.ClaimServiceServicer):
+    def __init__(self, service: NodeService) -> None:
+        self._service = service
+
+    async def Claim(self, request: claim_pb2.ClaimRequest, context: Context) -> claim_pb2.ClaimResponse:  # noqa: N802
+        (answer,) = await self._service.claim(caller(context), [request.item])
+        return claim_pb2.ClaimResponse(answer=answer)
+
+    async def ClaimStream(  # noqa: N802
+        self, request_iterator: AsyncIterator[claim_pb2.ClaimStreamRequest], context: Context
+    ) -> AsyncIterator[claim_pb2.ClaimStreamResponse]:
+        async for request in request_iterator:
+            answers = await self._service.claim(caller(context), list(request.items))
+            yield claim_pb2.ClaimStreamResponse(answers=answers)
+
+
+class NodeOperatorServicer(node_operator_pb2_grpc.NodeOperatorServiceServicer):
+    def __init__(self, service: NodeService) -> None:
+        self._service = service
+
+    async def PublishCampaign(  # noqa: N802
+        self, request: pb.PublishCampaignRequest, context: Context
+    ) -> pb.PublishCampaignResponse:
+        return await self._service.publish_campaign(request.terms, request.file_name)
+
+    async def AdmitMerchants(  # noqa: N802
+        self, request: pb.AdmitMerchantsRequest, context: Context
+    ) -> pb.AdmitMerchantsResponse:
+        return pb.AdmitMerchantsResponse(admitted=await self._service.admit_merchants(request.merchants))
+
+    async def AdmitPlatform(  # noqa: N802
+        self, request: pb.AdmitPlatformRequest, context: Context
+    ) -> pb.AdmitPlatformResponse:
+        return pb.AdmitPlatformResponse(name=await self._service.admit_platform(request.signing_chain))
+
+    async def RecordFunding(  # noqa: N802
+        self, request: pb.RecordFundingRequest, context: Context
+    ) -> pb.RecordFundingResponse:
+        return pb.RecordFundingResponse(prefunded_fen=await self._service.record_funding(request))
+
+    async def GetNodeStatus(  # noqa: N802
+        self, request: pb.GetNodeStatusRequest, context: Context
+    ) -> pb.GetNodeStatusResponse:
+        return await self._service.status()

@@ -1,0 +1,268 @@
+"""Claims of a batch: decided in order, sealed under one signature for up to 256 packs, stored one row a pack."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from custodian.books import StoredAnswer
+from node import schema
+from node.custody import hand_over_packs
+from node.desk import Desk
+from node.domain.claims import WHOLE_ROUND, ClaimFacts, Evidence, Issue, china_day, decide_claim
+from quanlian import merkle, vouchers, wire
+from quanlian.ledger import Movement, is_limited
+from quanlian.refusals import Refusal, RefusalReason
+from quanlian.signing import signing_bytes
+from quanlian.v1 import claim_pb2
+from quanlian.vouchers import Voucher
+
+EVIDENCE_KINDS = ("invoice_number", "vehicle_identification_number", "registration_number")
+
+
+@dataclass(slots=True)
+class Claim:
+    """A platform's claim for one shopper. `pack_id` is fresh; the holder's id becomes a tag and is not kept."""
+
+    participant: str
+    content: bytes
+    item: claim_pb2.ClaimItem
+    pack_id: bytes
+
+    @property
+    def key(self) -> tuple[str, bytes]:
+        return (self.participant, self.item.request_id)
+
+    def load(self, desk: Desk) -> None:
+        desk.books.load_requests([self.key])
+
+    def decide(self, desk: Desk) -> bytes | Callable[[], bytes]:
+        batch = claims_of(desk)
+        body_hash = hashlib.sha256(self.content).digest()
+        if self.key in batch.waiting:
+            return batch.waiting[self.key].answer_to(self.item.request_id, body_hash, desk.at)
+        known = desk.books.request(self.key)
+        if known is not None:
+            if known.body_hash == body_hash:
+                return known.answer
+            return _refused(self.item.request_id, Refusal(RefusalReason.REQUEST_ID_REUSED), desk.at)
+        result = batch.decide(self)
+        if isinstance(result, Refusal):
+            answer = _refused(self.item.request_id, result, desk.at)
+            desk.books.answer(self.key, StoredAnswer(body_hash, answer, None, "claim"), desk.at)
+            return answer
+        draft = Draft(self, body_hash, result, batch.tag(self))
+        batch.add(draft)
+        return lambda: draft.answer
+
+
+class Draft:
+    """A pack that was decided and waits for its signature."""
+
+    def __init__(self, claim: Claim, body_hash: bytes, issue: Issue, holder_tag: bytes) -> None:
+        self.claim, self.body_hash, self.issue, self.holder_tag = claim, body_hash, issue, holder_tag
+        self.answer = b""
+
+    def answer_to(self, request_id: bytes, body_hash: bytes, at: int) -> bytes | Callable[[], bytes]:
+        """A repetition within the same batch."""
+        if body_hash != self.body_hash:
+            return _refused(request_id, Refusal(RefusalReason.REQUEST_ID_REUSED), at)
+        return lambda: self.answer
+
+    def voucher(self, key_id: bytes, at: int) -> Voucher:
+        terms, pack = self.issue.terms, self.issue.pack
+        not_before, not_after = pack.validity(at)
+        return Voucher(
+            version=1,
+            suite=vouchers.SUITE_ED25519_BATCH,
+            key_id=key_id,
+            issuer=terms.issuer,
+            campaign=terms.campaign,
+            terms_hash=terms.terms_hash,
+            pack_id=self.claim.pack_id,
+            voucher_types=tuple(terms.voucher_type(each).number for each in pack.vouchers),
+            holder_tag=self.holder_tag,
+            issued_at=at,
+            not_before=not_before,
+            not_after=not_after,
+            roaming=pack.roaming,
+        )
+
+
+class ClaimBatch:
+    """The claims of one transaction: counts as they stand, packs waiting for their seal."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self.waiting: dict[tuple[str, bytes], Draft] = {}
+        self._claimed: dict[tuple[str, str], int] = {}
+        self._by_holder: dict[tuple[str, str, bytes, int], int] = {}
+        self._evidence: dict[tuple[str, bytes], bytes | None] = {}
+        self._terms = _own_terms(desk)
+
+    def tag(self, claim: Claim) -> bytes:
+        campaign_key = hashlib.blake2b(
+            claim.item.campaign.encode(), key=self._desk.region.tag_key, digest_size=32
+        ).digest()
+        return vouchers.holder_tag(campaign_key, claim.item.holder_id)
+
+    def decide(self, claim: Claim) -> Issue | Refusal:
+        item, desk = claim.item, self._desk
+        tag, today = self.tag(claim), china_day(desk.at)
+        evidence = _evidence(item.evidence)
+        facts = ClaimFacts(
+            terms=self._terms.get(item.campaign),
+            round_id=item.round,
+            claimed_in_round=self._claimed_in(item.campaign, item.round),
+            claimed_by_holder=self._claimed_by(item.campaign, item.round, tag, WHOLE_ROUND),
+            claimed_by_holder_today=self._claimed_by(item.campaign, item.round, tag, today),
+            evidence=Evidence(
+                complete=len(evidence) == len(EVIDENCE_KINDS) and bool(item.evidence.review_reference),
+                used=any(self._evidence_used(each) for each in evidence),
+            ),
+        )
+        return decide_claim(facts, desk.books.free_fen, desk.at)
+
+    def add(self, draft: Draft) -> None:
+        """Count the pack and reserve its money; the seal follows when the batch is decided."""
+        item, desk = draft.claim.item, self._desk
+        self._claimed[(item.campaign, item.round)] += 1
+        for day in (WHOLE_ROUND, china_day(desk.at)):
+            self._by_holder[(item.campaign, item.round, draft.holder_tag, day)] += 1
+        if draft.issue.round.mode == "application":
+            for key in _evidence(item.evidence):
+                self._evidence[key] = draft.claim.pack_id
+        desk.books.move(
+            Movement(leg.account, "", reserved_fen=leg.amount_fen)
+            for reservation in draft.issue.reservations
+            for leg in reservation.legs()
+            if is_limited(leg.account)
+        )
+        self.waiting[draft.claim.key] = draft
+
+    def seal(self) -> None:
+        """Sign the packs in trees, hand over what is spent away from the start, and store everything."""
+        drafts, desk = list(self.waiting.values()), self._desk
+        signer = desk.region.voucher_signer
+        for start in range(0, len(drafts), vouchers.BATCH_LIMIT):
+            group = drafts[start : start + vouchers.BATCH_LIMIT]
+            bodies = [wire.voucher_to_body(draft.voucher(signer.key_id, desk.at)) for draft in group]
+            root, paths = merkle.tree([signing_bytes("voucher", body) for body in bodies])
+            signature = signer.sign("voucher-root", vouchers.root_payload(len(group), root))
+            for index, (draft, body, path) in enumerate(zip(group, bodies, paths, strict=True)):
+                token = vouchers.Token(body, signature, len(group), index, tuple(path))
+                draft.answer = claim_pb2.ClaimAnswer(
+                    request_id=draft.claim.item.request_id,
+                    token=wire.token_to_bytes(token),
+                    decided_at=desk.at,
+                ).SerializeToString()
+        hand_over_packs(desk, [draft for draft in drafts if draft.issue.pack.roaming == "at-issue"])
+        self._store(drafts)
+
+    def _store(self, drafts: list[Draft]) -> None:
+        transaction = self._desk.transaction
+        for draft in drafts:
+            stored = StoredAnswer(draft.body_hash, draft.answer, None, "claim")
+            self._desk.books.answer(draft.claim.key, stored, self._desk.at)
+        transaction.insert(schema.pack, [_pack_row(draft, self._desk) for draft in drafts])
+        transaction.upsert(
+            schema.claim_round,
+            [{"campaign": key[0], "round": key[1], "claimed": count} for key, count in self._claimed.items()],
+        )
+        names = ("campaign", "round", "holder_tag", "day")
+        transaction.upsert(
+            schema.holder_claim,
+            [
+                {**dict(zip(names, key, strict=True)), "claims": count}
+                for key, count in self._by_holder.items()
+                if count
+            ],
+        )
+        transaction.upsert(
+            schema.evidence,
+            [
+                {"kind": key[0], "digest": key[1], "pack_id": pack_id}
+                for key, pack_id in self._evidence.items()
+                if pack_id
+            ],
+        )
+
+    def _claimed_in(self, campaign: str, round_id: str) -> int:
+        key = (campaign, round_id)
+        if key not in self._claimed:
+            table = schema.claim_round
+            rows = self._desk.transaction.select_keys(table, [table.c.campaign, table.c.round], [key])
+            self._claimed[key] = rows[0].claimed if rows else 0
+        return self._claimed[key]
+
+    def _claimed_by(self, campaign: str, round_id: str, tag: bytes, day: int) -> int:
+        key = (campaign, round_id, tag, day)
+        if key not in self._by_holder:
+            table = schema.holder_claim
+            columns = [table.c.campaign, table.c.round, table.c.holder_tag, table.c.day]
+            rows = self._desk.transaction.select_keys(table, columns, [key])
+            self._by_holder[key] = rows[0].claims if rows else 0
+        return self._by_holder[key]
+
+    def _evidence_used(self, key: tuple[str, bytes]) -> bool:
+        if key not in self._evidence:
+            table = schema.evidence
+            rows = self._desk.transaction.select_keys(table, [table.c.kind, table.c.digest], [key])
+            self._evidence[key] = rows[0].pack_id if rows else None
+        return self._evidence[key] is not None
+
+
+def claims_of(desk: Desk) -> ClaimBatch:
+    """The claim batch of this transaction, made at its first claim."""
+    batch: ClaimBatch | None = desk.claims
+    if batch is None:
+        batch = desk.claims = ClaimBatch(desk)
+        desk.sealing.append(batch.seal)
+    return batch
+
+
+def _own_terms(desk: Desk) -> dict[str, Any]:
+    table = schema.campaign
+    rows = desk.transaction.connection.execute(table.select())
+    return {row.campaign: desk.terms(row.terms_hash) for row in rows}
+
+
+def _evidence(evidence: claim_pb2.Evidence) -> list[tuple[str, bytes]]:
+    """Digests of the numbers that an application shows; the numbers themselves are not kept."""
+    return [
+        (kind, hashlib.sha256(number.encode()).digest())
+        for kind in EVIDENCE_KINDS
+        if (number := getattr(evidence, kind))
+    ]
+
+
+def _pack_row(draft: Draft, desk: Desk) -> dict[str, Any]:
+    issue = draft.issue
+    not_before, not_after = issue.pack.validity(desk.at)
+    reservations = [
+        [[list(leg) for leg in each.cofunders], [list(leg) for leg in each.public]] for each in issue.reservations
+    ]
+    return {
+        "pack_id": draft.claim.pack_id,
+        "campaign": issue.terms.campaign,
+        "round": issue.round.id,
+        "terms_hash": issue.terms.terms_hash,
+        "holder_tag": draft.holder_tag,
+        "voucher_types": json.dumps([issue.terms.voucher_type(each).number for each in issue.pack.vouchers]),
+        "issued_at": desk.at,
+        "not_before": not_before,
+        "not_after": not_after,
+        "roaming": issue.pack.roaming,
+        "reservations": json.dumps(reservations, separators=(",", ":")),
+        "reserved_fen": issue.reserved_fen,
+        "swept": False,
+    }
+
+
+def _refused(request_id: bytes, refusal: Refusal, at: int) -> bytes:
+    return claim_pb2.ClaimAnswer(
+        request_id=request_id, refusal=wire.refusal_message(refusal), decided_at=at
+    ).SerializeToString()

@@ -1,0 +1,220 @@
+"""The issuer's side of custody: releases, bulk hand-overs, and money that comes back (protocol.md, Custody)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from chassis.database import Transaction
+from custodian import schema as custodian_schema
+from custodian.decisions import expire_overdue
+from node import schema
+from node.desk import Desk
+from quanlian import custody, wire
+from quanlian.custody import VoucherState, give, in_custody
+from quanlian.ledger import Movement, is_limited
+from quanlian.refusals import RefusalReason
+from quanlian.v1 import custody_pb2, signed_pb2
+from quanlian.vouchers import VoucherKey
+
+if TYPE_CHECKING:
+    from node.claiming import Draft
+
+PACKS_PER_HAND_OVER = 200
+"""Keeps a hand-over well under the message size limit."""
+
+
+@dataclass(slots=True)
+class Release:
+    """The clearinghouse asks for vouchers that appeared away. Answers with hand-overs and refusals to send."""
+
+    refs: Sequence[tuple[bytes, int]]
+
+    def load(self, desk: Desk) -> None:
+        desk.books.load_vouchers(VoucherKey(desk.name, *ref) for ref in self.refs)
+
+    def decide(self, desk: Desk) -> list[custody_pb2.CustodyStreamRequest]:
+        messages = []
+        for ref in self.refs:
+            messages.append(self._release(desk, VoucherKey(desk.name, *ref)))
+        return messages
+
+    def _release(self, desk: Desk, key: VoucherKey) -> custody_pb2.CustodyStreamRequest:
+        voucher = desk.books.voucher(key)
+        if voucher is None:
+            return _refused(key, RefusalReason.VOUCHER_UNKNOWN)
+        if not in_custody(voucher, desk.name):
+            return custody_pb2.CustodyStreamRequest(hand_over=given_before(desk, key))
+        if voucher.status == custody.HELD:
+            expire_overdue(voucher, desk.books, desk)
+            voucher = desk.books.voucher(key)
+            assert voucher is not None
+        reason = custody.spent_reason(voucher)
+        if reason is not None:
+            return _refused(key, reason)
+        return custody_pb2.CustodyStreamRequest(hand_over=hand_over(desk, [voucher]))
+
+
+@dataclass(slots=True)
+class HandOverTaken:
+    """The clearinghouse has taken a hand-over; it need not be sent again."""
+
+    number: int
+
+    def load(self, desk: Desk) -> None:
+        pass
+
+    def decide(self, desk: Desk) -> None:
+        table = schema.hand_over
+        desk.transaction.connection.execute(table.update().where(table.c.number == self.number).values(taken=True))
+
+
+@dataclass(slots=True)
+class Sweep:
+    """Holds and vouchers whose time has passed, as a look at the tables found them."""
+
+    vouchers: Sequence[VoucherKey]
+    packs: Sequence[bytes]
+
+    def load(self, desk: Desk) -> None:
+        desk.books.load_vouchers(self.vouchers)
+
+    def decide(self, desk: Desk) -> None:
+        for key in self.vouchers:
+            voucher = desk.books.voucher(key)
+            if voucher is not None:
+                expire_overdue(voucher, desk.books, desk)
+        table = schema.pack
+        connection = desk.transaction.connection
+        connection.execute(table.update().where(table.c.pack_id.in_(self.packs)).values(swept=True))
+
+
+def overdue(transaction: Transaction, region: str, limit: int) -> Sweep:
+    """At most `limit` holds, vouchers and packs that the clock has passed and nobody has recorded yet."""
+    at, run = transaction.now(), transaction.connection.execute
+    held, voucher, pack = custodian_schema.redemption, custodian_schema.voucher, schema.pack
+    holds = run(
+        select(held.c.issuer, held.c.pack_id, held.c.voucher_index)
+        .where(held.c.state == "AUTHORIZED", held.c.expires_at <= at)
+        .limit(limit)
+    ).all()
+    ended = run(
+        select(voucher.c.issuer, voucher.c.pack_id, voucher.c.voucher_index)
+        .where(voucher.c.status == custody.USABLE, voucher.c.not_after <= at, voucher.c.epoch % 2 == 0)
+        .limit(limit)
+    ).all()
+    packs = run(
+        select(pack.c.pack_id, pack.c.voucher_types)
+        .where(pack.c.swept.is_(False), pack.c.not_after <= at)
+        .limit(limit)
+    ).all()
+    inside = [
+        VoucherKey(region, row.pack_id, index) for row in packs for index in range(len(json.loads(row.voucher_types)))
+    ]
+    return Sweep([*(VoucherKey(*row) for row in (*holds, *ended)), *inside], [row.pack_id for row in packs])
+
+
+def hand_over(desk: Desk, vouchers: Sequence[VoucherState]) -> signed_pb2.SignedMessage:
+    """Give custody of `vouchers` with their money, in this commit. Returns the signed message to send after it."""
+    number = desk.books.next_number("hand-over")
+    body = custody_pb2.HandOver(
+        issuer=desk.name,
+        number=number,
+        vouchers=[wire.handed_message(voucher, voucher.epoch + 1) for voucher in vouchers],
+    ).SerializeToString()
+    for voucher in vouchers:
+        desk.books.put_voucher(give(voucher))
+        desk.books.move(_handed_money(voucher))
+    return _keep(desk, number, body, [voucher.key for voucher in vouchers])
+
+
+def hand_over_packs(desk: Desk, drafts: Iterable[Draft]) -> None:
+    """Packs that roam from their issue on: given with their money in the claim's own commit.
+
+    Their vouchers need no row here: the pack's row says that they were given (`voucher_of_pack`).
+    """
+    drafts = list(drafts)
+    for start in range(0, len(drafts), PACKS_PER_HAND_OVER):
+        states = [state for draft in drafts[start : start + PACKS_PER_HAND_OVER] for state in _states(draft, desk)]
+        number = desk.books.next_number("hand-over")
+        body = custody_pb2.HandOver(
+            issuer=desk.name, number=number, vouchers=[wire.handed_message(state, 1) for state in states]
+        ).SerializeToString()
+        for state in states:
+            desk.books.move(_handed_money(state))
+        _keep(desk, number, body, [state.key for state in states])
+
+
+def given_before(desk: Desk, key: VoucherKey) -> signed_pb2.SignedMessage:
+    """The hand-over that gave this voucher, as it was signed: a repeated request gets its answer again."""
+    handed, kept = schema.handed_voucher, schema.hand_over
+    rows = desk.transaction.select_keys(
+        handed, [handed.c.pack_id, handed.c.voucher_index], [(key.pack_id, key.voucher_index)]
+    )
+    row = desk.transaction.select_keys(kept, [kept.c.number], [(rows[0].number,)])[0]
+    return signed_pb2.SignedMessage(body=row.body, key_id=row.key_id, signature=row.signature)
+
+
+def _keep(desk: Desk, number: int, body: bytes, keys: Sequence[VoucherKey]) -> signed_pb2.SignedMessage:
+    signer = desk.region.message_signer
+    signature = signer.sign("hand-over", body)
+    desk.transaction.insert(
+        schema.hand_over,
+        [
+            {
+                "number": number,
+                "body": body,
+                "key_id": signer.key_id,
+                "signature": signature,
+                "given_at": desk.at,
+                "taken": False,
+            }
+        ],
+    )
+    desk.transaction.upsert(
+        schema.handed_voucher,
+        [{"pack_id": key.pack_id, "voucher_index": key.voucher_index, "number": number} for key in keys],
+    )
+    return signed_pb2.SignedMessage(body=body, key_id=signer.key_id, signature=signature)
+
+
+def _handed_money(voucher: VoucherState) -> list[Movement]:
+    """A hand-over drops the giver's reservation and lowers its limit by the same legs (money.md, Ledger)."""
+    return [
+        Movement(leg.account, "", reserved_fen=-leg.amount_fen, limit_fen=-leg.amount_fen)
+        for leg in voucher.reservation.legs()
+        if is_limited(leg.account)
+    ]
+
+
+def _states(draft: Draft, desk: Desk) -> list[VoucherState]:
+    body = draft.voucher(desk.region.voucher_signer.key_id, desk.at)
+    return [
+        VoucherState(
+            VoucherKey(desk.name, body.pack_id, index),
+            body.campaign,
+            body.terms_hash,
+            number,
+            body.holder_tag,
+            body.not_before,
+            body.not_after,
+            reservation,
+        )
+        for index, (number, reservation) in enumerate(
+            zip(body.voucher_types, draft.issue.reservations, strict=True)
+        )
+    ]
+
+
+def _refused(key: VoucherKey, reason: RefusalReason) -> custody_pb2.CustodyStreamRequest:
+    return custody_pb2.CustodyStreamRequest(
+        release_refused=custody_pb2.ReleaseRefused(
+            voucher=custody_pb2.VoucherRef(pack_id=key.pack_id, index=key.voucher_index),
+            reason=reason.value,  # type: ignore[arg-type]
+        )
+    )
+

@@ -1,0 +1,307 @@
+"""The node's side of one transaction: what its works read and write beside the shared books.
+
+A work is one thing to decide (a request, a claim, an answer of the clearinghouse, news from its feed). All works of a
+batch load first, then decide in order over the same desk, then everything is saved together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from typing import Any, NamedTuple, Protocol
+
+from chassis.database import Transaction
+from custodian.books import Books, json_to_legs
+from custodian.decisions import Apportioned, Received
+from node import schema
+from quanlian.accounts import payable_account
+from quanlian.apportionment import Reservation, split
+from quanlian.custody import EMPTY, VoucherState
+from quanlian.redemptions import Outcome, Redemption, RefundRule, State
+from quanlian.signing import Signer
+from quanlian.terms import Terms, parse_terms
+from quanlian.validation import Discounted, Facts, MerchantFacts
+from quanlian.vouchers import VoucherKey
+from quanlian.wire import Purchase
+
+
+class Work(Protocol):
+    """One thing to decide. `decide` returns the result, or a function that gives it once packs are sealed."""
+
+    def load(self, desk: Desk) -> None: ...
+
+    def decide(self, desk: Desk) -> Any: ...
+
+
+class Region(NamedTuple):
+    """What stays the same from batch to batch."""
+
+    code: str
+    leverage_bound: Fraction | None
+    message_signer: Signer
+    voucher_signer: Signer
+    tag_key: bytes
+
+
+class TermsShelf:
+    """Parsed terms by hash. A version never changes, so what is here stays true."""
+
+    def __init__(self) -> None:
+        self._terms: dict[bytes, Terms] = {}
+
+    def get(self, terms_hash: bytes) -> Terms | None:
+        return self._terms.get(terms_hash)
+
+    def put(self, document: bytes) -> Terms:
+        terms = parse_terms(document, "terms")
+        self._terms[terms.terms_hash] = terms
+        return terms
+
+
+class OrderTaken(NamedTuple):
+    """Who used a public voucher on an order; `until` is the end of a hold, None once it is captured or undecided."""
+
+    taken_by: bytes
+    until: int | None
+
+
+class Sent(NamedTuple):
+    """A request that the clearinghouse decides, as it stands in the outbox."""
+
+    caller: str
+    request_id: bytes
+    own_id: bytes
+    operation: str
+    body_hash: bytes
+    content: bytes
+    merchant: str
+    order_id: str
+    redemption_id: bytes | None
+    sent_at: int
+    answered: bool
+
+
+class Desk:
+    """One transaction of a node; implements `custodian.decisions.Party`."""
+
+    def __init__(self, transaction: Transaction, region: Region, shelf: TermsShelf) -> None:
+        self.transaction = transaction
+        self.region = region
+        self.shelf = shelf
+        self.at = transaction.now()
+        self.window = 0
+        self.books = Books(transaction, self._from_packs)
+        self.sealing: list[Callable[[], None]] = []
+        self.claims: Any = None
+        self._orders: dict[tuple[str, str], OrderTaken | None] = {}
+        self._changed_orders: set[tuple[str, str]] = set()
+        self._merchants: dict[str, MerchantFacts] = {}
+        self._outbox: dict[tuple[str, bytes], Sent | None] = {}
+        self._by_own_id: dict[bytes, Sent | None] = {}
+        self._changed_outbox: set[tuple[str, bytes]] = set()
+        self._packs: dict[bytes, Any] = {}
+
+    # Party
+
+    @property
+    def name(self) -> str:
+        return self.region.code
+
+    def facts(self, received: Received, purchase: Purchase, voucher: VoucherState | None) -> Facts:
+        """The redeeming region's facts, and the issuer's where the voucher was issued here."""
+        own = purchase.voucher.issuer == self.region.code
+        terms = self.terms(purchase.voucher.terms_hash)
+        merchant = self.merchant(purchase.sale.merchant)
+        assert received.key is not None
+        return Facts(
+            voucher=purchase.voucher,
+            key=received.key,
+            index=purchase.voucher_index,
+            sale=purchase.sale,
+            expected_fen=purchase.expected_fen,
+            payer_tag=purchase.payer_tag,
+            redeeming_region=self.region.code,
+            suspended_regions=frozenset(),
+            campaign_known=terms is not None or not own,
+            terms=terms if terms and terms.issuer == purchase.voucher.issuer else None,
+            known=voucher is not None if own else None,
+            state=voucher,
+            merchant=merchant,
+            leverage_bound=None if own else self.region.leverage_bound,
+            order_taken=self.order_taken(purchase.sale.merchant, purchase.sale.order_id),
+        )
+
+    def apportion(self, received: Received, found: Discounted, voucher: VoucherState) -> Apportioned:
+        """At home all of the public's part is the issuer's, so no agreement is asked."""
+        order_fen = _order_fen(received)
+        paid = split(
+            found.discount_fen,
+            order_fen,
+            voucher.reservation,
+            None,
+            self.region.code,
+            self.region.code,
+            None,
+            self.books.free_fen,
+        )
+        return Apportioned(paid, "")
+
+    def within_cap(self, draft: Redemption) -> bool:
+        """A home redemption leaves no debt between regions."""
+        return True
+
+    def credit(self, redemption: Redemption) -> str:
+        return payable_account(redemption.acquirer)
+
+    def refund_rule(self, redemption: Redemption) -> RefundRule:
+        return refund_rule(self.terms(redemption.terms_hash), self.books.voucher(redemption.voucher))
+
+    def applied(self, before: Redemption | None, outcome: Outcome) -> None:
+        """Keep the order reserved as long as the hold or the capture stands."""
+        redemption = outcome.redemption
+        order = (redemption.sale.merchant, redemption.sale.order_id)
+        if redemption.state is State.AUTHORIZED:
+            self.take_order(*order, redemption.id, redemption.expires_at)
+        elif redemption.state in (State.VOIDED, State.EXPIRED):
+            self.free_order(*order, redemption.id)
+        elif redemption.state is State.CAPTURED:
+            self.take_order(*order, redemption.id, None)
+
+    # Terms, merchants, orders
+
+    def terms(self, terms_hash: bytes) -> Terms | None:
+        """Terms that this node holds, from the shelf or the database."""
+        known = self.shelf.get(terms_hash)
+        if known is None:
+            table = schema.terms
+            rows = self.transaction.select_keys(table, [table.c.terms_hash], [(terms_hash,)])
+            known = self.shelf.put(rows[0].document) if rows else None
+        return known
+
+    def load_orders(self, orders: Iterable[tuple[str, str]]) -> None:
+        """Order reservations, and the merchants concerned."""
+        missing = [order for order in dict.fromkeys(orders) if order not in self._orders]
+        self._orders.update(dict.fromkeys(missing))
+        table = schema.merchant_order
+        for row in self.transaction.select_keys(table, [table.c.merchant, table.c.order_id], missing):
+            self._orders[(row.merchant, row.order_id)] = OrderTaken(row.taken_by, row.until)
+        codes = [code for code in dict.fromkeys(merchant for merchant, _ in missing) if code not in self._merchants]
+        self._merchants.update((code, MerchantFacts(admitted=False)) for code in codes)
+        for row in self.transaction.select_keys(
+            schema.merchant, [schema.merchant.c.code], [(code,) for code in codes]
+        ):
+            categories = frozenset(json.loads(row.categories))
+            self._merchants[row.code] = MerchantFacts(True, row.blocked, categories)
+
+    def merchant(self, code: str) -> MerchantFacts:
+        return self._merchants[code]
+
+    def order_taken(self, merchant: str, order_id: str) -> bool:
+        """Whether another public voucher stands on the order; a hold that has passed does not."""
+        self.load_orders([(merchant, order_id)])
+        taken = self._orders[(merchant, order_id)]
+        return taken is not None and (taken.until is None or self.at < taken.until)
+
+    def take_order(self, merchant: str, order_id: str, taken_by: bytes, until: int | None) -> None:
+        self._orders[(merchant, order_id)] = OrderTaken(taken_by, until)
+        self._changed_orders.add((merchant, order_id))
+
+    def free_order(self, merchant: str, order_id: str, taken_by: bytes) -> None:
+        """Give the order free if `taken_by` still holds it; the row stays, its time passed."""
+        self.load_orders([(merchant, order_id)])
+        taken = self._orders[(merchant, order_id)]
+        if taken is not None and taken.taken_by == taken_by:
+            self.take_order(merchant, order_id, taken_by, 0)
+
+    # Outbox
+
+    def load_outbox(self, keys: Iterable[tuple[str, bytes]]) -> None:
+        missing = [key for key in dict.fromkeys(keys) if key not in self._outbox]
+        self._outbox.update(dict.fromkeys(missing))
+        table = schema.outbox
+        for row in self.transaction.select_keys(table, [table.c.caller, table.c.request_id], missing):
+            self._keep(Sent(**row._mapping))
+
+    def load_sent(self, own_ids: Iterable[bytes]) -> None:
+        missing = [own_id for own_id in dict.fromkeys(own_ids) if own_id not in self._by_own_id]
+        self._by_own_id.update(dict.fromkeys(missing))
+        table = schema.outbox
+        for row in self.transaction.select_keys(table, [table.c.own_id], [(each,) for each in missing]):
+            self._keep(Sent(**row._mapping))
+
+    def sent(self, key: tuple[str, bytes]) -> Sent | None:
+        self.load_outbox([key])
+        return self._outbox[key]
+
+    def sent_as(self, own_id: bytes) -> Sent | None:
+        self.load_sent([own_id])
+        return self._by_own_id[own_id]
+
+    def put_outbox(self, sent: Sent) -> None:
+        self._keep(sent)
+        self._changed_outbox.add((sent.caller, sent.request_id))
+
+    def _keep(self, sent: Sent) -> None:
+        self._outbox[(sent.caller, sent.request_id)] = sent
+        self._by_own_id[sent.own_id] = sent
+
+    # Saving
+
+    def save(self) -> None:
+        self.books.save("batch", self.at)
+        self.transaction.upsert(
+            schema.merchant_order,
+            [
+                {"merchant": order[0], "order_id": order[1], "taken_by": taken.taken_by, "until": taken.until}
+                for order in self._changed_orders
+                if (taken := self._orders[order])
+            ],
+        )
+        self.transaction.upsert(
+            schema.outbox, [sent._asdict() for key in self._changed_outbox if (sent := self._outbox[key])]
+        )
+
+    # Packs
+
+    def _from_packs(self, keys: list[VoucherKey]) -> dict[VoucherKey, VoucherState]:
+        """Vouchers that nothing has happened to since their claim."""
+        own = [key for key in keys if key.issuer == self.region.code]
+        missing = [id for id in dict.fromkeys(key.pack_id for key in own) if id not in self._packs]
+        self._packs.update(dict.fromkeys(missing))
+        table = schema.pack
+        for row in self.transaction.select_keys(table, [table.c.pack_id], [(id,) for id in missing]):
+            self._packs[row.pack_id] = row
+        found = {key: voucher_of_pack(key, self._packs[key.pack_id]) for key in own if self._packs[key.pack_id]}
+        return {key: state for key, state in found.items() if state is not None}
+
+
+def voucher_of_pack(key: VoucherKey, row: Any) -> VoucherState | None:
+    """A voucher as its claim left it: at-issue packs went to the clearinghouse with their money at once."""
+    types, reservations = json.loads(row.voucher_types), json.loads(row.reservations)
+    if not 0 <= key.voucher_index < len(types):
+        return None
+    cofunders, public = reservations[key.voucher_index]
+    given = row.roaming == "at-issue"
+    return VoucherState(
+        key,
+        row.campaign,
+        row.terms_hash,
+        types[key.voucher_index],
+        row.holder_tag,
+        row.not_before,
+        row.not_after,
+        EMPTY if given else Reservation(json_to_legs(json.dumps(cofunders)), json_to_legs(json.dumps(public))),
+        epoch=1 if given else 0,
+    )
+
+
+def refund_rule(terms: Terms | None, voucher: VoucherState | None) -> RefundRule:
+    """The refund policy of the terms that the voucher was issued under."""
+    assert terms is not None and voucher is not None
+    return RefundRule(terms.refund_policy, terms.voucher_types[voucher.voucher_type - 1].minimum_spend_fen)
+
+
+def _order_fen(received: Received) -> int:
+    assert received.item is not None and isinstance(received.item.subject, Purchase)
+    return received.item.subject.sale.order.order_fen

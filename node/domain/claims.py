@@ -1,0 +1,121 @@
+"""Whether a shopper gets a pack, and what is reserved for it (protocol.md, Claiming; money.md, Reserved at issue)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from quanlian.apportionment import Reservation, reserve
+from quanlian.refusals import Refusal, RefusalReason
+from quanlian.terms import Pack, Round, Terms
+
+RUN_MODES = frozenset({"first-come", "application"})
+"""Modes of a round that a node runs; terms with another mode are not published."""
+
+CHINA_OFFSET_SECONDS = 8 * 3600
+DAY_SECONDS = 86_400
+WHOLE_ROUND = 0
+
+
+class Evidence(NamedTuple):
+    """What an application shows: `used` tells whether any of its numbers counted before."""
+
+    complete: bool
+    used: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimFacts:
+    """What the node knows when a claim is decided; counts are packs."""
+
+    terms: Terms | None
+    round_id: str
+    claimed_in_round: int
+    claimed_by_holder: int
+    claimed_by_holder_today: int
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """A pack that may be issued, with the money of each of its vouchers, by index."""
+
+    terms: Terms
+    round: Round
+    pack: Pack
+    reservations: tuple[Reservation, ...]
+
+    @property
+    def reserved_fen(self) -> int:
+        return sum(reservation.total_fen for reservation in self.reservations)
+
+
+def decide_claim(facts: ClaimFacts, free_fen: Callable[[str], int], at: int) -> Issue | Refusal:
+    """Issue a pack or refuse it; `free_fen` tells what an account may still commit.
+
+    Reserves each voucher's highest discount, so that nobody is turned away at the till for want of money.
+    """
+    terms = facts.terms
+    if terms is None:
+        return Refusal(RefusalReason.CAMPAIGN_UNKNOWN)
+    opening = next((each for each in terms.rounds if each.id == facts.round_id), None)
+    if opening is None:
+        return Refusal(RefusalReason.ROUND_UNKNOWN)
+    if not opening.opens_at <= at < opening.closes_at:
+        return Refusal(
+            RefusalReason.ROUND_NOT_OPEN, {"opens_at": opening.opens_at, "closes_at": opening.closes_at}
+        )
+    refusal = _check_person(opening, facts)
+    if refusal:
+        return refusal
+    pack = terms.pack(opening.pack)
+    last_at = pack.ends_at if pack.valid_until is None else min(pack.valid_until, pack.ends_at)
+    if at >= last_at:
+        return Refusal(RefusalReason.ROUND_NOT_OPEN, {"opens_at": opening.opens_at, "closes_at": last_at})
+    if facts.claimed_in_round >= opening.quota:
+        return Refusal(RefusalReason.QUOTA_EXHAUSTED)
+    reservations = _reserve_pack(terms, pack, free_fen)
+    if reservations is None:
+        return Refusal(RefusalReason.FUNDING_EXHAUSTED)
+    return Issue(terms, opening, pack, reservations)
+
+
+def china_day(at: int) -> int:
+    """The day in Asia/Shanghai as days since 1970-01-01: what a cap per day counts by."""
+    return (at + CHINA_OFFSET_SECONDS) // DAY_SECONDS
+
+
+def _check_person(opening: Round, facts: ClaimFacts) -> Refusal | None:
+    if opening.mode == "application":
+        if not facts.evidence.complete:
+            return Refusal(RefusalReason.EVIDENCE_MISSING)
+        if facts.evidence.used:
+            return Refusal(RefusalReason.EVIDENCE_ALREADY_USED)
+    if facts.claimed_by_holder >= opening.per_person:
+        return Refusal(RefusalReason.CLAIM_LIMIT_REACHED, {"limit": opening.per_person})
+    if opening.per_day is not None and facts.claimed_by_holder_today >= opening.per_day:
+        return Refusal(RefusalReason.CLAIM_LIMIT_REACHED, {"limit": opening.per_day})
+    return None
+
+
+def _reserve_pack(
+    terms: Terms, pack: Pack, free_fen: Callable[[str], int]
+) -> tuple[Reservation, ...] | None:
+    """All vouchers of the pack or none; each sees what the ones before it took."""
+    taken: dict[str, int] = {}
+    plan, cofunders = terms.funding_plan(), terms.cofunder_plan()
+    reservations = []
+    for type_id in pack.vouchers:
+        reservation = reserve(
+            terms.voucher_type(type_id).max_discount_fen,
+            cofunders,
+            plan,
+            lambda account: free_fen(account) - taken.get(account, 0),
+        )
+        if reservation is None:
+            return None
+        for leg in reservation.legs():
+            taken[leg.account] = taken.get(leg.account, 0) + leg.amount_fen
+        reservations.append(reservation)
+    return tuple(reservations)

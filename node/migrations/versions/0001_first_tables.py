@@ -1,0 +1,201 @@
+"""The first tables of the node."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "node_0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "away",
+        sa.Column("redemption_id", sa.LargeBinary(), nullable=False),
+        sa.Column("caller", sa.String(), nullable=False),
+        sa.Column("merchant", sa.String(), nullable=False),
+        sa.Column("order_id", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("order_fen", sa.BigInteger(), nullable=False),
+        sa.Column("discount_fen", sa.BigInteger(), nullable=False, comment="as it stands"),
+        sa.Column("refunded_order_fen", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("redemption_id"),
+        comment="redemptions at this region's merchants that the clearinghouse decided",
+    )
+    op.create_table(
+        "campaign",
+        sa.Column("campaign", sa.String(), nullable=False),
+        sa.Column("terms_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("published_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("campaign"),
+        comment="this region's own campaigns",
+    )
+    op.create_table(
+        "claim_round",
+        sa.Column("campaign", sa.String(), nullable=False),
+        sa.Column("round", sa.String(), nullable=False),
+        sa.Column("claimed", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("campaign", "round"),
+    )
+    op.create_table(
+        "clearing_item",
+        sa.Column(
+            "side", sa.String(), nullable=False, comment="merchant: our answer; funder: the clearinghouse's feed"
+        ),
+        sa.Column("redemption_id", sa.LargeBinary(), nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("settlement_window", sa.BigInteger(), nullable=False),
+        sa.Column("issuer", sa.String(), nullable=False),
+        sa.Column("redeeming_region", sa.String(), nullable=False),
+        sa.Column("campaign", sa.String(), nullable=False),
+        sa.Column("order_fen", sa.BigInteger(), nullable=False, comment="negative: a refund"),
+        sa.Column("discount_fen", sa.BigInteger(), nullable=False),
+        sa.Column("legs", sa.Text(), nullable=False, comment="JSON: [[account, fen], …]"),
+        sa.PrimaryKeyConstraint("side", "redemption_id", "number"),
+        comment="captures and refunds at the clearinghouse that concern this region, by window",
+    )
+    op.create_index(op.f("ix_clearing_item_settlement_window"), "clearing_item", ["settlement_window"], unique=False)
+    op.create_table(
+        "evidence",
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("pack_id", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "digest"),
+        comment="what an application showed, as digests: each counts once",
+    )
+    op.create_table(
+        "fund_return",
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("number"),
+        comment="money that came back from the clearinghouse, taken once",
+    )
+    op.create_table(
+        "hand_over",
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("key_id", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("given_at", sa.BigInteger(), nullable=False),
+        sa.Column("taken", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("number"),
+        comment="custody given to the clearinghouse; sent again until it is taken",
+    )
+    op.create_index("hand_over_open", "hand_over", ["taken"], unique=False)
+    op.create_table(
+        "handed_voucher",
+        sa.Column("pack_id", sa.LargeBinary(), nullable=False),
+        sa.Column("voucher_index", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("pack_id", "voucher_index"),
+        comment="which hand-over gave a voucher last",
+    )
+    op.create_table(
+        "holder_claim",
+        sa.Column("campaign", sa.String(), nullable=False),
+        sa.Column("round", sa.String(), nullable=False),
+        sa.Column("holder_tag", sa.LargeBinary(), nullable=False),
+        sa.Column(
+            "day", sa.Integer(), nullable=False, comment="days since 1970-01-01, Asia/Shanghai; 0: the whole round"
+        ),
+        sa.Column("claims", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("campaign", "round", "holder_tag", "day"),
+    )
+    op.create_table(
+        "merchant",
+        sa.Column("code", sa.String(), nullable=False, comment="unified social credit code"),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("categories", sa.Text(), nullable=False, comment="JSON list; empty: any"),
+        sa.Column("blocked", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("code"),
+    )
+    op.create_table(
+        "merchant_order",
+        sa.Column("merchant", sa.String(), nullable=False),
+        sa.Column("order_id", sa.String(), nullable=False),
+        sa.Column("taken_by", sa.LargeBinary(), nullable=False, comment="redemption here, or request id sent on"),
+        sa.Column("until", sa.BigInteger(), nullable=True, comment="end of a hold; empty once captured or undecided"),
+        sa.PrimaryKeyConstraint("merchant", "order_id"),
+        comment="one public voucher per order",
+    )
+    op.create_table(
+        "outbox",
+        sa.Column("caller", sa.String(), nullable=False),
+        sa.Column("request_id", sa.LargeBinary(), nullable=False),
+        sa.Column("own_id", sa.LargeBinary(), nullable=False),
+        sa.Column("operation", sa.String(), nullable=False),
+        sa.Column("body_hash", sa.LargeBinary(), nullable=False),
+        sa.Column(
+            "content", sa.LargeBinary(), nullable=False, comment="the item's bytes as they are sent, and sent again"
+        ),
+        sa.Column("merchant", sa.String(), nullable=False),
+        sa.Column("order_id", sa.String(), nullable=False),
+        sa.Column("redemption_id", sa.LargeBinary(), nullable=True),
+        sa.Column("sent_at", sa.BigInteger(), nullable=False),
+        sa.Column("answered", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("caller", "request_id"),
+        sa.UniqueConstraint("own_id"),
+        comment="requests that the clearinghouse decides",
+    )
+    op.create_index("outbox_open", "outbox", ["answered"], unique=False)
+    op.create_table(
+        "pack",
+        sa.Column("pack_id", sa.LargeBinary(), nullable=False),
+        sa.Column("campaign", sa.String(), nullable=False),
+        sa.Column("round", sa.String(), nullable=False),
+        sa.Column("terms_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("holder_tag", sa.LargeBinary(), nullable=False),
+        sa.Column("voucher_types", sa.Text(), nullable=False, comment="JSON: type number by index"),
+        sa.Column("issued_at", sa.BigInteger(), nullable=False),
+        sa.Column("not_before", sa.BigInteger(), nullable=False),
+        sa.Column("not_after", sa.BigInteger(), nullable=False),
+        sa.Column("roaming", sa.String(), nullable=False),
+        sa.Column(
+            "reservations",
+            sa.Text(),
+            nullable=False,
+            comment="JSON by index: [[[account, fen], …], [[account, fen], …]]",
+        ),
+        sa.Column("reserved_fen", sa.BigInteger(), nullable=False, comment="highest discounts of all its vouchers"),
+        sa.Column(
+            "swept", sa.Boolean(), nullable=False, comment="its vouchers have rows of their own since they expired"
+        ),
+        sa.PrimaryKeyConstraint("pack_id"),
+        comment="one row a claim; a voucher gets a row of its own when something happens to it",
+    )
+    op.create_index("pack_by_end", "pack", ["swept", "not_after"], unique=False)
+    op.create_table(
+        "platform",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("chain", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
+        "settlement_window",
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("statement", sa.LargeBinary(), nullable=True),
+        sa.Column("matched", sa.Integer(), nullable=False),
+        sa.Column("missing", sa.Integer(), nullable=False),
+        sa.Column("extra", sa.Integer(), nullable=False),
+        sa.Column("different", sa.Integer(), nullable=False),
+        sa.Column("net_fen", sa.BigInteger(), nullable=False),
+        sa.Column("confirmed", sa.Boolean(), nullable=False),
+        sa.Column("settled", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("number"),
+    )
+    op.create_table(
+        "terms",
+        sa.Column("terms_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("campaign", sa.String(), nullable=False),
+        sa.Column("issuer", sa.String(), nullable=False),
+        sa.Column("document", sa.LargeBinary(), nullable=False),
+        sa.Column("key_id", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("terms_hash"),
+        comment="terms as their issuers signed them, its own and those of vouchers that came by",
+    )

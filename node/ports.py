@@ -1,0 +1,31 @@
+"""What a node needs of the world outside; `adapters/` has the real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from quanlian.v1 import directory_pb2, signed_pb2
+
+
+class Clearinghouse(Protocol):
+    """The clearinghouse as a node calls it. Raises Unavailable when it cannot be reached."""
+
+    def send(self, items: Sequence[bytes]) -> None:
+        """Queue items for the redeem stream; their answers come through `NodeService.clearinghouse_answered`."""
+        ...
+
+    def hand_overs_waiting(self) -> None:
+        """Hand-overs were given; send those that were not sent yet."""
+        ...
+
+    async def directory(self) -> directory_pb2.GetDirectoryResponse: ...
+
+    async def terms(self, terms_hash: bytes) -> signed_pb2.SignedMessage | None: ...
+
+    async def publish_terms(self, terms: signed_pb2.SignedMessage) -> None: ...
+
+    async def statement(self, window: int) -> signed_pb2.SignedMessage: ...
+
+    async def confirm(self, confirmation: signed_pb2.SignedMessage) -> None: ...
+

@@ -1,0 +1,250 @@
+"""Redemptions at this region's merchants: decided here, or sent to the clearinghouse and booked when it answers.
+
+Load → decide → commit → answer. A request for the clearinghouse is stored in the outbox under this node's own id in
+the same commit that reserves its order, so that the very same bytes can be sent again after any crash.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from custodian.books import StoredAnswer, legs_to_json
+from custodian.decisions import Answered, Elsewhere, Received, decide, settle
+from node import schema
+from node.desk import Desk, Sent
+from quanlian import wire
+from quanlian.accounts import clearing_account, payable_account, used_away_account
+from quanlian.apportionment import Leg
+from quanlian.errors import InvalidInput
+from quanlian.ledger import Movement, is_limited
+from quanlian.redemptions import State
+from quanlian.refusals import Refusal, RefusalReason
+from quanlian.v1 import redemption_pb2
+from quanlian.wire import Later, Purchase
+
+
+class Forwarded(NamedTuple):
+    """The clearinghouse decides; its answer will come under `own_id`. `content` is what to send, None if in flight."""
+
+    own_id: bytes
+    content: bytes | None
+
+
+@dataclass(slots=True)
+class Intake:
+    """A platform's request; `own_id` is the fresh id that it gets if it must be sent on."""
+
+    received: Received
+    own_id: bytes
+
+    @property
+    def key(self) -> tuple[str, bytes]:
+        return (self.received.participant, self.received.request_id)
+
+    def load(self, desk: Desk) -> None:
+        item = self.received.item
+        desk.books.load_requests([self.key])
+        desk.load_outbox([self.key])
+        if item is None:
+            return
+        if isinstance(item.subject, Purchase):
+            sale = item.subject.sale
+            desk.load_orders([(sale.merchant, sale.order_id)])
+            desk.books.load_vouchers([item.subject.key])
+        elif isinstance(item.subject, Later):
+            desk.books.load_redemptions([item.subject.redemption_id])
+        else:
+            desk.load_outbox([(self.received.participant, item.subject)])
+
+    def decide(self, desk: Desk) -> Answered | Forwarded:
+        in_flight = desk.sent(self.key)
+        if in_flight is not None and not in_flight.answered:
+            if in_flight.body_hash != self.received.body_hash:
+                refusal = wire.refused(self._stamp(desk), Refusal(RefusalReason.REQUEST_ID_REUSED))
+                return Answered(refusal)
+            return Forwarded(in_flight.own_id, None)
+        item = self.received.item
+        if item and item.operation == "reverse" and desk.books.request(self.key) is None:
+            original = desk.sent((self.received.participant, _original(item)))
+            if original is not None:
+                content = wire.reverse_item(self.own_id, original.own_id)
+                return self._forward(desk, content, original.merchant, original.order_id)
+        reply = decide(self.received, desk.books, desk)
+        return reply if isinstance(reply, Answered) else self._elsewhere(desk, reply)
+
+    def _elsewhere(self, desk: Desk, reply: Elsewhere) -> Answered | Forwarded:
+        item = self.received.item
+        assert item is not None
+        if isinstance(item.subject, Purchase):
+            sale = item.subject.sale
+            content = wire.readdressed(self.received.content, self.own_id, reply.discount_fen)
+            desk.take_order(sale.merchant, sale.order_id, self.own_id, None)
+            return self._forward(desk, content, sale.merchant, sale.order_id)
+        assert isinstance(item.subject, Later)
+        known = _away(desk, item.subject.redemption_id)
+        if known is None or known.caller != self.received.participant:
+            return settle(self.received, Refusal(RefusalReason.REDEMPTION_UNKNOWN), desk.books, desk)
+        content = wire.readdressed(self.received.content, self.own_id)
+        return self._forward(desk, content, known.merchant, known.order_id)
+
+    def _forward(self, desk: Desk, content: bytes, merchant: str, order_id: str) -> Forwarded:
+        item = self.received.item
+        assert item is not None
+        desk.put_outbox(
+            Sent(
+                caller=self.received.participant,
+                request_id=self.received.request_id,
+                own_id=self.own_id,
+                operation=item.operation,
+                body_hash=self.received.body_hash,
+                content=content,
+                merchant=merchant,
+                order_id=order_id,
+                redemption_id=item.subject.redemption_id if isinstance(item.subject, Later) else None,
+                sent_at=desk.at,
+                answered=False,
+            )
+        )
+        return Forwarded(self.own_id, content)
+
+    def _stamp(self, desk: Desk) -> wire.Stamp:
+        return wire.Stamp(self.received.request_id, desk.name, desk.at)
+
+
+@dataclass(slots=True)
+class ClearinghouseAnswer:
+    """What the clearinghouse answered to an item of the outbox; booked once, however often it comes."""
+
+    content: bytes
+
+    def load(self, desk: Desk) -> None:
+        desk.load_sent([wire.answer_request_id(self.content)])
+
+    def decide(self, desk: Desk) -> tuple[bytes, bytes]:
+        """Our own id, and the answer for the platform. Raises InvalidInput for an answer that nobody asked for."""
+        message = wire.parse(redemption_pb2.RedemptionAnswer, self.content, "answer")
+        sent = desk.sent_as(message.request_id)
+        if sent is None:
+            raise InvalidInput("answers a request that this node did not send", place="answer.request_id")
+        caller_key = (sent.caller, sent.request_id)
+        known = desk.books.request(caller_key)
+        if known is not None:
+            return sent.own_id, known.answer
+        answer = wire.answered_again(self.content, sent.request_id)
+        if not message.HasField("refusal"):
+            self._book(desk, sent, message)
+        elif sent.operation in ("authorize", "redeem"):
+            desk.free_order(sent.merchant, sent.order_id, sent.own_id)
+        redemption_id = message.redemption_id or None
+        stored = StoredAnswer(sent.body_hash, answer, redemption_id, sent.operation)
+        desk.books.answer(caller_key, stored, desk.at)
+        desk.put_outbox(sent._replace(answered=True))
+        return sent.own_id, answer
+
+    def _book(self, desk: Desk, sent: Sent, message: redemption_pb2.RedemptionAnswer) -> None:
+        if not message.redemption_id:
+            return
+        state = State(message.state)
+        if state is State.AUTHORIZED:
+            desk.take_order(sent.merchant, sent.order_id, message.redemption_id, message.expires_at)
+        elif state is State.VOIDED:
+            desk.free_order(sent.merchant, sent.order_id, message.redemption_id)
+        else:
+            desk.take_order(sent.merchant, sent.order_id, message.redemption_id, None)
+        _keep_away(desk, sent, message)
+        if message.HasField("posting"):
+            _book_posting(desk, sent.caller, message.posting)
+
+
+def _book_posting(desk: Desk, acquirer: str, posting: redemption_pb2.Posting) -> None:
+    """Our side of a capture or refund: owed by the clearinghouse, owed to the acquirer; visitors' funds as used."""
+    legs = wire.legs_of(posting.legs)
+    owed = sum(leg.amount_fen for leg in legs if is_limited(leg.account))
+    desk.books.move(
+        [
+            Movement(clearing_account(desk.name), posting.issuer, posted_fen=owed),
+            Movement(payable_account(acquirer), posting.issuer, posted_fen=-owed),
+        ]
+    )
+    if posting.issuer != desk.name:
+        desk.books.move(used_away(desk.name, legs, posting.issuer))
+    insert_clearing_item(desk, "merchant", posting)
+
+
+def used_away(region: str, legs: tuple[Leg, ...], counterpart: str) -> list[Movement]:
+    """Mirror of this region's own legs that the clearinghouse posted: Dr `used_away` / Cr `clearing`."""
+    movements = []
+    for leg in legs:
+        _, owner, year, campaign, funder = leg.account.split("/")
+        if owner == region and is_limited(leg.account):
+            account = used_away_account(region, int(year), campaign, funder)
+            movements.append(Movement(account, counterpart, posted_fen=leg.amount_fen))
+            movements.append(Movement(clearing_account(region), counterpart, posted_fen=-leg.amount_fen))
+    return movements
+
+
+def insert_clearing_item(desk: Desk, side: str, posting: redemption_pb2.Posting) -> None:
+    """What the statement of its window must show again."""
+    desk.transaction.insert(
+        schema.clearing_item,
+        [
+            {
+                "side": side,
+                "redemption_id": posting.redemption_id,
+                "number": posting.number,
+                "settlement_window": posting.window,
+                "issuer": posting.issuer,
+                "redeeming_region": posting.redeeming_region,
+                "campaign": posting.campaign,
+                "order_fen": posting.order_fen,
+                "discount_fen": posting.discount_fen,
+                "legs": legs_to_json(wire.legs_of(posting.legs)),
+            }
+        ],
+    )
+
+
+class AwayRow(NamedTuple):
+    caller: str
+    merchant: str
+    order_id: str
+    refunded_order_fen: int
+
+
+def _away(desk: Desk, redemption_id: bytes) -> AwayRow | None:
+    table = schema.away
+    rows = desk.transaction.select_keys(table, [table.c.redemption_id], [(redemption_id,)])
+    if not rows:
+        return None
+    row = rows[0]
+    return AwayRow(row.caller, row.merchant, row.order_id, row.refunded_order_fen)
+
+
+def _keep_away(desk: Desk, sent: Sent, message: redemption_pb2.RedemptionAnswer) -> None:
+    """The redemption as the latest answer tells it; a refund that was overtaken by a later one changes nothing."""
+    known = _away(desk, message.redemption_id)
+    if known is not None and known.refunded_order_fen > message.refunded_order_fen:
+        return
+    desk.transaction.upsert(
+        schema.away,
+        [
+            {
+                "redemption_id": message.redemption_id,
+                "caller": sent.caller,
+                "merchant": sent.merchant,
+                "order_id": sent.order_id,
+                "state": State(message.state).name,
+                "order_fen": message.order_fen,
+                "discount_fen": message.discount_fen,
+                "refunded_order_fen": message.refunded_order_fen,
+                "expires_at": message.expires_at,
+            }
+        ],
+    )
+
+
+def _original(item: wire.Item) -> bytes:
+    assert isinstance(item.subject, bytes)
+    return item.subject
+

@@ -1,0 +1,195 @@
+"""The tables that only a node has; those it shares with the clearinghouse are in `custodian.schema`."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+
+METADATA = MetaData()
+
+campaign = Table(
+    "campaign",
+    METADATA,
+    Column("campaign", String, primary_key=True),
+    Column("terms_hash", LargeBinary, nullable=False),
+    Column("published_at", BigInteger, nullable=False),
+    comment="this region's own campaigns",
+)
+
+terms = Table(
+    "terms",
+    METADATA,
+    Column("terms_hash", LargeBinary, primary_key=True),
+    Column("campaign", String, nullable=False),
+    Column("issuer", String, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    Column("key_id", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    comment="terms as their issuers signed them, its own and those of vouchers that came by",
+)
+
+claim_round = Table(
+    "claim_round",
+    METADATA,
+    Column("campaign", String, primary_key=True),
+    Column("round", String, primary_key=True),
+    Column("claimed", BigInteger, nullable=False),
+)
+
+holder_claim = Table(
+    "holder_claim",
+    METADATA,
+    Column("campaign", String, primary_key=True),
+    Column("round", String, primary_key=True),
+    Column("holder_tag", LargeBinary, primary_key=True),
+    Column("day", Integer, primary_key=True, comment="days since 1970-01-01, Asia/Shanghai; 0: the whole round"),
+    Column("claims", Integer, nullable=False),
+)
+
+pack = Table(
+    "pack",
+    METADATA,
+    Column("pack_id", LargeBinary, primary_key=True),
+    Column("campaign", String, nullable=False),
+    Column("round", String, nullable=False),
+    Column("terms_hash", LargeBinary, nullable=False),
+    Column("holder_tag", LargeBinary, nullable=False),
+    Column("voucher_types", Text, nullable=False, comment="JSON: type number by index"),
+    Column("issued_at", BigInteger, nullable=False),
+    Column("not_before", BigInteger, nullable=False),
+    Column("not_after", BigInteger, nullable=False),
+    Column("roaming", String, nullable=False),
+    Column("reservations", Text, nullable=False, comment="JSON by index: [[[account, fen], …], [[account, fen], …]]"),
+    Column("reserved_fen", BigInteger, nullable=False, comment="highest discounts of all its vouchers"),
+    Column("swept", Boolean, nullable=False, comment="its vouchers have rows of their own since they expired"),
+    Index("pack_by_end", "swept", "not_after"),
+    comment="one row a claim; a voucher gets a row of its own when something happens to it",
+)
+
+evidence = Table(
+    "evidence",
+    METADATA,
+    Column("kind", String, primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),
+    Column("pack_id", LargeBinary, nullable=False),
+    comment="what an application showed, as digests: each counts once",
+)
+
+merchant = Table(
+    "merchant",
+    METADATA,
+    Column("code", String, primary_key=True, comment="unified social credit code"),
+    Column("name", String, nullable=False),
+    Column("categories", Text, nullable=False, comment="JSON list; empty: any"),
+    Column("blocked", Boolean, nullable=False),
+)
+
+platform = Table(
+    "platform",
+    METADATA,
+    Column("name", String, primary_key=True),
+    Column("chain", LargeBinary, nullable=False),
+)
+
+merchant_order = Table(
+    "merchant_order",
+    METADATA,
+    Column("merchant", String, primary_key=True),
+    Column("order_id", String, primary_key=True),
+    Column("taken_by", LargeBinary, nullable=False, comment="redemption here, or request id sent on"),
+    Column("until", BigInteger, comment="end of a hold; empty once captured or undecided"),
+    comment="one public voucher per order",
+)
+
+outbox = Table(
+    "outbox",
+    METADATA,
+    Column("caller", String, primary_key=True),
+    Column("request_id", LargeBinary, primary_key=True),
+    Column("own_id", LargeBinary, nullable=False, unique=True),
+    Column("operation", String, nullable=False),
+    Column("body_hash", LargeBinary, nullable=False),
+    Column("content", LargeBinary, nullable=False, comment="the item's bytes as they are sent, and sent again"),
+    Column("merchant", String, nullable=False),
+    Column("order_id", String, nullable=False),
+    Column("redemption_id", LargeBinary),
+    Column("sent_at", BigInteger, nullable=False),
+    Column("answered", Boolean, nullable=False),
+    Index("outbox_open", "answered"),
+    comment="requests that the clearinghouse decides",
+)
+
+away = Table(
+    "away",
+    METADATA,
+    Column("redemption_id", LargeBinary, primary_key=True),
+    Column("caller", String, nullable=False),
+    Column("merchant", String, nullable=False),
+    Column("order_id", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("order_fen", BigInteger, nullable=False),
+    Column("discount_fen", BigInteger, nullable=False, comment="as it stands"),
+    Column("refunded_order_fen", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    comment="redemptions at this region's merchants that the clearinghouse decided",
+)
+
+clearing_item = Table(
+    "clearing_item",
+    METADATA,
+    Column("side", String, primary_key=True, comment="merchant: our answer; funder: the clearinghouse's feed"),
+    Column("redemption_id", LargeBinary, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("settlement_window", BigInteger, nullable=False, index=True),
+    Column("issuer", String, nullable=False),
+    Column("redeeming_region", String, nullable=False),
+    Column("campaign", String, nullable=False),
+    Column("order_fen", BigInteger, nullable=False, comment="negative: a refund"),
+    Column("discount_fen", BigInteger, nullable=False),
+    Column("legs", Text, nullable=False, comment="JSON: [[account, fen], …]"),
+    comment="captures and refunds at the clearinghouse that concern this region, by window",
+)
+
+hand_over = Table(
+    "hand_over",
+    METADATA,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("key_id", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("given_at", BigInteger, nullable=False),
+    Column("taken", Boolean, nullable=False),
+    Index("hand_over_open", "taken"),
+    comment="custody given to the clearinghouse; sent again until it is taken",
+)
+
+handed_voucher = Table(
+    "handed_voucher",
+    METADATA,
+    Column("pack_id", LargeBinary, primary_key=True),
+    Column("voucher_index", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+    comment="which hand-over gave a voucher last",
+)
+
+fund_return = Table(
+    "fund_return",
+    METADATA,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    comment="money that came back from the clearinghouse, taken once",
+)
+
+settlement_window = Table(
+    "settlement_window",
+    METADATA,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("statement", LargeBinary),
+    Column("matched", Integer, nullable=False),
+    Column("missing", Integer, nullable=False),
+    Column("extra", Integer, nullable=False),
+    Column("different", Integer, nullable=False),
+    Column("net_fen", BigInteger, nullable=False),
+    Column("confirmed", Boolean, nullable=False),
+    Column("settled", Boolean, nullable=False),
+)

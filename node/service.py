@@ -1,0 +1,520 @@
+"""A node's use cases: claim, redeem, release, follow the clearinghouse, reconcile.
+
+Everything that changes the books goes through one group commit; this file prepares what a batch needs from outside
+(signatures, terms and keys of other regions) and takes the results where they must go after the commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select
+
+from chassis import telemetry
+from chassis.commit import GroupCommit
+from chassis.database import Database
+from chassis.ids import fresh_uuid7, unix_milliseconds
+from custodian import schema as custodian_schema
+from custodian.batching import decide_apart, raised
+from custodian.books import Books, json_to_legs
+from custodian.decisions import Answered, Received
+from custodian.servicer import Emit
+from node import schema
+from node.claiming import Claim
+from node.custody import HandOverTaken, Release, overdue
+from node.desk import Desk, Region, TermsShelf, Work
+from node.domain.claims import RUN_MODES
+from node.engine import decide_batch
+from node.feed import SEQUENCE, News
+from node.ports import Clearinghouse
+from node.redeeming import ClearinghouseAnswer, Forwarded, Intake
+from pki.identity import CLEARINGHOUSE, Identity
+from pki.trust import Keyring
+from quanlian import statements, vouchers, wire
+from quanlian.accounts import bank_account, funding_account, prefund_account
+from quanlian.errors import BadSignature, InvalidInput, QuanlianError, UnknownKey
+from quanlian.ledger import Movement
+from quanlian.merchants import check_code
+from quanlian.redemptions import Redemption
+from quanlian.refusals import Refusal, RefusalReason
+from quanlian.signing import Signer, SigningKey, digest
+from quanlian.terms import parse_terms
+from quanlian.v1 import claim_pb2, custody_pb2, node_operator_pb2, settlement_pb2, signed_pb2
+from quanlian.wire import Item, Purchase
+
+SWEEP_LIMIT = 500
+_log = telemetry.logger("node")
+
+
+@dataclass(frozen=True, slots=True)
+class Signers:
+    """The node's private keys, by purpose."""
+
+    voucher: Signer
+    terms: Signer
+    message: Signer
+
+
+class NodeService:
+    """One region's node. Methods are safe to call from one event loop."""
+
+    def __init__(
+        self,
+        database: Database,
+        region: Region,
+        signers: Signers,
+        keyring: Keyring,
+        clearinghouse: Clearinghouse,
+    ) -> None:
+        self.database = database
+        self.region = region
+        self.keyring = keyring
+        self._signers = signers
+        self._clearinghouse = clearinghouse
+        self._shelf = TermsShelf()
+        self._waiting: dict[bytes, asyncio.Future[bytes]] = {}
+        self._engine: GroupCommit[Work, Any] = GroupCommit(self._decide, name=f"node {region.code}")
+
+    def start(self) -> None:
+        self._engine.start()
+
+    def close(self) -> None:
+        """Decide what was accepted, then stop."""
+        self._engine.close()
+
+    def _decide(self, works: list[Work]) -> list[Any]:
+        return decide_apart(lambda some: decide_batch(self.database, self.region, self._shelf, some), works)
+
+    # Redemptions
+
+    async def submit(self, caller: Identity, items: Sequence[bytes], emit: Emit) -> None:
+        """Decide a platform's items. Answers of this node are emitted after their commit, the others when they come."""
+        received = [await self._receive(caller, content) for content in items]
+        intakes = [Intake(each, fresh_uuid7()) for each in received]
+        replies = [raised(reply) for reply in await self._engine.submit_many(intakes)]
+        emit([reply.content for reply in replies if isinstance(reply, Answered)])
+        forwarded = [reply for reply in replies if isinstance(reply, Forwarded)]
+        waiting = [self._wait_for(reply.own_id) for reply in forwarded]
+        self._clearinghouse.send([reply.content for reply in forwarded if reply.content is not None])
+        for answer in asyncio.as_completed(waiting):
+            emit([await answer])
+
+    async def clearinghouse_answered(self, answers: Sequence[bytes]) -> None:
+        """Book answers, then let those who wait for them go on."""
+        for result in await self._engine.submit_many([ClearinghouseAnswer(each) for each in answers]):
+            if isinstance(result, QuanlianError):
+                _log.error("an answer of the clearinghouse could not be booked", error=str(result))
+                continue
+            own_id, answer = result
+            future = self._waiting.pop(own_id, None)
+            if future is not None and not future.done():
+                future.set_result(answer)
+
+    async def unanswered(self) -> list[bytes]:
+        """Items that the clearinghouse has not answered yet, oldest first: to be sent again after a break."""
+        table = schema.outbox
+        query = select(table.c.content).where(table.c.answered.is_(False)).order_by(table.c.own_id)
+        return [row.content for row in await self._read(query)]
+
+    def _wait_for(self, own_id: bytes) -> asyncio.Future[bytes]:
+        future = self._waiting.get(own_id)
+        if future is None:
+            future = self._waiting[own_id] = asyncio.get_running_loop().create_future()
+        return asyncio.shield(future)
+
+    async def _receive(self, caller: Identity, content: bytes) -> Received:
+        """Parse and check signatures before the batch; what is wrong becomes a refusal there."""
+        request_id = wire.request_id_of(content)
+        item: Item | None = None
+        key: SigningKey | None = None
+        refusal: Refusal | None = None
+        try:
+            item = wire.bytes_to_item(content)
+            if isinstance(item.subject, Purchase):
+                await self._know(item.subject)
+                key = vouchers.verify(item.subject.token, item.subject.voucher, self.keyring)
+        except InvalidInput:
+            refusal = Refusal(RefusalReason.MALFORMED)
+        except UnknownKey:
+            refusal = Refusal(RefusalReason.UNKNOWN_KEY)
+        except BadSignature:
+            refusal = Refusal(RefusalReason.BAD_SIGNATURE)
+        return Received(
+            content=content,
+            request_id=request_id,
+            participant=caller.uri,
+            acquirer=caller.name,
+            redeeming_region=self.region.code,
+            redemption_id=fresh_uuid7(),
+            item=item,
+            key=key,
+            refusal=refusal,
+        )
+
+    async def _know(self, purchase: Purchase) -> None:
+        """Fetch the keys and terms of a visitor's voucher that this node has not met yet."""
+        try:
+            self.keyring.key(purchase.voucher.key_id)
+        except UnknownKey:
+            await self.refresh_directory()
+        terms_hash = purchase.voucher.terms_hash
+        if purchase.voucher.issuer == self.region.code or self._shelf.get(terms_hash) is not None:
+            return
+        message = await self._clearinghouse.terms(terms_hash)
+        if message is not None:
+            key = self.keyring.verify(message.key_id, "terms", message.body, message.signature)
+            terms = parse_terms(message.body, "terms")
+            if key.owner == terms.issuer and key.purpose == "terms" and terms.terms_hash == terms_hash:
+                await asyncio.to_thread(self._keep_terms, message)
+
+    async def find(self, caller: Identity, redemption_id: bytes) -> Redemption | None:
+        """A redemption that this node decided, for the platform that made it."""
+
+        def load() -> Redemption | None:
+            with self.database.snapshot() as transaction:
+                return Books(transaction).redemption(redemption_id)
+
+        found = await asyncio.to_thread(load)
+        return found if found and (caller.role == "operator" or found.participant == caller.uri) else None
+
+    async def page(self, caller: Identity, after: bytes, size: int) -> list[Redemption]:
+        """Redemptions in the order of their ids, which is the order of time."""
+
+        def load() -> list[Redemption]:
+            table = custodian_schema.redemption
+            query = select(table.c.id).where(table.c.id > after).order_by(table.c.id).limit(size)
+            if caller.role != "operator":
+                query = query.where(table.c.participant == caller.uri)
+            with self.database.snapshot() as transaction:
+                ids = [row.id for row in transaction.connection.execute(query)]
+                books = Books(transaction)
+                books.load_redemptions(ids)
+                return [found for id in ids if (found := books.redemption(id))]
+
+        return await asyncio.to_thread(load)
+
+    # Claims
+
+    async def claim(self, caller: Identity, contents: Sequence[bytes]) -> list[bytes]:
+        """Decide claims, in order; packs that roam from their issue on are handed over at once."""
+        claims = [self._claim(caller, content) for content in contents]
+        answers = [raised(answer) for answer in await self._engine.submit_many(claims)]
+        self._clearinghouse.hand_overs_waiting()
+        return answers
+
+    def _claim(self, caller: Identity, content: bytes) -> Claim:
+        item = wire.parse(claim_pb2.ClaimItem, content, "claim")
+        if len(item.request_id) != wire.REQUEST_ID_BYTES or not item.holder_id:
+            raise InvalidInput("needs a request id of 16 bytes and a holder id", place="claim")
+        pack_id = vouchers.make_pack_id(unix_milliseconds(), secrets.token_bytes(9))
+        return Claim(caller.uri, content, item, pack_id)
+
+    # Custody and feed
+
+    async def release(self, request: custody_pb2.ReleaseRequest) -> list[custody_pb2.CustodyStreamRequest]:
+        refs = [(each.pack_id, each.index) for each in request.vouchers]
+        messages: list[custody_pb2.CustodyStreamRequest] = raised(await self._engine.submit(Release(refs)))
+        return messages
+
+    async def hand_over_taken(self, number: int) -> None:
+        raised(await self._engine.submit(HandOverTaken(number)))
+
+    async def open_hand_overs(self, after: int) -> list[tuple[int, signed_pb2.SignedMessage]]:
+        """Hand-overs given and not known to be taken, in order."""
+        table = schema.hand_over
+        query = table.select().where(table.c.taken.is_(False), table.c.number > after).order_by(table.c.number)
+        return [
+            (row.number, signed_pb2.SignedMessage(body=row.body, key_id=row.key_id, signature=row.signature))
+            for row in await self._read(query)
+        ]
+
+    async def feed_position(self) -> int:
+        table = custodian_schema.counter
+        rows = await self._read(select(table.c.value).where(table.c.name == SEQUENCE))
+        return rows[0].value if rows else 0
+
+    async def take_news(self, events: Sequence[custody_pb2.FeedEvent]) -> None:
+        """Raises BadSignature for money that the clearinghouse did not sign for, InvalidInput for a gap."""
+        for event in events:
+            if event.HasField("fund_return"):
+                self._verify_clearinghouse(event.fund_return, "fund-return")
+        raised(await self._engine.submit(News(events)))
+
+    async def sweep(self) -> None:
+        """Expire what the clock has passed."""
+
+        def look() -> Any:
+            with self.database.snapshot() as transaction:
+                return overdue(transaction, self.region.code, SWEEP_LIMIT)
+
+        found = await asyncio.to_thread(look)
+        if found.vouchers or found.packs:
+            raised(await self._engine.submit(found))
+
+    def _verify_clearinghouse(self, message: signed_pb2.SignedMessage, kind: str) -> None:
+        key = self.keyring.verify(message.key_id, kind, message.body, message.signature)
+        purpose = "statement" if kind == "statement" else "message"
+        if key.owner != CLEARINGHOUSE or key.purpose != purpose:
+            raise BadSignature(f"{kind} is not signed by the clearinghouse")
+
+    # Settlement
+
+    async def reconcile_open_windows(self) -> None:
+        """Fetch, compare and, when fully matched, confirm each statement that is ready and not confirmed."""
+        table = schema.settlement_window
+        for row in await self._read(select(table.c.number).where(table.c.confirmed.is_(False))):
+            if not await self.unanswered():
+                await self._reconcile(row.number)
+
+    async def _reconcile(self, window: int) -> None:
+        message = await self._clearinghouse.statement(window)
+        self._verify_clearinghouse(message, "statement")
+        statement = statements.json_to_statement(message.body)
+        result = statements.reconcile(statement, *await asyncio.to_thread(self._own_sums, window))
+        confirmation = settlement_pb2.Confirmation(
+            region=self.region.code,
+            window=window,
+            statement_digest=digest("statement", message.body),
+            matched=len(result.matched),
+            missing=len(result.missing),
+            extra=len(result.extra),
+            different=len(result.different),
+        )
+        if result.fully_matched:
+            body = confirmation.SerializeToString()
+            await self._clearinghouse.confirm(_signed(body, "confirmation", self._signers.message))
+        else:
+            _log.warning("statement does not match", window=window, differences=str(result[1:]))
+        await asyncio.to_thread(self._keep_reconciliation, statement, message.body, confirmation)
+
+    def _own_sums(self, window: int) -> Any:
+        table = schema.clearing_item
+        with self.database.snapshot() as transaction:
+            rows = transaction.connection.execute(table.select().where(table.c.settlement_window == window)).all()
+        items = (
+            statements.ItemFigures(
+                row.side,
+                row.issuer,
+                row.redeeming_region,
+                row.campaign,
+                row.order_fen,
+                row.discount_fen,
+                json_to_legs(row.legs),
+            )
+            for row in rows
+        )
+        return statements.add_up(self.region.code, items)
+
+    def _keep_reconciliation(
+        self, statement: statements.Statement, document: bytes, confirmation: settlement_pb2.Confirmation
+    ) -> None:
+        table = schema.settlement_window
+        bad = confirmation.missing + confirmation.extra + confirmation.different
+        with self.database.transaction() as transaction:
+            transaction.connection.execute(
+                table.update()
+                .where(table.c.number == statement.window)
+                .values(
+                    statement=document,
+                    matched=confirmation.matched,
+                    missing=confirmation.missing,
+                    extra=confirmation.extra,
+                    different=confirmation.different,
+                    net_fen=statement.net_fen,
+                    confirmed=bad == 0,
+                )
+            )
+
+    # Directory
+
+    async def refresh_directory(self) -> None:
+        """Learn every participant's signing keys; what does not lead to the root is passed over with a warning."""
+        directory = await self._clearinghouse.directory()
+        chains = [chain for each in directory.participants for chain in each.signing_chains]
+        for chain in (*directory.clearinghouse_chains, *chains):
+            try:
+                self.keyring.add(chain)
+            except (BadSignature, InvalidInput) as error:
+                _log.warning("a signing key was not admitted", error=str(error))
+
+    # Operator
+
+    async def publish_campaign(self, document: bytes, file_name: str) -> node_operator_pb2.PublishCampaignResponse:
+        """Sign terms, make them known to the network, then open their budgets here.
+
+        Raises InvalidInput for terms of another region, a round mode that a node does not run, or a leverage under
+        this region's bound.
+        """
+        terms = parse_terms(document, file_name or "terms")
+        if terms.issuer != self.region.code:
+            raise InvalidInput(
+                f"is a campaign of {terms.issuer}", place=file_name, remedy=f"publish it at the node of {terms.issuer}"
+            )
+        for opening in terms.rounds:
+            if opening.mode not in RUN_MODES:
+                raise InvalidInput(
+                    f"round {opening.id} has mode {opening.mode}",
+                    place=file_name,
+                    remedy=f"this version runs {', '.join(sorted(RUN_MODES))}",
+                )
+        message = _signed(document, "terms", self._signers.terms)
+        await self._clearinghouse.publish_terms(message)
+        await asyncio.to_thread(self._open_campaign, message)
+        return node_operator_pb2.PublishCampaignResponse(campaign=terms.campaign, terms_hash=terms.terms_hash)
+
+    def _open_campaign(self, message: signed_pb2.SignedMessage) -> None:
+        terms = parse_terms(message.body, "terms")
+        table = schema.campaign
+        with self.database.transaction() as transaction:
+            known = transaction.select_keys(table, [table.c.campaign], [(terms.campaign,)])
+            if known and known[0].terms_hash == terms.terms_hash:
+                return
+            if known:
+                raise InvalidInput(
+                    f"campaign {terms.campaign} is published already",
+                    place="terms",
+                    remedy="give a new campaign a new id",
+                )
+            at = transaction.now()
+            _insert_terms(transaction, message)
+            transaction.insert(
+                table, [{"campaign": terms.campaign, "terms_hash": terms.terms_hash, "published_at": at}]
+            )
+            books = Books(transaction)
+            books.move(Movement(account, "", limit_fen=fen) for account, fen in terms.budgets().items())
+            books.save("campaign", at, reference=terms.campaign)
+        self._shelf.put(message.body)
+
+    def _keep_terms(self, message: signed_pb2.SignedMessage) -> None:
+        with self.database.transaction() as transaction:
+            _insert_terms(transaction, message)
+        self._shelf.put(message.body)
+
+    async def admit_merchants(self, merchants: Sequence[node_operator_pb2.Merchant]) -> int:
+        """Admit merchants, all or none. Raises InvalidInput for a code that fails its check character."""
+        rows = [
+            {
+                "code": check_code(each.code),
+                "name": each.name,
+                "categories": json.dumps(sorted(each.categories)),
+                "blocked": False,
+            }
+            for each in merchants
+        ]
+
+        def store() -> None:
+            with self.database.transaction() as transaction:
+                transaction.upsert(schema.merchant, rows)
+
+        await asyncio.to_thread(store)
+        return len(rows)
+
+    async def admit_platform(self, chain: bytes) -> str:
+        """Raises TrustError for a chain that does not lead to the root, InvalidInput for another region's."""
+        key = self.keyring.add(chain)
+        name = key.purpose.removeprefix("message.")
+        if key.owner != self.region.code or name == key.purpose:
+            raise InvalidInput(
+                f"is {key.owner}'s key for {key.purpose}",
+                place="signing_chain",
+                remedy=f"issue a key for message.<platform> under the authority of {self.region.code}",
+            )
+
+        def store() -> None:
+            with self.database.transaction() as transaction:
+                transaction.upsert(schema.platform, [{"name": name, "chain": chain}])
+
+        await asyncio.to_thread(store)
+        return name
+
+    def load_platforms(self) -> None:
+        """Admit the platforms' keys that the database holds, at start."""
+        with self.database.snapshot() as transaction:
+            for row in transaction.connection.execute(schema.platform.select()):
+                self.keyring.add(row.chain)
+
+    async def record_funding(self, request: node_operator_pb2.RecordFundingRequest) -> int:
+        """Dr `bank` / Cr `prefund`. Returns what the funder has paid ahead and not used, in fen."""
+        if request.amount_fen <= 0 or not request.bank_reference:
+            raise InvalidInput("needs an amount above 0 and a bank reference", place="funding")
+
+        def book() -> int:
+            with self.database.transaction() as transaction:
+                desk = Desk(transaction, self.region, self._shelf)
+                table = schema.campaign
+                rows = transaction.select_keys(table, [table.c.campaign], [(request.campaign,)])
+                terms = desk.terms(rows[0].terms_hash) if rows else None
+                year = terms.fiscal_year if terms else 0
+                account = funding_account(self.region.code, year, request.campaign, request.funder)
+                if terms is None or account not in terms.budgets():
+                    raise InvalidInput(f"no funder {request.funder} of {request.campaign}", place="funding")
+                prefund = prefund_account(self.region.code, year, request.campaign, request.funder)
+                desk.books.move(
+                    [
+                        Movement(bank_account(self.region.code), "", posted_fen=request.amount_fen),
+                        Movement(prefund, "", posted_fen=-request.amount_fen),
+                    ]
+                )
+                desk.books.save("deposit", transaction.now(), reference=request.bank_reference)
+                return -desk.books.balance(prefund).posted_fen
+
+        return await asyncio.to_thread(book)
+
+    async def status(self) -> node_operator_pb2.GetNodeStatusResponse:
+        outbox, handed, window = schema.outbox, schema.hand_over, schema.settlement_window
+        unanswered = await self._read(select(func.count()).where(outbox.c.answered.is_(False)))
+        open_hand_overs = await self._read(select(func.count()).where(handed.c.taken.is_(False)))
+        windows = await self._read(window.select().order_by(window.c.number))
+        return node_operator_pb2.GetNodeStatusResponse(
+            region=self.region.code,
+            unanswered=unanswered[0][0],
+            hand_overs_open=open_hand_overs[0][0],
+            feed_sequence=await self.feed_position(),
+            windows=[
+                node_operator_pb2.WindowConfirmation(
+                    window=row.number,
+                    matched=row.matched,
+                    missing=row.missing,
+                    extra=row.extra,
+                    different=row.different,
+                    confirmed=row.confirmed,
+                    settled=row.settled,
+                )
+                for row in windows
+            ],
+        )
+
+    async def _read(self, query: Any) -> Sequence[Any]:
+        def run() -> Sequence[Any]:
+            with self.database.snapshot() as transaction:
+                return transaction.connection.execute(query).all()
+
+        return await asyncio.to_thread(run)
+
+
+def _signed(body: bytes, kind: str, signer: Signer) -> signed_pb2.SignedMessage:
+    return signed_pb2.SignedMessage(body=body, key_id=signer.key_id, signature=signer.sign(kind, body))
+
+
+def _insert_terms(transaction: Any, message: signed_pb2.SignedMessage) -> None:
+    terms = parse_terms(message.body, "terms")
+    transaction.upsert(
+        schema.terms,
+        [
+            {
+                "terms_hash": terms.terms_hash,
+                "campaign": terms.campaign,
+                "issuer": terms.issuer,
+                "document": message.body,
+                "key_id": message.key_id,
+                "signature": message.signature,
+            }
+        ],
+    )
+
+

@@ -1,0 +1,106 @@
+"""The independent auditor: proves a network's invariants from its databases, by SQL and plain arithmetic.
+
+It shares no code with the ledger, the books or custody, so that an error there cannot hide itself here: this package
+imports the standard library, SQLAlchemy and the generated stubs, reads the published terms by itself, and adds
+everything up again from single rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from google.protobuf.message import DecodeError
+from sqlalchemy.exc import SQLAlchemyError
+
+from simulations.auditor import captures, discounts, funders, ledgers, mirrors, positions
+from simulations.auditor.databases import Network, Party, open_network
+from simulations.auditor.inquiry import Inquiry
+
+__all__ = ["Check", "Party", "audit"]
+
+
+class Check(NamedTuple):
+    """One invariant: whether it holds, how many things were looked at, and what contradicts it.
+
+    Each finding names database, row and amounts in fen. A check that found nothing to look at does not hold.
+    """
+
+    name: str
+    title_zh: str
+    title_en: str
+    holds: bool
+    examined: int
+    findings: tuple[str, ...]
+
+
+class _Invariant(NamedTuple):
+    name: str
+    title_zh: str
+    title_en: str
+    examine: Callable[[Network, Inquiry], None]
+
+
+_INVARIANTS = (
+    _Invariant(
+        "voucher_captured_at_most_once",
+        "每张券在所有数据库中至多核销一次",
+        "Every voucher is captured at most once over all databases",
+        captures.examine,
+    ),
+    _Invariant("ledgers_sum_to_zero", "每本账借贷平衡", "Every ledger sums to zero", ledgers.examine),
+    _Invariant(
+        "discounts_equal_legs",
+        "每笔优惠等于各出资方之和",
+        "Every discount equals its legs",
+        discounts.examine,
+    ),
+    _Invariant(
+        "funders_conserved",
+        "各出资方：可用＋预留＋占用＋已用＋退回＋在途＝预算",
+        "Each funder's free + reserved + held + used + returned + in transit equals its budget",
+        funders.examine,
+    ),
+    _Invariant(
+        "net_positions_sum_to_zero",
+        "每个清算窗口的净额合计为零",
+        "Net positions of every window sum to zero",
+        positions.examine,
+    ),
+    _Invariant(
+        "node_books_equal_clearinghouse",
+        "各节点账与清分平台账一致",
+        "Each node's books equal the clearinghouse's",
+        mirrors.examine,
+    ),
+)
+
+
+def audit(parties: Sequence[Party], *, quiescent: bool = True) -> list[Check]:
+    """Examine every invariant over the databases of one clearinghouse and its nodes, in a fixed order.
+
+    `quiescent` says that nothing is under way: what the clearinghouse posted must then have reached the nodes, and no
+    request may wait for an answer. A database that cannot be read fails every check. Raises ValueError unless exactly
+    one party is named `clearinghouse`.
+    """
+    try:
+        with open_network(parties, quiescent) as network:
+            return [_checked(invariant, network) for invariant in _INVARIANTS]
+    except SQLAlchemyError as error:
+        return [_unreadable(invariant, error) for invariant in _INVARIANTS]
+
+
+def _checked(invariant: _Invariant, network: Network) -> Check:
+    inquiry = Inquiry()
+    try:
+        invariant.examine(network, inquiry)
+    except (ValueError, TypeError, LookupError, DecodeError) as error:
+        inquiry.find(f"a row of these tables cannot be read: {type(error).__name__}: {error}")
+    if not inquiry.examined:
+        inquiry.find("nothing was found to examine, so nothing is proved")
+    return Check(*invariant[:3], not inquiry.findings, inquiry.examined, tuple(inquiry.findings))
+
+
+def _unreadable(invariant: _Invariant, error: SQLAlchemyError) -> Check:
+    cause = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+    return Check(*invariant[:3], False, 0, (f"a database cannot be read: {cause}",))

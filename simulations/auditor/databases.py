@@ -1,0 +1,142 @@
+"""The databases of a network, opened for reading only, each in one transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import sqlalchemy as sa
+
+CLEARINGHOUSE = "clearinghouse"
+
+Legs = list[tuple[str, int]]
+VoucherKey = tuple[str, bytes, int]
+
+
+class Party(NamedTuple):
+    """Where a party's database is: `name` an adcode or `clearinghouse`, `schema` its PostgreSQL schema or empty."""
+
+    name: str
+    url: str
+    schema: str = ""
+
+
+class Book:
+    """One party's tables, as rows."""
+
+    def __init__(self, name: str, connection: sa.Connection) -> None:
+        self.name = name
+        self._connection = connection
+
+    @property
+    def is_clearinghouse(self) -> bool:
+        return self.name == CLEARINGHOUSE
+
+    def rows(self, statement: str, **parameters: str) -> Sequence[sa.Row[Any]]:
+        return self._connection.execute(sa.text(statement), parameters).all()
+
+    @cached_property
+    def redemptions(self) -> dict[bytes, sa.Row[Any]]:
+        """By id."""
+        return {row.id: row for row in self.rows("SELECT * FROM redemption ORDER BY id")}
+
+    @cached_property
+    def postings(self) -> Sequence[sa.Row[Any]]:
+        """Captures and refunds in order, each with its redemption's voucher, regions and campaign, if there is one."""
+        return self.rows(
+            "SELECT p.redemption_id, p.number, p.kind, p.order_fen, p.discount_fen, p.legs, p.settlement_window, "
+            "p.entry, r.issuer, r.redeeming_region, r.campaign "
+            "FROM posting p LEFT JOIN redemption r ON r.id = p.redemption_id ORDER BY p.redemption_id, p.number"
+        )
+
+    @cached_property
+    def vouchers(self) -> dict[VoucherKey, sa.Row[Any]]:
+        """Vouchers that have a row of their own."""
+        rows = self.rows(
+            "SELECT issuer, pack_id, voucher_index, status, epoch, hold, reserved_cofunders, reserved_public "
+            "FROM voucher"
+        )
+        return {(row.issuer, row.pack_id, row.voucher_index): row for row in rows}
+
+    @cached_property
+    def packs(self) -> dict[bytes, sa.Row[Any]]:
+        """A node's packs, by id."""
+        rows = self.rows("SELECT pack_id, campaign, roaming, voucher_types, reservations, reserved_fen FROM pack")
+        return {row.pack_id: row for row in rows}
+
+    @cached_property
+    def accounts(self) -> dict[str, sa.Row[Any]]:
+        rows = self.rows("SELECT account, posted_fen, reserved_fen, held_fen, limit_fen FROM account ORDER BY account")
+        return {row.account: row for row in rows}
+
+    def posted(self, kind: str) -> dict[str, int]:
+        """What stands posted on the accounts of one kind, debits positive."""
+        return {row.account: row.posted_fen for row in self.accounts.values() if row.account.startswith(f"{kind}/")}
+
+
+class Network(NamedTuple):
+    """All books of one network."""
+
+    clearinghouse: Book
+    nodes: dict[str, Book]
+    quiescent: bool
+
+    @property
+    def books(self) -> list[Book]:
+        return [self.clearinghouse, *self.nodes.values()]
+
+
+@contextmanager
+def open_network(parties: Sequence[Party], quiescent: bool = True) -> Iterator[Network]:
+    """Every party's book, readable until the block ends. Raises ValueError unless there is one clearinghouse."""
+    names = [party.name for party in parties]
+    if names.count(CLEARINGHOUSE) != 1 or len(set(names)) < len(names):
+        raise ValueError(f"a network has one clearinghouse and each node once, not {', '.join(names) or 'nobody'}")
+    with ExitStack() as stack:
+        books = {party.name: Book(party.name, stack.enter_context(_reading(party))) for party in parties}
+        clearinghouse = books.pop(CLEARINGHOUSE)
+        yield Network(clearinghouse, dict(sorted(books.items())), quiescent)
+
+
+def legs(text: str) -> Legs:
+    """Legs as the databases keep them: `[[account, fen], …]`. Raises ValueError for amounts that are not whole."""
+    read = [(account, fen) for account, fen in json.loads(text)]
+    for account, fen in read:
+        if type(fen) is not int:
+            raise ValueError(f"{fen!r} fen of {account} is not a whole number")
+    return read
+
+
+@contextmanager
+def _reading(party: Party) -> Iterator[sa.Connection]:
+    engine = _engine(sa.make_url(party.url), party.schema)
+    try:
+        with engine.connect() as connection:
+            if engine.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN")
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _engine(url: sa.URL, schema: str) -> sa.Engine:
+    if url.get_backend_name() == "sqlite":
+        file = f"file:{quote(url.database or '')}?mode=ro"
+        return sa.create_engine(
+            "sqlite://",
+            creator=lambda: sqlite3.connect(file, uri=True, isolation_level=None),
+            poolclass=sa.NullPool,
+        )
+    options = {"options": f"-csearch_path={schema}"} if schema else {}
+    return sa.create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        connect_args=options,
+        isolation_level="REPEATABLE READ",
+        poolclass=sa.NullPool,
+        execution_options={"postgresql_readonly": True},
+    )

@@ -1,0 +1,72 @@
+"""Each ledger: entries sum to zero, accounts and running totals are the sums of their lines, nothing is missing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from simulations.auditor.databases import Book, Network
+from simulations.auditor.inquiry import Inquiry
+
+AMOUNTS = ("posted_fen", "reserved_fen", "held_fen", "limit_fen")
+
+
+def examine(network: Network, inquiry: Inquiry) -> None:
+    for book in network.books:
+        _entries(book, inquiry)
+        _accounts(book, inquiry)
+        _turnovers(book, inquiry)
+
+
+def _entries(book: Book, inquiry: Inquiry) -> None:
+    """Numbered without a gap, each summing to zero."""
+    numbers = [row.number for row in book.rows("SELECT number FROM entry ORDER BY number")]
+    counters = book.rows("SELECT value FROM counter WHERE name = 'entry'")
+    last = counters[0].value if counters else 0
+    missing = sorted({*range(1, last + 1)} ^ {*numbers})
+    inquiry.require(not missing, f"{book.name}: the journal numbers {last} entries and does not fit at {_few(missing)}")
+    known = set(numbers)
+    for row in book.rows("SELECT entry, SUM(posted_fen) AS fen FROM line GROUP BY entry ORDER BY entry"):
+        inquiry.require(
+            row.entry in known and row.fen == 0,
+            f"{book.name}: lines of entry {row.entry} sum to {int(row.fen)} fen"
+            + ("" if row.entry in known else ", and there is no such entry"),
+        )
+
+
+def _accounts(book: Book, inquiry: Inquiry) -> None:
+    """Each account's four amounts against its lines, and all that is posted against zero."""
+    sums = {
+        row.account: row
+        for row in book.rows(
+            "SELECT account, SUM(posted_fen) AS posted_fen, SUM(reserved_fen) AS reserved_fen, "
+            "SUM(held_fen) AS held_fen, SUM(limit_fen) AS limit_fen FROM line GROUP BY account"
+        )
+    }
+    for account in sorted({*sums, *book.accounts}):
+        for amount in AMOUNTS:
+            said, recomputed = _amount(book.accounts.get(account), amount), _amount(sums.get(account), amount)
+            inquiry.equal(f"{book.name}: {amount} of account {account}", said, recomputed)
+    whole = sum(row.posted_fen for row in book.accounts.values())
+    inquiry.require(whole == 0, f"{book.name}: all accounts together are posted {whole} fen instead of 0")
+
+
+def _turnovers(book: Book, inquiry: Inquiry) -> None:
+    said = book.rows("SELECT settlement_window, account, counterpart, posted_fen FROM turnover")
+    recomputed = book.rows(
+        "SELECT e.settlement_window, l.account, l.counterpart, SUM(l.posted_fen) AS posted_fen "
+        "FROM line l JOIN entry e ON e.number = l.entry GROUP BY e.settlement_window, l.account, l.counterpart"
+    )
+    inquiry.same_sums(f"{book.name}: turnover of window", _by_key(said), _by_key(recomputed))
+
+
+def _by_key(rows: Any) -> dict[tuple[int, str, str], int]:
+    return {(row.settlement_window, row.account, row.counterpart): int(row.posted_fen) for row in rows}
+
+
+def _amount(row: Any, name: str) -> int:
+    return 0 if row is None else int(getattr(row, name))
+
+
+def _few(numbers: list[int]) -> str:
+    shown = ", ".join(map(str, numbers[:5]))
+    return f"{shown}, …" if len(numbers) > 5 else shown

@@ -1,0 +1,156 @@
+"""Steps 3 and 4: shoppers claim, and redeem at home and away, over the stream and over unary calls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from quanlian.v1 import claim_pb2, node_operator_pb2, redemption_pb2
+from simulations.demo.plan import HeldVoucher, PlannedClaim, Use, held_vouchers
+from simulations.demo.setting import CODES
+from simulations.demo.stage import Stage, answer_of, counting, say, until
+
+Build = Callable[[bytes], redemption_pb2.RedemptionItem]
+
+
+async def claim(stage: Stage, claims: Sequence[PlannedClaim]) -> list[HeldVoucher]:
+    """Claim in the order of the plan, each issuer's stream by itself. Returns every voucher, in that order."""
+    tokens: dict[int, bytes] = {}
+    with counting("领券份数", "packs claimed", len(claims)) as progressed:
+
+        async def claim_at(issuer: str) -> None:
+            numbered = [(n, each) for n, each in enumerate(claims) if each.issuer == issuer]
+            items = [each.item for _, each in numbered]
+            answers = await stage.clients.platforms[issuer].claim(items, progressed)
+            for (number, _), answer in zip(numbered, answers, strict=True):
+                _take_claim(stage, answer, number, tokens)
+
+        await asyncio.gather(*(claim_at(issuer) for issuer in sorted({each.issuer for each in claims})))
+    await quiet(stage)
+    return [voucher for number in sorted(tokens) for voucher in held_vouchers(tokens[number], stage.terms)]
+
+
+def _take_claim(stage: Stage, answer: claim_pb2.ClaimAnswer, number: int, tokens: dict[int, bytes]) -> None:
+    if answer.token:
+        tokens[number] = answer.token
+    else:
+        stage.expect(False, f"a claim was refused: {stage.refused(answer.refusal)}")
+
+
+async def redeem(stage: Stage, uses: Sequence[Use]) -> None:
+    """All ordinary uses: at once or in two phases, then the returns."""
+    by_id: dict[bytes, Use] = {}
+    streamed: dict[str, list[bytes]] = {code: [] for code in CODES}
+    unary: list[tuple[Use, bytes]] = []
+    for use in uses:
+        item = _first_item(stage, use)
+        by_id[item.request_id] = use
+        content = item.SerializeToString()
+        if use.way == "unary":
+            unary.append((use, content))
+        else:
+            streamed[use.region].append(content)
+    accepted: dict[bytes, tuple[Use, bytes]] = {}
+    with counting("核销请求", "redemption requests", len(uses)) as progressed:
+        streams = [
+            _stream(stage, region, items, progressed, by_id, accepted) for region, items in streamed.items() if items
+        ]
+        await asyncio.gather(*streams, _call_each(stage, unary, progressed, accepted))
+    await _second_phase(stage, accepted)
+    await _returns(stage, accepted)
+
+
+def _first_item(stage: Stage, use: Use) -> redemption_pb2.RedemptionItem:
+    item = redemption_pb2.RedemptionItem(request_id=stage.plan.request_id())
+    kind = "redeem" if use.way in ("redeem", "unary") else "authorize"
+    getattr(item, kind).CopyFrom(use.purchase)
+    return item
+
+
+async def _stream(
+    stage: Stage,
+    region: str,
+    items: Sequence[bytes],
+    progressed: Callable[[int], None],
+    by_id: dict[bytes, Use],
+    accepted: dict[bytes, tuple[Use, bytes]],
+) -> None:
+    answers = await stage.clients.platforms[region].stream(items, progressed)
+    for request_id, content in answers.items():
+        _take_answer(stage, by_id[request_id], content, accepted)
+
+
+async def _call_each(
+    stage: Stage,
+    calls: Sequence[tuple[Use, bytes]],
+    progressed: Callable[[int], None],
+    accepted: dict[bytes, tuple[Use, bytes]],
+) -> None:
+    for use, content in calls:
+        _take_answer(stage, use, await stage.clients.platforms[use.region].call("redeem", content), accepted)
+        progressed(1)
+
+
+def _take_answer(stage: Stage, use: Use, content: bytes, accepted: dict[bytes, tuple[Use, bytes]]) -> None:
+    answer = answer_of(content)
+    if answer.HasField("refusal"):
+        stage.expect(False, f"an ordinary redemption was refused: {stage.refused(answer.refusal)}")
+    else:
+        accepted[answer.request_id] = (use, answer.redemption_id)
+
+
+async def _second_phase(stage: Stage, accepted: dict[bytes, tuple[Use, bytes]]) -> None:
+    """Holds are captured, in part or whole, or voided."""
+    items: dict[str, list[bytes]] = {code: [] for code in CODES}
+    for use, redemption_id in accepted.values():
+        item = redemption_pb2.RedemptionItem(request_id=stage.plan.request_id())
+        if use.way in ("capture", "part"):
+            order_fen = use.captured_order_fen if use.way == "part" else 0
+            item.capture.CopyFrom(redemption_pb2.Capture(redemption_id=redemption_id, order_fen=order_fen))
+        elif use.way == "void":
+            item.void.CopyFrom(redemption_pb2.Void(redemption_id=redemption_id))
+        else:
+            continue
+        items[use.region].append(item.SerializeToString())
+    await _send_all(stage, items, "占用后确认或撤销", "holds captured or voided")
+
+
+async def _returns(stage: Stage, accepted: dict[bytes, tuple[Use, bytes]]) -> None:
+    items: dict[str, list[bytes]] = {code: [] for code in CODES}
+    for use, redemption_id in accepted.values():
+        if use.refund_order_fen:
+            refund = redemption_pb2.Refund(redemption_id=redemption_id, order_fen=use.refund_order_fen)
+            item = redemption_pb2.RedemptionItem(request_id=stage.plan.request_id(), refund=refund)
+            items[use.region].append(item.SerializeToString())
+    await _send_all(stage, items, "退货退款", "refunds, full and partial")
+
+
+async def _send_all(stage: Stage, items: dict[str, list[bytes]], zh: str, en: str) -> None:
+    with counting(zh, en, sum(map(len, items.values()))) as progressed:
+        platforms = stage.clients.platforms
+        results = await asyncio.gather(
+            *(platforms[region].stream(each, progressed) for region, each in items.items() if each)
+        )
+    for answers in results:
+        for content in answers.values():
+            answer = answer_of(content)
+            if answer.HasField("refusal"):
+                stage.expect(False, f"{en}: refused with {stage.refused(answer.refusal)}")
+
+
+async def quiet(stage: Stage) -> None:
+    """Wait until no node has a request or a hand-over open."""
+
+    async def nothing_open() -> bool:
+        for operator in stage.clients.operators.values():
+            status = await operator.do(operator.node.GetNodeStatus, node_operator_pb2.GetNodeStatusRequest())
+            if status.unanswered or status.hand_overs_open:
+                return False
+        return True
+
+    await until(nothing_open, "requests and hand-overs in flight")
+
+
+def tell_vouchers(vouchers: Sequence[HeldVoucher]) -> None:
+    packs = len({each.token for each in vouchers})
+    say(f"已发 {packs:,} 份、{len(vouchers):,} 张券，资金已逐张占用", "each claim reserved its money from its funders")

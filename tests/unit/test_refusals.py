@@ -1,0 +1,117 @@
+"""Refusals tell a person, in two languages, what is wrong with which figures (protocol.md, Refusal reasons)."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from string import Formatter
+
+import pytest
+
+from quanlian import refusals
+from quanlian.refusals import Refusal, RefusalReason
+from quanlian.v1 import refusal_pb2
+
+HAN = re.compile(r"[\u4e00-\u9fff]")
+PROTOCOL_ORDER = """
+    MALFORMED UNKNOWN_KEY BAD_SIGNATURE KEY_NOT_VALID KEY_REVOKED REGION_SUSPENDED CAMPAIGN_UNKNOWN TERMS_MISMATCH
+    CAMPAIGN_SUSPENDED VOUCHER_UNKNOWN VOUCHER_CANCELLED|VOUCHER_SUSPENDED NOT_YET_VALID EXPIRED REGION_NOT_COVERED
+    CHANNEL_NOT_COVERED MERCHANT_NOT_ADMITTED MERCHANT_BLOCKED CATEGORY_NOT_COVERED HOLDER_MISMATCH BELOW_MINIMUM_SPEND
+    NO_MATCHING_TIER LEVERAGE_TOO_LOW AMOUNT_MISMATCH ORDER_ALREADY_DISCOUNTED ALREADY_HELD ALREADY_REDEEMED
+    NOT_IN_CUSTODY ISSUER_UNREACHABLE FUNDING_EXHAUSTED DEBIT_CAP_EXCEEDED
+"""
+every_reason = pytest.mark.parametrize("reason", RefusalReason, ids=lambda reason: reason.name)
+
+
+def test_the_reasons_are_those_of_the_protocols_messages() -> None:
+    wire = {name.removeprefix("REFUSAL_REASON_"): number for name, number in refusal_pb2.RefusalReason.items()}
+    del wire["UNSPECIFIED"]
+    assert {reason.name: reason.value for reason in RefusalReason} == wire
+
+
+def test_a_tenth_of_the_number_is_the_rank() -> None:
+    ranks = {reason.name: reason // 10 for reason in RefusalReason if reason < RefusalReason.REQUEST_ID_REUSED}
+    assert ranks == {
+        name: rank for rank, names in enumerate(PROTOCOL_ORDER.split(), start=1) for name in names.split("|")
+    }
+
+
+@every_reason
+def test_a_reason_says_in_chinese_and_in_english_what_is_wrong(reason: RefusalReason) -> None:
+    refusal = Refusal(reason, dict.fromkeys(_figures_of(reason), 4_200))
+    assert HAN.search(refusal.message_zh)
+    assert refusal.message_en.isascii()
+    assert len(refusal.message_en.split()) >= 3
+    assert not re.search(r"[{}—]", refusal.message_zh + refusal.message_en)
+
+
+@every_reason
+def test_both_languages_speak_of_the_same_figures(reason: RefusalReason) -> None:
+    text = refusals._TEXTS[reason]
+    assert _places(text.zh) == _places(text.en)
+
+
+@every_reason
+def test_both_languages_tell_whether_the_voucher_is_still_good(reason: RefusalReason) -> None:
+    refusal = Refusal(reason)
+    assert refusal.message_zh.endswith("；券仍可用") is refusal.voucher_usable
+    assert refusal.message_en.endswith("; the voucher is still good") is refusal.voucher_usable
+
+
+def test_the_refusal_of_a_small_order_reads_as_the_protocol_has_it() -> None:
+    figures = {"order_fen": 3850, "minimum_spend_fen": 4000, "short_fen": 150}
+    refusal = Refusal(RefusalReason.BELOW_MINIMUM_SPEND, figures)
+    assert refusal.message_zh == "订单38.50元，未满40.00元，差1.50元；券仍可用"
+    assert refusal.message_en == "the order of 38.50 yuan is 1.50 short of 40.00; the voucher is still good"
+
+
+def test_figures_read_by_their_unit() -> None:
+    nine_in_beijing = int(datetime.fromisoformat("2026-05-01T09:00:00+08:00").timestamp())
+    assert "2026-05-01 09:00:00" in Refusal(RefusalReason.NOT_YET_VALID, {"not_before_at": nine_in_beijing}).message_zh
+    limit = Refusal(RefusalReason.CLAIM_LIMIT_REACHED, {"limit": 2})
+    assert (limit.message_zh, limit.message_en) == ("已达每人限领2份", "the limit of 2 a person is reached")
+    large = Refusal(RefusalReason.REFUND_EXCEEDS_CAPTURE, {"order_fen": 123_456_700, "left_fen": 5})
+    assert large.message_zh == "退货1,234,567.00元超过未退金额0.05元"
+
+
+def test_a_figure_that_is_not_known_is_a_dash() -> None:
+    assert Refusal(RefusalReason.BELOW_MINIMUM_SPEND, {"order_fen": 1}).message_zh == "订单0.01元，未满—元，差—元；券仍可用"
+
+
+def test_requests_that_could_not_be_read_or_believed_do_not_consume_their_id() -> None:
+    free = {reason.name for reason in RefusalReason if not reason.consumes_request_id}
+    unbelieved = {"MALFORMED", "UNKNOWN_KEY", "BAD_SIGNATURE", "KEY_NOT_VALID", "KEY_REVOKED"}
+    assert free == unbelieved | {"REQUEST_ID_REUSED"}
+
+
+RETRYABLE = {
+    "REGION_SUSPENDED",
+    "CAMPAIGN_SUSPENDED",
+    "VOUCHER_SUSPENDED",
+    "NOT_YET_VALID",
+    "ALREADY_HELD",
+    "NOT_IN_CUSTODY",
+    "ISSUER_UNREACHABLE",
+    "FUNDING_EXHAUSTED",
+    "DEBIT_CAP_EXCEEDED",
+    "ROUND_NOT_OPEN",
+    "EVIDENCE_MISSING",
+}
+DEAD = {"VOUCHER_UNKNOWN", "VOUCHER_CANCELLED", "EXPIRED", "ALREADY_REDEEMED", "TERMS_MISMATCH", "BAD_SIGNATURE"}
+
+
+def test_trying_again_is_advised_only_for_what_may_pass() -> None:
+    assert {reason.name for reason in RefusalReason if Refusal(reason).retryable} == RETRYABLE
+
+
+@pytest.mark.parametrize("name", sorted(DEAD))
+def test_nobody_is_told_that_a_dead_voucher_is_good(name: str) -> None:
+    assert not Refusal(RefusalReason[name]).voucher_usable
+
+
+def _places(template: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(template) if name}
+
+
+def _figures_of(reason: RefusalReason) -> set[str]:
+    return _places(refusals._TEXTS[reason].zh)
