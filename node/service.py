@@ -147,7 +147,7 @@ class NodeService:
         return Received(
             content=content,
             request_id=request_id,
-            participant=caller.uri,
+            participant=caller.name,
             acquirer=caller.name,
             redeeming_region=self.region.code,
             redemption_id=fresh_uuid7(),
@@ -180,7 +180,7 @@ class NodeService:
                 return Books(transaction).redemption(redemption_id)
 
         found = await asyncio.to_thread(load)
-        return found if found and (caller.role == "operator" or found.participant == caller.uri) else None
+        return found if found and (caller.role == "operator" or found.participant == caller.name) else None
 
     async def page(self, caller: Identity, after: bytes, size: int) -> list[Redemption]:
         """Redemptions in the order of their ids, which is the order of time."""
@@ -189,7 +189,7 @@ class NodeService:
             table = custodian_schema.redemption
             query = select(table.c.id).where(table.c.id > after).order_by(table.c.id).limit(size)
             if caller.role != "operator":
-                query = query.where(table.c.participant == caller.uri)
+                query = query.where(table.c.participant == caller.name)
             with self.database.snapshot() as transaction:
                 ids = [row.id for row in transaction.connection.execute(query)]
                 books = Books(transaction)
@@ -212,7 +212,7 @@ class NodeService:
         if len(item.request_id) != wire.REQUEST_ID_BYTES or not item.holder_id:
             raise InvalidInput("needs a request id of 16 bytes and a holder id", place="claim")
         pack_id = vouchers.make_pack_id(unix_milliseconds(), secrets.token_bytes(9))
-        return Claim(caller.uri, content, item, pack_id)
+        return Claim(caller.name, content, item, pack_id)
 
     # Custody and feed
 

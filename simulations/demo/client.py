@@ -117,7 +117,7 @@ class PlatformClient:
                 return answer.answer
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.UNAVAILABLE:
-                    raise
+                    raise Unavailable(f"{self._node.host}: {error.code().name}: {error.details()}") from error
                 await asyncio.sleep(RETRY_SECONDS)
         raise Unavailable(f"{self._node.host} did not answer")
 

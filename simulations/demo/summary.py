@@ -41,7 +41,7 @@ def as_data(figures: Figures, refusals: Mapping[str, int], checks: Sequence[Chec
 
 
 def _campaigns(figures: Figures) -> Any:
-    headings = [
+    headings: list[console.Heading] = [
         ("活动", "Campaign"),
         ("发放张数", "Issued"),
         ("核销张数", "Redeemed"),
@@ -71,7 +71,7 @@ def _campaigns(figures: Figures) -> Any:
 
 
 def _regions(figures: Figures) -> Any:
-    headings = [
+    headings: list[console.Heading] = [
         ("地区", "Region"),
         ("发放（最高）", "Issued at most, yuan"),
         ("本地核销", "Redeemed at home"),
@@ -94,13 +94,13 @@ def _regions(figures: Figures) -> Any:
 
 
 def _refusals(refusals: Mapping[str, int]) -> Any:
-    headings = [("原因", "Reason"), "", ("次数", "Count")]
+    headings: list[console.Heading] = [("原因", "Reason"), "", ("次数", "Count")]
     rows = [(name, RefusalReason[name].summary_zh, count) for name, count in sorted(refusals.items())]
     return console.table("拒绝 · Refusals", headings, rows)
 
 
 def _checks(checks: Sequence[Check]) -> Any:
-    headings = [("核对", "Check"), "", ("检查数", "Examined"), ("结果", "Result")]
+    headings: list[console.Heading] = [("核对", "Check"), "", ("检查数", "Examined"), ("结果", "Result")]
     rows = [
         (check.title_zh, check.title_en, check.examined, "✓ 成立 holds" if check.holds else "✗ 不成立 FAILS")
         for check in checks

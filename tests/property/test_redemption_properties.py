@@ -272,4 +272,4 @@ def _sums(legs: Iterable[Leg]) -> Counter[str]:
 
 
 TestRedemptions = Redemptions.TestCase
-TestRedemptions.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestRedemptions.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
