@@ -38,25 +38,35 @@ class Release:
         desk.books.load_vouchers(VoucherKey(desk.name, *ref) for ref in self.refs)
 
     def decide(self, desk: Desk) -> list[custody_pb2.CustodyStreamRequest]:
-        messages = []
-        for ref in self.refs:
-            messages.append(self._release(desk, VoucherKey(desk.name, *ref)))
-        return messages
+        """One hand-over for all that can be given, earlier ones again for what was given before, and refusals."""
+        giving: list[VoucherState] = []
+        earlier: dict[bytes, signed_pb2.SignedMessage] = {}
+        refusals = []
+        for key in (VoucherKey(desk.name, *ref) for ref in self.refs):
+            found = _releasable(desk, key)
+            if isinstance(found, RefusalReason):
+                refusals.append(_refused(key, found))
+            elif in_custody(found, desk.name):
+                giving.append(found)
+            else:
+                again = given_before(desk, key)
+                earlier[again.signature] = again
+        messages = list(earlier.values()) + ([hand_over(desk, giving)] if giving else [])
+        return [*(custody_pb2.CustodyStreamRequest(hand_over=each) for each in messages), *refusals]
 
-    def _release(self, desk: Desk, key: VoucherKey) -> custody_pb2.CustodyStreamRequest:
+
+def _releasable(desk: Desk, key: VoucherKey) -> VoucherState | RefusalReason:
+    """A voucher that is here to give or was given before, or why it cannot be released (protocol.md, Custody 3)."""
+    voucher = desk.books.voucher(key)
+    if voucher is None:
+        return RefusalReason.VOUCHER_UNKNOWN
+    if not in_custody(voucher, desk.name):
+        return voucher
+    if voucher.status == custody.HELD:
+        expire_overdue(voucher, desk.books, desk)
         voucher = desk.books.voucher(key)
-        if voucher is None:
-            return _refused(key, RefusalReason.VOUCHER_UNKNOWN)
-        if not in_custody(voucher, desk.name):
-            return custody_pb2.CustodyStreamRequest(hand_over=given_before(desk, key))
-        if voucher.status == custody.HELD:
-            expire_overdue(voucher, desk.books, desk)
-            voucher = desk.books.voucher(key)
-            assert voucher is not None
-        reason = custody.spent_reason(voucher)
-        if reason is not None:
-            return _refused(key, reason)
-        return custody_pb2.CustodyStreamRequest(hand_over=hand_over(desk, [voucher]))
+        assert voucher is not None
+    return custody.spent_reason(voucher) or voucher
 
 
 @dataclass(slots=True)

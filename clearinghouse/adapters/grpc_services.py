@@ -42,7 +42,8 @@ class CustodyServicer(custody_pb2_grpc.CustodyServiceServicer):
                     message.cancel()
                     await reading
                     return
-                yield message.result()
+                for response in _gathered(message.result(), stream):
+                    yield response
         finally:
             reading.cancel()
             self._service.close_stream(region, stream)
@@ -69,6 +70,19 @@ class CustodyServicer(custody_pb2_grpc.CustodyServiceServicer):
     ) -> AsyncIterator[custody_pb2.FollowFeedResponse]:
         async for events in self._service.follow(caller(context).host, request.after_sequence):
             yield custody_pb2.FollowFeedResponse(events=events)
+
+
+def _gathered(
+    first: custody_pb2.CustodyStreamResponse, stream: asyncio.Queue[custody_pb2.CustodyStreamResponse]
+) -> list[custody_pb2.CustodyStreamResponse]:
+    """What waits to be sent, all release requests in one message: an issuer answers it with one commit."""
+    waiting = [first]
+    while not stream.empty():
+        waiting.append(stream.get_nowait())
+    refs = [ref for each in waiting for ref in each.release_request.vouchers]
+    others = [each for each in waiting if not each.HasField("release_request")]
+    wanted = custody_pb2.CustodyStreamResponse(release_request=custody_pb2.ReleaseRequest(vouchers=refs))
+    return [*others, wanted] if refs else others
 
 
 class DirectoryServicer(directory_pb2_grpc.DirectoryServiceServicer):

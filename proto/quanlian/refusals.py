@@ -71,8 +71,8 @@ class RefusalReason(IntEnum):
 
     @property
     def summary_zh(self) -> str:
-        """What the reason means, without its figures."""
-        return _fill(_TEXTS[self].zh, {})
+        """What the reason means, in a few words and without figures."""
+        return _SUMMARIES.get(self, _TEXTS[self].zh)
 
     @property
     def consumes_request_id(self) -> bool:
@@ -113,7 +113,7 @@ class _Text(NamedTuple):
 
 
 def _fill(template: str, figures: Mapping[str, int]) -> str:
-    """Put figures into their places: `_fen` as yuan, `_at` as Beijing time, what is not known as `—`."""
+    """Put figures into their places: `_fen` as yuan, `_ppm` as a ratio, `_at` as Beijing time, what is not known as `—`."""
     return template.format_map(_Shown(figures))
 
 
@@ -124,6 +124,8 @@ class _Shown(dict[str, int]):
         value = super().__getitem__(name)
         if name.endswith("_fen"):
             return yuan(value)
+        if name.endswith("_ppm"):
+            return f"{value // 1_000_000}.{value % 1_000_000 // 10_000:02d}"
         if name.endswith("_at"):
             return datetime.fromtimestamp(value, UTC).astimezone(CHINA).strftime("%Y-%m-%d %H:%M:%S")
         return str(value)
@@ -181,8 +183,8 @@ _TEXTS: dict[RefusalReason, _Text] = {
         True,
     ),
     R.LEVERAGE_TOO_LOW: _Text(
-        "券的杠杆比{leverage_ppm}ppm低于本地要求{bound_ppm}ppm",
-        "the terms' leverage of {leverage_ppm} ppm is under this region's {bound_ppm} ppm",
+        "券的杠杆比{leverage_ppm}倍，低于本地要求的{bound_ppm}倍",
+        "the terms' leverage of {leverage_ppm} is under this region's {bound_ppm}",
         False,
         True,
     ),
@@ -234,4 +236,18 @@ _TEXTS: dict[RefusalReason, _Text] = {
     ),
     R.QUOTA_EXHAUSTED: _Text("已领完", "the quota is exhausted", False, False),
 }
+_SUMMARIES: dict[RefusalReason, str] = {
+    R.NOT_YET_VALID: "未到可用时间",
+    R.EXPIRED: "券已过期",
+    R.BELOW_MINIMUM_SPEND: "未满最低消费",
+    R.NO_MATCHING_TIER: "发票金额不在补贴档次内",
+    R.LEVERAGE_TOO_LOW: "杠杆比低于本地要求",
+    R.AMOUNT_MISMATCH: "优惠金额不一致",
+    R.HOLD_EXPIRED: "占用已到期",
+    R.AMOUNT_EXCEEDS_HOLD: "确认金额超过占用金额",
+    R.REFUND_EXCEEDS_CAPTURE: "退货金额超过未退金额",
+    R.ROUND_NOT_OPEN: "不在发放时间内",
+    R.CLAIM_LIMIT_REACHED: "已达每人限领份数",
+}
+"""Of the reasons whose texts speak of figures."""
 del R

@@ -16,6 +16,8 @@ from simulations.demo.stage import Stage, answer_of, say
 
 SHANGHAI, HEFEI = "310000", "340100"
 RACES = 10
+RACE_STEP_SECONDS = 0.004
+"""The home side of a race starts up to four such steps later, so that sometimes it loses."""
 EACH = 5
 FLASH_PACKS = 6
 WITNESSES = 1_000_000
@@ -73,12 +75,14 @@ class Incidents:
     async def _races(self) -> None:
         """One voucher at the same moment at home and in another region: exactly one wins, and is refunded in full."""
         wins = {"home": 0, "away": 0}
-        for _ in range(RACES):
+        for n in range(RACES):
             voucher = next(self._packs)
             home = self._item("redeem", self._purchase(voucher, HANGZHOU))
             away = self._item("redeem", self._purchase(voucher, SHANGHAI))
-            answers = await asyncio.gather(self._call(HANGZHOU, home), self._call(SHANGHAI, away))
-            winners = [n for n, answer in enumerate(answers) if not answer.HasField("refusal")]
+            answers = await asyncio.gather(
+                self._call(HANGZHOU, home, after=n % 5 * RACE_STEP_SECONDS), self._call(SHANGHAI, away)
+            )
+            winners = [place for place, answer in enumerate(answers) if not answer.HasField("refusal")]
             self._stage.expect(len(winners) == 1, f"{len(winners)} winners in a race for one voucher")
             for place, answer in zip((HANGZHOU, SHANGHAI), answers, strict=True):
                 if answer.HasField("refusal"):
@@ -173,7 +177,8 @@ class Incidents:
         operation = str(item.WhichOneof("operation"))
         return await self._stage.clients.platforms[region].call(operation, item.SerializeToString())
 
-    async def _call(self, region: str, item: Item) -> redemption_pb2.RedemptionAnswer:
+    async def _call(self, region: str, item: Item, after: float = 0.0) -> redemption_pb2.RedemptionAnswer:
+        await asyncio.sleep(after)
         return answer_of(await self._bytes(region, item))
 
     async def _refused(self, region: str, item: Item, reason: RefusalReason) -> redemption_pb2.RedemptionAnswer:

@@ -20,7 +20,7 @@ from plotly.offline import get_plotlyjs
 
 from quanlian.errors import ConfigurationError, InvalidInput
 from quanlian.money import yuan
-from quanlian.refusals import CHINA
+from quanlian.refusals import CHINA, RefusalReason
 from quanlian.regions import region
 from simulations.auditor import Check
 from simulations.figures import Figures, Flow, Funding, two_decimals
@@ -31,14 +31,27 @@ CHART_WIDTH = 680
 CALM = ("#2f5d8a", "#5b9279", "#c08a3e", "#8c6bb1", "#b0574f", "#4a9aa8", "#7d8597", "#a3b18a", "#d4a5a5", "#33415c")
 FONT = '"Noto Sans CJK SC", "Source Han Sans SC", "Microsoft YaHei", "PingFang SC", sans-serif'
 FUNDERS = {
-    "central": "中央财政",
-    "province": "省级财政",
-    "city": "市级财政",
-    "county": "区县财政",
-    "district": "区财政",
+    "central": "中央",
+    "province": "省级",
+    "city": "市级",
+    "county": "区县",
+    "district": "区级",
     "alipay": "支付宝",
-    "merchant": "商户自担",
+    "merchant": "商户",
 }
+REASONS = {
+    "NOT_YET_VALID": "券尚未到使用时间",
+    "EXPIRED": "券已过期",
+    "BELOW_MINIMUM_SPEND": "未达最低消费",
+    "NO_MATCHING_TIER": "发票金额不在补贴档次内",
+    "LEVERAGE_TOO_LOW": "券的杠杆比低于本地要求",
+    "AMOUNT_MISMATCH": "双方计算的抵扣额不一致",
+    "HOLD_EXPIRED": "占用已过期",
+    "AMOUNT_EXCEEDS_HOLD": "金额超过占用",
+    "REFUND_EXCEEDS_CAPTURE": "退款超过可退金额",
+    "ROUND_NOT_OPEN": "不在发放时间内",
+}
+"""Reasons whose own text speaks of figures, which a count has none of."""
 
 
 class Fact(NamedTuple):
@@ -92,8 +105,11 @@ def require_writable(path: Path) -> None:
 
 def render(content: ReportContent) -> str:
     """The page as text."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(yuan=yuan, region_zh=region_zh, region_en=region_en, ratio=two_decimals, percent=percent)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(yuan=yuan, ratio=two_decimals, percent=percent)
+    environment.filters.update(region_zh=region_zh, region_en=region_en, reason_zh=reason_zh)
     source = resources.files("simulations.demo").joinpath("report.html.j2").read_text(encoding="utf-8")
     figures = content.figures
     return environment.from_string(source).render(
@@ -111,11 +127,12 @@ def render(content: ReportContent) -> str:
 
 
 def region_zh(code: str) -> str:
-    """The region's Chinese name, or its code where the table lacks it."""
+    """The region's Chinese name, a county's with its city; its code where the table lacks it."""
     try:
-        return region(code).name
+        found = region(code)
     except InvalidInput:
         return code
+    return found.name if code.endswith("00") else f"{region_zh(found.parent)}{found.name}"
 
 
 def region_en(code: str) -> str:
@@ -123,6 +140,12 @@ def region_en(code: str) -> str:
         return region(code).name_en or code
     except InvalidInput:
         return code
+
+
+def reason_zh(reason: str) -> str:
+    """What a reason means in Chinese, or its name where the list lacks it."""
+    known = RefusalReason.__members__.get(reason)
+    return REASONS.get(reason) or (known.summary_zh if known else reason)
 
 
 def percent(ppm: int) -> str:
@@ -183,8 +206,15 @@ def funding_figure(funding: Iterable[Funding]) -> go.Figure:
         for n, (funder, paid) in enumerate(sorted(by_funder.items(), key=_largest_first))
     ]
     layout = _layout(height=130 + 52 * max(len(regions), 1))
-    layout.update(barmode="stack", bargap=0.35, legend={"orientation": "h", "y": -0.22, "traceorder": "normal"})
-    layout.update(margin={"l": 120, "r": 20, "t": 10, "b": 90})
+    layout.update(barmode="stack", bargap=0.35, margin={"l": 120, "r": 20, "t": 10, "b": 110})
+    layout["legend"] = {
+        "orientation": "h",
+        "yref": "container",
+        "y": 0.01,
+        "yanchor": "bottom",
+        "x": 0,
+        "entrywidth": 150,
+    }
     layout.update(
         xaxis={"title": {"text": "元 · yuan", "font": {"size": 11}}, "gridcolor": "#e3e8ec", "tickformat": ",.0f"},
         yaxis={"autorange": "reversed"},
@@ -197,7 +227,7 @@ def funder_label(funder: str) -> str:
     visitors, _, name = funder.rpartition("/")
     known = FUNDERS.get(name)
     if visitors:
-        return f"访客资金（{known or name}） visitors’ fund, {name}"
+        return f"访客·{known or name} visitors/{name}"
     return f"{known} {name}" if known else name
 
 

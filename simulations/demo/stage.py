@@ -21,6 +21,7 @@ from simulations.demo.plan import HeldVoucher, Plan
 POLL_SECONDS = 0.1
 PATIENCE_SECONDS = 60.0
 STEPS = 6
+SHOWN_SURPRISES = 10
 
 
 @dataclass(slots=True)
@@ -46,7 +47,8 @@ class Stage:
     def expect(self, holds: bool, what: str) -> None:
         if not holds:
             self.surprises.append(what)
-            console.console.print(f"    [red]✗ {what}[/red]")
+            if len(self.surprises) <= SHOWN_SURPRISES:
+                console.console.print(f"    [red]✗ {what}[/red]")
 
 
 def step(number: int, zh: str, en: str) -> None:
