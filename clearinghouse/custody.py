@@ -32,7 +32,7 @@ class TakeHandOver:
     vouchers: Sequence[VoucherState]
 
     def load(self, desk: Desk) -> None:
-        desk.books.load_vouchers(each.key for each in self.vouchers)
+        desk.books.want(vouchers=[each.key for each in self.vouchers])
 
     def decide(self, desk: Desk) -> list[VoucherKey]:
         """The vouchers that the message names, now here."""
@@ -85,7 +85,7 @@ class Sweep:
     vouchers: Sequence[VoucherKey]
 
     def load(self, desk: Desk) -> None:
-        desk.books.load_vouchers(self.vouchers)
+        desk.books.want(vouchers=self.vouchers)
 
     def decide(self, desk: Desk) -> None:
         for key in self.vouchers:

@@ -27,7 +27,7 @@ CHINA_OFFSET_SECONDS = 8 * 3600
 
 
 class Work(Protocol):
-    """One thing to decide."""
+    """One thing to decide. `load` says what it will read, for the whole batch to be read at once."""
 
     def load(self, desk: Desk) -> None: ...
 

@@ -19,14 +19,14 @@ class Redeem:
     release_failed: RefusalReason | None = None
 
     def load(self, desk: Desk) -> None:
-        desk.books.load_requests([(self.received.participant, self.received.request_id)])
+        desk.books.want(requests=[(self.received.participant, self.received.request_id)])
         item = self.received.item
         if item is None:
             return
         if isinstance(item.subject, Purchase):
-            desk.books.load_vouchers([item.subject.key])
+            desk.books.want(vouchers=[item.subject.key])
         elif isinstance(item.subject, Later):
-            desk.books.load_redemptions([item.subject.redemption_id])
+            desk.books.want(redemptions=[item.subject.redemption_id])
 
     def decide(self, desk: Desk) -> Reply:
         reply = decide(self.received, desk.books, desk)

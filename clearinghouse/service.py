@@ -26,6 +26,7 @@ from custodian.batching import decide_apart, raised
 from custodian.books import Books
 from custodian.decisions import Answered, Received
 from custodian.servicer import Emit
+from custodian.verification import RootMemory
 from pki.identity import Identity
 from pki.trust import Keyring
 from quanlian import regions, vouchers, wire
@@ -66,6 +67,7 @@ class ClearinghouseService:
     ) -> None:
         self.database = database
         self.keyring = keyring
+        self._roots = RootMemory(keyring)
         self._signer = message_signer
         self._statement_signer = statement_signer
         self._release_seconds = release_seconds
@@ -98,6 +100,7 @@ class ClearinghouseService:
             desk = Desk(transaction, self._shelf, self._signer)
             for work in works:
                 work.load(desk)
+            desk.books.fetch()
             results = [work.decide(desk) for work in works]
             desk.save()
         self._announce(desk.told)
@@ -163,7 +166,7 @@ class ClearinghouseService:
         try:
             item = wire.bytes_to_item(content)
             if isinstance(item.subject, Purchase):
-                key = vouchers.verify(item.subject.token, item.subject.voucher, self.keyring)
+                key = vouchers.verify(item.subject.token, item.subject.voucher, self._roots)
         except InvalidInput:
             refusal = Refusal(RefusalReason.MALFORMED)
         except UnknownKey:

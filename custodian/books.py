@@ -44,6 +44,9 @@ class Books:
     ) -> None:
         self._transaction = transaction
         self._origin = origin
+        self._wanted_requests: list[RequestKey] = []
+        self._wanted_vouchers: list[VoucherKey] = []
+        self._wanted_redemptions: list[bytes] = []
         self._requests: dict[RequestKey, StoredAnswer | None] = {}
         self._vouchers: dict[VoucherKey, VoucherState | None] = {}
         self._redemptions: dict[bytes, Redemption | None] = {}
@@ -57,6 +60,23 @@ class Books:
         self._history: list[tuple[Redemption, Posting]] = []
 
     # Loading
+
+    def want(
+        self,
+        requests: Iterable[RequestKey] = (),
+        vouchers: Iterable[VoucherKey] = (),
+        redemptions: Iterable[bytes] = (),
+    ) -> None:
+        """Note what a decision will read; `fetch` reads it all at once."""
+        self._wanted_requests += requests
+        self._wanted_vouchers += vouchers
+        self._wanted_redemptions += redemptions
+
+    def fetch(self) -> None:
+        """Read what was wanted: a few statements a batch, however many decisions it has."""
+        self.load_requests(self._wanted_requests)
+        self.load_redemptions(self._wanted_redemptions)
+        self.load_vouchers(self._wanted_vouchers)
 
     def load_requests(self, keys: Iterable[RequestKey]) -> None:
         missing = [key for key in dict.fromkeys(keys) if key not in self._requests]

@@ -37,7 +37,7 @@ class Claim:
         return (self.participant, self.item.request_id)
 
     def load(self, desk: Desk) -> None:
-        desk.books.load_requests([self.key])
+        desk.books.want(requests=[self.key])
 
     def decide(self, desk: Desk) -> bytes | Callable[[], bytes]:
         batch = claims_of(desk)

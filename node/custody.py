@@ -35,7 +35,7 @@ class Release:
     refs: Sequence[tuple[bytes, int]]
 
     def load(self, desk: Desk) -> None:
-        desk.books.load_vouchers(VoucherKey(desk.name, *ref) for ref in self.refs)
+        desk.books.want(vouchers=[VoucherKey(desk.name, *ref) for ref in self.refs])
 
     def decide(self, desk: Desk) -> list[custody_pb2.CustodyStreamRequest]:
         """One hand-over for all that can be given, earlier ones again for what was given before, and refusals."""
@@ -91,7 +91,7 @@ class Sweep:
     packs: Sequence[bytes]
 
     def load(self, desk: Desk) -> None:
-        desk.books.load_vouchers(self.vouchers)
+        desk.books.want(vouchers=self.vouchers)
 
     def decide(self, desk: Desk) -> None:
         for key in self.vouchers:

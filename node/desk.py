@@ -27,7 +27,9 @@ from quanlian.wire import Purchase
 
 
 class Work(Protocol):
-    """One thing to decide. `decide` returns the result, or a function that gives it once packs are sealed."""
+    """One thing to decide. `load` says what it will read, for the whole batch to be read at once; `decide` returns
+    the result, or a function that gives it once packs are sealed.
+    """
 
     def load(self, desk: Desk) -> None: ...
 
@@ -82,6 +84,20 @@ class Sent(NamedTuple):
     answered: bool
 
 
+class Away(NamedTuple):
+    """A redemption at this region's merchants that the clearinghouse decided, as its latest answer tells it."""
+
+    redemption_id: bytes
+    caller: str
+    merchant: str
+    order_id: str
+    state: str
+    order_fen: int
+    discount_fen: int
+    refunded_order_fen: int
+    expires_at: int
+
+
 class Desk:
     """One transaction of a node; implements `custodian.decisions.Party`."""
 
@@ -94,6 +110,13 @@ class Desk:
         self.books = Books(transaction, self._from_packs)
         self.sealing: list[Callable[[], None]] = []
         self.claims: Any = None
+        self._wanted_orders: list[tuple[str, str]] = []
+        self._wanted_outbox: list[tuple[str, bytes]] = []
+        self._wanted_sent: list[bytes] = []
+        self._wanted_away: list[bytes] = []
+        self._away: dict[bytes, Away | None] = {}
+        self._changed_away: set[bytes] = set()
+        self._clearing_items: list[dict[str, Any]] = []
         self._orders: dict[tuple[str, str], OrderTaken | None] = {}
         self._changed_orders: set[tuple[str, str]] = set()
         self._merchants: dict[str, MerchantFacts] = {}
@@ -167,6 +190,26 @@ class Desk:
             self.free_order(*order, redemption.id)
         elif redemption.state is State.CAPTURED:
             self.take_order(*order, redemption.id, None)
+
+    def want(
+        self,
+        orders: Iterable[tuple[str, str]] = (),
+        outbox: Iterable[tuple[str, bytes]] = (),
+        sent: Iterable[bytes] = (),
+        away: Iterable[bytes] = (),
+    ) -> None:
+        """Note what a work will read beside the books; `fetch` reads it all at once."""
+        self._wanted_orders += orders
+        self._wanted_outbox += outbox
+        self._wanted_sent += sent
+        self._wanted_away += away
+
+    def fetch(self) -> None:
+        self.books.fetch()
+        self.load_orders(self._wanted_orders)
+        self.load_outbox(self._wanted_outbox)
+        self.load_sent(self._wanted_sent)
+        self.load_away(self._wanted_away)
 
     # Terms, merchants, orders
 
@@ -246,10 +289,34 @@ class Desk:
         self._outbox[(sent.caller, sent.request_id)] = sent
         self._by_own_id[sent.own_id] = sent
 
+    # Away redemptions
+
+    def load_away(self, ids: Iterable[bytes]) -> None:
+        missing = [id for id in dict.fromkeys(ids) if id not in self._away]
+        self._away.update(dict.fromkeys(missing))
+        table = schema.away
+        for row in self.transaction.select_keys(table, [table.c.redemption_id], [(id,) for id in missing]):
+            self._away[row.redemption_id] = Away(**row._mapping)
+
+    def away(self, redemption_id: bytes) -> Away | None:
+        self.load_away([redemption_id])
+        return self._away[redemption_id]
+
+    def put_away(self, away: Away) -> None:
+        self._away[away.redemption_id] = away
+        self._changed_away.add(away.redemption_id)
+
+    def add_clearing_item(self, row: dict[str, Any]) -> None:
+        self._clearing_items.append(row)
+
     # Saving
 
     def save(self) -> None:
         self.books.save("batch", self.at)
+        self.transaction.insert(schema.clearing_item, self._clearing_items)
+        self.transaction.upsert(
+            schema.away, [away._asdict() for id in self._changed_away if (away := self._away[id])]
+        )
         self.transaction.upsert(
             schema.merchant_order,
             [

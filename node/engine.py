@@ -15,6 +15,7 @@ def decide_batch(database: Database, region: Region, shelf: TermsShelf, works: S
         desk = Desk(transaction, region, shelf)
         for work in works:
             work.load(desk)
+        desk.fetch()
         results = [work.decide(desk) for work in works]
         for seal in desk.sealing:
             seal()

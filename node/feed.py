@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from node import schema
 from node.desk import Desk
-from node.redeeming import insert_clearing_item, used_away
+from node.redeeming import keep_clearing_item, used_away
 from quanlian import wire
 from quanlian.accounts import clearing_account, settlement_account
 from quanlian.errors import InvalidInput
@@ -40,7 +40,7 @@ class News:
     def _take(self, desk: Desk, event: custody_pb2.FeedEvent) -> None:
         kind = event.WhichOneof("event")
         if kind == "posting":
-            insert_clearing_item(desk, "funder", event.posting)
+            keep_clearing_item(desk, "funder", event.posting)
             legs = wire.legs_of(event.posting.legs)
             desk.books.move(used_away(desk.name, legs, event.posting.redeeming_region))
         elif kind == "fund_return":

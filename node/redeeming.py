@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 from custodian.books import StoredAnswer, legs_to_json
 from custodian.decisions import Answered, Elsewhere, Received, decide, settle
-from node import schema
-from node.desk import Desk, Sent
+from node.desk import Away, Desk, Sent
 from quanlian import wire
 from quanlian.accounts import clearing_account, payable_account, used_away_account
 from quanlian.apportionment import Leg
@@ -44,18 +43,20 @@ class Intake:
 
     def load(self, desk: Desk) -> None:
         item = self.received.item
-        desk.books.load_requests([self.key])
-        desk.load_outbox([self.key])
+        desk.books.want(requests=[self.key])
+        desk.want(outbox=[self.key])
+        item = self.received.item
         if item is None:
             return
         if isinstance(item.subject, Purchase):
             sale = item.subject.sale
-            desk.load_orders([(sale.merchant, sale.order_id)])
-            desk.books.load_vouchers([item.subject.key])
+            desk.want(orders=[(sale.merchant, sale.order_id)])
+            desk.books.want(vouchers=[item.subject.key])
         elif isinstance(item.subject, Later):
-            desk.books.load_redemptions([item.subject.redemption_id])
+            desk.books.want(redemptions=[item.subject.redemption_id])
+            desk.want(away=[item.subject.redemption_id])
         else:
-            desk.load_outbox([(self.received.participant, item.subject)])
+            desk.want(outbox=[(self.received.participant, item.subject)])
 
     def decide(self, desk: Desk) -> Answered | Forwarded:
         in_flight = desk.sent(self.key)
@@ -82,7 +83,7 @@ class Intake:
             desk.take_order(sale.merchant, sale.order_id, self.own_id, None)
             return self._forward(desk, content, sale.merchant, sale.order_id)
         assert isinstance(item.subject, Later)
-        known = _away(desk, item.subject.redemption_id)
+        known = desk.away(item.subject.redemption_id)
         if known is None or known.caller != self.received.participant:
             return settle(self.received, Refusal(RefusalReason.REDEMPTION_UNKNOWN), desk.books, desk)
         content = wire.readdressed(self.received.content, self.own_id)
@@ -119,7 +120,8 @@ class ClearinghouseAnswer:
     content: bytes
 
     def load(self, desk: Desk) -> None:
-        desk.load_sent([wire.answer_request_id(self.content)])
+        message = wire.parse(redemption_pb2.RedemptionAnswer, self.content, "answer")
+        desk.want(sent=[message.request_id], away=[message.redemption_id])
 
     def decide(self, desk: Desk) -> tuple[bytes, bytes]:
         """Our own id, and the answer for the platform. Raises InvalidInput for an answer that nobody asked for."""
@@ -169,7 +171,7 @@ def _book_posting(desk: Desk, acquirer: str, posting: redemption_pb2.Posting) ->
     )
     if posting.issuer != desk.name:
         desk.books.move(used_away(desk.name, legs, posting.issuer))
-    insert_clearing_item(desk, "merchant", posting)
+    keep_clearing_item(desk, "merchant", posting)
 
 
 def used_away(region: str, legs: tuple[Leg, ...], counterpart: str) -> list[Movement]:
@@ -184,63 +186,41 @@ def used_away(region: str, legs: tuple[Leg, ...], counterpart: str) -> list[Move
     return movements
 
 
-def insert_clearing_item(desk: Desk, side: str, posting: redemption_pb2.Posting) -> None:
+def keep_clearing_item(desk: Desk, side: str, posting: redemption_pb2.Posting) -> None:
     """What the statement of its window must show again."""
-    desk.transaction.insert(
-        schema.clearing_item,
-        [
-            {
-                "side": side,
-                "redemption_id": posting.redemption_id,
-                "number": posting.number,
-                "settlement_window": posting.window,
-                "issuer": posting.issuer,
-                "redeeming_region": posting.redeeming_region,
-                "campaign": posting.campaign,
-                "order_fen": posting.order_fen,
-                "discount_fen": posting.discount_fen,
-                "legs": legs_to_json(wire.legs_of(posting.legs)),
-            }
-        ],
+    desk.add_clearing_item(
+        {
+            "side": side,
+            "redemption_id": posting.redemption_id,
+            "number": posting.number,
+            "settlement_window": posting.window,
+            "issuer": posting.issuer,
+            "redeeming_region": posting.redeeming_region,
+            "campaign": posting.campaign,
+            "order_fen": posting.order_fen,
+            "discount_fen": posting.discount_fen,
+            "legs": legs_to_json(wire.legs_of(posting.legs)),
+        }
     )
-
-
-class AwayRow(NamedTuple):
-    caller: str
-    merchant: str
-    order_id: str
-    refunded_order_fen: int
-
-
-def _away(desk: Desk, redemption_id: bytes) -> AwayRow | None:
-    table = schema.away
-    rows = desk.transaction.select_keys(table, [table.c.redemption_id], [(redemption_id,)])
-    if not rows:
-        return None
-    row = rows[0]
-    return AwayRow(row.caller, row.merchant, row.order_id, row.refunded_order_fen)
 
 
 def _keep_away(desk: Desk, sent: Sent, message: redemption_pb2.RedemptionAnswer) -> None:
     """The redemption as the latest answer tells it; a refund that was overtaken by a later one changes nothing."""
-    known = _away(desk, message.redemption_id)
+    known = desk.away(message.redemption_id)
     if known is not None and known.refunded_order_fen > message.refunded_order_fen:
         return
-    desk.transaction.upsert(
-        schema.away,
-        [
-            {
-                "redemption_id": message.redemption_id,
-                "caller": sent.caller,
-                "merchant": sent.merchant,
-                "order_id": sent.order_id,
-                "state": State(message.state).name,
-                "order_fen": message.order_fen,
-                "discount_fen": message.discount_fen,
-                "refunded_order_fen": message.refunded_order_fen,
-                "expires_at": message.expires_at,
-            }
-        ],
+    desk.put_away(
+        Away(
+            redemption_id=message.redemption_id,
+            caller=sent.caller,
+            merchant=sent.merchant,
+            order_id=sent.order_id,
+            state=State(message.state).name,
+            order_fen=message.order_fen,
+            discount_fen=message.discount_fen,
+            refunded_order_fen=message.refunded_order_fen,
+            expires_at=message.expires_at,
+        )
     )
 
 

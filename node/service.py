@@ -24,6 +24,7 @@ from custodian.batching import decide_apart, raised
 from custodian.books import Books, json_to_legs
 from custodian.decisions import Answered, Received
 from custodian.servicer import Emit
+from custodian.verification import RootMemory
 from node import schema
 from node.claiming import Claim
 from node.custody import HandOverTaken, Release, overdue
@@ -74,6 +75,7 @@ class NodeService:
         self.database = database
         self.region = region
         self.keyring = keyring
+        self._roots = RootMemory(keyring)
         self._signers = signers
         self._clearinghouse = clearinghouse
         self._shelf = TermsShelf()
@@ -137,7 +139,7 @@ class NodeService:
             item = wire.bytes_to_item(content)
             if isinstance(item.subject, Purchase):
                 await self._know(item.subject)
-                key = vouchers.verify(item.subject.token, item.subject.voucher, self.keyring)
+                key = vouchers.verify(item.subject.token, item.subject.voucher, self._roots)
         except InvalidInput:
             refusal = Refusal(RefusalReason.MALFORMED)
         except UnknownKey:

@@ -59,9 +59,7 @@ class Journal(NamedTuple):
         return _aligned(
             (
                 names[row.account] + (f" @{row.counterpart}" if isinstance(row, Movement) and row.counterpart else ""),
-                "  ".join(
-                    f"{key} {getattr(row, f'{key}_fen')}" for key in QUANTITIES if getattr(row, f"{key}_fen")
-                ),
+                "  ".join(f"{key} {getattr(row, f'{key}_fen')}" for key in QUANTITIES if getattr(row, f"{key}_fen")),
             )
             for row in rows
         )

@@ -134,7 +134,8 @@ def json_to_statement(content: bytes) -> Statement:
         raise InvalidInput(f"not a statement ({error})", place="statement") from error
     for name, value in follows.items():
         if data.get(name) != value:
-            told = "disagree in themselves" if isinstance(value, list) else f"says {data.get(name)}, its lines give {value}"
+            said = f"says {data.get(name)}, its lines give {value}"
+            told = "disagree in themselves" if isinstance(value, list) else said
             raise InvalidInput(told, place=f"statement.{name}", remedy="ask the clearinghouse for the statement again")
     return statement
 

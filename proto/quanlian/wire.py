@@ -76,9 +76,9 @@ def body_to_voucher(body: bytes) -> Voucher:
     """Raises InvalidInput for a body of another version or with fields of the wrong size."""
     message = parse(voucher_pb2.VoucherBody, body, "token.body")
     if message.version != 1:
-        raise InvalidInput(f"version {message.version} is not known", place="token.body.version", remedy="send version 1")
+        raise InvalidInput(f"{message.version} is not known", place="token.body.version", remedy="send version 1")
     if message.roaming not in _ROAMING_NAMES:
-        raise InvalidInput(f"roaming {message.roaming} is not known", place="token.body.roaming", remedy="send 1 to 3")
+        raise InvalidInput(f"{message.roaming} is not known", place="token.body.roaming", remedy="send 1 to 3")
     _need(len(message.pack_id) == PACK_ID_BYTES, "token.body.pack_id", f"{PACK_ID_BYTES} bytes")
     _need(len(message.holder_tag) == TAG_BYTES, "token.body.holder_tag", f"{TAG_BYTES} bytes")
     _need(0 < len(message.voucher_types) <= 64, "token.body.voucher_types", "1 to 64 vouchers")

@@ -184,7 +184,7 @@ def flows_figure(flows: Iterable[Flow]) -> go.Figure:
         },
         textfont={"size": 12, "color": "#22303c"},
     )
-    return go.Figure(sankey, _layout(height=max(320, 70 * max(len(issuers), len(redeemers), 1))))
+    return go.Figure(sankey, _layout(height=max(280, 58 * max(len(issuers), len(redeemers), 1))))
 
 
 def funding_figure(funding: Iterable[Funding]) -> go.Figure:

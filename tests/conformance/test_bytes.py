@@ -49,7 +49,7 @@ def sha256(content: bytes) -> bytes:
     """By the second library."""
     hasher = hashes.Hash(hashes.SHA256())
     hasher.update(content)
-    return hasher.finalize()
+    return bytes(hasher.finalize())
 
 
 def a_voucher(case: Case) -> Voucher:
@@ -156,7 +156,7 @@ class TestTermsHashes:
 
 def _terms(case: Case) -> bytes:
     if "file" in case:
-        return (REPOSITORY / case["file"]).read_bytes()
+        return REPOSITORY.joinpath(str(case["file"])).read_bytes()
     return str(case["text"]).encode("utf-8")
 
 

@@ -55,7 +55,11 @@ class Redemptions(RuleBasedStateMachine):
         policy=st.sampled_from(["pro-rata", "full-clawback"]),
     )
     def open_books(self, budgets: tuple[int, ...], visitors: tuple[int, ...], policy: str) -> None:
-        limits = {**dict(zip(FUNDERS, budgets, strict=True)), **dict(zip(VISITORS, visitors, strict=True)), ALIPAY: 9_000}
+        limits = {
+            **dict(zip(FUNDERS, budgets, strict=True)),
+            **dict(zip(VISITORS, visitors, strict=True)),
+            ALIPAY: 9_000,
+        }
         self.books = {account: Balance(account, limit_fen=limit) for account, limit in limits.items()}
         self.limits = limits
         self.policy = policy
@@ -69,7 +73,9 @@ class Redemptions(RuleBasedStateMachine):
     # Operations
 
     @precondition(lambda self: self.voucher is None)
-    @rule(face_fen=AMOUNT, weights=st.tuples(WEIGHT, WEIGHT, WEIGHT).filter(any), platform=SHARE_PPM, merchant=SHARE_PPM)
+    @rule(
+        face_fen=AMOUNT, weights=st.tuples(WEIGHT, WEIGHT, WEIGHT).filter(any), platform=SHARE_PPM, merchant=SHARE_PPM
+    )
     def issue(self, face_fen: int, weights: tuple[int, ...], platform: int, merchant: int) -> None:
         cofunders = [CoFunder("platform", ALIPAY, platform, True), CoFunder("merchant", MERCHANT, merchant, False)]
         reservation = reserve(face_fen, cofunders, FundingPlan(FUNDERS, weights, "cascade"), self.free_fen)
@@ -91,9 +97,7 @@ class Redemptions(RuleBasedStateMachine):
         discount_fen = min(order_fen, self.voucher.reservation.total_fen)
         plan = FundingPlan(VISITORS, (1, 1), "pro-rata")
         agreement = Agreement("A", 1, "fixed", Fixed(*weights))
-        paid = split(
-            discount_fen, order_fen, self.voucher.reservation, agreement, where, HANGZHOU, plan, self.free_fen
-        )
+        paid = split(discount_fen, order_fen, self.voucher.reservation, agreement, where, HANGZHOU, plan, self.free_fen)
         assert paid is not None
         draft = Redemption(
             id=len(self.past).to_bytes(16, "big"),
@@ -219,7 +223,9 @@ class Redemptions(RuleBasedStateMachine):
             postings = [posting for posting in self.postings if posting.redemption_id == redemption.id]
             assert [posting.number for posting in postings] == list(range(1, redemption.postings + 1))
             assert sum(posting.discount_fen for posting in postings) == redemption.standing_fen
-            assert sum(posting.order_fen for posting in postings) == redemption.order_fen - redemption.refunded_order_fen
+            assert (
+                sum(posting.order_fen for posting in postings) == redemption.order_fen - redemption.refunded_order_fen
+            )
             columns = zip(*(posting.legs for posting in postings), strict=True)
             assert [sum(leg.amount_fen for leg in column) for column in columns] == [
                 leg.amount_fen for leg in redemption.standing

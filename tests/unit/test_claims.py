@@ -117,8 +117,11 @@ class TestTime:
         issued(facts, at=until - 1)
         assert refused(facts, at=until).figures == {"opens_at": OPENS, "closes_at": until}
 
-    def test_a_round_longer_than_its_campaign_ends_with_it(self) -> None:
-        terms = a_round(closes_at=TERMS.ends_at + 100)
+    @pytest.mark.parametrize(
+        "pack", [{}, {"valid_days": None, "valid_until": TERMS.ends_at + 50}], ids=["days", "until"]
+    )
+    def test_a_round_longer_than_its_campaign_ends_with_it(self, pack: dict[str, int | None]) -> None:
+        terms = replace(a_round(closes_at=TERMS.ends_at + 100), packs=a_pack(**pack).packs)
         issued(replace(FACTS, terms=terms), at=TERMS.ends_at - 1)
         assert refused(replace(FACTS, terms=terms), at=TERMS.ends_at).reason is RefusalReason.ROUND_NOT_OPEN
 
@@ -168,7 +171,7 @@ class TestApplications:
         issued(replace(FACTS, evidence=Evidence(complete=False, used=True)))
 
     def test_lottery_and_targeted_rounds_are_not_run_yet(self) -> None:
-        assert RUN_MODES == {"first-come", "application"}
+        assert {"first-come", "application"} == RUN_MODES
 
 
 class TestOrderOfReasons:

@@ -13,7 +13,7 @@ RFC_9562_MILLISECONDS = 0x017F22E279B0
 
 
 def test_the_example_of_rfc_9562_comes_out() -> None:
-    random = bytes.fromhex("0cc3" "18" "c4dc0c0c07398f")
+    random = bytes.fromhex("0cc318c4dc0c0c07398f")
     assert uuid.UUID(bytes=uuid7(RFC_9562_MILLISECONDS, random)) == uuid.UUID("017f22e2-79b0-7cc3-98c4-dc0c0c07398f")
 
 

@@ -190,6 +190,7 @@ class TestWorkedExample1:
         outcome = captured(hold)
         assert (outcome.voucher.status, outcome.voucher.hold) == (custody.CAPTURED, None)
         redemption, posting = outcome.redemption, outcome.posting
+        assert redemption.rest == custody.EMPTY
         assert (redemption.state, redemption.captured_at, redemption.window) == (State.CAPTURED, AT + 60, WINDOW)
         assert posting is not None
         assert posting[1:] == (1, "capture", 5800, 1000, hold.redemption.legs, WINDOW, AT + 60)

@@ -68,6 +68,8 @@ def test_the_refusal_of_a_small_order_reads_as_the_protocol_has_it() -> None:
 def test_figures_read_by_their_unit() -> None:
     nine_in_beijing = int(datetime.fromisoformat("2026-05-01T09:00:00+08:00").timestamp())
     assert "2026-05-01 09:00:00" in Refusal(RefusalReason.NOT_YET_VALID, {"not_before_at": nine_in_beijing}).message_zh
+    leverage = Refusal(RefusalReason.LEVERAGE_TOO_LOW, {"leverage_ppm": 3_333_333, "bound_ppm": 5_000_000})
+    assert re.findall(r"\d+\.\d\d", leverage.message_zh) == ["3.33", "5.00"]
     limit = Refusal(RefusalReason.CLAIM_LIMIT_REACHED, {"limit": 2})
     assert (limit.message_zh, limit.message_en) == ("已达每人限领2份", "the limit of 2 a person is reached")
     large = Refusal(RefusalReason.REFUND_EXCEEDS_CAPTURE, {"order_fen": 123_456_700, "left_fen": 5})
@@ -75,7 +77,10 @@ def test_figures_read_by_their_unit() -> None:
 
 
 def test_a_figure_that_is_not_known_is_a_dash() -> None:
-    assert Refusal(RefusalReason.BELOW_MINIMUM_SPEND, {"order_fen": 1}).message_zh == "订单0.01元，未满—元，差—元；券仍可用"
+    assert (
+        Refusal(RefusalReason.BELOW_MINIMUM_SPEND, {"order_fen": 1}).message_zh
+        == "订单0.01元，未满—元，差—元；券仍可用"
+    )
 
 
 def test_requests_that_could_not_be_read_or_believed_do_not_consume_their_id() -> None:

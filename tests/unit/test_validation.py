@@ -34,8 +34,8 @@ def hangzhou() -> Terms:
     retail = frozenset({"retail"})
     tiers = (Tier("new-energy", 3_000_000, 80_000), Tier("new-energy", 6_000_000, 200_000))
     car = VoucherType(2, "car", "汽车补贴", "car subsidy", "tiered", retail, tiers=tiers)
-    limit = {"rate_ppm": 150_000, "cap_fen": 50_000, "price_limit_fen": 600_000}
-    tablet = VoucherType(3, "tablet", "数码补贴", "tablet subsidy", "rate", retail, **limit)
+    tablet = VoucherType(3, "tablet", "数码补贴", "tablet subsidy", "rate", retail, rate_ppm=150_000, cap_fen=50_000)
+    tablet = replace(tablet, price_limit_fen=600_000)
     return replace(terms, voucher_types=(*terms.voucher_types, car, tablet))
 
 
@@ -272,7 +272,7 @@ class TestFigures:
         refusal = refused(order(FAULTS["LEVERAGE_TOO_LOW"](GOOD), order_fen=9_999_900))
         figures = {"leverage_ppm": 4_000_000, "bound_ppm": 5_000_000}
         assert refusal == Refusal(RefusalReason.LEVERAGE_TOO_LOW, figures)
-        assert refusal.message_zh == "券的杠杆比4000000ppm低于本地要求5000000ppm；券仍可用"
+        assert refusal.message_zh == "券的杠杆比4.00倍，低于本地要求的5.00倍；券仍可用"
 
     def test_a_subsidy_without_a_threshold_has_no_leverage_to_be_too_low(self) -> None:
         facts = order(replace(GOOD, index=CAR, leverage_bound=Fraction(99), expected_fen=0), category="retail")

@@ -63,7 +63,7 @@ def a_purchase(**changes: Any) -> redemption_pb2.Purchase:
     return purchase
 
 
-def an_item(request_id: bytes = REQUEST, **operation: Message) -> bytes:
+def an_item(request_id: bytes = REQUEST, /, **operation: Message) -> bytes:
     return redemption_pb2.RedemptionItem(
         request_id=request_id,
         **operation,  # type: ignore[arg-type]
@@ -133,7 +133,7 @@ class TestTokens:
 
     @pytest.mark.parametrize("content", [b"\xff", b"\x0a\x05ab", b"\x22\x01\xff"], ids=["tag", "length", "utf-8"])
     def test_bytes_that_are_no_message_are_named(self, content: bytes) -> None:
-        with pytest.raises(InvalidInput, match="token.body: not a VoucherBody — send the serialised message"):
+        with pytest.raises(InvalidInput, match=r"token\.body: not a VoucherBody — send the serialised message"):
             wire.body_to_voucher(content)
         with pytest.raises(InvalidInput, match="token: not a VoucherToken"):
             wire.bytes_to_token(b"\xff")
@@ -275,7 +275,7 @@ class TestAnswers:
         sent = answer.posting
         assert (sent.number, sent.order_fen, sent.discount_fen, sent.at) == (2, -2000, -344, 1_585_300_060)
         assert (sent.issuer, sent.redeeming_region, sent.campaign) == ("330100", "310000", "hangzhou-2020-r1")
-        assert (sent.pack_id, sent.index, sent.state) == (VOUCHER.pack_id, 2, State.PARTLY_REFUNDED)
+        assert (sent.pack_id, sent.index, int(sent.state)) == (VOUCHER.pack_id, 2, State.PARTLY_REFUNDED)
         assert wire.legs_of(sent.legs) == returned
 
     def test_a_quote_reserves_nothing(self) -> None:
@@ -308,7 +308,10 @@ class TestCustody:
         10,
         20,
         Reservation(
-            (Leg("funding/330100/2020/hangzhou-2020-r1/alipay", 200), Leg("funding//2020/hangzhou-2020-r1/merchant", 50)),
+            (
+                Leg("funding/330100/2020/hangzhou-2020-r1/alipay", 200),
+                Leg("funding//2020/hangzhou-2020-r1/merchant", 50),
+            ),
             (Leg(PROVINCE, 0), Leg(CITY, 750)),
         ),
     )
@@ -328,6 +331,7 @@ class TestCustody:
             Leg("settlement/330100", 1),
             Leg("prefund/330100/2020/hangzhou-2020-r1/city", 1),
             Leg("bank/330100", 1),
+            Leg("borne//hangzhou-2020-r1", 1),
             Leg("", 1),
         ],
         ids=str,
