@@ -10,7 +10,7 @@ from simulations.demo.plan import HeldVoucher, PlannedClaim, Use, held_vouchers
 from simulations.demo.setting import CODES
 from simulations.demo.stage import Stage, answer_of, counting, say, until
 
-Build = Callable[[bytes], redemption_pb2.RedemptionItem]
+UNARY_IN_FLIGHT = 16
 
 
 async def claim(stage: Stage, claims: Sequence[PlannedClaim]) -> list[HeldVoucher]:
@@ -86,9 +86,15 @@ async def _call_each(
     progressed: Callable[[int], None],
     accepted: dict[bytes, tuple[Use, bytes]],
 ) -> None:
-    for use, content in calls:
-        _take_answer(stage, use, await stage.clients.platforms[use.region].call("redeem", content), accepted)
+    in_flight = asyncio.Semaphore(UNARY_IN_FLIGHT)
+
+    async def call(use: Use, content: bytes) -> None:
+        async with in_flight:
+            answer = await stage.clients.platforms[use.region].call("redeem", content)
+        _take_answer(stage, use, answer, accepted)
         progressed(1)
+
+    await asyncio.gather(*(call(use, content) for use, content in calls))
 
 
 def _take_answer(stage: Stage, use: Use, content: bytes, accepted: dict[bytes, tuple[Use, bytes]]) -> None:

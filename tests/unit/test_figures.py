@@ -12,12 +12,23 @@ from chassis.database import Database
 from simulations.figures import CampaignFigures, Figures, Flow, Funding, RegionFigures, figures, two_decimals
 
 
-@pytest.fixture
-def known(
-    database_factory: Callable[[str], Database], database_url: Callable[[str], str], schema: Callable[[str], str]
-) -> Figures:
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Figures:
+    folder = tmp_path_factory.mktemp("figures")
+    network = SoundNetwork(lambda name: Database.open(f"sqlite:///{folder / name}.db"))
+    network.live()
+    network.close()
+    return figures(parties(lambda name: f"sqlite:///{folder / name}.db", lambda name: ""))
+
+
+def test_both_databases_give_the_same_figures(
+    known: Figures,
+    database_factory: Callable[[str], Database],
+    database_url: Callable[[str], str],
+    schema: Callable[[str], str],
+) -> None:
     SoundNetwork(database_factory).live()
-    return figures(parties(database_url, schema))
+    assert figures(parties(database_url, schema)) == known
 
 
 def test_regions_and_campaigns_and_flows_are_those_of_the_story(known: Figures) -> None:
