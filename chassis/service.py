@@ -6,6 +6,11 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 
+from chassis import telemetry
+from quanlian.errors import QuanlianError
+
+_log = telemetry.logger("service")
+
 
 def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     """Runs an asyncio service until it returns; SIGTERM or Ctrl-C sets the event that asks it to stop.
@@ -18,6 +23,16 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
 def announce_ready(name: str, address: str) -> None:
     """Prints the one line `ready <name> <address>` that a parent process waits for."""
     print(f"ready {name} {address}", flush=True)
+
+
+async def every(seconds: float, name: str, job: Callable[[], Awaitable[None]]) -> None:
+    """Does a job again and again, `seconds` apart, until cancelled; one that fails is logged and tried again."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await job()
+        except QuanlianError as error:
+            _log.warning("a periodic job failed and will be tried again", job=name, error=str(error))
 
 
 async def _until_stopped(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:

@@ -47,6 +47,7 @@ class TakeHandOver:
     def _take(self, desk: Desk, offered: VoucherState) -> None:
         known = desk.books.voucher(offered.key)
         if may_take(known.epoch if known else None, offered.epoch):
+            _require_budget(desk, offered)
             desk.books.put_voucher(offered)
             desk.books.move(
                 Movement(leg.account, "", reserved_fen=leg.amount_fen, limit_fen=leg.amount_fen)
@@ -68,6 +69,23 @@ class TakeHandOver:
                 }
             ],
         )
+
+
+def _require_budget(desk: Desk, offered: VoucherState) -> None:
+    """An issuer hands over no more than its published terms have. Raises InvalidInput."""
+    terms = desk.terms(offered.terms_hash)
+    if terms is None or terms.issuer != offered.key.issuer or terms.campaign != offered.campaign:
+        raise InvalidInput(f"campaign {offered.campaign} has no such terms", place="hand-over", remedy="publish them")
+    budgets = terms.budgets()
+    for leg in offered.reservation.legs():
+        if is_limited(leg.account) and desk.books.balance(leg.account).limit_fen + leg.amount_fen > budgets.get(
+            leg.account, 0
+        ):
+            raise InvalidInput(
+                f"{leg.account} would pass its published budget of {budgets.get(leg.account, 0)} fen",
+                place="hand-over",
+                remedy="reserve within the budget of the terms",
+            )
 
 
 def read_hand_over(issuer: str, message: signed_pb2.SignedMessage) -> TakeHandOver:

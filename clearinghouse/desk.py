@@ -16,7 +16,7 @@ from quanlian.agreements import Agreement, lookup, parse_agreement
 from quanlian.apportionment import FundingPlan, split
 from quanlian.custody import CLEARINGHOUSE, VoucherState, in_custody
 from quanlian.errors import BooksDoNotBalance
-from quanlian.redemptions import Outcome, Redemption, RefundRule, owed_between_regions
+from quanlian.redemptions import Outcome, Redemption, owed_between_regions
 from quanlian.signing import Signer
 from quanlian.terms import Terms, parse_terms
 from quanlian.v1 import custody_pb2
@@ -92,16 +92,17 @@ class Desk:
             state=held_here,
         )
 
-    def apportion(self, received: Received, found: Discounted, voucher: VoucherState) -> Apportioned:
+    def apportion(
+        self, received: Received, purchase: Purchase, found: Discounted, voucher: VoucherState
+    ) -> Apportioned:
         """By the agreement in force now; the redeeming region's part from its visitors' fund."""
-        assert received.item is not None and isinstance(received.item.subject, Purchase)
         issuer, redeemer = voucher.key.issuer, received.redeeming_region
         agreement = None
         if issuer != redeemer:
             agreement = lookup(self.agreements(), voucher.campaign, issuer, redeemer, self.at)
         paid = split(
             found.discount_fen,
-            received.item.subject.sale.order.order_fen,
+            purchase.sale.order.order_fen,
             voucher.reservation,
             agreement,
             redeemer,
@@ -117,11 +118,6 @@ class Desk:
 
     def credit(self, redemption: Redemption) -> str:
         return reimbursement_account(redemption.redeeming_region)
-
-    def refund_rule(self, redemption: Redemption) -> RefundRule:
-        terms, voucher = self.terms(redemption.terms_hash), self.books.voucher(redemption.voucher)
-        assert terms is not None and voucher is not None
-        return RefundRule(terms.refund_policy, terms.voucher_types[voucher.voucher_type - 1].minimum_spend_fen)
 
     def applied(self, before: Redemption | None, outcome: Outcome) -> None:
         """Keep what regions owe each other, and tell the issuer what was posted."""

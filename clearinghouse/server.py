@@ -8,7 +8,7 @@ import time
 from chassis import telemetry
 from chassis.database import Database
 from chassis.host import Host
-from chassis.service import announce_ready, run
+from chassis.service import announce_ready, every, run
 from clearinghouse.adapters.grpc_services import (
     ClearingOperatorServicer,
     CustodyServicer,
@@ -22,7 +22,7 @@ from pki.identity import CLEARINGHOUSE
 from pki.keystore import FileKeyStore
 from pki.tls_files import read as read_tls
 from pki.trust import Keyring, Trust
-from quanlian.errors import ConfigurationError, QuanlianError
+from quanlian.errors import ConfigurationError
 from quanlian.v1 import (
     clearing_operator_pb2_grpc,
     custody_pb2_grpc,
@@ -57,9 +57,7 @@ ALLOW = {
     **{f"{_PACKAGE}ClearingOperatorService/{method}": _OPERATORS for method in OPERATOR_METHODS},
 }
 HOSTS = {
-    method: frozenset({CLEARINGHOUSE})
-    for method in ALLOW
-    if method.startswith(f"{_PACKAGE}ClearingOperatorService/")
+    method: frozenset({CLEARINGHOUSE}) for method in ALLOW if method.startswith(f"{_PACKAGE}ClearingOperatorService/")
 }
 
 
@@ -110,7 +108,7 @@ async def _serve(settings: ClearinghouseSettings, stop: asyncio.Event) -> None:
     )
     service.start()
     port = await host.start()
-    sweeping = asyncio.create_task(_sweep(service, settings.sweep_seconds))
+    sweeping = asyncio.create_task(every(settings.sweep_seconds, "sweep", service.sweep))
     announce_ready(CLEARINGHOUSE, f"{settings.listen.rpartition(':')[0]}:{port}")
     try:
         await stop.wait()
@@ -129,12 +127,3 @@ def open_database(settings: ClearinghouseSettings) -> Database:
     database.migrate("custodian:migrations", "custodian_version")
     database.migrate("clearinghouse:migrations", "clearinghouse_version")
     return database
-
-
-async def _sweep(service: ClearinghouseService, seconds: float) -> None:
-    while True:
-        await asyncio.sleep(seconds)
-        try:
-            await service.sweep()
-        except QuanlianError as error:
-            _log.warning("the sweep failed and will be tried again", error=str(error))

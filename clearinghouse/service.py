@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, true
 
 from chassis import telemetry
 from chassis.commit import GroupCommit
@@ -21,22 +21,23 @@ from clearinghouse.custody import overdue, read_hand_over
 from clearinghouse.desk import Desk, Shelf, Work
 from clearinghouse.redeeming import Redeem, wanted
 from clearinghouse.windows import Calculate, Close, Confirm, Instruct, MarkPaid, Settle, new_window
+from custodian import lookup
 from custodian import schema as custodian_schema
 from custodian.batching import decide_apart, raised
-from custodian.books import Books
 from custodian.decisions import Answered, Received
+from custodian.receiving import receive
 from custodian.servicer import Emit
 from custodian.verification import RootMemory
-from pki.identity import Identity
+from pki.identity import CLEARINGHOUSE, Identity
 from pki.trust import Keyring
-from quanlian import regions, vouchers, wire
+from quanlian import regions, wire
 from quanlian.accounts import bank_account, settlement_account, visitors_account
 from quanlian.agreements import parse_agreement
-from quanlian.errors import BadSignature, InvalidInput, UnknownKey
+from quanlian.errors import BadSignature, InvalidInput
 from quanlian.ledger import Movement
 from quanlian.redemptions import Redemption
-from quanlian.refusals import Refusal, RefusalReason
-from quanlian.signing import Signer, SigningKey
+from quanlian.refusals import RefusalReason
+from quanlian.signing import Signer
 from quanlian.terms import parse_terms
 from quanlian.v1 import (
     clearing_operator_pb2,
@@ -46,7 +47,6 @@ from quanlian.v1 import (
     signed_pb2,
 )
 from quanlian.vouchers import VoucherKey
-from quanlian.wire import Item, Purchase
 
 SWEEP_LIMIT = 500
 FEED_PAGE = 500
@@ -119,7 +119,7 @@ class ClearinghouseService:
 
     async def submit(self, caller: Identity, items: Sequence[bytes], emit: Emit) -> None:
         """Decide a node's items; those that need a release are decided when it has come, or failed."""
-        received = [self._receive(caller, content) for content in items]
+        received = [await self._receive(caller, content) for content in items]
         replies = await self._engine.submit_many([Redeem(each) for each in received])
         emit([reply.content for reply in map(raised, replies) if isinstance(reply, Answered)])
         waiting = [
@@ -158,58 +158,27 @@ class ClearinghouseService:
         if future is not None and not future.done():
             future.set_result(reason)
 
-    def _receive(self, caller: Identity, content: bytes) -> Received:
-        """Parse and check signatures before the batch; what is wrong becomes a refusal there."""
-        item: Item | None = None
-        key: SigningKey | None = None
-        refusal: Refusal | None = None
-        try:
-            item = wire.bytes_to_item(content)
-            if isinstance(item.subject, Purchase):
-                key = vouchers.verify(item.subject.token, item.subject.voucher, self._roots)
-        except InvalidInput:
-            refusal = Refusal(RefusalReason.MALFORMED)
-        except UnknownKey:
-            refusal = Refusal(RefusalReason.UNKNOWN_KEY)
-        except BadSignature:
-            refusal = Refusal(RefusalReason.BAD_SIGNATURE)
-        return Received(
-            content=content,
-            request_id=wire.request_id_of(content),
+    async def _receive(self, caller: Identity, content: bytes) -> Received:
+        return await receive(
+            content,
             participant=caller.host,
             acquirer="",
             redeeming_region=caller.host,
             redemption_id=fresh_uuid7(),
-            item=item,
-            key=key,
-            refusal=refusal,
+            verifier=self._roots,
         )
 
     async def find(self, caller: Identity, redemption_id: bytes) -> Redemption | None:
-        """A redemption, for the region that made it or issued its voucher."""
-
-        def load() -> Redemption | None:
-            with self.database.snapshot() as transaction:
-                return Books(transaction).redemption(redemption_id)
-
-        found = await asyncio.to_thread(load)
-        known_to = (found.participant, found.voucher.issuer, "clearinghouse") if found else ()
+        """A redemption, for the region that made it or issued its voucher, or the operator."""
+        found = await asyncio.to_thread(lookup.find, self.database, redemption_id)
+        known_to = (found.participant, found.voucher.issuer, CLEARINGHOUSE) if found else ()
         return found if caller.host in known_to else None
 
     async def page(self, caller: Identity, after: bytes, size: int) -> list[Redemption]:
-
-        def load() -> list[Redemption]:
-            table = custodian_schema.redemption
-            query = select(table.c.id).where(table.c.id > after).order_by(table.c.id).limit(size)
-            if caller.role != "operator":
-                query = query.where((table.c.participant == caller.host) | (table.c.issuer == caller.host))
-            with self.database.snapshot() as transaction:
-                ids = [row.id for row in transaction.connection.execute(query)]
-                books = Books(transaction)
-                books.load_redemptions(ids)
-                return [found for id in ids if (found := books.redemption(id))]
-
-        return await asyncio.to_thread(load)
+        columns = custodian_schema.redemption.c
+        mine = (columns.participant == caller.host) | (columns.issuer == caller.host)
+        visible = true() if caller.host == CLEARINGHOUSE else mine
+        return await asyncio.to_thread(lookup.page, self.database, visible, after, size)
 
     async def sweep(self) -> None:
         """Expire what the clock has passed."""
@@ -328,9 +297,7 @@ class ClearinghouseService:
                 rows = transaction.select_keys(table, [table.c.terms_hash], [(terms_hash,)])
             if not rows:
                 return None
-            return signed_pb2.SignedMessage(
-                body=rows[0].document, key_id=rows[0].key_id, signature=rows[0].signature
-            )
+            return signed_pb2.SignedMessage(body=rows[0].document, key_id=rows[0].key_id, signature=rows[0].signature)
 
         return await asyncio.to_thread(load)
 
@@ -453,9 +420,7 @@ class ClearinghouseService:
                 )
                 desk.save("deposit", request.bank_reference, window=0)
             elif (known[0].region, known[0].amount_fen) != (request.region, request.amount_fen):
-                raise InvalidInput(
-                    f"{request.bank_reference} was booked for another deposit", place="bank_reference"
-                )
+                raise InvalidInput(f"{request.bank_reference} was booked for another deposit", place="bank_reference")
             return -desk.books.balance(account).posted_fen
 
         return await asyncio.to_thread(self._in_transaction, store)
@@ -539,9 +504,7 @@ class ClearinghouseService:
         def load() -> Any:
             table = schema.statement
             with self.database.snapshot() as transaction:
-                return transaction.select_keys(
-                    table, [table.c.settlement_window, table.c.region], [(window, region)]
-                )
+                return transaction.select_keys(table, [table.c.settlement_window, table.c.region], [(window, region)])
 
         rows = await asyncio.to_thread(load)
         if not rows:

@@ -82,9 +82,7 @@ class Calculate:
         gross = netting.figures(pairs).gross_fen
         _set_window(desk, self.number, state=WindowState.CALCULATED.name, gross_fen=gross)
 
-    def _keep_positions(
-        self, desk: Desk, pairs: Mapping[tuple[str, str], int], nets: Mapping[str, int]
-    ) -> None:
+    def _keep_positions(self, desk: Desk, pairs: Mapping[tuple[str, str], int], nets: Mapping[str, int]) -> None:
         desk.transaction.insert(
             schema.bilateral,
             [

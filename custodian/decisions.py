@@ -17,6 +17,7 @@ from quanlian.custody import VoucherState, in_custody
 from quanlian.redemptions import Outcome, Redemption, RefundRule, State
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.signing import SigningKey
+from quanlian.terms import Terms
 from quanlian.validation import Discounted, Facts, check
 from quanlian.vouchers import VoucherKey
 from quanlian.wire import Item, Later, Purchase, Stamp
@@ -88,14 +89,14 @@ class Party(Protocol):
     def facts(self, received: Received, purchase: Purchase, voucher: VoucherState | None) -> Facts: ...
 
     def apportion(
-        self, received: Received, found: Discounted, voucher: VoucherState
+        self, received: Received, purchase: Purchase, found: Discounted, voucher: VoucherState
     ) -> Apportioned: ...
 
     def within_cap(self, draft: Redemption) -> bool: ...
 
     def credit(self, redemption: Redemption) -> str: ...
 
-    def refund_rule(self, redemption: Redemption) -> RefundRule: ...
+    def terms(self, terms_hash: bytes) -> Terms | None: ...
 
     def applied(self, before: Redemption | None, outcome: Outcome) -> None: ...
 
@@ -140,9 +141,7 @@ def _refuse(received: Received, party: Party, refusal: Refusal) -> Answered:
     return Answered(wire.refused(Stamp(received.request_id, party.name, party.at), refusal))
 
 
-def _operate(
-    received: Received, item: Item, books: Books, party: Party
-) -> Outcome | Refusal | int | None | Elsewhere:
+def _operate(received: Received, item: Item, books: Books, party: Party) -> Outcome | Refusal | int | Elsewhere | None:
     subject = item.subject
     if isinstance(subject, Purchase):
         return _purchase(received, item.operation, subject, books, party)
@@ -163,7 +162,7 @@ def _purchase(
         return found.discount_fen
     if voucher is None or not in_custody(voucher, party.name):
         return Elsewhere(purchase.key, found.discount_fen)
-    paid = party.apportion(received, found, voucher)
+    paid = party.apportion(received, purchase, found, voucher)
     if paid.split is None:
         return Refusal(RefusalReason.FUNDING_EXHAUSTED)
     draft = _draft(received, purchase, found, paid.split, paid.agreement, party.at)
@@ -172,9 +171,7 @@ def _purchase(
     outcome = _apply(None, redemptions.authorize(draft, voucher, paid.split), books, party)
     if operation == "authorize":
         return outcome
-    captured = redemptions.capture(
-        outcome.redemption, outcome.voucher, 0, party.credit(draft), party.window, party.at
-    )
+    captured = redemptions.capture(outcome.redemption, outcome.voucher, 0, party.credit(draft), party.window, party.at)
     assert isinstance(captured, Outcome)
     return _apply(outcome.redemption, captured, books, party)
 
@@ -213,7 +210,8 @@ def _later(
         return Refusal(RefusalReason.REDEMPTION_UNKNOWN)
     voucher = _without_expired_hold(books.voucher(redemption.voucher), books, party)
     redemption = books.redemption(later.redemption_id)
-    assert voucher is not None and redemption is not None
+    assert voucher is not None
+    assert redemption is not None
     result: Outcome | Refusal
     if operation == "capture":
         result = redemptions.capture(
@@ -227,13 +225,18 @@ def _later(
 
 
 def _refund(redemption: Redemption, voucher: VoucherState, order_fen: int, party: Party) -> Outcome | Refusal:
-    rule, credit = party.refund_rule(redemption), party.credit(redemption)
+    rule, credit = _refund_rule(redemption, voucher, party), party.credit(redemption)
     return redemptions.refund(redemption, voucher, order_fen, rule, credit, party.window, party.at)
 
 
-def _reverse(
-    received: Received, original_id: bytes, books: Books, party: Party
-) -> Outcome | Refusal | None:
+def _refund_rule(redemption: Redemption, voucher: VoucherState, party: Party) -> RefundRule:
+    """The refund policy of the terms that the voucher was issued under."""
+    terms = party.terms(redemption.terms_hash)
+    assert terms is not None
+    return RefundRule(terms.refund_policy, terms.voucher_types[voucher.voucher_type - 1].minimum_spend_fen)
+
+
+def _reverse(received: Received, original_id: bytes, books: Books, party: Party) -> Outcome | Refusal | None:
     """Undo by the original request id: a hold is voided, a capture refunded in full.
 
     An id not yet seen is stored as reversed, so that the original, arriving later, changes nothing.
@@ -250,7 +253,8 @@ def _reverse(
     assert redemption is not None
     voucher = _without_expired_hold(books.voucher(redemption.voucher), books, party)
     redemption = books.redemption(original.redemption_id)
-    assert redemption is not None and voucher is not None
+    assert redemption is not None
+    assert voucher is not None
     result: Outcome | Refusal
     if redemption.state is State.AUTHORIZED:
         result = redemptions.void(redemption, voucher, party.at)
@@ -289,4 +293,3 @@ def _apply(before: Redemption | None, outcome: Outcome, books: Books, party: Par
     books.apply(outcome)
     party.applied(before, outcome)
     return outcome
-

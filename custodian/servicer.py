@@ -50,7 +50,7 @@ class Decider(Protocol):
 
 
 def message_purpose(sender: Identity) -> str:
-    """What the key that signs a caller's messages is for: a platform has one of its own, so it can't sign as its node."""
+    """The purpose of a sender's message key: a platform has one of its own, so that it cannot sign as its node."""
     return f"message.{sender.name}" if sender.role == "platform" else "message"
 
 
@@ -165,9 +165,7 @@ class RedemptionServicer(redemption_pb2_grpc.RedemptionServiceServicer):
                         raise InvalidInput(
                             f"{len(request.items)} items", place="items", remedy=f"send {MAX_ITEMS_PER_MESSAGE} at most"
                         )
-                    verify_batch(
-                        self._verifier, sender, REQUEST_KIND, request.items, request.key_id, request.signature
-                    )
+                    verify_batch(self._verifier, sender, REQUEST_KIND, request.items, request.key_id, request.signature)
                     await in_flight.acquire()
                     group.create_task(decide(list(request.items)))
             outgoing.put_nowait(None)

@@ -118,9 +118,7 @@ def overdue(transaction: Transaction, region: str, limit: int) -> Sweep:
         .limit(limit)
     ).all()
     packs = run(
-        select(pack.c.pack_id, pack.c.voucher_types)
-        .where(pack.c.swept.is_(False), pack.c.not_after <= at)
-        .limit(limit)
+        select(pack.c.pack_id, pack.c.voucher_types).where(pack.c.swept.is_(False), pack.c.not_after <= at).limit(limit)
     ).all()
     inside = [
         VoucherKey(region, row.pack_id, index) for row in packs for index in range(len(json.loads(row.voucher_types)))
@@ -214,9 +212,7 @@ def _states(draft: Draft, desk: Desk) -> list[VoucherState]:
             body.not_after,
             reservation,
         )
-        for index, (number, reservation) in enumerate(
-            zip(body.voucher_types, draft.issue.reservations, strict=True)
-        )
+        for index, (number, reservation) in enumerate(zip(body.voucher_types, draft.issue.reservations, strict=True))
     ]
 
 
@@ -227,4 +223,3 @@ def _refused(key: VoucherKey, reason: RefusalReason) -> custody_pb2.CustodyStrea
             reason=reason.value,  # type: ignore[arg-type]
         )
     )
-

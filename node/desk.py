@@ -18,7 +18,7 @@ from node import schema
 from quanlian.accounts import payable_account
 from quanlian.apportionment import Reservation, split
 from quanlian.custody import EMPTY, VoucherState
-from quanlian.redemptions import Outcome, Redemption, RefundRule, State
+from quanlian.redemptions import Outcome, Redemption, State
 from quanlian.signing import Signer
 from quanlian.terms import Terms, parse_terms
 from quanlian.validation import Discounted, Facts, MerchantFacts
@@ -155,12 +155,13 @@ class Desk:
             order_taken=self.order_taken(purchase.sale.merchant, purchase.sale.order_id),
         )
 
-    def apportion(self, received: Received, found: Discounted, voucher: VoucherState) -> Apportioned:
+    def apportion(
+        self, received: Received, purchase: Purchase, found: Discounted, voucher: VoucherState
+    ) -> Apportioned:
         """At home all of the public's part is the issuer's, so no agreement is asked."""
-        order_fen = _order_fen(received)
         paid = split(
             found.discount_fen,
-            order_fen,
+            purchase.sale.order.order_fen,
             voucher.reservation,
             None,
             self.region.code,
@@ -176,9 +177,6 @@ class Desk:
 
     def credit(self, redemption: Redemption) -> str:
         return payable_account(redemption.acquirer)
-
-    def refund_rule(self, redemption: Redemption) -> RefundRule:
-        return refund_rule(self.terms(redemption.terms_hash), self.books.voucher(redemption.voucher))
 
     def applied(self, before: Redemption | None, outcome: Outcome) -> None:
         """Keep the order reserved as long as the hold or the capture stands."""
@@ -231,9 +229,7 @@ class Desk:
             self._orders[(row.merchant, row.order_id)] = OrderTaken(row.taken_by, row.until)
         codes = [code for code in dict.fromkeys(merchant for merchant, _ in missing) if code not in self._merchants]
         self._merchants.update((code, MerchantFacts(admitted=False)) for code in codes)
-        for row in self.transaction.select_keys(
-            schema.merchant, [schema.merchant.c.code], [(code,) for code in codes]
-        ):
+        for row in self.transaction.select_keys(schema.merchant, [schema.merchant.c.code], [(code,) for code in codes]):
             categories = frozenset(json.loads(row.categories))
             self._merchants[row.code] = MerchantFacts(True, row.blocked, categories)
 
@@ -314,9 +310,7 @@ class Desk:
     def save(self) -> None:
         self.books.save("batch", self.at)
         self.transaction.insert(schema.clearing_item, self._clearing_items)
-        self.transaction.upsert(
-            schema.away, [away._asdict() for id in self._changed_away if (away := self._away[id])]
-        )
+        self.transaction.upsert(schema.away, [away._asdict() for id in self._changed_away if (away := self._away[id])])
         self.transaction.upsert(
             schema.merchant_order,
             [
@@ -361,14 +355,3 @@ def voucher_of_pack(key: VoucherKey, row: Any) -> VoucherState | None:
         EMPTY if given else Reservation(json_to_legs(json.dumps(cofunders)), json_to_legs(json.dumps(public))),
         epoch=1 if given else 0,
     )
-
-
-def refund_rule(terms: Terms | None, voucher: VoucherState | None) -> RefundRule:
-    """The refund policy of the terms that the voucher was issued under."""
-    assert terms is not None and voucher is not None
-    return RefundRule(terms.refund_policy, terms.voucher_types[voucher.voucher_type - 1].minimum_spend_fen)
-
-
-def _order_fen(received: Received) -> int:
-    assert received.item is not None and isinstance(received.item.subject, Purchase)
-    return received.item.subject.sale.order.order_fen

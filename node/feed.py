@@ -58,9 +58,7 @@ def _take_fund_return(desk: Desk, message: signed_pb2.SignedMessage) -> None:
         schema.fund_return,
         [{"number": fund_return.number, "body": message.body, "signature": message.signature}],
     )
-    desk.books.move(
-        Movement(leg.account, "", limit_fen=leg.amount_fen) for leg in wire.legs_of(fund_return.legs)
-    )
+    desk.books.move(Movement(leg.account, "", limit_fen=leg.amount_fen) for leg in wire.legs_of(fund_return.legs))
 
 
 def _open_window(desk: Desk, number: int) -> None:

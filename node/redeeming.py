@@ -87,6 +87,8 @@ class Intake:
         if known is None or known.caller != self.received.participant:
             return settle(self.received, Refusal(RefusalReason.REDEMPTION_UNKNOWN), desk.books, desk)
         content = wire.readdressed(self.received.content, self.own_id)
+        if item.operation == "capture" and known.state == State.AUTHORIZED.name:
+            desk.take_order(known.merchant, known.order_id, known.redemption_id, None)
         return self._forward(desk, content, known.merchant, known.order_id)
 
     def _forward(self, desk: Desk, content: bytes, merchant: str, order_id: str) -> Forwarded:
@@ -121,7 +123,7 @@ class ClearinghouseAnswer:
 
     def load(self, desk: Desk) -> None:
         message = wire.parse(redemption_pb2.RedemptionAnswer, self.content, "answer")
-        desk.want(sent=[message.request_id], away=[message.redemption_id])
+        desk.want(sent=[message.request_id], away=[message.redemption_id] if message.redemption_id else [])
 
     def decide(self, desk: Desk) -> tuple[bytes, bytes]:
         """Our own id, and the answer for the platform. Raises InvalidInput for an answer that nobody asked for."""
@@ -134,15 +136,28 @@ class ClearinghouseAnswer:
         if known is not None:
             return sent.own_id, known.answer
         answer = wire.answered_again(self.content, sent.request_id)
-        if not message.HasField("refusal"):
-            self._book(desk, sent, message)
-        elif sent.operation in ("authorize", "redeem"):
-            desk.free_order(sent.merchant, sent.order_id, sent.own_id)
-        redemption_id = message.redemption_id or None
-        stored = StoredAnswer(sent.body_hash, answer, redemption_id, sent.operation)
-        desk.books.answer(caller_key, stored, desk.at)
         desk.put_outbox(sent._replace(answered=True))
+        if message.HasField("refusal"):
+            reason = RefusalReason(message.refusal.reason)
+            self._take_refusal(desk, sent, reason)
+            if not reason.consumes_request_id:
+                return sent.own_id, answer
+        else:
+            self._book(desk, sent, message)
+        stored = StoredAnswer(sent.body_hash, answer, message.redemption_id or None, sent.operation)
+        desk.books.answer(caller_key, stored, desk.at)
         return sent.own_id, answer
+
+    def _take_refusal(self, desk: Desk, sent: Sent, reason: RefusalReason) -> None:
+        """Free the order of what did not come about; a hold whose capture was refused stands as long as it stood."""
+        if sent.operation in ("authorize", "redeem"):
+            desk.free_order(sent.merchant, sent.order_id, sent.own_id)
+        elif sent.operation == "capture" and sent.redemption_id is not None:
+            known = desk.away(sent.redemption_id)
+            if reason is RefusalReason.HOLD_EXPIRED:
+                desk.free_order(sent.merchant, sent.order_id, sent.redemption_id)
+            elif known is not None and known.state == State.AUTHORIZED.name:
+                desk.take_order(sent.merchant, sent.order_id, sent.redemption_id, known.expires_at)
 
     def _book(self, desk: Desk, sent: Sent, message: redemption_pb2.RedemptionAnswer) -> None:
         if not message.redemption_id:
@@ -227,4 +242,3 @@ def _keep_away(desk: Desk, sent: Sent, message: redemption_pb2.RedemptionAnswer)
 def _original(item: wire.Item) -> bytes:
     assert isinstance(item.subject, bytes)
     return item.subject
-

@@ -11,7 +11,7 @@ from pathlib import Path
 from chassis import telemetry
 from chassis.database import Database
 from chassis.host import Host
-from chassis.service import announce_ready, run
+from chassis.service import announce_ready, every, run
 from custodian.servicer import REDEMPTION_METHODS, RedemptionServicer
 from node.adapters.clearing import ClearingLink
 from node.adapters.grpc_services import ClaimServicer, NodeOperatorServicer
@@ -73,7 +73,7 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
     port = await host.start()
     background = [
         asyncio.create_task(link.run(service)),
-        asyncio.create_task(_sweep(service, settings.sweep_seconds)),
+        asyncio.create_task(every(settings.sweep_seconds, "sweep", service.sweep)),
         asyncio.create_task(_learn_directory(service)),
     ]
     announce_ready(f"node/{settings.region}", f"{settings.listen.rpartition(':')[0]}:{port}")
@@ -132,15 +132,6 @@ def _tag_key(directory: Path) -> bytes:
     if len(key) != TAG_KEY_BYTES:
         raise ConfigurationError("is damaged", place=str(path), remedy="restore it from its backup")
     return key
-
-
-async def _sweep(service: NodeService, seconds: float) -> None:
-    while True:
-        await asyncio.sleep(seconds)
-        try:
-            await service.sweep()
-        except QuanlianError as error:
-            _log.warning("the sweep failed and will be tried again", error=str(error))
 
 
 async def _learn_directory(service: NodeService) -> None:

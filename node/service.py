@@ -13,16 +13,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, true
 
 from chassis import telemetry
 from chassis.commit import GroupCommit
 from chassis.database import Database
 from chassis.ids import fresh_uuid7, unix_milliseconds
+from custodian import lookup
 from custodian import schema as custodian_schema
 from custodian.batching import decide_apart, raised
 from custodian.books import Books, json_to_legs
 from custodian.decisions import Answered, Received
+from custodian.receiving import receive
 from custodian.servicer import Emit
 from custodian.verification import RootMemory
 from node import schema
@@ -42,11 +44,10 @@ from quanlian.errors import BadSignature, InvalidInput, QuanlianError, UnknownKe
 from quanlian.ledger import Movement
 from quanlian.merchants import check_code
 from quanlian.redemptions import Redemption
-from quanlian.refusals import Refusal, RefusalReason
-from quanlian.signing import Signer, SigningKey, digest
+from quanlian.signing import Signer, digest
 from quanlian.terms import parse_terms
 from quanlian.v1 import claim_pb2, custody_pb2, node_operator_pb2, settlement_pb2, signed_pb2
-from quanlian.wire import Item, Purchase
+from quanlian.wire import Purchase
 
 SWEEP_LIMIT = 500
 _log = telemetry.logger("node")
@@ -130,35 +131,17 @@ class NodeService:
         return asyncio.shield(future)
 
     async def _receive(self, caller: Identity, content: bytes) -> Received:
-        """Parse and check signatures before the batch; what is wrong becomes a refusal there."""
-        request_id = wire.request_id_of(content)
-        item: Item | None = None
-        key: SigningKey | None = None
-        refusal: Refusal | None = None
-        try:
-            item = wire.bytes_to_item(content)
-            if isinstance(item.subject, Purchase):
-                await self._know(item.subject)
-                key = vouchers.verify(item.subject.token, item.subject.voucher, self._roots)
-        except InvalidInput:
-            refusal = Refusal(RefusalReason.MALFORMED)
-        except UnknownKey:
-            refusal = Refusal(RefusalReason.UNKNOWN_KEY)
-        except BadSignature:
-            refusal = Refusal(RefusalReason.BAD_SIGNATURE)
-        return Received(
-            content=content,
-            request_id=request_id,
+        return await receive(
+            content,
             participant=caller.name,
             acquirer=caller.name,
             redeeming_region=self.region.code,
             redemption_id=fresh_uuid7(),
-            item=item,
-            key=key,
-            refusal=refusal,
+            verifier=self._roots,
+            acquaint=self._acquaint,
         )
 
-    async def _know(self, purchase: Purchase) -> None:
+    async def _acquaint(self, purchase: Purchase) -> None:
         """Fetch the keys and terms of a visitor's voucher that this node has not met yet."""
         try:
             self.keyring.key(purchase.voucher.key_id)
@@ -175,30 +158,13 @@ class NodeService:
                 await asyncio.to_thread(self._keep_terms, message)
 
     async def find(self, caller: Identity, redemption_id: bytes) -> Redemption | None:
-        """A redemption that this node decided, for the platform that made it."""
-
-        def load() -> Redemption | None:
-            with self.database.snapshot() as transaction:
-                return Books(transaction).redemption(redemption_id)
-
-        found = await asyncio.to_thread(load)
+        """A redemption that this node decided, for the platform that made it or the operator."""
+        found = await asyncio.to_thread(lookup.find, self.database, redemption_id)
         return found if found and (caller.role == "operator" or found.participant == caller.name) else None
 
     async def page(self, caller: Identity, after: bytes, size: int) -> list[Redemption]:
-        """Redemptions in the order of their ids, which is the order of time."""
-
-        def load() -> list[Redemption]:
-            table = custodian_schema.redemption
-            query = select(table.c.id).where(table.c.id > after).order_by(table.c.id).limit(size)
-            if caller.role != "operator":
-                query = query.where(table.c.participant == caller.name)
-            with self.database.snapshot() as transaction:
-                ids = [row.id for row in transaction.connection.execute(query)]
-                books = Books(transaction)
-                books.load_redemptions(ids)
-                return [found for id in ids if (found := books.redemption(id))]
-
-        return await asyncio.to_thread(load)
+        visible = custodian_schema.redemption.c.participant == caller.name if caller.role != "operator" else true()
+        return await asyncio.to_thread(lookup.page, self.database, visible, after, size)
 
     # Claims
 
@@ -518,5 +484,3 @@ def _insert_terms(transaction: Any, message: signed_pb2.SignedMessage) -> None:
             }
         ],
     )
-
-

@@ -119,9 +119,7 @@ def statement_lines(
     return lines, funders
 
 
-def settlement_movements(
-    region: str, turnovers: Iterable[Turnover], settlement_fen: int
-) -> list[Movement]:
+def settlement_movements(region: str, turnovers: Iterable[Turnover], settlement_fen: int) -> list[Movement]:
     """What settles one region's window: its claims and contributions against `settlement`, a shortfall in arrears.
 
     `settlement_fen` is the balance before, credit positive.

@@ -17,6 +17,7 @@ import grpc.aio
 
 from chassis import telemetry
 from chassis.host import channel
+from chassis.service import every
 from custodian.servicer import ANSWER_KIND, MAX_ITEMS_PER_MESSAGE, sign_items, verify_batch
 from pki.identity import CLEARINGHOUSE, Identity
 from quanlian.errors import QuanlianError, Unavailable
@@ -112,9 +113,7 @@ class ClearingLink:
     async def close(self) -> None:
         await self._channel.close()
 
-    async def _forever(
-        self, name: str, stream: Callable[[NodeService], Awaitable[None]], service: NodeService
-    ) -> None:
+    async def _forever(self, name: str, stream: Callable[[NodeService], Awaitable[None]], service: NodeService) -> None:
         """Run a stream again whenever it breaks, a little later each time that it breaks at once."""
         attempt, loop = 0, asyncio.get_running_loop()
         while True:
@@ -188,9 +187,7 @@ class ClearingLink:
             await service.take_news(list(response.events))
 
     async def _reconcile(self, service: NodeService) -> None:
-        while True:
-            await service.reconcile_open_windows()
-            await asyncio.sleep(RECONCILE_SECONDS)
+        await every(RECONCILE_SECONDS, "reconcile", service.reconcile_open_windows)
 
     def _verify_answers(self, response: redemption_pb2.RedeemStreamResponse) -> None:
         verify_batch(self._verifier, _SERVER, ANSWER_KIND, response.answers, response.key_id, response.signature)

@@ -63,9 +63,7 @@ def decide_claim(facts: ClaimFacts, free_fen: Callable[[str], int], at: int) -> 
     if opening is None:
         return Refusal(RefusalReason.ROUND_UNKNOWN)
     if not opening.opens_at <= at < opening.closes_at:
-        return Refusal(
-            RefusalReason.ROUND_NOT_OPEN, {"opens_at": opening.opens_at, "closes_at": opening.closes_at}
-        )
+        return Refusal(RefusalReason.ROUND_NOT_OPEN, {"opens_at": opening.opens_at, "closes_at": opening.closes_at})
     refusal = _check_person(opening, facts)
     if refusal:
         return refusal
@@ -99,9 +97,7 @@ def _check_person(opening: Round, facts: ClaimFacts) -> Refusal | None:
     return None
 
 
-def _reserve_pack(
-    terms: Terms, pack: Pack, free_fen: Callable[[str], int]
-) -> tuple[Reservation, ...] | None:
+def _reserve_pack(terms: Terms, pack: Pack, free_fen: Callable[[str], int]) -> tuple[Reservation, ...] | None:
     """All vouchers of the pack or none; each sees what the ones before it took."""
     taken: dict[str, int] = {}
     plan, cofunders = terms.funding_plan(), terms.cofunder_plan()

@@ -98,9 +98,7 @@ def account_region(code: str) -> str:
     """
     name, _, dimensions = code.partition("/")
     if name in _WITHOUT_REGION or not dimensions:
-        raise InvalidInput(
-            f"account {code!r} belongs to no region", remedy="ask only for accounts of a region"
-        )
+        raise InvalidInput(f"account {code!r} belongs to no region", remedy="ask only for accounts of a region")
     return dimensions.partition("/")[0]
 
 

@@ -245,9 +245,7 @@ def parse_agreement(content: bytes, name: str) -> Agreement:
     if table and isinstance(parameters, PublishedCapacities):
         missing = set(agreement.parties) - dict(parameters.figures).keys()
         if missing:
-            table.note(
-                "capacities", f"has no figure for {', '.join(sorted(missing))}", "give one for each party"
-            )
+            table.note("capacities", f"has no figure for {', '.join(sorted(missing))}", "give one for each party")
     for asked in (root, title, table):
         if asked:
             asked.finish()

@@ -126,9 +126,7 @@ def reserve(
     if public_ppm < 0:
         raise InvalidInput("the co-funders' shares sum to more than 1,000,000 ppm", remedy="lower the shares")
     _require_distinct([cofunder.account for cofunder in cofunders], plan)
-    *parts, public_fen = allocate(
-        max_discount_fen, [*(cofunder.share_ppm for cofunder in cofunders), public_ppm]
-    )
+    *parts, public_fen = allocate(max_discount_fen, [*(cofunder.share_ppm for cofunder in cofunders), public_ppm])
     legs = []
     for cofunder, part_fen in zip(cofunders, parts, strict=True):
         if cofunder.kind == "merchant" or left(cofunder.account) >= part_fen:
@@ -292,9 +290,7 @@ def _at_merchant(cofunders: Sequence[Leg], region: str) -> tuple[Leg, ...]:
 
 def _remainder(reservation: Reservation, used: Reservation) -> Reservation:
     def less(reserved: tuple[Leg, ...], taken: tuple[Leg, ...]) -> tuple[Leg, ...]:
-        return tuple(
-            Leg(r.account, r.amount_fen - t.amount_fen) for r, t in zip(reserved, taken, strict=True)
-        )
+        return tuple(Leg(r.account, r.amount_fen - t.amount_fen) for r, t in zip(reserved, taken, strict=True))
 
     return Reservation(less(reservation.cofunders, used.cofunders), less(reservation.public, used.public))
 
@@ -318,6 +314,4 @@ def _require_discount(discount_fen: int, order_fen: int) -> None:
 def _require_distinct(cofunder_accounts: Sequence[str], plan: FundingPlan) -> None:
     accounts = [*cofunder_accounts, *plan.accounts]
     if len(set(accounts)) < len(accounts):
-        raise InvalidInput(
-            "one account pays two parts of a voucher", remedy="name each funder once in the terms"
-        )
+        raise InvalidInput("one account pays two parts of a voucher", remedy="name each funder once in the terms")

@@ -43,9 +43,7 @@ def root_from_path(leaf_hash: bytes, index: int, size: int, path: Sequence[bytes
     """
     _require_entry(index, size)
     if any(len(hash_) != HASH_BYTES for hash_ in (leaf_hash, *path)):
-        raise InvalidInput(
-            "a hash in the audit path is not 32 bytes", remedy="ask the issuer for the path again"
-        )
+        raise InvalidInput("a hash in the audit path is not 32 bytes", remedy="ask the issuer for the path again")
     node, last, result = index, size - 1, leaf_hash
     for sibling in path:
         if last == 0:

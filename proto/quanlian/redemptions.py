@@ -200,9 +200,7 @@ def refund(
     if order_fen > left or order_fen <= 0:
         return Refusal(RefusalReason.REFUND_EXCEEDS_CAPTURE, {"order_fen": order_fen, "left_fen": left})
     total = redemption.refunded_order_fen + order_fen
-    due = refund_due(
-        redemption.discount_fen, redemption.order_fen, total, rule.policy, rule.minimum_spend_fen
-    )
+    due = refund_due(redemption.discount_fen, redemption.order_fen, total, rule.policy, rule.minimum_spend_fen)
     increment = due - redemption.returned_fen
     parts = reduce_legs(redemption.standing, increment)
     returned = tuple(Leg(leg.account, part) for leg, part in zip(redemption.standing, parts, strict=True))
@@ -241,9 +239,7 @@ def owed_between_regions(redemption: Redemption, legs: tuple[Leg, ...]) -> int:
 
 def _not_on_hold(redemption: Redemption, voucher: VoucherState, at: int) -> Refusal | None:
     """A hold is good while `at < expires_at`, and only the one that the voucher names is live."""
-    if redemption.state is State.EXPIRED or (
-        redemption.state is State.AUTHORIZED and at >= redemption.expires_at
-    ):
+    if redemption.state is State.EXPIRED or (redemption.state is State.AUTHORIZED and at >= redemption.expires_at):
         return Refusal(RefusalReason.HOLD_EXPIRED, {"expires_at": redemption.expires_at})
     if redemption.state is not State.AUTHORIZED or voucher.hold != redemption.id:
         return Refusal(RefusalReason.NOT_AUTHORIZED)
@@ -278,9 +274,7 @@ def _posted(redemption: Redemption, legs: tuple[Leg, ...], credit: str, sign: in
 
 def _free_rest(redemption: Redemption) -> list[Movement]:
     return [
-        Movement(leg.account, "", reserved_fen=-leg.amount_fen)
-        for leg in redemption.rest.legs()
-        if _has_budget(leg)
+        Movement(leg.account, "", reserved_fen=-leg.amount_fen) for leg in redemption.rest.legs() if _has_budget(leg)
     ]
 
 

@@ -113,7 +113,7 @@ class _Text(NamedTuple):
 
 
 def _fill(template: str, figures: Mapping[str, int]) -> str:
-    """Put figures into their places: `_fen` as yuan, `_ppm` as a ratio, `_at` as Beijing time, what is not known as `—`."""
+    """Put figures in: `_fen` as yuan, `_ppm` as a ratio, `_at` as Beijing time, what is not known as `—`."""
     return template.format_map(_Shown(figures))
 
 
@@ -142,12 +142,8 @@ _TEXTS: dict[RefusalReason, _Text] = {
     R.KEY_NOT_VALID: _Text(
         "发券时所用密钥不在有效期内", "the key was not valid when the voucher was issued", False, False
     ),
-    R.KEY_REVOKED: _Text(
-        "签名所用密钥已吊销", "the key was revoked before the voucher was issued", False, False
-    ),
-    R.REGION_SUSPENDED: _Text(
-        "发券地或核销地已暂停", "the issuing or redeeming region is suspended", True, True
-    ),
+    R.KEY_REVOKED: _Text("签名所用密钥已吊销", "the key was revoked before the voucher was issued", False, False),
+    R.REGION_SUSPENDED: _Text("发券地或核销地已暂停", "the issuing or redeeming region is suspended", True, True),
     R.CAMPAIGN_UNKNOWN: _Text("活动不存在", "no such campaign", False, True),
     R.TERMS_MISMATCH: _Text(
         "券面所载活动细则版本未公布", "the voucher names terms that were not published", False, False
@@ -156,19 +152,13 @@ _TEXTS: dict[RefusalReason, _Text] = {
     R.VOUCHER_UNKNOWN: _Text("券不存在", "no such voucher", False, False),
     R.VOUCHER_CANCELLED: _Text("券已作废", "the voucher was cancelled", False, False),
     R.VOUCHER_SUSPENDED: _Text("券已挂失或暂停", "the voucher is suspended", True, False),
-    R.NOT_YET_VALID: _Text(
-        "券自{not_before_at}起可用", "the voucher is valid from {not_before_at}", True, True
-    ),
+    R.NOT_YET_VALID: _Text("券自{not_before_at}起可用", "the voucher is valid from {not_before_at}", True, True),
     R.EXPIRED: _Text("券已于{not_after_at}过期", "the voucher expired at {not_after_at}", False, False),
     R.REGION_NOT_COVERED: _Text("本券不在此地区使用", "the voucher does not cover this region", False, True),
-    R.CHANNEL_NOT_COVERED: _Text(
-        "本券不支持此消费渠道", "the voucher does not cover this channel", False, True
-    ),
+    R.CHANNEL_NOT_COVERED: _Text("本券不支持此消费渠道", "the voucher does not cover this channel", False, True),
     R.MERCHANT_NOT_ADMITTED: _Text("商户未参加活动", "the merchant is not admitted", False, True),
     R.MERCHANT_BLOCKED: _Text("商户已被取消资格", "the merchant is blocked", False, True),
-    R.CATEGORY_NOT_COVERED: _Text(
-        "本券不适用此类商品", "the voucher does not cover this category", False, True
-    ),
+    R.CATEGORY_NOT_COVERED: _Text("本券不适用此类商品", "the voucher does not cover this category", False, True),
     R.HOLDER_MISMATCH: _Text("付款人不是领券人", "the payer is not the voucher's holder", False, True),
     R.BELOW_MINIMUM_SPEND: _Text(
         "订单{order_fen}元，未满{minimum_spend_fen}元，差{short_fen}元",
@@ -194,20 +184,14 @@ _TEXTS: dict[RefusalReason, _Text] = {
         False,
         True,
     ),
-    R.ORDER_ALREADY_DISCOUNTED: _Text(
-        "该订单已用过消费券", "the order already used a public voucher", False, True
-    ),
+    R.ORDER_ALREADY_DISCOUNTED: _Text("该订单已用过消费券", "the order already used a public voucher", False, True),
     R.ALREADY_HELD: _Text("券正被另一订单占用", "the voucher is held by another order", True, True),
     R.ALREADY_REDEEMED: _Text("券已核销", "the voucher was already redeemed", False, False),
     R.NOT_IN_CUSTODY: _Text("券由清分平台托管，暂不可达", "the custodian cannot be reached now", True, True),
     R.ISSUER_UNREACHABLE: _Text("发券地暂不可达", "the issuing region cannot be reached now", True, True),
     R.FUNDING_EXHAUSTED: _Text("资金不足", "the funders' money does not reach", True, True),
-    R.DEBIT_CAP_EXCEEDED: _Text(
-        "发券地已达净借记限额", "the issuing region is at its net debit cap", True, True
-    ),
-    R.REQUEST_ID_REUSED: _Text(
-        "请求号已用于另一内容的请求", "the request id was used with another body", False, True
-    ),
+    R.DEBIT_CAP_EXCEEDED: _Text("发券地已达净借记限额", "the issuing region is at its net debit cap", True, True),
+    R.REQUEST_ID_REUSED: _Text("请求号已用于另一内容的请求", "the request id was used with another body", False, True),
     R.REVERSED: _Text("该请求已被冲正", "the request was reversed", False, True),
     R.REDEMPTION_UNKNOWN: _Text("核销记录不存在", "no such redemption", False, True),
     R.NOT_AUTHORIZED: _Text("该笔不在占用状态", "the redemption is not on hold", False, True),
@@ -231,9 +215,7 @@ _TEXTS: dict[RefusalReason, _Text] = {
     ),
     R.EVIDENCE_MISSING: _Text("申领材料不全", "the application lacks evidence", True, False),
     R.EVIDENCE_ALREADY_USED: _Text("申领材料已被使用", "the evidence was used before", False, False),
-    R.CLAIM_LIMIT_REACHED: _Text(
-        "已达每人限领{limit}份", "the limit of {limit} a person is reached", False, False
-    ),
+    R.CLAIM_LIMIT_REACHED: _Text("已达每人限领{limit}份", "the limit of {limit} a person is reached", False, False),
     R.QUOTA_EXHAUSTED: _Text("已领完", "the quota is exhausted", False, False),
 }
 _SUMMARIES: dict[RefusalReason, str] = {

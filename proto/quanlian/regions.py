@@ -76,8 +76,7 @@ def _table() -> dict[str, Region]:
     rows = list(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
     codes = {row["code"] for row in rows}
     return {
-        row["code"]: Region(row["code"], row["name_zh"], _parent(row["code"], codes), row["name_en"])
-        for row in rows
+        row["code"]: Region(row["code"], row["name_zh"], _parent(row["code"], codes), row["name_en"]) for row in rows
     }
 
 

@@ -175,9 +175,7 @@ def add_up(region: str, items: Iterable[ItemFigures]) -> tuple[dict[LineKey, Lin
     return lines, {key: fen for key, fen in funders.items() if fen}
 
 
-def _by_key(
-    lines: Mapping[LineKey, LineFigures], funders: Mapping[tuple[str, str], int]
-) -> dict[tuple[str, ...], Any]:
+def _by_key(lines: Mapping[LineKey, LineFigures], funders: Mapping[tuple[str, str], int]) -> dict[tuple[str, ...], Any]:
     sides: dict[tuple[str, ...], Any] = dict(lines.items())
     sides.update(funders.items())
     return sides

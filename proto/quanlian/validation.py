@@ -67,9 +67,7 @@ def check(facts: Facts, at: int) -> Discounted | Refusal:
     if refusal:
         return refusal
     if facts.terms is None:
-        return Refusal(
-            RefusalReason.TERMS_MISMATCH if facts.campaign_known else RefusalReason.CAMPAIGN_UNKNOWN
-        )
+        return Refusal(RefusalReason.TERMS_MISMATCH if facts.campaign_known else RefusalReason.CAMPAIGN_UNKNOWN)
     if (facts.terms.issuer, facts.terms.campaign) != (facts.voucher.issuer, facts.voucher.campaign):
         return Refusal(RefusalReason.TERMS_MISMATCH)
     if facts.campaign_suspended:

@@ -96,9 +96,7 @@ def verify(token: Token, voucher: Voucher, verifier: Verifier) -> SigningKey:
         root = merkle.root_from_path(leaf(token.body), token.leaf_index, token.tree_size, list(token.path))
     except InvalidInput as error:
         raise BadSignature(str(error)) from error
-    return verifier.verify(
-        voucher.key_id, "voucher-root", root_payload(token.tree_size, root), token.signature
-    )
+    return verifier.verify(voucher.key_id, "voucher-root", root_payload(token.tree_size, root), token.signature)
 
 
 def key_was_valid(key: SigningKey, issued_at: int) -> bool:

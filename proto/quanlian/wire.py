@@ -191,9 +191,7 @@ def _purchase(message: redemption_pb2.Purchase) -> Purchase:
     sale = Sale(
         order.merchant,
         order.order_id,
-        Order(
-            order.order_fen, order.category, order.channel, order.klass, order.invoice_fen, order.price_fen
-        ),
+        Order(order.order_fen, order.category, order.channel, order.klass, order.invoice_fen, order.price_fen),
     )
     return Purchase(token, voucher, message.index, sale, order.payer_tag, message.expected_discount_fen)
 

@@ -35,7 +35,7 @@ def command(
         Path, typer.Option(help="数据、密钥、日志 · Where it all stays until the next run.")
     ] = DIRECTORY,
 ) -> None:
-    """演示：一个清分平台、五个节点，真实进程与数据库 · One clearinghouse and five nodes, real processes, keys, databases.
+    """演示：一个清分平台、五个节点，真实进程 · One clearinghouse and five nodes, real processes and databases.
 
     发券、领券、本地与异地核销、退款、轧差、对账、结清，最后逐项核对。
     Publishes two real campaigns, claims, redeems at home and away, refunds, nets, settles, and checks every figure.

@@ -93,7 +93,8 @@ class Incidents:
                     returned = await self._call(place, self._refund(refund))
                     self._stage.expect(returned.discount_fen == 0, "a full refund leaves nothing of the discount")
         say(
-            f"同一张券同时在杭州和上海核销 {RACES} 次：各只成功一次（杭州 {wins['home']}，上海 {wins['away']}），随即全额退款",
+            f"同一张券同时在杭州和上海核销 {RACES} 次：各只成功一次"
+            f"（杭州 {wins['home']}，上海 {wins['away']}），随即全额退款",
             f"one voucher at home and away at once, {RACES} times: exactly one wins each time",
         )
 

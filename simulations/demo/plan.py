@@ -52,7 +52,7 @@ class HeldVoucher:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """How one voucher is used. `way`: redeem, unary, capture, part (capture less), void; refunds in fen of the order."""
+    """How one voucher is used: `way` is redeem, unary, capture, part (capture less) or void."""
 
     voucher: HeldVoucher
     region: str

@@ -41,7 +41,12 @@ def _show_positions(window: settlement_pb2.SettlementWindow) -> None:
         (each.region, names[each.region].name_zh, names[each.region].name_en, console.yuan(each.net_fen))
         for each in window.positions
     ]
-    headings: list[console.Heading] = [("地区", "Region"), ("名称", "Name"), "", ("净额（元，正为应收）", "Net position, yuan (+ receives)")]
+    headings: list[console.Heading] = [
+        ("地区", "Region"),
+        ("名称", "Name"),
+        "",
+        ("净额（元，正为应收）", "Net position, yuan (+ receives)"),
+    ]
     console.console.print(console.table("", headings, rows))
     netted = sum(max(0, each.net_fen) for each in window.positions)
     saved = (window.gross_fen - netted) * 100 / window.gross_fen if window.gross_fen else 0.0

@@ -106,4 +106,3 @@ def _checks(checks: Sequence[Check]) -> Any:
         for check in checks
     ]
     return console.table("独立核对 · Checks, by SQL and arithmetic of their own", headings, rows)
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from quanlian.errors import InvalidInput
 from quanlian.regions import region
 
@@ -20,9 +21,7 @@ BY_HAND = """
 """
 
 
-@pytest.mark.parametrize(
-    ("code", "name"), list(zip(BY_HAND.split()[::2], BY_HAND.split()[1::2], strict=True))
-)
+@pytest.mark.parametrize(("code", "name"), list(zip(BY_HAND.split()[::2], BY_HAND.split()[1::2], strict=True)))
 def test_a_code_looked_up_by_hand_has_its_name(code: str, name: str) -> None:
     assert region(code).name == name
 

@@ -6,6 +6,7 @@ import contextlib
 
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from quanlian.agreements import parse_agreement
 from quanlian.errors import InvalidInput
 
@@ -48,10 +49,7 @@ VALUE = st.sampled_from(
         "9999999999999",
         "[{ leverage = { order = 1, discount = 0 }, issuer = 0, redeemer = 0 }]",
     ]
-    + [
-        f'"{method}"'
-        for method in ("issuer-pays", "fixed", "leverage-tiered", "order-rate", "fiscal-capacity")
-    ]
+    + [f'"{method}"' for method in ("issuer-pays", "fixed", "leverage-tiered", "order-rate", "fiscal-capacity")]
 )
 
 

@@ -6,6 +6,7 @@ import hashlib
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from quanlian.merkle import leaf_hash, root, root_from_path, tree
 
 ENTRIES = st.lists(st.binary(max_size=8), min_size=1, max_size=40)

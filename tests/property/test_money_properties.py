@@ -7,6 +7,7 @@ from typing import get_args
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from quanlian.agreements import Agreement, Fixed, WhenVisitorsRunOut
 from quanlian.apportionment import (
     CoFunder,
@@ -27,9 +28,9 @@ from quanlian.money import allocate, parse_yuan, yuan
 AMOUNT = st.integers(0, 10**7) | st.integers(0, 12)
 WEIGHT = st.integers(0, 100)
 WEIGHTS = st.lists(WEIGHT, min_size=1, max_size=6).filter(any)
-FUNDERS = st.lists(
-    st.tuples(WEIGHT, st.integers(-5, 10**6) | st.integers(0, 12)), min_size=1, max_size=6
-).filter(lambda funders: any(weight for weight, _ in funders))
+FUNDERS = st.lists(st.tuples(WEIGHT, st.integers(-5, 10**6) | st.integers(0, 12)), min_size=1, max_size=6).filter(
+    lambda funders: any(weight for weight, _ in funders)
+)
 RULE: st.SearchStrategy[ShortfallRule] = st.sampled_from(["cascade", "pro-rata", "refuse"])
 
 

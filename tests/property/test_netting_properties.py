@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from quanlian.netting import figures, net_positions, payouts_after_shortfall
 
 REGION = st.sampled_from(["310000", "320500", "330100", "340100", "140502"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from quanlian.accounts import (
     account_region,
     bank_account,
@@ -38,9 +39,7 @@ def test_accounts_of_a_region_tell_it() -> None:
     assert account_region(prefund_account("340100", 2026, "spring", "city")) == "340100"
 
 
-@pytest.mark.parametrize(
-    "code", [bank_account("clearinghouse"), suspense_account(), payable_account("alipay")]
-)
+@pytest.mark.parametrize("code", [bank_account("clearinghouse"), suspense_account(), payable_account("alipay")])
 def test_an_account_of_no_region_is_not_taken_for_one(code: str) -> None:
     with pytest.raises(InvalidInput, match="belongs to no region"):
         account_region(code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from quanlian.agreements import (
     Agreement,
     FiscalCapacity,
@@ -63,8 +64,7 @@ class TestFiles:
 
     def test_a_rate_tells_its_derivation_source_and_year(self) -> None:
         agreement = read(
-            FIGURES
-            + 'method = "order-rate"\n[parameters]\nrate_ppm = 57500\ncap_bp = 3000\nderivation = "增值税"'
+            FIGURES + 'method = "order-rate"\n[parameters]\nrate_ppm = 57500\ncap_bp = 3000\nderivation = "增值税"'
         )
         assert agreement.parameters == OrderRate(57_500, 3_000, "增值税")
         assert (agreement.source, agreement.year) == ("统计公报", 2025)
@@ -102,8 +102,7 @@ class TestFiles:
                 "source: is missing",
             ),
             (
-                FIGURES
-                + 'method = "order-rate"\n[parameters]\nrate_ppm = 1\ncap_bp = 10001\nderivation = "x"',
+                FIGURES + 'method = "order-rate"\n[parameters]\nrate_ppm = 1\ncap_bp = 10001\nderivation = "x"',
                 r"parameters\.cap_bp: 10001 is out of range",
             ),
             (
@@ -113,8 +112,7 @@ class TestFiles:
                 r"parameters\.tiers\[2\]\.leverage: a table is that of another tier",
             ),
             (
-                FIGURES + 'method = "fiscal-capacity"\n'
-                '[[parameters.capacities]]\nregion = "330100"\nfigure = 300\n',
+                FIGURES + 'method = "fiscal-capacity"\n[[parameters.capacities]]\nregion = "330100"\nfigure = 300\n',
                 "has no figure for 310000",
             ),
         ],
@@ -137,9 +135,7 @@ class TestFiles:
             parse_agreement(text.encode(), "hz-sh.toml")
 
     def test_an_agreement_for_a_campaign_names_its_parties_too(self) -> None:
-        text = (
-            HEAD.replace('parties = ["330100", "310000"]', 'campaign = "spring"') + 'method = "issuer-pays"'
-        )
+        text = HEAD.replace('parties = ["330100", "310000"]', 'campaign = "spring"') + 'method = "issuer-pays"'
         with pytest.raises(InvalidInput, match="parties: is missing"):
             parse_agreement(text.encode(), "hz-sh.toml")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+
 from quanlian.accounts import merchant_account
 from quanlian.agreements import Agreement, Fixed, OrderRate
 from quanlian.apportionment import (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+
 from quanlian.errors import InvalidInput
 from quanlian.merkle import leaf_hash, path, root, root_from_path, tree
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from quanlian.errors import InvalidInput
 from quanlian.money import allocate, parse_yuan, yuan
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from quanlian.errors import BooksDoNotBalance, InvalidInput
 from quanlian.netting import NettingFigures, figures, net_positions, payouts_after_shortfall, require_zero_sum
 

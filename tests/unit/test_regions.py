@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from quanlian.errors import InvalidInput
 from quanlian.regions import Region, covers, matches, region
 
