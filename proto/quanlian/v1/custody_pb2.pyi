@@ -80,11 +80,9 @@ class HandOver(_message.Message):
 
     ISSUER_FIELD_NUMBER: _builtins.int
     NUMBER_FIELD_NUMBER: _builtins.int
-    GIVER_INCARNATION_FIELD_NUMBER: _builtins.int
     VOUCHERS_FIELD_NUMBER: _builtins.int
     issuer: _builtins.str
     number: _builtins.int
-    giver_incarnation: _builtins.bytes
     @_builtins.property
     def vouchers(self) -> _containers.RepeatedCompositeFieldContainer[Global___HandedVoucher]: ...
     def __init__(
@@ -92,12 +90,11 @@ class HandOver(_message.Message):
         *,
         issuer: _builtins.str = ...,
         number: _builtins.int = ...,
-        giver_incarnation: _builtins.bytes = ...,
         vouchers: _abc.Iterable[Global___HandedVoucher] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["giver_incarnation", b"giver_incarnation", "issuer", b"issuer", "number", b"number", "vouchers", b"vouchers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["issuer", b"issuer", "number", b"number", "vouchers", b"vouchers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -313,11 +310,9 @@ class FundReturn(_message.Message):
     NUMBER_FIELD_NUMBER: _builtins.int
     LEGS_FIELD_NUMBER: _builtins.int
     WINDOW_FIELD_NUMBER: _builtins.int
-    GIVER_INCARNATION_FIELD_NUMBER: _builtins.int
     region: _builtins.str
     number: _builtins.int
     window: _builtins.int
-    giver_incarnation: _builtins.bytes
     @_builtins.property
     def legs(self) -> _containers.RepeatedCompositeFieldContainer[_signed_pb2.Leg]: ...
     def __init__(
@@ -327,11 +322,10 @@ class FundReturn(_message.Message):
         number: _builtins.int = ...,
         legs: _abc.Iterable[_signed_pb2.Leg] | None = ...,
         window: _builtins.int = ...,
-        giver_incarnation: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["giver_incarnation", b"giver_incarnation", "legs", b"legs", "number", b"number", "region", b"region", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["legs", b"legs", "number", b"number", "region", b"region", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
