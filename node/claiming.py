@@ -20,6 +20,8 @@ from quanlian.signing import signing_bytes
 from quanlian.v1 import claim_pb2
 from quanlian.vouchers import Voucher
 
+HolderKey = tuple[str, str, bytes, int]
+"""Campaign, round, holder tag, day."""
 EVIDENCE_KINDS = ("invoice_number", "vehicle_identification_number", "registration_number")
 
 
@@ -38,6 +40,7 @@ class Claim:
 
     def load(self, desk: Desk) -> None:
         desk.books.want(requests=[self.key])
+        claims_of(desk).expect(self)
 
     def decide(self, desk: Desk) -> bytes | Callable[[], bytes]:
         batch = claims_of(desk)
@@ -99,29 +102,38 @@ class ClaimBatch:
         self._desk = desk
         self.waiting: dict[tuple[str, bytes], Draft] = {}
         self._claimed: dict[tuple[str, str], int] = {}
-        self._by_holder: dict[tuple[str, str, bytes, int], int] = {}
+        self._by_holder: dict[HolderKey, int] = {}
+        self._expected: list[Claim] = []
         self._evidence: dict[tuple[str, bytes], bytes | None] = {}
         self._terms = _own_terms(desk)
 
+    def expect(self, claim: Claim) -> None:
+        """Note a claim that will be decided in this batch."""
+        self._expected.append(claim)
+
     def tag(self, claim: Claim) -> bytes:
+        """The holder's tag, under a key of the campaign that only this region can derive."""
         campaign_key = hashlib.blake2b(
             claim.item.campaign.encode(), key=self._desk.region.tag_key, digest_size=32
         ).digest()
         return vouchers.holder_tag(campaign_key, claim.item.holder_id)
 
     def decide(self, claim: Claim) -> Issue | Refusal:
+        """Whether the pack is issued, by the counts as the claims before it left them."""
+        if self._expected:
+            self._fetch()
         item, desk = claim.item, self._desk
-        tag, today = self.tag(claim), china_day(desk.at)
+        in_round, today = self._holder_keys(claim)
         evidence = _evidence(item.evidence)
         facts = ClaimFacts(
             terms=self._terms.get(item.campaign),
             round_id=item.round,
-            claimed_in_round=self._claimed_in(item.campaign, item.round),
-            claimed_by_holder=self._claimed_by(item.campaign, item.round, tag, WHOLE_ROUND),
-            claimed_by_holder_today=self._claimed_by(item.campaign, item.round, tag, today),
+            claimed_in_round=self._claimed[(item.campaign, item.round)],
+            claimed_by_holder=self._by_holder[in_round],
+            claimed_by_holder_today=self._by_holder[today],
             evidence=Evidence(
                 complete=len(evidence) == len(EVIDENCE_KINDS) and bool(item.evidence.review_reference),
-                used=any(self._evidence_used(each) for each in evidence),
+                used=any(self._evidence[each] is not None for each in evidence),
             ),
         )
         return decide_claim(facts, desk.books.free_fen, desk.at)
@@ -130,11 +142,11 @@ class ClaimBatch:
         """Count the pack and reserve its money; the seal follows when the batch is decided."""
         item, desk = draft.claim.item, self._desk
         self._claimed[(item.campaign, item.round)] += 1
-        for day in (WHOLE_ROUND, china_day(desk.at)):
-            self._by_holder[(item.campaign, item.round, draft.holder_tag, day)] += 1
+        for key in self._holder_keys(draft.claim):
+            self._by_holder[key] += 1
         if draft.issue.round.mode == "application":
-            for key in _evidence(item.evidence):
-                self._evidence[key] = draft.claim.pack_id
+            for shown in _evidence(item.evidence):
+                self._evidence[shown] = draft.claim.pack_id
         desk.books.move(
             Movement(leg.account, "", reserved_fen=leg.amount_fen)
             for reservation in draft.issue.reservations
@@ -168,51 +180,50 @@ class ClaimBatch:
             stored = StoredAnswer(draft.body_hash, draft.answer, None, "claim")
             self._desk.books.answer(draft.claim.key, stored, self._desk.at)
         transaction.insert(schema.pack, [_pack_row(draft, self._desk) for draft in drafts])
+        rounds = {(draft.claim.item.campaign, draft.claim.item.round) for draft in drafts}
         transaction.upsert(
             schema.claim_round,
-            [{"campaign": key[0], "round": key[1], "claimed": count} for key, count in self._claimed.items()],
+            [{"campaign": key[0], "round": key[1], "claimed": self._claimed[key]} for key in sorted(rounds)],
         )
+        holders = {key for draft in drafts for key in self._holder_keys(draft.claim)}
         names = ("campaign", "round", "holder_tag", "day")
         transaction.upsert(
             schema.holder_claim,
-            [
-                {**dict(zip(names, key, strict=True)), "claims": count}
-                for key, count in self._by_holder.items()
-                if count
-            ],
+            [{**dict(zip(names, key, strict=True)), "claims": self._by_holder[key]} for key in sorted(holders)],
         )
-        transaction.upsert(
+        transaction.insert(
             schema.evidence,
             [
-                {"kind": key[0], "digest": key[1], "pack_id": pack_id}
-                for key, pack_id in self._evidence.items()
-                if pack_id
+                {"kind": kind, "digest": digest, "pack_id": draft.claim.pack_id}
+                for draft in drafts
+                if draft.issue.round.mode == "application"
+                for kind, digest in _evidence(draft.claim.item.evidence)
             ],
         )
 
-    def _claimed_in(self, campaign: str, round_id: str) -> int:
-        key = (campaign, round_id)
-        if key not in self._claimed:
-            table = schema.claim_round
-            rows = self._desk.transaction.select_keys(table, [table.c.campaign, table.c.round], [key])
-            self._claimed[key] = rows[0].claimed if rows else 0
-        return self._claimed[key]
+    def _fetch(self) -> None:
+        """Read the counts of all expected claims at once, before the first is decided."""
+        expected, self._expected = self._expected, []
+        rounds = {(each.item.campaign, each.item.round) for each in expected} - self._claimed.keys()
+        holders = {key for each in expected for key in self._holder_keys(each)} - self._by_holder.keys()
+        shown = {key for each in expected for key in _evidence(each.item.evidence)} - self._evidence.keys()
+        self._claimed.update(dict.fromkeys(rounds, 0))
+        self._by_holder.update(dict.fromkeys(holders, 0))
+        self._evidence.update(dict.fromkeys(shown))
+        select, table = self._desk.transaction.select_keys, schema.claim_round
+        for row in select(table, [table.c.campaign, table.c.round], list(rounds)):
+            self._claimed[(row.campaign, row.round)] = row.claimed
+        table = schema.holder_claim
+        for row in select(table, list(table.primary_key.columns), list(holders)):
+            self._by_holder[(row.campaign, row.round, row.holder_tag, row.day)] = row.claims
+        table = schema.evidence
+        for row in select(table, [table.c.kind, table.c.digest], list(shown)):
+            self._evidence[(row.kind, row.digest)] = row.pack_id
 
-    def _claimed_by(self, campaign: str, round_id: str, tag: bytes, day: int) -> int:
-        key = (campaign, round_id, tag, day)
-        if key not in self._by_holder:
-            table = schema.holder_claim
-            columns = [table.c.campaign, table.c.round, table.c.holder_tag, table.c.day]
-            rows = self._desk.transaction.select_keys(table, columns, [key])
-            self._by_holder[key] = rows[0].claims if rows else 0
-        return self._by_holder[key]
-
-    def _evidence_used(self, key: tuple[str, bytes]) -> bool:
-        if key not in self._evidence:
-            table = schema.evidence
-            rows = self._desk.transaction.select_keys(table, [table.c.kind, table.c.digest], [key])
-            self._evidence[key] = rows[0].pack_id if rows else None
-        return self._evidence[key] is not None
+    def _holder_keys(self, claim: Claim) -> list[HolderKey]:
+        """What a shopper's caps count by: the whole round, and today."""
+        item, tag = claim.item, self.tag(claim)
+        return [(item.campaign, item.round, tag, day) for day in (WHOLE_ROUND, china_day(self._desk.at))]
 
 
 def claims_of(desk: Desk) -> ClaimBatch:
