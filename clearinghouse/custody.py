@@ -18,6 +18,8 @@ from quanlian.apportionment import Leg
 from quanlian.custody import VoucherState, may_take
 from quanlian.errors import InvalidInput
 from quanlian.ledger import Movement, is_limited
+from quanlian.money import allocate
+from quanlian.terms import Terms
 from quanlian.v1 import custody_pb2, signed_pb2
 from quanlian.vouchers import VoucherKey
 
@@ -47,7 +49,7 @@ class TakeHandOver:
     def _take(self, desk: Desk, offered: VoucherState) -> None:
         known = desk.books.voucher(offered.key)
         if may_take(known.epoch if known else None, offered.epoch):
-            _require_budget(desk, offered)
+            _require_terms(desk, offered)
             desk.books.put_voucher(offered)
             desk.books.move(
                 Movement(leg.account, "", reserved_fen=leg.amount_fen, limit_fen=leg.amount_fen)
@@ -71,21 +73,39 @@ class TakeHandOver:
         )
 
 
-def _require_budget(desk: Desk, offered: VoucherState) -> None:
-    """An issuer hands over no more than its published terms have. Raises InvalidInput."""
+def _require_terms(desk: Desk, offered: VoucherState) -> None:
+    """An issuer hands over what its published terms reserve, within their budgets. Raises InvalidInput."""
     terms = desk.terms(offered.terms_hash)
     if terms is None or terms.issuer != offered.key.issuer or terms.campaign != offered.campaign:
         raise InvalidInput(f"campaign {offered.campaign} has no such terms", place="hand-over", remedy="publish them")
+    if not 0 < offered.voucher_type <= len(terms.voucher_types) or offered.epoch % 2 == 0:
+        raise InvalidInput("names no voucher that could be given", place="hand-over", remedy="send type and epoch")
+    highest_fen = terms.voucher_types[offered.voucher_type - 1].max_discount_fen
+    if offered.reservation.total_fen != highest_fen or not _merchants_share_fits(terms, offered, highest_fen):
+        raise InvalidInput(
+            f"the reservation is not what the terms reserve of {highest_fen} fen",
+            place="hand-over",
+            remedy="reserve by the terms' shares",
+        )
     budgets = terms.budgets()
     for leg in offered.reservation.legs():
-        if is_limited(leg.account) and desk.books.balance(leg.account).limit_fen + leg.amount_fen > budgets.get(
-            leg.account, 0
-        ):
+        limit = budgets.get(leg.account, 0)
+        if is_limited(leg.account) and desk.books.balance(leg.account).limit_fen + leg.amount_fen > limit:
             raise InvalidInput(
-                f"{leg.account} would pass its published budget of {budgets.get(leg.account, 0)} fen",
+                f"{leg.account} would pass its published budget of {limit} fen",
                 place="hand-over",
                 remedy="reserve within the budget of the terms",
             )
+
+
+def _merchants_share_fits(terms: Terms, offered: VoucherState, highest_fen: int) -> bool:
+    """No more falls on the redeeming region's merchants than the terms say."""
+    plan = terms.cofunder_plan()
+    shares = [each.share_ppm for each in plan]
+    parts = allocate(highest_fen, [*shares, 1_000_000 - sum(shares)])
+    expected = sum(part for each, part in zip(plan, parts, strict=False) if each.kind == "merchant")
+    borne = sum(leg.amount_fen for leg in offered.reservation.legs() if not is_limited(leg.account))
+    return borne == expected
 
 
 def read_hand_over(issuer: str, message: signed_pb2.SignedMessage) -> TakeHandOver:

@@ -23,6 +23,7 @@ from pki.keystore import FileKeyStore
 from pki.tls_files import read as read_tls
 from pki.trust import Keyring, Trust
 from quanlian.errors import ConfigurationError
+from quanlian.signing import Signer
 from quanlian.v1 import (
     clearing_operator_pb2_grpc,
     custody_pb2_grpc,
@@ -67,6 +68,35 @@ def serve(settings: ClearinghouseSettings) -> None:
 
 
 async def _serve(settings: ClearinghouseSettings, stop: asyncio.Event) -> None:
+    trust, keyring, message_signer, statement_signer, chains = _load_identity(settings)
+    host = Host(
+        listen=settings.listen,
+        credentials_directory=settings.tls_directory,
+        trust=trust,
+        now=lambda: int(time.time()),
+        allow=ALLOW,
+        hosts=HOSTS,
+    )
+    port = host.bind()
+    database = open_database(settings)
+    service = ClearinghouseService(database, keyring, message_signer, statement_signer, settings.release_seconds)
+    _register(host, service, RedemptionServicer(service, keyring, message_signer), DirectoryServicer(service, chains))
+    service.start()
+    await host.start()
+    sweeping = asyncio.create_task(every(settings.sweep_seconds, "sweep", service.sweep))
+    announce_ready(CLEARINGHOUSE, f"{settings.listen.rpartition(':')[0]}:{port}")
+    try:
+        await stop.wait()
+    finally:
+        sweeping.cancel()
+        await asyncio.gather(sweeping, return_exceptions=True)
+        await host.stop(grace=1.0)
+        await asyncio.to_thread(service.close)
+        database.close()
+
+
+def _load_identity(settings: ClearinghouseSettings) -> tuple[Trust, Keyring, Signer, Signer, list[bytes]]:
+    """Trust in the network's root and the clearinghouse's keys. Raises ConfigurationError naming a missing file."""
     tls = read_tls(settings.tls_directory, int(time.time()))
     if tls.identity.host != CLEARINGHOUSE:
         raise ConfigurationError(
@@ -80,24 +110,15 @@ async def _serve(settings: ClearinghouseSettings, stop: asyncio.Event) -> None:
     for chain in chains:
         keyring.add(chain)
     message_signer, statement_signer = (store.signer(purpose) for purpose in PURPOSES)
-    database = open_database(settings)
-    service = ClearinghouseService(database, keyring, message_signer, statement_signer, settings.release_seconds)
-    host = Host(
-        listen=settings.listen,
-        credentials_directory=settings.tls_directory,
-        trust=trust,
-        now=lambda: int(time.time()),
-        allow=ALLOW,
-        hosts=HOSTS,
-    )
-    redemptions = RedemptionServicer(service, keyring, message_signer)
+    return trust, keyring, message_signer, statement_signer, chains
+
+
+def _register(
+    host: Host, service: ClearinghouseService, redemptions: RedemptionServicer, directory: DirectoryServicer
+) -> None:
     host.add(lambda server: redemption_pb2_grpc.add_RedemptionServiceServicer_to_server(redemptions, server))
     host.add(lambda server: custody_pb2_grpc.add_CustodyServiceServicer_to_server(CustodyServicer(service), server))
-    host.add(
-        lambda server: directory_pb2_grpc.add_DirectoryServiceServicer_to_server(
-            DirectoryServicer(service, chains), server
-        )
-    )
+    host.add(lambda server: directory_pb2_grpc.add_DirectoryServiceServicer_to_server(directory, server))
     host.add(
         lambda server: settlement_pb2_grpc.add_SettlementServiceServicer_to_server(SettlementServicer(service), server)
     )
@@ -106,18 +127,6 @@ async def _serve(settings: ClearinghouseSettings, stop: asyncio.Event) -> None:
             ClearingOperatorServicer(service), server
         )
     )
-    service.start()
-    port = await host.start()
-    sweeping = asyncio.create_task(every(settings.sweep_seconds, "sweep", service.sweep))
-    announce_ready(CLEARINGHOUSE, f"{settings.listen.rpartition(':')[0]}:{port}")
-    try:
-        await stop.wait()
-    finally:
-        sweeping.cancel()
-        await asyncio.gather(sweeping, return_exceptions=True)
-        await host.stop(grace=1.0)
-        await asyncio.to_thread(service.close)
-        database.close()
 
 
 def open_database(settings: ClearinghouseSettings) -> Database:

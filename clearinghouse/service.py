@@ -19,6 +19,7 @@ from chassis.ids import fresh_uuid7
 from clearinghouse import schema
 from clearinghouse.custody import overdue, read_hand_over
 from clearinghouse.desk import Desk, Shelf, Work
+from clearinghouse.domain.visitors import VisitorsFunder, check_visitors_fund, require_budget
 from clearinghouse.redeeming import Redeem, wanted
 from clearinghouse.windows import Calculate, Close, Confirm, Instruct, MarkPaid, Settle, new_window
 from custodian import lookup
@@ -349,37 +350,31 @@ class ClearinghouseService:
                 )
             )
             if changed.rowcount != 1:
-                raise InvalidInput(f"{request.region} is not enrolled", place="region", remedy="enrol it first")
+                raise _not_enrolled(request.region)
 
         await self._write(store)
 
     async def set_visitors_fund(self, request: clearing_operator_pb2.SetVisitorsFundRequest) -> None:
-        """Set a region's standing fund for a year; a budget may grow, never fall under what is used."""
-        if request.rule not in ("cascade", "pro-rata", "refuse") or not request.funders:
-            raise InvalidInput("needs funders and a rule", place="visitors fund", remedy="cascade, pro-rata or refuse")
-        year = request.fiscal_year
+        """Set a region's standing fund for a year, in place of what it was; no budget falls under what is used."""
+        table, year, rule = schema.visitors_funder, request.fiscal_year, request.rule
+        funders = [VisitorsFunder(each.name, each.weight, each.budget_fen) for each in request.funders]
+        check_visitors_fund(year, rule, funders)
+        common = {"region": request.region, "fiscal_year": year, "rule": rule}
+        rows = [{**common, "position": position, **each._asdict()} for position, each in enumerate(funders)]
 
         def store(transaction: Transaction) -> None:
+            _require_enrolled(transaction, request.region)
             desk = Desk(transaction, self._shelf, self._signer)
-            for each in request.funders:
-                account = visitors_account(request.region, year, each.name)
-                change = each.budget_fen - desk.books.balance(account).limit_fen
-                desk.books.move([Movement(account, "", limit_fen=change)])
-            transaction.upsert(
-                schema.visitors_funder,
-                [
-                    {
-                        "region": request.region,
-                        "fiscal_year": year,
-                        "position": position,
-                        "name": each.name,
-                        "weight": each.weight,
-                        "rule": request.rule,
-                        "budget_fen": each.budget_fen,
-                    }
-                    for position, each in enumerate(request.funders)
-                ],
-            )
+            present = (table.c.region == request.region) & (table.c.fiscal_year == year)
+            named = [row.name for row in transaction.connection.execute(table.select().where(present))]
+            budgets = dict.fromkeys(named, 0) | {each.name: each.budget_fen for each in funders}
+            for name, budget_fen in budgets.items():
+                account = visitors_account(request.region, year, name)
+                balance = desk.books.balance(account)
+                require_budget(balance, name, budget_fen)
+                desk.books.move([Movement(account, "", limit_fen=budget_fen - balance.limit_fen)])
+            transaction.connection.execute(table.delete().where(present))
+            transaction.insert(table, rows)
             desk.save("visitors-fund", request.region, window=0)
 
         await self._write(store)
@@ -396,6 +391,7 @@ class ClearinghouseService:
             raise InvalidInput("needs an amount above 0 and a bank reference", place="deposit")
 
         def store(transaction: Transaction) -> int:
+            _require_enrolled(transaction, request.region)
             desk = Desk(transaction, self._shelf, self._signer)
             account, table = settlement_account(request.region), schema.deposit
             known = transaction.select_keys(table, [table.c.bank_reference], [(request.bank_reference,)])
@@ -535,3 +531,13 @@ class ClearinghouseService:
     def _in_transaction(self, store: Any) -> Any:
         with self.database.transaction() as transaction:
             return store(transaction)
+
+
+def _require_enrolled(transaction: Transaction, region: str) -> None:
+    table = schema.participant
+    if not transaction.select_keys(table, [table.c.region], [(region,)]):
+        raise _not_enrolled(region)
+
+
+def _not_enrolled(region: str) -> InvalidInput:
+    return InvalidInput(f"{region} is not enrolled", place="region", remedy="enrol it first")

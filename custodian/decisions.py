@@ -48,6 +48,10 @@ class Received:
         return hashlib.sha256(self.content).digest()
 
 
+REVERSIBLE = frozenset({"authorize", "redeem", "capture"})
+"""What a reverse undoes: a void or a refund is not undone by asking for the opposite."""
+
+
 class Answered(NamedTuple):
     """The answer's bytes, to be sent after the commit."""
 
@@ -239,7 +243,8 @@ def _refund_rule(redemption: Redemption, voucher: VoucherState, party: Party) ->
 def _reverse(received: Received, original_id: bytes, books: Books, party: Party) -> Outcome | Refusal | None:
     """Undo by the original request id: a hold is voided, a capture refunded in full.
 
-    An id not yet seen is stored as reversed, so that the original, arriving later, changes nothing.
+    Anything else is refused. An id not yet seen is stored as reversed, so that the original, arriving later, changes
+    nothing.
     """
     key = (received.participant, original_id)
     original = books.request(key)
@@ -249,6 +254,8 @@ def _reverse(received: Received, original_id: bytes, books: Books, party: Party)
         return None
     if original.redemption_id is None:
         return None
+    if original.operation not in REVERSIBLE:
+        return Refusal(RefusalReason.NOT_AUTHORIZED)
     redemption = books.redemption(original.redemption_id)
     assert redemption is not None
     voucher = _without_expired_hold(books.voucher(redemption.voucher), books, party)

@@ -37,13 +37,17 @@ class Work(Protocol):
 
 
 class Region(NamedTuple):
-    """What stays the same from batch to batch."""
+    """What stays the same from batch to batch.
+
+    `leverage_bound` is for visitors' vouchers, `minimum_leverage` for those that the region issues itself.
+    """
 
     code: str
     leverage_bound: Fraction | None
     message_signer: Signer
     voucher_signer: Signer
     tag_key: bytes
+    minimum_leverage: Fraction | None = None
 
 
 class TermsShelf:
@@ -146,7 +150,7 @@ class Desk:
             payer_tag=purchase.payer_tag,
             redeeming_region=self.region.code,
             suspended_regions=frozenset(),
-            campaign_known=terms is not None or not own,
+            campaign_known=terms is not None or self._campaign_known(purchase),
             terms=terms if terms and terms.issuer == purchase.voucher.issuer else None,
             known=voucher is not None if own else None,
             state=voucher,
@@ -219,6 +223,12 @@ class Desk:
             rows = self.transaction.select_keys(table, [table.c.terms_hash], [(terms_hash,)])
             known = self.shelf.put(rows[0].document) if rows else None
         return known
+
+    def _campaign_known(self, purchase: Purchase) -> bool:
+        """Whether some version of the voucher's campaign is known here."""
+        table = schema.terms
+        key = (purchase.voucher.issuer, purchase.voucher.campaign)
+        return bool(self.transaction.select_keys(table, [table.c.issuer, table.c.campaign], [key]))
 
     def load_orders(self, orders: Iterable[tuple[str, str]]) -> None:
         """Order reservations, and the merchants concerned."""
