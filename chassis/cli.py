@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit code; never shows a traceback unless QUANLIAN_DEBUG=1."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    # gRPC's core writes lines of its own to stderr before Python hears of an error, and tells that one too.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         code = _run(arguments)
         sys.stdout.flush()

@@ -54,6 +54,16 @@ def table(title: str, headings: Sequence[Heading], rows: Iterable[Sequence[Cell]
     return shown
 
 
+def say(text: str) -> None:
+    """Writes a line as it is, without markup."""
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def yes_no(value: bool) -> str:
+    """A cell that says whether."""
+    return "是 yes" if value else "否 no"
+
+
 def print_json(value: Any) -> None:
     """Writes JSON to stdout, in UTF-8 and the given key order, for programs to read."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")

@@ -110,19 +110,19 @@ class Host:
         ]
         self._registrations: list[Callable[[grpc.aio.Server], object]] = []
         self._server: grpc.aio.Server | None = None
+        self._port = 0
 
     def add(self, registration: Callable[[grpc.aio.Server], object]) -> None:
         """A service, added before `start`: `lambda server: add_FooServicer_to_server(foo, server)`."""
         self._registrations.append(registration)
 
-    async def start(self) -> int:
-        """Listens and serves; returns the bound port (`listen` may ask for port 0).
+    def bind(self) -> int:
+        """Takes the address, from the event loop; returns the port (`listen` may ask for port 0).
 
+        A service binds before it opens and migrates its database, so that one which could not serve changes nothing.
         Raises ConfigurationError for unfit credentials, an unusable address, or a port that is taken.
         """
         server = grpc.aio.server(interceptors=[self._guard], options=self._options)
-        for registration in self._registrations:
-            registration(server)
         credentials = server_credentials(self._credentials_directory)
         try:
             port = server.add_secure_port(self._listen, credentials)
@@ -134,9 +134,18 @@ class Host:
                 place=self._listen,
                 remedy="stop the other program or choose another address",
             )
-        await server.start()
-        self._server = server
+        self._server, self._port = server, port
         return port
+
+    async def start(self) -> int:
+        """Serves, at the address that `bind` took or else takes now; returns the port. Raises as `bind`."""
+        if self._server is None:
+            self.bind()
+        assert self._server is not None
+        for registration in self._registrations:
+            registration(self._server)
+        await self._server.start()
+        return self._port
 
     async def stop(self, grace: float = 5.0) -> None:
         """Takes no more calls, gives those in progress `grace` seconds, then ends them."""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Awaitable, Callable
 
 from chassis import telemetry
 from quanlian.errors import QuanlianError
 
+STOP_WITH_PARENT = "QUANLIAN_STOP_WITH_PARENT"
+"""Set to 1 in the environment, it makes a service stop when its parent process is gone."""
+
+PARENT_POLL_SECONDS = 1.0
 _log = telemetry.logger("service")
 
 
@@ -46,4 +51,15 @@ async def _until_stopped(main: Callable[[asyncio.Event], Awaitable[None]]) -> No
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask_to_stop)
+    watching = asyncio.create_task(_stop_with_parent(stop)) if os.environ.get(STOP_WITH_PARENT) == "1" else None
     await main(stop)
+    if watching is not None:
+        watching.cancel()
+
+
+async def _stop_with_parent(stop: asyncio.Event) -> None:
+    """Asks to stop once the process that started this one is gone, however it ended."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        await asyncio.sleep(PARENT_POLL_SECONDS)
+    stop.set()

@@ -2,33 +2,324 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
-from chassis import telemetry
+from chassis import console, telemetry
 from chassis.config import load_settings
+from chassis.operating import (
+    Amount,
+    Config,
+    Json,
+    Reference,
+    Yuan,
+    amount,
+    call,
+    operator_settings,
+    read_file,
+    read_signing_chain,
+)
 from clearinghouse.config import ClearinghouseSettings
+from quanlian import regions
+from quanlian.agreements import parse_agreement
+from quanlian.errors import InvalidInput
+from quanlian.refusals import CHINA
+from quanlian.v1 import clearing_operator_pb2 as pb
+from quanlian.v1 import settlement_pb2
+from quanlian.v1.clearing_operator_pb2_grpc import ClearingOperatorServiceStub
+from quanlian.v1.settlement_pb2_grpc import SettlementServiceStub
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", help="设置文件 · Settings file (TOML); QUANLIAN_CLEARINGHOUSE_… override it."),
-]
+Region = Annotated[str, typer.Argument(metavar="REGION", help="地区代码 · Region code, like 330100.")]
+Number = Annotated[int, typer.Argument(metavar="NUMBER", min=1, help="场次号 · Number of the window.")]
 
 
 @app.callback()
 def group() -> None:
-    """清分平台 · Run and operate the clearinghouse."""
+    """清分平台：运行与操作 · Run the clearinghouse, and operate it.
+
+    serve 由运维运行；其余命令由清分平台操作员以自己的证书调用。
+    `serve` runs it; the others call the running clearinghouse with the operator's certificate.
+    """
 
 
 @app.command()
-def serve(config: Config = None) -> None:
+def serve(
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="设置文件 · Settings file (TOML); QUANLIAN_CLEARINGHOUSE_… override it."),
+    ] = None,
+) -> None:
     """启动服务 · Serve until Ctrl-C or SIGTERM."""
     from clearinghouse.server import serve as run
 
     settings = load_settings(ClearinghouseSettings, config, "clearinghouse")
     telemetry.configure()
     run(settings)
+
+
+@app.command()
+def enrol(
+    region: Region,
+    chains: Annotated[list[Path], typer.Argument(metavar="CHAIN", help="签名证书链 · PEM chains of its signing keys.")],
+    name_zh: Annotated[str, typer.Option("--name-zh", metavar="NAME", help="中文名 · Name in Chinese.")],
+    name_en: Annotated[str, typer.Option("--name-en", metavar="NAME", help="英文名 · Name in English.")],
+    config: Config = None,
+) -> None:
+    """接入地区 · Enrol a region with its signing keys; again to add keys."""
+    settings = operator_settings(config)
+    contents = []
+    for path in chains:
+        chain, key = read_signing_chain(settings, path)
+        if key.owner != region:
+            raise InvalidInput(f"is {key.owner}'s key", place=str(path), remedy=f"name the keys of {region}")
+        contents.append(chain)
+    request = pb.EnrolParticipantRequest(region=region, name_zh=name_zh, name_en=name_en, signing_chains=contents)
+    call(settings, ClearingOperatorServiceStub, lambda stub: stub.EnrolParticipant, request)
+    console.say(f"已接入 · Enrolled {region} {name_zh} {name_en} ({len(contents)} keys)")
+
+
+@app.command()
+def limits(
+    region: Region,
+    cap: Annotated[
+        Amount, typer.Option("--cap", metavar="YUAN", parser=amount, help="净借记限额（元） · Net debit cap.")
+    ],
+    credit: Annotated[
+        Amount, typer.Option("--credit", metavar="YUAN", parser=amount, help="信用额度（元） · Credit line.")
+    ],
+    offset_bp: Annotated[
+        int,
+        typer.Option(
+            "--offset-bp", min=0, max=10_000, help="应收抵减（万分之） · Part of its dues that counts, in 1/10000."
+        ),
+    ],
+    config: Config = None,
+) -> None:
+    """设定限额 · Set a region's limits; all three at once."""
+    request = pb.SetLimitsRequest(
+        region=region, net_debit_cap_fen=cap, credit_line_fen=credit, credit_offset_bp=offset_bp
+    )
+    call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.SetLimits, request)
+    console.say(
+        f"{region}: 净借记限额 · net debit cap {console.yuan(cap)}, 信用额度 · credit line {console.yuan(credit)}, "
+        f"应收抵减 · offset {offset_bp:,}/10,000"
+    )
+
+
+@app.command()
+def visitors(
+    region: Region,
+    year: Annotated[int, typer.Argument(metavar="YEAR", min=2000, max=2099, help="预算年度 · Fiscal year.")],
+    funders: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME=WEIGHT:YUAN", help="出资方、权重、预算 · Funders, like city=6:300000 county=4:200000."
+        ),
+    ],
+    rule: Annotated[
+        Literal["cascade", "pro-rata", "refuse"],
+        typer.Option("--rule", help="资金不足时 · What happens when a funder runs dry."),
+    ],
+    config: Config = None,
+) -> None:
+    """设定异地用券资金 · Set a region's fund for visitors' vouchers of a year, in place of what it was."""
+    request = pb.SetVisitorsFundRequest(
+        region=region, fiscal_year=year, rule=rule, funders=[_funder(text) for text in funders]
+    )
+    call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.SetVisitorsFund, request)
+    rows: list[list[console.Cell]] = [
+        [each.name, each.weight, console.yuan(each.budget_fen)] for each in request.funders
+    ]
+    headings: list[console.Heading] = [("出资方", "Funder"), ("权重", "Weight"), ("预算（元）", "Budget, yuan")]
+    console.say(f"{region} {year} 异地用券资金 · visitors' fund ({rule})")
+    console.console.print(console.table("", headings, rows))
+
+
+@app.command()
+def agreement(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="分担协议 · Funding agreement (TOML).")],
+    config: Config = None,
+) -> None:
+    """登记分担协议 · Register a funding agreement."""
+    settings = operator_settings(config)
+    content = read_file(file)
+    found = parse_agreement(content, str(file))
+    request = pb.RegisterAgreementRequest(document=content, file_name=str(file))
+    answer = call(settings, ClearingOperatorServiceStub, lambda stub: stub.RegisterAgreement, request)
+    console.say(f"已登记分担协议 · Agreement registered: {answer.number}, version {found.version}")
+
+
+@app.command()
+def deposit(
+    region: Region,
+    yuan: Yuan,
+    reference: Reference,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """登记地区资金到账；同一流水号只记一次 · Record that a region's money arrived; a reference is booked once."""
+    request = pb.RecordDepositRequest(region=region, amount_fen=yuan, bank_reference=reference)
+    answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.RecordDeposit, request)
+    if as_json:
+        console.print_json({"region": region, "settlement_fen": answer.settlement_fen})
+        return
+    console.say(
+        f"已登记 {console.yuan(yuan)} 元；{region} 结算账户 {console.yuan(answer.settlement_fen)} 元 · "
+        "recorded; balance of its settlement account"
+    )
+
+
+@app.command()
+def close(config: Config = None, as_json: Json = False) -> None:
+    """截止当前场次并轧差 · Close the open window and calculate it; the next one opens."""
+    request = pb.CloseWindowRequest()
+    answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.CloseWindow, request)
+    _show_window(answer.window, as_json)
+
+
+@app.command()
+def window(
+    number: Annotated[
+        int,
+        typer.Argument(
+            metavar="NUMBER", show_default=False, min=0, help="场次号，默认当前 · Its number; the open one by default."
+        ),
+    ] = 0,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """查看场次 · Show a settlement window with its net positions."""
+    request = settlement_pb2.GetWindowRequest(number=number)
+    answer = call(operator_settings(config), SettlementServiceStub, lambda stub: stub.GetWindow, request)
+    _show_window(answer.window, as_json)
+
+
+@app.command()
+def instruct(number: Number, config: Config = None, as_json: Json = False) -> None:
+    """出具付款指令 · Issue the payment instructions of a window that every region confirmed."""
+    request = pb.InstructWindowRequest(window=number)
+    answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.InstructWindow, request)
+    _show_window(answer.window, as_json)
+
+
+@app.command()
+def paid(number: Number, region: Region, reference: Reference, config: Config = None, as_json: Json = False) -> None:
+    """登记付款 · Mark a region's payment with the bank's reference."""
+    request = pb.MarkPaidRequest(window=number, region=region, bank_reference=reference)
+    answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.MarkPaid, request)
+    _show_window(answer.window, as_json)
+
+
+@app.command()
+def settle(number: Number, config: Config = None, as_json: Json = False) -> None:
+    """结清场次 · Settle a window whose payments are marked, for all regions at once."""
+    request = pb.SettleWindowRequest(window=number)
+    answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.SettleWindow, request)
+    _show_window(answer.window, as_json)
+
+
+@app.command()
+def status(config: Config = None, as_json: Json = False) -> None:
+    """各地区连接与限额 · Which regions are connected, and what each owes within its limit."""
+    request = pb.GetClearingStatusRequest()
+    answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.GetClearingStatus, request)
+    if as_json:
+        names = ("region", "custody_stream_open", "exposure_fen", "limit_fen", "settlement_fen")
+        console.print_json({"regions": [{name: getattr(each, name) for name in names} for each in answer.regions]})
+        return
+    headings: list[console.Heading] = [
+        ("地区", "Region"),
+        "",
+        ("已连接", "Connected"),
+        ("未结应付（元）", "Exposure, yuan"),
+        ("限额（元）", "Limit, yuan"),
+        ("结算账户（元）", "Settlement account, yuan"),
+    ]
+    rows = [
+        (
+            each.region,
+            _name(each.region),
+            console.yes_no(each.custody_stream_open),
+            console.yuan(each.exposure_fen),
+            console.yuan(each.limit_fen),
+            console.yuan(each.settlement_fen),
+        )
+        for each in answer.regions
+    ]
+    console.console.print(console.table("", headings, rows))
+
+
+def _funder(text: str) -> pb.VisitorsFunder:
+    """`city=6:300000.00`. Raises BadParameter."""
+    name, equals, rest = text.partition("=")
+    weight, colon, yuan = rest.partition(":")
+    if not (equals and colon and weight.isascii() and weight.isdigit() and len(weight) <= 9):
+        raise typer.BadParameter(f"{text!r} is not NAME=WEIGHT:YUAN — write it like city=6:300000.00")
+    return pb.VisitorsFunder(name=name, weight=int(weight), budget_fen=amount(yuan))
+
+
+def _show_window(shown: settlement_pb2.SettlementWindow, as_json: bool) -> None:
+    state = settlement_pb2.WindowState.Name(shown.state).removeprefix("WINDOW_STATE_")
+    if as_json:
+        console.print_json(_window_data(shown, state))
+        return
+    console.say(f"场次 · Window {shown.number}: {_STATES_ZH[state]} {state}")
+    console.say(f"起 · opened {_time(shown.opened_at)}，止 · closed {_time(shown.closed_at)}")
+    if not shown.positions:
+        return
+    console.say(f"轧差前 · Before netting {console.yuan(shown.gross_fen)} 元 yuan")
+    headings: list[console.Heading] = [
+        ("地区", "Region"),
+        "",
+        ("净额（元，正为应收）", "Net, yuan (+ receives)"),
+        ("已确认", "Confirmed"),
+        ("银行流水号", "Bank reference"),
+    ]
+    rows = [
+        (
+            each.region,
+            _name(each.region),
+            console.yuan(each.net_fen),
+            console.yes_no(each.confirmed),
+            each.bank_reference,
+        )
+        for each in shown.positions
+    ]
+    console.console.print(console.table("", headings, rows))
+
+
+_STATES_ZH = {
+    "OPEN": "进行中",
+    "CLOSED": "已截止",
+    "CALCULATED": "已轧差，待各地确认",
+    "CONFIRMED": "各地已确认",
+    "INSTRUCTED": "已出具付款指令",
+    "SETTLED": "已结清",
+}
+
+
+def _window_data(shown: settlement_pb2.SettlementWindow, state: str) -> dict[str, Any]:
+    names = ("region", "net_fen", "confirmed", "bank_reference")
+    return {
+        "number": shown.number,
+        "state": state,
+        "opened_at": shown.opened_at,
+        "closed_at": shown.closed_at or None,
+        "gross_fen": shown.gross_fen,
+        "positions": [{name: getattr(each, name) for name in names} for each in shown.positions],
+    }
+
+
+def _name(code: str) -> str:
+    """The region's Chinese name, a county's with its city."""
+    found = regions.region(code)
+    return found.name if code.endswith("00") or not found.parent else f"{_name(found.parent)}{found.name}"
+
+
+def _time(at: int) -> str:
+    return datetime.fromtimestamp(at, CHINA).strftime("%Y-%m-%d %H:%M:%S") if at else "—"

@@ -87,7 +87,8 @@ def _require_terms(desk: Desk, offered: VoucherState) -> None:
             place="hand-over",
             remedy="reserve by the terms' shares",
         )
-    budgets = terms.budgets()
+    current = desk.campaigns.standing(offered.key.issuer, offered.campaign).terms_hash
+    budgets = (desk.terms(current) or terms).budgets()
     for leg in offered.reservation.legs():
         limit = budgets.get(leg.account, 0)
         if is_limited(leg.account) and desk.books.balance(leg.account).limit_fen + leg.amount_fen > limit:

@@ -10,6 +10,7 @@ from chassis.database import Transaction
 from clearinghouse import schema
 from clearinghouse.domain.exposure import Position, owed_change
 from custodian.books import Books
+from custodian.campaigns import Campaigns
 from custodian.decisions import Apportioned, Received
 from quanlian.accounts import reimbursement_account, settlement_account, visitors_account
 from quanlian.agreements import Agreement, lookup, parse_agreement
@@ -59,6 +60,7 @@ class Desk:
         self.at = transaction.now()
         self.window = _open_window(transaction)
         self.books = Books(transaction)
+        self.campaigns = Campaigns(transaction)
         rows = transaction.connection.execute(schema.participant.select()).all()
         self.suspended = frozenset(row.region for row in rows if row.suspended)
         self._positions = {row.region: _position(row) for row in rows}
@@ -77,6 +79,7 @@ class Desk:
         """The issuer's terms and what this party has in custody; merchants and orders are the redeeming node's."""
         held_here = voucher if voucher and in_custody(voucher, CLEARINGHOUSE) else None
         terms = self.terms(purchase.voucher.terms_hash)
+        standing = self.campaigns.standing(purchase.voucher.issuer, purchase.voucher.campaign)
         assert received.key is not None
         return Facts(
             voucher=purchase.voucher,
@@ -90,6 +93,8 @@ class Desk:
             campaign_known=terms is not None or self._campaign_known(purchase),
             terms=terms if terms and terms.issuer == purchase.voucher.issuer else None,
             state=held_here,
+            campaign_suspended=standing.paused,
+            standing=standing,
         )
 
     def apportion(

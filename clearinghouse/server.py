@@ -37,6 +37,7 @@ _log = telemetry.logger("clearinghouse")
 _PACKAGE = "/quanlian.v1."
 _NODES = frozenset({"node"})
 _OPERATORS = frozenset({"operator"})
+DIRECTORY_METHODS = ("GetDirectory", "GetTerms", "PublishTerms", "PublishChange")
 OPERATOR_METHODS = (
     "EnrolParticipant",
     "SetLimits",
@@ -52,7 +53,7 @@ OPERATOR_METHODS = (
 ALLOW = {
     **{f"{_PACKAGE}RedemptionService/{method}": _NODES for method in REDEMPTION_METHODS},
     **{f"{_PACKAGE}CustodyService/{method}": _NODES for method in ("CustodyStream", "FollowFeed")},
-    **{f"{_PACKAGE}DirectoryService/{method}": _NODES for method in ("GetDirectory", "GetTerms", "PublishTerms")},
+    **{f"{_PACKAGE}DirectoryService/{method}": _NODES for method in DIRECTORY_METHODS},
     **{f"{_PACKAGE}SettlementService/{method}": _NODES for method in ("GetStatement", "ConfirmStatement")},
     f"{_PACKAGE}SettlementService/GetWindow": _NODES | _OPERATORS,
     **{f"{_PACKAGE}ClearingOperatorService/{method}": _OPERATORS for method in OPERATOR_METHODS},

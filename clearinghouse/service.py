@@ -20,11 +20,13 @@ from clearinghouse import schema
 from clearinghouse.custody import overdue, read_hand_over
 from clearinghouse.desk import Desk, Shelf, Work
 from clearinghouse.domain.visitors import VisitorsFunder, check_visitors_fund, require_budget
+from clearinghouse.publishing import PublishChange
 from clearinghouse.redeeming import Redeem, wanted
 from clearinghouse.windows import Calculate, Close, Confirm, Instruct, MarkPaid, Settle, new_window
 from custodian import lookup
 from custodian import schema as custodian_schema
 from custodian.batching import decide_apart, raised
+from custodian.campaigns import Campaigns, verify_change
 from custodian.decisions import Answered, Received
 from custodian.receiving import receive
 from custodian.servicer import Emit
@@ -291,16 +293,28 @@ class ClearinghouseService:
         await self._write(lambda transaction: transaction.upsert(schema.terms, [row]))
         return terms.terms_hash
 
-    async def terms(self, terms_hash: bytes) -> signed_pb2.SignedMessage | None:
-        def load() -> signed_pb2.SignedMessage | None:
+    async def terms(self, terms_hash: bytes) -> directory_pb2.GetTermsResponse:
+        """Terms by their hash with their campaign's changes so far; empty where there are none."""
+
+        def load() -> directory_pb2.GetTermsResponse:
             table = schema.terms
             with self.database.snapshot() as transaction:
                 rows = transaction.select_keys(table, [table.c.terms_hash], [(terms_hash,)])
-            if not rows:
-                return None
-            return signed_pb2.SignedMessage(body=rows[0].document, key_id=rows[0].key_id, signature=rows[0].signature)
+                if not rows:
+                    return directory_pb2.GetTermsResponse()
+                row = rows[0]
+                changes = Campaigns(transaction).changes(row.issuer, row.campaign)
+            message = signed_pb2.SignedMessage(body=row.document, key_id=row.key_id, signature=row.signature)
+            return directory_pb2.GetTermsResponse(terms=message, changes=[each.message for each in changes])
 
         return await asyncio.to_thread(load)
+
+    async def publish_change(self, region: str, message: signed_pb2.SignedMessage) -> None:
+        """Keep an issuer's signed change and tell every node. Raises InvalidInput or BadSignature."""
+        signed = verify_change(message, self.keyring)
+        if signed.change.issuer != region:
+            raise InvalidInput(f"is a change of {signed.change.issuer}", place="change", remedy=f"publish as {region}")
+        await self._step(PublishChange(signed), "campaign-change", 0)
 
     # Operator
 

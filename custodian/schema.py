@@ -160,6 +160,22 @@ flow = Table(
     Column("refunded_fen", BigInteger, nullable=False),
 )
 
+campaign_change = Table(
+    "campaign_change",
+    METADATA,
+    Column("issuer", String, primary_key=True),
+    Column("campaign", String, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("decided_by", String, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False, comment="a serialised CampaignChange, as its issuer signed it"),
+    Column("key_id", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    comment="every change of every campaign, with who and why; only appended",
+)
+
 counter = Table(
     "counter",
     METADATA,

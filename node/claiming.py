@@ -125,8 +125,10 @@ class ClaimBatch:
         item, desk = claim.item, self._desk
         in_round, today = self._holder_keys(claim)
         evidence = _evidence(item.evidence)
+        standing = desk.campaigns.standing(desk.name, item.campaign)
         facts = ClaimFacts(
             terms=self._terms.get(item.campaign),
+            suspended=standing.paused or standing.claims_closed,
             round_id=item.round,
             claimed_in_round=self._claimed[(item.campaign, item.round)],
             claimed_by_holder=self._by_holder[in_round],

@@ -2,33 +2,317 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from chassis import telemetry
+from chassis import console, telemetry
 from chassis.config import load_settings
+from chassis.operating import (
+    Config,
+    Json,
+    OperatorSettings,
+    Reference,
+    Yuan,
+    call,
+    operator_settings,
+    read_file,
+    read_signing_chain,
+)
 from node.config import NodeSettings
+from node.merchants_file import read_merchants
+from quanlian.campaign_changes import ChangeKind, parse_notice
+from quanlian.errors import InvalidInput
+from quanlian.refusals import CHINA
+from quanlian.terms import Terms, parse_terms
+from quanlian.terms_difference import difference
+from quanlian.v1 import node_operator_pb2 as pb
+from quanlian.v1.campaign_pb2 import CampaignChange, CampaignChangeKind
+from quanlian.v1.node_operator_pb2_grpc import NodeOperatorServiceStub
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
-
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", help="设置文件 · Settings file (TOML); QUANLIAN_NODE_… override it."),
-]
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+AMEND, NOTICE, PAUSE, RESUME, WITHDRAW = (
+    CampaignChangeKind.CAMPAIGN_CHANGE_KIND_AMEND,
+    CampaignChangeKind.CAMPAIGN_CHANGE_KIND_NOTICE,
+    CampaignChangeKind.CAMPAIGN_CHANGE_KIND_PAUSE,
+    CampaignChangeKind.CAMPAIGN_CHANGE_KIND_RESUME,
+    CampaignChangeKind.CAMPAIGN_CHANGE_KIND_WITHDRAW,
+)
+Campaign = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="活动编号 · Campaign id.")]
 
 
 @app.callback()
 def group() -> None:
-    """节点 · Run and operate a region's node."""
+    """节点：运行与操作 · Run a region's node, and operate it.
+
+    serve 由运维运行；其余命令由商务部门在任何机器上以自己的证书调用。
+    `serve` runs the node; the others call a running node with the operator's certificate.
+    """
 
 
 @app.command()
-def serve(config: Config = None) -> None:
+def serve(
+    config: Annotated[
+        Path | None, typer.Option("--config", help="设置文件 · Settings file (TOML); QUANLIAN_NODE_… override it.")
+    ] = None,
+) -> None:
     """启动服务 · Serve until Ctrl-C or SIGTERM."""
     from node.server import serve as run
 
     settings = load_settings(NodeSettings, config, "node")
     telemetry.configure()
     run(settings)
+
+
+@app.command()
+def publish(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="活动细则 · Campaign terms (TOML).")],
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """公布活动：签署细则、开立预算 · Publish a campaign: its terms are signed, its budgets opened."""
+    settings = operator_settings(config)
+    content = read_file(file)
+    terms = parse_terms(content, str(file))
+    request = pb.PublishCampaignRequest(terms=content, file_name=str(file))
+    answer = call(settings, NodeOperatorServiceStub, lambda stub: stub.PublishCampaign, request)
+    if as_json:
+        budgets = {funder: fen for funder, fen in _budgets(terms)}
+        data = {"campaign": answer.campaign, "terms_hash": answer.terms_hash.hex(), "budgets_fen": budgets}
+        console.print_json(data)
+        return
+    rows: list[list[console.Cell]] = [[funder, console.yuan(fen)] for funder, fen in _budgets(terms)]
+    rows.append(["合计 Total", console.yuan(sum(terms.budgets().values()))])
+    console.say(f"已公布 · Published {answer.campaign}: {terms.title_zh} · {terms.title_en}")
+    console.say(f"细则哈希 · Terms hash {answer.terms_hash.hex()}")
+    headings: list[console.Heading] = [("出资方", "Funder"), ("预算（元）", "Budget, yuan")]
+    console.console.print(console.table("", headings, rows))
+
+
+Why = Annotated[str, typer.Option("--why", help="原因，存档备查 · The reason, kept for the audit.")]
+
+
+@app.command()
+def amend(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="新版细则 · The new version of the terms (TOML).")],
+    why: Why,
+    config: Config = None,
+    yes: Annotated[bool, typer.Option("--yes", help="不再询问 · Do not ask.")] = False,
+) -> None:
+    """修订活动：仅对此后发放的券生效 · Amend a campaign, for vouchers issued from then on.
+
+    先列出与现行版本的差异 · Shows the difference to the version in force first.
+    """
+    settings = operator_settings(config)
+    content = read_file(file)
+    new = parse_terms(content, str(file))
+    known = _changes(settings, new.campaign)
+    _show_difference(parse_terms(known.terms, "terms in force"), new)
+    if not yes and not typer.confirm("公布此修订？ Publish this amendment?"):
+        raise typer.Exit(1)
+    _change(settings, known, pb.ChangeCampaignRequest(kind=AMEND, why=why, document=content, file_name=str(file)))
+
+
+@app.command()
+def notice(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="公告 · The notice (TOML).")],
+    why: Why,
+    config: Config = None,
+) -> None:
+    """公告：对已发放的券作有利于持券人的变更 · Give notice: something in favour of vouchers already out."""
+    settings = operator_settings(config)
+    content = read_file(file)
+    known = _changes(settings, parse_notice(content, str(file)).campaign)
+    _change(settings, known, pb.ChangeCampaignRequest(kind=NOTICE, why=why, document=content, file_name=str(file)))
+
+
+@app.command()
+def pause(campaign: Campaign, why: Why, config: Config = None) -> None:
+    """暂停活动：不发放、不核销，退款照常 · Pause a campaign: no claims, no redemptions; refunds go on."""
+    settings = operator_settings(config)
+    _change(settings, _changes(settings, campaign), pb.ChangeCampaignRequest(kind=PAUSE, why=why))
+
+
+@app.command()
+def resume(campaign: Campaign, why: Why, config: Config = None) -> None:
+    """恢复活动 · Resume a paused campaign."""
+    settings = operator_settings(config)
+    _change(settings, _changes(settings, campaign), pb.ChangeCampaignRequest(kind=RESUME, why=why))
+
+
+@app.command()
+def withdraw(campaign: Campaign, why: Why, config: Config = None) -> None:
+    """撤回活动：停止发放，已发放的券仍可用 · Withdraw a campaign: no more claims; vouchers out stay good."""
+    settings = operator_settings(config)
+    _change(settings, _changes(settings, campaign), pb.ChangeCampaignRequest(kind=WITHDRAW, why=why))
+
+
+@app.command()
+def changes(campaign: Campaign, config: Config = None, as_json: Json = False) -> None:
+    """列出活动的全部变更：时间、经办、原因 · List every change of a campaign, with who and why."""
+    listed = _changes(operator_settings(config), campaign).changes
+    if as_json:
+        console.print_json([_change_data(each) for each in listed])
+        return
+    rows = [list(_change_data(each).values()) for each in listed]
+    headings: list[console.Heading] = [
+        ("序号", "No."),
+        ("变更", "Change"),
+        ("时间", "When"),
+        ("经办", "By"),
+        ("原因", "Why"),
+        ("细则哈希", "Terms hash"),
+    ]
+    console.console.print(console.table(campaign, headings, rows))
+
+
+def _changes(settings: OperatorSettings, campaign: str) -> pb.ListCampaignChangesResponse:
+    request = pb.ListCampaignChangesRequest(campaign=campaign)
+    listed: pb.ListCampaignChangesResponse = call(
+        settings, NodeOperatorServiceStub, lambda stub: stub.ListCampaignChanges, request
+    )
+    return listed
+
+
+def _change(
+    settings: OperatorSettings, known: pb.ListCampaignChangesResponse, request: pb.ChangeCampaignRequest
+) -> None:
+    """Ask for a change of the campaign as it was just seen."""
+    last = known.changes[-1]
+    request.campaign = last.campaign
+    request.expected_terms_hash = last.terms_hash
+    request.expected_number = last.number
+    made = call(settings, NodeOperatorServiceStub, lambda stub: stub.ChangeCampaign, request).change
+    kind = ChangeKind(made.kind).name.lower()
+    console.say(f"第 {made.number} 次变更已签署公布 · Change {made.number} ({kind}) of {made.campaign} is published")
+
+
+def _change_data(change: CampaignChange) -> dict[str, Any]:
+    return {
+        "number": change.number,
+        "kind": ChangeKind(change.kind).name.lower(),
+        "at": datetime.fromtimestamp(change.at, UTC).astimezone(CHINA).isoformat(),
+        "by": change.by,
+        "why": change.why,
+        "terms_hash": change.terms_hash.hex(),
+    }
+
+
+def _show_difference(old: Terms, new: Terms) -> None:
+    rows = [list(each) for each in difference(old, new)]
+    headings: list[console.Heading] = [("字段", "Field"), ("现行", "Before"), ("修订后", "After")]
+    console.console.print(console.table(f"{new.title_zh} · {new.title_en}", headings, rows))
+
+
+@app.command()
+def merchants(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="CSV (UTF-8)，表头 · with the heading code,name,categories.")
+    ],
+    config: Config = None,
+) -> None:
+    """准入商户，全部或全不 · Admit the merchants of a file, all or none.
+
+    类别以分号分隔，留空表示不限 · Categories are separated by semicolons; none means any.
+    """
+    settings = operator_settings(config)
+    rows = read_merchants(read_file(file), str(file))
+    listed = [pb.Merchant(code=each.code, name=each.name, categories=each.categories) for each in rows]
+    request = pb.AdmitMerchantsRequest(merchants=listed)
+    answer = call(settings, NodeOperatorServiceStub, lambda stub: stub.AdmitMerchants, request)
+    console.say(f"已准入商户 {answer.admitted:,} 家 · {answer.admitted:,} merchants admitted")
+
+
+@app.command()
+def platform(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="签名证书链 · PEM chain of its signing key.")],
+    config: Config = None,
+) -> None:
+    """准入支付平台 · Admit a payment platform by its signing key."""
+    settings = operator_settings(config)
+    chain, key = read_signing_chain(settings, file)
+    if key.owner != settings.host or not key.purpose.startswith("message."):
+        raise InvalidInput(
+            f"is {key.owner}'s key for {key.purpose}",
+            place=str(file),
+            remedy=f"issue a key for message.<platform> under the authority of {settings.host}",
+        )
+    request = pb.AdmitPlatformRequest(signing_chain=chain)
+    answer = call(settings, NodeOperatorServiceStub, lambda stub: stub.AdmitPlatform, request)
+    console.say(f"已准入支付平台 · Platform admitted: {answer.name}")
+
+
+@app.command()
+def funding(
+    campaign: Annotated[str, typer.Argument(metavar="CAMPAIGN", help="活动编号 · Campaign id.")],
+    funder: Annotated[str, typer.Argument(metavar="FUNDER", help="出资方 · A funder named in its terms.")],
+    yuan: Yuan,
+    reference: Reference,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """登记出资方到账；同一流水号只记一次 · Record that a funder paid ahead; a reference is booked once."""
+    request = pb.RecordFundingRequest(campaign=campaign, funder=funder, amount_fen=yuan, bank_reference=reference)
+    answer = call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.RecordFunding, request)
+    if as_json:
+        console.print_json({"campaign": campaign, "funder": funder, "prefunded_fen": answer.prefunded_fen})
+        return
+    console.say(
+        f"已登记 {console.yuan(yuan)} 元；{campaign} / {funder} 预拨未用 {console.yuan(answer.prefunded_fen)} 元 · "
+        "recorded; paid ahead and not used"
+    )
+
+
+@app.command()
+def status(config: Config = None, as_json: Json = False) -> None:
+    """节点状态与各场次对账 · What waits, and how statements were reconciled."""
+    answer = call(
+        operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.GetNodeStatus, pb.GetNodeStatusRequest()
+    )
+    if as_json:
+        console.print_json(_status_data(answer))
+        return
+    console.say(f"节点 · Node {answer.region}")
+    console.say(f"待清分平台答复 · Waiting for the clearinghouse: {answer.unanswered:,}")
+    console.say(f"移交未确认 · Hand-overs not yet taken: {answer.hand_overs_open:,}")
+    console.say(f"已收通知序号 · Feed received up to: {answer.feed_sequence:,}")
+    headings: list[console.Heading] = [
+        ("场次", "Window"),
+        ("一致", "Matched"),
+        ("缺少", "Missing"),
+        ("多出", "Extra"),
+        ("不符", "Different"),
+        ("已确认", "Confirmed"),
+        ("已结清", "Settled"),
+    ]
+    rows = [
+        (
+            each.window,
+            each.matched,
+            each.missing,
+            each.extra,
+            each.different,
+            console.yes_no(each.confirmed),
+            console.yes_no(each.settled),
+        )
+        for each in answer.windows
+    ]
+    console.console.print(console.table("", headings, rows))
+
+
+def _budgets(terms: Terms) -> list[tuple[str, int]]:
+    """Funder and budget in fen, in declared order."""
+    return [(account.rpartition("/")[2], fen) for account, fen in terms.budgets().items()]
+
+
+def _status_data(answer: pb.GetNodeStatusResponse) -> dict[str, Any]:
+    names = ("window", "matched", "missing", "extra", "different", "confirmed", "settled")
+    return {
+        "region": answer.region,
+        "unanswered": answer.unanswered,
+        "hand_overs_open": answer.hand_overs_open,
+        "feed_sequence": answer.feed_sequence,
+        "windows": [{name: getattr(each, name) for name in names} for each in answer.windows],
+    }

@@ -22,17 +22,19 @@ class NodeSettings(BaseModel):
     keys_directory: Path = Field(description="signing keys: voucher, terms, message, and the holder-tag key")
     clearinghouse: str = Field(description="address of the clearinghouse")
     minimum_leverage: str | None = Field(
-        default=None, pattern=r"^[0-9]+(/[0-9]+)?$", description="this region's bound, such as 5 or 10/3"
+        default=None, pattern=r"^[1-9][0-9]*(/[1-9][0-9]*)?$", description="this region's bound, such as 5 or 10/3"
     )
     visitors_leverage: Literal["refuse", "warn", "off"] = Field(
         default="off", description="how the bound treats other regions' vouchers"
     )
-    release_seconds: float = Field(default=2.0, gt=0, description="how long an answer may wait for custody")
     sweep_seconds: float = Field(default=5.0, gt=0, description="how often passed holds and vouchers are expired")
+
+    @property
+    def own_leverage_bound(self) -> Fraction | None:
+        """The bound that the region's own campaigns must meet."""
+        return None if self.minimum_leverage is None else Fraction(self.minimum_leverage)
 
     @property
     def leverage_bound(self) -> Fraction | None:
         """The bound that visitors' vouchers must meet, if they must."""
-        if self.minimum_leverage is None or self.visitors_leverage != "refuse":
-            return None
-        return Fraction(self.minimum_leverage)
+        return self.own_leverage_bound if self.visitors_leverage == "refuse" else None

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from chassis.database import Transaction
 from custodian.books import Books, json_to_legs
+from custodian.campaigns import Campaigns
 from custodian.decisions import Apportioned, Received
 from node import schema
 from quanlian.accounts import payable_account
@@ -112,6 +113,7 @@ class Desk:
         self.at = transaction.now()
         self.window = 0
         self.books = Books(transaction, self._from_packs)
+        self.campaigns = Campaigns(transaction)
         self.sealing: list[Callable[[], None]] = []
         self.claims: Any = None
         self._wanted_orders: list[tuple[str, str]] = []
@@ -139,6 +141,7 @@ class Desk:
         """The redeeming region's facts, and the issuer's where the voucher was issued here."""
         own = purchase.voucher.issuer == self.region.code
         terms = self.terms(purchase.voucher.terms_hash)
+        standing = self.campaigns.standing(purchase.voucher.issuer, purchase.voucher.campaign)
         merchant = self.merchant(purchase.sale.merchant)
         assert received.key is not None
         return Facts(
@@ -155,6 +158,8 @@ class Desk:
             known=voucher is not None if own else None,
             state=voucher,
             merchant=merchant,
+            campaign_suspended=standing.paused,
+            standing=standing,
             leverage_bound=None if own else self.region.leverage_bound,
             order_taken=self.order_taken(purchase.sale.merchant, purchase.sale.order_id),
         )

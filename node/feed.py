@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from custodian.campaigns import SignedChange
 from node import schema
 from node.desk import Desk
+from node.publishing import take_change
 from node.redeeming import keep_clearing_item, used_away
 from quanlian import wire
 from quanlian.accounts import clearing_account, settlement_account
@@ -22,6 +24,7 @@ class News:
     """Events of the feed, signatures checked. What was stored before is passed over."""
 
     events: Sequence[custody_pb2.FeedEvent]
+    changes: Mapping[int, SignedChange]
 
     def load(self, desk: Desk) -> None:
         pass
@@ -45,6 +48,8 @@ class News:
             desk.books.move(used_away(desk.name, legs, event.posting.redeeming_region))
         elif kind == "fund_return":
             _take_fund_return(desk, event.fund_return)
+        elif kind == "campaign_change":
+            take_change(desk, self.changes[event.sequence])
         elif kind == "statement_ready":
             _open_window(desk, event.statement_ready)
         elif kind == "window_settled":

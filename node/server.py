@@ -17,6 +17,7 @@ from node.adapters.clearing import ClearingLink
 from node.adapters.grpc_services import ClaimServicer, NodeOperatorServicer
 from node.config import NodeSettings
 from node.desk import Region
+from node.operations import NodeOperations
 from node.service import NodeService, Signers
 from pki import files
 from pki.keystore import FileKeyStore
@@ -30,15 +31,21 @@ TAG_KEY_BYTES = 32
 _PACKAGE = "/quanlian.v1."
 _log = telemetry.logger("node")
 
+OPERATOR_METHODS = (
+    "PublishCampaign",
+    "ChangeCampaign",
+    "ListCampaignChanges",
+    "AdmitMerchants",
+    "AdmitPlatform",
+    "RecordFunding",
+    "GetNodeStatus",
+)
 ALLOW = {
     **{f"{_PACKAGE}RedemptionService/{method}": frozenset({"platform"}) for method in REDEMPTION_METHODS},
     f"{_PACKAGE}RedemptionService/GetRedemption": frozenset({"platform", "operator"}),
     f"{_PACKAGE}RedemptionService/ListRedemptions": frozenset({"platform", "operator"}),
     **{f"{_PACKAGE}ClaimService/{method}": frozenset({"platform"}) for method in ("Claim", "ClaimStream")},
-    **{
-        f"{_PACKAGE}NodeOperatorService/{method}": frozenset({"operator"})
-        for method in ("PublishCampaign", "AdmitMerchants", "AdmitPlatform", "RecordFunding", "GetNodeStatus")
-    },
+    **{f"{_PACKAGE}NodeOperatorService/{method}": frozenset({"operator"}) for method in OPERATOR_METHODS},
 }
 
 
@@ -49,10 +56,6 @@ def serve(settings: NodeSettings) -> None:
 
 async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
     trust, keyring, region, signers = load_identity(settings)
-    database = open_database(settings)
-    link = ClearingLink(settings.clearinghouse, settings.tls_directory, signers.message, keyring)
-    service = NodeService(database, region, signers, keyring, link)
-    service.load_platforms()
     host = Host(
         listen=settings.listen,
         credentials_directory=settings.tls_directory,
@@ -61,16 +64,14 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
         allow=ALLOW,
         hosts=dict.fromkeys(ALLOW, frozenset({settings.region})),
     )
-    redemptions = RedemptionServicer(service, keyring, signers.message)
-    host.add(lambda server: redemption_pb2_grpc.add_RedemptionServiceServicer_to_server(redemptions, server))
-    host.add(lambda server: claim_pb2_grpc.add_ClaimServiceServicer_to_server(ClaimServicer(service), server))
-    host.add(
-        lambda server: node_operator_pb2_grpc.add_NodeOperatorServiceServicer_to_server(
-            NodeOperatorServicer(service), server
-        )
-    )
+    port = host.bind()
+    database = open_database(settings)
+    link = ClearingLink(settings.clearinghouse, settings.tls_directory, signers.message, keyring)
+    service = NodeService(database, region, signers, keyring, link)
+    service.load_platforms()
+    _register(host, service, NodeOperations(service, link, signers.terms), keyring, signers)
     service.start()
-    port = await host.start()
+    await host.start()
     background = [
         asyncio.create_task(link.run(service)),
         asyncio.create_task(every(settings.sweep_seconds, "sweep", service.sweep)),
@@ -87,6 +88,17 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
         await link.close()
         await asyncio.to_thread(service.close)
         database.close()
+
+
+def _register(host: Host, service: NodeService, operations: NodeOperations, keyring: Keyring, signers: Signers) -> None:
+    redemptions = RedemptionServicer(service, keyring, signers.message)
+    host.add(lambda server: redemption_pb2_grpc.add_RedemptionServiceServicer_to_server(redemptions, server))
+    host.add(lambda server: claim_pb2_grpc.add_ClaimServiceServicer_to_server(ClaimServicer(service), server))
+    host.add(
+        lambda server: node_operator_pb2_grpc.add_NodeOperatorServiceServicer_to_server(
+            NodeOperatorServicer(operations), server
+        )
+    )
 
 
 def open_database(settings: NodeSettings) -> Database:
@@ -119,6 +131,7 @@ def load_identity(settings: NodeSettings) -> tuple[Trust, Keyring, Region, Signe
         signers.message,
         signers.voucher,
         _tag_key(settings.keys_directory),
+        settings.own_leverage_bound,
     )
     return trust, keyring, region, signers
 

@@ -7,13 +7,12 @@ Everything that changes the books goes through one group commit; this file prepa
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select, true
+from sqlalchemy import select, true
 
 from chassis import telemetry
 from chassis.commit import GroupCommit
@@ -22,7 +21,8 @@ from chassis.ids import fresh_uuid7, unix_milliseconds
 from custodian import lookup
 from custodian import schema as custodian_schema
 from custodian.batching import decide_apart, raised
-from custodian.books import Books, json_to_legs
+from custodian.books import json_to_legs
+from custodian.campaigns import SignedChange, verify_change
 from custodian.decisions import Answered, Received
 from custodian.receiving import receive
 from custodian.servicer import Emit
@@ -30,23 +30,20 @@ from custodian.verification import RootMemory
 from node import schema
 from node.claiming import Claim
 from node.custody import HandOverTaken, Release, overdue
-from node.desk import Desk, Region, TermsShelf, Work
-from node.domain.claims import RUN_MODES
+from node.desk import Region, TermsShelf, Work
 from node.engine import decide_batch
 from node.feed import SEQUENCE, News
 from node.ports import Clearinghouse
+from node.publishing import TakeChange
 from node.redeeming import ClearinghouseAnswer, Forwarded, Intake
 from pki.identity import CLEARINGHOUSE, Identity
 from pki.trust import Keyring
 from quanlian import statements, vouchers, wire
-from quanlian.accounts import bank_account, funding_account, prefund_account
 from quanlian.errors import BadSignature, InvalidInput, QuanlianError, UnknownKey
-from quanlian.ledger import Movement
-from quanlian.merchants import check_code
 from quanlian.redemptions import Redemption
 from quanlian.signing import Signer, digest
 from quanlian.terms import parse_terms
-from quanlian.v1 import claim_pb2, custody_pb2, node_operator_pb2, settlement_pb2, signed_pb2
+from quanlian.v1 import claim_pb2, custody_pb2, settlement_pb2, signed_pb2
 from quanlian.wire import Purchase
 
 SWEEP_LIMIT = 500
@@ -79,7 +76,7 @@ class NodeService:
         self._roots = RootMemory(keyring)
         self._signers = signers
         self._clearinghouse = clearinghouse
-        self._shelf = TermsShelf()
+        self.shelf = TermsShelf()
         self._waiting: dict[bytes, asyncio.Future[bytes]] = {}
         self._engine: GroupCommit[Work, Any] = GroupCommit(self._decide, name=f"node {region.code}")
 
@@ -91,7 +88,7 @@ class NodeService:
         self._engine.close()
 
     def _decide(self, works: list[Work]) -> list[Any]:
-        return decide_apart(lambda some: decide_batch(self.database, self.region, self._shelf, some), works)
+        return decide_apart(lambda some: decide_batch(self.database, self.region, self.shelf, some), works)
 
     # Redemptions
 
@@ -122,7 +119,7 @@ class NodeService:
         """Items that the clearinghouse has not answered yet, oldest first: to be sent again after a break."""
         table = schema.outbox
         query = select(table.c.content).where(table.c.answered.is_(False)).order_by(table.c.own_id)
-        return [row.content for row in await self._read(query)]
+        return [row.content for row in await self.read(query)]
 
     def _wait_for(self, own_id: bytes) -> asyncio.Future[bytes]:
         future = self._waiting.get(own_id)
@@ -148,14 +145,17 @@ class NodeService:
         except UnknownKey:
             await self.refresh_directory()
         terms_hash = purchase.voucher.terms_hash
-        if purchase.voucher.issuer == self.region.code or self._shelf.get(terms_hash) is not None:
+        if purchase.voucher.issuer == self.region.code or self.shelf.get(terms_hash) is not None:
             return
-        message = await self._clearinghouse.terms(terms_hash)
-        if message is not None:
+        response = await self._clearinghouse.terms(terms_hash)
+        if response.HasField("terms"):
+            message = response.terms
             key = self.keyring.verify(message.key_id, "terms", message.body, message.signature)
             terms = parse_terms(message.body, "terms")
             if key.owner == terms.issuer and key.purpose == "terms" and terms.terms_hash == terms_hash:
-                await asyncio.to_thread(self._keep_terms, message)
+                await self.keep_terms(message)
+                for change in response.changes:
+                    await self.submit_work(TakeChange(verify_change(change, self.keyring)))
 
     async def find(self, caller: Identity, redemption_id: bytes) -> Redemption | None:
         """A redemption that this node decided, for the platform that made it or the operator."""
@@ -198,12 +198,12 @@ class NodeService:
         query = table.select().where(table.c.taken.is_(False), table.c.number > after).order_by(table.c.number)
         return [
             (row.number, signed_pb2.SignedMessage(body=row.body, key_id=row.key_id, signature=row.signature))
-            for row in await self._read(query)
+            for row in await self.read(query)
         ]
 
     async def feed_position(self) -> int:
         table = custodian_schema.counter
-        rows = await self._read(select(table.c.value).where(table.c.name == SEQUENCE))
+        rows = await self.read(select(table.c.value).where(table.c.name == SEQUENCE))
         return rows[0].value if rows else 0
 
     async def take_news(self, events: Sequence[custody_pb2.FeedEvent]) -> None:
@@ -211,7 +211,20 @@ class NodeService:
         for event in events:
             if event.HasField("fund_return"):
                 self._verify_clearinghouse(event.fund_return, "fund-return")
-        raised(await self._engine.submit(News(events)))
+        raised(await self._engine.submit(News(events, await self._verified_changes(events))))
+
+    async def _verified_changes(self, events: Sequence[custody_pb2.FeedEvent]) -> dict[int, SignedChange]:
+        """Campaign changes among the events, by sequence, signatures checked."""
+        changes = {}
+        for event in events:
+            if event.HasField("campaign_change"):
+                message = event.campaign_change
+                try:
+                    self.keyring.key(message.key_id)
+                except UnknownKey:
+                    await self.refresh_directory()
+                changes[event.sequence] = verify_change(message, self.keyring)
+        return changes
 
     async def sweep(self) -> None:
         """Expire what the clock has passed."""
@@ -235,7 +248,7 @@ class NodeService:
     async def reconcile_open_windows(self) -> None:
         """Fetch, compare and, when fully matched, confirm each statement that is ready and not confirmed."""
         table = schema.settlement_window
-        for row in await self._read(select(table.c.number).where(table.c.confirmed.is_(False))):
+        for row in await self.read(select(table.c.number).where(table.c.confirmed.is_(False))):
             if not await self.unanswered():
                 await self._reconcile(row.number)
 
@@ -255,7 +268,7 @@ class NodeService:
         )
         if result.fully_matched:
             body = confirmation.SerializeToString()
-            await self._clearinghouse.confirm(_signed(body, "confirmation", self._signers.message))
+            await self._clearinghouse.confirm(signed(body, "confirmation", self._signers.message))
         else:
             _log.warning("statement does not match", window=window, differences=str(result[1:]))
         await asyncio.to_thread(self._keep_reconciliation, statement, message.body, confirmation)
@@ -310,154 +323,38 @@ class NodeService:
             except (BadSignature, InvalidInput) as error:
                 _log.warning("a signing key was not admitted", error=str(error))
 
-    # Operator
-
-    async def publish_campaign(self, document: bytes, file_name: str) -> node_operator_pb2.PublishCampaignResponse:
-        """Sign terms, make them known to the network, then open their budgets here.
-
-        Raises InvalidInput for terms of another region, a round mode that a node does not run, or a leverage under
-        this region's bound.
-        """
-        terms = parse_terms(document, file_name or "terms")
-        if terms.issuer != self.region.code:
-            raise InvalidInput(
-                f"is a campaign of {terms.issuer}", place=file_name, remedy=f"publish it at the node of {terms.issuer}"
-            )
-        for opening in terms.rounds:
-            if opening.mode not in RUN_MODES:
-                raise InvalidInput(
-                    f"round {opening.id} has mode {opening.mode}",
-                    place=file_name,
-                    remedy=f"this version runs {', '.join(sorted(RUN_MODES))}",
-                )
-        message = _signed(document, "terms", self._signers.terms)
-        await self._clearinghouse.publish_terms(message)
-        await asyncio.to_thread(self._open_campaign, message)
-        return node_operator_pb2.PublishCampaignResponse(campaign=terms.campaign, terms_hash=terms.terms_hash)
-
-    def _open_campaign(self, message: signed_pb2.SignedMessage) -> None:
-        terms = parse_terms(message.body, "terms")
-        table = schema.campaign
-        with self.database.transaction() as transaction:
-            known = transaction.select_keys(table, [table.c.campaign], [(terms.campaign,)])
-            if known and known[0].terms_hash == terms.terms_hash:
-                return
-            if known:
-                raise InvalidInput(
-                    f"campaign {terms.campaign} is published already",
-                    place="terms",
-                    remedy="give a new campaign a new id",
-                )
-            at = transaction.now()
-            _insert_terms(transaction, message)
-            transaction.insert(
-                table, [{"campaign": terms.campaign, "terms_hash": terms.terms_hash, "published_at": at}]
-            )
-            books = Books(transaction)
-            books.move(Movement(account, "", limit_fen=fen) for account, fen in terms.budgets().items())
-            books.save("campaign", at, reference=terms.campaign)
-        self._shelf.put(message.body)
-
-    def _keep_terms(self, message: signed_pb2.SignedMessage) -> None:
-        with self.database.transaction() as transaction:
-            _insert_terms(transaction, message)
-        self._shelf.put(message.body)
-
-    async def admit_merchants(self, merchants: Sequence[node_operator_pb2.Merchant]) -> int:
-        """Admit merchants, all or none. Raises InvalidInput for a code that fails its check character."""
-        rows = [
-            {
-                "code": check_code(each.code),
-                "name": each.name,
-                "categories": json.dumps(sorted(each.categories)),
-                "blocked": False,
-            }
-            for each in merchants
-        ]
-
-        def store() -> None:
-            with self.database.transaction() as transaction:
-                transaction.upsert(schema.merchant, rows)
-
-        await asyncio.to_thread(store)
-        return len(rows)
-
-    async def admit_platform(self, chain: bytes) -> str:
-        """Raises TrustError for a chain that does not lead to the root, InvalidInput for another region's."""
-        key = self.keyring.add(chain)
-        name = key.purpose.removeprefix("message.")
-        if key.owner != self.region.code or name == key.purpose:
-            raise InvalidInput(
-                f"is {key.owner}'s key for {key.purpose}",
-                place="signing_chain",
-                remedy=f"issue a key for message.<platform> under the authority of {self.region.code}",
-            )
-
-        def store() -> None:
-            with self.database.transaction() as transaction:
-                transaction.upsert(schema.platform, [{"name": name, "chain": chain}])
-
-        await asyncio.to_thread(store)
-        return name
-
     def load_platforms(self) -> None:
         """Admit the platforms' keys that the database holds, at start."""
         with self.database.snapshot() as transaction:
             for row in transaction.connection.execute(schema.platform.select()):
                 self.keyring.add(row.chain)
 
-    async def record_funding(self, request: node_operator_pb2.RecordFundingRequest) -> int:
-        """Dr `bank` / Cr `prefund`. Returns what the funder has paid ahead and not used, in fen."""
-        if request.amount_fen <= 0 or not request.bank_reference:
-            raise InvalidInput("needs an amount above 0 and a bank reference", place="funding")
+    async def keep_terms(self, message: signed_pb2.SignedMessage) -> None:
+        """Store a signed document of terms, whose signature was checked."""
+        terms = parse_terms(message.body, "terms")
+        row = {
+            "terms_hash": terms.terms_hash,
+            "campaign": terms.campaign,
+            "issuer": terms.issuer,
+            "document": message.body,
+            "key_id": message.key_id,
+            "signature": message.signature,
+        }
 
-        def book() -> int:
+        def store() -> None:
             with self.database.transaction() as transaction:
-                desk = Desk(transaction, self.region, self._shelf)
-                table = schema.campaign
-                rows = transaction.select_keys(table, [table.c.campaign], [(request.campaign,)])
-                terms = desk.terms(rows[0].terms_hash) if rows else None
-                year = terms.fiscal_year if terms else 0
-                account = funding_account(self.region.code, year, request.campaign, request.funder)
-                if terms is None or account not in terms.budgets():
-                    raise InvalidInput(f"no funder {request.funder} of {request.campaign}", place="funding")
-                prefund = prefund_account(self.region.code, year, request.campaign, request.funder)
-                desk.books.move(
-                    [
-                        Movement(bank_account(self.region.code), "", posted_fen=request.amount_fen),
-                        Movement(prefund, "", posted_fen=-request.amount_fen),
-                    ]
-                )
-                desk.books.save("deposit", transaction.now(), reference=request.bank_reference)
-                return -desk.books.balance(prefund).posted_fen
+                transaction.upsert(schema.terms, [row])
 
-        return await asyncio.to_thread(book)
+        await asyncio.to_thread(store)
+        self.shelf.put(message.body)
 
-    async def status(self) -> node_operator_pb2.GetNodeStatusResponse:
-        outbox, handed, window = schema.outbox, schema.hand_over, schema.settlement_window
-        unanswered = await self._read(select(func.count()).where(outbox.c.answered.is_(False)))
-        open_hand_overs = await self._read(select(func.count()).where(handed.c.taken.is_(False)))
-        windows = await self._read(window.select().order_by(window.c.number))
-        return node_operator_pb2.GetNodeStatusResponse(
-            region=self.region.code,
-            unanswered=unanswered[0][0],
-            hand_overs_open=open_hand_overs[0][0],
-            feed_sequence=await self.feed_position(),
-            windows=[
-                node_operator_pb2.WindowConfirmation(
-                    window=row.number,
-                    matched=row.matched,
-                    missing=row.missing,
-                    extra=row.extra,
-                    different=row.different,
-                    confirmed=row.confirmed,
-                    settled=row.settled,
-                )
-                for row in windows
-            ],
-        )
+    # For the operator
 
-    async def _read(self, query: Any) -> Sequence[Any]:
+    async def submit_work(self, work: Work) -> Any:
+        """Decide one work with the next batch. Raises what it raises."""
+        return raised(await self._engine.submit(work))
+
+    async def read(self, query: Any) -> Sequence[Any]:
         def run() -> Sequence[Any]:
             with self.database.snapshot() as transaction:
                 return transaction.connection.execute(query).all()
@@ -465,22 +362,5 @@ class NodeService:
         return await asyncio.to_thread(run)
 
 
-def _signed(body: bytes, kind: str, signer: Signer) -> signed_pb2.SignedMessage:
+def signed(body: bytes, kind: str, signer: Signer) -> signed_pb2.SignedMessage:
     return signed_pb2.SignedMessage(body=body, key_id=signer.key_id, signature=signer.sign(kind, body))
-
-
-def _insert_terms(transaction: Any, message: signed_pb2.SignedMessage) -> None:
-    terms = parse_terms(message.body, "terms")
-    transaction.upsert(
-        schema.terms,
-        [
-            {
-                "terms_hash": terms.terms_hash,
-                "campaign": terms.campaign,
-                "issuer": terms.issuer,
-                "document": message.body,
-                "key_id": message.key_id,
-                "signature": message.signature,
-            }
-        ],
-    )

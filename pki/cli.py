@@ -1,4 +1,4 @@
-"""`quanlian pki`: make the root, enrol authorities, issue certificates, look at them."""
+"""密钥与证书 · Make the root, enrol authorities, issue certificates, look at them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from quanlian.errors import ConfigurationError
 
 app = typer.Typer(
     name="pki",
-    help="Keys, certificates and trust. 密钥、证书与信任。",
+    help="密钥、证书与信任 · Keys, certificates and trust.",
     no_args_is_help=True,
+    add_completion=False,
 )
-issue = typer.Typer(help="Issue a certificate. 签发证书。", no_args_is_help=True)
+issue = typer.Typer(help="签发证书 · Issue a certificate.", no_args_is_help=True)
 app.add_typer(issue, name="issue")
 
 _HOUR_SECONDS = 3_600
@@ -43,18 +44,18 @@ _LABELS = {
     "fingerprint": "SHA-256 指纹",
 }
 
-RootDirectory = Annotated[Path, typer.Option("--root", help="The root's directory. 根证书目录。")]
+RootDirectory = Annotated[Path, typer.Option("--root", help="根证书目录 · The root's directory.")]
 AuthorityDirectory = Annotated[
-    Path, typer.Option("--authority", help="The directory that `enrol` made. 由 enrol 建立的机构目录。")
+    Path, typer.Option("--authority", help="由 enrol 建立的签发机构目录 · The directory that `enrol` made.")
 ]
 
 
 @app.command()
 def init(root: RootDirectory = Path("pki/root")) -> None:
-    """Make the offline root of trust. 建立离线根证书。
+    """建立离线根证书 · Make the offline root of trust.
 
-    Keep the directory on a machine without a network; pass the fingerprint on by another way than the file.
     目录应保存在不联网的机器上；指纹请另行告知各方核对。
+    Keep the directory on a machine without a network; pass the fingerprint on by another way than the file.
     """
     authority = RootAuthority.create(root, utc_seconds())
     typer.echo(f"Root made in 根证书已建立：{root}")
@@ -63,16 +64,17 @@ def init(root: RootDirectory = Path("pki/root")) -> None:
 
 @app.command()
 def enrol(
-    host: Annotated[str, typer.Argument(help="An adcode such as 330100, or clearinghouse. 地区代码。")],
+    host: Annotated[str, typer.Argument(help="地区代码 · A region code such as 330100, or clearinghouse.")],
     into: Annotated[
         Path | None,
-        typer.Option("--into", help="Where to keep it; default pki/HOST. 存放目录，默认 pki/HOST。"),
+        typer.Option("--into", help="存放目录 · Where to keep it; pki/HOST by default."),
     ] = None,
     root: RootDirectory = Path("pki/root"),
 ) -> None:
-    """Make the authority of one region or of the clearinghouse. 为一个地区或清算所建立签发机构。
+    """为一个地区或清分平台建立签发机构 · Make the authority of a region or of the clearinghouse.
 
-    It can vouch for names of its own host and for no other. 该机构只能为本地区签发，不能为他人签发。
+    该机构只能为本地区签发，不能为他人签发。
+    It can vouch for names of its own host and for no other.
     """
     directory = into or Path("pki") / host
     RootAuthority.load(root).enrol(directory, host, utc_seconds())
@@ -83,15 +85,16 @@ def enrol(
 def issue_tls(
     party: Annotated[
         str,
-        typer.Argument(help="node, server, platform/NAME, operator/NAME, or a whole spiffe:// id. 主体身份。"),
+        typer.Argument(help="主体身份 · node, server, platform/NAME, operator/NAME, or a whole spiffe:// id."),
     ],
     authority: AuthorityDirectory,
-    into: Annotated[Path, typer.Option("--into", help="Directory for tls.crt, tls.key, root.crt. 输出目录。")],
-    valid_hours: Annotated[int, typer.Option(min=1, help="Validity in hours. 有效小时数。")] = 24,
+    into: Annotated[Path, typer.Option("--into", help="输出目录 · Directory for tls.crt, tls.key, root.crt.")],
+    valid_hours: Annotated[int, typer.Option(min=1, help="有效小时数 · Validity in hours.")] = 24,
 ) -> None:
-    """Make a TLS key and certificate, or renew them in place. 签发或就地更新 TLS 密钥与证书。
+    """签发或就地更新 TLS 密钥与证书 · Make a TLS key and certificate, or renew them in place.
 
-    Running servers take up the new files with the next connection. 运行中的服务会在下次连接时自动换用新证书。
+    运行中的服务会在下次连接时自动换用新证书。
+    Running servers take up the new files with the next connection.
     """
     issuer = RegionAuthority.load(authority)
     uri = party if party.startswith("spiffe://") else Identity(issuer.host, party).uri
@@ -102,12 +105,12 @@ def issue_tls(
 
 @issue.command("signer")
 def issue_signer(
-    purpose: Annotated[str, typer.Argument(help="What the key signs: voucher, terms, message, statement. 密钥用途。")],
+    purpose: Annotated[str, typer.Argument(help="密钥用途 · What it signs: voucher, terms, message, statement.")],
     authority: AuthorityDirectory,
-    keys: Annotated[Path, typer.Option("--keys", help="The key store's directory. 签名密钥目录。")],
-    valid_days: Annotated[int, typer.Option(min=1, help="Validity in days. 有效天数。")] = 365,
+    keys: Annotated[Path, typer.Option("--keys", help="签名密钥目录 · The key store's directory.")],
+    valid_days: Annotated[int, typer.Option(min=1, help="有效天数 · Validity in days.")] = 365,
 ) -> None:
-    """Make a signing key if there is none, and certify it. 建立签名密钥（如尚无）并为其签发证书。"""
+    """建立签名密钥（如尚无）并签发证书 · Make a signing key if there is none, and certify it."""
     issuer, store = RegionAuthority.load(authority), FileKeyStore(keys)
     public_key = store.public_key(purpose) if store.holds(purpose) else store.create(purpose)
     chain = issuer.issue_signer(purpose, public_key, utc_seconds(), valid_days * profiles.DAY_SECONDS)
@@ -117,10 +120,10 @@ def issue_signer(
 
 @app.command()
 def show(
-    file: Annotated[Path, typer.Argument(help="A PEM file of certificates. PEM 证书文件。")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs. 输出 JSON。")] = False,
+    file: Annotated[Path, typer.Argument(help="PEM 证书文件 · A PEM file of certificates.")],
+    as_json: Annotated[bool, typer.Option("--json", help="输出 JSON · Print JSON for programs.")] = False,
 ) -> None:
-    """Show what the certificates in a file say; private keys are never shown. 查看证书内容（不显示私钥）。"""
+    """查看证书内容，不显示私钥 · Show what the certificates in a file say, never a private key."""
     data = files.read(file, "name a PEM file of certificates, such as tls.crt or certificate.pem")
     try:
         certificates = [describe(each) for each in x509.load_pem_x509_certificates(data)]

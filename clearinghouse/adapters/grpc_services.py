@@ -98,13 +98,19 @@ class DirectoryServicer(directory_pb2_grpc.DirectoryServiceServicer):
     async def GetTerms(  # noqa: N802
         self, request: directory_pb2.GetTermsRequest, context: Context
     ) -> directory_pb2.GetTermsResponse:
-        return directory_pb2.GetTermsResponse(terms=await self._service.terms(request.terms_hash))
+        return await self._service.terms(request.terms_hash)
 
     async def PublishTerms(  # noqa: N802
         self, request: directory_pb2.PublishTermsRequest, context: Context
     ) -> directory_pb2.PublishTermsResponse:
         terms_hash = await self._service.publish_terms(caller(context).host, request.terms)
         return directory_pb2.PublishTermsResponse(terms_hash=terms_hash)
+
+    async def PublishChange(  # noqa: N802
+        self, request: directory_pb2.PublishChangeRequest, context: Context
+    ) -> directory_pb2.PublishChangeResponse:
+        await self._service.publish_change(caller(context).host, request.change)
+        return directory_pb2.PublishChangeResponse()
 
 
 class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):

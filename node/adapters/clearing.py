@@ -73,14 +73,17 @@ class ClearingLink:
         )
         return response
 
-    async def terms(self, terms_hash: bytes) -> signed_pb2.SignedMessage | None:
+    async def terms(self, terms_hash: bytes) -> directory_pb2.GetTermsResponse:
         response: directory_pb2.GetTermsResponse = await self._call(
             self._directory.GetTerms, directory_pb2.GetTermsRequest(terms_hash=terms_hash)
         )
-        return response.terms if response.HasField("terms") else None
+        return response
 
     async def publish_terms(self, terms: signed_pb2.SignedMessage) -> None:
         await self._call(self._directory.PublishTerms, directory_pb2.PublishTermsRequest(terms=terms))
+
+    async def publish_change(self, change: signed_pb2.SignedMessage) -> None:
+        await self._call(self._directory.PublishChange, directory_pb2.PublishChangeRequest(change=change))
 
     async def statement(self, window: int) -> signed_pb2.SignedMessage:
         request = settlement_pb2.GetStatementRequest(window=window)
@@ -124,14 +127,16 @@ class ClearingLink:
                 _log.info("stream broke", stream=name, code=error.code().name, details=error.details())
             except QuanlianError as error:
                 _log.warning("stream failed", stream=name, error=str(error))
+            except Exception as error:
+                _log.error("stream failed by a fault of ours", stream=name, error=repr(error), exc_info=error)
             lasted = loop.time() - started
             attempt = 0 if lasted > RECONNECT_SECONDS[-1] else min(attempt + 1, len(RECONNECT_SECONDS) - 1)
             await asyncio.sleep(RECONNECT_SECONDS[attempt])
 
     async def _redeem(self, service: NodeService) -> None:
         """Everything unanswered first, then what comes; answers are booked as they arrive."""
-        call = self._redemptions.RedeemStream()
         await self._channel.channel_ready()
+        call = self._redemptions.RedeemStream()
         while not self._outgoing.empty():
             self._outgoing.get_nowait()
         for item in await service.unanswered():
@@ -200,7 +205,10 @@ async def _responses(call: Any) -> AsyncIterator[Any]:
 
 
 async def _both(call: Any, *parts: Any) -> None:
-    """Run the sides of a stream together; when one ends, the others and the call end too."""
+    """Run the sides of a stream together; when one ends, the others and the call end too.
+
+    Raises what ended it. Writing to a call that is over tells nothing (InvalidStateError): its status says why.
+    """
     tasks = [asyncio.create_task(part) for part in parts]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -210,5 +218,5 @@ async def _both(call: Any, *parts: Any) -> None:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     for task in done:
-        with contextlib.suppress(asyncio.CancelledError):
+        with contextlib.suppress(asyncio.CancelledError, asyncio.InvalidStateError):
             task.result()

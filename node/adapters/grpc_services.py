@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from chassis.host import Context, caller
+from node.operations import NodeOperations
 from node.service import NodeService
 from quanlian.v1 import claim_pb2, claim_pb2_grpc, node_operator_pb2_grpc
 from quanlian.v1 import node_operator_pb2 as pb
@@ -27,30 +28,40 @@ class ClaimServicer(claim_pb2_grpc.ClaimServiceServicer):
 
 
 class NodeOperatorServicer(node_operator_pb2_grpc.NodeOperatorServiceServicer):
-    def __init__(self, service: NodeService) -> None:
-        self._service = service
+    def __init__(self, operations: NodeOperations) -> None:
+        self._operations = operations
 
     async def PublishCampaign(  # noqa: N802
         self, request: pb.PublishCampaignRequest, context: Context
     ) -> pb.PublishCampaignResponse:
-        return await self._service.publish_campaign(request.terms, request.file_name)
+        return await self._operations.publish_campaign(caller(context), request)
+
+    async def ChangeCampaign(  # noqa: N802
+        self, request: pb.ChangeCampaignRequest, context: Context
+    ) -> pb.ChangeCampaignResponse:
+        return await self._operations.change_campaign(caller(context), request)
+
+    async def ListCampaignChanges(  # noqa: N802
+        self, request: pb.ListCampaignChangesRequest, context: Context
+    ) -> pb.ListCampaignChangesResponse:
+        return await self._operations.list_changes(request.campaign)
 
     async def AdmitMerchants(  # noqa: N802
         self, request: pb.AdmitMerchantsRequest, context: Context
     ) -> pb.AdmitMerchantsResponse:
-        return pb.AdmitMerchantsResponse(admitted=await self._service.admit_merchants(request.merchants))
+        return pb.AdmitMerchantsResponse(admitted=await self._operations.admit_merchants(request.merchants))
 
     async def AdmitPlatform(  # noqa: N802
         self, request: pb.AdmitPlatformRequest, context: Context
     ) -> pb.AdmitPlatformResponse:
-        return pb.AdmitPlatformResponse(name=await self._service.admit_platform(request.signing_chain))
+        return pb.AdmitPlatformResponse(name=await self._operations.admit_platform(request.signing_chain))
 
     async def RecordFunding(  # noqa: N802
         self, request: pb.RecordFundingRequest, context: Context
     ) -> pb.RecordFundingResponse:
-        return pb.RecordFundingResponse(prefunded_fen=await self._service.record_funding(request))
+        return pb.RecordFundingResponse(prefunded_fen=await self._operations.record_funding(request))
 
     async def GetNodeStatus(  # noqa: N802
         self, request: pb.GetNodeStatusRequest, context: Context
     ) -> pb.GetNodeStatusResponse:
-        return await self._service.status()
+        return await self._operations.status()

@@ -30,6 +30,7 @@ class ClaimFacts:
     """What the node knows when a claim is decided; counts are packs."""
 
     terms: Terms | None
+    suspended: bool
     round_id: str
     claimed_in_round: int
     claimed_by_holder: int
@@ -59,6 +60,8 @@ def decide_claim(facts: ClaimFacts, free_fen: Callable[[str], int], at: int) -> 
     terms = facts.terms
     if terms is None:
         return Refusal(RefusalReason.CAMPAIGN_UNKNOWN)
+    if facts.suspended:
+        return Refusal(RefusalReason.CAMPAIGN_SUSPENDED)
     opening = next((each for each in terms.rounds if each.id == facts.round_id), None)
     if opening is None:
         return Refusal(RefusalReason.ROUND_UNKNOWN)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from quanlian.campaign_changes import AS_PUBLISHED, Standing
 from quanlian.custody import VoucherState, spent_reason
 from quanlian.discounts import discount
 from quanlian.redemptions import Sale
@@ -44,6 +45,8 @@ class Facts:
     campaign_known: bool
     terms: Terms | None
     campaign_suspended: bool = False
+    standing: Standing = AS_PUBLISHED
+    """What notices gave the holders since the terms were published."""
     known: bool | None = None
     """Whether the issuer issued this voucher; None where only the issuer can tell."""
     state: VoucherState | None = None
@@ -112,12 +115,13 @@ def _check_scope(facts: Facts, terms: Terms, voucher_type: VoucherType, at: int)
         return Refusal(spent)
     if at < voucher.not_before:
         return Refusal(RefusalReason.NOT_YET_VALID, {"not_before_at": voucher.not_before})
-    if at >= voucher.not_after or spent is RefusalReason.EXPIRED:
-        return Refusal(RefusalReason.EXPIRED, {"not_after_at": voucher.not_after})
+    not_after = facts.standing.not_after(voucher.not_after)
+    if at >= not_after or spent is RefusalReason.EXPIRED:
+        return Refusal(RefusalReason.EXPIRED, {"not_after_at": not_after})
     away = facts.redeeming_region != voucher.issuer
-    if (away and voucher.roaming == "never") or not terms.covers_region(facts.redeeming_region):
+    if (away and voucher.roaming == "never") or not facts.standing.covers_region(terms, facts.redeeming_region):
         return Refusal(RefusalReason.REGION_NOT_COVERED)
-    if facts.sale.order.channel not in terms.channels:
+    if not facts.standing.covers_channel(terms, facts.sale.order.channel):
         return Refusal(RefusalReason.CHANNEL_NOT_COVERED)
     merchant = facts.merchant
     if merchant and not merchant.admitted:

@@ -13,13 +13,14 @@ from google.protobuf.message import DecodeError, Message
 
 from quanlian.accounts import account_region
 from quanlian.apportionment import Leg, Reservation
+from quanlian.campaign_changes import Change, ChangeKind
 from quanlian.custody import VoucherState
 from quanlian.discounts import Order
 from quanlian.errors import InvalidInput
 from quanlian.ledger import is_limited
 from quanlian.redemptions import Outcome, Posting, Redemption, Sale
 from quanlian.refusals import Refusal
-from quanlian.v1 import custody_pb2, redemption_pb2, refusal_pb2, signed_pb2, voucher_pb2
+from quanlian.v1 import campaign_pb2, custody_pb2, redemption_pb2, refusal_pb2, signed_pb2, voucher_pb2
 from quanlian.vouchers import PACK_ID_BYTES, TAG_BYTES, Token, Voucher, VoucherKey
 
 REQUEST_ID_BYTES = 16
@@ -27,6 +28,7 @@ MAXIMUM_AMOUNT_FEN = 10**12
 """Ten billion yuan: no amount of one message is larger, so that no sum leaves 64 bits."""
 
 ROAMING = {"never": 1, "on-demand": 2, "at-issue": 3}
+CHANGE_KINDS = frozenset(kind.value for kind in ChangeKind)
 _ROAMING_NAMES = {number: name for name, number in ROAMING.items()}
 M = TypeVar("M", bound=Message)
 
@@ -349,6 +351,46 @@ def record_message(redemption: Redemption) -> redemption_pb2.RedemptionRecord:
         captured_at=redemption.captured_at,
         window=redemption.window,
         agreement=redemption.agreement,
+    )
+
+
+# Campaigns
+
+
+def change_to_body(change: Change) -> bytes:
+    """Serialise once; the signature covers these bytes."""
+    return change_message(change).SerializeToString()
+
+
+def change_message(change: Change) -> campaign_pb2.CampaignChange:
+    return campaign_pb2.CampaignChange(
+        issuer=change.issuer,
+        campaign=change.campaign,
+        number=change.number,
+        kind=change.kind.value,  # type: ignore[arg-type]
+        at=change.at,
+        by=change.by,
+        why=change.why,
+        terms_hash=change.terms_hash,
+        notice=change.notice,
+    )
+
+
+def body_to_change(body: bytes) -> Change:
+    """Raises InvalidInput for another kind, or a change without who and why."""
+    message = parse(campaign_pb2.CampaignChange, body, "campaign change")
+    _need(message.kind in CHANGE_KINDS, "campaign change.kind", "one of the kinds of change")
+    _need(bool(message.by and message.why), "campaign change", "who decided it and why")
+    return Change(
+        message.issuer,
+        message.campaign,
+        message.number,
+        ChangeKind(message.kind),
+        message.at,
+        message.by,
+        message.why,
+        message.terms_hash,
+        message.notice,
     )
 
 

@@ -63,7 +63,7 @@ _INVARIANTS = (
     ),
     _Invariant(
         "net_positions_sum_to_zero",
-        "每个清算窗口的净额合计为零",
+        "每个清算场次的净额合计为零",
         "Net positions of every window sum to zero",
         positions.examine,
     ),

@@ -6,12 +6,14 @@ import asyncio
 import os
 import signal
 import time
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quanlian.errors import ConfigurationError
+if TYPE_CHECKING:
+    from simulations.demo.run import Outcome
 
 DIRECTORY = Path(".quanlian/demo")
 
@@ -42,11 +44,13 @@ def command(
     Exit code 1 if any check fails.
     """
     from simulations.demo.network import Network
+    from simulations.demo.report import require_writable
     from simulations.demo.run import run, tell_end, write_json
 
     signal.signal(signal.SIGTERM, _interrupt)
     for path in (json_file, report):
-        _check_writable(path)
+        if path is not None:
+            require_writable(path)
     network = Network(directory.resolve(), database_url or os.environ.get("QUANLIAN_DATABASE_URL", ""))
     started = time.monotonic()
     outcome = asyncio.run(run(network, seed, shoppers))
@@ -59,18 +63,22 @@ def command(
         raise typer.Exit(1)
 
 
-def _write_report(path: Path, outcome: object, seed: int, shoppers: int) -> None:
-    raise NotImplementedError
+def _write_report(path: Path, outcome: Outcome, seed: int, shoppers: int) -> None:
+    from simulations.demo.report import Fact, ReportContent, write_report
+
+    content = ReportContent(
+        "券联演示报告",
+        "Quanlian: the demonstration",
+        datetime.now(UTC),
+        seed,
+        outcome.figures,
+        outcome.checks,
+        outcome.refusals,
+        [Fact("领券人数", "shoppers", f"{shoppers:,}")],
+    )
+    write_report(path, content)
 
 
 def _interrupt(*_: object) -> None:
     """SIGTERM ends the demonstration as Ctrl-C does: every process is stopped on the way out."""
     raise KeyboardInterrupt
-
-
-def _check_writable(path: Path | None) -> None:
-    """A result that could not be written is told before the work, not after it."""
-    if path is not None and not os.access(path.resolve().parent, os.W_OK):
-        raise ConfigurationError(
-            "its folder cannot be written", place=str(path), remedy="name a file in a folder that exists and is yours"
-        )

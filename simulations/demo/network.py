@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -10,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -18,6 +19,7 @@ from typing import IO
 import sqlalchemy as sa
 
 from chassis.database import Database
+from chassis.service import STOP_WITH_PARENT
 from pki.authority import RegionAuthority, RootAuthority
 from pki.identity import Identity
 from pki.keystore import FileKeyStore
@@ -69,14 +71,17 @@ class Network:
         Replaces what an earlier demonstration left, and nothing else. Raises ConfigurationError for a directory that
         holds other things or cannot be written, or a database that cannot be reached.
         """
-        self._clear_directory()
-        self._clear_schemas()
+        with self._open_database() as database:
+            self._clear_directory()
+            if database is not None:
+                self._clear_schemas(database)
         root = RootAuthority.create(self.directory / "root", at)
         self.ports = dict(zip(self.parties, _free_ports(len(self.parties)), strict=True))
         for party in self.parties:
             authority = root.enrol(self.directory / party / "authority", party, at)
             self._identify(party, authority, at)
             self._write_settings(party)
+            self._write_operator_settings(party)
         return root.fingerprint
 
     def signing_chains(self, party: str) -> list[bytes]:
@@ -98,24 +103,27 @@ class Network:
             keys.install(purpose, authority.issue_signer(purpose, keys.create(purpose), at, KEY_SECONDS))
 
     def _write_settings(self, party: str) -> None:
-        settings = {
+        settings: dict[str, str | float] = {
             "listen": self.address(party),
             "database_url": self.party_url(party),
             "database_schema": self.party_schema(party),
             "tls_directory": "tls",
             "keys_directory": "keys",
+            "sweep_seconds": 1.0,
         }
-        numbers = {"sweep_seconds": 1.0}
         if party == CLEARINGHOUSE:
-            numbers["release_seconds"] = 10.0
+            settings["release_seconds"] = 10.0
         else:
             settings |= {"region": party, "clearinghouse": self.address(CLEARINGHOUSE)}
             settings |= next(region.node for region in REGIONS if region.code == party)
-        lines = [f'{name} = "{value}"' for name, value in settings.items()]
-        lines += [f"{name} = {value}" for name, value in numbers.items()]
         path = self.directory / party / "settings.toml"
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        _write_toml(path, settings)
         path.chmod(0o600)
+
+    def _write_operator_settings(self, party: str) -> None:
+        """How `quanlian node` and `quanlian clearinghouse` reach the party while it runs."""
+        settings = {"host": party, "address": self.address(party), "tls_directory": self.operator_tls(party).name}
+        _write_toml(self.directory / party / "operator.toml", settings)
 
     def _clear_directory(self) -> None:
         directory = self.directory
@@ -137,21 +145,27 @@ class Network:
                 remedy="check its permissions or choose another --directory",
             ) from error
 
-    def _clear_schemas(self) -> None:
+    @contextlib.contextmanager
+    def _open_database(self) -> Iterator[Database | None]:
+        """The PostgreSQL server, where one is asked for; opened first, so that without it nothing is removed."""
         if not self.database_url:
+            yield None
             return
-        database = Database.open(self.database_url)
-        try:
-            if database.dialect != "postgresql":
-                raise ConfigurationError(
-                    "is no PostgreSQL database", place="--database-url", remedy="leave it out for SQLite"
-                )
-            with database.transaction() as transaction:
-                for party in self.parties:
-                    drop = sa.text(f'DROP SCHEMA IF EXISTS "{self.party_schema(party)}" CASCADE')
-                    transaction.connection.execute(drop)
-        finally:
-            database.close()
+        if not self.database_url.startswith(("postgresql:", "postgresql+", "postgres:")):
+            raise ConfigurationError(
+                "is no PostgreSQL database",
+                place="--database-url or QUANLIAN_DATABASE_URL",
+                remedy="give postgresql://user:password@host/database, or leave it out for SQLite",
+            )
+        with contextlib.closing(Database.open(self.database_url)) as database:
+            database.check_durability()
+            yield database
+
+    def _clear_schemas(self, database: Database) -> None:
+        with database.transaction() as transaction:
+            for party in self.parties:
+                drop = sa.text(f'DROP SCHEMA IF EXISTS "{self.party_schema(party)}" CASCADE')
+                transaction.connection.execute(drop)
 
     # Processes
 
@@ -177,7 +191,7 @@ class Network:
                 stderr=log,
                 text=True,
                 start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", STOP_WITH_PARENT: "1"},
             )
 
     def stop(self) -> None:
@@ -225,6 +239,11 @@ class Network:
 
 def _purposes(party: str) -> tuple[str, ...]:
     return ("message", "statement") if party == CLEARINGHOUSE else ("voucher", "terms", "message")
+
+
+def _write_toml(path: Path, settings: Mapping[str, str | float]) -> None:
+    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in settings.items()]
+    path.write_text("".join(lines), encoding="utf-8")
 
 
 def _free_ports(count: int) -> list[int]:

@@ -94,7 +94,7 @@ def write_report(path: Path, content: ReportContent) -> None:
 
 
 def require_writable(path: Path) -> None:
-    """Raises ConfigurationError for a path that `write_report` could not write, before hours of work are lost."""
+    """Raises ConfigurationError for a file that could not be written, before the work for it is done."""
     if path.is_dir():
         raise _unwritable(path, "it is a directory")
     if not path.parent.is_dir():
@@ -271,5 +271,5 @@ def _chart(figure: go.Figure) -> Markup:
 
 def _unwritable(path: Path, why: str) -> ConfigurationError:
     return ConfigurationError(
-        f"the report cannot be written ({why})", place=str(path), remedy="name a file in a directory you may write to"
+        f"cannot be written ({why})", place=str(path), remedy="name a file in a directory you may write to"
     )

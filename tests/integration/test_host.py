@@ -407,3 +407,19 @@ def test_an_address_that_cannot_be_used_is_named(network: Network, kind: str) ->
         other.listen()
         port = other.getsockname()[1]
         asyncio.run(scenario(f"127.0.0.1:{port}" if kind == "taken" else "203.0.113.1:7000"))
+
+
+def test_a_host_holds_its_address_before_it_serves(network: Network) -> None:
+    """So that a second process finds it taken before it opens a database."""
+
+    async def scenario() -> None:
+        first = network.host(Echo())
+        port = first.bind()
+        with pytest.raises(ConfigurationError, match=f"127.0.0.1:{port}: cannot listen here"):
+            network.host(Echo(), listen=f"127.0.0.1:{port}").bind()
+        assert await first.start() == port
+        async with channel(f"127.0.0.1:{port}", "clearinghouse", network.files(HANGZHOU)) as opened:
+            assert "330100" in await say(opened)
+        await first.stop(0)
+
+    asyncio.run(scenario())

@@ -270,6 +270,7 @@ class FeedEvent(_message.Message):
     FUND_RETURN_FIELD_NUMBER: _builtins.int
     STATEMENT_READY_FIELD_NUMBER: _builtins.int
     WINDOW_SETTLED_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_CHANGE_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     statement_ready: _builtins.int
     """Number of a window whose statement can be fetched."""
@@ -281,6 +282,10 @@ class FeedEvent(_message.Message):
     def fund_return(self) -> _signed_pb2.SignedMessage:
         """A serialised FundReturn; kind "fund-return"."""
 
+    @_builtins.property
+    def campaign_change(self) -> _signed_pb2.SignedMessage:
+        """Body: a serialised CampaignChange of any issuer; kind "campaign-change"."""
+
     def __init__(
         self,
         *,
@@ -289,12 +294,13 @@ class FeedEvent(_message.Message):
         fund_return: _signed_pb2.SignedMessage | None = ...,
         statement_ready: _builtins.int = ...,
         window_settled: _builtins.int = ...,
+        campaign_change: _signed_pb2.SignedMessage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "fund_return", b"fund_return", "posting", b"posting", "statement_ready", b"statement_ready", "window_settled", b"window_settled"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["campaign_change", b"campaign_change", "event", b"event", "fund_return", b"fund_return", "posting", b"posting", "statement_ready", b"statement_ready", "window_settled", b"window_settled"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "fund_return", b"fund_return", "posting", b"posting", "sequence", b"sequence", "statement_ready", b"statement_ready", "window_settled", b"window_settled"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_change", b"campaign_change", "event", b"event", "fund_return", b"fund_return", "posting", b"posting", "sequence", b"sequence", "statement_ready", b"statement_ready", "window_settled", b"window_settled"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["posting", "fund_return", "statement_ready", "window_settled"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["posting", "fund_return", "statement_ready", "window_settled", "campaign_change"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 

@@ -50,6 +50,11 @@ class DirectoryServiceStub:
                 request_serializer=quanlian_dot_v1_dot_directory__pb2.PublishTermsRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_directory__pb2.PublishTermsResponse.FromString,
                 _registered_method=True)
+        self.PublishChange = channel.unary_unary(
+                '/quanlian.v1.DirectoryService/PublishChange',
+                request_serializer=quanlian_dot_v1_dot_directory__pb2.PublishChangeRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_directory__pb2.PublishChangeResponse.FromString,
+                _registered_method=True)
 
 
 class DirectoryServiceServicer:
@@ -76,6 +81,13 @@ class DirectoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PublishChange(self, request, context):
+        """An issuer makes a change of its campaign known; every node gets it by its feed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DirectoryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -93,6 +105,11 @@ def add_DirectoryServiceServicer_to_server(servicer, server):
                     servicer.PublishTerms,
                     request_deserializer=quanlian_dot_v1_dot_directory__pb2.PublishTermsRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_directory__pb2.PublishTermsResponse.SerializeToString,
+            ),
+            'PublishChange': grpc.unary_unary_rpc_method_handler(
+                    servicer.PublishChange,
+                    request_deserializer=quanlian_dot_v1_dot_directory__pb2.PublishChangeRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_directory__pb2.PublishChangeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -177,6 +194,33 @@ class DirectoryService:
             '/quanlian.v1.DirectoryService/PublishTerms',
             quanlian_dot_v1_dot_directory__pb2.PublishTermsRequest.SerializeToString,
             quanlian_dot_v1_dot_directory__pb2.PublishTermsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PublishChange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.DirectoryService/PublishChange',
+            quanlian_dot_v1_dot_directory__pb2.PublishChangeRequest.SerializeToString,
+            quanlian_dot_v1_dot_directory__pb2.PublishChangeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -38,6 +38,8 @@ class DirectoryServiceStub:
     """Terms by their hash, as their issuer signed them."""
     PublishTerms: _grpc.UnaryUnaryMultiCallable[_directory_pb2.PublishTermsRequest, _directory_pb2.PublishTermsResponse]
     """An issuer makes its campaign's terms known."""
+    PublishChange: _grpc.UnaryUnaryMultiCallable[_directory_pb2.PublishChangeRequest, _directory_pb2.PublishChangeResponse]
+    """An issuer makes a change of its campaign known; every node gets it by its feed."""
 
 @_typing.type_check_only
 class DirectoryServiceAsyncStub(DirectoryServiceStub):
@@ -49,6 +51,8 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     """Terms by their hash, as their issuer signed them."""
     PublishTerms: _aio.UnaryUnaryMultiCallable[_directory_pb2.PublishTermsRequest, _directory_pb2.PublishTermsResponse]  # type: ignore[assignment]
     """An issuer makes its campaign's terms known."""
+    PublishChange: _aio.UnaryUnaryMultiCallable[_directory_pb2.PublishChangeRequest, _directory_pb2.PublishChangeResponse]  # type: ignore[assignment]
+    """An issuer makes a change of its campaign known; every node gets it by its feed."""
 
 class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """What every participant may know of the others. The clearinghouse offers it to nodes."""
@@ -75,5 +79,13 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.PublishTermsResponse, _abc.Awaitable[_directory_pb2.PublishTermsResponse]]:
         """An issuer makes its campaign's terms known."""
+
+    @_abc_1.abstractmethod
+    def PublishChange(
+        self,
+        request: _directory_pb2.PublishChangeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.PublishChangeResponse, _abc.Awaitable[_directory_pb2.PublishChangeResponse]]:
+        """An issuer makes a change of its campaign known; every node gets it by its feed."""
 
 def add_DirectoryServiceServicer_to_server(servicer: DirectoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

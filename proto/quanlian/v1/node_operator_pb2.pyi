@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from quanlian.v1 import campaign_pb2 as _campaign_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -24,18 +25,22 @@ class PublishCampaignRequest(_message.Message):
 
     TERMS_FIELD_NUMBER: _builtins.int
     FILE_NAME_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
     terms: _builtins.bytes
     """The terms' TOML file."""
     file_name: _builtins.str
+    why: _builtins.str
+    """Why it is published, for the record."""
     def __init__(
         self,
         *,
         terms: _builtins.bytes = ...,
         file_name: _builtins.str = ...,
+        why: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_name", b"file_name", "terms", b"terms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_name", b"file_name", "terms", b"terms", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -62,6 +67,109 @@ class PublishCampaignResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PublishCampaignResponse: _TypeAlias = PublishCampaignResponse  # noqa: Y015
+
+@_typing.final
+class ChangeCampaignRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    EXPECTED_TERMS_HASH_FIELD_NUMBER: _builtins.int
+    EXPECTED_NUMBER_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    FILE_NAME_FIELD_NUMBER: _builtins.int
+    campaign: _builtins.str
+    kind: _campaign_pb2.CampaignChangeKind.ValueType
+    expected_terms_hash: _builtins.bytes
+    """What the sender believes to be in force: the change is refused if it is not."""
+    expected_number: _builtins.int
+    """Number of the campaign's last change that the sender has seen."""
+    why: _builtins.str
+    document: _builtins.bytes
+    """The new terms (amend) or the notice, as a TOML file."""
+    file_name: _builtins.str
+    def __init__(
+        self,
+        *,
+        campaign: _builtins.str = ...,
+        kind: _campaign_pb2.CampaignChangeKind.ValueType = ...,
+        expected_terms_hash: _builtins.bytes = ...,
+        expected_number: _builtins.int = ...,
+        why: _builtins.str = ...,
+        document: _builtins.bytes = ...,
+        file_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "document", b"document", "expected_number", b"expected_number", "expected_terms_hash", b"expected_terms_hash", "file_name", b"file_name", "kind", b"kind", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangeCampaignRequest: _TypeAlias = ChangeCampaignRequest  # noqa: Y015
+
+@_typing.final
+class ChangeCampaignResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def change(self) -> _campaign_pb2.CampaignChange: ...
+    def __init__(
+        self,
+        *,
+        change: _campaign_pb2.CampaignChange | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangeCampaignResponse: _TypeAlias = ChangeCampaignResponse  # noqa: Y015
+
+@_typing.final
+class ListCampaignChangesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    campaign: _builtins.str
+    def __init__(
+        self,
+        *,
+        campaign: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCampaignChangesRequest: _TypeAlias = ListCampaignChangesRequest  # noqa: Y015
+
+@_typing.final
+class ListCampaignChangesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    terms: _builtins.bytes
+    """The terms in force, as a TOML file."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[_campaign_pb2.CampaignChange]: ...
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[_campaign_pb2.CampaignChange] | None = ...,
+        terms: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "terms", b"terms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCampaignChangesResponse: _TypeAlias = ListCampaignChangesResponse  # noqa: Y015
 
 @_typing.final
 class Merchant(_message.Message):

@@ -40,6 +40,16 @@ class NodeOperatorServiceStub:
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.PublishCampaignRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.PublishCampaignResponse.FromString,
                 _registered_method=True)
+        self.ChangeCampaign = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/ChangeCampaign',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.ChangeCampaignRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.ChangeCampaignResponse.FromString,
+                _registered_method=True)
+        self.ListCampaignChanges = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/ListCampaignChanges',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.ListCampaignChangesRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.ListCampaignChangesResponse.FromString,
+                _registered_method=True)
         self.AdmitMerchants = channel.unary_unary(
                 '/quanlian.v1.NodeOperatorService/AdmitMerchants',
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.AdmitMerchantsRequest.SerializeToString,
@@ -67,6 +77,19 @@ class NodeOperatorServiceServicer:
     """
 
     def PublishCampaign(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangeCampaign(self, request, context):
+        """A new version of a campaign, a notice to its holders, pause, resume, withdrawal.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCampaignChanges(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -105,6 +128,16 @@ def add_NodeOperatorServiceServicer_to_server(servicer, server):
                     servicer.PublishCampaign,
                     request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.PublishCampaignRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_node__operator__pb2.PublishCampaignResponse.SerializeToString,
+            ),
+            'ChangeCampaign': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangeCampaign,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.ChangeCampaignRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.ChangeCampaignResponse.SerializeToString,
+            ),
+            'ListCampaignChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCampaignChanges,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.ListCampaignChangesRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.ListCampaignChangesResponse.SerializeToString,
             ),
             'AdmitMerchants': grpc.unary_unary_rpc_method_handler(
                     servicer.AdmitMerchants,
@@ -155,6 +188,60 @@ class NodeOperatorService:
             '/quanlian.v1.NodeOperatorService/PublishCampaign',
             quanlian_dot_v1_dot_node__operator__pb2.PublishCampaignRequest.SerializeToString,
             quanlian_dot_v1_dot_node__operator__pb2.PublishCampaignResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangeCampaign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/ChangeCampaign',
+            quanlian_dot_v1_dot_node__operator__pb2.ChangeCampaignRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.ChangeCampaignResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCampaignChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/ListCampaignChanges',
+            quanlian_dot_v1_dot_node__operator__pb2.ListCampaignChangesRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.ListCampaignChangesResponse.FromString,
             options,
             channel_credentials,
             insecure,

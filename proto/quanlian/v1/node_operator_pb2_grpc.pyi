@@ -34,6 +34,9 @@ class NodeOperatorServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> NodeOperatorServiceAsyncStub: ...
     PublishCampaign: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.PublishCampaignRequest, _node_operator_pb2.PublishCampaignResponse]
+    ChangeCampaign: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.ChangeCampaignRequest, _node_operator_pb2.ChangeCampaignResponse]
+    """A new version of a campaign, a notice to its holders, pause, resume, withdrawal."""
+    ListCampaignChanges: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.ListCampaignChangesRequest, _node_operator_pb2.ListCampaignChangesResponse]
     AdmitMerchants: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.AdmitMerchantsRequest, _node_operator_pb2.AdmitMerchantsResponse]
     AdmitPlatform: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.AdmitPlatformRequest, _node_operator_pb2.AdmitPlatformResponse]
     """Admits a payment platform by the PEM chain of its signing key."""
@@ -47,6 +50,9 @@ class NodeOperatorServiceAsyncStub(NodeOperatorServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PublishCampaign: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.PublishCampaignRequest, _node_operator_pb2.PublishCampaignResponse]  # type: ignore[assignment]
+    ChangeCampaign: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.ChangeCampaignRequest, _node_operator_pb2.ChangeCampaignResponse]  # type: ignore[assignment]
+    """A new version of a campaign, a notice to its holders, pause, resume, withdrawal."""
+    ListCampaignChanges: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.ListCampaignChangesRequest, _node_operator_pb2.ListCampaignChangesResponse]  # type: ignore[assignment]
     AdmitMerchants: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.AdmitMerchantsRequest, _node_operator_pb2.AdmitMerchantsResponse]  # type: ignore[assignment]
     AdmitPlatform: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.AdmitPlatformRequest, _node_operator_pb2.AdmitPlatformResponse]  # type: ignore[assignment]
     """Admits a payment platform by the PEM chain of its signing key."""
@@ -63,6 +69,21 @@ class NodeOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _node_operator_pb2.PublishCampaignRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_node_operator_pb2.PublishCampaignResponse, _abc.Awaitable[_node_operator_pb2.PublishCampaignResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ChangeCampaign(
+        self,
+        request: _node_operator_pb2.ChangeCampaignRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.ChangeCampaignResponse, _abc.Awaitable[_node_operator_pb2.ChangeCampaignResponse]]:
+        """A new version of a campaign, a notice to its holders, pause, resume, withdrawal."""
+
+    @_abc_1.abstractmethod
+    def ListCampaignChanges(
+        self,
+        request: _node_operator_pb2.ListCampaignChangesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.ListCampaignChangesResponse, _abc.Awaitable[_node_operator_pb2.ListCampaignChangesResponse]]: ...
 
     @_abc_1.abstractmethod
     def AdmitMerchants(

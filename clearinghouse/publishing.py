@@ -1,0 +1,32 @@
+"""Changes of campaigns on their way from the issuer to every node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clearinghouse.desk import Desk
+from custodian.campaigns import SignedChange
+from quanlian.campaign_changes import ChangeKind, check_notice, parse_notice
+from quanlian.errors import InvalidInput
+
+
+@dataclass(slots=True)
+class PublishChange:
+    """An issuer's change, its signature checked before."""
+
+    signed: SignedChange
+
+    def load(self, desk: Desk) -> None:
+        pass
+
+    def decide(self, desk: Desk) -> None:
+        """Keep it and tell all regions. Raises InvalidInput for unknown terms, or a notice that gives nothing."""
+        change = self.signed.change
+        terms = desk.terms(change.terms_hash)
+        if terms is None or (terms.issuer, terms.campaign) != (change.issuer, change.campaign):
+            raise InvalidInput("names terms that were not published", place="change", remedy="publish them first")
+        if change.kind is ChangeKind.NOTICE:
+            check_notice(parse_notice(change.notice, "notice"), terms, desk.at)
+        if desk.campaigns.append(self.signed):
+            for region in desk.regions:
+                desk.tell(region, campaign_change=self.signed.message)

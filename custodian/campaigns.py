@@ -1,0 +1,123 @@
+"""Campaigns as they stand: their signed changes, kept in order, and what they mean for vouchers already out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from chassis.database import Transaction
+from custodian import schema
+from quanlian import custody, wire
+from quanlian.campaign_changes import Change, ChangeKind, Standing, check_next, parse_notice, standing
+from quanlian.errors import BadSignature, InvalidInput
+from quanlian.signing import Verifier
+from quanlian.v1 import signed_pb2
+
+KIND = "campaign-change"
+
+
+class SignedChange(NamedTuple):
+    """A change and the message that proves it."""
+
+    change: Change
+    message: signed_pb2.SignedMessage
+
+
+def verify_change(message: signed_pb2.SignedMessage, verifier: Verifier) -> SignedChange:
+    """Raises UnknownKey, BadSignature unless the issuer signed it with its key for terms, or InvalidInput."""
+    key = verifier.verify(message.key_id, KIND, message.body, message.signature)
+    change = wire.body_to_change(message.body)
+    if key.owner != change.issuer or key.purpose != "terms":
+        raise BadSignature(f"a change of {change.campaign} is signed by {key.owner}'s key for {key.purpose}")
+    return SignedChange(change, message)
+
+
+class Campaigns:
+    """The changes of one transaction's campaigns."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+        self._standing: dict[tuple[str, str], Standing] = {}
+
+    def standing(self, issuer: str, campaign: str) -> Standing:
+        """A campaign as its changes leave it; one that nobody changed stands as published."""
+        key = (issuer, campaign)
+        if key not in self._standing:
+            self._standing[key] = standing(each.change for each in self.changes(issuer, campaign))
+        return self._standing[key]
+
+    def changes(self, issuer: str, campaign: str) -> list[SignedChange]:
+        """All changes of a campaign, in order, as they were signed."""
+        table = schema.campaign_change
+        rows = self._transaction.select_keys(table, [table.c.issuer, table.c.campaign], [(issuer, campaign)])
+        return [
+            SignedChange(
+                wire.body_to_change(row.body),
+                signed_pb2.SignedMessage(body=row.body, key_id=row.key_id, signature=row.signature),
+            )
+            for row in sorted(rows, key=lambda row: int(row.number))
+        ]
+
+    def append(self, signed: SignedChange) -> bool:
+        """Keep a change; one that is kept already is passed over (False).
+
+        A notice that extends validity moves the end of vouchers that are still alive. Raises InvalidInput for what
+        cannot follow, or when another change has the number.
+        """
+        change = signed.change
+        now = self.standing(change.issuer, change.campaign)
+        if change.number <= now.last_number:
+            self._require_same(signed)
+            return False
+        check_next(now, change)
+        self._transaction.insert(schema.campaign_change, [_row(signed)])
+        del self._standing[(change.issuer, change.campaign)]
+        if change.kind is ChangeKind.NOTICE:
+            self._extend(change)
+        return True
+
+    def _require_same(self, signed: SignedChange) -> None:
+        change = signed.change
+        known = self.changes(change.issuer, change.campaign)[change.number - 1]
+        if known.message.body != signed.message.body:
+            raise InvalidInput(
+                f"was changed meanwhile by {known.change.by} (change {change.number})",
+                place=f"campaign {change.campaign}",
+                remedy="look at its changes and decide again",
+            )
+
+    def append_known(self, signed: Sequence[SignedChange]) -> None:
+        """Keep a campaign's changes so far, as they were handed over with its terms."""
+        for each in sorted(signed, key=lambda each: each.change.number):
+            self.append(each)
+
+    def _extend(self, change: Change) -> None:
+        until = parse_notice(change.notice, "notice").valid_until
+        table = schema.voucher
+        if until is not None:
+            self._transaction.connection.execute(
+                table.update()
+                .where(
+                    table.c.issuer == change.issuer,
+                    table.c.campaign == change.campaign,
+                    table.c.status.in_((custody.USABLE, custody.HELD)),
+                    table.c.not_after < until,
+                )
+                .values(not_after=until)
+            )
+
+
+def _row(signed: SignedChange) -> dict[str, object]:
+    change, message = signed
+    return {
+        "issuer": change.issuer,
+        "campaign": change.campaign,
+        "number": change.number,
+        "kind": change.kind.name,
+        "at": change.at,
+        "decided_by": change.by,
+        "why": change.why,
+        "body": message.body,
+        "key_id": message.key_id,
+        "signature": message.signature,
+    }

@@ -1,0 +1,230 @@
+"""活动细则 · Campaign terms: check a file, explain a discount, show the sheet."""
+
+from __future__ import annotations
+
+import re
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from chassis import console
+from node.campaign import rendering
+from quanlian.agreements import Agreement, parse_agreement
+from quanlian.campaign_check import Report, check_campaign
+from quanlian.discounts import Order
+from quanlian.errors import ConfigurationError, InvalidInput
+from quanlian.explanation import explain as explain_order
+from quanlian.leverage import Bound, bound_of, published_bounds
+from quanlian.regions import region
+from quanlian.sheet import sheet_of
+from quanlian.terms import CHANNELS, Terms, VoucherType, parse_terms
+from quanlian.terms_file import MAX_FILE_BYTES, Problem
+
+app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None)
+
+_YUAN = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,2}))?")
+_BOUND = re.compile(r"([0-9]{6})=([0-9]{1,4}(?:\.[0-9]{1,4})?)")
+
+File = Annotated[Path, typer.Argument(help="活动细则文件（TOML） · The campaign's file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="输出 JSON · Print JSON for programs.")]
+
+
+@app.callback()
+def group() -> None:
+    """活动细则 · Campaign terms: check a file, explain a discount, show the sheet."""
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(help="活动细则文件 · One or more campaign files.")],
+    bound: Annotated[
+        list[str] | None,
+        typer.Option(help="地区=杠杆比，如 140502=5，可重复 · Another region's minimum leverage; may be repeated."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """一次列出全部问题：文件、行、字段、值、规则、依据 · Every problem at once, with the rule's source.
+
+    有错误时退出码为1；只有警告时为0。 Exit code 1 when there are errors; warnings alone are 0.
+    """
+    bounds = _bounds(bound or [])
+    reports = [(str(path), _checked(path, bounds)) for path in files]
+    errors = sum(len(report.errors) for _, report in reports)
+    warnings = sum(len(report.warnings) for _, report in reports)
+    if as_json:
+        console.print_json(
+            {
+                "errors": [rendering.problem_data(file, each) for file, report in reports for each in report.errors],
+                "warnings": [
+                    rendering.problem_data(file, each) for file, report in reports for each in report.warnings
+                ],
+            }
+        )
+    else:
+        for file, report in reports:
+            for line in rendering.report_lines(file, report):
+                print(line)
+        print(f"{len(reports)} 个文件 files: {errors} 个错误 errors, {warnings} 个警告 warnings", file=sys.stderr)
+    if errors:
+        raise typer.Exit(1)
+
+
+@app.command()
+def explain(
+    file: File,
+    voucher: Annotated[str, typer.Option(help="券种代号 · The id of a voucher type.")],
+    order: Annotated[str, typer.Option(help="订单金额（元），已减商户和平台优惠 · Yuan, after other discounts.")],
+    category: Annotated[
+        str | None, typer.Option(help="商品类别，默认券种的第一类 · Default: the voucher's first.")
+    ] = None,
+    klass: Annotated[
+        str | None, typer.Option("--class", help="车型等档次类别，或景点 · Class of a tier, or the attraction visited.")
+    ] = None,
+    invoice: Annotated[str | None, typer.Option(help="发票金额（元），默认同订单 · Default: the order.")] = None,
+    at: Annotated[
+        str | None, typer.Option(help="核销地区代码，默认发券地 · Where; default: the issuing region.")
+    ] = None,
+    channel: Annotated[
+        str | None, typer.Option(help="消费渠道，默认门店 · Default: shop, or what the campaign covers.")
+    ] = None,
+    agreement: Annotated[
+        Path | None,
+        typer.Option(
+            help="分担协议文件；异地而未给出时用网络默认协议70:30，细则另指协议的须给出 · Funding agreement. Away "
+            "without it the network's default, 70:30, is used, as the network itself does; terms that name another "
+            "agreement need its file."
+        ),
+    ] = None,
+    leverage: Annotated[
+        str | None,
+        typer.Option(
+            help="核销地对外地券的杠杆比下限或 off，默认其公布值 · The redeeming region's bound on visitors' vouchers, "
+            "or off; default: what it has published."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """试算：优惠多少，由谁承担，逐项列出依据；或拒绝的原因 · The discount and who pays it, or why it is refused."""
+    terms = _terms(file)
+    voucher_type = terms.voucher_type(voucher)
+    place = at or terms.issuer
+    region(place)
+    order_fen = _fen(order, "--order")
+    sale = Order(
+        order_fen=order_fen,
+        category=category or min(voucher_type.categories),
+        channel=channel or _channel(terms),
+        klass=klass or _first_class(voucher_type),
+        invoice_fen=order_fen if invoice is None else _fen(invoice, "--invoice"),
+    )
+    agreed = _agreement(agreement)
+    explanation = explain_order(terms, voucher_type, sale, place, agreed, _leverage_bound(leverage, place))
+    if as_json:
+        console.print_json(explanation.as_data())
+        return
+    rendering.show_explanation(explanation, f"{terms.title_zh} · {voucher_type.title_zh} · {voucher_type.title_en}")
+
+
+@app.command()
+def show(
+    file: File,
+    html: Annotated[
+        Path | None, typer.Option(help="写出可打印的A4网页 · Write a page that prints on A4 instead.")
+    ] = None,
+    language: Annotated[
+        Literal["zh", "en", "both"], typer.Option(help="语言：zh 中文，en 英文，both 两种 · Language.")
+    ] = "both",
+    as_json: AsJson = False,
+) -> None:
+    """以方案附件的形式显示细则 · The terms as a sheet to read and sign off, in Chinese and English."""
+    terms = _terms(file)
+    sheets = [sheet_of(terms, each) for each in ("zh", "en") if language in (each, "both")]
+    if html is not None:
+        rendering.write_page(html, rendering.page_of(sheets))
+        print(f"已写出 written: {html}", file=sys.stderr)
+    if as_json:
+        data = [
+            {
+                **each._asdict(),
+                "sections": [{**part._asdict(), "figures": sorted(part.figures)} for part in each.sections],
+            }
+            for each in sheets
+        ]
+        console.print_json(data)
+    elif html is None:
+        for each in sheets:
+            rendering.show_sheet(each)
+
+
+def _checked(path: Path, bounds: tuple[Bound, ...]) -> Report:
+    """A file that cannot be read is a problem of that file, and the others are checked all the same."""
+    try:
+        return check_campaign(_read(path), str(path), bounds)
+    except ConfigurationError as error:
+        problem = Problem(1, "file", "", error.what, error.remedy, "protocol.md, Campaign terms")
+        return Report(None, (problem,), ())
+
+
+def _read(path: Path) -> bytes:
+    """At most one byte more than terms may have, whatever the file: a pipe or a disk image ends nowhere."""
+    try:
+        if not path.is_file():
+            raise ConfigurationError("is not a file", place=str(path), remedy="name a campaign file")
+        with path.open("rb") as stream:
+            return stream.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        remedy = "name a file that exists and that you may read"
+        raise ConfigurationError(f"cannot be read ({reason})", place=str(path), remedy=remedy) from error
+
+
+def _terms(path: Path) -> Terms:
+    return parse_terms(_read(path), str(path))
+
+
+def _agreement(path: Path | None) -> Agreement | None:
+    return None if path is None else parse_agreement(_read(path), str(path))
+
+
+def _fen(text: str, option: str) -> int:
+    found = _YUAN.fullmatch(text)
+    if found is None:
+        raise InvalidInput(f"{text!r} is not an amount in yuan", place=option, remedy="write it like 58 or 58.50")
+    return int(found[1]) * 100 + int((found[2] or "").ljust(2, "0"))
+
+
+def _channel(terms: Terms) -> str:
+    return next(channel for channel in CHANNELS if channel in terms.channels)
+
+
+def _first_class(voucher_type: VoucherType) -> str:
+    names = [tier.klass for tier in voucher_type.tiers] + [place.id for place in voucher_type.attractions]
+    return names[0] if names else ""
+
+
+def _leverage_bound(text: str | None, place: str) -> Fraction | None:
+    if text is None:
+        bound = bound_of(place)
+        return bound.minimum if bound and bound.visitors == "refuse" else None
+    return None if text == "off" else _ratio(text, "--leverage")
+
+
+def _bounds(texts: list[str]) -> tuple[Bound, ...]:
+    """The published bounds, those given on the command line in their stead."""
+    bounds = {bound.region: bound for bound in published_bounds()}
+    for text in texts:
+        found = _BOUND.fullmatch(text)
+        if found is None:
+            raise InvalidInput(f"{text!r} is not a bound", place="--bound", remedy="write it like 140502=5")
+        code = region(found[1]).code
+        bounds[code] = Bound(code, _ratio(found[2], "--bound"), "refuse", f"region {code}")
+    return tuple(bounds.values())
+
+
+def _ratio(text: str, option: str) -> Fraction:
+    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,4})?", text):
+        raise InvalidInput(f"{text!r} is not a ratio", place=option, remedy="write it like 5 or 3.5")
+    return Fraction(text)

@@ -1,0 +1,285 @@
+"""What a department's operator does at its node: campaigns and their changes, merchants, platforms, funding."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+
+from sqlalchemy import func, select
+
+from chassis.database import Transaction
+from custodian import schema as custodian_schema
+from custodian.campaigns import Campaigns, SignedChange
+from node import schema
+from node.desk import Desk
+from node.domain.publishing import check_publishable
+from node.ports import Clearinghouse
+from node.publishing import TakeChange, current_terms
+from node.service import NodeService, signed
+from pki.identity import Identity
+from quanlian.accounts import bank_account, funding_account, prefund_account
+from quanlian.campaign_changes import Change, ChangeKind, Standing, check_next, check_notice, parse_notice
+from quanlian.errors import InvalidInput
+from quanlian.ledger import Movement
+from quanlian.merchants import check_code
+from quanlian.signing import Signer
+from quanlian.terms import Terms, parse_terms
+from quanlian.v1 import node_operator_pb2
+from quanlian.wire import change_message, change_to_body
+
+FIRST_WHY = "首次公布 first publication"
+
+
+class NodeOperations:
+    """The operator's use cases; what changes the books goes through the service's group commit."""
+
+    def __init__(self, service: NodeService, clearinghouse: Clearinghouse, terms_signer: Signer) -> None:
+        self._service = service
+        self._clearinghouse = clearinghouse
+        self._terms_signer = terms_signer
+
+    # Campaigns
+
+    async def publish_campaign(
+        self, caller: Identity, request: node_operator_pb2.PublishCampaignRequest
+    ) -> node_operator_pb2.PublishCampaignResponse:
+        """Sign terms, make them known to the network, then open their budgets here.
+
+        Terms published before are sent again, which changes nothing. Raises InvalidInput for what `check_publishable`
+        refuses, and for a campaign whose id is taken.
+        """
+        name = request.file_name or "terms"
+        terms = parse_terms(request.terms, name)
+        check_publishable(terms, name, self._service.region.code, self._service.region.minimum_leverage)
+        known = await asyncio.to_thread(self._standing, terms.campaign)
+        if known.last_number and known.terms_hash != terms.terms_hash:
+            raise InvalidInput(
+                f"campaign {terms.campaign} is published already, with other terms",
+                place=name,
+                remedy="amend it (quanlian node amend), or give a new campaign a new id",
+            )
+        if not known.last_number:
+            await self._make(known, ChangeKind.PUBLISH, caller, request.why or FIRST_WHY, terms, request.terms)
+        return node_operator_pb2.PublishCampaignResponse(campaign=terms.campaign, terms_hash=terms.terms_hash)
+
+    async def change_campaign(
+        self, caller: Identity, request: node_operator_pb2.ChangeCampaignRequest
+    ) -> node_operator_pb2.ChangeCampaignResponse:
+        """Amend, give notice, pause, resume or withdraw, by compare-and-set on what the sender has seen.
+
+        Raises InvalidInput for an outdated view, a reason left out, or a change that the campaign cannot take.
+        """
+        known, current = await asyncio.to_thread(self._known, request.campaign)
+        kind = ChangeKind(request.kind) if request.kind else ChangeKind.PUBLISH
+        if kind is ChangeKind.PUBLISH or not request.why:
+            raise InvalidInput("needs a kind of change and why it is made", place="change")
+        if (request.expected_terms_hash, request.expected_number) != (known.terms_hash, known.last_number):
+            raise InvalidInput(
+                f"campaign {request.campaign} was changed meanwhile: it stands at change {known.last_number}",
+                place="change",
+                remedy="look at its changes and decide again",
+            )
+        terms, document, notice = current, b"", b""
+        if kind is ChangeKind.AMEND:
+            terms, document = self._amended(current, request), request.document
+        elif kind is ChangeKind.NOTICE:
+            notice = request.document
+            at = await asyncio.to_thread(self._now)
+            check_notice(parse_notice(notice, request.file_name or "notice"), current, at)
+        made = await self._make(known, kind, caller, request.why, terms, document, notice)
+        return node_operator_pb2.ChangeCampaignResponse(change=change_message(made))
+
+    async def list_changes(self, campaign: str) -> node_operator_pb2.ListCampaignChangesResponse:
+        """Every change of an own campaign with who and why, and the terms in force."""
+
+        def load() -> node_operator_pb2.ListCampaignChangesResponse:
+            with self._service.database.snapshot() as transaction:
+                changes = Campaigns(transaction).changes(self._service.region.code, campaign)
+                if not changes:
+                    raise _unknown(campaign)
+                table = schema.terms
+                key = (changes[-1].change.terms_hash,)
+                rows = transaction.select_keys(table, [table.c.terms_hash], [key])
+            return node_operator_pb2.ListCampaignChangesResponse(
+                changes=[change_message(each.change) for each in changes], terms=rows[0].document
+            )
+
+        return await asyncio.to_thread(load)
+
+    def _amended(self, current: Terms, request: node_operator_pb2.ChangeCampaignRequest) -> Terms:
+        name = request.file_name or "terms"
+        terms = parse_terms(request.document, name)
+        check_publishable(terms, name, self._service.region.code, self._service.region.minimum_leverage)
+        if (terms.campaign, terms.fiscal_year) != (current.campaign, current.fiscal_year):
+            raise InvalidInput(
+                f"is {terms.campaign} of {terms.fiscal_year}, not {current.campaign} of {current.fiscal_year}",
+                place=name,
+                remedy="an amendment keeps the campaign and its fiscal year",
+            )
+        if terms.terms_hash == current.terms_hash:
+            raise InvalidInput("is the version in force", place=name, remedy="change what should change")
+        return terms
+
+    async def _make(
+        self,
+        known: Standing,
+        kind: ChangeKind,
+        caller: Identity,
+        why: str,
+        terms: Terms,
+        document: bytes,
+        notice: bytes = b"",
+    ) -> Change:
+        """Sign a change, make it known to the network, then take it here; the feed would bring it after a crash."""
+        change = Change(
+            issuer=self._service.region.code,
+            campaign=terms.campaign,
+            number=known.last_number + 1,
+            kind=kind,
+            at=await asyncio.to_thread(self._now),
+            by=caller.uri,
+            why=why,
+            terms_hash=terms.terms_hash,
+            notice=notice,
+        )
+        check_next(known, change)
+        if document:
+            message = signed(document, "terms", self._terms_signer)
+            await self._service.keep_terms(message)
+            await self._clearinghouse.publish_terms(message)
+        message = signed(change_to_body(change), "campaign-change", self._terms_signer)
+        await self._clearinghouse.publish_change(message)
+        await self._service.submit_work(TakeChange(SignedChange(change, message)))
+        return change
+
+    def _standing(self, campaign: str) -> Standing:
+        with self._service.database.snapshot() as transaction:
+            return Campaigns(transaction).standing(self._service.region.code, campaign)
+
+    def _known(self, campaign: str) -> tuple[Standing, Terms]:
+        with self._service.database.snapshot() as transaction:
+            desk = Desk(transaction, self._service.region, self._service.shelf)
+            terms = current_terms(desk, campaign)
+            if terms is None:
+                raise _unknown(campaign)
+            return desk.campaigns.standing(self._service.region.code, campaign), terms
+
+    def _now(self) -> int:
+        with self._service.database.snapshot() as transaction:
+            return transaction.now()
+
+    # Merchants and platforms
+
+    async def admit_merchants(self, merchants: Sequence[node_operator_pb2.Merchant]) -> int:
+        """Admit merchants, all or none. Raises InvalidInput for a code that fails its check character."""
+        rows = [
+            {
+                "code": check_code(each.code),
+                "name": each.name,
+                "categories": json.dumps(sorted(each.categories)),
+                "blocked": False,
+            }
+            for each in merchants
+        ]
+
+        def store() -> None:
+            with self._service.database.transaction() as transaction:
+                transaction.upsert(schema.merchant, rows)
+
+        await asyncio.to_thread(store)
+        return len(rows)
+
+    async def admit_platform(self, chain: bytes) -> str:
+        """Raises TrustError for a chain that does not lead to the root, InvalidInput for another region's."""
+        key = self._service.keyring.add(chain)
+        name = key.purpose.removeprefix("message.")
+        if key.owner != self._service.region.code or name == key.purpose:
+            raise InvalidInput(
+                f"is {key.owner}'s key for {key.purpose}",
+                place="signing_chain",
+                remedy=f"issue a key for message.<platform> under the authority of {self._service.region.code}",
+            )
+
+        def store() -> None:
+            with self._service.database.transaction() as transaction:
+                transaction.upsert(schema.platform, [{"name": name, "chain": chain}])
+
+        await asyncio.to_thread(store)
+        return name
+
+    # Money
+
+    async def record_funding(self, request: node_operator_pb2.RecordFundingRequest) -> int:
+        """Dr `bank` / Cr `prefund`. A bank reference is booked once.
+
+        Returns what the funder has paid ahead and not used, in fen.
+        """
+        if request.amount_fen <= 0 or not request.bank_reference:
+            raise InvalidInput("needs an amount above 0 and a bank reference", place="funding")
+
+        def book() -> int:
+            with self._service.database.transaction() as transaction:
+                desk = Desk(transaction, self._service.region, self._service.shelf)
+                terms = current_terms(desk, request.campaign)
+                year = terms.fiscal_year if terms else 0
+                account = funding_account(self._service.region.code, year, request.campaign, request.funder)
+                if terms is None or account not in terms.budgets():
+                    raise InvalidInput(
+                        f"no funder {request.funder} of {request.campaign}",
+                        place="funding",
+                        remedy="name a published campaign of this region and one of its funders",
+                    )
+                prefund = prefund_account(self._service.region.code, year, request.campaign, request.funder)
+                deposit = Movement(prefund, "", posted_fen=-request.amount_fen)
+                if not _is_booked(transaction, deposit, request.bank_reference):
+                    bank = Movement(bank_account(self._service.region.code), "", posted_fen=request.amount_fen)
+                    desk.books.move([bank, deposit])
+                    desk.books.save("deposit", transaction.now(), reference=request.bank_reference)
+                return -desk.books.balance(prefund).posted_fen
+
+        return await asyncio.to_thread(book)
+
+    async def status(self) -> node_operator_pb2.GetNodeStatusResponse:
+        outbox, handed, window = schema.outbox, schema.hand_over, schema.settlement_window
+        unanswered = await self._service.read(select(func.count()).where(outbox.c.answered.is_(False)))
+        open_hand_overs = await self._service.read(select(func.count()).where(handed.c.taken.is_(False)))
+        windows = await self._service.read(window.select().order_by(window.c.number))
+        return node_operator_pb2.GetNodeStatusResponse(
+            region=self._service.region.code,
+            unanswered=unanswered[0][0],
+            hand_overs_open=open_hand_overs[0][0],
+            feed_sequence=await self._service.feed_position(),
+            windows=[
+                node_operator_pb2.WindowConfirmation(
+                    window=row.number,
+                    matched=row.matched,
+                    missing=row.missing,
+                    extra=row.extra,
+                    different=row.different,
+                    confirmed=row.confirmed,
+                    settled=row.settled,
+                )
+                for row in windows
+            ],
+        )
+
+
+def _is_booked(transaction: Transaction, deposit: Movement, reference: str) -> bool:
+    """Whether this deposit is in the journal. Raises InvalidInput when another has its bank reference."""
+    entry, line = custodian_schema.entry, custodian_schema.line
+    query = (
+        select(line.c.account, line.c.posted_fen)
+        .join_from(line, entry, line.c.entry == entry.c.number)
+        .where(entry.c.kind == "deposit", entry.c.reference == reference, line.c.posted_fen < 0)
+    )
+    known = transaction.connection.execute(query).all()
+    if known and tuple(known[0]) != (deposit.account, deposit.posted_fen):
+        raise InvalidInput(
+            f"{reference} was booked for another payment", place="funding", remedy="check the bank's reference"
+        )
+    return bool(known)
+
+
+def _unknown(campaign: str) -> InvalidInput:
+    return InvalidInput(f"no campaign {campaign} here", place="campaign", remedy="publish it first")

@@ -1,0 +1,79 @@
+"""Campaign changes as a node takes them: its own open budgets, other regions' concern their vouchers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from custodian.campaigns import SignedChange
+from node import schema
+from node.desk import Desk
+from quanlian.campaign_changes import Change, ChangeKind, parse_notice
+from quanlian.errors import InvalidInput
+from quanlian.ledger import Movement
+from quanlian.terms import Terms
+
+
+@dataclass(slots=True)
+class TakeChange:
+    """A signed change, its signature checked before: from this node's operator, or from the feed."""
+
+    signed: SignedChange
+
+    def load(self, desk: Desk) -> None:
+        pass
+
+    def decide(self, desk: Desk) -> None:
+        take_change(desk, self.signed)
+
+
+def take_change(desk: Desk, signed: SignedChange) -> None:
+    """Keep a change, once. An own one opens its version's budgets; a notice moves the end of packs still alive.
+
+    Raises InvalidInput for what cannot follow, and BooksDoNotBalance for a budget under what is used already.
+    """
+    change = signed.change
+    if change.issuer != desk.name and _is_news_of_a_stranger(desk, change):
+        return
+    if not desk.campaigns.append(signed) or change.issuer != desk.name:
+        return
+    if change.kind in (ChangeKind.PUBLISH, ChangeKind.AMEND):
+        _open_version(desk, change.campaign, change.terms_hash)
+    elif change.kind is ChangeKind.NOTICE:
+        _extend_packs(desk, change.campaign, parse_notice(change.notice, "notice").valid_until)
+
+
+def _is_news_of_a_stranger(desk: Desk, change: Change) -> bool:
+    """A later change of a campaign that this node has not met: all its changes come with its terms when it does."""
+    return change.number > desk.campaigns.standing(change.issuer, change.campaign).last_number + 1
+
+
+def current_terms(desk: Desk, campaign: str) -> Terms | None:
+    """The version of an own campaign that claims are issued under."""
+    table = schema.campaign
+    rows = desk.transaction.select_keys(table, [table.c.campaign], [(campaign,)])
+    return desk.terms(rows[0].terms_hash) if rows else None
+
+
+def _open_version(desk: Desk, campaign: str, terms_hash: bytes) -> None:
+    """Move each account's limit by what its budget changed; the version counts for claims from now on."""
+    new = desk.terms(terms_hash)
+    if new is None:
+        raise InvalidInput("its terms are not here", place=f"campaign {campaign}", remedy="publish them again")
+    old = current_terms(desk, campaign)
+    before, after = old.budgets() if old else {}, new.budgets()
+    desk.books.move(
+        Movement(account, "", limit_fen=after.get(account, 0) - before.get(account, 0))
+        for account in sorted(before.keys() | after.keys())
+    )
+    row = {"campaign": campaign, "terms_hash": terms_hash, "published_at": desk.at}
+    desk.transaction.upsert(schema.campaign, [row])
+
+
+def _extend_packs(desk: Desk, campaign: str, until: int | None) -> None:
+    table = schema.pack
+    if until is not None:
+        desk.transaction.connection.execute(
+            table.update()
+            .where(table.c.campaign == campaign, table.c.swept.is_(False), table.c.not_after < until)
+            .values(not_after=until)
+        )

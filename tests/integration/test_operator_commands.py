@@ -1,0 +1,301 @@
+"""What operators do over the command line, at running parties: a clearinghouse, Hangzhou and Jincheng."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import socket
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chassis import cli
+from quanlian.merchants import check_character
+from quanlian.terms import parse_terms
+from simulations.demo.network import Network
+
+ROOT = Path(__file__).parents[2]
+HANGZHOU, JINCHENG, CLEARINGHOUSE = "330100", "140502", "clearinghouse"
+CAMPAIGN = ROOT / "examples/campaigns/hangzhou-2020-r1.toml"
+AGREEMENT = ROOT / "examples/agreements/network-default.toml"
+PATIENCE_SECONDS = 30.0
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    """A clearinghouse and two nodes as processes, nobody enrolled."""
+    network = Network(tmp_path_factory.mktemp("network") / "demo")
+    network.create(int(time.time()))
+    try:
+        network.start(CLEARINGHOUSE, HANGZHOU, JINCHENG)
+        yield network
+    finally:
+        network.stop()
+
+
+class Operators:
+    """Runs commands with the settings of a party's operator."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+
+    def run(self, party: str, *arguments: str | Path, group: str = "") -> tuple[int, str, str]:
+        group = group or ("clearinghouse" if party == CLEARINGHOUSE else "node")
+        settings = self.network.directory / party / "operator.toml"
+        shown, error = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(error):
+            code = cli.main([group, *map(str, arguments), "--config", str(settings)])
+        return code, shown.getvalue(), error.getvalue()
+
+    def __call__(self, party: str, *arguments: str | Path) -> str:
+        code, shown, error = self.run(party, *arguments)
+        assert code == 0, error
+        return shown
+
+    def data(self, party: str, *arguments: str | Path) -> Any:
+        return json.loads(self(party, *arguments, "--json"))
+
+    def refused(self, party: str, *arguments: str | Path) -> str:
+        code, shown, error = self.run(party, *arguments)
+        assert (code, shown) == (1, ""), shown
+        assert error.count("错误 Error: ") == 1
+        return error.removeprefix("错误 Error: ").strip()
+
+
+@pytest.fixture(scope="module")
+def operators(network: Network) -> Operators:
+    """Both regions enrolled, with limits, deposits and an agreement."""
+    operators = Operators(network)
+    for region, zh, en in ((HANGZHOU, "杭州市", "Hangzhou"), (JINCHENG, "晋城市城区", "Jincheng Chengqu")):
+        chains = [network.directory / region / "keys" / f"{name}.crt" for name in ("voucher", "terms", "message")]
+        assert f"Enrolled {region} {zh} {en} (3 keys)" in operators(
+            CLEARINGHOUSE, "enrol", region, *chains, "--name-zh", zh, "--name-en", en
+        )
+        operators(CLEARINGHOUSE, "limits", region, "--cap", "2000000", "--credit", "0", "--offset-bp", "0")
+        operators(CLEARINGHOUSE, "deposit", region, "3000000.00", "--reference", f"deposit-{region}")
+    assert "QL-DEFAULT, version 1" in operators(CLEARINGHOUSE, "agreement", AGREEMENT)
+    return operators
+
+
+def eventually(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {PATIENCE_SECONDS:.0f} s for {what}"
+        time.sleep(0.05)
+
+
+# The clearinghouse
+
+
+def test_the_status_shows_connection_limit_and_balance_of_every_region(operators: Operators) -> None:
+    def connected() -> bool:
+        regions = operators.data(CLEARINGHOUSE, "status")["regions"]
+        assert {each["region"] for each in regions} == {HANGZHOU, JINCHENG}
+        assert {each["limit_fen"] for each in regions} == {200_000_000}
+        return all(each["custody_stream_open"] for each in regions)
+
+    eventually(connected, "both nodes to connect")
+    shown = operators(CLEARINGHOUSE, "status")
+    assert "晋城市城区" in shown
+    assert "2,000,000.00" in shown
+    assert "是 yes" in shown
+
+
+def test_a_deposit_is_booked_once_for_a_bank_reference(operators: Operators) -> None:
+    deposit = (CLEARINGHOUSE, "deposit", HANGZHOU, "12.50", "--reference", "bank-1")
+    first = operators.data(*deposit)
+    assert operators.data(*deposit) == first
+    assert "3,000,012.50 元" in operators(*deposit)
+    message = operators.refused(CLEARINGHOUSE, "deposit", HANGZHOU, "13", "--reference", "bank-1")
+    assert "bank_reference: bank-1 was booked for another deposit" in message
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("deposit", "310000", "1.00", "--reference", "lost"),
+        ("limits", "310000", "--cap", "1", "--credit", "0", "--offset-bp", "0"),
+        ("visitors", "310000", "2026", "--rule", "cascade", "city=1:1.00"),
+    ],
+)
+def test_a_region_must_be_enrolled_before_it_has_money(operators: Operators, arguments: tuple[str, ...]) -> None:
+    message = operators.refused(CLEARINGHOUSE, *arguments)
+    assert message.endswith("region: 310000 is not enrolled — enrol it first")
+
+
+def test_a_region_is_enrolled_with_its_own_keys_only(operators: Operators) -> None:
+    chain = operators.network.directory / JINCHENG / "keys" / "voucher.crt"
+    message = operators.refused(CLEARINGHOUSE, "enrol", HANGZHOU, chain, "--name-zh", "杭州", "--name-en", "Hangzhou")
+    assert message == f"{chain}: is 140502's key — name the keys of 330100"
+
+
+def test_a_visitors_fund_is_replaced_as_a_whole(operators: Operators) -> None:
+    first = operators(CLEARINGHOUSE, "visitors", HANGZHOU, "2031", "--rule", "cascade", "city=6:300", "county=4:200.00")
+    assert "300.00" in first
+    assert "county" in first
+    operators(CLEARINGHOUSE, "visitors", HANGZHOU, "2031", "--rule", "refuse", "city=1:100.00")
+    with sqlite3.connect(operators.network.directory / CLEARINGHOUSE / "books.sqlite") as books:
+        funders = books.execute(
+            "SELECT name, rule, budget_fen FROM visitors_funder WHERE region = ? AND fiscal_year = 2031", [HANGZHOU]
+        ).fetchall()
+        limits = books.execute(
+            "SELECT account, limit_fen FROM account WHERE account LIKE 'funding/330100/2031/visitors/%'"
+        ).fetchall()
+    books.close()
+    assert funders == [("city", "refuse", 10_000)]
+    assert sorted(limits) == [
+        ("funding/330100/2031/visitors/city", 10_000),
+        ("funding/330100/2031/visitors/county", 0),
+    ]
+
+
+def test_a_fund_that_could_pay_nobody_is_refused(operators: Operators) -> None:
+    fund = (CLEARINGHOUSE, "visitors", HANGZHOU, "2032", "--rule", "cascade")
+    assert "no funder has a weight" in operators.refused(*fund, "city=0:1.00")
+    assert "city stands there twice" in operators.refused(*fund, "city=1:1.00", "city=2:1.00")
+    assert "'City' is no funder's name" in operators.refused(*fund, "City=1:1.00")
+
+
+def test_a_window_goes_from_open_to_settled_in_its_order(operators: Operators) -> None:
+    number = operators.data(CLEARINGHOUSE, "window")["number"]
+    closed = operators.data(CLEARINGHOUSE, "close")
+    assert (closed["number"], closed["gross_fen"]) == (number, 0)
+    assert [each["region"] for each in closed["positions"]] == [JINCHENG, HANGZHOU]
+    early = operators.refused(CLEARINGHOUSE, "settle", str(number))
+    assert f"window: window {number} is " in early
+    assert "this step needs INSTRUCTED" in early
+
+    def confirmed() -> bool:
+        return bool(operators.data(CLEARINGHOUSE, "window", str(number))["state"] == "CONFIRMED")
+
+    eventually(confirmed, "the nodes to confirm their statements")
+    operators(CLEARINGHOUSE, "instruct", str(number))
+    for region in (HANGZHOU, JINCHENG):
+        operators(CLEARINGHOUSE, "paid", str(number), region, "--reference", f"pay-{region}")
+    shown = operators(CLEARINGHOUSE, "settle", str(number))
+    assert f"Window {number}: 已结清 SETTLED" in shown
+    assert "pay-330100" in shown
+    assert "进行中 OPEN" in operators(CLEARINGHOUSE, "window")
+
+    def settled() -> bool:
+        windows = operators.data(HANGZHOU, "status")["windows"]
+        return any(each["window"] == number and each["settled"] for each in windows)
+
+    eventually(settled, "Hangzhou to book the settlement")
+    assert "待清分平台答复" in operators(HANGZHOU, "status")
+
+
+def test_a_window_that_is_not_there_is_named(operators: Operators) -> None:
+    message = operators.refused(CLEARINGHOUSE, "window", "99")
+    assert message.startswith(f"clearinghouse at {operators.network.address(CLEARINGHOUSE)}: window: no window 99")
+
+
+# A node
+
+
+def test_a_campaign_is_published_with_its_budgets_and_again_without_effect(operators: Operators) -> None:
+    terms = parse_terms(CAMPAIGN.read_bytes(), "terms")
+    for _ in range(2):
+        data = operators.data(HANGZHOU, "publish", CAMPAIGN)
+        assert (data["campaign"], data["terms_hash"]) == ("hangzhou-2020-r1", terms.terms_hash.hex())
+        assert sum(data["budgets_fen"].values()) == sum(terms.budgets().values())
+    shown = operators(HANGZHOU, "publish", CAMPAIGN)
+    assert terms.title_zh in shown
+    assert "100,000,000.00" in shown
+
+
+def test_another_campaign_of_the_same_id_is_refused_and_reaches_nobody(operators: Operators, tmp_path: Path) -> None:
+    operators(HANGZHOU, "publish", CAMPAIGN)
+    changed = tmp_path / "changed.toml"
+    changed.write_bytes(CAMPAIGN.read_bytes() + b"# another version\n")
+    message = operators.refused(HANGZHOU, "publish", changed)
+    assert "campaign hangzhou-2020-r1 is published already, with other terms" in message
+    with sqlite3.connect(operators.network.directory / CLEARINGHOUSE / "books.sqlite") as books:
+        count = books.execute("SELECT count(*) FROM terms WHERE campaign = 'hangzhou-2020-r1'").fetchone()
+    books.close()
+    assert count == (1,)
+
+
+def test_a_campaign_of_another_region_is_refused(operators: Operators) -> None:
+    message = operators.refused(JINCHENG, "publish", CAMPAIGN)
+    address = operators.network.address(JINCHENG)
+    assert message == (
+        f"140502 at {address}: {CAMPAIGN}: is a campaign of 330100, this is the node of 140502 — "
+        "publish it at the node of 330100"
+    )
+
+
+def test_a_campaign_under_the_region_s_minimum_leverage_is_refused(operators: Operators, tmp_path: Path) -> None:
+    path = tmp_path / "low.toml"
+    text = CAMPAIGN.read_text(encoding="utf-8").replace('issuer = "330100"', 'issuer = "140502"')
+    path.write_text(text.replace("hangzhou-2020-r1", "low-leverage"), encoding="utf-8")
+    message = operators.refused(JINCHENG, "publish", path)
+    assert "low.toml: leverage under the minimum of 140502, 5: off-10-from-40 has 4 — " in message
+
+
+def test_merchants_are_admitted_from_a_file_that_excel_wrote(operators: Operators, tmp_path: Path) -> None:
+    codes = [first + check_character(first) for first in ("91330100MA2ABCDE1", "91330100MA2ABCDE2")]
+    path = tmp_path / "merchants.csv"
+    path.write_bytes(
+        f'code,name,categories\r\n{codes[0]},知味观,catering;retail\r\n{codes[1]},"楼外楼, 孤山路",\r\n'.encode(
+            "utf-8-sig"
+        )
+    )
+    assert "已准入商户 2 家 · 2 merchants admitted" in operators(HANGZHOU, "merchants", path)
+    with sqlite3.connect(operators.network.directory / HANGZHOU / "books.sqlite") as books:
+        found = books.execute("SELECT code, name, categories FROM merchant ORDER BY code").fetchall()
+    books.close()
+    assert found == [(codes[0], "知味观", '["catering", "retail"]'), (codes[1], "楼外楼, 孤山路", "[]")]
+
+
+def test_a_platform_is_admitted_by_its_signing_key_and_a_node_s_key_is_none(operators: Operators) -> None:
+    folder = operators.network.directory / HANGZHOU
+    shown = operators(HANGZHOU, "platform", folder / "platform/keys/message.alipay.crt")
+    assert "Platform admitted: alipay" in shown
+    message = operators.refused(HANGZHOU, "platform", folder / "keys/message.crt")
+    assert f"{folder / 'keys/message.crt'}: is 330100's key for message — issue a key for message.<platform>" in message
+
+
+def test_a_funder_s_payment_is_booked_once_for_a_bank_reference(operators: Operators) -> None:
+    operators(HANGZHOU, "publish", CAMPAIGN)
+    payment = (HANGZHOU, "funding", "hangzhou-2020-r1", "city", "1234.50", "--reference", "bank-7")
+    assert operators.data(*payment)["prefunded_fen"] == 123_450
+    assert operators.data(*payment)["prefunded_fen"] == 123_450
+    assert "1,234.50 元" in operators(*payment)
+    other = operators.refused(HANGZHOU, "funding", "hangzhou-2020-r1", "county", "1234.50", "--reference", "bank-7")
+    assert "bank-7 was booked for another payment" in other
+    nobody = operators.refused(HANGZHOU, "funding", "hangzhou-2020-r1", "nobody", "1", "--reference", "bank-8")
+    assert "funding: no funder nobody of hangzhou-2020-r1 — name a published campaign" in nobody
+
+
+# Reaching a party
+
+
+def test_a_party_at_another_s_address_is_not_trusted(operators: Operators, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = operators.network.address(JINCHENG)
+    monkeypatch.setenv("QUANLIAN_OPERATOR_ADDRESS", address)
+    message = operators.refused(HANGZHOU, "status")
+    assert message.startswith(f"330100 at {address}: the server there is not certified as this party")
+
+
+def test_a_command_for_the_other_kind_of_party_is_told_so(operators: Operators) -> None:
+    code, _, error = operators.run(HANGZHOU, "status", group="clearinghouse")
+    assert code == 1
+    assert "does not offer this — check `host` and `address`" in error
+
+
+def test_a_party_that_does_not_answer_in_time_may_have_done_the_work(
+    operators: Operators, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("QUANLIAN_OPERATOR_ADDRESS", address)
+        monkeypatch.setenv("QUANLIAN_OPERATOR_TIMEOUT_SECONDS", "0.5")
+        message = operators.refused(HANGZHOU, "status")
+    assert message.startswith(f"330100 at {address}: no answer within 0.5 s")
+    assert "look at its status before you try again" in message
