@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-long check bench proto clean
+.PHONY: help demo test test-long fuzz check bench proto clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -17,10 +17,13 @@ demo: .venv/ready ## run the network's main job: five nodes, a clearinghouse, re
 	$(BIN)/quanlian demo
 
 test: .venv/ready ## run the tests, the long ones left out
-	$(BIN)/python -m pytest -n 2 -m 'not long'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not long'
 
 test-long: .venv/ready ## run every test, the long ones too
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+fuzz: .venv/ready ## search 200,000 campaign files for one that breaks the reader; FUZZ='--runs N --seed S'
+	$(BIN)/python tests/hostile_campaigns.py $(FUZZ)
 
 check: .venv/ready ## lint, types, layers, protocol
 	$(BIN)/ruff check .

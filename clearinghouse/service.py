@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from sqlalchemy import select, true
+from sqlalchemy import select
 
 from chassis import telemetry
 from chassis.commit import GroupCommit
@@ -31,7 +31,7 @@ from custodian.decisions import Answered, Received
 from custodian.receiving import receive
 from custodian.servicer import Emit
 from custodian.verification import RootMemory
-from pki.identity import CLEARINGHOUSE, Identity
+from pki.identity import Identity
 from pki.trust import Keyring
 from quanlian import regions, wire
 from quanlian.accounts import bank_account, settlement_account, visitors_account
@@ -141,13 +141,9 @@ class ClearinghouseService:
         """Ask the issuer for a voucher. None: it is here; otherwise why not."""
         future = self._releases.get(key)
         if future is None:
-            stream = self._streams.get(key.issuer)
-            if stream is None:
-                return RefusalReason.ISSUER_UNREACHABLE
             future = self._releases[key] = asyncio.get_running_loop().create_future()
-            ref = custody_pb2.VoucherRef(pack_id=key.pack_id, index=key.voucher_index)
-            request = custody_pb2.ReleaseRequest(vouchers=[ref])
-            stream.put_nowait(custody_pb2.CustodyStreamResponse(release_request=request))
+            if key.issuer in self._streams:
+                self._ask(key)
         try:
             return await asyncio.wait_for(asyncio.shield(future), self._release_seconds)
         except TimeoutError:
@@ -155,6 +151,12 @@ class ClearinghouseService:
         finally:
             if self._releases.get(key) is future:
                 del self._releases[key]
+
+    def _ask(self, *keys: VoucherKey) -> None:
+        """Ask one issuer for vouchers, over the custody stream that it has open."""
+        refs = [custody_pb2.VoucherRef(pack_id=key.pack_id, index=key.voucher_index) for key in keys]
+        request = custody_pb2.ReleaseRequest(vouchers=refs)
+        self._streams[keys[0].issuer].put_nowait(custody_pb2.CustodyStreamResponse(release_request=request))
 
     def _released(self, key: VoucherKey, reason: RefusalReason | None) -> None:
         future = self._releases.get(key)
@@ -172,16 +174,15 @@ class ClearinghouseService:
         )
 
     async def find(self, caller: Identity, redemption_id: bytes) -> Redemption | None:
-        """A redemption, for the region that made it or issued its voucher, or the operator."""
+        """A redemption, for the region that made it or issued its voucher."""
         found = await asyncio.to_thread(lookup.find, self.database, redemption_id)
-        known_to = (found.participant, found.voucher.issuer, CLEARINGHOUSE) if found else ()
+        known_to = (found.participant, found.voucher.issuer) if found else ()
         return found if caller.host in known_to else None
 
     async def page(self, caller: Identity, after: bytes, size: int) -> list[Redemption]:
         columns = custodian_schema.redemption.c
         mine = (columns.participant == caller.host) | (columns.issuer == caller.host)
-        visible = true() if caller.host == CLEARINGHOUSE else mine
-        return await asyncio.to_thread(lookup.page, self.database, visible, after, size)
+        return await asyncio.to_thread(lookup.page, self.database, mine, after, size)
 
     async def sweep(self) -> None:
         """Expire what the clock has passed."""
@@ -197,9 +198,15 @@ class ClearinghouseService:
     # Custody
 
     def open_stream(self, region: str) -> asyncio.Queue[custody_pb2.CustodyStreamResponse]:
-        """What goes to a node's custody stream; the newest stream of a region counts."""
+        """What goes to a node's custody stream; the newest stream of a region counts.
+
+        What is wanted from the region is asked (again): the stream before may have broken with the question.
+        """
         stream: asyncio.Queue[custody_pb2.CustodyStreamResponse] = asyncio.Queue()
         self._streams[region] = stream
+        wanted_here = [key for key in self._releases if key.issuer == region]
+        if wanted_here:
+            self._ask(*wanted_here)
         return stream
 
     def close_stream(self, region: str, stream: asyncio.Queue[custody_pb2.CustodyStreamResponse]) -> None:

@@ -1,0 +1,523 @@
+"""Node and clearinghouse in this process: real databases, real works and services, no network, a clock that stands.
+
+A test moves the clock, decides works in batches as the group commit would, and carries messages between the parties
+by hand, so that every order of events can be played.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from nacl.signing import SigningKey as LibsodiumKey
+
+from chassis.database import Database
+from chassis.postgresql import PostgresqlDatabase
+from chassis.sqlite import SqliteDatabase
+from clearinghouse import schema as clearinghouse_schema
+from clearinghouse.custody import TakeHandOver, read_hand_over
+from clearinghouse.redeeming import Redeem
+from clearinghouse.service import ClearinghouseService
+from clearinghouse.windows import new_window
+from custodian import schema as custodian_schema
+from custodian.decisions import Answered, Received
+from node import schema as node_schema
+from node.claiming import Claim
+from node.custody import Release
+from node.desk import Region, TermsShelf
+from node.engine import decide_batch
+from node.operations import NodeOperations
+from node.redeeming import Intake
+from node.service import NodeService, Signers
+from pki import suites
+from pki.identity import Identity
+from quanlian import vouchers, wire
+from quanlian.errors import InvalidInput, UnknownKey
+from quanlian.merchants import check_character
+from quanlian.refusals import Refusal, RefusalReason
+from quanlian.signing import SigningKey, signing_bytes
+from quanlian.terms import Terms, parse_terms
+from quanlian.v1 import (
+    claim_pb2,
+    clearing_operator_pb2,
+    custody_pb2,
+    directory_pb2,
+    node_operator_pb2,
+    redemption_pb2,
+    signed_pb2,
+)
+from quanlian.vouchers import VoucherKey
+
+AT = 1_780_000_000
+"""2026-05-29 in China; where every clock stands at first."""
+
+HANGZHOU, SHANGHAI, CLEARINGHOUSE = "330100", "310000", "clearinghouse"
+PLATFORM = "alipay"
+OPERATOR = Identity(HANGZHOU, "operator", "test")
+LOCK_WAIT_SECONDS = 30.0
+JOURNAL, TOTALS = {"entry", "line", "counter"}, {"account", "turnover"}
+FACE_FEN, MINIMUM_FEN = 1000, 4000
+Result = TypeVar("Result")
+
+TERMS = """
+[campaign]
+id = "{campaign}"
+title_zh = "春"
+title_en = "Spring"
+issuer = "{issuer}"
+fiscal_year = 2026
+budget_document = "test"
+starts_at = 2026-01-01T00:00:00+08:00
+ends_at = 2027-01-01T00:00:00+08:00
+roaming = "{roaming}"
+regions = ["*"]
+channels = ["shop"]
+hold_seconds = {hold_seconds}
+refund_policy = "pro-rata"
+
+[funding]
+shortfall_rule = "cascade"
+cascade = "borne"
+
+[[funder]]
+name = "city"
+title_zh = "市"
+level = "city"
+weight = 2
+budget = {city}.00
+
+[[funder]]
+name = "county"
+title_zh = "县"
+level = "county"
+weight = 1
+budget = {county}.00
+
+[[voucher_type]]
+id = "ten"
+title_zh = "满40元减10元"
+title_en = "10 off 40"
+kind = "threshold"
+categories = ["retail"]
+face = 10.00
+minimum_spend = 40.00
+
+[[pack]]
+id = "two"
+title_zh = "两张"
+title_en = "Two"
+vouchers = ["ten", "ten"]
+valid_days = 7
+
+[[round]]
+id = "r1"
+pack = "two"
+mode = "first-come"
+opens_at = 2026-01-01T00:00:00+08:00
+closes_at = 2026-12-01T00:00:00+08:00
+quota = {quota}
+per_person = {per_person}
+"""
+
+AGREEMENT = b"""
+number = "TEST"
+version = 1
+title = { zh = "test", en = "test" }
+effective_from = 2020-01-01T00:00:00+08:00
+method = "fixed"
+when_visitors_run_out = "issuer-pays"
+
+[parameters]
+issuer = 70
+redeemer = 30
+"""
+
+
+def campaign(**changes: object) -> bytes:
+    """Hangzhou's spring campaign, 10 off 40 in packs of two; money for plenty unless `changes` say otherwise."""
+    usual = {
+        "campaign": "spring",
+        "issuer": HANGZHOU,
+        "roaming": "on-demand",
+        "hold_seconds": 900,
+        "city": 4000,
+        "county": 2000,
+        "quota": 200,
+        "per_person": 100,
+    }
+    return TERMS.format(**(usual | changes)).encode()
+
+
+# Time
+
+
+class _StandingClock(Database):
+    """A database whose clock stands where the test put it."""
+
+    at = AT
+
+    def _advance(self, clock: int) -> int:
+        return self.at
+
+
+class StandingSqlite(_StandingClock, SqliteDatabase):
+    pass
+
+
+class StandingPostgresql(_StandingClock, PostgresqlDatabase):
+    pass
+
+
+def open_standing(url: str, schema: str) -> StandingSqlite | StandingPostgresql:
+    """A party's database, new if it was not there, with a clock that stands at `AT`."""
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return StandingSqlite.connect(parsed, schema, LOCK_WAIT_SECONDS)  # type: ignore[return-value]
+    return StandingPostgresql.connect(parsed, schema, LOCK_WAIT_SECONDS)  # type: ignore[return-value]
+
+
+# Keys
+
+
+class TestSigner:
+    """A key that is the same in every run; `certified` is what its region's authority would vouch for."""
+
+    __test__ = False
+
+    def __init__(self, owner: str, purpose: str) -> None:
+        self._key = LibsodiumKey(hashlib.sha256(f"{owner} {purpose}".encode()).digest())
+        public = bytes(self._key.verify_key)
+        self.certified = SigningKey(suites.key_id(public), owner, purpose, public, AT - 86_400, AT + 365 * 86_400)
+
+    @property
+    def key_id(self) -> bytes:
+        return self.certified.key_id
+
+    def sign(self, kind: str, payload: bytes) -> bytes:
+        return bytes(self._key.sign(signing_bytes(kind, payload)).signature)
+
+
+class TestKeyring(dict[bytes, SigningKey]):
+    """A `Verifier` over the test's keys."""
+
+    __test__ = False
+
+    def key(self, key_id: bytes) -> SigningKey:
+        try:
+            return self[key_id]
+        except KeyError:
+            raise UnknownKey(key_id.hex()) from None
+
+    def verify(self, key_id: bytes, kind: str, payload: bytes, signature: bytes) -> SigningKey:
+        suites.verify_payload(self.key(key_id).public_key, kind, payload, signature)
+        return self.key(key_id)
+
+
+def _certified(*signers: TestSigner) -> TestKeyring:
+    return TestKeyring({signer.key_id: signer.certified for signer in signers})
+
+
+_VOUCHER, _TERMS, _MESSAGE = (TestSigner(HANGZHOU, purpose) for purpose in ("voucher", "terms", "message"))
+_CLEARING = TestSigner(CLEARINGHOUSE, "message")
+_STATEMENTS = TestSigner(CLEARINGHOUSE, "statement")
+KEYRING = _certified(_VOUCHER, _TERMS, _MESSAGE, _CLEARING, _STATEMENTS)
+
+
+# Requests
+
+
+@dataclass
+class Ids:
+    """Ids in the order in which they are asked for, so that two runs of one story use the same."""
+
+    counter: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    def fresh(self, size: int = 16) -> bytes:
+        return next(self.counter).to_bytes(size, "big")
+
+
+def merchant_code(number: int = 0) -> str:
+    first = f"91330100{number:09d}"
+    return first + check_character(first)
+
+
+def purchase(token: bytes, index: int, order_id: str, order_fen: int = 5800) -> redemption_pb2.Purchase:
+    order = redemption_pb2.Order(
+        merchant=merchant_code(), order_id=order_id, order_fen=order_fen, category="retail", channel="shop"
+    )
+    return redemption_pb2.Purchase(token=token, index=index, order=order)
+
+
+def item(request_id: bytes, **operation: Any) -> bytes:
+    """A request's bytes: `item(id, redeem=purchase(…))`, `item(id, refund=Refund(…))`."""
+    return redemption_pb2.RedemptionItem(request_id=request_id, **operation).SerializeToString()
+
+
+def answer_of(content: bytes) -> redemption_pb2.RedemptionAnswer:
+    return redemption_pb2.RedemptionAnswer.FromString(content)
+
+
+def outcome(content: bytes) -> str:
+    """The refusal's name, or the state that an accepted request left; `done` where there was nothing to do."""
+    answer = answer_of(content)
+    if answer.HasField("refusal"):
+        return RefusalReason(answer.refusal.reason).name
+    if not answer.redemption_id:
+        return "quoted" if answer.discount_fen else "done"
+    return redemption_pb2.RedemptionState.Name(answer.state).removeprefix("REDEMPTION_STATE_")
+
+
+def received(content: bytes, participant: str, region: str, redemption_id: bytes) -> Received:
+    """A request as the edge hands it to a batch, its voucher's signature checked. Raises BadSignature."""
+    known: wire.Item | None = None
+    key = refusal = None
+    try:
+        known = wire.bytes_to_item(content)
+        if isinstance(known.subject, wire.Purchase):
+            key = vouchers.verify(known.subject.token, known.subject.voucher, KEYRING)
+    except InvalidInput:
+        refusal = Refusal(RefusalReason.MALFORMED)
+    return Received(
+        content=content,
+        request_id=wire.request_id_of(content),
+        participant=participant,
+        acquirer=participant,
+        redeeming_region=region,
+        redemption_id=redemption_id,
+        item=known,
+        key=key,
+        refusal=refusal,
+    )
+
+
+# Parties
+
+
+class Party:
+    """What both parties' tests ask of a party: its tables, and that its books hold."""
+
+    def __init__(self, database: StandingSqlite | StandingPostgresql, tables: Sequence[sa.MetaData]) -> None:
+        self.database = database
+        self.tables = {table.name: table for each in tables for table in each.sorted_tables}
+
+    def rows(self, table: str) -> list[Mapping[str, Any]]:
+        """Every row of a table, in the order of its key."""
+        described = self.tables[table]
+        with self.database.snapshot() as transaction:
+            query = described.select().order_by(*described.primary_key)
+            return [dict(row._mapping) for row in transaction.connection.execute(query)]
+
+    def outcome(self) -> dict[str, list[Mapping[str, Any]]]:
+        """What a batch and its requests one by one must leave alike, table by table.
+
+        That is all but the journal, of which a batch writes one entry, the numbers given out for it, and totals that
+        came back to zero, which a batch need not have written.
+        """
+        return {
+            table: [
+                {name: value for name, value in row.items() if name != "entry"}
+                for row in self.rows(table)
+                if table not in TOTALS or any(value for name, value in row.items() if name.endswith("_fen"))
+            ]
+            for table in self.tables.keys() - JOURNAL
+        }
+
+    def balance(self, account_end: str) -> tuple[int, int, int, int]:
+        """Posted, reserved, held and limit of the one account whose code ends so."""
+        (row,) = [row for row in self.rows("account") if row["account"].endswith(account_end)]
+        return (row["posted_fen"], row["reserved_fen"], row["held_fen"], row["limit_fen"])
+
+    def pass_seconds(self, seconds: int) -> None:
+        self.database.at += seconds
+
+    def check_books(self) -> None:
+        """The ledger sums to zero, running totals equal their lines, each captured voucher is spent once."""
+        lines, accounts = self.rows("line"), self.rows("account")
+        assert sum(line["posted_fen"] for line in lines) == 0
+        for account in accounts:
+            own = [line for line in lines if line["account"] == account["account"]]
+            for name in ("posted_fen", "reserved_fen", "held_fen", "limit_fen"):
+                assert account[name] == sum(line[name] for line in own), (account["account"], name)
+        captures = [row["redemption_id"] for row in self.rows("posting") if row["kind"] == "capture"]
+        assert sorted(captures) == sorted(row["redemption_id"] for row in self.rows("spend"))
+
+
+@contextmanager
+def undone(*parties: Party) -> Iterator[None]:
+    """What happens to parties in the block is undone after it, the passing of time too."""
+    before = [({name: party.rows(name) for name in party.tables}, party.database.at) for party in parties]
+    try:
+        yield
+    finally:
+        for party, (tables, at) in zip(parties, before, strict=True):
+            party.database.at = at
+            with party.database.transaction() as transaction:
+                for name, rows in tables.items():
+                    transaction.connection.execute(party.tables[name].delete())
+                    transaction.insert(party.tables[name], [dict(row) for row in rows])
+
+
+class NoClearinghouse:
+    """The clearinghouse as a node sees it that publishes its campaigns and hears nothing back."""
+
+    def __init__(self) -> None:
+        self.published: list[signed_pb2.SignedMessage] = []
+        self.changes: list[signed_pb2.SignedMessage] = []
+
+    def send(self, items: Sequence[bytes]) -> None: ...
+
+    def hand_overs_waiting(self) -> None: ...
+
+    async def directory(self) -> directory_pb2.GetDirectoryResponse:
+        return directory_pb2.GetDirectoryResponse()
+
+    async def publish_terms(self, terms: signed_pb2.SignedMessage) -> None:
+        self.published.append(terms)
+
+    async def publish_change(self, change: signed_pb2.SignedMessage) -> None:
+        self.changes.append(change)
+
+
+class LocalNode(Party):
+    """Hangzhou's node."""
+
+    def __init__(self, database: StandingSqlite | StandingPostgresql) -> None:
+        super().__init__(database, [custodian_schema.METADATA, node_schema.METADATA])
+        database.migrate("custodian:migrations", "custodian_version")
+        database.migrate("node:migrations", "node_version")
+        self.ids = Ids()
+        self.region = Region(HANGZHOU, None, _MESSAGE, _VOUCHER, bytes(32))
+        self.clearinghouse = NoClearinghouse()
+        self._shelf = TermsShelf()
+        self.service = self.another_service()
+        merchant = node_operator_pb2.Merchant(code=merchant_code(), name="商户", categories=["retail"])
+        asyncio.run(self._operations(self.service).admit_merchants([merchant]))
+
+    def another_service(self) -> NodeService:
+        """A node's service over this database, as a process of its own would run it."""
+        signers = Signers(_VOUCHER, _TERMS, _MESSAGE)
+        return NodeService(self.database, self.region, signers, KEYRING, self.clearinghouse)  # type: ignore[arg-type]
+
+    def publish(self, **changes: object) -> Terms:
+        """Publish the spring campaign and open its budgets."""
+        document = campaign(**changes)
+        request = node_operator_pb2.PublishCampaignRequest(terms=document, file_name="spring.toml")
+        service = self.another_service()
+        service.start()
+        asyncio.run(self._operations(service).publish_campaign(OPERATOR, request))
+        service.close()
+        return parse_terms(document, "spring.toml")
+
+    def _operations(self, service: NodeService) -> NodeOperations:
+        return NodeOperations(service, self.clearinghouse, _TERMS)  # type: ignore[arg-type]
+
+    def decide(self, *works: Any) -> list[Any]:
+        """One batch."""
+        return decide_batch(self.database, self.region, self._shelf, works)
+
+    # Claims
+
+    def claim_work(self, holder: str, request_id: bytes = b"", round_id: str = "r1") -> Claim:
+        claim = claim_pb2.ClaimItem(
+            request_id=request_id or self.ids.fresh(), campaign="spring", round=round_id, holder_id=holder
+        )
+        return Claim(PLATFORM, claim.SerializeToString(), claim, self.ids.fresh(15))
+
+    def claim(self, packs: int = 1) -> list[bytes]:
+        """Tokens of packs that were claimed in one batch, each by another holder."""
+        answers = self.decide(*(self.claim_work(f"holder-{n}") for n in range(packs)))
+        return [claim_pb2.ClaimAnswer.FromString(answer).token for answer in answers]
+
+    # Redemptions
+
+    def intake(self, content: bytes, participant: str = PLATFORM) -> Intake:
+        return Intake(received(content, participant, HANGZHOU, self.ids.fresh()), self.ids.fresh())
+
+    def redeem(self, *contents: bytes) -> list[bytes]:
+        """The answers to requests that arrive in one batch; every one is decided here."""
+        replies = self.decide(*map(self.intake, contents))
+        assert all(isinstance(reply, Answered) for reply in replies), replies
+        return [reply.content for reply in replies]
+
+    def release(self, *keys: VoucherKey) -> list[custody_pb2.CustodyStreamRequest]:
+        (messages,) = self.decide(Release([(key.pack_id, key.voucher_index) for key in keys]))
+        return list(messages)
+
+
+class LocalClearinghouse(Party):
+    """The clearinghouse, with Hangzhou and Shanghai enrolled, funded and bound by one agreement of 70:30."""
+
+    def __init__(self, database: StandingSqlite | StandingPostgresql, visitors_fen: int = 100_000) -> None:
+        super().__init__(database, [custodian_schema.METADATA, clearinghouse_schema.METADATA])
+        database.migrate("custodian:migrations", "custodian_version")
+        database.migrate("clearinghouse:migrations", "clearinghouse_version")
+        self.ids = Ids()
+        self.service = ClearinghouseService(database, KEYRING, _CLEARING, _STATEMENTS, 1.0)  # type: ignore[arg-type]
+        with database.transaction() as transaction:
+            transaction.insert(clearinghouse_schema.settlement_window, [new_window(1, AT)])
+        asyncio.run(self._admit(visitors_fen))
+
+    async def _admit(self, visitors_fen: int) -> None:
+        pb, service = clearing_operator_pb2, self.service
+        await service.register_agreement(pb.RegisterAgreementRequest(document=AGREEMENT, file_name="test.toml"))
+        for region in (HANGZHOU, SHANGHAI):
+            await service.enrol(pb.EnrolParticipantRequest(region=region, name_zh=region, name_en=region))
+            await service.set_limits(pb.SetLimitsRequest(region=region, net_debit_cap_fen=10**7))
+            await service.record_deposit(
+                pb.RecordDepositRequest(region=region, amount_fen=1_000_000, bank_reference=f"deposit-{region}")
+            )
+            funder = pb.VisitorsFunder(name="city", weight=1, budget_fen=visitors_fen)
+            fund = pb.SetVisitorsFundRequest(region=region, fiscal_year=2026, rule="refuse", funders=[funder])
+            await service.set_visitors_fund(fund)
+
+    def learn(self, node: LocalNode) -> None:
+        """Take the campaigns that the node published."""
+        for message in node.clearinghouse.published:
+            asyncio.run(self.service.publish_terms(HANGZHOU, message))
+        for message in node.clearinghouse.changes:
+            asyncio.run(self.service.publish_change(HANGZHOU, message))
+
+    def decide(self, *works: Any) -> list[Any]:
+        """One batch as the group commit runs it: a fault concerns the work that caused it."""
+        return self.service._decide(list(works))
+
+    def do(self, call: Awaitable[Result]) -> Result:
+        """One of the service's calls, to its end."""
+
+        async def done() -> Result:
+            return await call
+
+        return asyncio.run(done())
+
+    def request(self, content: bytes, region: str = SHANGHAI) -> Redeem:
+        return Redeem(received(content, region, region, self.ids.fresh()))
+
+    def redeem(self, *contents: bytes, region: str = SHANGHAI) -> list[bytes]:
+        """The answers to a node's requests that arrive in one batch; every voucher is here."""
+        replies = self.decide(*(self.request(content, region) for content in contents))
+        assert all(isinstance(reply, Answered) for reply in replies), replies
+        return [reply.content for reply in replies]
+
+    def hand_overs(self, messages: Iterable[custody_pb2.CustodyStreamRequest]) -> list[TakeHandOver]:
+        return [read_hand_over(HANGZHOU, each.hand_over) for each in messages if each.HasField("hand_over")]
+
+    def feed(self, region: str) -> list[custody_pb2.FeedEvent]:
+        return [custody_pb2.FeedEvent.FromString(row["event"]) for row in self.rows("feed") if row["region"] == region]
+
+
+def keys_of(token: bytes) -> list[VoucherKey]:
+    """The vouchers of a pack."""
+    body = wire.body_to_voucher(wire.bytes_to_token(token).body)
+    return [VoucherKey(body.issuer, body.pack_id, index) for index in range(len(body.voucher_types))]
+
+
+def refusal_of(answer: bytes) -> str:
+    """Why a claim was refused; empty for one that was not."""
+    message = claim_pb2.ClaimAnswer.FromString(answer)
+    return RefusalReason(message.refusal.reason).name if message.HasField("refusal") else ""
