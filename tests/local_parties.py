@@ -38,6 +38,7 @@ from node.service import NodeService, Signers
 from pki import suites
 from pki.identity import Identity
 from quanlian import vouchers, wire
+from quanlian.campaign_changes import ChangeKind
 from quanlian.errors import InvalidInput, UnknownKey
 from quanlian.merchants import check_character
 from quanlian.refusals import Refusal, RefusalReason
@@ -52,6 +53,7 @@ from quanlian.v1 import (
     redemption_pb2,
     signed_pb2,
 )
+from quanlian.v1.campaign_pb2 import CampaignChange
 from quanlian.vouchers import VoucherKey
 
 AT = 1_780_000_000
@@ -413,6 +415,24 @@ class LocalNode(Party):
         asyncio.run(self._operations(service).publish_campaign(OPERATOR, request))
         service.close()
         return parse_terms(document, "spring.toml")
+
+    def change(self, kind: ChangeKind, document: bytes = b"", why: str = "as decided", **seen: Any) -> CampaignChange:
+        """Change the spring campaign as it stands, or as the caller has `seen` it."""
+        service = self.another_service()
+        operations = self._operations(service)
+        service.start()
+        try:
+            last = asyncio.run(operations.list_changes("spring")).changes[-1]
+            expected = {"expected_terms_hash": last.terms_hash, "expected_number": last.number} | seen
+            request = node_operator_pb2.ChangeCampaignRequest(
+                campaign="spring", kind=kind.value, document=document, why=why, **expected
+            )
+            return asyncio.run(operations.change_campaign(OPERATOR, request)).change
+        finally:
+            service.close()
+
+    def changes(self) -> list[CampaignChange]:
+        return list(asyncio.run(self._operations(self.service).list_changes("spring")).changes)
 
     def _operations(self, service: NodeService) -> NodeOperations:
         return NodeOperations(service, self.clearinghouse, _TERMS)  # type: ignore[arg-type]
