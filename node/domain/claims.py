@@ -30,12 +30,13 @@ class ClaimFacts:
     """What the node knows when a claim is decided; counts are packs."""
 
     terms: Terms | None
-    suspended: bool
     round_id: str
     claimed_in_round: int
     claimed_by_holder: int
     claimed_by_holder_today: int
     evidence: Evidence
+    suspended: bool = False
+    """Paused or withdrawn: nothing is issued."""
 
 
 @dataclass(frozen=True, slots=True)
