@@ -23,7 +23,7 @@ from quanlian.sheet import sheet_of
 from quanlian.terms import CHANNELS, Terms, VoucherType, parse_terms
 from quanlian.terms_file import MAX_FILE_BYTES, Problem
 
-app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None)
+app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None, add_completion=False)
 
 _YUAN = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,2}))?")
 _BOUND = re.compile(r"([0-9]{6})=([0-9]{1,4}(?:\.[0-9]{1,4})?)")

@@ -19,9 +19,9 @@ class Order:
     """An order at the till. `order_fen` is payable after merchant and platform discounts and before the
     voucher.
 
-    `klass` is the vehicle type of a tiered subsidy, `invoice_fen` the invoice amount that its tier is found
-    by, and `price_fen` the price that a rate applies to; 0 means not stated, and a rate then applies to the
-    order. Raises InvalidInput for an amount below zero.
+    `klass` is the vehicle type of a tiered subsidy or the attraction of a joint ticket, `invoice_fen` the invoice
+    amount that a tier is found by, and `price_fen` the price that a rate applies to; 0 means not stated, and a rate
+    then applies to the order. Raises InvalidInput for an amount below zero.
     """
 
     order_fen: int
@@ -59,6 +59,8 @@ def discount(voucher_type: VoucherType, order: Order) -> Discount:
             found = _tiered(voucher_type, order)
         case "rate":
             found = _rate(voucher_type, order)
+        case "ticket" if voucher_type.attractions:
+            found = _visit(voucher_type, order)
         case _:  # full value gives no change: the rest of the face is forfeited
             found = Discount(voucher_type.face_fen)
     return found._replace(amount_fen=min(found.amount_fen, order.order_fen))
@@ -71,6 +73,12 @@ def _tiered(voucher_type: VoucherType, order: Order) -> Discount:
     if not reached:
         return Discount(0, "NO_MATCHING_TIER", min((tier.from_fen for tier in tiers), default=0))
     return Discount(max(reached, key=lambda tier: tier.from_fen).amount_fen)
+
+
+def _visit(voucher_type: VoucherType, order: Order) -> Discount:
+    """The visited attraction's share of a joint ticket's price; the order's class names the attraction."""
+    visited = next((each for each in voucher_type.attractions if each.id == order.klass), None)
+    return Discount(voucher_type.share_fen(visited)) if visited else Discount(0, "NO_MATCHING_TIER")
 
 
 def _rate(voucher_type: VoucherType, order: Order) -> Discount:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -28,11 +29,16 @@ MAX_TITLE_CHARACTERS = 200
 MAX_ENTRIES = 256
 """Of a list: bounds the time that checking the entries against each other takes."""
 
+_MAX_SHOWN = 60
+_MAX_FAULT_SHOWN = 200
+_MAX_SYNTAX_ERRORS = 100
+_MAX_PARSED_BYTES = 1_000_000  # over all readings of one file, which takes ten seconds at worst
 _MAX_DOTS_A_LINE = 100  # tomllib needs quadratic time for long dotted keys: 27 s for one that fills a file
 _NAME = re.compile(r"[a-z0-9-]{1,48}")
 _YEARS = range(2000, 2100)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DATED = frozenset({"offset_date_time", "local_date_time", "local_date"})
+_FIELD = re.compile(r"\s*(?:[A-Za-z0-9_-]+|\"[^\"\\]*\"|'[^']*')(?:\s*\.\s*[A-Za-z0-9_-]+)*\s*=")
 _TOML = Language(tree_sitter_toml.language())
 
 Path = tuple[str | int, ...]
@@ -41,13 +47,17 @@ S = TypeVar("S", bound=str)
 
 
 class Problem(NamedTuple):
-    """One thing that breaks a rule. `field` counts entries from 1, as people do: `pack[2].valid_days`."""
+    """One thing that breaks a rule. `field` counts entries from 1, as people do: `pack[2].valid_days`.
+
+    `source` is where the rule comes from: a policy text, a standard or a document of this project.
+    """
 
     line: int
     field: str
     value: str
     rule: str
     remedy: str
+    source: str = ""
 
     def __str__(self) -> str:
         found = f"{self.value} " if self.value else ""
@@ -62,6 +72,37 @@ class InvalidTerms(InvalidInput):
         super().__init__("\n".join(f"{name}:{problem}" for problem in self.problems))
 
 
+@dataclass(slots=True)
+class Document:
+    """What the tables of a file share: where things stand, the rules' sources, and the problems found.
+
+    `sources` names the source of a field's rule by its name without positions, `pack.valid_days`; what is not
+    there has its table's. `unread` are lines that are no TOML and were passed over.
+    """
+
+    lines: Mapping[Path, int]
+    sources: Mapping[str, str]
+    unread: frozenset[int] = frozenset()
+    problems: list[Problem] = field(default_factory=list)
+
+    def line(self, path: Path) -> int:
+        """The line, from 1, of a field or of what it stands in."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+    def source(self, path: Path) -> str:
+        """Where the rule of a field comes from."""
+        names = [part for part in path if isinstance(part, str)]
+        while names and ".".join(names) not in self.sources:
+            names.pop()
+        return self.sources.get(".".join(names), "")
+
+    def problem(self, path: Path, value: object, rule: str, remedy: str, source: str = "") -> Problem:
+        """A problem of what stands at `path`; nothing is kept."""
+        return Problem(self.line(path), _field(path), _shown(value), rule, remedy, source or self.source(path))
+
+
 class Table:
     """One table of a file, whose fields are asked for one by one.
 
@@ -70,8 +111,9 @@ class Table:
     compared.
     """
 
-    def __init__(self, values: dict[str, Any], lines: dict[Path, int], problems: list[Problem], path: Path = ()):
-        self._values, self._lines, self._problems, self._path = values, lines, problems, path
+    def __init__(self, values: dict[str, Any], document: Document, path: Path = ()) -> None:
+        self._values, self._document, self._path = values, document, path
+        self._missing = False
         self._asked: list[str] = []
         self._wrong: set[str] = set()
 
@@ -84,14 +126,16 @@ class Table:
         """Whether none of these fields has had a problem noted."""
         return self._wrong.isdisjoint(keys)
 
-    def note(self, key: str, rule: str, remedy: str, index: int | None = None) -> None:
+    def note(self, key: str, rule: str, remedy: str, index: int | None = None, source: str = "") -> None:
         """Keep a problem of the field `key`, or of its list's entry `index` (from 0)."""
         self._wrong.add(key)
         value = self._values.get(key)
+        if self._missing or (key in self._values and self._line((*self._path, key)) in self._document.unread):
+            return
         path: Path = (*self._path, key)
         if index is not None and isinstance(value, list):
             value, path = value[index], (*path, index)
-        self._problems.append(Problem(self._line(path), _field(path), _shown(value), rule, remedy))
+        self._document.problems.append(self._document.problem(path, value, rule, remedy, source))
 
     def finish(self) -> None:
         """Note every field that nobody asked for."""
@@ -104,8 +148,9 @@ class Table:
     def table(self, key: str) -> Table:
         """The sub-table `key`; an empty one if it is missing or something else."""
         values = self._value(key, dict, f"a table [{key}]")
-        problems = self._problems if values is not None else []  # one problem, not one for each field in it
-        return Table(values or {}, self._lines, problems, (*self._path, key))
+        table = Table(values or {}, self._document, (*self._path, key))
+        table._missing = values is None  # one problem, not one for each field in it
+        return table
 
     def tables(self, key: str, *, required: bool = False) -> list[Table]:
         """The tables of a list `[[key]]`, in the order of the file."""
@@ -113,9 +158,7 @@ class Table:
         if not all(isinstance(entry, dict) for entry in entries):
             self.note(key, "is not a list of tables", f"write [[{key}]] before each")
             return []
-        return [
-            Table(entry, self._lines, self._problems, (*self._path, key, index)) for index, entry in enumerate(entries)
-        ]
+        return [Table(entry, self._document, (*self._path, key, index)) for index, entry in enumerate(entries)]
 
     def text(self, key: str) -> str:
         """A title or a reference: printable text on one line."""
@@ -246,16 +289,24 @@ class Table:
         return value
 
     def _line(self, path: Path) -> int:
-        while path and path not in self._lines:
-            path = path[:-1]
-        return self._lines.get(path, 1)
+        return self._document.line(path)
+
+
+def open_document(content: bytes, name: str, sources: Mapping[str, str] | None = None) -> tuple[Table, Document]:
+    """The file's root table, and what its tables share; lines that are no TOML are among its problems already.
+
+    Raises InvalidTerms if nothing can be read: not UTF-8, too long, or a fault that hides what follows it.
+    """
+    values, readable, problems = _load(content, name)
+    unread = frozenset(problem.line for problem in problems)
+    document = Document(dict(_positions(_tree(readable))), sources or {}, unread, problems)
+    return Table(values, document), document
 
 
 def open_terms(content: bytes, name: str) -> tuple[Table, list[Problem]]:
-    """The file's root table and the list that collects its problems. Raises InvalidTerms if it is no TOML."""
-    values = _load(content, name)
-    problems: list[Problem] = []
-    return Table(values, dict(_positions(_tree(content))), problems), problems
+    """The file's root table and the list that collects its problems. Raises InvalidTerms as `open_document`."""
+    root, document = open_document(content, name)
+    return root, document.problems
 
 
 def shift_dates(content: bytes, days: int) -> bytes:
@@ -265,7 +316,9 @@ def shift_dates(content: bytes, days: int) -> bytes:
     texts and comments stay. Raises InvalidTerms if the file is not TOML, InvalidInput if a date would leave
     the years 1–9999.
     """
-    _load(content, "terms")
+    _, _, problems = _load(content, "terms")
+    if problems:
+        raise InvalidTerms("terms", problems)
     shifted = bytearray(content)
     for node in _walk(_tree(content)):
         if node.type in _DATED:
@@ -282,11 +335,48 @@ def _moved(day: str, days: int, node: Node) -> str:
         raise InvalidInput(f"{day} moved by {days} days is no date", place=place, remedy="move it less") from error
 
 
-def _load(content: bytes, name: str) -> dict[str, Any]:
-    """The file's values, amounts as Decimal; raises InvalidTerms with the one problem that stops reading."""
+def _load(content: bytes, name: str) -> tuple[dict[str, Any], bytes, list[Problem]]:
+    """The file's values, amounts as Decimal; the bytes that were read; and a problem for each line that was not.
+
+    A line that is no TOML is passed over and reading goes on, so that one slip does not hide the others. Raises
+    InvalidTerms when the fault is in a heading or open at the end, for then what follows would be misread.
+    """
+    rows = _text(content, name).split("\n")
+    problems: list[Problem] = []
+    for _ in range(max(1, min(_MAX_SYNTAX_ERRORS, _MAX_PARSED_BYTES // (len(content) + 1)))):
+        text = "\n".join(rows)
+        try:
+            return tomllib.loads(text, parse_float=Decimal), text.encode(), problems
+        except RecursionError as error:
+            remedy = "campaign terms need no list inside a list"
+            raise InvalidTerms(name, [*problems, _unreadable(1, "", "nests too deeply", remedy)]) from error
+        except (ValueError, ArithmeticError) as error:  # a syntax error, or a number too long to be read
+            where = re.search(r"at line (\d+)", str(error))
+            line = int(where[1]) if where else len(rows)
+            rule, remedy = f"is not TOML: {str(error)[:_MAX_FAULT_SHOWN]}", "mend the line, or the one before it"
+            if line not in {problem.line for problem in problems}:
+                problems.append(_unreadable(line, "", rule, remedy))
+            if not where or not _pass_over(rows, line - 1, twice="overwrite" in str(error)):
+                break
+    raise InvalidTerms(name, problems)
+
+
+def _pass_over(rows: list[str], index: int, *, twice: bool) -> bool:
+    """Take the fault out of a row, keeping the name of its field. Returns whether reading may go on."""
+    row = rows[index]
+    found = _FIELD.match(row)
+    if not row.strip() or row.lstrip().startswith(("[", "#")):
+        return False
+    stand_in = f"{found[0]} false" if found and not twice else ""
+    rows[index] = "" if row == stand_in else stand_in
+    return True
+
+
+def _text(content: bytes, name: str) -> str:
+    """The file's text. Raises InvalidTerms for bytes that are no text, or too many."""
 
     def stop(line: int, value: str, rule: str, remedy: str) -> InvalidTerms:
-        return InvalidTerms(name, [Problem(line, "file", value, rule, remedy)])
+        return InvalidTerms(name, [_unreadable(line, value, rule, remedy)])
 
     if len(content) > MAX_FILE_BYTES:
         raise stop(1, f"of {len(content)} bytes", f"is over {MAX_FILE_BYTES}", "shorten it or split the campaign")
@@ -297,17 +387,15 @@ def _load(content: bytes, name: str) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise stop(line, f"byte {error.start}", "is not UTF-8", "save the file as UTF-8, not GBK") from error
-    for number, row in enumerate(content.split(b"\n"), start=1):
-        if row.count(b".") > _MAX_DOTS_A_LINE:
+    for number, row in enumerate(text.split("\n"), start=1):
+        if row.count(".") > _MAX_DOTS_A_LINE:
             raise stop(number, "", f"has over {_MAX_DOTS_A_LINE} dots on a line", "break the line")
-    try:
-        return tomllib.loads(text, parse_float=Decimal)
-    except RecursionError as error:
-        raise stop(1, "", "nests too deeply", "campaign terms need no list inside a list") from error
-    except (ValueError, ArithmeticError) as error:  # a syntax error, or a number too long to be read
-        where = re.search(r"at line (\d+)", str(error))
-        line = int(where[1]) if where else text.count("\n") + 1
-        raise stop(line, "", f"is not TOML: {error}", "mend the line, or the one before it") from error
+    return text
+
+
+def _unreadable(line: int, value: str, rule: str, remedy: str) -> Problem:
+    source = "TOML 1.0" if "TOML" in rule else "protocol.md, Campaign terms"
+    return Problem(line, "file", value, rule, remedy, source)
 
 
 def _tree(content: bytes) -> Node:
@@ -372,8 +460,17 @@ def _key(node: Node) -> tuple[str, ...]:
 
 
 def _field(path: Path) -> str:
-    text = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in path)
+    """On one line whatever the file calls its fields: a quoted name may hold anything."""
+    text = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{_named(part)}" for part in path)
     return text.removeprefix(".")
+
+
+def _named(part: str) -> str:
+    return _cut(part) if part.isprintable() and part else repr(_cut(part))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
 
 
 def _shown(value: object) -> str:
@@ -389,9 +486,9 @@ def _shown(value: object) -> str:
         case datetime():
             return value.isoformat()
         case str():
-            return repr(value if len(value) <= 60 else value[:59] + "…")
+            return repr(_cut(value))
         case _:
-            return str(value)[:60]
+            return _cut(str(value))
 
 
 def _decimals(value: Decimal) -> int:

@@ -1,0 +1,283 @@
+"""What one voucher would do to one order: the discount and who pays it, with the rule of each step, or the refusal.
+
+The checks are those that every party runs (`validation.check`), on a voucher claimed when its first round opens,
+with the campaign's budgets still whole and a merchant that is admitted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib import resources
+from typing import Any, NamedTuple
+
+from quanlian.accounts import account_region, visitors_account
+from quanlian.agreements import Agreement, parse_agreement
+from quanlian.apportionment import FundingPlan, Leg, Reservation, Split, reserve, split
+from quanlian.discounts import Order
+from quanlian.errors import InvalidInput
+from quanlian.money import yuan
+from quanlian.redemptions import Sale
+from quanlian.refusals import Refusal, RefusalReason
+from quanlian.regions import region
+from quanlian.signing import SigningKey
+from quanlian.terms import Pack, Terms, VoucherType, decimal_of
+from quanlian.validation import Facts, check
+from quanlian.vouchers import SUITE_ED25519, Voucher
+
+VISITORS_FUNDER = "visitors"
+_MERCHANT = "any merchant"
+
+
+class Step(NamedTuple):
+    """One step: what was done with which figures, and where its rule comes from."""
+
+    zh: str
+    en: str
+    source: str
+
+
+class PaidLeg(NamedTuple):
+    """What one funder pays, in fen. `region` is whose money it is."""
+
+    region: str
+    funder: str
+    amount_fen: int
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A discount with its legs, which sum to it, or a refusal; and the steps that led there."""
+
+    discount_fen: int
+    refusal: Refusal | None
+    legs: tuple[PaidLeg, ...]
+    steps: tuple[Step, ...]
+
+    def as_data(self) -> dict[str, Any]:
+        """For programs: `discount_fen`, `refusal` (None or the reason), `legs`."""
+        return {
+            "discount_fen": self.discount_fen,
+            "refusal": self.refusal.reason.name if self.refusal else None,
+            "legs": [leg._asdict() for leg in self.legs],
+        }
+
+
+def network_default() -> Agreement:
+    """The agreement between regions that have made no other, as shipped."""
+    name = "network-default.toml"
+    return parse_agreement(resources.files("quanlian").joinpath("data", name).read_bytes(), name)
+
+
+def explain(
+    terms: Terms,
+    voucher_type: VoucherType,
+    order: Order,
+    at_region: str,
+    agreement: Agreement | None = None,
+    leverage_bound: Fraction | None = None,
+) -> Explanation:
+    """Explain `order` in `at_region`.
+
+    Away, `agreement` shares the public part; without one the network's default does, unless the terms name another.
+    `leverage_bound` is what the redeeming region refuses visitors' vouchers under. Raises InvalidInput for an
+    unknown region, a voucher that no pack holds, or an agreement of other regions.
+    """
+    region(at_region)
+    away = at_region != terms.issuer
+    agreed = _agreement(terms, at_region, agreement) if away else None
+    pack = _pack(terms, voucher_type)
+    bound = leverage_bound if away else None
+    found = check(_facts(terms, pack, voucher_type, order, at_region, bound), _issued_at(terms, pack))
+    if isinstance(found, Refusal):
+        return _refused(found, [])
+    steps = [_discount_step(voucher_type, order, found.discount_fen)]
+    budgets = terms.budgets()
+
+    def left(account: str) -> int:
+        return budgets.get(account, found.discount_fen)  # a visitors' fund that is there
+
+    reservation = reserve(voucher_type.max_discount_fen, terms.cofunder_plan(), terms.funding_plan(), left)
+    if reservation is None:
+        return _refused(Refusal(RefusalReason.FUNDING_EXHAUSTED), steps)
+    visitors = FundingPlan((visitors_account(at_region, terms.fiscal_year, VISITORS_FUNDER),), (1,), "refuse")
+    paid = split(found.discount_fen, order.order_fen, reservation, agreed, at_region, terms.issuer, visitors, left)
+    if paid is None:
+        return _refused(Refusal(RefusalReason.FUNDING_EXHAUSTED), steps)
+    steps += _paying_steps(terms, reservation, paid, agreed, at_region)
+    legs = tuple(_paid(leg) for leg in paid.legs if leg.amount_fen)
+    return Explanation(found.discount_fen, None, legs, tuple(steps))
+
+
+def _agreement(terms: Terms, at_region: str, agreement: Agreement | None) -> Agreement:
+    default = network_default()
+    if agreement is None:
+        if terms.agreement not in (None, default.number):
+            raise InvalidInput(
+                f"its terms name the agreement {terms.agreement}",
+                place=f"campaign {terms.campaign}",
+                remedy="give that agreement's file",
+            )
+        return default
+    parties = {terms.issuer, at_region}
+    if agreement.parties and set(agreement.parties) != parties:
+        raise InvalidInput(
+            f"is between {' and '.join(agreement.parties)}, not {terms.issuer} and {at_region}",
+            place=f"agreement {agreement.number}",
+            remedy="give the agreement of these two regions",
+        )
+    if agreement.campaign not in (None, terms.campaign):
+        raise InvalidInput(
+            f"is for campaign {agreement.campaign}, not {terms.campaign}",
+            place=f"agreement {agreement.number}",
+            remedy="give the agreement for this campaign",
+        )
+    return agreement
+
+
+def _pack(terms: Terms, voucher_type: VoucherType) -> Pack:
+    """The first pack that holds the voucher, for it says whether the voucher roams."""
+    found = next((pack for pack in terms.packs if voucher_type.id in pack.vouchers), None)
+    if found is None:
+        raise InvalidInput(
+            f"no pack holds {voucher_type.id}", place=f"campaign {terms.campaign}", remedy="list it in a [[pack]]"
+        )
+    return found
+
+
+def _issued_at(terms: Terms, pack: Pack) -> int:
+    return min((entry.opens_at for entry in terms.rounds if entry.pack == pack.id), default=terms.starts_at)
+
+
+def _facts(
+    terms: Terms, pack: Pack, voucher_type: VoucherType, order: Order, at_region: str, bound: Fraction | None
+) -> Facts:
+    issued_at = _issued_at(terms, pack)
+    not_before, not_after = pack.validity(issued_at)
+    voucher = Voucher(
+        version=1,
+        suite=SUITE_ED25519,
+        key_id=b"",
+        issuer=terms.issuer,
+        campaign=terms.campaign,
+        terms_hash=terms.terms_hash,
+        pack_id=b"",
+        voucher_types=(voucher_type.number,),
+        holder_tag=b"",
+        issued_at=issued_at,
+        not_before=not_before,
+        not_after=not_after,
+        roaming=pack.roaming,
+    )
+    return Facts(
+        voucher=voucher,
+        key=SigningKey(b"", terms.issuer, "voucher", b"", issued_at, not_after),
+        index=0,
+        sale=Sale(_MERCHANT, "", order),
+        expected_fen=0,
+        payer_tag=b"",
+        redeeming_region=at_region,
+        suspended_regions=frozenset(),
+        campaign_known=True,
+        terms=terms,
+        leverage_bound=bound,
+    )
+
+
+def _refused(refusal: Refusal, steps: list[Step]) -> Explanation:
+    step = Step(refusal.message_zh, refusal.message_en, 'protocol.md, "Refusal reasons, in order"')
+    return Explanation(0, refusal, (), (*steps, step))
+
+
+def _discount_step(voucher_type: VoucherType, order: Order, discount_fen: int) -> Step:
+    """What the kind of voucher makes of the order."""
+    given, whole = yuan(discount_fen), yuan(order.order_fen)
+    match voucher_type.kind:
+        case "threshold":
+            least = yuan(voucher_type.minimum_spend_fen)
+            zh, en = f"满减：订单{whole}元已满{least}元", f"threshold: the order of {whole} reaches {least}"
+        case "full-value":
+            face = yuan(voucher_type.face_fen)
+            zh = f"全额代替：面值{face}元与订单{whole}元取小，不找零"
+            en = f"full value: the lesser of face {face} and order {whole}, no change"
+        case "tiered":
+            invoice = yuan(order.invoice_fen)
+            zh = f"按档补贴：{order.klass}，发票{invoice}元所在档次"
+            en = f"tiered: the tier of {order.klass} that the invoice of {invoice} reaches"
+        case "rate":
+            rate, price = _percent(voucher_type.rate_ppm), yuan(order.price_fen or order.order_fen)
+            cap = yuan(voucher_type.cap_fen)
+            zh, en = f"按比例补贴：{price}元的{rate}，最高{cap}元", f"rate: {rate} of {price}, at most {cap}"
+        case "ticket" if voucher_type.attractions:
+            price = yuan(voucher_type.price_fen)
+            zh, en = f"门票：{order.klass}按票价{price}元的分成", f"ticket: {order.klass}'s share of the price {price}"
+        case kind:
+            zh = "门票：每次约定金额" if kind == "ticket" else "定额补贴"
+            en = "ticket: the amount agreed for one use" if kind == "ticket" else "fixed: one amount"
+    return Step(f"{zh}，优惠{given}元", f"{en}: {given} off", "money.md, Discount on an order")
+
+
+def _paying_steps(
+    terms: Terms, reservation: Reservation, paid: Split, agreement: Agreement | None, at_region: str
+) -> list[Step]:
+    cofunders = paid.legs[: len(reservation.cofunders)]
+    public = paid.legs[len(reservation.cofunders) : len(reservation.legs())]
+    steps = [
+        Step(
+            f"领取时按最高优惠{yuan(reservation.total_fen)}元预留：{_listed(reservation.legs())}",
+            f"reserved at issue, the highest discount of {yuan(reservation.total_fen)}: {_listed(reservation.legs())}",
+            "money.md, Reserved at issue",
+        )
+    ]
+    if cofunders:
+        steps.append(
+            Step(
+                f"共同出资方按比例：{_listed(cofunders)}",
+                f"co-funders pay their shares: {_listed(cofunders)}",
+                "money.md, Split at authorize",
+            )
+        )
+    if agreement is not None:
+        public_fen = paid.issuer_public_fen + paid.redeemer_public_fen
+        parts = f"{terms.issuer} {yuan(paid.issuer_public_fen)}, {at_region} {yuan(paid.redeemer_public_fen)}"
+        steps.append(
+            Step(
+                f"公共部分{yuan(public_fen)}元按分担协议{agreement.number}（{agreement.method}）：{parts}",
+                f"the public part of {yuan(public_fen)} by agreement {agreement.number} ({agreement.method}): {parts}",
+                "money.md, Agreements",
+            )
+        )
+    weights = ":".join(str(funder.weight) for funder in terms.funders)
+    steps.append(
+        Step(
+            f"发券地各出资方按预留（权重{weights}）：{_listed(public)}",
+            f"the issuer's funders by what is reserved (weights {weights}): {_listed(public)}",
+            "money.md, Split at authorize",
+        )
+    )
+    if paid.redeemer_public_fen:
+        amount = yuan(paid.redeemer_public_fen)
+        steps.append(
+            Step(
+                f"核销地{at_region}访客资金：{amount}元",
+                f"the visitors' fund of {at_region}: {amount}",
+                "money.md, Split at authorize",
+            )
+        )
+    return steps
+
+
+def _paid(leg: Leg) -> PaidLeg:
+    return PaidLeg(account_region(leg.account), _funder(leg), leg.amount_fen)
+
+
+def _funder(leg: Leg) -> str:
+    return leg.account.rpartition("/")[2]
+
+
+def _listed(legs: tuple[Leg, ...]) -> str:
+    return ", ".join(f"{_funder(leg)} {yuan(leg.amount_fen)}" for leg in legs)
+
+
+def _percent(ppm: int) -> str:
+    return f"{decimal_of(Fraction(ppm, 10_000))} %"

@@ -1,0 +1,156 @@
+"""`quanlian campaign`: what a department types and reads."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from chassis.cli import main
+
+CAMPAIGNS = Path(__file__).parents[2] / "examples" / "campaigns"
+R1 = str(CAMPAIGNS / "hangzhou-2020-r1.toml")
+R2 = str(CAMPAIGNS / "hangzhou-2020-r2.toml")
+JINCHENG = str(CAMPAIGNS / "jincheng-2026.toml")
+Out = pytest.CaptureFixture[str]
+
+
+def run(*arguments: str) -> int:
+    return main(["campaign", *arguments])
+
+
+def test_a_clean_file_says_so_and_exits_with_0(capsys: Out) -> None:
+    assert run("check", R2) == 0
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "0 个错误 errors, 0 个警告 warnings" in shown.err
+
+
+def test_errors_exit_with_1_and_name_file_line_value_rule_and_source(tmp_path: Path, capsys: Out) -> None:
+    bad = tmp_path / "bad.toml"
+    bad.write_text(Path(R2).read_text(encoding="utf-8").replace("face = 20.00", "face = 20.0"), encoding="utf-8")
+    assert run("check", str(bad), R2) == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(
+        rf"{bad}:\d+: 错误 error: voucher_type\[1\]\.face: 20\.0 is not an amount in yuan — .+ \[money\.md, .+\]", line
+    )
+
+
+def test_problems_can_be_read_as_data(capsys: Out) -> None:
+    assert run("check", "--json", R1) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["errors"] == []
+    assert set(found["warnings"][0]) == {"file", "line", "field", "value", "rule", "remedy", "source"}
+    assert found["warnings"][0]["source"] == "Jincheng plan, 6.2"
+
+
+def test_a_file_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path, capsys: Out) -> None:
+    assert run("check", str(tmp_path / "none.toml"), str(tmp_path), R1) == 1
+    shown = capsys.readouterr().out
+    assert shown.count("is not a file") == 2
+    assert "hangzhou-2020-r1.toml" in shown
+
+
+def test_a_bound_may_be_given(capsys: Out) -> None:
+    assert run("check", R1, "--bound", "310000=4.5", "--bound", "140502=3") == 0
+    shown = capsys.readouterr().out
+    assert "310000" in shown
+    assert "140502" not in shown
+
+
+def explained(capsys: Out, *arguments: str) -> dict[str, object]:
+    assert run("explain", *arguments, "--json") == 0
+    found: dict[str, object] = json.loads(capsys.readouterr().out)
+    assert set(found) == {"discount_fen", "refusal", "legs"}
+    return found
+
+
+def test_an_order_is_explained_in_figures(capsys: Out) -> None:
+    found = explained(capsys, R1, "--voucher", "off-10-from-40", "--order", "58.00", "--at", "310000")
+    assert found["discount_fen"] == 1000
+    assert found["legs"][-1] == {"region": "310000", "funder": "visitors", "amount_fen": 240}  # type: ignore[index]
+
+
+def test_an_order_is_explained_in_words(capsys: Out) -> None:
+    assert run("explain", R1, "--voucher", "off-10-from-40", "--order", "58", "--at", "310000") == 0
+    shown = capsys.readouterr().out
+    assert "公共部分8.00元按分担协议QL-DEFAULT（fixed）：330100 5.60, 310000 2.40" in shown
+    assert "[money.md, Agreements]" in shown
+
+
+def test_a_published_bound_refuses_away_unless_it_is_switched_off(capsys: Out) -> None:
+    order = (R1, "--voucher", "off-10-from-40", "--order", "58", "--at", "140502")
+    assert explained(capsys, *order)["refusal"] == "LEVERAGE_TOO_LOW"
+    assert explained(capsys, *order, "--leverage", "off")["refusal"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "discount_fen", "refusal"),
+    [
+        (("--voucher", "car", "--order", "200000"), 500_000, None),
+        (("--voucher", "car", "--order", "200000", "--class", "used"), 400_000, None),
+        (("--voucher", "car", "--order", "200000", "--class", "fuel", "--invoice", "99999.99"), 100_000, None),
+        (("--voucher", "car", "--order", "20000"), 0, "NO_MATCHING_TIER"),
+        (("--voucher", "motorcycle", "--order", "4500"), 30_000, None),
+        (("--voucher", "retail-50-5", "--order", "60", "--category", "fuel"), 0, "CATEGORY_NOT_COVERED"),
+        (("--voucher", "retail-50-5", "--order", "60", "--channel", "online"), 0, "CHANNEL_NOT_COVERED"),
+        (("--voucher", "car", "--order", "200000", "--at", "330100"), 0, "REGION_NOT_COVERED"),
+    ],
+)
+def test_options_left_out_have_sensible_defaults(
+    capsys: Out, options: tuple[str, ...], discount_fen: int, refusal: str | None
+) -> None:
+    found = explained(capsys, JINCHENG, *options)
+    assert (found["discount_fen"], found["refusal"]) == (discount_fen, refusal)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--voucher", "nothing", "--order", "58"),
+        ("--voucher", "off-10-from-40", "--order", "-1"),
+        ("--voucher", "off-10-from-40", "--order", "1e9"),
+        ("--voucher", "off-10-from-40", "--order", "58", "--at", "999999"),
+        ("--voucher", "off-10-from-40", "--order", "58", "--at", "310000", "--agreement", R1),
+    ],
+)
+def test_what_cannot_be_explained_is_one_message(capsys: Out, options: tuple[str, ...]) -> None:
+    assert run("explain", R1, *options) == 1
+    assert capsys.readouterr().err.startswith("错误 Error: ")
+
+
+@pytest.mark.parametrize("path", sorted(CAMPAIGNS.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_example_is_shown_in_chinese_and_english_and_as_a_page(path: Path, tmp_path: Path, capsys: Out) -> None:
+    page = tmp_path / "sheet.html"
+    assert run("show", str(path)) == 0
+    shown = capsys.readouterr().out
+    assert "活动细则（附件）" in shown
+    assert "Terms of the campaign (annex)" in shown
+    assert run("show", str(path), "--html", str(page)) == 0
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<main") == 2
+    assert "size: A4" in text
+    assert "http" not in text
+
+
+def test_the_sheet_carries_the_plans_table_of_cars(capsys: Out) -> None:
+    assert run("show", JINCHENG, "--language", "zh") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "新能源汽车 │ 30,000（含）—60,000以下 │ 800.00" in shown
+    assert "二手车 │ 200,000（含）以上 │ 4,000.00" in shown
+
+
+def test_a_page_is_safe_whatever_a_title_holds(tmp_path: Path) -> None:
+    bad, page = tmp_path / "bad.toml", tmp_path / "page.html"
+    text = Path(R2).read_text(encoding="utf-8").replace('"满100元减20元"', '"<script>alert(1)</script>"')
+    bad.write_text(text, encoding="utf-8")
+    assert run("show", str(bad), "--html", str(page)) == 0
+    assert "<script>" not in page.read_text(encoding="utf-8")
+
+
+def test_the_sheet_is_data_too(capsys: Out) -> None:
+    assert run("show", R2, "--json") == 0
+    zh, en = json.loads(capsys.readouterr().out)
+    assert (zh["language"], en["language"]) == ("zh", "en")
