@@ -8,7 +8,6 @@ import signal
 from collections.abc import Awaitable, Callable
 
 from chassis import telemetry
-from quanlian.errors import QuanlianError
 
 STOP_WITH_PARENT = "QUANLIAN_STOP_WITH_PARENT"
 """Set to 1 in the environment, it makes a service stop when its parent process is gone."""
@@ -36,7 +35,7 @@ async def every(seconds: float, name: str, job: Callable[[], Awaitable[None]]) -
         await asyncio.sleep(seconds)
         try:
             await job()
-        except QuanlianError as error:
+        except Exception as error:
             _log.warning("a periodic job failed and will be tried again", job=name, error=str(error))
 
 

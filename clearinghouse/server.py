@@ -83,6 +83,7 @@ async def _serve(settings: ClearinghouseSettings, stop: asyncio.Event) -> None:
     service = ClearinghouseService(database, keyring, message_signer, statement_signer, settings.release_seconds)
     _register(host, service, RedemptionServicer(service, keyring, message_signer), DirectoryServicer(service, chains))
     service.start()
+    await service.calculate_closed()
     await host.start()
     sweeping = asyncio.create_task(every(settings.sweep_seconds, "sweep", service.sweep))
     announce_ready(CLEARINGHOUSE, f"{settings.listen.rpartition(':')[0]}:{port}")

@@ -223,7 +223,8 @@ class ClearinghouseService:
 
     def release_refused(self, region: str, refused: custody_pb2.ReleaseRefused) -> None:
         key = VoucherKey(region, refused.voucher.pack_id, refused.voucher.index)
-        self._released(key, RefusalReason(refused.reason))
+        known = refused.reason in {reason.value for reason in RefusalReason}
+        self._released(key, RefusalReason(refused.reason) if known else RefusalReason.ISSUER_UNREACHABLE)
 
     async def follow(self, region: str, after: int) -> AsyncIterator[list[custody_pb2.FeedEvent]]:
         """A region's feed after a sequence, for ever."""
@@ -403,7 +404,21 @@ class ClearinghouseService:
     async def register_agreement(self, request: clearing_operator_pb2.RegisterAgreementRequest) -> str:
         agreement = parse_agreement(request.document, request.file_name or "agreement")
         row = {"number": agreement.number, "version": agreement.version, "document": request.document}
-        await self._write(lambda transaction: transaction.upsert(schema.agreement, [row]))
+
+        def store(transaction: Transaction) -> None:
+            table = schema.agreement
+            key = (agreement.number, agreement.version)
+            known = transaction.select_keys(table, [table.c.number, table.c.version], [key])
+            if not known:
+                transaction.insert(table, [row])
+            elif known[0].document != request.document:
+                raise InvalidInput(
+                    f"{agreement.number} version {agreement.version} is registered with another text",
+                    place=request.file_name or "agreement",
+                    remedy="give the new text a new version",
+                )
+
+        await self._write(store)
         return agreement.number
 
     async def record_deposit(self, request: clearing_operator_pb2.RecordDepositRequest) -> int:
@@ -445,10 +460,21 @@ class ClearinghouseService:
     # Settlement
 
     async def close_window(self) -> int:
-        """Close the open window, then calculate it. Returns its number."""
+        """Close the open window, then calculate what is closed. Returns its number."""
         number: int = await self._step(Close(), "close", 0)
-        await self._step(Calculate(number, self._statement_signer), "calculate", 0)
+        await self.calculate_closed()
         return number
+
+    async def calculate_closed(self) -> None:
+        """Calculate every window that is closed and not calculated: also one that a crash left so."""
+        for number in await asyncio.to_thread(self._closed_windows):
+            await self._step(Calculate(number, self._statement_signer), "calculate", 0)
+
+    def _closed_windows(self) -> list[int]:
+        table = schema.settlement_window
+        query = select(table.c.number).where(table.c.state == "CLOSED").order_by(table.c.number)
+        with self.database.snapshot() as transaction:
+            return [row.number for row in transaction.connection.execute(query)]
 
     async def confirm(self, region: str, message: signed_pb2.SignedMessage) -> int:
         self._verify_region(message, "confirmation", region)

@@ -182,13 +182,28 @@ class MarkPaid:
         if not self.bank_reference:
             raise InvalidInput("is empty", place="bank_reference", remedy="give the bank's reference")
         table = schema.net_position
-        changed = desk.transaction.connection.execute(
+        rows = desk.transaction.select_keys(
+            table, [table.c.settlement_window, table.c.region], [(self.number, self.region)]
+        )
+        if not rows:
+            raise InvalidInput(f"{self.region} has no position in window {self.number}", place="region")
+        if rows[0].bank_reference == self.bank_reference:
+            return
+        self._require_new_reference(desk, rows[0].bank_reference)
+        desk.transaction.connection.execute(
             table.update()
             .where(table.c.settlement_window == self.number, table.c.region == self.region)
             .values(bank_reference=self.bank_reference)
         )
-        if changed.rowcount != 1:
-            raise InvalidInput(f"{self.region} has no position in window {self.number}", place="region")
+
+    def _require_new_reference(self, desk: Desk, marked: str) -> None:
+        """A payment keeps the reference it was marked with, and a reference names one payment or deposit."""
+        table, deposit = schema.net_position, schema.deposit
+        used = desk.transaction.select_keys(table, [table.c.bank_reference], [(self.bank_reference,)])
+        used += desk.transaction.select_keys(deposit, [deposit.c.bank_reference], [(self.bank_reference,)])
+        if marked or used:
+            what = f"is marked with {marked}" if marked else f"{self.bank_reference} names another payment"
+            raise InvalidInput(what, place="bank_reference", remedy="check the bank's reference")
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from quanlian.errors import ConfigurationError, QuanlianError, Unavailable
+from quanlian.errors import ConfigurationError, Unavailable
 
 Work = TypeVar("Work")
 
@@ -20,7 +20,7 @@ def decide_apart(run: Callable[[Sequence[Work]], list[Any]], works: Sequence[Wor
         return run(works)
     except (Unavailable, ConfigurationError):
         raise
-    except QuanlianError as error:
+    except Exception as error:
         if len(works) == 1:
             return [error]
     return [result for work in works for result in decide_apart(run, [work])]
@@ -28,6 +28,6 @@ def decide_apart(run: Callable[[Sequence[Work]], list[Any]], works: Sequence[Wor
 
 def raised(result: Any) -> Any:
     """A work's result, raised if it is its error."""
-    if isinstance(result, QuanlianError):
+    if isinstance(result, Exception):
         raise result
     return result

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from chassis.database import Transaction
 from custodian import schema
-from quanlian import custody, wire
-from quanlian.campaign_changes import Change, ChangeKind, Standing, check_next, parse_notice, standing
+from quanlian import wire
+from quanlian.campaign_changes import Change, Standing, check_next, standing
 from quanlian.errors import BadSignature, InvalidInput
 from quanlian.signing import Verifier
 from quanlian.v1 import signed_pb2
@@ -61,8 +61,7 @@ class Campaigns:
     def append(self, signed: SignedChange) -> bool:
         """Keep a change; one that is kept already is passed over (False).
 
-        A notice that extends validity moves the end of vouchers that are still alive. Raises InvalidInput for what
-        cannot follow, or when another change has the number.
+        Raises InvalidInput for what cannot follow, or when another change has the number.
         """
         change = signed.change
         now = self.standing(change.issuer, change.campaign)
@@ -72,8 +71,6 @@ class Campaigns:
         check_next(now, change)
         self._transaction.insert(schema.campaign_change, [_row(signed)])
         del self._standing[(change.issuer, change.campaign)]
-        if change.kind is ChangeKind.NOTICE:
-            self._extend(change)
         return True
 
     def _require_same(self, signed: SignedChange) -> None:
@@ -90,21 +87,6 @@ class Campaigns:
         """Keep a campaign's changes so far, as they were handed over with its terms."""
         for each in sorted(signed, key=lambda each: each.change.number):
             self.append(each)
-
-    def _extend(self, change: Change) -> None:
-        until = parse_notice(change.notice, "notice").valid_until
-        table = schema.voucher
-        if until is not None:
-            self._transaction.connection.execute(
-                table.update()
-                .where(
-                    table.c.issuer == change.issuer,
-                    table.c.campaign == change.campaign,
-                    table.c.status.in_((custody.USABLE, custody.HELD)),
-                    table.c.not_after < until,
-                )
-                .values(not_after=until)
-            )
 
 
 def _row(signed: SignedChange) -> dict[str, object]:

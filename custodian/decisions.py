@@ -8,7 +8,7 @@ clearinghouse know differently comes from the `Party`.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from quanlian import custody, redemptions, wire
@@ -23,6 +23,7 @@ from quanlian.vouchers import VoucherKey
 from quanlian.wire import Item, Later, Purchase, Stamp
 
 from .books import Books, StoredAnswer
+from .campaigns import Campaigns
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,9 @@ class Party(Protocol):
 
     @property
     def window(self) -> int: ...
+
+    @property
+    def campaigns(self) -> Campaigns: ...
 
     def facts(self, received: Received, purchase: Purchase, voucher: VoucherState | None) -> Facts: ...
 
@@ -274,11 +278,19 @@ def _reverse(received: Received, original_id: bytes, books: Books, party: Party)
 
 
 def expire_overdue(voucher: VoucherState, books: Books, party: Party) -> None:
-    """Record a hold or a validity that has passed, and return its money; only the custodian does."""
+    """Record a hold or a validity that has passed, and return its money; only the custodian does.
+
+    A voucher that a notice has extended is looked at again at its new end.
+    """
     if not in_custody(voucher, party.name):
         return
     current = _without_expired_hold(voucher, books, party)
-    if current and current.status == custody.USABLE and party.at >= current.not_after:
+    if current is None or current.status != custody.USABLE or party.at < current.not_after:
+        return
+    end = party.campaigns.standing(current.key.issuer, current.campaign).not_after(current.not_after)
+    if party.at < end:
+        books.put_voucher(replace(current, not_after=end))
+    else:
         expired, movements = redemptions.expire_voucher(current)
         books.put_voucher(expired)
         books.move(movements)

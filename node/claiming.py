@@ -14,6 +14,7 @@ from node.custody import hand_over_packs
 from node.desk import Desk
 from node.domain.claims import WHOLE_ROUND, ClaimFacts, Evidence, Issue, china_day, decide_claim
 from quanlian import merkle, vouchers, wire
+from quanlian.campaign_changes import Standing
 from quanlian.ledger import Movement, is_limited
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.signing import signing_bytes
@@ -57,7 +58,8 @@ class Claim:
             answer = _refused(self.item.request_id, result, desk.at)
             desk.books.answer(self.key, StoredAnswer(body_hash, answer, None, "claim"), desk.at)
             return answer
-        draft = Draft(self, body_hash, result, batch.tag(self))
+        standing = desk.campaigns.standing(desk.name, self.item.campaign)
+        draft = Draft(self, body_hash, result, batch.tag(self), standing)
         batch.add(draft)
         return lambda: draft.answer
 
@@ -65,8 +67,9 @@ class Claim:
 class Draft:
     """A pack that was decided and waits for its signature."""
 
-    def __init__(self, claim: Claim, body_hash: bytes, issue: Issue, holder_tag: bytes) -> None:
+    def __init__(self, claim: Claim, body_hash: bytes, issue: Issue, holder_tag: bytes, standing: Standing) -> None:
         self.claim, self.body_hash, self.issue, self.holder_tag = claim, body_hash, issue, holder_tag
+        self._standing = standing
         self.answer = b""
 
     def answer_to(self, request_id: bytes, body_hash: bytes, at: int) -> bytes | Callable[[], bytes]:
@@ -75,9 +78,14 @@ class Draft:
             return _refused(request_id, Refusal(RefusalReason.REQUEST_ID_REUSED), at)
         return lambda: self.answer
 
+    def validity(self, at: int) -> tuple[int, int]:
+        """As the terms say, or a notice since, whichever ends later."""
+        not_before, not_after = self.issue.pack.validity(at)
+        return not_before, self._standing.not_after(not_after)
+
     def voucher(self, key_id: bytes, at: int) -> Voucher:
         terms, pack = self.issue.terms, self.issue.pack
-        not_before, not_after = pack.validity(at)
+        not_before, not_after = self.validity(at)
         return Voucher(
             version=1,
             suite=vouchers.SUITE_ED25519_BATCH,
@@ -254,7 +262,7 @@ def _evidence(evidence: claim_pb2.Evidence) -> list[tuple[str, bytes]]:
 
 def _pack_row(draft: Draft, desk: Desk) -> dict[str, Any]:
     issue = draft.issue
-    not_before, not_after = issue.pack.validity(desk.at)
+    not_before, not_after = draft.validity(desk.at)
     reservations = [
         [[list(leg) for leg in each.cofunders], [list(leg) for leg in each.public]] for each in issue.reservations
     ]

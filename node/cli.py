@@ -40,6 +40,7 @@ AMEND, NOTICE, PAUSE, RESUME, WITHDRAW = (
     CampaignChangeKind.CAMPAIGN_CHANGE_KIND_RESUME,
     CampaignChangeKind.CAMPAIGN_CHANGE_KIND_WITHDRAW,
 )
+NOT_ANNOUNCED = "清分平台暂不可达，恢复后自动通知 · The clearinghouse cannot be reached now and will be told later"
 Campaign = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="活动编号 · Campaign id.")]
 
 
@@ -85,6 +86,8 @@ def publish(
         return
     rows: list[list[console.Cell]] = [[funder, console.yuan(fen)] for funder, fen in _budgets(terms)]
     rows.append(["合计 Total", console.yuan(sum(terms.budgets().values()))])
+    if not answer.announced:
+        console.say(NOT_ANNOUNCED)
     console.say(f"已公布 · Published {answer.campaign}: {terms.title_zh} · {terms.title_en}")
     console.say(f"细则哈希 · Terms hash {answer.terms_hash.hex()}")
     headings: list[console.Heading] = [("出资方", "Funder"), ("预算（元）", "Budget, yuan")]
@@ -184,9 +187,12 @@ def _change(
     request.campaign = last.campaign
     request.expected_terms_hash = last.terms_hash
     request.expected_number = last.number
-    made = call(settings, NodeOperatorServiceStub, lambda stub: stub.ChangeCampaign, request).change
+    answer = call(settings, NodeOperatorServiceStub, lambda stub: stub.ChangeCampaign, request)
+    made = answer.change
     kind = ChangeKind(made.kind).name.lower()
     console.say(f"第 {made.number} 次变更已签署公布 · Change {made.number} ({kind}) of {made.campaign} is published")
+    if not answer.announced:
+        console.say(NOT_ANNOUNCED)
 
 
 def _change_data(change: CampaignChange) -> dict[str, Any]:

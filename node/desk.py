@@ -257,6 +257,12 @@ class Desk:
         taken = self._orders[(merchant, order_id)]
         return taken is not None and (taken.until is None or self.at < taken.until)
 
+    def holds_order(self, merchant: str, order_id: str, taken_by: bytes) -> bool:
+        """Whether the order is still `taken_by`'s: once its hold has passed, another voucher may have taken it."""
+        self.load_orders([(merchant, order_id)])
+        taken = self._orders[(merchant, order_id)]
+        return taken is not None and taken.taken_by == taken_by
+
     def take_order(self, merchant: str, order_id: str, taken_by: bytes, until: int | None) -> None:
         self._orders[(merchant, order_id)] = OrderTaken(taken_by, until)
         self._changed_orders.add((merchant, order_id))

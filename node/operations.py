@@ -8,35 +8,35 @@ from collections.abc import Sequence
 
 from sqlalchemy import func, select
 
+from chassis import telemetry
 from chassis.database import Transaction
 from custodian import schema as custodian_schema
 from custodian.campaigns import Campaigns, SignedChange
 from node import schema
 from node.desk import Desk
 from node.domain.publishing import check_publishable
-from node.ports import Clearinghouse
 from node.publishing import TakeChange, current_terms
 from node.service import NodeService, signed
 from pki.identity import Identity
 from quanlian.accounts import bank_account, funding_account, prefund_account
 from quanlian.campaign_changes import Change, ChangeKind, Standing, check_next, check_notice, parse_notice
-from quanlian.errors import InvalidInput
+from quanlian.errors import InvalidInput, Unavailable
 from quanlian.ledger import Movement
 from quanlian.merchants import check_code
 from quanlian.signing import Signer
 from quanlian.terms import Terms, parse_terms
 from quanlian.v1 import node_operator_pb2
-from quanlian.wire import change_message, change_to_body
+from quanlian.wire import CHANGE_KINDS, change_message, change_to_body
 
+_log = telemetry.logger("operations")
 FIRST_WHY = "首次公布 first publication"
 
 
 class NodeOperations:
     """The operator's use cases; what changes the books goes through the service's group commit."""
 
-    def __init__(self, service: NodeService, clearinghouse: Clearinghouse, terms_signer: Signer) -> None:
+    def __init__(self, service: NodeService, terms_signer: Signer) -> None:
         self._service = service
-        self._clearinghouse = clearinghouse
         self._terms_signer = terms_signer
 
     # Campaigns
@@ -44,7 +44,7 @@ class NodeOperations:
     async def publish_campaign(
         self, caller: Identity, request: node_operator_pb2.PublishCampaignRequest
     ) -> node_operator_pb2.PublishCampaignResponse:
-        """Sign terms, make them known to the network, then open their budgets here.
+        """Sign terms, open their budgets here, and make them known to the network.
 
         Terms published before are sent again, which changes nothing. Raises InvalidInput for what `check_publishable`
         refuses, and for a campaign whose id is taken.
@@ -61,7 +61,9 @@ class NodeOperations:
             )
         if not known.last_number:
             await self._make(known, ChangeKind.PUBLISH, caller, request.why or FIRST_WHY, terms, request.terms)
-        return node_operator_pb2.PublishCampaignResponse(campaign=terms.campaign, terms_hash=terms.terms_hash)
+        return node_operator_pb2.PublishCampaignResponse(
+            campaign=terms.campaign, terms_hash=terms.terms_hash, announced=await self._service.all_announced()
+        )
 
     async def change_campaign(
         self, caller: Identity, request: node_operator_pb2.ChangeCampaignRequest
@@ -71,7 +73,7 @@ class NodeOperations:
         Raises InvalidInput for an outdated view, a reason left out, or a change that the campaign cannot take.
         """
         known, current = await asyncio.to_thread(self._known, request.campaign)
-        kind = ChangeKind(request.kind) if request.kind else ChangeKind.PUBLISH
+        kind = ChangeKind(request.kind) if request.kind in CHANGE_KINDS else ChangeKind.PUBLISH
         if kind is ChangeKind.PUBLISH or not request.why:
             raise InvalidInput("needs a kind of change and why it is made", place="change")
         if (request.expected_terms_hash, request.expected_number) != (known.terms_hash, known.last_number):
@@ -88,7 +90,9 @@ class NodeOperations:
             at = await asyncio.to_thread(self._now)
             check_notice(parse_notice(notice, request.file_name or "notice"), current, at)
         made = await self._make(known, kind, caller, request.why, terms, document, notice)
-        return node_operator_pb2.ChangeCampaignResponse(change=change_message(made))
+        return node_operator_pb2.ChangeCampaignResponse(
+            change=change_message(made), announced=await self._service.all_announced()
+        )
 
     async def list_changes(self, campaign: str) -> node_operator_pb2.ListCampaignChangesResponse:
         """Every change of an own campaign with who and why, and the terms in force."""
@@ -131,7 +135,10 @@ class NodeOperations:
         document: bytes,
         notice: bytes = b"",
     ) -> Change:
-        """Sign a change, make it known to the network, then take it here; the feed would bring it after a crash."""
+        """Sign a change, take it here, then make it known to the network: now, or as soon as that can be reached.
+
+        This node's books judge first, so that nobody hears of a change that they refuse.
+        """
         change = Change(
             issuer=self._service.region.code,
             campaign=terms.campaign,
@@ -147,10 +154,12 @@ class NodeOperations:
         if document:
             message = signed(document, "terms", self._terms_signer)
             await self._service.keep_terms(message)
-            await self._clearinghouse.publish_terms(message)
         message = signed(change_to_body(change), "campaign-change", self._terms_signer)
-        await self._clearinghouse.publish_change(message)
         await self._service.submit_work(TakeChange(SignedChange(change, message)))
+        try:
+            await self._service.announce_changes()
+        except Unavailable as error:
+            _log.warning("a change will be announced later", campaign=change.campaign, error=str(error))
         return change
 
     def _standing(self, campaign: str) -> Standing:

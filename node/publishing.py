@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from custodian.campaigns import SignedChange
 from node import schema
 from node.desk import Desk
-from quanlian.campaign_changes import Change, ChangeKind, parse_notice
+from quanlian.campaign_changes import Change, ChangeKind
 from quanlian.errors import InvalidInput
 from quanlian.ledger import Movement
 from quanlian.terms import Terms
@@ -27,7 +27,7 @@ class TakeChange:
 
 
 def take_change(desk: Desk, signed: SignedChange) -> None:
-    """Keep a change, once. An own one opens its version's budgets; a notice moves the end of packs still alive.
+    """Keep a change, once. An own one opens its version's budgets.
 
     Raises InvalidInput for what cannot follow, and BooksDoNotBalance for a budget under what is used already.
     """
@@ -36,10 +36,10 @@ def take_change(desk: Desk, signed: SignedChange) -> None:
         return
     if not desk.campaigns.append(signed) or change.issuer != desk.name:
         return
+    row = {"campaign": change.campaign, "number": change.number, "announced": False}
+    desk.transaction.insert(schema.announcement, [row])
     if change.kind in (ChangeKind.PUBLISH, ChangeKind.AMEND):
         _open_version(desk, change.campaign, change.terms_hash)
-    elif change.kind is ChangeKind.NOTICE:
-        _extend_packs(desk, change.campaign, parse_notice(change.notice, "notice").valid_until)
 
 
 def _is_news_of_a_stranger(desk: Desk, change: Change) -> bool:
@@ -67,13 +67,3 @@ def _open_version(desk: Desk, campaign: str, terms_hash: bytes) -> None:
     )
     row = {"campaign": campaign, "terms_hash": terms_hash, "published_at": desk.at}
     desk.transaction.upsert(schema.campaign, [row])
-
-
-def _extend_packs(desk: Desk, campaign: str, until: int | None) -> None:
-    table = schema.pack
-    if until is not None:
-        desk.transaction.connection.execute(
-            table.update()
-            .where(table.c.campaign == campaign, table.c.swept.is_(False), table.c.not_after < until)
-            .values(not_after=until)
-        )

@@ -86,9 +86,12 @@ class Intake:
         known = desk.away(item.subject.redemption_id)
         if known is None or known.caller != self.received.participant:
             return settle(self.received, Refusal(RefusalReason.REDEMPTION_UNKNOWN), desk.books, desk)
-        content = wire.readdressed(self.received.content, self.own_id)
         if item.operation == "capture" and known.state == State.AUTHORIZED.name:
+            if not desk.holds_order(known.merchant, known.order_id, known.redemption_id):
+                refusal = Refusal(RefusalReason.HOLD_EXPIRED, {"expires_at": known.expires_at})
+                return settle(self.received, refusal, desk.books, desk)
             desk.take_order(known.merchant, known.order_id, known.redemption_id, None)
+        content = wire.readdressed(self.received.content, self.own_id)
         return self._forward(desk, content, known.merchant, known.order_id)
 
     def _forward(self, desk: Desk, content: bytes, merchant: str, order_id: str) -> Forwarded:

@@ -27,6 +27,16 @@ terms = Table(
     comment="terms as their issuers signed them, its own and those of vouchers that came by",
 )
 
+announcement = Table(
+    "announcement",
+    METADATA,
+    Column("campaign", String, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("announced", Boolean, nullable=False),
+    Index("announcement_open", "announced"),
+    comment="own campaign changes, and whether the clearinghouse has them",
+)
+
 claim_round = Table(
     "claim_round",
     METADATA,

@@ -69,7 +69,7 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
     link = ClearingLink(settings.clearinghouse, settings.tls_directory, signers.message, keyring)
     service = NodeService(database, region, signers, keyring, link)
     service.load_platforms()
-    _register(host, service, NodeOperations(service, link, signers.terms), keyring, signers)
+    _register(host, service, NodeOperations(service, signers.terms), keyring, signers)
     service.start()
     await host.start()
     background = [

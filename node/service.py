@@ -22,7 +22,7 @@ from custodian import lookup
 from custodian import schema as custodian_schema
 from custodian.batching import decide_apart, raised
 from custodian.books import json_to_legs
-from custodian.campaigns import SignedChange, verify_change
+from custodian.campaigns import Campaigns, SignedChange, verify_change
 from custodian.decisions import Answered, Received
 from custodian.receiving import receive
 from custodian.servicer import Emit
@@ -39,7 +39,7 @@ from node.redeeming import ClearinghouseAnswer, Forwarded, Intake
 from pki.identity import CLEARINGHOUSE, Identity
 from pki.trust import Keyring
 from quanlian import statements, vouchers, wire
-from quanlian.errors import BadSignature, InvalidInput, QuanlianError, UnknownKey
+from quanlian.errors import BadSignature, InvalidInput, UnknownKey
 from quanlian.redemptions import Redemption
 from quanlian.signing import Signer, digest
 from quanlian.terms import parse_terms
@@ -107,7 +107,7 @@ class NodeService:
     async def clearinghouse_answered(self, answers: Sequence[bytes]) -> None:
         """Book answers, then let those who wait for them go on."""
         for result in await self._engine.submit_many([ClearinghouseAnswer(each) for each in answers]):
-            if isinstance(result, QuanlianError):
+            if isinstance(result, Exception):
                 _log.error("an answer of the clearinghouse could not be booked", error=str(result))
                 continue
             own_id, answer = result
@@ -249,13 +249,14 @@ class NodeService:
         """Fetch, compare and, when fully matched, confirm each statement that is ready and not confirmed."""
         table = schema.settlement_window
         for row in await self.read(select(table.c.number).where(table.c.confirmed.is_(False))):
-            if not await self.unanswered():
-                await self._reconcile(row.number)
+            await self._reconcile(row.number)
 
     async def _reconcile(self, window: int) -> None:
         message = await self._clearinghouse.statement(window)
         self._verify_clearinghouse(message, "statement")
         statement = statements.json_to_statement(message.body)
+        if await self._awaits_answers_from(statement.closed_at):
+            return
         result = statements.reconcile(statement, *await asyncio.to_thread(self._own_sums, window))
         confirmation = settlement_pb2.Confirmation(
             region=self.region.code,
@@ -272,6 +273,12 @@ class NodeService:
         else:
             _log.warning("statement does not match", window=window, differences=str(result[1:]))
         await asyncio.to_thread(self._keep_reconciliation, statement, message.body, confirmation)
+
+    async def _awaits_answers_from(self, closed_at: int) -> bool:
+        """Whether a request that may belong to a window is unanswered still: then its books are not complete here."""
+        table = schema.outbox
+        query = select(table.c.own_id).where(table.c.answered.is_(False), table.c.sent_at <= closed_at).limit(1)
+        return bool(await self.read(query))
 
     def _own_sums(self, window: int) -> Any:
         table = schema.clearing_item
@@ -347,6 +354,40 @@ class NodeService:
 
         await asyncio.to_thread(store)
         self.shelf.put(message.body)
+
+    async def announce_changes(self) -> None:
+        """Make own campaign changes known that the clearinghouse does not have yet, in order. Raises Unavailable."""
+        for change, terms in await asyncio.to_thread(self._open_announcements):
+            await self._clearinghouse.publish_terms(terms)
+            await self._clearinghouse.publish_change(change.message)
+            await asyncio.to_thread(self._mark_announced, change)
+
+    async def all_announced(self) -> bool:
+        """Whether the clearinghouse has every change of this region's campaigns."""
+        table = schema.announcement
+        return not await self.read(select(table.c.number).where(table.c.announced.is_(False)).limit(1))
+
+    def _open_announcements(self) -> list[tuple[SignedChange, signed_pb2.SignedMessage]]:
+        table, documents = schema.announcement, schema.terms
+        query = table.select().where(table.c.announced.is_(False)).order_by(table.c.campaign, table.c.number)
+        found = []
+        with self.database.snapshot() as transaction:
+            for row in transaction.connection.execute(query).all():
+                change = Campaigns(transaction).changes(self.region.code, row.campaign)[row.number - 1]
+                key = (change.change.terms_hash,)
+                (terms,) = transaction.select_keys(documents, [documents.c.terms_hash], [key])
+                message = signed_pb2.SignedMessage(body=terms.document, key_id=terms.key_id, signature=terms.signature)
+                found.append((change, message))
+        return found
+
+    def _mark_announced(self, change: SignedChange) -> None:
+        table = schema.announcement
+        with self.database.transaction() as transaction:
+            transaction.connection.execute(
+                table.update()
+                .where(table.c.campaign == change.change.campaign, table.c.number == change.change.number)
+                .values(announced=True)
+            )
 
     # For the operator
 

@@ -435,7 +435,7 @@ class LocalNode(Party):
         return list(asyncio.run(self._operations(self.service).list_changes("spring")).changes)
 
     def _operations(self, service: NodeService) -> NodeOperations:
-        return NodeOperations(service, self.clearinghouse, _TERMS)  # type: ignore[arg-type]
+        return NodeOperations(service, _TERMS)
 
     def decide(self, *works: Any) -> list[Any]:
         """One batch."""

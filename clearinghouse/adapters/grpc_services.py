@@ -62,7 +62,7 @@ class CustodyServicer(custody_pb2_grpc.CustodyServiceServicer):
                 number = await self._service.take_hand_over(region, request.hand_over)
             except QuanlianError as error:
                 _log.error("a hand-over was not taken", region=region, error=str(error))
-                raise
+                continue
             stream.put_nowait(custody_pb2.CustodyStreamResponse(hand_over_taken=number))
 
     async def FollowFeed(  # noqa: N802

@@ -110,6 +110,7 @@ class ClearingLink:
                 ("custody", self._keep_custody),
                 ("feed", self._follow),
                 ("statements", self._reconcile),
+                ("changes", self._announce),
             ):
                 group.create_task(self._forever(name, stream, service))
 
@@ -193,6 +194,9 @@ class ClearingLink:
 
     async def _reconcile(self, service: NodeService) -> None:
         await every(RECONCILE_SECONDS, "reconcile", service.reconcile_open_windows)
+
+    async def _announce(self, service: NodeService) -> None:
+        await every(RECONCILE_SECONDS, "announce changes", service.announce_changes)
 
     def _verify_answers(self, response: redemption_pb2.RedeemStreamResponse) -> None:
         verify_batch(self._verifier, _SERVER, ANSWER_KIND, response.answers, response.key_id, response.signature)

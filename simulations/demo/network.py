@@ -92,13 +92,13 @@ class Network:
         """Certificates and keys of a party, its operator and, in a region, its payment platform."""
         folder = self.directory / party
         role = "server" if party == CLEARINGHOUSE else "node"
-        authority.issue_tls(Identity(party, role), folder / "tls", at)
-        authority.issue_tls(Identity(party, "operator", OPERATOR), folder / "operator", at)
+        authority.issue_tls(Identity(party, role), folder / "tls", at, KEY_SECONDS)
+        authority.issue_tls(Identity(party, "operator", OPERATOR), folder / "operator", at, KEY_SECONDS)
         store = FileKeyStore(folder / "keys")
         for purpose in _purposes(party):
             store.install(purpose, authority.issue_signer(purpose, store.create(purpose), at, KEY_SECONDS))
         if party != CLEARINGHOUSE:
-            authority.issue_tls(Identity(party, "platform", PLATFORM), self.platform_tls(party), at)
+            authority.issue_tls(Identity(party, "platform", PLATFORM), self.platform_tls(party), at, KEY_SECONDS)
             keys, purpose = self.platform_keys(party), f"message.{PLATFORM}"
             keys.install(purpose, authority.issue_signer(purpose, keys.create(purpose), at, KEY_SECONDS))
 

@@ -116,6 +116,6 @@ def test_hangzhou_is_written_as_it_was_issued() -> None:
 def test_the_flash_campaign_reads_without_a_problem() -> None:
     path = CAMPAIGNS / "flash-demo.toml"
     flash = parse_terms(path.read_bytes(), path.name)
-    assert flash.hold_seconds == 4
+    assert flash.hold_seconds == 8
     assert flash.round("flash").quota == 50
     assert len(flash.pack("flash").vouchers) == 2

@@ -19,6 +19,7 @@ from local_parties import (
 )
 
 from custodian.campaigns import verify_change
+from node.custody import overdue
 from node.feed import News
 from quanlian.campaign_changes import ChangeKind
 from quanlian.errors import BadSignature, BooksDoNotBalance, InvalidInput
@@ -80,6 +81,7 @@ class TestAmending:
         with pytest.raises(BooksDoNotBalance, match="spring/county"):
             node.change(ChangeKind.AMEND, campaign(county=10))
         assert node.balance("spring/county") == (0, 1998, 0, 2000)
+        assert len(node.clearinghouse.changes) == len(node.changes()) == 1
 
     def test_a_quota_can_be_raised_while_the_round_runs(self, node: LocalNode) -> None:
         node.publish(quota=1)
@@ -134,6 +136,26 @@ class TestNotices:
         (token,) = node.claim()
         node.pass_seconds(30 * DAY_SECONDS)
         assert redeemed(node, token) == "EXPIRED"
+
+    def test_a_notice_counts_for_vouchers_claimed_after_it_too(self, node: LocalNode) -> None:
+        node.publish()
+        node.change(ChangeKind.NOTICE, LATER)
+        (token,) = node.claim()
+        node.pass_seconds(30 * DAY_SECONDS)
+        assert redeemed(node, token) == "CAPTURED"
+
+    def test_the_sweep_leaves_extended_vouchers_their_money(self, node: LocalNode) -> None:
+        node.publish()
+        (token,) = node.claim()
+        node.change(ChangeKind.NOTICE, LATER)
+        node.pass_seconds(30 * DAY_SECONDS)
+        for _ in range(2):
+            with node.database.snapshot() as transaction:
+                found = overdue(transaction, HANGZHOU, 100)
+            node.decide(found)
+        assert not found.vouchers
+        assert node.balance("spring/city") == (0, 1334, 0, 400_000)
+        assert redeemed(node, token, 1) == "CAPTURED"
 
     @pytest.mark.parametrize(
         ("notice", "problem"),

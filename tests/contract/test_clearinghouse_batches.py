@@ -8,6 +8,7 @@ import pytest
 from batch_stories import PACKS, STORIES, Story, redemption_id_of, request_id, requests_of
 from hypothesis import given, settings
 from local_parties import (
+    AGREEMENT,
     HANGZHOU,
     SHANGHAI,
     LocalClearinghouse,
@@ -24,7 +25,7 @@ from local_parties import (
 
 from clearinghouse.custody import TakeHandOver, overdue, read_hand_over
 from clearinghouse.redeeming import Redeem, wanted
-from clearinghouse.windows import Confirm
+from clearinghouse.windows import Close, Confirm
 from custodian.decisions import Elsewhere
 from quanlian.errors import InvalidInput
 from quanlian.refusals import RefusalReason
@@ -288,6 +289,37 @@ class TestWindows:
         refused(clearinghouse, clearinghouse.service.settle(1), "310000 is not marked paid")
         assert clearinghouse.rows("account") == before
         assert state(clearinghouse) == "INSTRUCTED"
+
+    def test_a_payment_keeps_its_reference_and_a_reference_names_one_payment(
+        self, node: LocalNode, clearinghouse: LocalClearinghouse
+    ) -> None:
+        released(node, clearinghouse)
+        clearinghouse.do(clearinghouse.service.close_window())
+        for region in (HANGZHOU, SHANGHAI):
+            confirm(clearinghouse, region)
+        clearinghouse.do(clearinghouse.service.instruct(1))
+        pay(clearinghouse, HANGZHOU)
+        pay(clearinghouse, HANGZHOU)
+        (marked,) = {row["bank_reference"] for row in clearinghouse.rows("net_position")} - {""}
+        for region, reference in ((HANGZHOU, "another"), (SHANGHAI, marked), (SHANGHAI, f"deposit-{HANGZHOU}")):
+            request = clearing_operator_pb2.MarkPaidRequest(window=1, region=region, bank_reference=reference)
+            refused(clearinghouse, clearinghouse.service.mark_paid(request), "marked with|names another payment")
+
+    def test_a_window_that_a_crash_left_closed_is_calculated(
+        self, node: LocalNode, clearinghouse: LocalClearinghouse
+    ) -> None:
+        released(node, clearinghouse)
+        clearinghouse.decide(Close())
+        assert state(clearinghouse) == "CLOSED"
+        clearinghouse.do(clearinghouse.service.calculate_closed())
+        assert state(clearinghouse) == "CALCULATED"
+
+    def test_the_text_of_an_agreement_is_never_replaced(self, clearinghouse: LocalClearinghouse) -> None:
+        service, register = clearinghouse.service, clearing_operator_pb2.RegisterAgreementRequest
+        clearinghouse.do(service.register_agreement(register(document=AGREEMENT)))
+        other = register(document=AGREEMENT.replace(b"redeemer = 30", b"redeemer = 99"))
+        refused(clearinghouse, service.register_agreement(other), "registered with another text")
+        assert [row["document"] for row in clearinghouse.rows("agreement")] == [AGREEMENT]
 
     def test_nobody_confirms_a_statement_that_is_not_the_one(
         self, node: LocalNode, clearinghouse: LocalClearinghouse

@@ -381,6 +381,27 @@ class TestOutbox:
         (again,) = node.decide(node.intake(item(request_id(2), redeem=purchase(token, 1, "order"))))
         assert isinstance(again, Forwarded)
 
+    def test_a_hold_that_passed_does_not_take_its_order_back_from_another_voucher(self, node: LocalNode) -> None:
+        node.publish()
+        tokens = node.claim(2)
+        node.release(*keys_of(tokens[0]), *keys_of(tokens[1]))
+        (held,) = node.decide(node.intake(item(request_id(1), authorize=purchase(tokens[0], 0, "order"))))
+        hold = redemption_pb2.RedemptionAnswer(
+            request_id=held.own_id,
+            redemption_id=bytes(15) + b"h",
+            state=redemption_pb2.REDEMPTION_STATE_AUTHORIZED,
+            order_fen=5800,
+            expires_at=node.database.at + 4,
+        )
+        node.decide(ClearinghouseAnswer(hold.SerializeToString()))
+        node.pass_seconds(4)
+        (other,) = node.decide(node.intake(item(request_id(2), redeem=purchase(tokens[0], 1, "order"))))
+        node.decide(ClearinghouseAnswer(_accepted(node, tokens[0], other.own_id)))
+        capture = redemption_pb2.Capture(redemption_id=hold.redemption_id)
+        (late,) = node.redeem(item(request_id(3), capture=capture))
+        (third,) = node.redeem(item(request_id(4), redeem=purchase(tokens[1], 0, "order")))
+        assert [outcome(late), outcome(third)] == ["HOLD_EXPIRED", "ORDER_ALREADY_DISCOUNTED"]
+
 
 class TestFeed:
     def test_news_is_taken_once_and_in_order(self, node: LocalNode) -> None:

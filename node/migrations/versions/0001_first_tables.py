@@ -13,6 +13,15 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
+        "announcement",
+        sa.Column("campaign", sa.String(), nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("announced", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("campaign", "number"),
+        comment="own campaign changes, and whether the clearinghouse has them",
+    )
+    op.create_index("announcement_open", "announcement", ["announced"], unique=False)
+    op.create_table(
         "away",
         sa.Column("redemption_id", sa.LargeBinary(), nullable=False),
         sa.Column("caller", sa.String(), nullable=False),

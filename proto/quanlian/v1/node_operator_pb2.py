@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from quanlian.v1 import campaign_pb2 as quanlian_dot_v1_dot_campaign__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fquanlian/v1/node_operator.proto\x12\x0bquanlian.v1\x1a\x1aquanlian/v1/campaign.proto\"G\n\x16PublishCampaignRequest\x12\r\n\x05terms\x18\x01 \x01(\x0c\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12\x0b\n\x03why\x18\x03 \x01(\t\"?\n\x17PublishCampaignResponse\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12\x12\n\nterms_hash\x18\x02 \x01(\x0c\"\xc0\x01\n\x15\x43hangeCampaignRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12-\n\x04kind\x18\x02 \x01(\x0e\x32\x1f.quanlian.v1.CampaignChangeKind\x12\x1b\n\x13\x65xpected_terms_hash\x18\x03 \x01(\x0c\x12\x17\n\x0f\x65xpected_number\x18\x04 \x01(\r\x12\x0b\n\x03why\x18\x05 \x01(\t\x12\x10\n\x08\x64ocument\x18\x06 \x01(\x0c\x12\x11\n\tfile_name\x18\x07 \x01(\t\"E\n\x16\x43hangeCampaignResponse\x12+\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1b.quanlian.v1.CampaignChange\".\n\x1aListCampaignChangesRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\"Z\n\x1bListCampaignChangesResponse\x12,\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1b.quanlian.v1.CampaignChange\x12\r\n\x05terms\x18\x02 \x01(\x0c\":\n\x08Merchant\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\ncategories\x18\x03 \x03(\t\"A\n\x15\x41\x64mitMerchantsRequest\x12(\n\tmerchants\x18\x01 \x03(\x0b\x32\x15.quanlian.v1.Merchant\"*\n\x16\x41\x64mitMerchantsResponse\x12\x10\n\x08\x61\x64mitted\x18\x01 \x01(\r\"-\n\x14\x41\x64mitPlatformRequest\x12\x15\n\rsigning_chain\x18\x01 \x01(\x0c\"%\n\x15\x41\x64mitPlatformResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\"d\n\x14RecordFundingRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12\x0e\n\x06\x66under\x18\x02 \x01(\t\x12\x12\n\namount_fen\x18\x03 \x01(\x03\x12\x16\n\x0e\x62\x61nk_reference\x18\x04 \x01(\t\".\n\x15RecordFundingResponse\x12\x15\n\rprefunded_fen\x18\x01 \x01(\x03\"\x16\n\x14GetNodeStatusRequest\"\x9d\x01\n\x15GetNodeStatusResponse\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x12\n\nunanswered\x18\x02 \x01(\r\x12\x17\n\x0fhand_overs_open\x18\x03 \x01(\r\x12\x15\n\rfeed_sequence\x18\x04 \x01(\x04\x12\x30\n\x07windows\x18\x05 \x03(\x0b\x32\x1f.quanlian.v1.WindowConfirmation\"\x8c\x01\n\x12WindowConfirmation\x12\x0e\n\x06window\x18\x01 \x01(\x04\x12\x0f\n\x07matched\x18\x02 \x01(\r\x12\x0f\n\x07missing\x18\x03 \x01(\r\x12\r\n\x05\x65xtra\x18\x04 \x01(\r\x12\x11\n\tdifferent\x18\x05 \x01(\r\x12\x11\n\tconfirmed\x18\x06 \x01(\x08\x12\x0f\n\x07settled\x18\x07 \x01(\x08\x32\x9b\x05\n\x13NodeOperatorService\x12\\\n\x0fPublishCampaign\x12#.quanlian.v1.PublishCampaignRequest\x1a$.quanlian.v1.PublishCampaignResponse\x12Y\n\x0e\x43hangeCampaign\x12\".quanlian.v1.ChangeCampaignRequest\x1a#.quanlian.v1.ChangeCampaignResponse\x12h\n\x13ListCampaignChanges\x12\'.quanlian.v1.ListCampaignChangesRequest\x1a(.quanlian.v1.ListCampaignChangesResponse\x12Y\n\x0e\x41\x64mitMerchants\x12\".quanlian.v1.AdmitMerchantsRequest\x1a#.quanlian.v1.AdmitMerchantsResponse\x12V\n\rAdmitPlatform\x12!.quanlian.v1.AdmitPlatformRequest\x1a\".quanlian.v1.AdmitPlatformResponse\x12V\n\rRecordFunding\x12!.quanlian.v1.RecordFundingRequest\x1a\".quanlian.v1.RecordFundingResponse\x12V\n\rGetNodeStatus\x12!.quanlian.v1.GetNodeStatusRequest\x1a\".quanlian.v1.GetNodeStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fquanlian/v1/node_operator.proto\x12\x0bquanlian.v1\x1a\x1aquanlian/v1/campaign.proto\"G\n\x16PublishCampaignRequest\x12\r\n\x05terms\x18\x01 \x01(\x0c\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12\x0b\n\x03why\x18\x03 \x01(\t\"R\n\x17PublishCampaignResponse\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12\x12\n\nterms_hash\x18\x02 \x01(\x0c\x12\x11\n\tannounced\x18\x03 \x01(\x08\"\xc0\x01\n\x15\x43hangeCampaignRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12-\n\x04kind\x18\x02 \x01(\x0e\x32\x1f.quanlian.v1.CampaignChangeKind\x12\x1b\n\x13\x65xpected_terms_hash\x18\x03 \x01(\x0c\x12\x17\n\x0f\x65xpected_number\x18\x04 \x01(\r\x12\x0b\n\x03why\x18\x05 \x01(\t\x12\x10\n\x08\x64ocument\x18\x06 \x01(\x0c\x12\x11\n\tfile_name\x18\x07 \x01(\t\"X\n\x16\x43hangeCampaignResponse\x12+\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1b.quanlian.v1.CampaignChange\x12\x11\n\tannounced\x18\x02 \x01(\x08\".\n\x1aListCampaignChangesRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\"Z\n\x1bListCampaignChangesResponse\x12,\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1b.quanlian.v1.CampaignChange\x12\r\n\x05terms\x18\x02 \x01(\x0c\":\n\x08Merchant\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\ncategories\x18\x03 \x03(\t\"A\n\x15\x41\x64mitMerchantsRequest\x12(\n\tmerchants\x18\x01 \x03(\x0b\x32\x15.quanlian.v1.Merchant\"*\n\x16\x41\x64mitMerchantsResponse\x12\x10\n\x08\x61\x64mitted\x18\x01 \x01(\r\"-\n\x14\x41\x64mitPlatformRequest\x12\x15\n\rsigning_chain\x18\x01 \x01(\x0c\"%\n\x15\x41\x64mitPlatformResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\"d\n\x14RecordFundingRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12\x0e\n\x06\x66under\x18\x02 \x01(\t\x12\x12\n\namount_fen\x18\x03 \x01(\x03\x12\x16\n\x0e\x62\x61nk_reference\x18\x04 \x01(\t\".\n\x15RecordFundingResponse\x12\x15\n\rprefunded_fen\x18\x01 \x01(\x03\"\x16\n\x14GetNodeStatusRequest\"\x9d\x01\n\x15GetNodeStatusResponse\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x12\n\nunanswered\x18\x02 \x01(\r\x12\x17\n\x0fhand_overs_open\x18\x03 \x01(\r\x12\x15\n\rfeed_sequence\x18\x04 \x01(\x04\x12\x30\n\x07windows\x18\x05 \x03(\x0b\x32\x1f.quanlian.v1.WindowConfirmation\"\x8c\x01\n\x12WindowConfirmation\x12\x0e\n\x06window\x18\x01 \x01(\x04\x12\x0f\n\x07matched\x18\x02 \x01(\r\x12\x0f\n\x07missing\x18\x03 \x01(\r\x12\r\n\x05\x65xtra\x18\x04 \x01(\r\x12\x11\n\tdifferent\x18\x05 \x01(\r\x12\x11\n\tconfirmed\x18\x06 \x01(\x08\x12\x0f\n\x07settled\x18\x07 \x01(\x08\x32\x9b\x05\n\x13NodeOperatorService\x12\\\n\x0fPublishCampaign\x12#.quanlian.v1.PublishCampaignRequest\x1a$.quanlian.v1.PublishCampaignResponse\x12Y\n\x0e\x43hangeCampaign\x12\".quanlian.v1.ChangeCampaignRequest\x1a#.quanlian.v1.ChangeCampaignResponse\x12h\n\x13ListCampaignChanges\x12\'.quanlian.v1.ListCampaignChangesRequest\x1a(.quanlian.v1.ListCampaignChangesResponse\x12Y\n\x0e\x41\x64mitMerchants\x12\".quanlian.v1.AdmitMerchantsRequest\x1a#.quanlian.v1.AdmitMerchantsResponse\x12V\n\rAdmitPlatform\x12!.quanlian.v1.AdmitPlatformRequest\x1a\".quanlian.v1.AdmitPlatformResponse\x12V\n\rRecordFunding\x12!.quanlian.v1.RecordFundingRequest\x1a\".quanlian.v1.RecordFundingResponse\x12V\n\rGetNodeStatus\x12!.quanlian.v1.GetNodeStatusRequest\x1a\".quanlian.v1.GetNodeStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,35 +35,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUBLISHCAMPAIGNREQUEST']._serialized_start=76
   _globals['_PUBLISHCAMPAIGNREQUEST']._serialized_end=147
   _globals['_PUBLISHCAMPAIGNRESPONSE']._serialized_start=149
-  _globals['_PUBLISHCAMPAIGNRESPONSE']._serialized_end=212
-  _globals['_CHANGECAMPAIGNREQUEST']._serialized_start=215
-  _globals['_CHANGECAMPAIGNREQUEST']._serialized_end=407
-  _globals['_CHANGECAMPAIGNRESPONSE']._serialized_start=409
-  _globals['_CHANGECAMPAIGNRESPONSE']._serialized_end=478
-  _globals['_LISTCAMPAIGNCHANGESREQUEST']._serialized_start=480
-  _globals['_LISTCAMPAIGNCHANGESREQUEST']._serialized_end=526
-  _globals['_LISTCAMPAIGNCHANGESRESPONSE']._serialized_start=528
-  _globals['_LISTCAMPAIGNCHANGESRESPONSE']._serialized_end=618
-  _globals['_MERCHANT']._serialized_start=620
-  _globals['_MERCHANT']._serialized_end=678
-  _globals['_ADMITMERCHANTSREQUEST']._serialized_start=680
-  _globals['_ADMITMERCHANTSREQUEST']._serialized_end=745
-  _globals['_ADMITMERCHANTSRESPONSE']._serialized_start=747
-  _globals['_ADMITMERCHANTSRESPONSE']._serialized_end=789
-  _globals['_ADMITPLATFORMREQUEST']._serialized_start=791
-  _globals['_ADMITPLATFORMREQUEST']._serialized_end=836
-  _globals['_ADMITPLATFORMRESPONSE']._serialized_start=838
-  _globals['_ADMITPLATFORMRESPONSE']._serialized_end=875
-  _globals['_RECORDFUNDINGREQUEST']._serialized_start=877
-  _globals['_RECORDFUNDINGREQUEST']._serialized_end=977
-  _globals['_RECORDFUNDINGRESPONSE']._serialized_start=979
-  _globals['_RECORDFUNDINGRESPONSE']._serialized_end=1025
-  _globals['_GETNODESTATUSREQUEST']._serialized_start=1027
-  _globals['_GETNODESTATUSREQUEST']._serialized_end=1049
-  _globals['_GETNODESTATUSRESPONSE']._serialized_start=1052
-  _globals['_GETNODESTATUSRESPONSE']._serialized_end=1209
-  _globals['_WINDOWCONFIRMATION']._serialized_start=1212
-  _globals['_WINDOWCONFIRMATION']._serialized_end=1352
-  _globals['_NODEOPERATORSERVICE']._serialized_start=1355
-  _globals['_NODEOPERATORSERVICE']._serialized_end=2022
+  _globals['_PUBLISHCAMPAIGNRESPONSE']._serialized_end=231
+  _globals['_CHANGECAMPAIGNREQUEST']._serialized_start=234
+  _globals['_CHANGECAMPAIGNREQUEST']._serialized_end=426
+  _globals['_CHANGECAMPAIGNRESPONSE']._serialized_start=428
+  _globals['_CHANGECAMPAIGNRESPONSE']._serialized_end=516
+  _globals['_LISTCAMPAIGNCHANGESREQUEST']._serialized_start=518
+  _globals['_LISTCAMPAIGNCHANGESREQUEST']._serialized_end=564
+  _globals['_LISTCAMPAIGNCHANGESRESPONSE']._serialized_start=566
+  _globals['_LISTCAMPAIGNCHANGESRESPONSE']._serialized_end=656
+  _globals['_MERCHANT']._serialized_start=658
+  _globals['_MERCHANT']._serialized_end=716
+  _globals['_ADMITMERCHANTSREQUEST']._serialized_start=718
+  _globals['_ADMITMERCHANTSREQUEST']._serialized_end=783
+  _globals['_ADMITMERCHANTSRESPONSE']._serialized_start=785
+  _globals['_ADMITMERCHANTSRESPONSE']._serialized_end=827
+  _globals['_ADMITPLATFORMREQUEST']._serialized_start=829
+  _globals['_ADMITPLATFORMREQUEST']._serialized_end=874
+  _globals['_ADMITPLATFORMRESPONSE']._serialized_start=876
+  _globals['_ADMITPLATFORMRESPONSE']._serialized_end=913
+  _globals['_RECORDFUNDINGREQUEST']._serialized_start=915
+  _globals['_RECORDFUNDINGREQUEST']._serialized_end=1015
+  _globals['_RECORDFUNDINGRESPONSE']._serialized_start=1017
+  _globals['_RECORDFUNDINGRESPONSE']._serialized_end=1063
+  _globals['_GETNODESTATUSREQUEST']._serialized_start=1065
+  _globals['_GETNODESTATUSREQUEST']._serialized_end=1087
+  _globals['_GETNODESTATUSRESPONSE']._serialized_start=1090
+  _globals['_GETNODESTATUSRESPONSE']._serialized_end=1247
+  _globals['_WINDOWCONFIRMATION']._serialized_start=1250
+  _globals['_WINDOWCONFIRMATION']._serialized_end=1390
+  _globals['_NODEOPERATORSERVICE']._serialized_start=1393
+  _globals['_NODEOPERATORSERVICE']._serialized_end=2060
 # @@protoc_insertion_point(module_scope)
