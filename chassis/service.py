@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
 
 from chassis import telemetry
 
@@ -37,6 +38,21 @@ async def every(seconds: float, name: str, job: Callable[[], Awaitable[None]]) -
             await job()
         except Exception as error:
             _log.warning("a periodic job failed and will be tried again", job=name, error=str(error))
+
+
+async def until(stop: asyncio.Event, background: Collection[asyncio.Task[None]]) -> None:
+    """Waits until asked to stop, then ends the background tasks. One that fails ends the wait with its error."""
+    stopping = asyncio.create_task(stop.wait())
+    waiting: set[asyncio.Task[Any]] = {stopping, *background}
+    try:
+        while not stop.is_set():
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
 
 async def _until_stopped(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:

@@ -8,7 +8,7 @@ import time
 from chassis import telemetry
 from chassis.database import Database
 from chassis.host import Host
-from chassis.service import announce_ready, every, run
+from chassis.service import announce_ready, every, run, until
 from clearinghouse.adapters.grpc_services import (
     ClearingOperatorServicer,
     CustodyServicer,
@@ -88,10 +88,8 @@ async def _serve(settings: ClearinghouseSettings, stop: asyncio.Event) -> None:
     sweeping = asyncio.create_task(every(settings.sweep_seconds, "sweep", service.sweep))
     announce_ready(CLEARINGHOUSE, f"{settings.listen.rpartition(':')[0]}:{port}")
     try:
-        await stop.wait()
+        await until(stop, [sweeping])
     finally:
-        sweeping.cancel()
-        await asyncio.gather(sweeping, return_exceptions=True)
         await host.stop(grace=1.0)
         await asyncio.to_thread(service.close)
         database.close()

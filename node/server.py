@@ -11,7 +11,7 @@ from pathlib import Path
 from chassis import telemetry
 from chassis.database import Database
 from chassis.host import Host
-from chassis.service import announce_ready, every, run
+from chassis.service import announce_ready, every, run, until
 from custodian.servicer import REDEMPTION_METHODS, RedemptionServicer
 from node.adapters.clearing import ClearingLink
 from node.adapters.grpc_services import ClaimServicer, NodeOperatorServicer
@@ -79,11 +79,8 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
     ]
     announce_ready(f"node/{settings.region}", f"{settings.listen.rpartition(':')[0]}:{port}")
     try:
-        await stop.wait()
+        await until(stop, background)
     finally:
-        for task in background:
-            task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
         await host.stop()
         await link.close()
         await asyncio.to_thread(service.close)

@@ -47,6 +47,7 @@ from quanlian.v1 import claim_pb2, custody_pb2, settlement_pb2, signed_pb2
 from quanlian.wire import Purchase
 
 SWEEP_LIMIT = 500
+ASK_AGAIN_SECONDS = 5.0
 _log = telemetry.logger("node")
 
 
@@ -74,6 +75,8 @@ class NodeService:
         self.region = region
         self.keyring = keyring
         self._roots = RootMemory(keyring)
+        self._asking = asyncio.Lock()
+        self._directory_asked_at = float("-inf")
         self._signers = signers
         self._clearinghouse = clearinghouse
         self.shelf = TermsShelf()
@@ -139,23 +142,52 @@ class NodeService:
         )
 
     async def _acquaint(self, purchase: Purchase) -> None:
-        """Fetch the keys and terms of a visitor's voucher that this node has not met yet."""
-        try:
-            self.keyring.key(purchase.voucher.key_id)
-        except UnknownKey:
-            await self.refresh_directory()
-        terms_hash = purchase.voucher.terms_hash
-        if purchase.voucher.issuer == self.region.code or self.shelf.get(terms_hash) is not None:
+        """Fetch the keys and terms of a visitor's voucher that this node has not met yet.
+
+        The directory is asked at most once in `ASK_AGAIN_SECONDS`, and terms only for a voucher whose signature holds,
+        so that made-up vouchers cost the clearinghouse nothing.
+        """
+        voucher = purchase.voucher
+        if not self._knows(voucher.key_id):
+            await self._ask_for_keys(voucher.key_id)
+        if voucher.issuer == self.region.code or self.shelf.get(voucher.terms_hash) is not None:
             return
-        response = await self._clearinghouse.terms(terms_hash)
+        if await asyncio.to_thread(self._load_terms, voucher.terms_hash):
+            return
+        vouchers.verify(purchase.token, voucher, self._roots)
+        response = await self._clearinghouse.terms(voucher.terms_hash)
         if response.HasField("terms"):
             message = response.terms
             key = self.keyring.verify(message.key_id, "terms", message.body, message.signature)
             terms = parse_terms(message.body, "terms")
-            if key.owner == terms.issuer and key.purpose == "terms" and terms.terms_hash == terms_hash:
+            if key.owner == terms.issuer and key.purpose == "terms" and terms.terms_hash == voucher.terms_hash:
                 await self.keep_terms(message)
                 for change in response.changes:
                     await self.submit_work(TakeChange(verify_change(change, self.keyring)))
+
+    def _knows(self, key_id: bytes) -> bool:
+        try:
+            self.keyring.key(key_id)
+        except UnknownKey:
+            return False
+        return True
+
+    async def _ask_for_keys(self, key_id: bytes) -> None:
+        """Ask for the directory, unless somebody just did; who comes meanwhile waits for that answer."""
+        async with self._asking:
+            now = asyncio.get_running_loop().time()
+            if not self._knows(key_id) and now - self._directory_asked_at >= ASK_AGAIN_SECONDS:
+                self._directory_asked_at = now
+                await self.refresh_directory()
+
+    def _load_terms(self, terms_hash: bytes) -> bool:
+        """Take terms from the database, where they are since before the last start; whether they were there."""
+        table = schema.terms
+        with self.database.snapshot() as transaction:
+            rows = transaction.select_keys(table, [table.c.terms_hash], [(terms_hash,)])
+        for row in rows:
+            self.shelf.put(row.document)
+        return bool(rows)
 
     async def find(self, caller: Identity, redemption_id: bytes) -> Redemption | None:
         """A redemption that this node decided, for the platform that made it or the operator."""

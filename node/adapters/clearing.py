@@ -20,6 +20,7 @@ from chassis.host import channel
 from chassis.service import every
 from custodian.servicer import ANSWER_KIND, MAX_ITEMS_PER_MESSAGE, sign_items, verify_batch
 from pki.identity import CLEARINGHOUSE, Identity
+from pki.tls_files import CERTIFICATE
 from quanlian.errors import QuanlianError, Unavailable
 from quanlian.signing import Signer, Verifier
 from quanlian.v1 import (
@@ -48,15 +49,27 @@ class ClearingLink:
     """Implements `node.ports.Clearinghouse`; `run` keeps the streams open until it is cancelled."""
 
     def __init__(self, address: str, tls_directory: Path, signer: Signer, verifier: Verifier) -> None:
-        self._channel = channel(address, CLEARINGHOUSE, tls_directory)
+        self._address = address
+        self._tls_directory = tls_directory
         self._signer = signer
         self._verifier = verifier
         self._outgoing: asyncio.Queue[bytes] = asyncio.Queue()
         self._hand_overs = asyncio.Event()
+        self._open_channel()
+
+    def _open_channel(self) -> None:
+        """A channel keeps the certificate that it was opened with."""
+        self._certificate_of = _replaced_at(self._tls_directory)
+        self._channel = channel(self._address, CLEARINGHOUSE, self._tls_directory)
         self._redemptions = redemption_pb2_grpc.RedemptionServiceStub(self._channel)
         self._custody = custody_pb2_grpc.CustodyServiceStub(self._channel)
         self._directory = directory_pb2_grpc.DirectoryServiceStub(self._channel)
         self._settlement = settlement_pb2_grpc.SettlementServiceStub(self._channel)
+
+    def _renew_channel(self) -> None:
+        """Open a new channel once the certificate was replaced; streams move to it as they break, by age at latest."""
+        if _replaced_at(self._tls_directory) != self._certificate_of:
+            self._open_channel()
 
     # Port
 
@@ -123,6 +136,7 @@ class ClearingLink:
         while True:
             started = loop.time()
             try:
+                self._renew_channel()
                 await stream(service)
             except grpc.aio.AioRpcError as error:
                 _log.info("stream broke", stream=name, code=error.code().name, details=error.details())
@@ -200,6 +214,10 @@ class ClearingLink:
 
     def _verify_answers(self, response: redemption_pb2.RedeemStreamResponse) -> None:
         verify_batch(self._verifier, _SERVER, ANSWER_KIND, response.answers, response.key_id, response.signature)
+
+
+def _replaced_at(tls_directory: Path) -> int:
+    return (tls_directory / CERTIFICATE).stat().st_mtime_ns
 
 
 async def _responses(call: Any) -> AsyncIterator[Any]:

@@ -48,6 +48,7 @@ def command(
     from simulations.demo.run import run, tell_end, write_json
 
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for path in (json_file, report):
         if path is not None:
             require_writable(path)
