@@ -331,10 +331,12 @@ class ClearinghouseService:
         regions.region(request.region)
         rows = []
         for chain in request.signing_chains:
-            key = self.keyring.add(chain)
+            key = self.keyring.examine(chain)
             if key.owner != request.region:
                 raise InvalidInput(f"is {key.owner}'s key", place="signing_chains", remedy="send the region's own")
             rows.append({"owner": key.owner, "key_id": key.key_id, "chain": chain})
+        for chain in request.signing_chains:
+            self.keyring.add(chain)
         participant = {
             "region": request.region,
             "name_zh": request.name_zh,

@@ -201,7 +201,7 @@ class NodeOperations:
 
     async def admit_platform(self, chain: bytes) -> str:
         """Raises TrustError for a chain that does not lead to the root, InvalidInput for another region's."""
-        key = self._service.keyring.add(chain)
+        key = self._service.keyring.examine(chain)
         name = key.purpose.removeprefix("message.")
         if key.owner != self._service.region.code or name == key.purpose:
             raise InvalidInput(
@@ -209,6 +209,7 @@ class NodeOperations:
                 place="signing_chain",
                 remedy=f"issue a key for message.<platform> under the authority of {self._service.region.code}",
             )
+        self._service.keyring.add(chain)
 
         def store() -> None:
             with self._service.database.transaction() as transaction:

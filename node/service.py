@@ -39,7 +39,7 @@ from node.redeeming import ClearinghouseAnswer, Forwarded, Intake
 from pki.identity import CLEARINGHOUSE, Identity
 from pki.trust import Keyring
 from quanlian import statements, vouchers, wire
-from quanlian.errors import BadSignature, InvalidInput, UnknownKey
+from quanlian.errors import BadSignature, InvalidInput, TrustError, UnknownKey
 from quanlian.redemptions import Redemption
 from quanlian.signing import Signer, digest
 from quanlian.terms import parse_terms
@@ -359,7 +359,7 @@ class NodeService:
         for chain in (*directory.clearinghouse_chains, *chains):
             try:
                 self.keyring.add(chain)
-            except (BadSignature, InvalidInput) as error:
+            except (TrustError, InvalidInput) as error:
                 _log.warning("a signing key was not admitted", error=str(error))
 
     def load_platforms(self) -> None:

@@ -200,6 +200,10 @@ class Keyring:
         self._known[new.key.key_id] = new
         return self.key(new.key.key_id)
 
+    def examine(self, chain_pem: bytes) -> SigningKey:
+        """The key of a chain that leads to the root, without adding it. Raises TrustError."""
+        return self._trust.signing_key(chain_pem)
+
     def key(self, key_id: bytes) -> SigningKey:
         """The key as the deny-list has it now. Raises UnknownKey."""
         try:

@@ -1,0 +1,75 @@
+"""What a node asks the clearinghouse for, and what made-up vouchers cannot make it ask."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from local_parties import HANGZHOU, KEYRING, PLATFORM, LocalNode, TestKeyring, item, outcome, purchase
+
+from pki.identity import Identity
+from quanlian import wire
+from quanlian.errors import TrustError
+from quanlian.v1 import directory_pb2, signed_pb2
+from quanlian.vouchers import Voucher
+
+
+class Asked:
+    """A clearinghouse that counts what it is asked for, and does not know it."""
+
+    def __init__(self) -> None:
+        self.directories = self.documents = 0
+
+    async def directory(self) -> directory_pb2.GetDirectoryResponse:
+        self.directories += 1
+        return directory_pb2.GetDirectoryResponse(clearinghouse_chains=[b"no certificate"])
+
+    async def terms(self, terms_hash: bytes) -> directory_pb2.GetTermsResponse:
+        self.documents += 1
+        return directory_pb2.GetTermsResponse()
+
+    def send(self, items: list[bytes]) -> None: ...
+
+    async def publish_terms(self, terms: signed_pb2.SignedMessage) -> None: ...
+
+
+class ChoosyKeyring(TestKeyring):
+    """The test's keys, and no chain leads to the root."""
+
+    def add(self, chain: bytes) -> None:
+        raise TrustError("does not lead to the root")
+
+
+def made_up(token: bytes, **changes: Any) -> bytes:
+    """A token whose body was changed after it was signed."""
+    known = wire.bytes_to_token(token)
+    voucher: Voucher = wire.body_to_voucher(known.body)._replace(**changes)
+    return wire.token_to_bytes(known._replace(body=wire.voucher_to_body(voucher)))
+
+
+def ask_for(node: LocalNode, tokens: list[bytes]) -> tuple[Asked, list[str]]:
+    asked = Asked()
+    node.clearinghouse = asked  # type: ignore[assignment]
+    service, answers = node.another_service(), list[bytes]()
+    service.keyring = ChoosyKeyring(KEYRING)  # type: ignore[assignment]
+    service.start()
+    items = [item(node.ids.fresh(), redeem=purchase(token, 0, f"order-{n}")) for n, token in enumerate(tokens)]
+    asyncio.run(service.submit(Identity(HANGZHOU, "platform", PLATFORM), items, answers.extend))
+    service.close()
+    return asked, [outcome(answer) for answer in answers]
+
+
+def test_unknown_keys_ask_for_the_directory_once_and_a_bad_chain_in_it_is_passed_over(node: LocalNode) -> None:
+    node.publish()
+    (token,) = node.claim()
+    asked, answers = ask_for(node, [made_up(token, key_id=bytes([n]) * 8, issuer="310000") for n in range(5)])
+    assert answers == ["UNKNOWN_KEY"] * 5
+    assert (asked.directories, asked.documents) == (1, 0)
+
+
+def test_terms_are_asked_for_only_by_a_voucher_whose_signature_holds(node: LocalNode) -> None:
+    node.publish()
+    (token,) = node.claim()
+    asked, answers = ask_for(node, [made_up(token, issuer="310000", terms_hash=bytes([n]) * 32) for n in range(5)])
+    assert answers == ["BAD_SIGNATURE"] * 5
+    assert asked.documents == 0
