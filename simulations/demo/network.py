@@ -28,6 +28,9 @@ from simulations.demo.setting import CLEARINGHOUSE, CODES, OPERATOR, PLATFORM, R
 
 STOP_SECONDS = 20.0
 KEY_SECONDS = 30 * 86_400
+RELEASE_SECONDS = 10.0
+"""Longer than the protocol's 2 s: seven processes share one machine, and no figure may depend on how busy it is."""
+
 MARKER = "quanlian-demo"
 SCHEMA_PREFIX = "quanlian_demo_"
 
@@ -112,7 +115,7 @@ class Network:
             "sweep_seconds": 1.0,
         }
         if party == CLEARINGHOUSE:
-            settings["release_seconds"] = 10.0
+            settings["release_seconds"] = RELEASE_SECONDS
         else:
             settings |= {"region": party, "clearinghouse": self.address(CLEARINGHOUSE)}
             settings |= next(region.node for region in REGIONS if region.code == party)
