@@ -39,7 +39,7 @@ from node.redeeming import ClearinghouseAnswer, Forwarded, Intake
 from pki.identity import CLEARINGHOUSE, Identity
 from pki.trust import Keyring
 from quanlian import statements, vouchers, wire
-from quanlian.errors import BadSignature, InvalidInput, TrustError, UnknownKey
+from quanlian.errors import BadSignature, InvalidInput, TrustError, Unavailable, UnknownKey
 from quanlian.redemptions import Redemption
 from quanlian.signing import Signer, digest
 from quanlian.terms import parse_terms
@@ -108,15 +108,20 @@ class NodeService:
             emit([await answer])
 
     async def clearinghouse_answered(self, answers: Sequence[bytes]) -> None:
-        """Book answers, then let those who wait for them go on."""
-        for result in await self._engine.submit_many([ClearinghouseAnswer(each) for each in answers]):
-            if isinstance(result, Exception):
-                _log.error("an answer of the clearinghouse could not be booked", error=str(result))
-                continue
-            own_id, answer = result
-            future = self._waiting.pop(own_id, None)
-            if future is not None and not future.done():
-                future.set_result(answer)
+        """Book answers, then let those who wait for them go on.
+
+        Raises what kept one from being booked, once the others are: its request is unanswered still, and only a new
+        stream sends it again.
+        """
+        results = await self._engine.submit_many([ClearinghouseAnswer(each) for each in answers])
+        for result in results:
+            if not isinstance(result, Exception):
+                own_id, answer = result
+                future = self._waiting.pop(own_id, None)
+                if future is not None and not future.done():
+                    future.set_result(answer)
+        for result in results:
+            raised(result)
 
     async def unanswered(self) -> list[bytes]:
         """Items that the clearinghouse has not answered yet, oldest first: to be sent again after a break."""
@@ -173,12 +178,19 @@ class NodeService:
         return True
 
     async def _ask_for_keys(self, key_id: bytes) -> None:
-        """Ask for the directory, unless somebody just did; who comes meanwhile waits for that answer."""
+        """Ask for the directory, unless somebody just did; who comes meanwhile waits for that answer.
+
+        One that did not come is not asked for again at once either: a queue of unknown keys would wait for it in turn.
+        """
         async with self._asking:
-            now = asyncio.get_running_loop().time()
-            if not self._knows(key_id) and now - self._directory_asked_at >= ASK_AGAIN_SECONDS:
-                self._directory_asked_at = now
-                await self.refresh_directory()
+            loop = asyncio.get_running_loop()
+            if not self._knows(key_id) and loop.time() - self._directory_asked_at >= ASK_AGAIN_SECONDS:
+                try:
+                    await self.refresh_directory()
+                except Unavailable as error:
+                    _log.warning("an unknown key could not be asked for", key=key_id.hex(), error=str(error))
+                finally:
+                    self._directory_asked_at = loop.time()
 
     def _load_terms(self, terms_hash: bytes) -> bool:
         """Take terms from the database, where they are since before the last start; whether they were there."""

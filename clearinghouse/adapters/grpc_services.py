@@ -60,8 +60,9 @@ class CustodyServicer(custody_pb2_grpc.CustodyServiceServicer):
                 continue
             try:
                 number = await self._service.take_hand_over(region, request.hand_over)
-            except QuanlianError as error:
-                _log.error("a hand-over was not taken", region=region, error=str(error))
+            except Exception as error:
+                fault = not isinstance(error, QuanlianError) and error
+                _log.error("a hand-over was not taken", region=region, error=str(error), exc_info=fault)
                 continue
             stream.put_nowait(custody_pb2.CustodyStreamResponse(hand_over_taken=number))
 

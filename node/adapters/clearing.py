@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 CALL_SECONDS = 10.0
 RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 RECONCILE_SECONDS = 1.0
+RESEND_SECONDS = 5.0
+"""A hand-over that was not taken in this time is given again: the clearinghouse may have refused it for a while."""
+
 _log = telemetry.logger("clearing-link")
 _SERVER = Identity(CLEARINGHOUSE, "server")
 
@@ -140,6 +143,8 @@ class ClearingLink:
                 await stream(service)
             except grpc.aio.AioRpcError as error:
                 _log.info("stream broke", stream=name, code=error.code().name, details=error.details())
+            except TimeoutError:
+                _log.info("the clearinghouse cannot be reached", stream=name)
             except QuanlianError as error:
                 _log.warning("stream failed", stream=name, error=str(error))
             except Exception as error:
@@ -150,7 +155,8 @@ class ClearingLink:
 
     async def _redeem(self, service: NodeService) -> None:
         """Everything unanswered first, then what comes; answers are booked as they arrive."""
-        await self._channel.channel_ready()
+        async with asyncio.timeout(CALL_SECONDS):
+            await self._channel.channel_ready()
         call = self._redemptions.RedeemStream()
         while not self._outgoing.empty():
             self._outgoing.get_nowait()
@@ -182,8 +188,11 @@ class ClearingLink:
                 for number, message in await service.open_hand_overs(sent):
                     outgoing.put_nowait(custody_pb2.CustodyStreamRequest(hand_over=message))
                     sent = number
-                await self._hand_overs.wait()
-                self._hand_overs.clear()
+                try:
+                    await asyncio.wait_for(self._hand_overs.wait(), RESEND_SECONDS)
+                    self._hand_overs.clear()
+                except TimeoutError:
+                    sent = 0
 
         async def write() -> None:
             while True:
