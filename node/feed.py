@@ -1,9 +1,15 @@
-"""News from the clearinghouse, in order and each once: what was posted, money that came back, windows."""
+"""News from the clearinghouse, in order and each once: what was posted, money that came back, windows.
+
+An event that the books cannot take is parked with the reason, and so is what depends on it; the rest goes on. An
+operator has it tried again when the cause is gone.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from custodian.campaigns import SignedChange
 from node import schema
@@ -17,6 +23,11 @@ from quanlian.ledger import Movement
 from quanlian.v1 import custody_pb2, signed_pb2
 
 SEQUENCE = "feed"
+MAX_REASON_CHARACTERS = 500
+
+
+class FeedGap(InvalidInput):
+    """An event is missing before this one: the feed must be followed again from the last that was stored."""
 
 
 @dataclass(slots=True)
@@ -29,31 +40,125 @@ class News:
     def load(self, desk: Desk) -> None:
         pass
 
-    def decide(self, desk: Desk) -> None:
-        """Raises InvalidInput for a gap, for nothing may be lost."""
+    def decide(self, desk: Desk) -> list[int]:
+        """Sequences of events that were parked because one that they depend on is. Raises FeedGap for a gap."""
+        blocked, parked = _parked_subjects(desk), []
         for event in self.events:
-            known = desk.books.counter(SEQUENCE)
-            if event.sequence <= known:
+            if not _is_next(desk, event):
                 continue
-            if event.sequence != known + 1:
-                raise InvalidInput(f"event {event.sequence} follows {known}", place="feed", remedy="follow again")
-            desk.books.next_number(SEQUENCE)
-            self._take(desk, event)
+            subject = subject_of(event)
+            if subject in blocked:
+                _park(desk, event, f"depends on event {blocked[subject]} of the same {subject}, which is parked")
+                parked.append(event.sequence)
+            else:
+                _take(desk, event, self.changes.get(event.sequence))
+        return parked
 
-    def _take(self, desk: Desk, event: custody_pb2.FeedEvent) -> None:
-        kind = event.WhichOneof("event")
-        if kind == "posting":
-            keep_clearing_item(desk, "funder", event.posting)
-            legs = wire.legs_of(event.posting.legs)
-            desk.books.move(used_away(desk.name, legs, event.posting.redeeming_region))
-        elif kind == "fund_return":
-            _take_fund_return(desk, event.fund_return)
-        elif kind == "campaign_change":
-            take_change(desk, self.changes[event.sequence])
-        elif kind == "statement_ready":
-            _open_window(desk, event.statement_ready)
-        elif kind == "window_settled":
-            _settle(desk, event.window_settled)
+
+@dataclass(slots=True)
+class Park:
+    """Set aside an event that could not be taken, so that those after it can."""
+
+    event: custody_pb2.FeedEvent
+    reason: str
+
+    def load(self, desk: Desk) -> None:
+        pass
+
+    def decide(self, desk: Desk) -> None:
+        if _is_next(desk, self.event):
+            _park(desk, self.event, self.reason)
+
+
+@dataclass(slots=True)
+class TakeParked:
+    """Try a parked event again, its signature checked; it keeps its place behind others of its subject."""
+
+    event: custody_pb2.FeedEvent
+    change: SignedChange | None
+
+    def load(self, desk: Desk) -> None:
+        pass
+
+    def decide(self, desk: Desk) -> None:
+        """Raises what the event runs into; it stays parked then."""
+        table, sequence = schema.parked_event, self.event.sequence
+        rows = desk.transaction.select_keys(table, [table.c.sequence], [(sequence,)])
+        if not rows or rows[0].taken_at is not None:
+            return
+        first = _parked_subjects(desk).get(subject_of(self.event), sequence)
+        if first < sequence:
+            raise InvalidInput(f"depends on event {first}, which is parked", place=f"event {sequence}")
+        _take(desk, self.event, self.change)
+        desk.transaction.connection.execute(table.update().where(table.c.sequence == sequence).values(taken_at=desk.at))
+
+
+def kind_of(event: custody_pb2.FeedEvent) -> str:
+    """`posting`, `fund_return`, …; `unknown` for what a newer clearinghouse may tell."""
+    return event.WhichOneof("event") or "unknown"
+
+
+def subject_of(event: custody_pb2.FeedEvent) -> str:
+    """What an event's order counts for: a campaign's changes, a window's course; empty where it can be taken alone."""
+    kind = kind_of(event)
+    if kind in ("statement_ready", "window_settled"):
+        return f"window {getattr(event, kind)}"
+    if kind == "campaign_change":
+        with contextlib.suppress(InvalidInput):
+            change = wire.body_to_change(event.campaign_change.body)
+            return f"campaign {change.issuer}/{change.campaign}"
+    return ""
+
+
+def _is_next(desk: Desk, event: custody_pb2.FeedEvent) -> bool:
+    """Whether the event is news, counting it as received. Raises FeedGap, for nothing may be lost."""
+    known = desk.books.counter(SEQUENCE)
+    if event.sequence <= known:
+        return False
+    if event.sequence != known + 1:
+        raise FeedGap(f"event {event.sequence} follows {known}", place="feed", remedy="follow again")
+    desk.books.next_number(SEQUENCE)
+    return True
+
+
+def _take(desk: Desk, event: custody_pb2.FeedEvent, change: SignedChange | None) -> None:
+    kind = kind_of(event)
+    if kind == "posting":
+        keep_clearing_item(desk, "funder", event.posting)
+        legs = wire.legs_of(event.posting.legs)
+        desk.books.move(used_away(desk.name, legs, event.posting.redeeming_region))
+    elif kind == "fund_return":
+        _take_fund_return(desk, event.fund_return)
+    elif kind == "campaign_change":
+        assert change is not None
+        take_change(desk, change)
+    elif kind == "statement_ready":
+        _open_window(desk, event.statement_ready)
+    elif kind == "window_settled":
+        _settle(desk, event.window_settled)
+    else:
+        raise InvalidInput("is of a kind that this version does not know", place="feed", remedy="upgrade the node")
+
+
+def _park(desk: Desk, event: custody_pb2.FeedEvent, reason: str) -> None:
+    row = {
+        "sequence": event.sequence,
+        "kind": kind_of(event),
+        "subject": subject_of(event),
+        "event": event.SerializeToString(),
+        "reason": reason[:MAX_REASON_CHARACTERS],
+        "parked_at": desk.at,
+        "taken_at": None,
+    }
+    desk.transaction.insert(schema.parked_event, [row])
+
+
+def _parked_subjects(desk: Desk) -> dict[str, int]:
+    """The first parked event of each subject."""
+    table = schema.parked_event
+    query = table.select().where(table.c.taken_at.is_(None)).order_by(table.c.sequence.desc())
+    rows: Sequence[Any] = desk.transaction.connection.execute(query).all()
+    return {row.subject: row.sequence for row in rows if row.subject}
 
 
 def _take_fund_return(desk: Desk, message: signed_pb2.SignedMessage) -> None:
@@ -88,11 +193,13 @@ def _open_window(desk: Desk, number: int) -> None:
 def _settle(desk: Desk, number: int) -> None:
     """SETTLED clears `clearing` against this node's mirror of `settlement`."""
     table = schema.settlement_window
-    row = desk.transaction.select_keys(table, [table.c.number], [(number,)])[0]
+    rows = desk.transaction.select_keys(table, [table.c.number], [(number,)])
+    if not rows:
+        raise InvalidInput("was settled before its statement came", place=f"window {number}")
     desk.books.move(
         [
-            Movement(settlement_account(desk.name), "", posted_fen=row.net_fen),
-            Movement(clearing_account(desk.name), "", posted_fen=-row.net_fen),
+            Movement(settlement_account(desk.name), "", posted_fen=rows[0].net_fen),
+            Movement(clearing_account(desk.name), "", posted_fen=-rows[0].net_fen),
         ]
     )
     desk.transaction.connection.execute(table.update().where(table.c.number == number).values(settled=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import func, select
 
@@ -250,6 +251,17 @@ class NodeOperations:
 
         return await asyncio.to_thread(book)
 
+    # Feed
+
+    async def retry_feed(self) -> node_operator_pb2.RetryFeedResponse:
+        """Try parked events again; what still cannot be taken comes with why."""
+        rows = await self._service.parked_events()
+        outcome = await self._service.retry_parked()
+        return node_operator_pb2.RetryFeedResponse(
+            taken=[sequence for sequence, reason in outcome.items() if not reason],
+            parked=[_parked(row, outcome[row.sequence]) for row in rows if outcome.get(row.sequence)],
+        )
+
     async def status(self) -> node_operator_pb2.GetNodeStatusResponse:
         outbox, handed, window = schema.outbox, schema.hand_over, schema.settlement_window
         unanswered = await self._service.read(select(func.count()).where(outbox.c.answered.is_(False)))
@@ -260,6 +272,7 @@ class NodeOperations:
             unanswered=unanswered[0][0],
             hand_overs_open=open_hand_overs[0][0],
             feed_sequence=await self._service.feed_position(),
+            parked=[_parked(row, row.reason) for row in await self._service.parked_events()],
             windows=[
                 node_operator_pb2.WindowConfirmation(
                     window=row.number,
@@ -273,6 +286,10 @@ class NodeOperations:
                 for row in windows
             ],
         )
+
+
+def _parked(row: Any, reason: str) -> node_operator_pb2.ParkedEvent:
+    return node_operator_pb2.ParkedEvent(sequence=row.sequence, kind=row.kind, reason=reason, parked_at=row.parked_at)
 
 
 def _is_booked(transaction: Transaction, deposit: Movement, reference: str) -> bool:

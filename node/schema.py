@@ -181,6 +181,19 @@ handed_voucher = Table(
     comment="which hand-over gave a voucher last",
 )
 
+parked_event = Table(
+    "parked_event",
+    METADATA,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", String, nullable=False),
+    Column("subject", String, nullable=False, comment="what its order counts for; empty: nothing"),
+    Column("event", LargeBinary, nullable=False, comment="a serialised FeedEvent"),
+    Column("reason", Text, nullable=False),
+    Column("parked_at", BigInteger, nullable=False),
+    Column("taken_at", BigInteger, index=True, comment="empty while it is parked"),
+    comment="events of the feed that the books could not take",
+)
+
 fund_return = Table(
     "fund_return",
     METADATA,

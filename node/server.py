@@ -39,6 +39,7 @@ OPERATOR_METHODS = (
     "AdmitPlatform",
     "RecordFunding",
     "GetNodeStatus",
+    "RetryFeed",
 )
 ALLOW = {
     **{f"{_PACKAGE}RedemptionService/{method}": frozenset({"platform"}) for method in REDEMPTION_METHODS},

@@ -32,14 +32,14 @@ from node.claiming import Claim
 from node.custody import HandOverTaken, Release, overdue
 from node.desk import Region, TermsShelf, Work
 from node.engine import decide_batch
-from node.feed import SEQUENCE, News
+from node.feed import SEQUENCE, FeedGap, News, Park, TakeParked, kind_of
 from node.ports import Clearinghouse
 from node.publishing import TakeChange
 from node.redeeming import ClearinghouseAnswer, Forwarded, Intake
 from pki.identity import CLEARINGHOUSE, Identity
 from pki.trust import Keyring
 from quanlian import statements, vouchers, wire
-from quanlian.errors import BadSignature, InvalidInput, TrustError, Unavailable, UnknownKey
+from quanlian.errors import BadSignature, ConfigurationError, InvalidInput, TrustError, Unavailable, UnknownKey
 from quanlian.redemptions import Redemption
 from quanlian.signing import Signer, digest
 from quanlian.terms import parse_terms
@@ -251,24 +251,61 @@ class NodeService:
         return rows[0].value if rows else 0
 
     async def take_news(self, events: Sequence[custody_pb2.FeedEvent]) -> None:
-        """Raises BadSignature for money that the clearinghouse did not sign for, InvalidInput for a gap."""
-        for event in events:
-            if event.HasField("fund_return"):
-                self._verify_clearinghouse(event.fund_return, "fund-return")
-        raised(await self._engine.submit(News(events, await self._verified_changes(events))))
+        """Take events of the feed; one that never can be is parked. Raises FeedGap, or Unavailable to follow again."""
+        try:
+            await self._take_together(events)
+        except (Unavailable, ConfigurationError, FeedGap):
+            raise
+        except Exception:
+            for event in events:
+                await self._take_or_park(event)
 
-    async def _verified_changes(self, events: Sequence[custody_pb2.FeedEvent]) -> dict[int, SignedChange]:
-        """Campaign changes among the events, by sequence, signatures checked."""
-        changes = {}
-        for event in events:
-            if event.HasField("campaign_change"):
-                message = event.campaign_change
-                try:
-                    self.keyring.key(message.key_id)
-                except UnknownKey:
-                    await self.refresh_directory()
-                changes[event.sequence] = verify_change(message, self.keyring)
-        return changes
+    async def _take_or_park(self, event: custody_pb2.FeedEvent) -> None:
+        try:
+            await self._take_together([event])
+        except (Unavailable, ConfigurationError, FeedGap):
+            raise
+        except Exception as error:
+            reason = str(error) or repr(error)
+            raised(await self._engine.submit(Park(event, reason)))
+            _alarm_parked(event.sequence, kind_of(event), reason)
+
+    async def _take_together(self, events: Sequence[custody_pb2.FeedEvent]) -> None:
+        changes = {event.sequence: change for event in events if (change := await self._verified(event))}
+        for sequence in raised(await self._engine.submit(News(events, changes))):
+            _alarm_parked(sequence, "", "one that it depends on is parked")
+
+    async def _verified(self, event: custody_pb2.FeedEvent) -> SignedChange | None:
+        """The change of a campaign that an event brings, if it does. Raises BadSignature for what is not signed so."""
+        kind = kind_of(event)
+        if kind not in ("fund_return", "campaign_change"):
+            return None
+        message: signed_pb2.SignedMessage = getattr(event, kind)
+        if not self._knows(message.key_id):
+            await self.refresh_directory()
+        if kind == "campaign_change":
+            return verify_change(message, self.keyring)
+        self._verify_clearinghouse(message, "fund-return")
+        return None
+
+    async def parked_events(self) -> Sequence[Any]:
+        """Events that could not be taken, oldest first."""
+        table = schema.parked_event
+        return await self.read(table.select().where(table.c.taken_at.is_(None)).order_by(table.c.sequence))
+
+    async def retry_parked(self) -> dict[int, str]:
+        """Try every parked event again, in order. Returns why each was not taken, empty where it was, by sequence."""
+        outcome = {}
+        for row in await self.parked_events():
+            event = custody_pb2.FeedEvent.FromString(row.event)
+            try:
+                raised(await self._engine.submit(TakeParked(event, await self._verified(event))))
+                outcome[event.sequence] = ""
+            except (Unavailable, ConfigurationError):
+                raise
+            except Exception as error:
+                outcome[event.sequence] = str(error) or repr(error)
+        return outcome
 
     async def sweep(self) -> None:
         """Expire what the clock has passed."""
@@ -445,6 +482,16 @@ class NodeService:
                 return transaction.connection.execute(query).all()
 
         return await asyncio.to_thread(run)
+
+
+def _alarm_parked(sequence: int, kind: str, reason: str) -> None:
+    _log.error(
+        "an event of the clearinghouse's feed is parked",
+        sequence=sequence,
+        kind=kind,
+        reason=reason,
+        remedy="mend the cause, then run: quanlian node feed retry",
+    )
 
 
 def signed(body: bytes, kind: str, signer: Signer) -> signed_pb2.SignedMessage:

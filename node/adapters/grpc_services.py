@@ -65,3 +65,6 @@ class NodeOperatorServicer(node_operator_pb2_grpc.NodeOperatorServiceServicer):
         self, request: pb.GetNodeStatusRequest, context: Context
     ) -> pb.GetNodeStatusResponse:
         return await self._operations.status()
+
+    async def RetryFeed(self, request: pb.RetryFeedRequest, context: Context) -> pb.RetryFeedResponse:  # noqa: N802
+        return await self._operations.retry_feed()

@@ -179,6 +179,19 @@ def upgrade() -> None:
     )
     op.create_index("pack_by_end", "pack", ["swept", "not_after"], unique=False)
     op.create_table(
+        "parked_event",
+        sa.Column("sequence", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("subject", sa.String(), nullable=False, comment="what its order counts for; empty: nothing"),
+        sa.Column("event", sa.LargeBinary(), nullable=False, comment="a serialised FeedEvent"),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("parked_at", sa.BigInteger(), nullable=False),
+        sa.Column("taken_at", sa.BigInteger(), nullable=True, comment="empty while it is parked"),
+        sa.PrimaryKeyConstraint("sequence"),
+        comment="events of the feed that the books could not take",
+    )
+    op.create_index(op.f("ix_parked_event_taken_at"), "parked_event", ["taken_at"], unique=False)
+    op.create_table(
         "platform",
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("chain", sa.LargeBinary(), nullable=False),

@@ -70,6 +70,11 @@ class NodeOperatorServiceStub:
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeStatusRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeStatusResponse.FromString,
                 _registered_method=True)
+        self.RetryFeed = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/RetryFeed',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.RetryFeedRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.RetryFeedResponse.FromString,
+                _registered_method=True)
 
 
 class NodeOperatorServiceServicer:
@@ -121,6 +126,13 @@ class NodeOperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RetryFeed(self, request, context):
+        """Tries events of the feed again that could not be taken.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NodeOperatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -158,6 +170,11 @@ def add_NodeOperatorServiceServicer_to_server(servicer, server):
                     servicer.GetNodeStatus,
                     request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeStatusRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeStatusResponse.SerializeToString,
+            ),
+            'RetryFeed': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryFeed,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.RetryFeedRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.RetryFeedResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -350,6 +367,33 @@ class NodeOperatorService:
             '/quanlian.v1.NodeOperatorService/GetNodeStatus',
             quanlian_dot_v1_dot_node__operator__pb2.GetNodeStatusRequest.SerializeToString,
             quanlian_dot_v1_dot_node__operator__pb2.GetNodeStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryFeed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/RetryFeed',
+            quanlian_dot_v1_dot_node__operator__pb2.RetryFeedRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.RetryFeedResponse.FromString,
             options,
             channel_credentials,
             insecure,

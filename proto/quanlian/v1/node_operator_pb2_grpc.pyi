@@ -43,6 +43,8 @@ class NodeOperatorServiceStub:
     RecordFunding: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.RecordFundingRequest, _node_operator_pb2.RecordFundingResponse]
     """A funder paid money ahead into the dedicated account."""
     GetNodeStatus: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeStatusRequest, _node_operator_pb2.GetNodeStatusResponse]
+    RetryFeed: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.RetryFeedRequest, _node_operator_pb2.RetryFeedResponse]
+    """Tries events of the feed again that could not be taken."""
 
 @_typing.type_check_only
 class NodeOperatorServiceAsyncStub(NodeOperatorServiceStub):
@@ -59,6 +61,8 @@ class NodeOperatorServiceAsyncStub(NodeOperatorServiceStub):
     RecordFunding: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.RecordFundingRequest, _node_operator_pb2.RecordFundingResponse]  # type: ignore[assignment]
     """A funder paid money ahead into the dedicated account."""
     GetNodeStatus: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeStatusRequest, _node_operator_pb2.GetNodeStatusResponse]  # type: ignore[assignment]
+    RetryFeed: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.RetryFeedRequest, _node_operator_pb2.RetryFeedResponse]  # type: ignore[assignment]
+    """Tries events of the feed again that could not be taken."""
 
 class NodeOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
     """A commerce department's own work at its node."""
@@ -114,5 +118,13 @@ class NodeOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _node_operator_pb2.GetNodeStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_node_operator_pb2.GetNodeStatusResponse, _abc.Awaitable[_node_operator_pb2.GetNodeStatusResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def RetryFeed(
+        self,
+        request: _node_operator_pb2.RetryFeedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.RetryFeedResponse, _abc.Awaitable[_node_operator_pb2.RetryFeedResponse]]:
+        """Tries events of the feed again that could not be taken."""
 
 def add_NodeOperatorServiceServicer_to_server(servicer: NodeOperatorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
