@@ -23,6 +23,7 @@ from chassis.operating import (
     read_signing_chain,
 )
 from clearinghouse.config import ClearinghouseSettings
+from custodian.evidence_option import Id, Out, write_evidence
 from quanlian import regions
 from quanlian.agreements import parse_agreement
 from quanlian.errors import InvalidInput
@@ -221,6 +222,23 @@ def settle(number: Number, config: Config = None, as_json: Json = False) -> None
     request = pb.SettleWindowRequest(window=number)
     answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.SettleWindow, request)
     _show_window(answer.window, as_json)
+
+
+@app.command()
+def evidence(
+    id: Id,
+    out: Out,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """出具证据：谁请求、谁答复，各有签名 · Show who asked and who answered what, each signed.
+
+    任何人可离线核验 · Anyone can check the file without the network: quanlian evidence verify.
+    """
+    request = pb.GetClearingEvidenceRequest(id=id)
+    settings = operator_settings(config)
+    answer = call(settings, ClearingOperatorServiceStub, lambda stub: stub.GetClearingEvidence, request)
+    write_evidence(answer.document, out, as_json)
 
 
 @app.command()

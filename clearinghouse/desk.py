@@ -211,7 +211,7 @@ class Desk:
         return {row["region"] for row in self._news}
 
     def save(self, kind: str = "batch", reference: str = "", window: int | None = None) -> None:
-        self.books.save(kind, self.at, self.window if window is None else window, reference)
+        self.books.save(kind, self.at, self.window if window is None else window, reference, self.signer)
         self.transaction.insert(schema.feed, self._news)
         table = schema.participant
         for region in sorted(self._changed_positions):

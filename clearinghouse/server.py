@@ -20,6 +20,7 @@ from clearinghouse.service import ClearinghouseService
 from custodian.servicer import REDEMPTION_METHODS, RedemptionServicer
 from pki.identity import CLEARINGHOUSE
 from pki.keystore import FileKeyStore
+from pki.tls_files import ROOT
 from pki.tls_files import read as read_tls
 from pki.trust import Keyring, Trust
 from quanlian.errors import ConfigurationError
@@ -49,6 +50,7 @@ OPERATOR_METHODS = (
     "MarkPaid",
     "SettleWindow",
     "GetClearingStatus",
+    "GetClearingEvidence",
 )
 ALLOW = {
     **{f"{_PACKAGE}RedemptionService/{method}": _NODES for method in REDEMPTION_METHODS},
@@ -81,8 +83,12 @@ async def _serve(settings: ClearinghouseSettings, stop: asyncio.Event) -> None:
     port = host.bind()
     database = open_database(settings)
     service = ClearinghouseService(database, keyring, message_signer, statement_signer, settings.release_seconds)
-    _register(host, service, RedemptionServicer(service, keyring, message_signer), DirectoryServicer(service, chains))
+    root = (settings.tls_directory / ROOT).read_bytes()
+    _register(
+        host, service, RedemptionServicer(service, keyring, message_signer), DirectoryServicer(service, chains), root
+    )
     service.start()
+    service.keep_chains(chains)
     await service.calculate_closed()
     await host.start()
     sweeping = asyncio.create_task(every(settings.sweep_seconds, "sweep", service.sweep))
@@ -114,7 +120,11 @@ def _load_identity(settings: ClearinghouseSettings) -> tuple[Trust, Keyring, Sig
 
 
 def _register(
-    host: Host, service: ClearinghouseService, redemptions: RedemptionServicer, directory: DirectoryServicer
+    host: Host,
+    service: ClearinghouseService,
+    redemptions: RedemptionServicer,
+    directory: DirectoryServicer,
+    root: bytes,
 ) -> None:
     host.add(lambda server: redemption_pb2_grpc.add_RedemptionServiceServicer_to_server(redemptions, server))
     host.add(lambda server: custody_pb2_grpc.add_CustodyServiceServicer_to_server(CustodyServicer(service), server))
@@ -124,7 +134,7 @@ def _register(
     )
     host.add(
         lambda server: clearing_operator_pb2_grpc.add_ClearingOperatorServiceServicer_to_server(
-            ClearingOperatorServicer(service), server
+            ClearingOperatorServicer(service, root), server
         )
     )
 

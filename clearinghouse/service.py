@@ -23,15 +23,16 @@ from clearinghouse.domain.visitors import VisitorsFunder, check_visitors_fund, r
 from clearinghouse.publishing import PublishChange
 from clearinghouse.redeeming import Redeem, wanted
 from clearinghouse.windows import Calculate, Close, Confirm, Instruct, MarkPaid, Settle, new_window
-from custodian import lookup
+from custodian import evidence_file, lookup
 from custodian import schema as custodian_schema
 from custodian.batching import decide_apart, raised
 from custodian.campaigns import Campaigns, verify_change
 from custodian.decisions import Answered, Received
+from custodian.evidence import Requests, SignedBatch
 from custodian.receiving import receive
 from custodian.servicer import Emit
 from custodian.verification import RootMemory
-from pki.identity import Identity
+from pki.identity import CLEARINGHOUSE, Identity
 from pki.trust import Keyring
 from quanlian import regions, wire
 from quanlian.accounts import bank_account, settlement_account, visitors_account
@@ -92,6 +93,12 @@ class ClearinghouseService:
                 self.keyring.add(row.chain)
         self._engine.start()
 
+    def keep_chains(self, chains: Sequence[bytes]) -> None:
+        """Store the chains of the clearinghouse's own keys: what they signed is shown with them for ever."""
+        rows = [{"owner": CLEARINGHOUSE, "key_id": self.keyring.add(each).key_id, "chain": each} for each in chains]
+        with self.database.transaction() as transaction:
+            transaction.upsert(schema.signing_chain, rows)
+
     def close(self) -> None:
         self._engine.close()
 
@@ -120,9 +127,11 @@ class ClearinghouseService:
 
     # Redemptions
 
-    async def submit(self, caller: Identity, items: Sequence[bytes], emit: Emit) -> None:
+    async def submit(
+        self, caller: Identity, items: Sequence[bytes], emit: Emit, batch: SignedBatch | None = None
+    ) -> None:
         """Decide a node's items; those that need a release are decided when it has come, or failed."""
-        received = [await self._receive(caller, content) for content in items]
+        received = [await self._receive(caller, content, batch) for content in items]
         replies = await self._engine.submit_many([Redeem(each) for each in received])
         emit([reply.content for reply in map(raised, replies) if isinstance(reply, Answered)])
         waiting = [
@@ -163,7 +172,7 @@ class ClearinghouseService:
         if future is not None and not future.done():
             future.set_result(reason)
 
-    async def _receive(self, caller: Identity, content: bytes) -> Received:
+    async def _receive(self, caller: Identity, content: bytes, batch: SignedBatch | None) -> Received:
         return await receive(
             content,
             participant=caller.host,
@@ -171,6 +180,7 @@ class ClearinghouseService:
             redeeming_region=caller.host,
             redemption_id=fresh_uuid7(),
             verifier=self._roots,
+            batch=batch,
         )
 
     async def find(self, caller: Identity, redemption_id: bytes) -> Redemption | None:
@@ -183,6 +193,18 @@ class ClearinghouseService:
         columns = custodian_schema.redemption.c
         mine = (columns.participant == caller.host) | (columns.issuer == caller.host)
         return await asyncio.to_thread(lookup.page, self.database, mine, after, size)
+
+    async def evidence(self, id: bytes, root: bytes) -> bytes:
+        """What was signed about a redemption or a request, as a file. Raises InvalidInput for an id nobody gave."""
+
+        def load() -> bytes:
+            with self.database.snapshot() as transaction:
+                regions = [row.region for row in transaction.connection.execute(schema.participant.select())]
+                requests = Requests(transaction, id, regions)
+                found = [requests.exchange(row, row.participant, CLEARINGHOUSE) for row in requests.rows]
+            return evidence_file.write(CLEARINGHOUSE, id, found, root, self.keyring.chain)
+
+        return await asyncio.to_thread(load)
 
     async def sweep(self) -> None:
         """Expire what the clock has passed."""

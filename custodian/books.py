@@ -12,17 +12,21 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from chassis.database import Transaction
+from custodian.evidence import SignedBatch, own_answers_row, received_row
 from quanlian import ledger
 from quanlian.apportionment import Leg, Reservation
 from quanlian.custody import VoucherState
 from quanlian.discounts import Order
 from quanlian.ledger import Balance, Movement
 from quanlian.redemptions import Outcome, Posting, Redemption, Sale, State
+from quanlian.signing import Signer
 from quanlian.vouchers import VoucherKey
 
 from . import schema
 
 RequestKey = tuple[str, bytes]
+CLAIM = "claim"
+"""The operation of a request that is no redemption's: its answer carries the signed token."""
 
 
 class StoredAnswer(NamedTuple):
@@ -32,6 +36,7 @@ class StoredAnswer(NamedTuple):
     answer: bytes
     redemption_id: bytes | None
     operation: str
+    request_batch: bytes | None = None
 
 
 class Books:
@@ -58,6 +63,7 @@ class Books:
         self._changed_counters: set[str] = set()
         self._movements: list[Movement] = []
         self._history: list[tuple[Redemption, Posting]] = []
+        self._batches: dict[bytes, SignedBatch] = {}
 
     # Loading
 
@@ -84,7 +90,7 @@ class Books:
         table = schema.request
         for row in self._transaction.select_keys(table, [table.c.participant, table.c.request_id], missing):
             self._requests[(row.participant, row.request_id)] = StoredAnswer(
-                row.body_hash, row.answer, row.redemption_id, row.operation
+                row.body_hash, row.answer, row.redemption_id, row.operation, row.request_batch
             )
 
     def load_redemptions(self, ids: Iterable[bytes]) -> None:
@@ -157,8 +163,14 @@ class Books:
             "participant": key[0],
             "request_id": key[1],
             **stored._asdict(),
+            "answer_batch": None,
             "decided_at": at,
         }
+
+    def keep_batch(self, batch: SignedBatch | None) -> None:
+        """Keep the message that a request or an answer came in, as evidence."""
+        if batch is not None:
+            self._batches[batch.id] = batch
 
     def put_voucher(self, state: VoucherState) -> None:
         self._vouchers[state.key] = state
@@ -185,10 +197,14 @@ class Books:
 
     # Saving
 
-    def save(self, kind: str, at: int, window: int = 0, reference: str = "") -> None:
-        """Write everything that changed, with one journal entry of `kind` for all movements."""
+    def save(self, kind: str, at: int, window: int = 0, reference: str = "", signer: Signer | None = None) -> None:
+        """Write everything that changed, with one journal entry of `kind` for all movements.
+
+        Answers to redemption requests are signed by `signer`, once for each participant.
+        """
         save, tables = self._transaction, schema
         entry = self._save_entry(kind, at, window, reference)
+        self._save_batches(signer, at)
         save.insert(tables.request, list(self._new_requests.values()))
         save.upsert(tables.voucher, [_voucher_row(self._vouchers[key]) for key in self._changed_vouchers])
         save.upsert(tables.redemption, [_redemption_row(self._redemptions[id]) for id in self._changed_redemptions])
@@ -220,6 +236,19 @@ class Books:
         self._transaction.upsert(schema.account, [balance._asdict() for balance in balances])
         self._save_turnover(lines, window)
         return number
+
+    def _save_batches(self, signer: Signer | None, at: int) -> None:
+        rows = [received_row(batch, at) for batch in self._batches.values()]
+        by_participant: dict[str, list[dict[str, Any]]] = {}
+        for row in self._new_requests.values():
+            if row["operation"] != CLAIM:
+                by_participant.setdefault(row["participant"], []).append(row)
+        for answered in by_participant.values() if signer else ():
+            assert signer is not None
+            rows.append(own_answers_row([row["answer"] for row in answered], signer, at))
+            for row in answered:
+                row["answer_batch"] = rows[-1]["id"]
+        self._transaction.upsert(schema.signed_batch, rows)
 
     def _save_turnover(self, lines: list[Movement], window: int) -> None:
         table = schema.turnover

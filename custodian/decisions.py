@@ -24,6 +24,7 @@ from quanlian.wire import Item, Later, Purchase, Stamp
 
 from .books import Books, StoredAnswer
 from .campaigns import Campaigns
+from .evidence import SignedBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Received:
     """A request with what was found before the batch: the issuer's key, or an early refusal (reasons 1–3).
 
     `participant` scopes the request id; `acquirer` is the platform that serves the merchant; `redemption_id` is the
-    fresh id that the redemption gets if there is one.
+    fresh id that the redemption gets if there is one; `batch` is the signed message that it came in.
     """
 
     content: bytes
@@ -43,6 +44,7 @@ class Received:
     item: Item | None = None
     key: SigningKey | None = None
     refusal: Refusal | None = None
+    batch: SignedBatch | None = None
 
     @property
     def body_hash(self) -> bytes:
@@ -139,7 +141,9 @@ def settle(received: Received, result: Outcome | Refusal | int | None, books: Bo
         content = wire.quoted(stamp, result)
     if not isinstance(result, Refusal) or result.reason.consumes_request_id:
         operation = received.item.operation if received.item else ""
-        stored = StoredAnswer(received.body_hash, content, redemption_id, operation)
+        batch_id = received.batch.id if received.batch else None
+        stored = StoredAnswer(received.body_hash, content, redemption_id, operation, batch_id)
+        books.keep_batch(received.batch)
         books.answer((received.participant, received.request_id), stored, party.at)
     return Answered(content)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from custodian.decisions import Received
+from custodian.evidence import SignedBatch
 from quanlian import vouchers, wire
 from quanlian.errors import BadSignature, InvalidInput, UnknownKey
 from quanlian.refusals import Refusal, RefusalReason
@@ -20,6 +21,7 @@ async def receive(
     redeeming_region: str,
     redemption_id: bytes,
     verifier: Verifier,
+    batch: SignedBatch | None = None,
     acquaint: Callable[[Purchase], Awaitable[None]] | None = None,
 ) -> Received:
     """Read one item. What is wrong with it becomes an early refusal (reasons 1–3), which the batch gives as answer.
@@ -51,4 +53,5 @@ async def receive(
         item=item,
         key=key,
         refusal=refusal,
+        batch=batch,
     )

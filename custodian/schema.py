@@ -16,7 +16,23 @@ request = Table(
     Column("redemption_id", LargeBinary),
     Column("operation", String, nullable=False),
     Column("decided_at", BigInteger, nullable=False),
+    Column("request_batch", LargeBinary, comment="the signed message that it came in"),
+    Column("answer_batch", LargeBinary, comment="the signed answers that its answer is among"),
+    Index("request_by_redemption", "redemption_id"),
     comment="idempotency: each answer, kept as long as the ledger",
+)
+
+signed_batch = Table(
+    "signed_batch",
+    METADATA,
+    Column("id", LargeBinary, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("key_id", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("hashes", LargeBinary, nullable=False, comment="SHA-256 of each item, in order: what is signed"),
+    Column("items", LargeBinary, comment="a serialised RedeemStreamRequest with the items; empty for own answers"),
+    Column("at", BigInteger, nullable=False),
+    comment="evidence: messages as they were signed, one row for all items of one",
 )
 
 voucher = Table(

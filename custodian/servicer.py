@@ -11,15 +11,18 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol
 
 from chassis.host import Context, caller
+from chassis.ids import fresh_uuid7
+from custodian.evidence import SignedBatch
 from pki.identity import Identity
 from quanlian.errors import BadSignature, InvalidInput
+from quanlian.evidence import ANSWER_KIND as ANSWER_KIND
+from quanlian.evidence import REQUEST_KIND as REQUEST_KIND
 from quanlian.redemptions import Redemption
 from quanlian.signing import Signer, Verifier
 from quanlian.v1 import redemption_pb2 as pb
 from quanlian.v1 import redemption_pb2_grpc
 from quanlian.wire import batch_digest, bytes_to_item, record_message
 
-REQUEST_KIND, ANSWER_KIND = "redemption-batch", "answer-batch"
 REDEMPTION_METHODS = (
     "Quote",
     "Authorize",
@@ -33,7 +36,8 @@ REDEMPTION_METHODS = (
     "RedeemStream",
 )
 MAX_ITEMS_PER_MESSAGE = 2000
-MAX_MESSAGES_IN_FLIGHT = 8
+MAX_OPEN_ITEMS = 16_000
+"""Items of one stream that were taken and whose answers its caller has not read: then it must read first."""
 PAGE_LIMIT = 1000
 
 Emit = Callable[[Sequence[bytes]], None]
@@ -42,11 +46,31 @@ Emit = Callable[[Sequence[bytes]], None]
 class Decider(Protocol):
     """Decides items for a caller and hands their answers to `emit`, in the order in which they were decided."""
 
-    async def submit(self, caller: Identity, items: Sequence[bytes], emit: Emit) -> None: ...
+    async def submit(
+        self, caller: Identity, items: Sequence[bytes], emit: Emit, batch: SignedBatch | None = None
+    ) -> None: ...
 
     async def find(self, caller: Identity, redemption_id: bytes) -> Redemption | None: ...
 
     async def page(self, caller: Identity, after: bytes, size: int) -> list[Redemption]: ...
+
+
+class _Allowance:
+    """A number of items that a stream may have open."""
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+        self._given_back = asyncio.Event()
+
+    async def take(self, count: int) -> None:
+        while self._left < count:
+            self._given_back.clear()
+            await self._given_back.wait()
+        self._left -= count
+
+    def give_back(self, count: int) -> None:
+        self._left += count
+        self._given_back.set()
 
 
 def message_purpose(sender: Identity) -> str:
@@ -124,9 +148,9 @@ class RedemptionServicer(redemption_pb2_grpc.RedemptionServiceServicer):
         self, request_iterator: AsyncIterator[pb.RedeemStreamRequest], context: Context
     ) -> AsyncIterator[pb.RedeemStreamResponse]:
         """Answers leave as they are decided, many to a message; an item that waits holds up no other."""
-        sender = caller(context)
+        sender, allowance = caller(context), _Allowance(MAX_OPEN_ITEMS)
         outgoing: asyncio.Queue[Sequence[bytes] | BaseException | None] = asyncio.Queue()
-        reading = asyncio.create_task(self._read_stream(sender, request_iterator, outgoing))
+        reading = asyncio.create_task(self._read_stream(sender, request_iterator, outgoing, allowance))
         try:
             open_ = True
             while open_:
@@ -142,22 +166,20 @@ class RedemptionServicer(redemption_pb2_grpc.RedemptionServiceServicer):
                     else:
                         answers += part
                 for start in range(0, len(answers), MAX_ITEMS_PER_MESSAGE):
-                    yield sign_answers(answers[start : start + MAX_ITEMS_PER_MESSAGE], self._signer)
+                    part = answers[start : start + MAX_ITEMS_PER_MESSAGE]
+                    yield sign_answers(part, self._signer)
+                    allowance.give_back(len(part))
         finally:
             reading.cancel()
 
     async def _read_stream(
-        self, sender: Identity, requests: AsyncIterator[pb.RedeemStreamRequest], outgoing: asyncio.Queue[Any]
+        self,
+        sender: Identity,
+        requests: AsyncIterator[pb.RedeemStreamRequest],
+        outgoing: asyncio.Queue[Any],
+        allowance: _Allowance,
     ) -> None:
-        """Feed the decider, a few messages at a time, and tell `outgoing` how it ended."""
-        in_flight = asyncio.Semaphore(MAX_MESSAGES_IN_FLIGHT)
-
-        async def decide(items: Sequence[bytes]) -> None:
-            try:
-                await self._decider.submit(sender, items, outgoing.put_nowait)
-            finally:
-                in_flight.release()
-
+        """Feed the decider as long as the caller reads its answers, and tell `outgoing` how it ended."""
         try:
             async with asyncio.TaskGroup() as group:
                 async for request in requests:
@@ -165,21 +187,26 @@ class RedemptionServicer(redemption_pb2_grpc.RedemptionServiceServicer):
                         raise InvalidInput(
                             f"{len(request.items)} items", place="items", remedy=f"send {MAX_ITEMS_PER_MESSAGE} at most"
                         )
-                    verify_batch(self._verifier, sender, REQUEST_KIND, request.items, request.key_id, request.signature)
-                    await in_flight.acquire()
-                    group.create_task(decide(list(request.items)))
+                    await allowance.take(len(request.items))
+                    batch = self._received(sender, request.items, request.key_id, request.signature)
+                    group.create_task(self._decider.submit(sender, batch.items, outgoing.put_nowait, batch))
             outgoing.put_nowait(None)
         except BaseExceptionGroup as errors:
             outgoing.put_nowait(errors.exceptions[0])
 
     async def _one(self, message: pb.SignedItem, operation: str, context: Context) -> pb.SignedAnswer:
         sender = caller(context)
-        verify_batch(self._verifier, sender, REQUEST_KIND, [message.item], message.key_id, message.signature)
+        batch = self._received(sender, [message.item], message.key_id, message.signature)
         _check_operation(message.item, operation)
         answers: list[bytes] = []
-        await self._decider.submit(sender, [message.item], answers.extend)
+        await self._decider.submit(sender, batch.items, answers.extend, batch)
         signed = sign_answers(answers, self._signer)
         return pb.SignedAnswer(answer=signed.answers[0], key_id=signed.key_id, signature=signed.signature)
+
+    def _received(self, sender: Identity, items: Sequence[bytes], key_id: bytes, signature: bytes) -> SignedBatch:
+        """A message as evidence. Raises UnknownKey or BadSignature for one that is not the sender's."""
+        verify_batch(self._verifier, sender, REQUEST_KIND, items, key_id, signature)
+        return SignedBatch(fresh_uuid7(), REQUEST_KIND, tuple(items), key_id, signature)
 
 
 def _check_operation(content: bytes, operation: str) -> None:

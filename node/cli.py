@@ -22,6 +22,7 @@ from chassis.operating import (
     read_file,
     read_signing_chain,
 )
+from custodian.evidence_option import Id, Out, write_evidence
 from node.config import NodeSettings
 from node.merchants_file import read_merchants
 from quanlian.campaign_changes import ChangeKind, parse_notice
@@ -311,6 +312,22 @@ def status(config: Config = None, as_json: Json = False) -> None:
         for each in answer.windows
     ]
     console.console.print(console.table("", headings, rows))
+
+
+@app.command()
+def evidence(
+    id: Id,
+    out: Out,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """出具证据：谁请求、谁答复，各有签名 · Show who asked and who answered what, each signed.
+
+    任何人可离线核验 · Anyone can check the file without the network: quanlian evidence verify.
+    """
+    request = pb.GetNodeEvidenceRequest(id=id)
+    answer = call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.GetNodeEvidence, request)
+    write_evidence(answer.document, out, as_json)
 
 
 @feed.command("list")

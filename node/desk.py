@@ -87,6 +87,8 @@ class Sent(NamedTuple):
     redemption_id: bytes | None
     sent_at: int
     answered: bool
+    request_batch: bytes | None = None
+    answer_batch: bytes | None = None
 
 
 class Away(NamedTuple):
@@ -329,7 +331,7 @@ class Desk:
     # Saving
 
     def save(self) -> None:
-        self.books.save("batch", self.at)
+        self.books.save("batch", self.at, signer=self.region.message_signer)
         self.transaction.insert(schema.clearing_item, self._clearing_items)
         self.transaction.upsert(schema.away, [away._asdict() for id in self._changed_away if (away := self._away[id])])
         self.transaction.upsert(

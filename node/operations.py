@@ -11,9 +11,10 @@ from sqlalchemy import func, select
 
 from chassis import telemetry
 from chassis.database import Transaction
+from custodian import evidence_file
 from custodian import schema as custodian_schema
 from custodian.campaigns import Campaigns, SignedChange
-from node import schema
+from node import evidence, schema
 from node.desk import Desk
 from node.domain.publishing import check_publishable
 from node.publishing import TakeChange, current_terms
@@ -36,9 +37,11 @@ FIRST_WHY = "首次公布 first publication"
 class NodeOperations:
     """The operator's use cases; what changes the books goes through the service's group commit."""
 
-    def __init__(self, service: NodeService, terms_signer: Signer) -> None:
+    def __init__(self, service: NodeService, terms_signer: Signer, root: bytes = b"") -> None:
+        """`root` is the root's certificate as PEM, which goes with what is shown as evidence."""
         self._service = service
         self._terms_signer = terms_signer
+        self._root = root
 
     # Campaigns
 
@@ -215,6 +218,7 @@ class NodeOperations:
         def store() -> None:
             with self._service.database.transaction() as transaction:
                 transaction.upsert(schema.platform, [{"name": name, "chain": chain}])
+                transaction.upsert(schema.known_chain, [{"key_id": key.key_id, "chain": chain}])
 
         await asyncio.to_thread(store)
         return name
@@ -250,6 +254,20 @@ class NodeOperations:
                 return -desk.books.balance(prefund).posted_fen
 
         return await asyncio.to_thread(book)
+
+    # Evidence
+
+    async def evidence(self, id: bytes) -> bytes:
+        """What was signed about a redemption or a request, as a file. Raises InvalidInput for an id nobody gave."""
+
+        region = self._service.region
+
+        def load() -> bytes:
+            with self._service.database.snapshot() as transaction:
+                found = evidence.exchanges(transaction, id, region.code, region.message_signer)
+            return evidence_file.write(region.code, id, found, self._root, self._service.keyring.chain)
+
+        return await asyncio.to_thread(load)
 
     # Feed
 

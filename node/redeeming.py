@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from custodian.books import StoredAnswer, legs_to_json
 from custodian.decisions import Answered, Elsewhere, Received, decide, settle
+from custodian.evidence import SignedBatch
 from node.desk import Away, Desk, Sent
 from quanlian import wire
 from quanlian.accounts import clearing_account, payable_account, used_away_account
@@ -95,8 +96,9 @@ class Intake:
         return self._forward(desk, content, known.merchant, known.order_id)
 
     def _forward(self, desk: Desk, content: bytes, merchant: str, order_id: str) -> Forwarded:
-        item = self.received.item
+        item, batch = self.received.item, self.received.batch
         assert item is not None
+        desk.books.keep_batch(batch)
         desk.put_outbox(
             Sent(
                 caller=self.received.participant,
@@ -110,6 +112,7 @@ class Intake:
                 redemption_id=item.subject.redemption_id if isinstance(item.subject, Later) else None,
                 sent_at=desk.at,
                 answered=False,
+                request_batch=batch.id if batch else None,
             )
         )
         return Forwarded(self.own_id, content)
@@ -120,9 +123,13 @@ class Intake:
 
 @dataclass(slots=True)
 class ClearinghouseAnswer:
-    """What the clearinghouse answered to an item of the outbox; booked once, however often it comes."""
+    """What the clearinghouse answered to an item of the outbox; booked once, however often it comes.
+
+    `batch` is the signed message that it came in.
+    """
 
     content: bytes
+    batch: SignedBatch | None = None
 
     def load(self, desk: Desk) -> None:
         message = wire.parse(redemption_pb2.RedemptionAnswer, self.content, "answer")
@@ -139,7 +146,8 @@ class ClearinghouseAnswer:
         if known is not None:
             return sent.own_id, known.answer
         answer = wire.answered_again(self.content, sent.request_id)
-        desk.put_outbox(sent._replace(answered=True))
+        desk.put_outbox(sent._replace(answered=True, answer_batch=self.batch.id if self.batch else None))
+        desk.books.keep_batch(self.batch)
         if message.HasField("refusal"):
             reason = RefusalReason(message.refusal.reason)
             self._take_refusal(desk, sent, reason)
@@ -147,7 +155,8 @@ class ClearinghouseAnswer:
                 return sent.own_id, answer
         else:
             self._book(desk, sent, message)
-        stored = StoredAnswer(sent.body_hash, answer, message.redemption_id or None, sent.operation)
+        redemption_id = message.redemption_id or None
+        stored = StoredAnswer(sent.body_hash, answer, redemption_id, sent.operation, sent.request_batch)
         desk.books.answer(caller_key, stored, desk.at)
         return sent.own_id, answer
 

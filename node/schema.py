@@ -100,6 +100,14 @@ platform = Table(
     Column("chain", LargeBinary, nullable=False),
 )
 
+known_chain = Table(
+    "known_chain",
+    METADATA,
+    Column("key_id", LargeBinary, primary_key=True),
+    Column("chain", LargeBinary, nullable=False, comment="PEM"),
+    comment="signing keys of others that this node has met, for showing and checking what they signed",
+)
+
 merchant_order = Table(
     "merchant_order",
     METADATA,
@@ -124,6 +132,8 @@ outbox = Table(
     Column("redemption_id", LargeBinary),
     Column("sent_at", BigInteger, nullable=False),
     Column("answered", Boolean, nullable=False),
+    Column("request_batch", LargeBinary, comment="the caller's signed message"),
+    Column("answer_batch", LargeBinary, comment="the clearinghouse's signed answers that the answer is among"),
     Index("outbox_open", "answered"),
     comment="requests that the clearinghouse decides",
 )

@@ -21,6 +21,7 @@ from node.operations import NodeOperations
 from node.service import NodeService, Signers
 from pki import files
 from pki.keystore import FileKeyStore
+from pki.tls_files import ROOT
 from pki.tls_files import read as read_tls
 from pki.trust import Keyring, Trust
 from quanlian.errors import ConfigurationError, QuanlianError
@@ -40,6 +41,7 @@ OPERATOR_METHODS = (
     "RecordFunding",
     "GetNodeStatus",
     "RetryFeed",
+    "GetNodeEvidence",
 )
 ALLOW = {
     **{f"{_PACKAGE}RedemptionService/{method}": frozenset({"platform"}) for method in REDEMPTION_METHODS},
@@ -69,8 +71,9 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
     database = open_database(settings)
     link = ClearingLink(settings.clearinghouse, settings.tls_directory, signers.message, keyring)
     service = NodeService(database, region, signers, keyring, link)
-    service.load_platforms()
-    _register(host, service, NodeOperations(service, signers.terms), keyring, signers)
+    service.load_keys()
+    root = (settings.tls_directory / ROOT).read_bytes()
+    _register(host, service, NodeOperations(service, signers.terms, root), keyring, signers)
     service.start()
     await host.start()
     background = [

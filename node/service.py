@@ -24,6 +24,7 @@ from custodian.batching import decide_apart, raised
 from custodian.books import json_to_legs
 from custodian.campaigns import Campaigns, SignedChange, verify_change
 from custodian.decisions import Answered, Received
+from custodian.evidence import SignedBatch
 from custodian.receiving import receive
 from custodian.servicer import Emit
 from custodian.verification import RootMemory
@@ -95,9 +96,11 @@ class NodeService:
 
     # Redemptions
 
-    async def submit(self, caller: Identity, items: Sequence[bytes], emit: Emit) -> None:
+    async def submit(
+        self, caller: Identity, items: Sequence[bytes], emit: Emit, batch: SignedBatch | None = None
+    ) -> None:
         """Decide a platform's items. Answers of this node are emitted after their commit, the others when they come."""
-        received = [await self._receive(caller, content) for content in items]
+        received = [await self._receive(caller, content, batch) for content in items]
         intakes = [Intake(each, fresh_uuid7()) for each in received]
         replies = [raised(reply) for reply in await self._engine.submit_many(intakes)]
         emit([reply.content for reply in replies if isinstance(reply, Answered)])
@@ -107,13 +110,13 @@ class NodeService:
         for answer in asyncio.as_completed(waiting):
             emit([await answer])
 
-    async def clearinghouse_answered(self, answers: Sequence[bytes]) -> None:
+    async def clearinghouse_answered(self, answers: Sequence[bytes], batch: SignedBatch | None = None) -> None:
         """Book answers, then let those who wait for them go on.
 
         Raises what kept one from being booked, once the others are: its request is unanswered still, and only a new
         stream sends it again.
         """
-        results = await self._engine.submit_many([ClearinghouseAnswer(each) for each in answers])
+        results = await self._engine.submit_many([ClearinghouseAnswer(each, batch) for each in answers])
         for result in results:
             if not isinstance(result, Exception):
                 own_id, answer = result
@@ -135,7 +138,7 @@ class NodeService:
             future = self._waiting[own_id] = asyncio.get_running_loop().create_future()
         return asyncio.shield(future)
 
-    async def _receive(self, caller: Identity, content: bytes) -> Received:
+    async def _receive(self, caller: Identity, content: bytes, batch: SignedBatch | None) -> Received:
         return await receive(
             content,
             participant=caller.name,
@@ -143,6 +146,7 @@ class NodeService:
             redeeming_region=self.region.code,
             redemption_id=fresh_uuid7(),
             verifier=self._roots,
+            batch=batch,
             acquaint=self._acquaint,
         )
 
@@ -405,16 +409,30 @@ class NodeService:
         """Learn every participant's signing keys; what does not lead to the root is passed over with a warning."""
         directory = await self._clearinghouse.directory()
         chains = [chain for each in directory.participants for chain in each.signing_chains]
+        rows = []
         for chain in (*directory.clearinghouse_chains, *chains):
             try:
-                self.keyring.add(chain)
+                rows.append({"key_id": self.keyring.add(chain).key_id, "chain": chain})
             except (TrustError, InvalidInput) as error:
                 _log.warning("a signing key was not admitted", error=str(error))
+        await asyncio.to_thread(self._keep_chains, rows)
 
-    def load_platforms(self) -> None:
-        """Admit the platforms' keys that the database holds, at start."""
+    def _keep_chains(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Store the chains that the database does not have yet."""
+        table = schema.known_chain
+        keys = [(row["key_id"],) for row in rows]
         with self.database.snapshot() as transaction:
-            for row in transaction.connection.execute(schema.platform.select()):
+            known = {(row.key_id, row.chain) for row in transaction.select_keys(table, [table.c.key_id], keys)}
+        new = [row for row in rows if (row["key_id"], row["chain"]) not in known]
+        if new:
+            with self.database.transaction() as transaction:
+                transaction.upsert(table, new)
+
+    def load_keys(self) -> None:
+        """Admit the keys that the database holds, at start: those of platforms, and of others met before."""
+        with self.database.snapshot() as transaction:
+            run = transaction.connection.execute
+            for row in (*run(schema.known_chain.select()), *run(schema.platform.select())):
                 self.keyring.add(row.chain)
 
     async def keep_terms(self, message: signed_pb2.SignedMessage) -> None:

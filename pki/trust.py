@@ -185,6 +185,7 @@ class Keyring:
     def __init__(self, trust: Trust) -> None:
         self._trust = trust
         self._known: dict[bytes, CertifiedKey] = {}
+        self._chains: dict[bytes, bytes] = {}
 
     def add(self, chain_pem: bytes) -> SigningKey:
         """Adds the key of a certificate chain; a renewed certificate widens the validity of a key already
@@ -198,7 +199,13 @@ class Keyring:
         if known is not None:
             new = _renewed(known, new)
         self._known[new.key.key_id] = new
+        self._chains[new.key.key_id] = chain_pem
         return self.key(new.key.key_id)
+
+    def chain(self, key_id: bytes) -> bytes:
+        """The PEM chain, added last, that vouches for a key. Raises UnknownKey."""
+        self.key(key_id)
+        return self._chains[key_id]
 
     def examine(self, chain_pem: bytes) -> SigningKey:
         """The key of a chain that leads to the root, without adding it. Raises TrustError."""

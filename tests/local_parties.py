@@ -63,7 +63,9 @@ HANGZHOU, SHANGHAI, CLEARINGHOUSE = "330100", "310000", "clearinghouse"
 PLATFORM = "alipay"
 OPERATOR = Identity(HANGZHOU, "operator", "test")
 LOCK_WAIT_SECONDS = 30.0
-JOURNAL, TOTALS = {"entry", "line", "counter"}, {"account", "turnover"}
+JOURNAL, TOTALS = {"entry", "line", "counter", "signed_batch"}, {"account", "turnover"}
+BY_BATCH = {"entry", "answer_batch"}
+"""What tells in which batch something was decided."""
 FACE_FEN, MINIMUM_FEN = 1000, 4000
 Result = TypeVar("Result")
 
@@ -318,12 +320,12 @@ class Party:
     def outcome(self) -> dict[str, list[Mapping[str, Any]]]:
         """What a batch and its requests one by one must leave alike, table by table.
 
-        That is all but the journal, of which a batch writes one entry, the numbers given out for it, and totals that
-        came back to zero, which a batch need not have written.
+        That is all but the journal, of which a batch writes one entry, the signature over its answers, the numbers
+        given out for it, and totals that came back to zero, which a batch need not have written.
         """
         return {
             table: [
-                {name: value for name, value in row.items() if name != "entry"}
+                {name: value for name, value in row.items() if name not in BY_BATCH}
                 for row in self.rows(table)
                 if table not in TOTALS or any(value for name, value in row.items() if name.endswith("_fen"))
             ]

@@ -137,8 +137,14 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
 
 
 class ClearingOperatorServicer(clearing_operator_pb2_grpc.ClearingOperatorServiceServicer):
-    def __init__(self, service: ClearinghouseService) -> None:
+    def __init__(self, service: ClearinghouseService, root: bytes) -> None:
         self._service = service
+        self._root = root
+
+    async def GetClearingEvidence(  # noqa: N802
+        self, request: pb.GetClearingEvidenceRequest, context: Context
+    ) -> pb.GetClearingEvidenceResponse:
+        return pb.GetClearingEvidenceResponse(document=await self._service.evidence(request.id, self._root))
 
     async def EnrolParticipant(  # noqa: N802
         self, request: pb.EnrolParticipantRequest, context: Context

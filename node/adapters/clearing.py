@@ -17,7 +17,9 @@ import grpc.aio
 
 from chassis import telemetry
 from chassis.host import channel
+from chassis.ids import fresh_uuid7
 from chassis.service import every
+from custodian.evidence import SignedBatch
 from custodian.servicer import ANSWER_KIND, MAX_ITEMS_PER_MESSAGE, sign_items, verify_batch
 from pki.identity import CLEARINGHOUSE, Identity
 from pki.tls_files import CERTIFICATE
@@ -172,8 +174,7 @@ class ClearingLink:
 
         async def read() -> None:
             async for response in _responses(call):
-                self._verify_answers(response)
-                await service.clearinghouse_answered(list(response.answers))
+                await service.clearinghouse_answered(response.answers, self._verified(response))
 
         await _both(call, write(), read())
 
@@ -221,8 +222,11 @@ class ClearingLink:
     async def _announce(self, service: NodeService) -> None:
         await every(RECONCILE_SECONDS, "announce changes", service.announce_changes)
 
-    def _verify_answers(self, response: redemption_pb2.RedeemStreamResponse) -> None:
-        verify_batch(self._verifier, _SERVER, ANSWER_KIND, response.answers, response.key_id, response.signature)
+    def _verified(self, response: redemption_pb2.RedeemStreamResponse) -> SignedBatch:
+        """Raises UnknownKey or BadSignature for answers that are not the clearinghouse's."""
+        answers, key_id, signature = tuple(response.answers), response.key_id, response.signature
+        verify_batch(self._verifier, _SERVER, ANSWER_KIND, answers, key_id, signature)
+        return SignedBatch(fresh_uuid7(), ANSWER_KIND, answers, key_id, signature)
 
 
 def _replaced_at(tls_directory: Path) -> int:

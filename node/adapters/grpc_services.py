@@ -66,5 +66,10 @@ class NodeOperatorServicer(node_operator_pb2_grpc.NodeOperatorServiceServicer):
     ) -> pb.GetNodeStatusResponse:
         return await self._operations.status()
 
+    async def GetNodeEvidence(  # noqa: N802
+        self, request: pb.GetNodeEvidenceRequest, context: Context
+    ) -> pb.GetNodeEvidenceResponse:
+        return pb.GetNodeEvidenceResponse(document=await self._operations.evidence(request.id))
+
     async def RetryFeed(self, request: pb.RetryFeedRequest, context: Context) -> pb.RetryFeedResponse:  # noqa: N802
         return await self._operations.retry_feed()

@@ -44,12 +44,12 @@ def parse(kind: type[M], content: bytes, place: str) -> M:
 
 
 def batch_digest(items: Sequence[bytes]) -> bytes:
-    """What a batch's signature covers: SHA-256 over each item with its length (4 bytes, big-endian) before it."""
-    hasher = hashlib.sha256()
-    for item in items:
-        hasher.update(len(item).to_bytes(4, "big"))
-        hasher.update(item)
-    return hasher.digest()
+    """What a batch's signature covers: SHA-256 over the items' SHA-256 hashes, so that one can be shown alone."""
+    return hashlib.sha256(b"".join(item_hashes(items))).digest()
+
+
+def item_hashes(items: Sequence[bytes]) -> list[bytes]:
+    return [hashlib.sha256(item).digest() for item in items]
 
 
 # Vouchers

@@ -22,6 +22,7 @@ from local_parties import (
     purchase,
 )
 
+from custodian.evidence import SignedBatch
 from custodian.servicer import sign_answers
 from node.adapters import clearing
 from node.adapters.clearing import ClearingLink
@@ -162,11 +163,11 @@ class FailsOnce(NodeService):
 
     failed = False
 
-    async def clearinghouse_answered(self, answers: Sequence[bytes]) -> None:
+    async def clearinghouse_answered(self, answers: Sequence[bytes], batch: SignedBatch | None = None) -> None:
         if not self.failed:
             self.failed = True
             raise Unavailable("the disk is full — make room and try again")
-        await super().clearinghouse_answered(answers)
+        await super().clearinghouse_answered(answers, batch)
 
 
 class TestLink:

@@ -147,8 +147,30 @@ def upgrade() -> None:
         sa.Column("redemption_id", sa.LargeBinary(), nullable=True),
         sa.Column("operation", sa.String(), nullable=False),
         sa.Column("decided_at", sa.BigInteger(), nullable=False),
+        sa.Column("request_batch", sa.LargeBinary(), nullable=True, comment="the signed message that it came in"),
+        sa.Column(
+            "answer_batch", sa.LargeBinary(), nullable=True, comment="the signed answers that its answer is among"
+        ),
         sa.PrimaryKeyConstraint("participant", "request_id"),
         comment="idempotency: each answer, kept as long as the ledger",
+    )
+    op.create_index("request_by_redemption", "request", ["redemption_id"], unique=False)
+    op.create_table(
+        "signed_batch",
+        sa.Column("id", sa.LargeBinary(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("key_id", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("hashes", sa.LargeBinary(), nullable=False, comment="SHA-256 of each item, in order: what is signed"),
+        sa.Column(
+            "items",
+            sa.LargeBinary(),
+            nullable=True,
+            comment="a serialised RedeemStreamRequest with the items; empty for own answers",
+        ),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        comment="evidence: messages as they were signed, one row for all items of one",
     )
     op.create_table(
         "spend",

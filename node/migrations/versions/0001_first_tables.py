@@ -116,6 +116,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("campaign", "round", "holder_tag", "day"),
     )
     op.create_table(
+        "known_chain",
+        sa.Column("key_id", sa.LargeBinary(), nullable=False),
+        sa.Column("chain", sa.LargeBinary(), nullable=False, comment="PEM"),
+        sa.PrimaryKeyConstraint("key_id"),
+        comment="signing keys of others that this node has met, for showing and checking what they signed",
+    )
+    op.create_table(
         "merchant",
         sa.Column("code", sa.String(), nullable=False, comment="unified social credit code"),
         sa.Column("name", sa.String(), nullable=False),
@@ -147,6 +154,13 @@ def upgrade() -> None:
         sa.Column("redemption_id", sa.LargeBinary(), nullable=True),
         sa.Column("sent_at", sa.BigInteger(), nullable=False),
         sa.Column("answered", sa.Boolean(), nullable=False),
+        sa.Column("request_batch", sa.LargeBinary(), nullable=True, comment="the caller's signed message"),
+        sa.Column(
+            "answer_batch",
+            sa.LargeBinary(),
+            nullable=True,
+            comment="the clearinghouse's signed answers that the answer is among",
+        ),
         sa.PrimaryKeyConstraint("caller", "request_id"),
         sa.UniqueConstraint("own_id"),
         comment="requests that the clearinghouse decides",

@@ -80,6 +80,11 @@ class ClearingOperatorServiceStub:
                 request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.SettleWindowRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.SettleWindowResponse.FromString,
                 _registered_method=True)
+        self.GetClearingEvidence = channel.unary_unary(
+                '/quanlian.v1.ClearingOperatorService/GetClearingEvidence',
+                request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingEvidenceRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingEvidenceResponse.FromString,
+                _registered_method=True)
         self.GetClearingStatus = channel.unary_unary(
                 '/quanlian.v1.ClearingOperatorService/GetClearingStatus',
                 request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingStatusRequest.SerializeToString,
@@ -149,6 +154,13 @@ class ClearingOperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetClearingEvidence(self, request, context):
+        """What was signed about a request or a redemption, as a file that anyone can check.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetClearingStatus(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -202,6 +214,11 @@ def add_ClearingOperatorServiceServicer_to_server(servicer, server):
                     servicer.SettleWindow,
                     request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.SettleWindowRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.SettleWindowResponse.SerializeToString,
+            ),
+            'GetClearingEvidence': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetClearingEvidence,
+                    request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingEvidenceRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingEvidenceResponse.SerializeToString,
             ),
             'GetClearingStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetClearingStatus,
@@ -453,6 +470,33 @@ class ClearingOperatorService:
             '/quanlian.v1.ClearingOperatorService/SettleWindow',
             quanlian_dot_v1_dot_clearing__operator__pb2.SettleWindowRequest.SerializeToString,
             quanlian_dot_v1_dot_clearing__operator__pb2.SettleWindowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetClearingEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.ClearingOperatorService/GetClearingEvidence',
+            quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingEvidenceRequest.SerializeToString,
+            quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingEvidenceResponse.FromString,
             options,
             channel_credentials,
             insecure,

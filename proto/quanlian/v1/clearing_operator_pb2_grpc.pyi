@@ -46,6 +46,8 @@ class ClearingOperatorServiceStub:
     MarkPaid: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.MarkPaidRequest, _clearing_operator_pb2.MarkPaidResponse]
     """Marks a region's payment with the bank's reference."""
     SettleWindow: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.SettleWindowRequest, _clearing_operator_pb2.SettleWindowResponse]
+    GetClearingEvidence: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetClearingEvidenceRequest, _clearing_operator_pb2.GetClearingEvidenceResponse]
+    """What was signed about a request or a redemption, as a file that anyone can check."""
     GetClearingStatus: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetClearingStatusRequest, _clearing_operator_pb2.GetClearingStatusResponse]
 
 @_typing.type_check_only
@@ -66,6 +68,8 @@ class ClearingOperatorServiceAsyncStub(ClearingOperatorServiceStub):
     MarkPaid: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.MarkPaidRequest, _clearing_operator_pb2.MarkPaidResponse]  # type: ignore[assignment]
     """Marks a region's payment with the bank's reference."""
     SettleWindow: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.SettleWindowRequest, _clearing_operator_pb2.SettleWindowResponse]  # type: ignore[assignment]
+    GetClearingEvidence: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetClearingEvidenceRequest, _clearing_operator_pb2.GetClearingEvidenceResponse]  # type: ignore[assignment]
+    """What was signed about a request or a redemption, as a file that anyone can check."""
     GetClearingStatus: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetClearingStatusRequest, _clearing_operator_pb2.GetClearingStatusResponse]  # type: ignore[assignment]
 
 class ClearingOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -137,6 +141,14 @@ class ClearingOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _clearing_operator_pb2.SettleWindowRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_clearing_operator_pb2.SettleWindowResponse, _abc.Awaitable[_clearing_operator_pb2.SettleWindowResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetClearingEvidence(
+        self,
+        request: _clearing_operator_pb2.GetClearingEvidenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_clearing_operator_pb2.GetClearingEvidenceResponse, _abc.Awaitable[_clearing_operator_pb2.GetClearingEvidenceResponse]]:
+        """What was signed about a request or a redemption, as a file that anyone can check."""
 
     @_abc_1.abstractmethod
     def GetClearingStatus(

@@ -65,6 +65,11 @@ class NodeOperatorServiceStub:
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.RecordFundingRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.RecordFundingResponse.FromString,
                 _registered_method=True)
+        self.GetNodeEvidence = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/GetNodeEvidence',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeEvidenceRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeEvidenceResponse.FromString,
+                _registered_method=True)
         self.GetNodeStatus = channel.unary_unary(
                 '/quanlian.v1.NodeOperatorService/GetNodeStatus',
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeStatusRequest.SerializeToString,
@@ -120,6 +125,13 @@ class NodeOperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetNodeEvidence(self, request, context):
+        """What was signed about a request or a redemption, as a file that anyone can check.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetNodeStatus(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -165,6 +177,11 @@ def add_NodeOperatorServiceServicer_to_server(servicer, server):
                     servicer.RecordFunding,
                     request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.RecordFundingRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_node__operator__pb2.RecordFundingResponse.SerializeToString,
+            ),
+            'GetNodeEvidence': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetNodeEvidence,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeEvidenceRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeEvidenceResponse.SerializeToString,
             ),
             'GetNodeStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetNodeStatus,
@@ -340,6 +357,33 @@ class NodeOperatorService:
             '/quanlian.v1.NodeOperatorService/RecordFunding',
             quanlian_dot_v1_dot_node__operator__pb2.RecordFundingRequest.SerializeToString,
             quanlian_dot_v1_dot_node__operator__pb2.RecordFundingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetNodeEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/GetNodeEvidence',
+            quanlian_dot_v1_dot_node__operator__pb2.GetNodeEvidenceRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.GetNodeEvidenceResponse.FromString,
             options,
             channel_credentials,
             insecure,

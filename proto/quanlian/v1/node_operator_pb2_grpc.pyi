@@ -42,6 +42,8 @@ class NodeOperatorServiceStub:
     """Admits a payment platform by the PEM chain of its signing key."""
     RecordFunding: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.RecordFundingRequest, _node_operator_pb2.RecordFundingResponse]
     """A funder paid money ahead into the dedicated account."""
+    GetNodeEvidence: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeEvidenceRequest, _node_operator_pb2.GetNodeEvidenceResponse]
+    """What was signed about a request or a redemption, as a file that anyone can check."""
     GetNodeStatus: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeStatusRequest, _node_operator_pb2.GetNodeStatusResponse]
     RetryFeed: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.RetryFeedRequest, _node_operator_pb2.RetryFeedResponse]
     """Tries events of the feed again that could not be taken."""
@@ -60,6 +62,8 @@ class NodeOperatorServiceAsyncStub(NodeOperatorServiceStub):
     """Admits a payment platform by the PEM chain of its signing key."""
     RecordFunding: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.RecordFundingRequest, _node_operator_pb2.RecordFundingResponse]  # type: ignore[assignment]
     """A funder paid money ahead into the dedicated account."""
+    GetNodeEvidence: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeEvidenceRequest, _node_operator_pb2.GetNodeEvidenceResponse]  # type: ignore[assignment]
+    """What was signed about a request or a redemption, as a file that anyone can check."""
     GetNodeStatus: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeStatusRequest, _node_operator_pb2.GetNodeStatusResponse]  # type: ignore[assignment]
     RetryFeed: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.RetryFeedRequest, _node_operator_pb2.RetryFeedResponse]  # type: ignore[assignment]
     """Tries events of the feed again that could not be taken."""
@@ -111,6 +115,14 @@ class NodeOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_node_operator_pb2.RecordFundingResponse, _abc.Awaitable[_node_operator_pb2.RecordFundingResponse]]:
         """A funder paid money ahead into the dedicated account."""
+
+    @_abc_1.abstractmethod
+    def GetNodeEvidence(
+        self,
+        request: _node_operator_pb2.GetNodeEvidenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.GetNodeEvidenceResponse, _abc.Awaitable[_node_operator_pb2.GetNodeEvidenceResponse]]:
+        """What was signed about a request or a redemption, as a file that anyone can check."""
 
     @_abc_1.abstractmethod
     def GetNodeStatus(
