@@ -73,6 +73,40 @@ hand_over = Table(
     comment="custody taken from issuers, as they signed it",
 )
 
+custody_return = Table(
+    "custody_return",
+    METADATA,
+    Column("region", String, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("key_id", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("given_at", BigInteger, nullable=False),
+    comment="custody given back to issuers",
+)
+
+returned_voucher = Table(
+    "returned_voucher",
+    METADATA,
+    Column("issuer", String, primary_key=True),
+    Column("pack_id", LargeBinary, primary_key=True),
+    Column("voucher_index", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+    comment="which return gave a voucher back last",
+)
+
+release_refusal = Table(
+    "release_refusal",
+    METADATA,
+    Column("issuer", String, primary_key=True),
+    Column("pack_id", LargeBinary, primary_key=True),
+    Column("voucher_index", Integer, primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("key_id", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    comment="why an issuer did not release a voucher, as it signed it last",
+)
+
 fund_return = Table(
     "fund_return",
     METADATA,

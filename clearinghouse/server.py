@@ -54,7 +54,7 @@ OPERATOR_METHODS = (
 )
 ALLOW = {
     **{f"{_PACKAGE}RedemptionService/{method}": _NODES for method in REDEMPTION_METHODS},
-    **{f"{_PACKAGE}CustodyService/{method}": _NODES for method in ("CustodyStream", "FollowFeed")},
+    **{f"{_PACKAGE}CustodyService/{method}": _NODES for method in ("CustodyStream", "FollowFeed", "Recall")},
     **{f"{_PACKAGE}DirectoryService/{method}": _NODES for method in DIRECTORY_METHODS},
     **{f"{_PACKAGE}SettlementService/{method}": _NODES for method in ("GetStatement", "ConfirmStatement")},
     f"{_PACKAGE}SettlementService/GetWindow": _NODES | _OPERATORS,

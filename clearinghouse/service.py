@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
@@ -21,12 +21,14 @@ from clearinghouse.custody import overdue, read_hand_over
 from clearinghouse.desk import Desk, Shelf, Work
 from clearinghouse.domain.visitors import VisitorsFunder, check_visitors_fund, require_budget
 from clearinghouse.publishing import PublishChange
+from clearinghouse.recall import Recall
 from clearinghouse.redeeming import Redeem, wanted
 from clearinghouse.windows import Calculate, Close, Confirm, Instruct, MarkPaid, Settle, new_window
 from custodian import evidence_file, lookup
 from custodian import schema as custodian_schema
 from custodian.batching import decide_apart, raised
 from custodian.campaigns import Campaigns, verify_change
+from custodian.custody_messages import CustodyRefused, read_refused
 from custodian.decisions import Answered, Received
 from custodian.evidence import Requests, SignedBatch
 from custodian.receiving import receive
@@ -55,7 +57,25 @@ from quanlian.vouchers import VoucherKey
 SWEEP_LIMIT = 500
 FEED_PAGE = 500
 FEED_POLL_SECONDS = 1.0
+VOUCHERS_PER_MESSAGE = 1000
+"""In a release request or a recall: the hand-over that answers it stays well under the message size limit."""
+
+MAX_WAITING_RELEASES = 1000
+"""Messages for an issuer that does not read its custody stream; beyond them it counts as unreachable."""
+
 _log = telemetry.logger("clearinghouse")
+
+
+ReleaseFuture = asyncio.Future[CustodyRefused | None]
+
+
+class _Wanted(NamedTuple):
+    """A voucher that its issuer is asked for; the future gets None when it is here, or the issuer's refusal."""
+
+    key: VoucherKey
+    epoch: int
+    last_return: signed_pb2.SignedMessage | None
+    future: ReleaseFuture
 
 
 class ClearinghouseService:
@@ -78,7 +98,7 @@ class ClearinghouseService:
         self._shelf = Shelf()
         self._engine: GroupCommit[Work, Any] = GroupCommit(self._decide, name="clearinghouse")
         self._streams: dict[str, asyncio.Queue[custody_pb2.CustodyStreamResponse]] = {}
-        self._releases: dict[VoucherKey, asyncio.Future[RefusalReason | None]] = {}
+        self._releases: dict[VoucherKey, _Wanted] = {}
         self._news: dict[str, asyncio.Event] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -132,45 +152,57 @@ class ClearinghouseService:
     ) -> None:
         """Decide a node's items; those that need a release are decided when it has come, or failed."""
         received = [await self._receive(caller, content, batch) for content in items]
-        replies = await self._engine.submit_many([Redeem(each) for each in received])
+        works = [Redeem(each) for each in received]
+        replies = await self._engine.submit_many(works)
         emit([reply.content for reply in map(raised, replies) if isinstance(reply, Answered)])
         waiting = [
             self._decide_released(each, key, emit)
-            for each, reply in zip(received, replies, strict=True)
+            for each, reply in zip(works, replies, strict=True)
             if (key := wanted(reply)) is not None
         ]
         await asyncio.gather(*waiting)
 
-    async def _decide_released(self, received: Received, key: VoucherKey, emit: Emit) -> None:
-        failed = await self._release(key)
-        reply = raised(await self._engine.submit(Redeem(received, failed or RefusalReason.NOT_IN_CUSTODY)))
+    async def _decide_released(self, work: Redeem, key: VoucherKey, emit: Emit) -> None:
+        refusal = await self._release(work, key)
+        failed = RefusalReason.NOT_IN_CUSTODY
+        if isinstance(refusal, RefusalReason):
+            failed, refusal = refusal, None
+        elif refusal is not None:
+            failed = refusal.reason
+        reply = raised(await self._engine.submit(Redeem(work.received, failed, refusal)))
         emit([reply.content])
 
-    async def _release(self, key: VoucherKey) -> RefusalReason | None:
+    async def _release(self, work: Redeem, key: VoucherKey) -> CustodyRefused | RefusalReason | None:
         """Ask the issuer for a voucher. None: it is here; otherwise why not."""
-        future = self._releases.get(key)
-        if future is None:
-            future = self._releases[key] = asyncio.get_running_loop().create_future()
-            if key.issuer in self._streams:
-                self._ask(key)
+        release = self._releases.get(key)
+        if release is None:
+            future: ReleaseFuture = asyncio.get_running_loop().create_future()
+            release = self._releases[key] = _Wanted(key, work.epoch, work.last_return, future)
+            self._ask(key.issuer, [release])
         try:
-            return await asyncio.wait_for(asyncio.shield(future), self._release_seconds)
+            return await asyncio.wait_for(asyncio.shield(release.future), self._release_seconds)
         except TimeoutError:
             return RefusalReason.ISSUER_UNREACHABLE
         finally:
-            if self._releases.get(key) is future:
+            if self._releases.get(key) is release:
                 del self._releases[key]
 
-    def _ask(self, *keys: VoucherKey) -> None:
-        """Ask one issuer for vouchers, over the custody stream that it has open."""
-        refs = [custody_pb2.VoucherRef(pack_id=key.pack_id, index=key.voucher_index) for key in keys]
-        request = custody_pb2.ReleaseRequest(vouchers=refs)
-        self._streams[keys[0].issuer].put_nowait(custody_pb2.CustodyStreamResponse(release_request=request))
+    def _ask(self, issuer: str, wanted: Sequence[_Wanted]) -> None:
+        """Ask an issuer for vouchers, if it has a custody stream open and reads it."""
+        stream = self._streams.get(issuer)
+        if stream is None or stream.qsize() >= MAX_WAITING_RELEASES:
+            return
+        for start in range(0, len(wanted), VOUCHERS_PER_MESSAGE):
+            request = custody_pb2.ReleaseRequest()
+            for each in wanted[start : start + VOUCHERS_PER_MESSAGE]:
+                request.vouchers.add(pack_id=each.key.pack_id, index=each.key.voucher_index, epoch=each.epoch)
+                request.returns.extend([each.last_return] if each.last_return else [])
+            stream.put_nowait(custody_pb2.CustodyStreamResponse(release_request=request))
 
-    def _released(self, key: VoucherKey, reason: RefusalReason | None) -> None:
-        future = self._releases.get(key)
-        if future is not None and not future.done():
-            future.set_result(reason)
+    def _released(self, key: VoucherKey, refusal: CustodyRefused | None) -> None:
+        release = self._releases.get(key)
+        if release is not None and not release.future.done():
+            release.future.set_result(refusal)
 
     async def _receive(self, caller: Identity, content: bytes, batch: SignedBatch | None) -> Received:
         return await receive(
@@ -226,9 +258,7 @@ class ClearinghouseService:
         """
         stream: asyncio.Queue[custody_pb2.CustodyStreamResponse] = asyncio.Queue()
         self._streams[region] = stream
-        wanted_here = [key for key in self._releases if key.issuer == region]
-        if wanted_here:
-            self._ask(*wanted_here)
+        self._ask(region, [each for key, each in self._releases.items() if key.issuer == region])
         return stream
 
     def close_stream(self, region: str, stream: asyncio.Queue[custody_pb2.CustodyStreamResponse]) -> None:
@@ -243,10 +273,23 @@ class ClearinghouseService:
             self._released(key, None)
         return work.number
 
-    def release_refused(self, region: str, refused: custody_pb2.ReleaseRefused) -> None:
-        key = VoucherKey(region, refused.voucher.pack_id, refused.voucher.index)
-        known = refused.reason in {reason.value for reason in RefusalReason}
-        self._released(key, RefusalReason(refused.reason) if known else RefusalReason.ISSUER_UNREACHABLE)
+    def release_refused(self, region: str, message: signed_pb2.SignedMessage) -> None:
+        """Raises UnknownKey or BadSignature for what the issuer did not sign, InvalidInput for another's voucher."""
+        refusal = read_refused(message, region, self.keyring)
+        if refusal.key.issuer != region:
+            raise InvalidInput(f"is of {refusal.key.issuer}", place="custody refused", remedy="refuse own vouchers")
+        self._released(refusal.key, refusal)
+
+    async def recall(self, region: str, request: custody_pb2.RecallRequest) -> custody_pb2.RecallResponse:
+        """Give an issuer's vouchers back. Raises BadSignature or InvalidInput for hand-overs that are not its own."""
+        if len(request.vouchers) > VOUCHERS_PER_MESSAGE:
+            raise InvalidInput(f"{len(request.vouchers)} vouchers", place="recall", remedy="send 1000 at most")
+        for message in request.releases:
+            self._verify_region(message, "hand-over", region)
+        releases = [read_hand_over(region, message) for message in request.releases]
+        epochs = {VoucherKey(region, each.pack_id, each.index): each.epoch for each in request.vouchers}
+        response: custody_pb2.RecallResponse = raised(await self._engine.submit(Recall(region, epochs, releases)))
+        return response
 
     async def follow(self, region: str, after: int) -> AsyncIterator[list[custody_pb2.FeedEvent]]:
         """A region's feed after a sequence, for ever."""

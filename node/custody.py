@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
 from chassis.database import Transaction
 from custodian import schema as custodian_schema
+from custodian.custody_messages import refused
 from custodian.decisions import expire_overdue
 from node import schema
 from node.desk import Desk
@@ -30,9 +31,13 @@ PACKS_PER_HAND_OVER = 200
 
 @dataclass(slots=True)
 class Release:
-    """The clearinghouse asks for vouchers that appeared away. Answers with hand-overs and refusals to send."""
+    """The clearinghouse asks for vouchers that appeared away. Answers with hand-overs and refusals to send.
+
+    `epochs` are those that it knows of vouchers that it gave back before: a question from before that return is stale.
+    """
 
     refs: Sequence[tuple[bytes, int]]
+    epochs: Mapping[tuple[bytes, int], int] = field(default_factory=dict)
 
     def load(self, desk: Desk) -> None:
         desk.books.want(vouchers=[VoucherKey(desk.name, *ref) for ref in self.refs])
@@ -45,8 +50,9 @@ class Release:
         for key in (VoucherKey(desk.name, *ref) for ref in self.refs):
             found = _releasable(desk, key)
             if isinstance(found, RefusalReason):
-                refusals.append(_refused(key, found))
-            elif in_custody(found, desk.name):
+                message = refused(desk.region.message_signer, desk.name, key, found, desk.at)
+                refusals.append(custody_pb2.CustodyStreamRequest(release_refused=message))
+            elif in_custody(found, desk.name) and found.epoch <= self.epochs.get((key.pack_id, key.voucher_index), 0):
                 giving.append(found)
             else:
                 again = given_before(desk, key)
@@ -214,12 +220,3 @@ def _states(draft: Draft, desk: Desk) -> list[VoucherState]:
         )
         for index, (number, reservation) in enumerate(zip(body.voucher_types, draft.issue.reservations, strict=True))
     ]
-
-
-def _refused(key: VoucherKey, reason: RefusalReason) -> custody_pb2.CustodyStreamRequest:
-    return custody_pb2.CustodyStreamRequest(
-        release_refused=custody_pb2.ReleaseRefused(
-            voucher=custody_pb2.VoucherRef(pack_id=key.pack_id, index=key.voucher_index),
-            reason=reason.value,  # type: ignore[arg-type]
-        )
-    )

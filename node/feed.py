@@ -15,6 +15,7 @@ from custodian.campaigns import SignedChange
 from node import schema
 from node.desk import Desk
 from node.publishing import take_change
+from node.recall import take_return
 from node.redeeming import keep_clearing_item, used_away
 from quanlian import wire
 from quanlian.accounts import clearing_account, settlement_account
@@ -129,6 +130,8 @@ def _take(desk: Desk, event: custody_pb2.FeedEvent, change: SignedChange | None)
         desk.books.move(used_away(desk.name, legs, event.posting.redeeming_region))
     elif kind == "fund_return":
         _take_fund_return(desk, event.fund_return)
+    elif kind == "custody_return":
+        take_return(desk, event.custody_return)
     elif kind == "campaign_change":
         assert change is not None
         take_change(desk, change)

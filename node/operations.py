@@ -18,6 +18,7 @@ from node import evidence, schema
 from node.desk import Desk
 from node.domain.publishing import check_publishable
 from node.publishing import TakeChange, current_terms
+from node.recall import given_page
 from node.service import NodeService, signed
 from pki.identity import Identity
 from quanlian.accounts import bank_account, funding_account, prefund_account
@@ -28,9 +29,11 @@ from quanlian.merchants import check_code
 from quanlian.signing import Signer
 from quanlian.terms import Terms, parse_terms
 from quanlian.v1 import node_operator_pb2
+from quanlian.vouchers import VoucherKey
 from quanlian.wire import CHANGE_KINDS, change_message, change_to_body
 
 _log = telemetry.logger("operations")
+RECALL_PAGE = 1000
 FIRST_WHY = "首次公布 first publication"
 
 
@@ -254,6 +257,32 @@ class NodeOperations:
                 return -desk.books.balance(prefund).posted_fen
 
         return await asyncio.to_thread(book)
+
+    # Custody
+
+    async def recall(
+        self, request: node_operator_pb2.RecallVouchersRequest
+    ) -> node_operator_pb2.RecallVouchersResponse:
+        """Take a page of vouchers back. Raises Unavailable when the clearinghouse does not answer."""
+        region = self._service.region.code
+        keys = [VoucherKey(region, each.pack_id, each.index) for each in request.vouchers[:RECALL_PAGE]]
+        if request.campaign:
+            keys = await asyncio.to_thread(self._given_page, request)
+        recalled = await self._service.recall(keys)
+        response = node_operator_pb2.RecallVouchersResponse(returned=recalled.returned)
+        for each in recalled.refused:
+            refused = response.refused.add(reason=each.reason.value)
+            refused.voucher.pack_id, refused.voucher.index = each.key.pack_id, each.key.voucher_index
+        if request.campaign and len(keys) == RECALL_PAGE:
+            response.next.pack_id, response.next.index = keys[-1].pack_id, keys[-1].voucher_index
+        return response
+
+    def _given_page(self, request: node_operator_pb2.RecallVouchersRequest) -> list[VoucherKey]:
+        region, after = self._service.region, None
+        if request.HasField("after"):
+            after = VoucherKey(region.code, request.after.pack_id, request.after.index)
+        with self._service.database.snapshot() as transaction:
+            return given_page(Desk(transaction, region, self._service.shelf), request.campaign, after, RECALL_PAGE)
 
     # Evidence
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from quanlian.v1 import directory_pb2, signed_pb2
+from quanlian.v1 import custody_pb2, directory_pb2, signed_pb2
 
 
 class Clearinghouse(Protocol):
@@ -18,6 +18,8 @@ class Clearinghouse(Protocol):
     def hand_overs_waiting(self) -> None:
         """Hand-overs were given; send those that were not sent yet."""
         ...
+
+    async def recall(self, request: custody_pb2.RecallRequest) -> custody_pb2.RecallResponse: ...
 
     async def directory(self) -> directory_pb2.GetDirectoryResponse: ...
 

@@ -33,10 +33,15 @@ class Forwarded(NamedTuple):
 
 @dataclass(slots=True)
 class Intake:
-    """A platform's request; `own_id` is the fresh id that it gets if it must be sent on."""
+    """A platform's request; `own_id` is the fresh id that it gets if it must be sent on.
+
+    While the clearinghouse is unreachable, a voucher of this region that it has in custody is refused at once: nothing
+    was sent, so nothing can have happened.
+    """
 
     received: Received
     own_id: bytes
+    unreachable: bool = False
 
     @property
     def key(self) -> tuple[str, bytes]:
@@ -79,6 +84,8 @@ class Intake:
         item = self.received.item
         assert item is not None
         if isinstance(item.subject, Purchase):
+            if self.unreachable and item.subject.voucher.issuer == desk.name:
+                return settle(self.received, Refusal(RefusalReason.NOT_IN_CUSTODY), desk.books, desk)
             sale = item.subject.sale
             content = wire.readdressed(self.received.content, self.own_id, reply.discount_fen)
             desk.take_order(sale.merchant, sale.order_id, self.own_id, None)

@@ -191,6 +191,17 @@ handed_voucher = Table(
     comment="which hand-over gave a voucher last",
 )
 
+custody_return = Table(
+    "custody_return",
+    METADATA,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("key_id", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("taken_at", BigInteger, nullable=False),
+    comment="vouchers that came back from the clearinghouse, taken once",
+)
+
 parked_event = Table(
     "parked_event",
     METADATA,

@@ -41,6 +41,7 @@ OPERATOR_METHODS = (
     "RecordFunding",
     "GetNodeStatus",
     "RetryFeed",
+    "RecallVouchers",
     "GetNodeEvidence",
 )
 ALLOW = {

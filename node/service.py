@@ -10,7 +10,7 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import select, true
 
@@ -23,6 +23,7 @@ from custodian import schema as custodian_schema
 from custodian.batching import decide_apart, raised
 from custodian.books import json_to_legs
 from custodian.campaigns import Campaigns, SignedChange, verify_change
+from custodian.custody_messages import CustodyRefused, read_refused
 from custodian.decisions import Answered, Received
 from custodian.evidence import SignedBatch
 from custodian.receiving import receive
@@ -31,11 +32,12 @@ from custodian.verification import RootMemory
 from node import schema
 from node.claiming import Claim
 from node.custody import HandOverTaken, Release, overdue
-from node.desk import Region, TermsShelf, Work
+from node.desk import Desk, Region, TermsShelf, Work
 from node.engine import decide_batch
 from node.feed import SEQUENCE, FeedGap, News, Park, TakeParked, kind_of
 from node.ports import Clearinghouse
 from node.publishing import TakeChange
+from node.recall import Given, TakeReturns
 from node.redeeming import ClearinghouseAnswer, Forwarded, Intake
 from pki.identity import CLEARINGHOUSE, Identity
 from pki.trust import Keyring
@@ -45,10 +47,15 @@ from quanlian.redemptions import Redemption
 from quanlian.signing import Signer, digest
 from quanlian.terms import parse_terms
 from quanlian.v1 import claim_pb2, custody_pb2, settlement_pb2, signed_pb2
+from quanlian.vouchers import VoucherKey
 from quanlian.wire import Purchase
 
 SWEEP_LIMIT = 500
 ASK_AGAIN_SECONDS = 5.0
+UNREACHABLE_SECONDS = 5.0
+MAX_RELEASE_BYTES = 1024 * 1024
+"""Of hand-overs that go with one recall, beside those that the clearinghouse has not acknowledged."""
+
 _log = telemetry.logger("node")
 
 
@@ -59,6 +66,13 @@ class Signers:
     voucher: Signer
     terms: Signer
     message: Signer
+
+
+class Recalled(NamedTuple):
+    """How many vouchers came back, and why the others did not."""
+
+    returned: int
+    refused: list[CustodyRefused]
 
 
 class NodeService:
@@ -78,6 +92,7 @@ class NodeService:
         self._roots = RootMemory(keyring)
         self._asking = asyncio.Lock()
         self._directory_asked_at = float("-inf")
+        self._lost_at: float | None = None
         self._signers = signers
         self._clearinghouse = clearinghouse
         self.shelf = TermsShelf()
@@ -101,7 +116,8 @@ class NodeService:
     ) -> None:
         """Decide a platform's items. Answers of this node are emitted after their commit, the others when they come."""
         received = [await self._receive(caller, content, batch) for content in items]
-        intakes = [Intake(each, fresh_uuid7()) for each in received]
+        unreachable = self._clearinghouse_unreachable()
+        intakes = [Intake(each, fresh_uuid7(), unreachable) for each in received]
         replies = [raised(reply) for reply in await self._engine.submit_many(intakes)]
         emit([reply.content for reply in replies if isinstance(reply, Answered)])
         forwarded = [reply for reply in replies if isinstance(reply, Forwarded)]
@@ -233,9 +249,51 @@ class NodeService:
     # Custody and feed
 
     async def release(self, request: custody_pb2.ReleaseRequest) -> list[custody_pb2.CustodyStreamRequest]:
-        refs = [(each.pack_id, each.index) for each in request.vouchers]
-        messages: list[custody_pb2.CustodyStreamRequest] = raised(await self._engine.submit(Release(refs)))
-        return messages
+        """Hand-overs and refusals for the clearinghouse; what it gave back is taken first, in the same commit."""
+        epochs = {(each.pack_id, each.index): each.epoch for each in request.vouchers}
+        for message in request.returns:
+            self._verify_clearinghouse(message, "hand-over")
+        works: list[Work] = [TakeReturns([each]) for each in request.returns]
+        *_, messages = await self._engine.submit_many([*works, Release(list(epochs), epochs)])
+        given: list[custody_pb2.CustodyStreamRequest] = raised(messages)
+        return given
+
+    async def recall(self, keys: Sequence[VoucherKey]) -> Recalled:
+        """Take vouchers back from the clearinghouse, with their money. Raises Unavailable when it does not answer;
+        what it gave back then comes by the feed.
+        """
+
+        def load() -> custody_pb2.RecallRequest:
+            with self.database.snapshot() as transaction:
+                given = Given(Desk(transaction, self.region, self.shelf), keys)
+                request = custody_pb2.RecallRequest(releases=given.releases(MAX_RELEASE_BYTES))
+            for each in given.vouchers:
+                request.vouchers.add(pack_id=each.key.pack_id, index=each.key.voucher_index, epoch=each.epoch)
+            return request
+
+        request = await asyncio.to_thread(load)
+        if not request.vouchers:
+            return Recalled(0, [])
+        response = await self._clearinghouse.recall(request)
+        refusals = [read_refused(each, CLEARINGHOUSE, self.keyring) for each in response.refused]
+        for message in response.returns:
+            self._verify_clearinghouse(message, "hand-over")
+        raised(await self._engine.submit(TakeReturns(list(response.returns))))
+        return Recalled(len(request.vouchers) - len(refusals), refusals)
+
+    def clearinghouse_lost(self) -> None:
+        """The stream of redemptions is not open."""
+        if self._lost_at is None:
+            self._lost_at = asyncio.get_running_loop().time()
+
+    def clearinghouse_found(self) -> None:
+        """The stream of redemptions is open and holds."""
+        self._lost_at = None
+
+    def _clearinghouse_unreachable(self) -> bool:
+        """Whether it has been away for longer than a restart or a renewed connection takes."""
+        now = asyncio.get_running_loop().time()
+        return self._lost_at is not None and now - self._lost_at > UNREACHABLE_SECONDS
 
     async def hand_over_taken(self, number: int) -> None:
         raised(await self._engine.submit(HandOverTaken(number)))
@@ -282,14 +340,14 @@ class NodeService:
     async def _verified(self, event: custody_pb2.FeedEvent) -> SignedChange | None:
         """The change of a campaign that an event brings, if it does. Raises BadSignature for what is not signed so."""
         kind = kind_of(event)
-        if kind not in ("fund_return", "campaign_change"):
+        if kind not in ("fund_return", "campaign_change", "custody_return"):
             return None
         message: signed_pb2.SignedMessage = getattr(event, kind)
         if not self._knows(message.key_id):
             await self.refresh_directory()
         if kind == "campaign_change":
             return verify_change(message, self.keyring)
-        self._verify_clearinghouse(message, "fund-return")
+        self._verify_clearinghouse(message, "fund-return" if kind == "fund_return" else "hand-over")
         return None
 
     async def parked_events(self) -> Sequence[Any]:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from chassis import telemetry
 from chassis.host import Context, caller
-from clearinghouse.service import ClearinghouseService
+from clearinghouse.service import VOUCHERS_PER_MESSAGE, ClearinghouseService
 from quanlian.errors import QuanlianError
 from quanlian.v1 import clearing_operator_pb2 as pb
 from quanlian.v1 import (
@@ -55,16 +55,21 @@ class CustodyServicer(custody_pb2_grpc.CustodyServiceServicer):
         stream: asyncio.Queue[custody_pb2.CustodyStreamResponse],
     ) -> None:
         async for request in requests:
-            if request.HasField("release_refused"):
-                self._service.release_refused(region, request.release_refused)
-                continue
             try:
+                if request.HasField("release_refused"):
+                    self._service.release_refused(region, request.release_refused)
+                    continue
                 number = await self._service.take_hand_over(region, request.hand_over)
             except Exception as error:
                 fault = not isinstance(error, QuanlianError) and error
-                _log.error("a hand-over was not taken", region=region, error=str(error), exc_info=fault)
+                _log.error("a custody message was not taken", region=region, error=str(error), exc_info=fault)
                 continue
             stream.put_nowait(custody_pb2.CustodyStreamResponse(hand_over_taken=number))
+
+    async def Recall(  # noqa: N802
+        self, request: custody_pb2.RecallRequest, context: Context
+    ) -> custody_pb2.RecallResponse:
+        return await self._service.recall(caller(context).host, request)
 
     async def FollowFeed(  # noqa: N802
         self, request: custody_pb2.FollowFeedRequest, context: Context
@@ -76,14 +81,19 @@ class CustodyServicer(custody_pb2_grpc.CustodyServiceServicer):
 def _gathered(
     first: custody_pb2.CustodyStreamResponse, stream: asyncio.Queue[custody_pb2.CustodyStreamResponse]
 ) -> list[custody_pb2.CustodyStreamResponse]:
-    """What waits to be sent, all release requests in one message: an issuer answers it with one commit."""
+    """What waits to be sent, release requests joined up to their limit: an issuer answers each with one commit."""
     waiting = [first]
     while not stream.empty():
         waiting.append(stream.get_nowait())
-    refs = [ref for each in waiting for ref in each.release_request.vouchers]
-    others = [each for each in waiting if not each.HasField("release_request")]
-    wanted = custody_pb2.CustodyStreamResponse(release_request=custody_pb2.ReleaseRequest(vouchers=refs))
-    return [*others, wanted] if refs else others
+    messages = [each for each in waiting if not each.HasField("release_request")]
+    joined: list[custody_pb2.ReleaseRequest] = []
+    for each in waiting:
+        if each.HasField("release_request"):
+            wanted = each.release_request
+            if not joined or len(joined[-1].vouchers) + len(wanted.vouchers) > VOUCHERS_PER_MESSAGE:
+                joined.append(custody_pb2.ReleaseRequest())
+            joined[-1].MergeFrom(wanted)
+    return [*messages, *(custody_pb2.CustodyStreamResponse(release_request=each) for each in joined)]
 
 
 class DirectoryServicer(directory_pb2_grpc.DirectoryServiceServicer):

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 CALL_SECONDS = 10.0
 RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 RECONCILE_SECONDS = 1.0
+STEADY_SECONDS = 1.0
+"""A stream that has held for this long was admitted by the other side."""
+
 RESEND_SECONDS = 5.0
 """A hand-over that was not taken in this time is given again: the clearinghouse may have refused it for a while."""
 
@@ -84,6 +87,10 @@ class ClearingLink:
 
     def hand_overs_waiting(self) -> None:
         self._hand_overs.set()
+
+    async def recall(self, request: custody_pb2.RecallRequest) -> custody_pb2.RecallResponse:
+        response: custody_pb2.RecallResponse = await self._call(self._custody.Recall, request)
+        return response
 
     async def directory(self) -> directory_pb2.GetDirectoryResponse:
         response: directory_pb2.GetDirectoryResponse = await self._call(
@@ -157,6 +164,7 @@ class ClearingLink:
 
     async def _redeem(self, service: NodeService) -> None:
         """Everything unanswered first, then what comes; answers are booked as they arrive."""
+        service.clearinghouse_lost()
         async with asyncio.timeout(CALL_SECONDS):
             await self._channel.channel_ready()
         call = self._redemptions.RedeemStream()
@@ -176,7 +184,12 @@ class ClearingLink:
             async for response in _responses(call):
                 await service.clearinghouse_answered(response.answers, self._verified(response))
 
-        await _both(call, write(), read())
+        async def hold() -> None:
+            await asyncio.sleep(STEADY_SECONDS)
+            service.clearinghouse_found()
+            await asyncio.Event().wait()
+
+        await _both(call, write(), read(), hold())
 
     async def _keep_custody(self, service: NodeService) -> None:
         """Hand-overs not taken yet, and those to come; release requests answered from the books."""

@@ -71,5 +71,10 @@ class NodeOperatorServicer(node_operator_pb2_grpc.NodeOperatorServiceServicer):
     ) -> pb.GetNodeEvidenceResponse:
         return pb.GetNodeEvidenceResponse(document=await self._operations.evidence(request.id))
 
+    async def RecallVouchers(  # noqa: N802
+        self, request: pb.RecallVouchersRequest, context: Context
+    ) -> pb.RecallVouchersResponse:
+        return await self._operations.recall(request)
+
     async def RetryFeed(self, request: pb.RetryFeedRequest, context: Context) -> pb.RetryFeedResponse:  # noqa: N802
         return await self._operations.retry_feed()

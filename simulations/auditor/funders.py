@@ -166,13 +166,29 @@ def _transit(clearinghouse: Book, node: Book, inquiry: Inquiry) -> Transit:
     for number, row in given.items():
         if row.taken and number not in taken:
             inquiry.find(f"hand-over of {region} {number} is marked as taken and the clearinghouse does not have it")
-    for money, sent in ((transit.given, bodies), (transit.taken, taken)):
+    recalled, retaken = _custody_returns(clearinghouse, node)
+    _same_bytes(f"custody return to {region}", recalled, retaken, inquiry)
+    for money, sent in (
+        (transit.given, bodies),
+        (transit.taken, taken),
+        (transit.returned, recalled),
+        (transit.accepted, retaken),
+    ):
         for body in sent.values():
             _add(money, _handed(body))
     for money, sent in ((transit.returned, returned), (transit.accepted, accepted)):
         for body in sent.values():
             _add(money, [(leg.account, leg.amount_fen) for leg in custody_pb2.FundReturn.FromString(body).legs])
     return transit
+
+
+def _custody_returns(clearinghouse: Book, node: Book) -> tuple[dict[int, bytes], dict[int, bytes]]:
+    """Vouchers that the clearinghouse gave back with their money, and those that the node has taken, by number."""
+    given = clearinghouse.rows(
+        "SELECT number, body FROM custody_return WHERE region = :region ORDER BY number", region=node.name
+    )
+    taken = node.rows("SELECT number, body FROM custody_return ORDER BY number")
+    return {row.number: row.body for row in given}, {row.number: row.body for row in taken}
 
 
 def _same_bytes(what: str, sent: Mapping[int, bytes], received: Mapping[int, bytes], inquiry: Inquiry) -> None:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from local_parties import (
     CLEARINGHOUSE,
     HANGZHOU,
+    KEYRING,
     MINIMUM_FEN,
     PLATFORM,
     LocalNode,
@@ -28,6 +29,7 @@ from local_parties import (
 )
 
 from custodian.batching import decide_apart
+from custodian.custody_messages import read_refused
 from node.custody import HandOverTaken, Release, overdue
 from node.feed import News
 from node.redeeming import ClearinghouseAnswer, Forwarded, Intake
@@ -296,10 +298,9 @@ class TestCustody:
         unknown = VoucherKey(HANGZHOU, bytes(15), 0)
         beyond = held._replace(voucher_index=9)
         refused = {
-            (each.release_refused.voucher.pack_id, each.release_refused.voucher.index): RefusalReason(
-                each.release_refused.reason
-            ).name
+            refusal.key[1:]: refusal.reason.name
             for each in node.release(captured, held, unknown, beyond)
+            if (refusal := read_refused(each.release_refused, HANGZHOU, KEYRING))
         }
         assert refused == {
             captured[1:]: "ALREADY_REDEEMED",
@@ -513,5 +514,5 @@ def _refs(message: custody_pb2.CustodyStreamRequest) -> tuple[str, list[tuple[by
     if message.HasField("hand_over"):
         handed = custody_pb2.HandOver.FromString(message.hand_over.body)
         return "given", [(each.pack_id, each.index) for each in handed.vouchers]
-    refused = message.release_refused
-    return RefusalReason(refused.reason).name, [(refused.voucher.pack_id, refused.voucher.index)]
+    refused = read_refused(message.release_refused, HANGZHOU, KEYRING)
+    return refused.reason.name, [refused.key[1:]]

@@ -28,6 +28,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("settlement_window", "debtor", "creditor"),
     )
     op.create_table(
+        "custody_return",
+        sa.Column("region", sa.String(), nullable=False),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("key_id", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("given_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("region", "number"),
+        comment="custody given back to issuers",
+    )
+    op.create_table(
         "deposit",
         sa.Column("bank_reference", sa.String(), nullable=False),
         sa.Column("region", sa.String(), nullable=False),
@@ -88,6 +99,26 @@ def upgrade() -> None:
             "due_posted_fen", sa.BigInteger(), nullable=False, comment="from other regions, posted and not settled"
         ),
         sa.PrimaryKeyConstraint("region"),
+    )
+    op.create_table(
+        "release_refusal",
+        sa.Column("issuer", sa.String(), nullable=False),
+        sa.Column("pack_id", sa.LargeBinary(), nullable=False),
+        sa.Column("voucher_index", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("key_id", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("issuer", "pack_id", "voucher_index"),
+        comment="why an issuer did not release a voucher, as it signed it last",
+    )
+    op.create_table(
+        "returned_voucher",
+        sa.Column("issuer", sa.String(), nullable=False),
+        sa.Column("pack_id", sa.LargeBinary(), nullable=False),
+        sa.Column("voucher_index", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("issuer", "pack_id", "voucher_index"),
+        comment="which return gave a voucher back last",
     )
     op.create_table(
         "settlement_window",

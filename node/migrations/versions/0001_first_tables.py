@@ -69,6 +69,16 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_clearing_item_settlement_window"), "clearing_item", ["settlement_window"], unique=False)
     op.create_table(
+        "custody_return",
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("key_id", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("taken_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("number"),
+        comment="vouchers that came back from the clearinghouse, taken once",
+    )
+    op.create_table(
         "evidence",
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("digest", sa.LargeBinary(), nullable=False),

@@ -74,7 +74,7 @@ Global___HandedVoucher: _TypeAlias = HandedVoucher  # noqa: Y015
 
 @_typing.final
 class HandOver(_message.Message):
-    """Kind "hand-over". Numbered per giver; taken once."""
+    """Kind "hand-over". Numbered per giver; taken once. Given by the issuer, or back to it by the clearinghouse."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -106,17 +106,21 @@ class VoucherRef(_message.Message):
 
     PACK_ID_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     pack_id: _builtins.bytes
     index: _builtins.int
+    epoch: _builtins.int
+    """The epoch that the asker knows: whoever is further has answered before."""
     def __init__(
         self,
         *,
         pack_id: _builtins.bytes = ...,
         index: _builtins.int = ...,
+        epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "pack_id", b"pack_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "index", b"index", "pack_id", b"pack_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -129,45 +133,117 @@ class ReleaseRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     VOUCHERS_FIELD_NUMBER: _builtins.int
+    RETURNS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def vouchers(self) -> _containers.RepeatedCompositeFieldContainer[Global___VoucherRef]: ...
+    @_builtins.property
+    def returns(self) -> _containers.RepeatedCompositeFieldContainer[_signed_pb2.SignedMessage]:
+        """The last returns of those that were given back before; kind "hand-over"."""
+
     def __init__(
         self,
         *,
         vouchers: _abc.Iterable[Global___VoucherRef] | None = ...,
+        returns: _abc.Iterable[_signed_pb2.SignedMessage] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["vouchers", b"vouchers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["returns", b"returns", "vouchers", b"vouchers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReleaseRequest: _TypeAlias = ReleaseRequest  # noqa: Y015
 
 @_typing.final
-class ReleaseRefused(_message.Message):
-    """The issuer will not release."""
+class CustodyRefused(_message.Message):
+    """Kind "custody-refused": the custodian will not let a voucher go."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    CUSTODIAN_FIELD_NUMBER: _builtins.int
+    ISSUER_FIELD_NUMBER: _builtins.int
     VOUCHER_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    custodian: _builtins.str
+    """Adcode of the issuer, or "clearinghouse"."""
+    issuer: _builtins.str
     reason: _refusal_pb2.RefusalReason.ValueType
+    at: _builtins.int
     @_builtins.property
     def voucher(self) -> Global___VoucherRef: ...
     def __init__(
         self,
         *,
+        custodian: _builtins.str = ...,
+        issuer: _builtins.str = ...,
         voucher: Global___VoucherRef | None = ...,
         reason: _refusal_pb2.RefusalReason.ValueType = ...,
+        at: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["voucher", b"voucher"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "voucher", b"voucher"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "custodian", b"custodian", "issuer", b"issuer", "reason", b"reason", "voucher", b"voucher"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ReleaseRefused: _TypeAlias = ReleaseRefused  # noqa: Y015
+Global___CustodyRefused: _TypeAlias = CustodyRefused  # noqa: Y015
+
+@_typing.final
+class RecallRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOUCHERS_FIELD_NUMBER: _builtins.int
+    RELEASES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def vouchers(self) -> _containers.RepeatedCompositeFieldContainer[Global___VoucherRef]:
+        """At most 1000."""
+
+    @_builtins.property
+    def releases(self) -> _containers.RepeatedCompositeFieldContainer[_signed_pb2.SignedMessage]:
+        """The hand-overs that gave them, should one still be on its way; kind "hand-over"."""
+
+    def __init__(
+        self,
+        *,
+        vouchers: _abc.Iterable[Global___VoucherRef] | None = ...,
+        releases: _abc.Iterable[_signed_pb2.SignedMessage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["releases", b"releases", "vouchers", b"vouchers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecallRequest: _TypeAlias = RecallRequest  # noqa: Y015
+
+@_typing.final
+class RecallResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RETURNS_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def returns(self) -> _containers.RepeatedCompositeFieldContainer[_signed_pb2.SignedMessage]:
+        """Kind "hand-over"."""
+
+    @_builtins.property
+    def refused(self) -> _containers.RepeatedCompositeFieldContainer[_signed_pb2.SignedMessage]:
+        """Serialised CustodyRefused; kind "custody-refused"."""
+
+    def __init__(
+        self,
+        *,
+        returns: _abc.Iterable[_signed_pb2.SignedMessage] | None = ...,
+        refused: _abc.Iterable[_signed_pb2.SignedMessage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["refused", b"refused", "returns", b"returns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecallResponse: _TypeAlias = RecallResponse  # noqa: Y015
 
 @_typing.final
 class CustodyStreamRequest(_message.Message):
@@ -178,12 +254,14 @@ class CustodyStreamRequest(_message.Message):
     @_builtins.property
     def hand_over(self) -> _signed_pb2.SignedMessage: ...
     @_builtins.property
-    def release_refused(self) -> Global___ReleaseRefused: ...
+    def release_refused(self) -> _signed_pb2.SignedMessage:
+        """A serialised CustodyRefused; kind "custody-refused"."""
+
     def __init__(
         self,
         *,
         hand_over: _signed_pb2.SignedMessage | None = ...,
-        release_refused: Global___ReleaseRefused | None = ...,
+        release_refused: _signed_pb2.SignedMessage | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hand_over", b"hand_over", "message", b"message", "release_refused", b"release_refused"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -271,6 +349,7 @@ class FeedEvent(_message.Message):
     STATEMENT_READY_FIELD_NUMBER: _builtins.int
     WINDOW_SETTLED_FIELD_NUMBER: _builtins.int
     CAMPAIGN_CHANGE_FIELD_NUMBER: _builtins.int
+    CUSTODY_RETURN_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     statement_ready: _builtins.int
     """Number of a window whose statement can be fetched."""
@@ -286,6 +365,10 @@ class FeedEvent(_message.Message):
     def campaign_change(self) -> _signed_pb2.SignedMessage:
         """Body: a serialised CampaignChange of any issuer; kind "campaign-change"."""
 
+    @_builtins.property
+    def custody_return(self) -> _signed_pb2.SignedMessage:
+        """Vouchers given back; a serialised HandOver, kind "hand-over"."""
+
     def __init__(
         self,
         *,
@@ -295,12 +378,13 @@ class FeedEvent(_message.Message):
         statement_ready: _builtins.int = ...,
         window_settled: _builtins.int = ...,
         campaign_change: _signed_pb2.SignedMessage | None = ...,
+        custody_return: _signed_pb2.SignedMessage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["campaign_change", b"campaign_change", "event", b"event", "fund_return", b"fund_return", "posting", b"posting", "statement_ready", b"statement_ready", "window_settled", b"window_settled"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["campaign_change", b"campaign_change", "custody_return", b"custody_return", "event", b"event", "fund_return", b"fund_return", "posting", b"posting", "statement_ready", b"statement_ready", "window_settled", b"window_settled"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_change", b"campaign_change", "event", b"event", "fund_return", b"fund_return", "posting", b"posting", "sequence", b"sequence", "statement_ready", b"statement_ready", "window_settled", b"window_settled"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_change", b"campaign_change", "custody_return", b"custody_return", "event", b"event", "fund_return", b"fund_return", "posting", b"posting", "sequence", b"sequence", "statement_ready", b"statement_ready", "window_settled", b"window_settled"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["posting", "fund_return", "statement_ready", "window_settled", "campaign_change"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["posting", "fund_return", "statement_ready", "window_settled", "campaign_change", "custody_return"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 

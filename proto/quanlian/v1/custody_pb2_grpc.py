@@ -41,6 +41,11 @@ class CustodyServiceStub:
                 request_serializer=quanlian_dot_v1_dot_custody__pb2.CustodyStreamRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_custody__pb2.CustodyStreamResponse.FromString,
                 _registered_method=True)
+        self.Recall = channel.unary_unary(
+                '/quanlian.v1.CustodyService/Recall',
+                request_serializer=quanlian_dot_v1_dot_custody__pb2.RecallRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_custody__pb2.RecallResponse.FromString,
+                _registered_method=True)
         self.FollowFeed = channel.unary_stream(
                 '/quanlian.v1.CustodyService/FollowFeed',
                 request_serializer=quanlian_dot_v1_dot_custody__pb2.FollowFeedRequest.SerializeToString,
@@ -60,6 +65,13 @@ class CustodyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Recall(self, request, context):
+        """The issuer takes vouchers back. What it gets also comes by its feed, should the answer be lost.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def FollowFeed(self, request, context):
         """What happened at the clearinghouse to this region's money, in order, each event once.
         """
@@ -74,6 +86,11 @@ def add_CustodyServiceServicer_to_server(servicer, server):
                     servicer.CustodyStream,
                     request_deserializer=quanlian_dot_v1_dot_custody__pb2.CustodyStreamRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_custody__pb2.CustodyStreamResponse.SerializeToString,
+            ),
+            'Recall': grpc.unary_unary_rpc_method_handler(
+                    servicer.Recall,
+                    request_deserializer=quanlian_dot_v1_dot_custody__pb2.RecallRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_custody__pb2.RecallResponse.SerializeToString,
             ),
             'FollowFeed': grpc.unary_stream_rpc_method_handler(
                     servicer.FollowFeed,
@@ -110,6 +127,33 @@ class CustodyService:
             '/quanlian.v1.CustodyService/CustodyStream',
             quanlian_dot_v1_dot_custody__pb2.CustodyStreamRequest.SerializeToString,
             quanlian_dot_v1_dot_custody__pb2.CustodyStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Recall(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.CustodyService/Recall',
+            quanlian_dot_v1_dot_custody__pb2.RecallRequest.SerializeToString,
+            quanlian_dot_v1_dot_custody__pb2.RecallResponse.FromString,
             options,
             channel_credentials,
             insecure,

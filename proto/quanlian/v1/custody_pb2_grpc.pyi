@@ -37,6 +37,8 @@ class CustodyServiceStub:
     def __new__(cls, channel: _aio.Channel) -> CustodyServiceAsyncStub: ...
     CustodyStream: _grpc.StreamStreamMultiCallable[_custody_pb2.CustodyStreamRequest, _custody_pb2.CustodyStreamResponse]
     """Release requests to the issuer, hand-overs back."""
+    Recall: _grpc.UnaryUnaryMultiCallable[_custody_pb2.RecallRequest, _custody_pb2.RecallResponse]
+    """The issuer takes vouchers back. What it gets also comes by its feed, should the answer be lost."""
     FollowFeed: _grpc.UnaryStreamMultiCallable[_custody_pb2.FollowFeedRequest, _custody_pb2.FollowFeedResponse]
     """What happened at the clearinghouse to this region's money, in order, each event once."""
 
@@ -49,6 +51,8 @@ class CustodyServiceAsyncStub(CustodyServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CustodyStream: _aio.StreamStreamMultiCallable[_custody_pb2.CustodyStreamRequest, _custody_pb2.CustodyStreamResponse]  # type: ignore[assignment]
     """Release requests to the issuer, hand-overs back."""
+    Recall: _aio.UnaryUnaryMultiCallable[_custody_pb2.RecallRequest, _custody_pb2.RecallResponse]  # type: ignore[assignment]
+    """The issuer takes vouchers back. What it gets also comes by its feed, should the answer be lost."""
     FollowFeed: _aio.UnaryStreamMultiCallable[_custody_pb2.FollowFeedRequest, _custody_pb2.FollowFeedResponse]  # type: ignore[assignment]
     """What happened at the clearinghouse to this region's money, in order, each event once."""
 
@@ -64,6 +68,14 @@ class CustodyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_custody_pb2.CustodyStreamResponse], _abc.AsyncIterator[_custody_pb2.CustodyStreamResponse]]:
         """Release requests to the issuer, hand-overs back."""
+
+    @_abc_1.abstractmethod
+    def Recall(
+        self,
+        request: _custody_pb2.RecallRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_custody_pb2.RecallResponse, _abc.Awaitable[_custody_pb2.RecallResponse]]:
+        """The issuer takes vouchers back. What it gets also comes by its feed, should the answer be lost."""
 
     @_abc_1.abstractmethod
     def FollowFeed(

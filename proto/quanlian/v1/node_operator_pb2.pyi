@@ -8,6 +8,8 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from quanlian.v1 import campaign_pb2 as _campaign_pb2
+from quanlian.v1 import custody_pb2 as _custody_pb2
+from quanlian.v1 import refusal_pb2 as _refusal_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -413,6 +415,86 @@ class ParkedEvent(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ParkedEvent: _TypeAlias = ParkedEvent  # noqa: Y015
+
+@_typing.final
+class RecallVouchersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    VOUCHERS_FIELD_NUMBER: _builtins.int
+    campaign: _builtins.str
+    """Either a campaign, after a voucher of it (none: from the first), or single vouchers."""
+    @_builtins.property
+    def after(self) -> _custody_pb2.VoucherRef: ...
+    @_builtins.property
+    def vouchers(self) -> _containers.RepeatedCompositeFieldContainer[_custody_pb2.VoucherRef]: ...
+    def __init__(
+        self,
+        *,
+        campaign: _builtins.str = ...,
+        after: _custody_pb2.VoucherRef | None = ...,
+        vouchers: _abc.Iterable[_custody_pb2.VoucherRef] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "campaign", b"campaign", "vouchers", b"vouchers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecallVouchersRequest: _TypeAlias = RecallVouchersRequest  # noqa: Y015
+
+@_typing.final
+class RecallVouchersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RETURNED_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    returned: _builtins.int
+    @_builtins.property
+    def refused(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecallRefused]: ...
+    @_builtins.property
+    def next(self) -> _custody_pb2.VoucherRef:
+        """Where the next page of the campaign begins; unset after the last."""
+
+    def __init__(
+        self,
+        *,
+        returned: _builtins.int = ...,
+        refused: _abc.Iterable[Global___RecallRefused] | None = ...,
+        next: _custody_pb2.VoucherRef | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next", b"next"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next", b"next", "refused", b"refused", "returned", b"returned"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecallVouchersResponse: _TypeAlias = RecallVouchersResponse  # noqa: Y015
+
+@_typing.final
+class RecallRefused(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOUCHER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: _refusal_pb2.RefusalReason.ValueType
+    @_builtins.property
+    def voucher(self) -> _custody_pb2.VoucherRef: ...
+    def __init__(
+        self,
+        *,
+        voucher: _custody_pb2.VoucherRef | None = ...,
+        reason: _refusal_pb2.RefusalReason.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["voucher", b"voucher"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "voucher", b"voucher"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecallRefused: _TypeAlias = RecallRefused  # noqa: Y015
 
 @_typing.final
 class RetryFeedRequest(_message.Message):

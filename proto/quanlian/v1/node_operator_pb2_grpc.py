@@ -75,6 +75,11 @@ class NodeOperatorServiceStub:
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeStatusRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeStatusResponse.FromString,
                 _registered_method=True)
+        self.RecallVouchers = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/RecallVouchers',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.RecallVouchersRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.RecallVouchersResponse.FromString,
+                _registered_method=True)
         self.RetryFeed = channel.unary_unary(
                 '/quanlian.v1.NodeOperatorService/RetryFeed',
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.RetryFeedRequest.SerializeToString,
@@ -138,6 +143,13 @@ class NodeOperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecallVouchers(self, request, context):
+        """Takes vouchers back from the clearinghouse, a page of a campaign at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RetryFeed(self, request, context):
         """Tries events of the feed again that could not be taken.
         """
@@ -187,6 +199,11 @@ def add_NodeOperatorServiceServicer_to_server(servicer, server):
                     servicer.GetNodeStatus,
                     request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeStatusRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeStatusResponse.SerializeToString,
+            ),
+            'RecallVouchers': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecallVouchers,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.RecallVouchersRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.RecallVouchersResponse.SerializeToString,
             ),
             'RetryFeed': grpc.unary_unary_rpc_method_handler(
                     servicer.RetryFeed,
@@ -411,6 +428,33 @@ class NodeOperatorService:
             '/quanlian.v1.NodeOperatorService/GetNodeStatus',
             quanlian_dot_v1_dot_node__operator__pb2.GetNodeStatusRequest.SerializeToString,
             quanlian_dot_v1_dot_node__operator__pb2.GetNodeStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecallVouchers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/RecallVouchers',
+            quanlian_dot_v1_dot_node__operator__pb2.RecallVouchersRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.RecallVouchersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,8 @@ class NodeOperatorServiceStub:
     GetNodeEvidence: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeEvidenceRequest, _node_operator_pb2.GetNodeEvidenceResponse]
     """What was signed about a request or a redemption, as a file that anyone can check."""
     GetNodeStatus: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeStatusRequest, _node_operator_pb2.GetNodeStatusResponse]
+    RecallVouchers: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.RecallVouchersRequest, _node_operator_pb2.RecallVouchersResponse]
+    """Takes vouchers back from the clearinghouse, a page of a campaign at a time."""
     RetryFeed: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.RetryFeedRequest, _node_operator_pb2.RetryFeedResponse]
     """Tries events of the feed again that could not be taken."""
 
@@ -65,6 +67,8 @@ class NodeOperatorServiceAsyncStub(NodeOperatorServiceStub):
     GetNodeEvidence: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeEvidenceRequest, _node_operator_pb2.GetNodeEvidenceResponse]  # type: ignore[assignment]
     """What was signed about a request or a redemption, as a file that anyone can check."""
     GetNodeStatus: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeStatusRequest, _node_operator_pb2.GetNodeStatusResponse]  # type: ignore[assignment]
+    RecallVouchers: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.RecallVouchersRequest, _node_operator_pb2.RecallVouchersResponse]  # type: ignore[assignment]
+    """Takes vouchers back from the clearinghouse, a page of a campaign at a time."""
     RetryFeed: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.RetryFeedRequest, _node_operator_pb2.RetryFeedResponse]  # type: ignore[assignment]
     """Tries events of the feed again that could not be taken."""
 
@@ -130,6 +134,14 @@ class NodeOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _node_operator_pb2.GetNodeStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_node_operator_pb2.GetNodeStatusResponse, _abc.Awaitable[_node_operator_pb2.GetNodeStatusResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def RecallVouchers(
+        self,
+        request: _node_operator_pb2.RecallVouchersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.RecallVouchersResponse, _abc.Awaitable[_node_operator_pb2.RecallVouchersResponse]]:
+        """Takes vouchers back from the clearinghouse, a page of a campaign at a time."""
 
     @_abc_1.abstractmethod
     def RetryFeed(

@@ -1,0 +1,129 @@
+"""Custody given back to an issuer that asks for it: recalls, and what the issuer must have when it asks again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clearinghouse import schema
+from clearinghouse.custody import TakeHandOver
+from clearinghouse.desk import Desk
+from custodian.custody_messages import refused
+from custodian.decisions import expire_overdue
+from quanlian import custody, wire
+from quanlian.custody import CLEARINGHOUSE, VoucherState, give, in_custody
+from quanlian.ledger import Movement, is_limited
+from quanlian.refusals import RefusalReason
+from quanlian.v1 import custody_pb2, signed_pb2
+from quanlian.vouchers import VoucherKey
+
+
+@dataclass(slots=True)
+class Recall:
+    """An issuer asks for vouchers back; `epochs` are those that it knows. It brings the hand-overs that gave them.
+
+    What the issuer gave and has not arrived yet is taken first, in the same commit: a recall must not overtake it.
+    """
+
+    region: str
+    epochs: Mapping[VoucherKey, int]
+    releases: Sequence[TakeHandOver]
+
+    def load(self, desk: Desk) -> None:
+        desk.books.want(vouchers=self.epochs)
+        for release in self.releases:
+            release.load(desk)
+
+    def decide(self, desk: Desk) -> custody_pb2.RecallResponse:
+        """One return for all that can be given back, earlier ones again for what was given before, and refusals."""
+        for release in self.releases:
+            release.decide(desk)
+        giving: list[VoucherState] = []
+        earlier: dict[bytes, signed_pb2.SignedMessage] = {}
+        refusals = []
+        for key, epoch in self.epochs.items():
+            found = _returnable(desk, key, epoch)
+            if isinstance(found, RefusalReason):
+                refusals.append(refused(desk.signer, CLEARINGHOUSE, key, found, desk.at))
+            elif isinstance(found, VoucherState):
+                giving.append(found)
+            else:
+                earlier[found.signature] = found
+        returns = [*earlier.values(), *([_give_back(desk, self.region, giving)] if giving else [])]
+        return custody_pb2.RecallResponse(returns=returns, refused=refusals)
+
+
+def _returnable(desk: Desk, key: VoucherKey, epoch: int) -> VoucherState | RefusalReason | signed_pb2.SignedMessage:
+    """A voucher that can be given back, the return that did so before, or why not (protocol.md, Custody 3)."""
+    voucher = desk.books.voucher(key)
+    if voucher is None:
+        return RefusalReason.VOUCHER_UNKNOWN
+    if voucher.epoch > epoch or not in_custody(voucher, CLEARINGHOUSE):
+        return last_return(desk, key) or RefusalReason.NOT_IN_CUSTODY
+    if voucher.status == custody.HELD:
+        expire_overdue(voucher, desk.books, desk)
+        voucher = desk.books.voucher(key)
+        assert voucher is not None
+    return custody.spent_reason(voucher) or voucher
+
+
+def last_return(desk: Desk, key: VoucherKey) -> signed_pb2.SignedMessage | None:
+    """The return that gave a voucher back last, as it was signed."""
+    returned, kept = schema.returned_voucher, schema.custody_return
+    rows = desk.transaction.select_keys(
+        returned, [returned.c.issuer, returned.c.pack_id, returned.c.voucher_index], [tuple(key)]
+    )
+    if not rows:
+        return None
+    row = desk.transaction.select_keys(kept, [kept.c.region, kept.c.number], [(key.issuer, rows[0].number)])[0]
+    return signed_pb2.SignedMessage(body=row.body, key_id=row.key_id, signature=row.signature)
+
+
+def _give_back(desk: Desk, region: str, vouchers: Sequence[VoucherState]) -> signed_pb2.SignedMessage:
+    """Give custody of vouchers back with their money, in this commit; the issuer's feed brings it for certain."""
+    number = desk.books.next_number(f"custody-return/{region}")
+    body = custody_pb2.HandOver(
+        issuer=region,
+        number=number,
+        vouchers=[wire.handed_message(voucher, voucher.epoch + 1) for voucher in vouchers],
+    ).SerializeToString()
+    message = signed_pb2.SignedMessage(
+        body=body, key_id=desk.signer.key_id, signature=desk.signer.sign("hand-over", body)
+    )
+    for voucher in vouchers:
+        desk.books.put_voucher(give(voucher))
+        desk.books.move(
+            Movement(leg.account, "", reserved_fen=-leg.amount_fen, limit_fen=-leg.amount_fen)
+            for leg in voucher.reservation.legs()
+            if is_limited(leg.account)
+        )
+    _keep(desk, region, number, message, vouchers)
+    desk.tell(region, custody_return=message)
+    return message
+
+
+def _keep(
+    desk: Desk, region: str, number: int, message: signed_pb2.SignedMessage, vouchers: Sequence[VoucherState]
+) -> None:
+    row: dict[str, Any] = {
+        "region": region,
+        "number": number,
+        "body": message.body,
+        "key_id": message.key_id,
+        "signature": message.signature,
+        "given_at": desk.at,
+    }
+    desk.transaction.insert(schema.custody_return, [row])
+    desk.transaction.upsert(
+        schema.returned_voucher,
+        [
+            {
+                "issuer": each.key.issuer,
+                "pack_id": each.key.pack_id,
+                "voucher_index": each.key.voucher_index,
+                "number": number,
+            }
+            for each in vouchers
+        ],
+    )
