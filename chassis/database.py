@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib.util
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,9 @@ class Transaction(ABC):
         """
 
 
+Numbering = Callable[[Transaction], Callable[[], None]]
+
+
 class Database(ABC):
     """A pool of connections to one party's database; safe to use from several threads."""
 
@@ -85,6 +88,7 @@ class Database(ABC):
         self.schema = schema
         self._readers = readers
         self._last_now = 0
+        self._numbering: Numbering | None = None
         self._clock_lock = threading.Lock()
 
     @staticmethod
@@ -126,7 +130,15 @@ class Database(ABC):
         """A transaction that excludes other writers: durable when the block ends, undone when it raises."""
         with plain_errors(self.place), self.engine.begin() as connection:
             self._exclude_writers(connection)
-            yield self._transaction(connection)
+            transaction = self._transaction(connection)
+            yield transaction
+            committed = self._numbering(transaction) if self._numbering else None
+        if committed is not None:
+            committed()
+
+    def number_commits(self, numbering: Numbering | None) -> None:
+        """Has every writing transaction numbered: `numbering` runs last in it, what it returns after its commit."""
+        self._numbering = numbering
 
     @contextmanager
     def snapshot(self) -> Iterator[Transaction]:

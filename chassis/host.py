@@ -76,8 +76,8 @@ class Host:
     (`/package.Service/Method`).
 
     What `allow` does not name nobody may call. `hosts` restricts methods to callers of certain hosts, such
-    as a node's own region; without an entry any host may call. `now` gives UTC seconds, for judging
-    certificates.
+    as a node's own region; without an entry any host may call. `closed` says why a method cannot be called
+    now, empty where it can. `now` gives UTC seconds, for judging certificates.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class Host:
         now: Callable[[], int],
         allow: Mapping[str, Collection[str]],
         hosts: Mapping[str, Collection[str]] | None = None,
+        closed: Callable[[str], str] = lambda method: "",
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         max_concurrent_streams: int = MAX_CONCURRENT_STREAMS,
         max_calls_per_second: int = MAX_CALLS_PER_SECOND,
@@ -97,7 +98,7 @@ class Host:
     ) -> None:
         self._listen = listen
         self._credentials_directory = credentials_directory
-        self._guard = _Guard(trust, now, allow, hosts or {}, max_calls_per_second)
+        self._guard = _Guard(trust, now, allow, hosts or {}, closed, max_calls_per_second)
         self._options = [
             *_message_limits(max_message_bytes),
             ("grpc.max_concurrent_streams", max_concurrent_streams),
@@ -209,12 +210,14 @@ class _Guard(grpc.aio.ServerInterceptor):
         now: Callable[[], int],
         allow: Mapping[str, Collection[str]],
         hosts: Mapping[str, Collection[str]],
+        closed: Callable[[str], str],
         max_calls_per_second: int,
     ) -> None:
         self._trust = trust
         self._now = now
         self._allow = allow
         self._hosts = hosts
+        self._closed = closed
         self._rate = _Rate(max_calls_per_second)
         self._guarded: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
@@ -297,6 +300,9 @@ class _Guard(grpc.aio.ServerInterceptor):
         hosts = self._hosts.get(method)
         if hosts is not None and identity.host not in hosts:
             raise _Refused(grpc.StatusCode.PERMISSION_DENIED, f"{method}: not for callers of {identity.host}")
+        reason = self._closed(method)
+        if reason:
+            raise _Refused(grpc.StatusCode.FAILED_PRECONDITION, reason)
         if not self._rate.admits(identity):
             raise _Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{method}: too many calls a second; send it later")
         if needs_deadline and context.time_remaining() is None:

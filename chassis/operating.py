@@ -146,6 +146,8 @@ def _explained(settings: OperatorSettings, code: grpc.StatusCode, details: str) 
             )
         case grpc.StatusCode.UNAVAILABLE if said.startswith("failed to connect"):
             return _unreached(place, said)
+        case grpc.StatusCode.FAILED_PRECONDITION:
+            return Unavailable(f"{place}: {said}")
         case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.RESOURCE_EXHAUSTED:
             return Unavailable(f"{place}: cannot do it now: {said} — try again later")
         case _:

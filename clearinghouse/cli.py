@@ -24,6 +24,7 @@ from chassis.operating import (
 )
 from clearinghouse.config import ClearinghouseSettings
 from custodian.evidence_option import Id, Out, write_evidence
+from custodian.recovery_report import show_recovery
 from quanlian import regions
 from quanlian.agreements import parse_agreement
 from quanlian.errors import InvalidInput
@@ -222,6 +223,24 @@ def settle(number: Number, config: Config = None, as_json: Json = False) -> None
     request = pb.SettleWindowRequest(window=number)
     answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.SettleWindow, request)
     _show_window(answer.window, as_json)
+
+
+@app.command()
+def recover(
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--without", metavar="REGION", help="不等待的地区，可重复 · A region not to wait for; repeatable."
+        ),
+    ] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """从备份恢复后：取回各节点所持记录，重新受理 · After a restore: learn again what the nodes hold, and serve."""
+    request = pb.RecoverClearinghouseRequest(without=without or [])
+    settings = operator_settings(config)
+    answer = call(settings, ClearingOperatorServiceStub, lambda stub: stub.RecoverClearinghouse, request)
+    show_recovery(answer.report, as_json)
 
 
 @app.command()

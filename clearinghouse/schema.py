@@ -107,6 +107,26 @@ release_refusal = Table(
     comment="why an issuer did not release a voucher, as it signed it last",
 )
 
+receipt = Table(
+    "receipt",
+    METADATA,
+    Column("region", String, primary_key=True),
+    Column("kind", String, primary_key=True),
+    Column("id", LargeBinary, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False, comment="a serialised Receipt"),
+    comment="during a recovery: what nodes hold of this clearinghouse, not applied yet",
+)
+
+receipts_complete = Table(
+    "receipts_complete",
+    METADATA,
+    Column("region", String, primary_key=True),
+    Column("feed", BigInteger, nullable=False),
+    Column("last_window", BigInteger, nullable=False),
+    comment="during a recovery: nodes that handed over everything, and what else they have seen",
+)
+
 fund_return = Table(
     "fund_return",
     METADATA,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from chassis import telemetry
 from chassis.database import Database
@@ -17,6 +18,7 @@ from clearinghouse.adapters.grpc_services import (
 )
 from clearinghouse.config import ClearinghouseSettings
 from clearinghouse.service import ClearinghouseService
+from custodian.lineage import Lineage
 from custodian.servicer import REDEMPTION_METHODS, RedemptionServicer
 from pki.identity import CLEARINGHOUSE
 from pki.keystore import FileKeyStore
@@ -38,6 +40,7 @@ _log = telemetry.logger("clearinghouse")
 _PACKAGE = "/quanlian.v1."
 _NODES = frozenset({"node"})
 _OPERATORS = frozenset({"operator"})
+CUSTODY_METHODS = ("CustodyStream", "FollowFeed", "Recall", "GetReceipts", "HandReceipts")
 DIRECTORY_METHODS = ("GetDirectory", "GetTerms", "PublishTerms", "PublishChange")
 OPERATOR_METHODS = (
     "EnrolParticipant",
@@ -51,15 +54,23 @@ OPERATOR_METHODS = (
     "SettleWindow",
     "GetClearingStatus",
     "GetClearingEvidence",
+    "RecoverClearinghouse",
 )
 ALLOW = {
     **{f"{_PACKAGE}RedemptionService/{method}": _NODES for method in REDEMPTION_METHODS},
-    **{f"{_PACKAGE}CustodyService/{method}": _NODES for method in ("CustodyStream", "FollowFeed", "Recall")},
+    **{f"{_PACKAGE}CustodyService/{method}": _NODES for method in CUSTODY_METHODS},
     **{f"{_PACKAGE}DirectoryService/{method}": _NODES for method in DIRECTORY_METHODS},
     **{f"{_PACKAGE}SettlementService/{method}": _NODES for method in ("GetStatement", "ConfirmStatement")},
     f"{_PACKAGE}SettlementService/GetWindow": _NODES | _OPERATORS,
     **{f"{_PACKAGE}ClearingOperatorService/{method}": _OPERATORS for method in OPERATOR_METHODS},
 }
+IN_RECOVERY = frozenset(
+    {
+        f"{_PACKAGE}CustodyService/HandReceipts",
+        f"{_PACKAGE}ClearingOperatorService/RecoverClearinghouse",
+        f"{_PACKAGE}ClearingOperatorService/GetClearingStatus",
+    }
+)
 HOSTS = {
     method: frozenset({CLEARINGHOUSE}) for method in ALLOW if method.startswith(f"{_PACKAGE}ClearingOperatorService/")
 }
@@ -72,7 +83,9 @@ def serve(settings: ClearinghouseSettings) -> None:
 
 async def _serve(settings: ClearinghouseSettings, stop: asyncio.Event) -> None:
     trust, keyring, message_signer, statement_signer, chains = _load_identity(settings)
+    reasons: list[Callable[[], str]] = []
     host = Host(
+        closed=lambda method: "" if method in IN_RECOVERY else next((each() for each in reasons), ""),
         listen=settings.listen,
         credentials_directory=settings.tls_directory,
         trust=trust,
@@ -87,9 +100,14 @@ async def _serve(settings: ClearinghouseSettings, stop: asyncio.Event) -> None:
     _register(
         host, service, RedemptionServicer(service, keyring, message_signer), DirectoryServicer(service, chains), root
     )
+    reasons.append(lambda: service.recovery)
+    service.lineage = Lineage(database, settings.keys_directory / "lineage")
+    if not service.lineage.begin():
+        service.needs_recovery(f"{service.lineage.lost_commits} commits that were answered for are not in its database")
     service.start()
     service.keep_chains(chains)
-    await service.calculate_closed()
+    if not service.recovery:
+        await service.calculate_closed()
     await host.start()
     sweeping = asyncio.create_task(every(settings.sweep_seconds, "sweep", service.sweep))
     announce_ready(CLEARINGHOUSE, f"{settings.listen.rpartition(':')[0]}:{port}")

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from chassis import telemetry
 from chassis.commit import GroupCommit
@@ -22,15 +22,19 @@ from clearinghouse.desk import Desk, Shelf, Work
 from clearinghouse.domain.visitors import VisitorsFunder, check_visitors_fund, require_budget
 from clearinghouse.publishing import PublishChange
 from clearinghouse.recall import Recall
+from clearinghouse.receipts import receipts_of
+from clearinghouse.recovery import Recovery
 from clearinghouse.redeeming import Redeem, wanted
 from clearinghouse.windows import Calculate, Close, Confirm, Instruct, MarkPaid, Settle, new_window
 from custodian import evidence_file, lookup
 from custodian import schema as custodian_schema
 from custodian.batching import decide_apart, raised
+from custodian.books import Books
 from custodian.campaigns import Campaigns, verify_change
 from custodian.custody_messages import CustodyRefused, read_refused
 from custodian.decisions import Answered, Received
 from custodian.evidence import Requests, SignedBatch
+from custodian.lineage import Lineage, RecoveryNeeded
 from custodian.receiving import receive
 from custodian.servicer import Emit
 from custodian.verification import RootMemory
@@ -49,6 +53,7 @@ from quanlian.v1 import (
     clearing_operator_pb2,
     custody_pb2,
     directory_pb2,
+    recovery_pb2,
     settlement_pb2,
     signed_pb2,
 )
@@ -57,6 +62,7 @@ from quanlian.vouchers import VoucherKey
 SWEEP_LIMIT = 500
 FEED_PAGE = 500
 FEED_POLL_SECONDS = 1.0
+RECOVER = "quanlian clearinghouse recover"
 VOUCHERS_PER_MESSAGE = 1000
 """In a release request or a recall: the hand-over that answers it stays well under the message size limit."""
 
@@ -101,6 +107,8 @@ class ClearinghouseService:
         self._releases: dict[VoucherKey, _Wanted] = {}
         self._news: dict[str, asyncio.Event] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._recovery = ""
+        self.lineage: Lineage | None = None
 
     def start(self) -> None:
         """Open the first window if there is none, admit the stored keys, begin deciding."""
@@ -122,7 +130,75 @@ class ClearinghouseService:
     def close(self) -> None:
         self._engine.close()
 
+    # Recovery
+
+    @property
+    def recovery(self) -> str:
+        """Why this party answers nothing until it has recovered; empty while it need not."""
+        return self._recovery
+
+    def needs_recovery(self, why: str) -> None:
+        """The database is an older copy than the one that was answered from."""
+        self._recovery = str(RecoveryNeeded(why, RECOVER))
+        if self.lineage is not None:
+            self.lineage.mark_as_behind()
+        _log.error("recovery is needed", why=why, remedy=RECOVER)
+
+    def compare(self, region: str, theirs: custody_pb2.Position) -> custody_pb2.Position:
+        """Where this party stands with a region. Raises RecoveryNeeded where the region has seen more of it."""
+        with self.database.snapshot() as transaction:
+            table = schema.hand_over
+            last = select(func.max(table.c.number)).where(table.c.issuer == region)
+            taken = transaction.connection.execute(last).scalar() or 0
+            feed = Books(transaction).counter(f"feed/{region}")
+        if theirs.feed > feed:
+            self.needs_recovery(f"{region} has event {theirs.feed} of its feed, {feed} is the last here")
+            raise RecoveryNeeded(f"{region} is ahead", RECOVER)
+        incarnation = self.lineage.known.incarnation if self.lineage else 1
+        return custody_pb2.Position(incarnation=incarnation, hand_overs=taken, feed=feed)
+
+    async def receipts(self, region: str, request: custody_pb2.GetReceiptsRequest) -> custody_pb2.GetReceiptsResponse:
+        """What this party holds of a region: hand-overs and answered requests after those that it has, a page."""
+        return await asyncio.to_thread(receipts_of, self.database, region, request)
+
+    async def hand_receipts(
+        self, region: str, request: custody_pb2.HandReceiptsRequest
+    ) -> custody_pb2.HandReceiptsResponse:
+        """Take in what a node holds of this party, while it needs it."""
+        if not self._recovery or self.lineage is None:
+            return custody_pb2.HandReceiptsResponse(wanted=False)
+        if request.receipts or request.complete:
+            await asyncio.to_thread(self._recoverer.keep, region, request)
+
+        def load() -> custody_pb2.HandReceiptsResponse:
+            table = schema.hand_over
+            with self.database.snapshot() as transaction:
+                last = select(func.max(table.c.number)).where(table.c.issuer == region)
+                after = transaction.connection.execute(last).scalar() or 0
+            wanted = not self._recoverer.complete(region)
+            since = self.lineage.restored.at if self.lineage else 0
+            return custody_pb2.HandReceiptsResponse(wanted=wanted, after_hand_over=after, since=since)
+
+        return await asyncio.to_thread(load)
+
+    async def recover(self, without: Sequence[str]) -> recovery_pb2.RecoveryReport:
+        """Apply what the nodes handed over, begin a new incarnation, and serve again. Raises InvalidInput."""
+        if not self._recovery or self.lineage is None:
+            raise InvalidInput("nothing needs to be recovered", place="recovery")
+        report = await self._recoverer.run(without)
+        report.lost_commits, report.last_commit_at = self.lineage.lost_commits, self.lineage.restored.at
+        report.incarnation = (await asyncio.to_thread(self.lineage.renew)).incarnation
+        self._recovery = ""
+        await self.calculate_closed()
+        return report
+
+    @property
+    def _recoverer(self) -> Recovery:
+        return Recovery(self.database, self._shelf, self._signer, self.keyring)
+
     def _decide(self, works: list[Work]) -> list[Any]:
+        if self._recovery:
+            raise RecoveryNeeded("its books are behind", RECOVER)
         return decide_apart(self._decide_together, works)
 
     def _decide_together(self, works: Sequence[Work]) -> list[Any]:

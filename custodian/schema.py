@@ -192,6 +192,16 @@ campaign_change = Table(
     comment="every change of every campaign, with who and why; only appended",
 )
 
+lineage = Table(
+    "lineage",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("incarnation", BigInteger, nullable=False, comment="raised by each recovery"),
+    Column("commits", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    comment="one row: how many commits this database has seen, to notice an older copy",
+)
+
 counter = Table(
     "counter",
     METADATA,

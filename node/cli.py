@@ -23,6 +23,7 @@ from chassis.operating import (
     read_signing_chain,
 )
 from custodian.evidence_option import Id, Out, write_evidence
+from custodian.recovery_report import show_recovery
 from node.config import NodeSettings
 from node.merchants_file import read_merchants
 from quanlian.campaign_changes import ChangeKind, parse_notice
@@ -366,6 +367,14 @@ def _voucher_ref(text: str) -> VoucherRef:
         return VoucherRef(pack_id=bytes.fromhex(pack), index=int(index))
     except ValueError:
         raise InvalidInput(f"{text!r} is no voucher", place="--voucher", remedy="write PACK/INDEX") from None
+
+
+@app.command()
+def recover(config: Config = None, as_json: Json = False) -> None:
+    """从备份恢复后：取回清分平台所持记录，重新受理 · After a restore: learn what the clearinghouse holds, and serve."""
+    request = pb.RecoverNodeRequest()
+    answer = call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.RecoverNode, request)
+    show_recovery(answer.report, as_json)
 
 
 @app.command()

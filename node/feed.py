@@ -21,7 +21,7 @@ from quanlian import wire
 from quanlian.accounts import clearing_account, settlement_account
 from quanlian.errors import InvalidInput
 from quanlian.ledger import Movement
-from quanlian.v1 import custody_pb2, signed_pb2
+from quanlian.v1 import custody_pb2, redemption_pb2, signed_pb2
 
 SEQUENCE = "feed"
 MAX_REASON_CHARACTERS = 500
@@ -125,6 +125,8 @@ def _is_next(desk: Desk, event: custody_pb2.FeedEvent) -> bool:
 def _take(desk: Desk, event: custody_pb2.FeedEvent, change: SignedChange | None) -> None:
     kind = kind_of(event)
     if kind == "posting":
+        if _has_posting(desk, event.posting):
+            return
         keep_clearing_item(desk, "funder", event.posting)
         legs = wire.legs_of(event.posting.legs)
         desk.books.move(used_away(desk.name, legs, event.posting.redeeming_region))
@@ -162,6 +164,13 @@ def _parked_subjects(desk: Desk) -> dict[str, int]:
     query = table.select().where(table.c.taken_at.is_(None)).order_by(table.c.sequence.desc())
     rows: Sequence[Any] = desk.transaction.connection.execute(query).all()
     return {row.subject: row.sequence for row in rows if row.subject}
+
+
+def _has_posting(desk: Desk, posting: redemption_pb2.Posting) -> bool:
+    """Whether it was told before: a clearinghouse that recovers tells its postings again."""
+    table = schema.clearing_item
+    key = ("funder", posting.redemption_id, posting.number)
+    return bool(desk.transaction.select_keys(table, list(table.primary_key.columns), [key]))
 
 
 def _take_fund_return(desk: Desk, message: signed_pb2.SignedMessage) -> None:

@@ -28,7 +28,7 @@ from quanlian.ledger import Movement
 from quanlian.merchants import check_code
 from quanlian.signing import Signer
 from quanlian.terms import Terms, parse_terms
-from quanlian.v1 import node_operator_pb2
+from quanlian.v1 import node_operator_pb2, recovery_pb2
 from quanlian.vouchers import VoucherKey
 from quanlian.wire import CHANGE_KINDS, change_message, change_to_body
 
@@ -283,6 +283,9 @@ class NodeOperations:
             after = VoucherKey(region.code, request.after.pack_id, request.after.index)
         with self._service.database.snapshot() as transaction:
             return given_page(Desk(transaction, region, self._service.shelf), request.campaign, after, RECALL_PAGE)
+
+    async def recover(self) -> recovery_pb2.RecoveryReport:
+        return await self._service.recover()
 
     # Evidence
 

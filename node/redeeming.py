@@ -75,7 +75,7 @@ class Intake:
         if item and item.operation == "reverse" and desk.books.request(self.key) is None:
             original = desk.sent((self.received.participant, _original(item)))
             if original is not None:
-                content = wire.reverse_item(self.own_id, original.own_id)
+                content = wire.reverse_item(self.own_id, original.own_id, self._origin)
                 return self._forward(desk, content, original.merchant, original.order_id)
         reply = decide(self.received, desk.books, desk)
         return reply if isinstance(reply, Answered) else self._elsewhere(desk, reply)
@@ -87,7 +87,7 @@ class Intake:
             if self.unreachable and item.subject.voucher.issuer == desk.name:
                 return settle(self.received, Refusal(RefusalReason.NOT_IN_CUSTODY), desk.books, desk)
             sale = item.subject.sale
-            content = wire.readdressed(self.received.content, self.own_id, reply.discount_fen)
+            content = wire.readdressed(self.received.content, self.own_id, self._origin, reply.discount_fen)
             desk.take_order(sale.merchant, sale.order_id, self.own_id, None)
             return self._forward(desk, content, sale.merchant, sale.order_id)
         assert isinstance(item.subject, Later)
@@ -99,7 +99,7 @@ class Intake:
                 refusal = Refusal(RefusalReason.HOLD_EXPIRED, {"expires_at": known.expires_at})
                 return settle(self.received, refusal, desk.books, desk)
             desk.take_order(known.merchant, known.order_id, known.redemption_id, None)
-        content = wire.readdressed(self.received.content, self.own_id)
+        content = wire.readdressed(self.received.content, self.own_id, self._origin)
         return self._forward(desk, content, known.merchant, known.order_id)
 
     def _forward(self, desk: Desk, content: bytes, merchant: str, order_id: str) -> Forwarded:
@@ -123,6 +123,10 @@ class Intake:
             )
         )
         return Forwarded(self.own_id, content)
+
+    @property
+    def _origin(self) -> wire.Origin:
+        return wire.Origin(self.received.participant, self.received.request_id, self.received.body_hash)
 
     def _stamp(self, desk: Desk) -> wire.Stamp:
         return wire.Stamp(self.received.request_id, desk.name, desk.at)

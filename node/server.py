@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from chassis import telemetry
 from chassis.database import Database
 from chassis.host import Host
 from chassis.service import announce_ready, every, run, until
+from custodian.lineage import Lineage
 from custodian.servicer import REDEMPTION_METHODS, RedemptionServicer
 from node.adapters.clearing import ClearingLink
 from node.adapters.grpc_services import ClaimServicer, NodeOperatorServicer
@@ -43,6 +45,7 @@ OPERATOR_METHODS = (
     "RetryFeed",
     "RecallVouchers",
     "GetNodeEvidence",
+    "RecoverNode",
 )
 ALLOW = {
     **{f"{_PACKAGE}RedemptionService/{method}": frozenset({"platform"}) for method in REDEMPTION_METHODS},
@@ -53,6 +56,9 @@ ALLOW = {
 }
 
 
+IN_RECOVERY = frozenset({f"{_PACKAGE}NodeOperatorService/{method}" for method in ("RecoverNode", "GetNodeStatus")})
+
+
 def serve(settings: NodeSettings) -> None:
     """Run until SIGTERM or Ctrl-C. Raises ConfigurationError for whatever the operator must mend first."""
     run(lambda stop: _serve(settings, stop))
@@ -60,7 +66,9 @@ def serve(settings: NodeSettings) -> None:
 
 async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
     trust, keyring, region, signers = load_identity(settings)
+    reasons: list[Callable[[], str]] = []
     host = Host(
+        closed=lambda method: "" if method in IN_RECOVERY else next((each() for each in reasons), ""),
         listen=settings.listen,
         credentials_directory=settings.tls_directory,
         trust=trust,
@@ -75,6 +83,10 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
     service.load_keys()
     root = (settings.tls_directory / ROOT).read_bytes()
     _register(host, service, NodeOperations(service, signers.terms, root), keyring, signers)
+    reasons.append(lambda: service.recovery)
+    service.lineage = Lineage(database, settings.keys_directory / "lineage")
+    if not service.lineage.begin():
+        service.needs_recovery(f"{service.lineage.lost_commits} commits that were answered for are not in its database")
     service.start()
     await host.start()
     background = [

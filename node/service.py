@@ -21,11 +21,12 @@ from chassis.ids import fresh_uuid7, unix_milliseconds
 from custodian import lookup
 from custodian import schema as custodian_schema
 from custodian.batching import decide_apart, raised
-from custodian.books import json_to_legs
+from custodian.books import Books, json_to_legs
 from custodian.campaigns import Campaigns, SignedChange, verify_change
 from custodian.custody_messages import CustodyRefused, read_refused
 from custodian.decisions import Answered, Received
 from custodian.evidence import SignedBatch
+from custodian.lineage import Lineage, RecoveryNeeded
 from custodian.receiving import receive
 from custodian.servicer import Emit
 from custodian.verification import RootMemory
@@ -38,21 +39,36 @@ from node.feed import SEQUENCE, FeedGap, News, Park, TakeParked, kind_of
 from node.ports import Clearinghouse
 from node.publishing import TakeChange
 from node.recall import Given, TakeReturns
+from node.receipts import receipts_held
+from node.recovery import RelearnAnswer, RelearnHandOver
 from node.redeeming import ClearinghouseAnswer, Forwarded, Intake
 from pki.identity import CLEARINGHOUSE, Identity
 from pki.trust import Keyring
 from quanlian import statements, vouchers, wire
-from quanlian.errors import BadSignature, ConfigurationError, InvalidInput, TrustError, Unavailable, UnknownKey
+from quanlian.errors import (
+    BadSignature,
+    ConfigurationError,
+    InvalidInput,
+    QuanlianError,
+    TrustError,
+    Unavailable,
+    UnknownKey,
+)
+from quanlian.ids import uuid7
 from quanlian.redemptions import Redemption
 from quanlian.signing import Signer, digest
 from quanlian.terms import parse_terms
-from quanlian.v1 import claim_pb2, custody_pb2, settlement_pb2, signed_pb2
+from quanlian.v1 import claim_pb2, custody_pb2, recovery_pb2, settlement_pb2, signed_pb2
 from quanlian.vouchers import VoucherKey
 from quanlian.wire import Purchase
 
 SWEEP_LIMIT = 500
 ASK_AGAIN_SECONDS = 5.0
 UNREACHABLE_SECONDS = 5.0
+RECOVERY_MARGIN_SECONDS = 600
+"""How much earlier than the copy's last commit the answers are asked for: ids and clocks may differ a little."""
+
+RECOVER = "quanlian node recover"
 MAX_RELEASE_BYTES = 1024 * 1024
 """Of hand-overs that go with one recall, beside those that the clearinghouse has not acknowledged."""
 
@@ -93,6 +109,10 @@ class NodeService:
         self._asking = asyncio.Lock()
         self._directory_asked_at = float("-inf")
         self._lost_at: float | None = None
+        self._recovery = ""
+        self._serving = asyncio.Event()
+        self._serving.set()
+        self.lineage: Lineage | None = None
         self._signers = signers
         self._clearinghouse = clearinghouse
         self.shelf = TermsShelf()
@@ -106,7 +126,102 @@ class NodeService:
         """Decide what was accepted, then stop."""
         self._engine.close()
 
+    # Recovery
+
+    @property
+    def recovery(self) -> str:
+        """Why this node answers nothing until it has recovered; empty while it need not."""
+        return self._recovery
+
+    def needs_recovery(self, why: str) -> None:
+        """The database is an older copy than the one that was answered from."""
+        self._recovery = str(RecoveryNeeded(why, RECOVER))
+        self._serving.clear()
+        if self.lineage is not None:
+            self.lineage.mark_as_behind()
+        _log.error("recovery is needed", why=why, remedy=RECOVER)
+
+    async def until_serving(self) -> None:
+        """Returns once the node need not be recovered."""
+        await self._serving.wait()
+
+    async def position(self) -> custody_pb2.Position:
+        """Where this node stands with the clearinghouse."""
+
+        def load() -> custody_pb2.Position:
+            with self.database.snapshot() as transaction:
+                books = Books(transaction)
+                hand_overs, feed = books.counter("hand-over"), books.counter(SEQUENCE)
+            incarnation = self.lineage.known.incarnation if self.lineage else 1
+            return custody_pb2.Position(incarnation=incarnation, hand_overs=hand_overs, feed=feed)
+
+        return await asyncio.to_thread(load)
+
+    async def compare(self, theirs: custody_pb2.Position) -> None:
+        """Raises RecoveryNeeded where the clearinghouse has taken what this node does not know to have given."""
+        ours = await self.position()
+        if theirs.hand_overs > ours.hand_overs:
+            why = f"the clearinghouse took hand-over {theirs.hand_overs}, {ours.hand_overs} is the last here"
+            self.needs_recovery(why)
+            raise RecoveryNeeded(why, RECOVER)
+
+    async def recover(self) -> recovery_pb2.RecoveryReport:
+        """Learn again what the clearinghouse holds, begin a new incarnation, and serve again.
+
+        Raises InvalidInput where nothing needs it, Unavailable while the clearinghouse does not answer.
+        """
+        if not self._recovery or self.lineage is None:
+            raise InvalidInput("nothing needs to be recovered", place="recovery")
+        await self.refresh_directory()
+        report = recovery_pb2.RecoveryReport()
+        position = await self.position()
+        asked = custody_pb2.GetReceiptsRequest(
+            after_hand_over=position.hand_overs,
+            after_request_id=uuid7(max(0, self.lineage.restored.at - RECOVERY_MARGIN_SECONDS) * 1000, bytes(10)),
+        )
+        while True:
+            response = await self._clearinghouse.receipts(asked)
+            await asyncio.to_thread(self._relearn, response, report)
+            if not response.HasField("next"):
+                break
+            asked = response.next
+        report.feed_events = max(0, response.feed - position.feed)
+        report.lost_commits, report.last_commit_at = self.lineage.lost_commits, self.lineage.restored.at
+        report.incarnation = (await asyncio.to_thread(self.lineage.renew)).incarnation
+        self._recovery = ""
+        self._serving.set()
+        return report
+
+    def _relearn(self, response: custody_pb2.GetReceiptsResponse, report: recovery_pb2.RecoveryReport) -> None:
+        def decide(work: Work, name: str) -> int:
+            try:
+                return int(decide_batch(self.database, self.region, self.shelf, [work])[0])
+            except (Unavailable, ConfigurationError):
+                raise
+            except QuanlianError as error:
+                report.disputed.add(region=self.region.code, id=name, reason=str(error))
+                return 0
+
+        for message in response.hand_overs:
+            key = self.keyring.verify(message.key_id, "hand-over", message.body, message.signature)
+            name = f"hand-over {custody_pb2.HandOver.FromString(message.body).number}"
+            if key.owner != self.region.code:
+                raise BadSignature(f"{name} is signed by {key.owner}")
+            report.vouchers += decide(RelearnHandOver(message), name)
+            report.hand_overs += 1
+        for each in response.answered:
+            report.answers += decide(RelearnAnswer(each), wire.answer_request_id(each.answer).hex())
+
+    async def hand_receipts(self) -> None:
+        """Give a clearinghouse that recovers what this node holds of it."""
+        point = await self._clearinghouse.hand_receipts(custody_pb2.HandReceiptsRequest())
+        if point.wanted:
+            for page in await asyncio.to_thread(receipts_held, self.database, point):
+                await self._clearinghouse.hand_receipts(page)
+
     def _decide(self, works: list[Work]) -> list[Any]:
+        if self._recovery:
+            raise RecoveryNeeded("its books are behind", RECOVER)
         return decide_apart(lambda some: decide_batch(self.database, self.region, self.shelf, some), works)
 
     # Redemptions

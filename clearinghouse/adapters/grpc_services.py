@@ -55,6 +55,10 @@ class CustodyServicer(custody_pb2_grpc.CustodyServiceServicer):
         stream: asyncio.Queue[custody_pb2.CustodyStreamResponse],
     ) -> None:
         async for request in requests:
+            if request.HasField("position"):
+                ours = await asyncio.to_thread(self._service.compare, region, request.position)
+                stream.put_nowait(custody_pb2.CustodyStreamResponse(position=ours))
+                continue
             try:
                 if request.HasField("release_refused"):
                     self._service.release_refused(region, request.release_refused)
@@ -70,6 +74,16 @@ class CustodyServicer(custody_pb2_grpc.CustodyServiceServicer):
         self, request: custody_pb2.RecallRequest, context: Context
     ) -> custody_pb2.RecallResponse:
         return await self._service.recall(caller(context).host, request)
+
+    async def GetReceipts(  # noqa: N802
+        self, request: custody_pb2.GetReceiptsRequest, context: Context
+    ) -> custody_pb2.GetReceiptsResponse:
+        return await self._service.receipts(caller(context).host, request)
+
+    async def HandReceipts(  # noqa: N802
+        self, request: custody_pb2.HandReceiptsRequest, context: Context
+    ) -> custody_pb2.HandReceiptsResponse:
+        return await self._service.hand_receipts(caller(context).host, request)
 
     async def FollowFeed(  # noqa: N802
         self, request: custody_pb2.FollowFeedRequest, context: Context
@@ -150,6 +164,11 @@ class ClearingOperatorServicer(clearing_operator_pb2_grpc.ClearingOperatorServic
     def __init__(self, service: ClearinghouseService, root: bytes) -> None:
         self._service = service
         self._root = root
+
+    async def RecoverClearinghouse(  # noqa: N802
+        self, request: pb.RecoverClearinghouseRequest, context: Context
+    ) -> pb.RecoverClearinghouseResponse:
+        return pb.RecoverClearinghouseResponse(report=await self._service.recover(list(request.without)))
 
     async def GetClearingEvidence(  # noqa: N802
         self, request: pb.GetClearingEvidenceRequest, context: Context

@@ -92,6 +92,14 @@ class ClearingLink:
         response: custody_pb2.RecallResponse = await self._call(self._custody.Recall, request)
         return response
 
+    async def receipts(self, request: custody_pb2.GetReceiptsRequest) -> custody_pb2.GetReceiptsResponse:
+        response: custody_pb2.GetReceiptsResponse = await self._call(self._custody.GetReceipts, request)
+        return response
+
+    async def hand_receipts(self, request: custody_pb2.HandReceiptsRequest) -> custody_pb2.HandReceiptsResponse:
+        response: custody_pb2.HandReceiptsResponse = await self._call(self._custody.HandReceipts, request)
+        return response
+
     async def directory(self) -> directory_pb2.GetDirectoryResponse:
         response: directory_pb2.GetDirectoryResponse = await self._call(
             self._directory.GetDirectory, directory_pb2.GetDirectoryRequest()
@@ -146,12 +154,15 @@ class ClearingLink:
         """Run a stream again whenever it breaks, a little later each time that it breaks at once."""
         attempt, loop = 0, asyncio.get_running_loop()
         while True:
+            await service.until_serving()
             started = loop.time()
             try:
                 self._renew_channel()
                 await stream(service)
             except grpc.aio.AioRpcError as error:
                 _log.info("stream broke", stream=name, code=error.code().name, details=error.details())
+                if error.code() is grpc.StatusCode.FAILED_PRECONDITION and name == "custody":
+                    await _try_to(service.hand_receipts)
             except TimeoutError:
                 _log.info("the clearinghouse cannot be reached", stream=name)
             except QuanlianError as error:
@@ -195,6 +206,7 @@ class ClearingLink:
         """Hand-overs not taken yet, and those to come; release requests answered from the books."""
         call = self._custody.CustodyStream()
         outgoing: asyncio.Queue[custody_pb2.CustodyStreamRequest] = asyncio.Queue()
+        outgoing.put_nowait(custody_pb2.CustodyStreamRequest(position=await service.position()))
 
         async def give() -> None:
             sent = 0
@@ -217,6 +229,8 @@ class ClearingLink:
                 if response.HasField("release_request"):
                     for message in await service.release(response.release_request):
                         outgoing.put_nowait(message)
+                elif response.HasField("position"):
+                    await service.compare(response.position)
                 else:
                     await service.hand_over_taken(response.hand_over_taken)
 
@@ -244,6 +258,14 @@ class ClearingLink:
 
 def _replaced_at(tls_directory: Path) -> int:
     return (tls_directory / CERTIFICATE).stat().st_mtime_ns
+
+
+async def _try_to(job: Callable[[], Awaitable[None]]) -> None:
+    """Does something that is done again when it fails."""
+    try:
+        await job()
+    except QuanlianError as error:
+        _log.info("will be tried again", error=str(error))
 
 
 async def _responses(call: Any) -> AsyncIterator[Any]:

@@ -76,5 +76,8 @@ class NodeOperatorServicer(node_operator_pb2_grpc.NodeOperatorServiceServicer):
     ) -> pb.RecallVouchersResponse:
         return await self._operations.recall(request)
 
+    async def RecoverNode(self, request: pb.RecoverNodeRequest, context: Context) -> pb.RecoverNodeResponse:  # noqa: N802
+        return pb.RecoverNodeResponse(report=await self._operations.recover())
+
     async def RetryFeed(self, request: pb.RetryFeedRequest, context: Context) -> pb.RetryFeedResponse:  # noqa: N802
         return await self._operations.retry_feed()

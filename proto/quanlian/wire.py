@@ -198,19 +198,30 @@ def _purchase(message: redemption_pb2.Purchase) -> Purchase:
     return Purchase(token, voucher, message.index, sale, order.payer_tag, message.expected_discount_fen)
 
 
-def readdressed(content: bytes, request_id: bytes, expected_discount_fen: int = 0) -> bytes:
+class Origin(NamedTuple):
+    """Whose request a node sends on; `body_hash` is of the item as it came."""
+
+    participant: str
+    request_id: bytes
+    body_hash: bytes
+
+
+def readdressed(content: bytes, request_id: bytes, origin: Origin, expected_discount_fen: int = 0) -> bytes:
     """An item as a node sends it on: the same operation under the node's own request id."""
     message = redemption_pb2.RedemptionItem.FromString(content)
     message.request_id = request_id
+    message.origin.CopyFrom(redemption_pb2.Origin(**origin._asdict()))
     if expected_discount_fen:
         getattr(message, str(message.WhichOneof("operation"))).expected_discount_fen = expected_discount_fen
     return message.SerializeToString()
 
 
-def reverse_item(request_id: bytes, original_request_id: bytes) -> bytes:
+def reverse_item(request_id: bytes, original_request_id: bytes, origin: Origin) -> bytes:
     """A node's reverse of an item that it sent under its own id."""
     reverse = redemption_pb2.Reverse(original_request_id=original_request_id)
-    return redemption_pb2.RedemptionItem(request_id=request_id, reverse=reverse).SerializeToString()
+    message = redemption_pb2.RedemptionItem(request_id=request_id, reverse=reverse)
+    message.origin.CopyFrom(redemption_pb2.Origin(**origin._asdict()))
+    return message.SerializeToString()
 
 
 # Answers

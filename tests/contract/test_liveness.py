@@ -207,6 +207,7 @@ class TestLink:
             made, stubs = played(link)
             running = asyncio.create_task(made._forever("custody", made._keep_custody, node.another_service()))
             line = await asyncio.wait_for(stubs.lines.get(), 10)
+            assert (await asyncio.wait_for(line.written.get(), 10)).HasField("position")
             given = [await asyncio.wait_for(line.written.get(), 10) for _ in range(3)]
             assert stubs.lines.empty()
             running.cancel()

@@ -22,6 +22,7 @@ from quanlian.vouchers import Token, Voucher, VoucherKey
 from quanlian.wire import Item, Later, Purchase, Stamp
 
 REQUEST, OTHER_REQUEST, REDEMPTION = b"request-id-of-16", b"another-id-of-16", b"redemption-id-16"
+ORIGIN = wire.Origin("alipay", REQUEST, bytes(32))
 VOUCHER = Voucher(
     version=1,
     suite=2,
@@ -161,7 +162,7 @@ class TestRequests:
         assert (item.operation, item.subject) == (operation, Later(REDEMPTION, order_fen))
 
     def test_a_reverse_names_the_original_request(self) -> None:
-        item = wire.bytes_to_item(wire.reverse_item(REQUEST, OTHER_REQUEST))
+        item = wire.bytes_to_item(wire.reverse_item(REQUEST, OTHER_REQUEST, ORIGIN))
         assert item[:3] == (REQUEST, "reverse", OTHER_REQUEST)
 
     @pytest.mark.parametrize(
@@ -188,7 +189,7 @@ class TestRequests:
             ("refund.redemption_id", lambda: an_item(refund=redemption_pb2.Refund(order_fen=1))),
             ("refund.order_fen", lambda: an_item(refund=redemption_pb2.Refund(redemption_id=REDEMPTION))),
             ("refund.order_fen", lambda: an_item(refund=redemption_pb2.Refund(order_fen=10**12 + 1))),
-            ("reverse.original_request_id", lambda: wire.reverse_item(REQUEST, b"short")),
+            ("reverse.original_request_id", lambda: wire.reverse_item(REQUEST, b"short", ORIGIN)),
         ],
     )
     def test_a_malformed_item_names_its_field(self, place: str, content: Callable[[], bytes]) -> None:
@@ -209,18 +210,20 @@ class TestRequests:
 
 class TestForwarding:
     def test_a_node_sends_an_item_on_under_its_own_id_and_expectation(self) -> None:
-        sent = wire.bytes_to_item(wire.readdressed(an_item(redeem=a_purchase()), OTHER_REQUEST, 900))
+        sent = wire.bytes_to_item(wire.readdressed(an_item(redeem=a_purchase()), OTHER_REQUEST, ORIGIN, 900))
         received = wire.bytes_to_item(an_item(redeem=a_purchase(expected_discount_fen=900)))
         assert sent.request_id == OTHER_REQUEST
         assert sent[1:3] == received[1:3]
 
     def test_a_later_call_is_sent_on_as_it_is(self) -> None:
         refund = redemption_pb2.Refund(redemption_id=REDEMPTION, order_fen=2000)
-        assert wire.readdressed(an_item(refund=refund), OTHER_REQUEST) == an_item(OTHER_REQUEST, refund=refund)
+        origin = redemption_pb2.Origin(participant="alipay", request_id=REQUEST, body_hash=bytes(32))
+        sent = wire.readdressed(an_item(refund=refund), OTHER_REQUEST, ORIGIN)
+        assert sent == an_item(OTHER_REQUEST, refund=refund, origin=origin)
 
     def test_fields_of_a_later_version_are_sent_on(self) -> None:
         unknown = b"\xca\x3e\x01x"  # field 1001, one byte
-        assert wire.readdressed(an_item(redeem=a_purchase()) + unknown, OTHER_REQUEST).endswith(unknown)
+        assert wire.readdressed(an_item(redeem=a_purchase()) + unknown, OTHER_REQUEST, ORIGIN).endswith(unknown)
 
     def test_an_answer_is_passed_on_under_the_callers_id(self) -> None:
         answer = wire.quoted(Stamp(REQUEST, "clearinghouse", 5), 1000)

@@ -101,6 +101,24 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("region"),
     )
     op.create_table(
+        "receipt",
+        sa.Column("region", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("id", sa.LargeBinary(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False, comment="a serialised Receipt"),
+        sa.PrimaryKeyConstraint("region", "kind", "id"),
+        comment="during a recovery: what nodes hold of this clearinghouse, not applied yet",
+    )
+    op.create_table(
+        "receipts_complete",
+        sa.Column("region", sa.String(), nullable=False),
+        sa.Column("feed", sa.BigInteger(), nullable=False),
+        sa.Column("last_window", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("region"),
+        comment="during a recovery: nodes that handed over everything, and what else they have seen",
+    )
+    op.create_table(
         "release_refusal",
         sa.Column("issuer", sa.String(), nullable=False),
         sa.Column("pack_id", sa.LargeBinary(), nullable=False),

@@ -84,6 +84,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("entry", "number"),
     )
     op.create_table(
+        "lineage",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("incarnation", sa.BigInteger(), nullable=False, comment="raised by each recovery"),
+        sa.Column("commits", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        comment="one row: how many commits this database has seen, to notice an older copy",
+    )
+    op.create_table(
         "posting",
         sa.Column("redemption_id", sa.LargeBinary(), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),

@@ -85,6 +85,11 @@ class ClearingOperatorServiceStub:
                 request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingEvidenceRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingEvidenceResponse.FromString,
                 _registered_method=True)
+        self.RecoverClearinghouse = channel.unary_unary(
+                '/quanlian.v1.ClearingOperatorService/RecoverClearinghouse',
+                request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.RecoverClearinghouseRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.RecoverClearinghouseResponse.FromString,
+                _registered_method=True)
         self.GetClearingStatus = channel.unary_unary(
                 '/quanlian.v1.ClearingOperatorService/GetClearingStatus',
                 request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingStatusRequest.SerializeToString,
@@ -161,6 +166,13 @@ class ClearingOperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecoverClearinghouse(self, request, context):
+        """After a restore from a backup: learns again what the other side has, and begins a new incarnation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetClearingStatus(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -219,6 +231,11 @@ def add_ClearingOperatorServiceServicer_to_server(servicer, server):
                     servicer.GetClearingEvidence,
                     request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingEvidenceRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingEvidenceResponse.SerializeToString,
+            ),
+            'RecoverClearinghouse': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecoverClearinghouse,
+                    request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.RecoverClearinghouseRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.RecoverClearinghouseResponse.SerializeToString,
             ),
             'GetClearingStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetClearingStatus,
@@ -497,6 +514,33 @@ class ClearingOperatorService:
             '/quanlian.v1.ClearingOperatorService/GetClearingEvidence',
             quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingEvidenceRequest.SerializeToString,
             quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingEvidenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecoverClearinghouse(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.ClearingOperatorService/RecoverClearinghouse',
+            quanlian_dot_v1_dot_clearing__operator__pb2.RecoverClearinghouseRequest.SerializeToString,
+            quanlian_dot_v1_dot_clearing__operator__pb2.RecoverClearinghouseResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,8 @@ class ClearingOperatorServiceStub:
     SettleWindow: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.SettleWindowRequest, _clearing_operator_pb2.SettleWindowResponse]
     GetClearingEvidence: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetClearingEvidenceRequest, _clearing_operator_pb2.GetClearingEvidenceResponse]
     """What was signed about a request or a redemption, as a file that anyone can check."""
+    RecoverClearinghouse: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.RecoverClearinghouseRequest, _clearing_operator_pb2.RecoverClearinghouseResponse]
+    """After a restore from a backup: learns again what the other side has, and begins a new incarnation."""
     GetClearingStatus: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetClearingStatusRequest, _clearing_operator_pb2.GetClearingStatusResponse]
 
 @_typing.type_check_only
@@ -70,6 +72,8 @@ class ClearingOperatorServiceAsyncStub(ClearingOperatorServiceStub):
     SettleWindow: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.SettleWindowRequest, _clearing_operator_pb2.SettleWindowResponse]  # type: ignore[assignment]
     GetClearingEvidence: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetClearingEvidenceRequest, _clearing_operator_pb2.GetClearingEvidenceResponse]  # type: ignore[assignment]
     """What was signed about a request or a redemption, as a file that anyone can check."""
+    RecoverClearinghouse: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.RecoverClearinghouseRequest, _clearing_operator_pb2.RecoverClearinghouseResponse]  # type: ignore[assignment]
+    """After a restore from a backup: learns again what the other side has, and begins a new incarnation."""
     GetClearingStatus: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetClearingStatusRequest, _clearing_operator_pb2.GetClearingStatusResponse]  # type: ignore[assignment]
 
 class ClearingOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -149,6 +153,14 @@ class ClearingOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_clearing_operator_pb2.GetClearingEvidenceResponse, _abc.Awaitable[_clearing_operator_pb2.GetClearingEvidenceResponse]]:
         """What was signed about a request or a redemption, as a file that anyone can check."""
+
+    @_abc_1.abstractmethod
+    def RecoverClearinghouse(
+        self,
+        request: _clearing_operator_pb2.RecoverClearinghouseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_clearing_operator_pb2.RecoverClearinghouseResponse, _abc.Awaitable[_clearing_operator_pb2.RecoverClearinghouseResponse]]:
+        """After a restore from a backup: learns again what the other side has, and begins a new incarnation."""
 
     @_abc_1.abstractmethod
     def GetClearingStatus(

@@ -251,27 +251,62 @@ class CustodyStreamRequest(_message.Message):
 
     HAND_OVER_FIELD_NUMBER: _builtins.int
     RELEASE_REFUSED_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hand_over(self) -> _signed_pb2.SignedMessage: ...
     @_builtins.property
     def release_refused(self) -> _signed_pb2.SignedMessage:
         """A serialised CustodyRefused; kind "custody-refused"."""
 
+    @_builtins.property
+    def position(self) -> Global___Position:
+        """The first message of a stream."""
+
     def __init__(
         self,
         *,
         hand_over: _signed_pb2.SignedMessage | None = ...,
         release_refused: _signed_pb2.SignedMessage | None = ...,
+        position: Global___Position | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["hand_over", b"hand_over", "message", b"message", "release_refused", b"release_refused"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hand_over", b"hand_over", "message", b"message", "position", b"position", "release_refused", b"release_refused"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hand_over", b"hand_over", "message", b"message", "release_refused", b"release_refused"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hand_over", b"hand_over", "message", b"message", "position", b"position", "release_refused", b"release_refused"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hand_over", "release_refused"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hand_over", "release_refused", "position"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___CustodyStreamRequest: _TypeAlias = CustodyStreamRequest  # noqa: Y015
+
+@_typing.final
+class Position(_message.Message):
+    """How far a party has come in what it shares with the other: who has less than the other saw of it was restored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INCARNATION_FIELD_NUMBER: _builtins.int
+    HAND_OVERS_FIELD_NUMBER: _builtins.int
+    FEED_FIELD_NUMBER: _builtins.int
+    incarnation: _builtins.int
+    hand_overs: _builtins.int
+    """The last hand-over that the issuer gave, or that the clearinghouse took of it."""
+    feed: _builtins.int
+    """The last event of the region's feed that was told, or stored."""
+    def __init__(
+        self,
+        *,
+        incarnation: _builtins.int = ...,
+        hand_overs: _builtins.int = ...,
+        feed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feed", b"feed", "hand_overs", b"hand_overs", "incarnation", b"incarnation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Position: _TypeAlias = Position  # noqa: Y015
 
 @_typing.final
 class CustodyStreamResponse(_message.Message):
@@ -279,25 +314,218 @@ class CustodyStreamResponse(_message.Message):
 
     RELEASE_REQUEST_FIELD_NUMBER: _builtins.int
     HAND_OVER_TAKEN_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
     hand_over_taken: _builtins.int
     """Number of the hand-over that was taken."""
     @_builtins.property
     def release_request(self) -> Global___ReleaseRequest: ...
+    @_builtins.property
+    def position(self) -> Global___Position: ...
     def __init__(
         self,
         *,
         release_request: Global___ReleaseRequest | None = ...,
         hand_over_taken: _builtins.int = ...,
+        position: Global___Position | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["hand_over_taken", b"hand_over_taken", "message", b"message", "release_request", b"release_request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hand_over_taken", b"hand_over_taken", "message", b"message", "position", b"position", "release_request", b"release_request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hand_over_taken", b"hand_over_taken", "message", b"message", "release_request", b"release_request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hand_over_taken", b"hand_over_taken", "message", b"message", "position", b"position", "release_request", b"release_request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["release_request", "hand_over_taken"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["release_request", "hand_over_taken", "position"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___CustodyStreamResponse: _TypeAlias = CustodyStreamResponse  # noqa: Y015
+
+@_typing.final
+class AnsweredItem(_message.Message):
+    """An item that a node sent, and the clearinghouse's answer to it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    HASHES_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    item: _builtins.bytes
+    answer: _builtins.bytes
+    hashes: _builtins.bytes
+    """The clearinghouse's signature over the answers of one message: their hashes, key and signature; kind "answer-batch"."""
+    key_id: _builtins.bytes
+    signature: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        item: _builtins.bytes = ...,
+        answer: _builtins.bytes = ...,
+        hashes: _builtins.bytes = ...,
+        key_id: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "hashes", b"hashes", "item", b"item", "key_id", b"key_id", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnsweredItem: _TypeAlias = AnsweredItem  # noqa: Y015
+
+@_typing.final
+class GetReceiptsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_HAND_OVER_FIELD_NUMBER: _builtins.int
+    AFTER_REQUEST_ID_FIELD_NUMBER: _builtins.int
+    after_hand_over: _builtins.int
+    after_request_id: _builtins.bytes
+    """The node's own request id after which to go on."""
+    def __init__(
+        self,
+        *,
+        after_hand_over: _builtins.int = ...,
+        after_request_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_hand_over", b"after_hand_over", "after_request_id", b"after_request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetReceiptsRequest: _TypeAlias = GetReceiptsRequest  # noqa: Y015
+
+@_typing.final
+class GetReceiptsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HAND_OVERS_FIELD_NUMBER: _builtins.int
+    ANSWERED_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    FEED_FIELD_NUMBER: _builtins.int
+    feed: _builtins.int
+    """The last event of the region's feed."""
+    @_builtins.property
+    def hand_overs(self) -> _containers.RepeatedCompositeFieldContainer[_signed_pb2.SignedMessage]: ...
+    @_builtins.property
+    def answered(self) -> _containers.RepeatedCompositeFieldContainer[Global___AnsweredItem]: ...
+    @_builtins.property
+    def next(self) -> Global___GetReceiptsRequest:
+        """Where to go on; unset when this is all."""
+
+    def __init__(
+        self,
+        *,
+        hand_overs: _abc.Iterable[_signed_pb2.SignedMessage] | None = ...,
+        answered: _abc.Iterable[Global___AnsweredItem] | None = ...,
+        next: Global___GetReceiptsRequest | None = ...,
+        feed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next", b"next"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "feed", b"feed", "hand_overs", b"hand_overs", "next", b"next"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetReceiptsResponse: _TypeAlias = GetReceiptsResponse  # noqa: Y015
+
+@_typing.final
+class Receipt(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    HAND_OVER_FIELD_NUMBER: _builtins.int
+    CUSTODY_RETURN_FIELD_NUMBER: _builtins.int
+    ANSWERED_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    at: _builtins.int
+    """When it was given, taken or decided."""
+    @_builtins.property
+    def hand_over(self) -> _signed_pb2.SignedMessage: ...
+    @_builtins.property
+    def custody_return(self) -> _signed_pb2.SignedMessage: ...
+    @_builtins.property
+    def answered(self) -> Global___AnsweredItem: ...
+    @_builtins.property
+    def terms(self) -> _signed_pb2.SignedMessage: ...
+    @_builtins.property
+    def change(self) -> _signed_pb2.SignedMessage: ...
+    def __init__(
+        self,
+        *,
+        at: _builtins.int = ...,
+        hand_over: _signed_pb2.SignedMessage | None = ...,
+        custody_return: _signed_pb2.SignedMessage | None = ...,
+        answered: Global___AnsweredItem | None = ...,
+        terms: _signed_pb2.SignedMessage | None = ...,
+        change: _signed_pb2.SignedMessage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "change", b"change", "custody_return", b"custody_return", "hand_over", b"hand_over", "receipt", b"receipt", "terms", b"terms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "at", b"at", "change", b"change", "custody_return", b"custody_return", "hand_over", b"hand_over", "receipt", b"receipt", "terms", b"terms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_receipt: _TypeAlias = _typing.Literal["hand_over", "custody_return", "answered", "terms", "change"]  # noqa: Y015
+    _WhichOneofArgType_receipt: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_receipt) -> _WhichOneofReturnType_receipt | None: ...
+
+Global___Receipt: _TypeAlias = Receipt  # noqa: Y015
+
+@_typing.final
+class HandReceiptsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPTS_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    FEED_FIELD_NUMBER: _builtins.int
+    LAST_WINDOW_FIELD_NUMBER: _builtins.int
+    complete: _builtins.bool
+    """With the last of them: what else the node has seen of the clearinghouse."""
+    feed: _builtins.int
+    last_window: _builtins.int
+    @_builtins.property
+    def receipts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Receipt]: ...
+    def __init__(
+        self,
+        *,
+        receipts: _abc.Iterable[Global___Receipt] | None = ...,
+        complete: _builtins.bool = ...,
+        feed: _builtins.int = ...,
+        last_window: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "feed", b"feed", "last_window", b"last_window", "receipts", b"receipts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HandReceiptsRequest: _TypeAlias = HandReceiptsRequest  # noqa: Y015
+
+@_typing.final
+class HandReceiptsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WANTED_FIELD_NUMBER: _builtins.int
+    AFTER_HAND_OVER_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    wanted: _builtins.bool
+    """Whether receipts are wanted still, and from where on."""
+    after_hand_over: _builtins.int
+    since: _builtins.int
+    def __init__(
+        self,
+        *,
+        wanted: _builtins.bool = ...,
+        after_hand_over: _builtins.int = ...,
+        since: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_hand_over", b"after_hand_over", "since", b"since", "wanted", b"wanted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HandReceiptsResponse: _TypeAlias = HandReceiptsResponse  # noqa: Y015
 
 @_typing.final
 class FollowFeedRequest(_message.Message):

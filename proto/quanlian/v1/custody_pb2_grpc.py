@@ -46,6 +46,16 @@ class CustodyServiceStub:
                 request_serializer=quanlian_dot_v1_dot_custody__pb2.RecallRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_custody__pb2.RecallResponse.FromString,
                 _registered_method=True)
+        self.GetReceipts = channel.unary_unary(
+                '/quanlian.v1.CustodyService/GetReceipts',
+                request_serializer=quanlian_dot_v1_dot_custody__pb2.GetReceiptsRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_custody__pb2.GetReceiptsResponse.FromString,
+                _registered_method=True)
+        self.HandReceipts = channel.unary_unary(
+                '/quanlian.v1.CustodyService/HandReceipts',
+                request_serializer=quanlian_dot_v1_dot_custody__pb2.HandReceiptsRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_custody__pb2.HandReceiptsResponse.FromString,
+                _registered_method=True)
         self.FollowFeed = channel.unary_stream(
                 '/quanlian.v1.CustodyService/FollowFeed',
                 request_serializer=quanlian_dot_v1_dot_custody__pb2.FollowFeedRequest.SerializeToString,
@@ -72,6 +82,20 @@ class CustodyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetReceipts(self, request, context):
+        """A node that was restored from a backup learns again what the clearinghouse has of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def HandReceipts(self, request, context):
+        """A clearinghouse that was restored learns again from its nodes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def FollowFeed(self, request, context):
         """What happened at the clearinghouse to this region's money, in order, each event once.
         """
@@ -91,6 +115,16 @@ def add_CustodyServiceServicer_to_server(servicer, server):
                     servicer.Recall,
                     request_deserializer=quanlian_dot_v1_dot_custody__pb2.RecallRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_custody__pb2.RecallResponse.SerializeToString,
+            ),
+            'GetReceipts': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReceipts,
+                    request_deserializer=quanlian_dot_v1_dot_custody__pb2.GetReceiptsRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_custody__pb2.GetReceiptsResponse.SerializeToString,
+            ),
+            'HandReceipts': grpc.unary_unary_rpc_method_handler(
+                    servicer.HandReceipts,
+                    request_deserializer=quanlian_dot_v1_dot_custody__pb2.HandReceiptsRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_custody__pb2.HandReceiptsResponse.SerializeToString,
             ),
             'FollowFeed': grpc.unary_stream_rpc_method_handler(
                     servicer.FollowFeed,
@@ -154,6 +188,60 @@ class CustodyService:
             '/quanlian.v1.CustodyService/Recall',
             quanlian_dot_v1_dot_custody__pb2.RecallRequest.SerializeToString,
             quanlian_dot_v1_dot_custody__pb2.RecallResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReceipts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.CustodyService/GetReceipts',
+            quanlian_dot_v1_dot_custody__pb2.GetReceiptsRequest.SerializeToString,
+            quanlian_dot_v1_dot_custody__pb2.GetReceiptsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HandReceipts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.CustodyService/HandReceipts',
+            quanlian_dot_v1_dot_custody__pb2.HandReceiptsRequest.SerializeToString,
+            quanlian_dot_v1_dot_custody__pb2.HandReceiptsResponse.FromString,
             options,
             channel_credentials,
             insecure,

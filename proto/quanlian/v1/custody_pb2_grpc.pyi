@@ -39,6 +39,10 @@ class CustodyServiceStub:
     """Release requests to the issuer, hand-overs back."""
     Recall: _grpc.UnaryUnaryMultiCallable[_custody_pb2.RecallRequest, _custody_pb2.RecallResponse]
     """The issuer takes vouchers back. What it gets also comes by its feed, should the answer be lost."""
+    GetReceipts: _grpc.UnaryUnaryMultiCallable[_custody_pb2.GetReceiptsRequest, _custody_pb2.GetReceiptsResponse]
+    """A node that was restored from a backup learns again what the clearinghouse has of it."""
+    HandReceipts: _grpc.UnaryUnaryMultiCallable[_custody_pb2.HandReceiptsRequest, _custody_pb2.HandReceiptsResponse]
+    """A clearinghouse that was restored learns again from its nodes."""
     FollowFeed: _grpc.UnaryStreamMultiCallable[_custody_pb2.FollowFeedRequest, _custody_pb2.FollowFeedResponse]
     """What happened at the clearinghouse to this region's money, in order, each event once."""
 
@@ -53,6 +57,10 @@ class CustodyServiceAsyncStub(CustodyServiceStub):
     """Release requests to the issuer, hand-overs back."""
     Recall: _aio.UnaryUnaryMultiCallable[_custody_pb2.RecallRequest, _custody_pb2.RecallResponse]  # type: ignore[assignment]
     """The issuer takes vouchers back. What it gets also comes by its feed, should the answer be lost."""
+    GetReceipts: _aio.UnaryUnaryMultiCallable[_custody_pb2.GetReceiptsRequest, _custody_pb2.GetReceiptsResponse]  # type: ignore[assignment]
+    """A node that was restored from a backup learns again what the clearinghouse has of it."""
+    HandReceipts: _aio.UnaryUnaryMultiCallable[_custody_pb2.HandReceiptsRequest, _custody_pb2.HandReceiptsResponse]  # type: ignore[assignment]
+    """A clearinghouse that was restored learns again from its nodes."""
     FollowFeed: _aio.UnaryStreamMultiCallable[_custody_pb2.FollowFeedRequest, _custody_pb2.FollowFeedResponse]  # type: ignore[assignment]
     """What happened at the clearinghouse to this region's money, in order, each event once."""
 
@@ -76,6 +84,22 @@ class CustodyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_custody_pb2.RecallResponse, _abc.Awaitable[_custody_pb2.RecallResponse]]:
         """The issuer takes vouchers back. What it gets also comes by its feed, should the answer be lost."""
+
+    @_abc_1.abstractmethod
+    def GetReceipts(
+        self,
+        request: _custody_pb2.GetReceiptsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_custody_pb2.GetReceiptsResponse, _abc.Awaitable[_custody_pb2.GetReceiptsResponse]]:
+        """A node that was restored from a backup learns again what the clearinghouse has of it."""
+
+    @_abc_1.abstractmethod
+    def HandReceipts(
+        self,
+        request: _custody_pb2.HandReceiptsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_custody_pb2.HandReceiptsResponse, _abc.Awaitable[_custody_pb2.HandReceiptsResponse]]:
+        """A clearinghouse that was restored learns again from its nodes."""
 
     @_abc_1.abstractmethod
     def FollowFeed(

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from quanlian.v1 import campaign_pb2 as _campaign_pb2
 from quanlian.v1 import custody_pb2 as _custody_pb2
+from quanlian.v1 import recovery_pb2 as _recovery_pb2
 from quanlian.v1 import refusal_pb2 as _refusal_pb2
 import builtins as _builtins
 import sys
@@ -615,3 +616,38 @@ class GetNodeEvidenceResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetNodeEvidenceResponse: _TypeAlias = GetNodeEvidenceResponse  # noqa: Y015
+
+@_typing.final
+class RecoverNodeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecoverNodeRequest: _TypeAlias = RecoverNodeRequest  # noqa: Y015
+
+@_typing.final
+class RecoverNodeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def report(self) -> _recovery_pb2.RecoveryReport: ...
+    def __init__(
+        self,
+        *,
+        report: _recovery_pb2.RecoveryReport | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecoverNodeResponse: _TypeAlias = RecoverNodeResponse  # noqa: Y015

@@ -70,6 +70,11 @@ class NodeOperatorServiceStub:
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeEvidenceRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeEvidenceResponse.FromString,
                 _registered_method=True)
+        self.RecoverNode = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/RecoverNode',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.RecoverNodeRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.RecoverNodeResponse.FromString,
+                _registered_method=True)
         self.GetNodeStatus = channel.unary_unary(
                 '/quanlian.v1.NodeOperatorService/GetNodeStatus',
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeStatusRequest.SerializeToString,
@@ -137,6 +142,13 @@ class NodeOperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecoverNode(self, request, context):
+        """After a restore from a backup: learns again what the other side has, and begins a new incarnation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetNodeStatus(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -194,6 +206,11 @@ def add_NodeOperatorServiceServicer_to_server(servicer, server):
                     servicer.GetNodeEvidence,
                     request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeEvidenceRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeEvidenceResponse.SerializeToString,
+            ),
+            'RecoverNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecoverNode,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.RecoverNodeRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.RecoverNodeResponse.SerializeToString,
             ),
             'GetNodeStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetNodeStatus,
@@ -401,6 +418,33 @@ class NodeOperatorService:
             '/quanlian.v1.NodeOperatorService/GetNodeEvidence',
             quanlian_dot_v1_dot_node__operator__pb2.GetNodeEvidenceRequest.SerializeToString,
             quanlian_dot_v1_dot_node__operator__pb2.GetNodeEvidenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecoverNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/RecoverNode',
+            quanlian_dot_v1_dot_node__operator__pb2.RecoverNodeRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.RecoverNodeResponse.FromString,
             options,
             channel_credentials,
             insecure,

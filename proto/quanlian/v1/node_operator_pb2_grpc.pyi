@@ -44,6 +44,8 @@ class NodeOperatorServiceStub:
     """A funder paid money ahead into the dedicated account."""
     GetNodeEvidence: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeEvidenceRequest, _node_operator_pb2.GetNodeEvidenceResponse]
     """What was signed about a request or a redemption, as a file that anyone can check."""
+    RecoverNode: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.RecoverNodeRequest, _node_operator_pb2.RecoverNodeResponse]
+    """After a restore from a backup: learns again what the other side has, and begins a new incarnation."""
     GetNodeStatus: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeStatusRequest, _node_operator_pb2.GetNodeStatusResponse]
     RecallVouchers: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.RecallVouchersRequest, _node_operator_pb2.RecallVouchersResponse]
     """Takes vouchers back from the clearinghouse, a page of a campaign at a time."""
@@ -66,6 +68,8 @@ class NodeOperatorServiceAsyncStub(NodeOperatorServiceStub):
     """A funder paid money ahead into the dedicated account."""
     GetNodeEvidence: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeEvidenceRequest, _node_operator_pb2.GetNodeEvidenceResponse]  # type: ignore[assignment]
     """What was signed about a request or a redemption, as a file that anyone can check."""
+    RecoverNode: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.RecoverNodeRequest, _node_operator_pb2.RecoverNodeResponse]  # type: ignore[assignment]
+    """After a restore from a backup: learns again what the other side has, and begins a new incarnation."""
     GetNodeStatus: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeStatusRequest, _node_operator_pb2.GetNodeStatusResponse]  # type: ignore[assignment]
     RecallVouchers: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.RecallVouchersRequest, _node_operator_pb2.RecallVouchersResponse]  # type: ignore[assignment]
     """Takes vouchers back from the clearinghouse, a page of a campaign at a time."""
@@ -127,6 +131,14 @@ class NodeOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_node_operator_pb2.GetNodeEvidenceResponse, _abc.Awaitable[_node_operator_pb2.GetNodeEvidenceResponse]]:
         """What was signed about a request or a redemption, as a file that anyone can check."""
+
+    @_abc_1.abstractmethod
+    def RecoverNode(
+        self,
+        request: _node_operator_pb2.RecoverNodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.RecoverNodeResponse, _abc.Awaitable[_node_operator_pb2.RecoverNodeResponse]]:
+        """After a restore from a backup: learns again what the other side has, and begins a new incarnation."""
 
     @_abc_1.abstractmethod
     def GetNodeStatus(

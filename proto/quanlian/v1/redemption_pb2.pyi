@@ -230,6 +230,7 @@ class RedemptionItem(_message.Message):
     VOID_FIELD_NUMBER: _builtins.int
     REVERSE_FIELD_NUMBER: _builtins.int
     REFUND_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.bytes
     """16 bytes, unique per participant for ever."""
     @_builtins.property
@@ -246,6 +247,10 @@ class RedemptionItem(_message.Message):
     def reverse(self) -> Global___Reverse: ...
     @_builtins.property
     def refund(self) -> Global___Refund: ...
+    @_builtins.property
+    def origin(self) -> Global___Origin:
+        """Of an item that a node sends on: whose request it is, so that a node which lost its books learns it again."""
+
     def __init__(
         self,
         *,
@@ -257,16 +262,44 @@ class RedemptionItem(_message.Message):
         void: Global___Void | None = ...,
         reverse: Global___Reverse | None = ...,
         refund: Global___Refund | None = ...,
+        origin: Global___Origin | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["authorize", b"authorize", "capture", b"capture", "operation", b"operation", "quote", b"quote", "redeem", b"redeem", "refund", b"refund", "reverse", b"reverse", "void", b"void"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["authorize", b"authorize", "capture", b"capture", "operation", b"operation", "origin", b"origin", "quote", b"quote", "redeem", b"redeem", "refund", b"refund", "reverse", b"reverse", "void", b"void"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorize", b"authorize", "capture", b"capture", "operation", b"operation", "quote", b"quote", "redeem", b"redeem", "refund", b"refund", "request_id", b"request_id", "reverse", b"reverse", "void", b"void"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorize", b"authorize", "capture", b"capture", "operation", b"operation", "origin", b"origin", "quote", b"quote", "redeem", b"redeem", "refund", b"refund", "request_id", b"request_id", "reverse", b"reverse", "void", b"void"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["quote", "authorize", "redeem", "capture", "void", "reverse", "refund"]  # noqa: Y015
     _WhichOneofArgType_operation: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_operation) -> _WhichOneofReturnType_operation | None: ...
 
 Global___RedemptionItem: _TypeAlias = RedemptionItem  # noqa: Y015
+
+@_typing.final
+class Origin(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTICIPANT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    BODY_HASH_FIELD_NUMBER: _builtins.int
+    participant: _builtins.str
+    """The platform's name."""
+    request_id: _builtins.bytes
+    body_hash: _builtins.bytes
+    """SHA-256 of the item as the platform sent it."""
+    def __init__(
+        self,
+        *,
+        participant: _builtins.str = ...,
+        request_id: _builtins.bytes = ...,
+        body_hash: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_hash", b"body_hash", "participant", b"participant", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Origin: _TypeAlias = Origin  # noqa: Y015
 
 @_typing.final
 class Posting(_message.Message):

@@ -1,0 +1,56 @@
+"""What the clearinghouse holds of a region, for a node that lost its books."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+
+from chassis.database import Database, Transaction
+from clearinghouse import schema
+from custodian import schema as custodian_schema
+from custodian.books import Books
+from custodian.evidence import Kept
+from quanlian.v1 import custody_pb2, signed_pb2
+
+PAGE = 500
+
+
+def receipts_of(
+    database: Database, region: str, asked: custody_pb2.GetReceiptsRequest
+) -> custody_pb2.GetReceiptsResponse:
+    """A page of hand-overs and answered requests; `next` says how to go on, if there is more."""
+    with database.snapshot() as transaction:
+        handed = _hand_overs(transaction, region, asked.after_hand_over)
+        answered = _answered(transaction, region, asked.after_request_id)
+        kept = Kept(transaction, [row.request_batch for row in answered])
+        response = custody_pb2.GetReceiptsResponse(feed=Books(transaction).counter(f"feed/{region}"))
+    for row in handed:
+        message = signed_pb2.SignedMessage(body=row.body, key_id=row.key_id, signature=row.signature)
+        response.hand_overs.append(message)
+    for row in answered:
+        item = kept.item(row.request_batch, row.body_hash) if row.body_hash else None
+        if item is not None:
+            response.answered.add(item=item.content, answer=row.answer)
+    if len(handed) == PAGE or len(answered) == PAGE:
+        response.next.after_hand_over = handed[-1].number if handed else asked.after_hand_over
+        response.next.after_request_id = answered[-1].request_id if answered else asked.after_request_id
+    return response
+
+
+def _hand_overs(transaction: Transaction, region: str, after: int) -> list[Any]:
+    table = schema.hand_over
+    query = table.select().where(table.c.issuer == region, table.c.number > after).order_by(table.c.number).limit(PAGE)
+    return list(transaction.connection.execute(query))
+
+
+def _answered(transaction: Transaction, region: str, after: bytes) -> list[Any]:
+    """Requests in the order of their ids, which begin with the time."""
+    table = custodian_schema.request
+    query = (
+        select(table)
+        .where(table.c.participant == region, table.c.request_id > after)
+        .order_by(table.c.request_id)
+        .limit(PAGE)
+    )
+    return list(transaction.connection.execute(query))

@@ -1,0 +1,304 @@
+"""A clearinghouse whose database was restored from a backup learns again what its nodes hold.
+
+Hand-overs and returns are signed. Redemptions are decided again, at their time and under their id: a decision depends
+on nothing else, so it must give the very bytes that were signed; what does not is disputed, and its voucher is dead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from chassis.database import Database, Transaction
+from clearinghouse import schema
+from clearinghouse.custody import read_hand_over
+from clearinghouse.desk import Desk, Shelf
+from clearinghouse.publishing import PublishChange
+from custodian.books import StoredAnswer
+from custodian.campaigns import verify_change
+from custodian.decisions import Elsewhere, Received, decide
+from custodian.receiving import receive
+from pki.trust import Keyring
+from quanlian import custody, wire
+from quanlian.custody import CLEARINGHOUSE, EMPTY, give, in_custody
+from quanlian.errors import BadSignature, InvalidInput, QuanlianError
+from quanlian.evidence import ANSWER_KIND, Message
+from quanlian.ledger import Movement, is_limited
+from quanlian.redemptions import Redemption
+from quanlian.refusals import RefusalReason
+from quanlian.signing import Signer
+from quanlian.terms import parse_terms
+from quanlian.v1 import custody_pb2, recovery_pb2, redemption_pb2, signed_pb2
+from quanlian.vouchers import VoucherKey
+
+KINDS = ("terms", "change", "hand_over", "custody_return", "answered")
+
+
+class _NotYet(QuanlianError):
+    """Something that this depends on is not learned yet."""
+
+
+class _Different(QuanlianError):
+    """The books as they stand do not give what was signed."""
+
+
+class RecoveryDesk(Desk):
+    """Decides what was decided before: a net debit cap was judged then, by limits that may not be known now."""
+
+    def within_cap(self, draft: Redemption) -> bool:
+        return True
+
+
+class Waiting(NamedTuple):
+    """A receipt that is not applied yet."""
+
+    region: str
+    id: bytes
+    receipt: custody_pb2.Receipt
+    received: Received | None
+
+
+@dataclass(slots=True)
+class Recovery:
+    """Takes receipts in, and applies them once all nodes have handed over theirs."""
+
+    database: Database
+    shelf: Shelf
+    signer: Signer
+    keyring: Keyring
+
+    # Taking in
+
+    def keep(self, region: str, request: custody_pb2.HandReceiptsRequest) -> None:
+        """Store a node's receipts; what it signed or holds signed is checked when it is applied."""
+        rows = [
+            {
+                "region": region,
+                "id": _id_of(each),
+                "kind": str(each.WhichOneof("receipt")),
+                "at": each.at,
+                "body": each.SerializeToString(),
+            }
+            for each in request.receipts
+        ]
+        with self.database.transaction() as transaction:
+            transaction.upsert(schema.receipt, rows)
+            if request.complete:
+                done = {"region": region, "feed": request.feed, "last_window": request.last_window}
+                transaction.upsert(schema.receipts_complete, [done])
+
+    def complete(self, region: str) -> bool:
+        table = schema.receipts_complete
+        with self.database.snapshot() as transaction:
+            return bool(transaction.select_keys(table, [table.c.region], [(region,)]))
+
+    # Applying
+
+    async def run(self, without: Sequence[str]) -> recovery_pb2.RecoveryReport:
+        """Apply everything that was handed over. Raises InvalidInput while a node's receipts are missing, and for a
+        copy from before the close of a window.
+        """
+        self._require_all(without)
+        self._go_on_numbering()
+        report = recovery_pb2.RecoveryReport()
+        waiting = [await self._prepared(row) for row in self._receipts()]
+        problems: dict[bytes, str] = {}
+        while waiting:
+            later = []
+            for each in waiting:
+                try:
+                    self._apply(each, report)
+                except QuanlianError as error:
+                    problems[each.id] = str(error)
+                    later.append(each)
+            if len(later) == len(waiting):
+                break
+            waiting = later
+        else:
+            later = []
+        for each in later:
+            self._dispute(each, problems[each.id], report)
+        with self.database.transaction() as transaction:
+            for table in (schema.receipt, schema.receipts_complete):
+                transaction.connection.execute(table.delete())
+        return report
+
+    def _require_all(self, without: Sequence[str]) -> None:
+        with self.database.snapshot() as transaction:
+            run = transaction.connection.execute
+            regions = {row.region for row in run(schema.participant.select())}
+            complete = run(schema.receipts_complete.select()).all()
+            open_window = Desk(transaction, self.shelf, self.signer).window
+        missing = sorted(regions - {row.region for row in complete} - set(without))
+        if missing:
+            raise InvalidInput(
+                f"{', '.join(missing)} have not handed over what they hold",
+                place="recovery",
+                remedy="start their nodes, or name them with --without",
+            )
+        ahead = [row for row in complete if row.last_window >= open_window]
+        if ahead:
+            raise InvalidInput(
+                f"{ahead[0].region} holds a statement of window {ahead[0].last_window}, and here {open_window} is open",
+                place="recovery",
+                remedy="restore a backup from after that window was closed",
+            )
+
+    def _go_on_numbering(self) -> None:
+        """No number that a node has seen is given out again."""
+        with self.database.transaction() as transaction:
+            desk = Desk(transaction, self.shelf, self.signer)
+            for row in transaction.connection.execute(schema.receipts_complete.select()).all():
+                while desk.books.counter(f"feed/{row.region}") < row.feed:
+                    desk.books.next_number(f"feed/{row.region}")
+            desk.save("recovery", window=0)
+
+    def _receipts(self) -> list[Any]:
+        """All receipts: documents first, the rest in the order of their times."""
+        with self.database.snapshot() as transaction:
+            rows = transaction.connection.execute(schema.receipt.select()).all()
+        return sorted(rows, key=lambda row: (min(KINDS.index(row.kind), 2), row.at, KINDS.index(row.kind), row.id))
+
+    async def _prepared(self, row: Any) -> Waiting:
+        """Signatures inside an item are checked outside the transaction, as they were when it came first."""
+        receipt = custody_pb2.Receipt.FromString(row.body)
+        received = None
+        if receipt.HasField("answered"):
+            answer = redemption_pb2.RedemptionAnswer.FromString(receipt.answered.answer)
+            received = await receive(
+                receipt.answered.item,
+                participant=row.region,
+                acquirer="",
+                redeeming_region=row.region,
+                redemption_id=answer.redemption_id,
+                verifier=self.keyring,
+            )
+        return Waiting(row.region, row.id, receipt, received)
+
+    def _apply(self, each: Waiting, report: recovery_pb2.RecoveryReport) -> None:
+        with self.database.transaction() as transaction:
+            desk = RecoveryDesk(transaction, self.shelf, self.signer)
+            kind = each.receipt.WhichOneof("receipt")
+            if kind == "terms":
+                self._take_terms(transaction, each)
+            elif kind == "change":
+                PublishChange(verify_change(each.receipt.change, self.keyring)).decide(desk)
+            elif kind == "hand_over":
+                self._verify(each.receipt.hand_over, "hand-over", each.region)
+                taken = read_hand_over(each.region, each.receipt.hand_over).decide(desk)
+                report.hand_overs, report.vouchers = report.hand_overs + 1, report.vouchers + len(taken)
+            elif kind == "custody_return":
+                self._verify(each.receipt.custody_return, "hand-over", CLEARINGHOUSE)
+                report.vouchers += _give_back_again(desk, each.region, each.receipt.custody_return)
+            else:
+                report.answers += self._decide_again(desk, each)
+            desk.save("recovery", each.region)
+
+    def _take_terms(self, transaction: Transaction, each: Waiting) -> None:
+        message = each.receipt.terms
+        self._verify(message, "terms", each.region)
+        terms = parse_terms(message.body, "terms")
+        row = {
+            "terms_hash": terms.terms_hash,
+            "campaign": terms.campaign,
+            "issuer": terms.issuer,
+            "document": message.body,
+            "key_id": message.key_id,
+            "signature": message.signature,
+        }
+        transaction.upsert(schema.terms, [row])
+
+    def _decide_again(self, desk: Desk, each: Waiting) -> int:
+        signed, received = each.receipt.answered, each.received
+        assert received is not None
+        self._verify_answer(signed)
+        answer = wire.parse(redemption_pb2.RedemptionAnswer, signed.answer, "answer")
+        key = (each.region, answer.request_id)
+        if received.request_id != answer.request_id:
+            raise _Different("the answer is to another request")
+        if desk.books.request(key) is not None:
+            return 0
+        operation = received.item.operation if received.item else ""
+        if not answer.redemption_id:
+            if not answer.HasField("refusal") or RefusalReason(answer.refusal.reason).consumes_request_id:
+                stored = StoredAnswer(received.body_hash, signed.answer, None, operation)
+                desk.books.answer(key, stored, answer.decided_at)
+            return 1
+        if answer.HasField("posting") and answer.posting.window != desk.window:
+            raise _Different(f"was posted in window {answer.posting.window}, {desk.window} is open")
+        desk.at = answer.decided_at
+        reply = decide(received, desk.books, desk)
+        if isinstance(reply, Elsewhere):
+            raise _NotYet("its voucher or redemption is not in custody here")
+        if reply.content != signed.answer:
+            raise _Different("is decided otherwise now than it was answered")
+        return 1
+
+    def _verify(self, message: signed_pb2.SignedMessage, kind: str, owner: str) -> None:
+        key = self.keyring.verify(message.key_id, kind, message.body, message.signature)
+        if key.owner != owner or key.purpose != ("terms" if kind == "terms" else "message"):
+            raise BadSignature(f"{kind} of {owner} is signed by {key.owner}'s key for {key.purpose}")
+
+    def _verify_answer(self, signed: custody_pb2.AnsweredItem) -> None:
+        message = Message(ANSWER_KIND, signed.answer, signed.hashes, signed.key_id, signed.signature)
+        key = self.keyring.verify(signed.key_id, ANSWER_KIND, message.digest, signed.signature)
+        if key.owner != CLEARINGHOUSE or key.purpose != "message" or message.position < 0:
+            raise BadSignature(f"an answer is signed by {key.owner}'s key for {key.purpose}")
+
+    def _dispute(self, each: Waiting, reason: str, report: recovery_pb2.RecoveryReport) -> None:
+        """Report it; a voucher that somebody was told is captured is never spent again."""
+        report.disputed.add(region=each.region, id=each.id.hex(), reason=reason)
+        if not each.receipt.HasField("answered"):
+            return
+        answer = redemption_pb2.RedemptionAnswer.FromString(each.receipt.answered.answer)
+        if not answer.HasField("posting"):
+            return
+        key = VoucherKey(answer.posting.issuer, answer.posting.pack_id, answer.posting.index)
+        with self.database.transaction() as transaction:
+            desk = Desk(transaction, self.shelf, self.signer)
+            voucher = desk.books.voucher(key)
+            if voucher is not None and voucher.status == custody.USABLE:
+                desk.books.put_voucher(replace(voucher, status=custody.CANCELLED))
+                desk.save("recovery", each.region)
+
+
+def _id_of(receipt: custody_pb2.Receipt) -> bytes:
+    """What names a receipt within its region and kind."""
+    kind = receipt.WhichOneof("receipt")
+    if kind == "answered":
+        return wire.answer_request_id(receipt.answered.answer)
+    message: signed_pb2.SignedMessage = getattr(receipt, str(kind))
+    return message.signature[:16]
+
+
+def _give_back_again(desk: Desk, region: str, message: signed_pb2.SignedMessage) -> int:
+    """A return that this party signed and no longer has. Raises _NotYet where the voucher is not here to give."""
+    body = wire.parse(custody_pb2.HandOver, message.body, "custody return")
+    table = schema.custody_return
+    if desk.transaction.select_keys(table, [table.c.region, table.c.number], [(region, body.number)]):
+        return 0
+    for offered in (wire.handed_voucher(each, region) for each in body.vouchers):
+        known = desk.books.voucher(offered.key)
+        if known is not None and known.epoch >= offered.epoch:
+            continue
+        if known is None or not in_custody(known, CLEARINGHOUSE) or known.status != custody.USABLE:
+            raise _NotYet(f"voucher {offered.key.pack_id.hex()}/{offered.key.voucher_index} is not here to give back")
+        desk.books.put_voucher(replace(give(known), epoch=offered.epoch, reservation=EMPTY))
+        desk.books.move(
+            Movement(leg.account, "", reserved_fen=-leg.amount_fen, limit_fen=-leg.amount_fen)
+            for leg in known.reservation.legs()
+            if is_limited(leg.account)
+        )
+    row = {"body": message.body, "key_id": message.key_id, "signature": message.signature, "given_at": desk.at}
+    desk.transaction.insert(table, [{"region": region, "number": body.number, **row}])
+    desk.transaction.upsert(
+        schema.returned_voucher,
+        [
+            {"issuer": region, "pack_id": each.pack_id, "voucher_index": each.index, "number": body.number}
+            for each in body.vouchers
+        ],
+    )
+    while desk.books.counter(f"custody-return/{region}") < body.number:
+        desk.books.next_number(f"custody-return/{region}")
+    return len(body.vouchers)

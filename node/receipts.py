@@ -1,0 +1,90 @@
+"""What a node holds of the clearinghouse, for one that lost its books: all of it signed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import func, select
+
+from chassis.database import Database, Transaction
+from custodian import schema as custodian_schema
+from custodian.evidence import Kept
+from node import schema
+from node.feed import SEQUENCE
+from quanlian.ids import uuid7
+from quanlian.v1 import custody_pb2, redemption_pb2, signed_pb2
+
+MARGIN_SECONDS = 600
+PAGE_BYTES = 1024 * 1024
+
+
+def receipts_held(database: Database, point: custody_pb2.HandReceiptsResponse) -> list[custody_pb2.HandReceiptsRequest]:
+    """Everything after the point to which the clearinghouse's copy goes, in pages; the last says that it is all."""
+    pages = [custody_pb2.HandReceiptsRequest()]
+    size = 0
+    with database.snapshot() as transaction:
+        for receipt in _receipts(transaction, point):
+            size += receipt.ByteSize()
+            if size > PAGE_BYTES:
+                pages.append(custody_pb2.HandReceiptsRequest())
+                size = receipt.ByteSize()
+            pages[-1].receipts.append(receipt)
+        run, window, counter = transaction.connection.execute, schema.settlement_window, custodian_schema.counter
+        pages[-1].last_window = run(select(func.max(window.c.number))).scalar() or 0
+        pages[-1].feed = run(select(counter.c.value).where(counter.c.name == SEQUENCE)).scalar() or 0
+    pages[-1].complete = True
+    return pages
+
+
+def _receipts(transaction: Transaction, point: custody_pb2.HandReceiptsResponse) -> Iterator[custody_pb2.Receipt]:
+    run, own, documents, changes = (
+        transaction.connection.execute,
+        schema.announcement,
+        schema.terms,
+        custodian_schema.campaign_change,
+    )
+    campaigns = {row.campaign for row in run(own.select())}
+    for row in run(documents.select().where(documents.c.campaign.in_(campaigns))):
+        yield custody_pb2.Receipt(terms=_document(row))
+    for row in run(
+        changes.select().where(changes.c.campaign.in_(campaigns)).order_by(changes.c.campaign, changes.c.number)
+    ):
+        yield custody_pb2.Receipt(at=row.number, change=_signed(row))
+    handed, returned = schema.hand_over, schema.custody_return
+    for row in run(handed.select().where(handed.c.number > point.after_hand_over).order_by(handed.c.number)):
+        yield custody_pb2.Receipt(at=row.given_at, hand_over=_signed(row))
+    since = max(0, point.since - MARGIN_SECONDS)
+    for row in run(returned.select().where(returned.c.taken_at >= since).order_by(returned.c.number)):
+        yield custody_pb2.Receipt(at=row.taken_at, custody_return=_signed(row))
+    yield from _answers(transaction, uuid7(since * 1000, bytes(10)))
+
+
+def _answers(transaction: Transaction, after: bytes) -> Iterator[custody_pb2.Receipt]:
+    """What was sent on and answered, each with the clearinghouse's signature, in the order in which it was sent."""
+    table = schema.outbox
+    query = table.select().where(table.c.own_id > after, table.c.answered.is_(True)).order_by(table.c.own_id)
+    for row in transaction.connection.execute(query):
+        answer = Kept(transaction, [row.answer_batch]).answer_to(row.answer_batch, row.own_id)
+        if answer is None:
+            continue
+        item = custody_pb2.AnsweredItem(
+            item=row.content,
+            answer=answer.content,
+            hashes=answer.hashes,
+            key_id=answer.key_id,
+            signature=answer.signature,
+        )
+        yield custody_pb2.Receipt(at=_decided_at(answer.content), answered=item)
+
+
+def _decided_at(answer: bytes) -> int:
+    return redemption_pb2.RedemptionAnswer.FromString(answer).decided_at
+
+
+def _signed(row: Any) -> signed_pb2.SignedMessage:
+    return signed_pb2.SignedMessage(body=row.body, key_id=row.key_id, signature=row.signature)
+
+
+def _document(row: Any) -> signed_pb2.SignedMessage:
+    return signed_pb2.SignedMessage(body=row.document, key_id=row.key_id, signature=row.signature)

@@ -1,0 +1,373 @@
+"""A database restored from an older copy is noticed, answers nothing, and learns again what its peer holds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from local_parties import (
+    CLEARINGHOUSE,
+    HANGZHOU,
+    PLATFORM,
+    SHANGHAI,
+    LocalClearinghouse,
+    LocalNode,
+    NoClearinghouse,
+    Party,
+    TestSigner,
+    item,
+    keys_of,
+    outcome,
+    purchase,
+)
+
+from clearinghouse.custody import read_hand_over
+from custodian.evidence import SignedBatch
+from custodian.lineage import Lineage, RecoveryNeeded
+from custodian.servicer import sign_answers, sign_items
+from node.service import NodeService
+from pki.identity import Identity
+from quanlian.errors import InvalidInput
+from quanlian.evidence import ANSWER_KIND, REQUEST_KIND
+from quanlian.v1 import custody_pb2, directory_pb2, recovery_pb2
+from quanlian.vouchers import VoucherKey
+
+ALIPAY, NODE = Identity(HANGZHOU, "platform", PLATFORM), Identity(HANGZHOU, "node")
+NODE_KEY, CLEARING_KEY = TestSigner(HANGZHOU, "message"), TestSigner(CLEARINGHOUSE, "message")
+Result = TypeVar("Result")
+
+
+class Between(NoClearinghouse):
+    """The clearinghouse as the node reaches it, every call answered by the real service."""
+
+    def __init__(self, clearinghouse: LocalClearinghouse) -> None:
+        super().__init__()
+        self.far = clearinghouse
+        self.sent: list[bytes] = []
+
+    def send(self, items: Sequence[bytes]) -> None:
+        self.sent += items
+
+    async def recall(self, request: custody_pb2.RecallRequest) -> custody_pb2.RecallResponse:
+        return await self.far.service.recall(HANGZHOU, request)
+
+    async def receipts(self, request: custody_pb2.GetReceiptsRequest) -> custody_pb2.GetReceiptsResponse:
+        return await self.far.service.receipts(HANGZHOU, request)
+
+    async def hand_receipts(self, request: custody_pb2.HandReceiptsRequest) -> custody_pb2.HandReceiptsResponse:
+        return await self.far.service.hand_receipts(HANGZHOU, request)
+
+    async def directory(self) -> directory_pb2.GetDirectoryResponse:
+        return directory_pb2.GetDirectoryResponse()
+
+
+class Network:
+    """Hangzhou's node and the clearinghouse with their services, and their lineages beside the databases."""
+
+    def __init__(self, node: LocalNode, clearinghouse: LocalClearinghouse, folder: Path) -> None:
+        self.node, self.clearinghouse, self.folder = node, clearinghouse, folder
+        node.publish()
+        clearinghouse.learn(node)
+        self.between = node.clearinghouse = Between(clearinghouse)
+        for party in (node, clearinghouse):
+            lineage = self.lineage(party)
+            assert lineage.begin()
+
+    def lineage(self, party: Party) -> Lineage:
+        name = "node" if party is self.node else CLEARINGHOUSE
+        return Lineage(party.database, self.folder / f"{name}.lineage")
+
+    @contextmanager
+    def serving(self) -> Iterator[NodeService]:
+        """Both services, as their processes would start them."""
+        service, far = self.node.another_service(), self.clearinghouse.service
+        far._engine = type(far._engine)(far._decide, name=CLEARINGHOUSE)
+        for party, each in ((self.node, service), (self.clearinghouse, far)):
+            each.lineage = self.lineage(party)
+            each._recovery = ""
+            if not each.lineage.begin():
+                each.needs_recovery("its database is an older copy")
+        service.start()
+        far._engine.start()
+        try:
+            yield service
+        finally:
+            service.close()
+            far.close()
+
+    def do(self, job: Callable[[NodeService], Awaitable[Result]]) -> Result:
+        with self.serving() as service:
+
+            async def run() -> Result:
+                return await job(service)
+
+            return asyncio.run(run())
+
+    def release(self, *keys: VoucherKey) -> None:
+        for message in self.node.release(*keys):
+            self.clearinghouse.decide(read_hand_over(HANGZHOU, message.hand_over))
+
+    def redeem(self, *items: bytes) -> list[bytes]:
+        """What the platform is answered, by way of the clearinghouse."""
+
+        async def run(service: NodeService) -> list[bytes]:
+            got: list[bytes] = []
+            waiting = asyncio.create_task(service.submit(ALIPAY, items, got.extend))
+            while len(self.between.sent) < len(items) and not got and not waiting.done():
+                await asyncio.sleep(0)
+            sent, self.between.sent = self.between.sent, []
+            if sent:
+                answers: list[bytes] = []
+                signed = sign_items(sent, NODE_KEY)
+                number = len(self.clearinghouse.rows("signed_batch")) + 1
+                batch = SignedBatch(
+                    number.to_bytes(16, "big"), REQUEST_KIND, tuple(sent), signed.key_id, signed.signature
+                )
+                await self.clearinghouse.service.submit(NODE, sent, answers.extend, batch)
+                told = sign_answers(answers, CLEARING_KEY)
+                number = len(self.node.rows("signed_batch")) + 1
+                batch = SignedBatch(
+                    b"\xff" + number.to_bytes(15, "big"), ANSWER_KIND, tuple(answers), told.key_id, told.signature
+                )
+                await service.clearinghouse_answered(answers, batch)
+            await asyncio.wait_for(waiting, 20)
+            return got
+
+        return self.do(run)
+
+    def follow(self) -> None:
+        """The node takes what its feed has."""
+
+        async def run(service: NodeService) -> None:
+            position = await service.feed_position()
+            await service.take_news([each for each in self.clearinghouse.feed(HANGZHOU) if each.sequence > position])
+
+        self.do(run)
+
+    def recover_node(self) -> recovery_pb2.RecoveryReport:
+        return self.do(lambda service: service.recover())
+
+    def recover_clearinghouse(self, *without: str) -> recovery_pb2.RecoveryReport:
+        async def run(service: NodeService) -> recovery_pb2.RecoveryReport:
+            await service.hand_receipts()
+            return await self.clearinghouse.service.recover(without)
+
+        return self.do(run)
+
+    def check(self) -> None:
+        for party in (self.node, self.clearinghouse):
+            party.check_books()
+        assert self.node.rows("parked_event") == []
+
+
+def back_up(party: Party) -> dict[str, list[dict[str, Any]]]:
+    return {name: [dict(row) for row in party.rows(name)] for name in party.tables}
+
+
+def restore(party: Party, copy: dict[str, list[dict[str, Any]]]) -> None:
+    party.database.number_commits(None)
+    with party.database.transaction() as transaction:
+        for name, rows in copy.items():
+            transaction.connection.execute(party.tables[name].delete())
+            transaction.insert(party.tables[name], rows)
+
+
+@pytest.fixture
+def network(node: LocalNode, clearinghouse: LocalClearinghouse, tmp_path: Path) -> Network:
+    return Network(node, clearinghouse, tmp_path)
+
+
+def story(network: Network, tokens: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Vouchers that went to the clearinghouse, redeemed, held and voided there: requests, and their answers."""
+    network.release(*(key for token in tokens for key in keys_of(token)))
+    ids = network.node.ids
+    items = [item(ids.fresh(), redeem=purchase(token, 0, f"order-{n}")) for n, token in enumerate(tokens)]
+    items.append(item(ids.fresh(), authorize=purchase(tokens[0], 1, "order-held")))
+    return items, network.redeem(*items)
+
+
+def money(party: Party) -> dict[str, tuple[int, ...]]:
+    """Every account's figures, those that are nothing left out."""
+    names = ("posted_fen", "reserved_fen", "held_fen", "limit_fen")
+    found = {row["account"]: tuple(row[name] for name in names) for row in party.rows("account")}
+    return {account: figures for account, figures in found.items() if any(figures)}
+
+
+class TestNoticing:
+    def test_a_database_that_goes_on_is_not_held_up(self, network: Network) -> None:
+        network.node.claim()
+        assert network.lineage(network.node).begin()
+
+    def test_an_older_copy_is_noticed_at_the_start_and_answers_nothing(self, network: Network) -> None:
+        copy = back_up(network.node)
+        network.node.claim()
+        network.node.claim()
+        restore(network.node, copy)
+        with pytest.raises(RecoveryNeeded, match="RECOVERY_NEEDED"):
+            network.redeem(item(bytes(16), redeem=purchase(b"", 0, "order")))
+        lineage = network.lineage(network.node)
+        assert not lineage.begin()
+        assert lineage.lost_commits == 2
+
+    def test_a_lost_file_beside_a_used_database_is_noticed(self, network: Network) -> None:
+        network.node.claim()
+        (network.folder / "node.lineage").unlink()
+        assert not network.lineage(network.node).begin()
+
+    def test_a_node_notices_by_a_hand_over_that_the_clearinghouse_took(self, network: Network) -> None:
+        network.release(*keys_of(network.node.claim()[0]))
+
+        async def run(service: NodeService) -> None:
+            await service.compare(custody_pb2.Position(hand_overs=1))
+            with pytest.raises(RecoveryNeeded, match="took hand-over 2"):
+                await service.compare(custody_pb2.Position(hand_overs=2))
+            with pytest.raises(RecoveryNeeded):
+                await service.release(custody_pb2.ReleaseRequest())
+
+        network.do(run)
+        assert not network.lineage(network.node).begin(), "it is remembered over a restart"
+
+    def test_a_clearinghouse_notices_by_a_feed_that_a_node_has_seen(self, network: Network) -> None:
+        async def run(service: NodeService) -> None:
+            with pytest.raises(RecoveryNeeded):
+                network.clearinghouse.service.compare(HANGZHOU, custody_pb2.Position(feed=99))
+
+        network.do(run)
+        assert not network.lineage(network.clearinghouse).begin()
+
+    def test_nothing_is_recovered_that_need_not_be(self, network: Network) -> None:
+        with pytest.raises(InvalidInput, match="nothing needs"):
+            network.recover_node()
+        with pytest.raises(InvalidInput, match="nothing needs"):
+            network.recover_clearinghouse()
+
+
+class TestNode:
+    def test_a_node_learns_its_hand_overs_and_its_answers_again(self, network: Network) -> None:
+        tokens = network.node.claim(2)
+        copy = back_up(network.node)
+        items, answers = story(network, tokens)
+        network.follow()
+        before = money(network.node), network.node.rows("voucher"), network.node.rows("away")
+        restore(network.node, copy)
+        report = network.recover_node()
+        network.follow()
+        assert (report.hand_overs, report.vouchers, report.answers) == (1, 4, 3)
+        assert not report.disputed
+        assert report.incarnation == 2
+        assert (money(network.node), network.node.rows("voucher"), network.node.rows("away")) == before
+        assert network.redeem(*items) == answers, "a repeated request gets the bytes that it got before the restore"
+        network.check()
+
+    def test_vouchers_claimed_after_the_copy_are_not_the_node_s_again(self, network: Network) -> None:
+        copy = back_up(network.node)
+        tokens = network.node.claim(2)
+        story(network, tokens)
+        limit = network.node.balance("spring/city")[3]
+        restore(network.node, copy)
+        assert network.recover_node().vouchers == 4
+        assert network.node.balance("spring/city")[3] == limit
+        assert {row["epoch"] for row in network.node.rows("voucher")} == {1}
+        network.check()
+
+    def test_a_hold_that_the_copy_still_has_was_over_when_its_voucher_was_given(self, network: Network) -> None:
+        (token,) = network.node.claim()
+        (held,) = network.node.redeem(item(network.node.ids.fresh(), authorize=purchase(token, 0, "order")))
+        assert outcome(held) == "AUTHORIZED"
+        copy = back_up(network.node)
+        network.node.pass_seconds(900)
+        network.release(*keys_of(token))
+        after = money(network.node)
+        restore(network.node, copy)
+        network.recover_node()
+        assert money(network.node) == after
+        network.check()
+
+    def test_numbers_go_on_where_the_clearinghouse_has_seen_them(self, network: Network) -> None:
+        copy = back_up(network.node)
+        network.release(*keys_of(network.node.claim()[0]))
+        restore(network.node, copy)
+        network.recover_node()
+        network.release(*keys_of(network.node.claim()[0]))
+        assert [row["number"] for row in network.clearinghouse.rows("hand_over")] == [1, 2]
+        network.check()
+
+
+class TestClearinghouse:
+    def test_a_clearinghouse_decides_again_what_its_nodes_hold_and_gets_the_same_bytes(self, network: Network) -> None:
+        tokens = network.node.claim(2)
+        copy = back_up(network.clearinghouse)
+        items, answers = story(network, tokens)
+        network.follow()
+        names = ("redemption", "posting", "spend", "voucher", "participant")
+        before = money(network.clearinghouse), [network.clearinghouse.rows(name) for name in names[2:]]
+        at_node = money(network.node)
+        restore(network.clearinghouse, copy)
+        report = network.recover_clearinghouse(SHANGHAI)
+        assert not report.disputed
+        assert (report.hand_overs, report.vouchers, report.answers) == (1, 4, 3)
+        assert (money(network.clearinghouse), [network.clearinghouse.rows(name) for name in names[2:]]) == before
+        network.follow()
+        assert money(network.node) == at_node, "what is told again is taken once"
+        assert network.redeem(*items) == answers
+        network.check()
+
+    def test_it_waits_for_every_node_unless_told_not_to(self, network: Network) -> None:
+        copy = back_up(network.clearinghouse)
+        story(network, network.node.claim())
+        restore(network.clearinghouse, copy)
+        with pytest.raises(InvalidInput, match=f"{SHANGHAI} have not handed over"):
+            network.recover_clearinghouse()
+
+    def test_returns_that_it_gave_are_learned_again(self, network: Network) -> None:
+        (token,) = network.node.claim()
+        copy = back_up(network.clearinghouse)
+        network.release(*keys_of(token))
+        network.do(lambda service: service.recall(keys_of(token)))
+        before = network.clearinghouse.rows("voucher"), money(network.clearinghouse)
+        restore(network.clearinghouse, copy)
+        report = network.recover_clearinghouse(SHANGHAI)
+        assert not report.disputed
+        assert (network.clearinghouse.rows("voucher"), money(network.clearinghouse)) == before
+        network.follow()
+        network.check()
+
+    def test_what_is_decided_otherwise_is_disputed_and_its_voucher_dead(self, network: Network) -> None:
+        (token,) = network.node.claim()
+        copy = back_up(network.clearinghouse)
+        network.release(*keys_of(token))
+        network.redeem(item(network.node.ids.fresh(), redeem=purchase(token, 0, "order")))
+        restore(network.clearinghouse, copy)
+        outbox = network.node.rows("outbox")[0]
+        other = item(outbox["own_id"], redeem=purchase(token, 0, "another-order", order_fen=9999))
+        with network.node.database.transaction() as transaction:
+            transaction.upsert(network.node.tables["outbox"], [{**outbox, "content": other}])
+        report = network.recover_clearinghouse(SHANGHAI)
+        assert [each.reason for each in report.disputed] == ["is decided otherwise now than it was answered"]
+        assert {row["status"] for row in network.clearinghouse.rows("voucher")} == {"usable", "cancelled"}
+
+    def test_an_answer_that_it_did_not_sign_is_not_believed(self, network: Network) -> None:
+        (token,) = network.node.claim()
+        copy = back_up(network.clearinghouse)
+        network.release(*keys_of(token))
+        network.redeem(item(network.node.ids.fresh(), redeem=purchase(token, 0, "order")))
+        restore(network.clearinghouse, copy)
+        with network.node.database.transaction() as transaction:
+            for row in network.node.rows("signed_batch"):
+                if row["kind"] == ANSWER_KIND:
+                    transaction.upsert(network.node.tables["signed_batch"], [{**row, "signature": bytes(64)}])
+        report = network.recover_clearinghouse(SHANGHAI)
+        assert len(report.disputed) == 1
+        assert network.clearinghouse.rows("spend") == []
+
+    def test_a_copy_from_before_a_window_s_close_is_not_enough(self, network: Network) -> None:
+        copy = back_up(network.clearinghouse)
+        network.do(lambda service: network.clearinghouse.service.close_window())
+        network.follow()
+        restore(network.clearinghouse, copy)
+        with pytest.raises(InvalidInput, match="from after that window was closed"):
+            network.recover_clearinghouse(SHANGHAI)
