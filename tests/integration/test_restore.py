@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import time
@@ -42,12 +41,9 @@ def _connected(network: Network, party: str) -> tuple[sa.Engine, sa.MetaData]:
 def back_up(network: Network, party: str) -> Copy:
     engine, tables = _connected(network, party)
     with engine.connect() as connection:
-        copy = {
-            each.name: [dict(row._mapping) for row in connection.execute(each.select())]
-            for each in tables.sorted_tables
-        }
+        rows = {each.name: connection.execute(each.select()).all() for each in tables.sorted_tables}
     engine.dispose()
-    return copy
+    return {name: [dict(row._mapping) for row in each] for name, each in rows.items()}
 
 
 def restore(network: Network, party: str, copy: Copy) -> None:
@@ -60,14 +56,12 @@ def restore(network: Network, party: str, copy: Copy) -> None:
     engine.dispose()
 
 
-def command(network: Network, party: str, *arguments: str) -> dict[str, Any]:
-    """What an operator's command prints as JSON."""
+def recover(network: Network, party: str) -> subprocess.CompletedProcess[str]:
+    """The operator's command."""
     group = "clearinghouse" if party == CLEARINGHOUSE else "node"
     config = network.directory / party / "operator.toml"
-    line = [sys.executable, "-m", "chassis", group, *arguments, "--config", str(config), "--json"]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=120, env={**os.environ}, check=False)
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout))
+    line = [sys.executable, "-m", "chassis", group, "recover", "--config", str(config), "--json"]
+    return subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
@@ -114,14 +108,14 @@ async def _live_through(network: Network, party: str) -> None:
 
 
 async def _recovered(network: Network, party: str) -> dict[str, Any]:
-    """The operator's command, tried until every node has handed over what it holds."""
-    for attempt in range(60):
-        try:
-            return await asyncio.to_thread(command, network, party, "recover")
-        except AssertionError as error:
-            assert "handed over" in str(error) or "UNAVAILABLE" in str(error), error
-            await asyncio.sleep(0.5)
-    raise AssertionError(f"{party} was not recovered after {attempt + 1} attempts")
+    """The command's report, once every node has handed over what it holds."""
+    for _ in range(60):
+        done = await asyncio.to_thread(recover, network, party)
+        if done.returncode == 0:
+            return dict(json.loads(done.stdout))
+        assert "handed over" in done.stderr or "UNAVAILABLE" in done.stderr, done.stderr
+        await asyncio.sleep(0.5)
+    raise AssertionError(f"{party} was not recovered: {done.stderr}")
 
 
 def _away(stage: Stage) -> tuple[list[bytes], list[bytes]]:
