@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from quanlian.errors import Unavailable
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+
+
+STALLED_SECONDS = 5.0
 
 
 class Overloaded(Unavailable):
@@ -39,7 +43,8 @@ class GroupCommit(Generic[Item, Answer]):
 
     `decide` runs on one thread of its own and returns an answer per item, in order. If it raises, every
     item of that batch gets the exception and the engine goes on. A batch holds at most `max_batch` items,
-    more only where one group alone has more; `capacity` bounds the items accepted and not yet answered.
+    more only where one group alone has more; `capacity` bounds the items accepted and not yet answered. While one
+    batch takes longer than `stalled_seconds` nothing new is accepted: who comes then is told so at once.
     """
 
     def __init__(
@@ -49,11 +54,14 @@ class GroupCommit(Generic[Item, Answer]):
         name: str,
         max_batch: int = 1000,
         capacity: int = 20_000,
+        stalled_seconds: float = STALLED_SECONDS,
     ) -> None:
         self._decide = decide
         self._name = name
         self._max_batch = max_batch
         self._capacity = capacity
+        self._stalled_seconds = stalled_seconds
+        self._deciding_since: float | None = None
         self._waiting: deque[_Group[Item, Answer]] = deque()
         self._accepted = 0
         self._closed = False
@@ -72,9 +80,9 @@ class GroupCommit(Generic[Item, Answer]):
     async def submit_many(self, items: Sequence[Item]) -> list[Answer]:
         """The answers to items that are decided together and in order.
 
-        Raises Overloaded at once where `capacity` would be exceeded, Unavailable after `close`. Cancelling
-        the caller does not take the items back: they are decided, and a retry by idempotency key finds
-        their answers.
+        Raises Overloaded at once where `capacity` would be exceeded, Unavailable after `close` or while a batch
+        stalls. Cancelling the caller does not take the items back: they are decided, and a retry by idempotency
+        key finds their answers.
         """
         if not items:
             return []
@@ -97,6 +105,12 @@ class GroupCommit(Generic[Item, Answer]):
     def _admit(self, count: int) -> None:
         if self._closed:
             raise Unavailable(f"{self._name}: the service is stopping — send the same request again")
+        since = self._deciding_since
+        if since is not None and time.monotonic() - since > self._stalled_seconds:
+            raise Unavailable(
+                f"{self._name}: the database has not answered for {time.monotonic() - since:.0f} s and nothing new is "
+                "accepted — send the same request again later"
+            )
         if self._accepted + count > self._capacity:
             raise Overloaded(
                 f"{self._name}: {self._accepted} items are waiting and {count} more exceed the capacity of "
@@ -108,6 +122,7 @@ class GroupCommit(Generic[Item, Answer]):
         while groups := self._next_batch():
             items = [item for group in groups for item in group.items]
             try:
+                self._deciding_since = time.monotonic()
                 answers = self._decide(items)
                 if len(answers) != len(items):
                     raise RuntimeError(f"{self._name}: {len(answers)} answers were decided for {len(items)} items")
@@ -117,6 +132,8 @@ class GroupCommit(Generic[Item, Answer]):
                 self._answer(groups, RuntimeError(f"{self._name}: deciding ended with {error!r}"))
             else:
                 self._answer(groups, answers)
+            finally:
+                self._deciding_since = None
 
     def _next_batch(self) -> list[_Group[Item, Answer]]:
         """The groups that wait, up to the size of a batch; empty when the engine is closed and drained."""

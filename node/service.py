@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import select, true
 
 from chassis import telemetry
-from chassis.commit import GroupCommit
+from chassis.commit import GroupCommit, Overloaded
 from chassis.database import Database
 from chassis.ids import fresh_uuid7, unix_milliseconds
 from custodian import lookup
@@ -65,6 +65,9 @@ from quanlian.wire import Purchase
 SWEEP_LIMIT = 500
 ASK_AGAIN_SECONDS = 5.0
 UNREACHABLE_SECONDS = 5.0
+MAX_WAITING = 50_000
+"""Requests that wait for the clearinghouse; with so many open, new ones are refused at once."""
+
 RECOVERY_MARGIN_SECONDS = 600
 """How much earlier than the copy's last commit the answers are asked for: ids and clocks may differ a little."""
 
@@ -230,6 +233,8 @@ class NodeService:
         self, caller: Identity, items: Sequence[bytes], emit: Emit, batch: SignedBatch | None = None
     ) -> None:
         """Decide a platform's items. Answers of this node are emitted after their commit, the others when they come."""
+        if len(self._waiting) + len(items) > MAX_WAITING:
+            raise Overloaded(f"{len(self._waiting)} requests wait for the clearinghouse — send it again later")
         received = [await self._receive(caller, content, batch) for content in items]
         unreachable = self._clearinghouse_unreachable()
         intakes = [Intake(each, fresh_uuid7(), unreachable) for each in received]

@@ -1,0 +1,274 @@
+"""Under strain a party says so, quickly and clearly; nothing that it answered is lost, and its memory is bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from local_parties import (
+    HANGZHOU,
+    KEYRING,
+    PLATFORM,
+    LocalClearinghouse,
+    LocalNode,
+    TestSigner,
+    item,
+    keys_of,
+    outcome,
+    purchase,
+)
+
+from chassis.commit import GroupCommit, Overloaded
+from clearinghouse import service as clearing_service
+from custodian import servicer
+from custodian.evidence import SignedBatch
+from custodian.servicer import Emit, RedemptionServicer, sign_items
+from node import service as node_service
+from pki.identity import Identity
+from quanlian.errors import Unavailable
+from quanlian.v1 import redemption_pb2
+from quanlian.vouchers import VoucherKey
+
+ALIPAY = Identity(HANGZHOU, "platform", PLATFORM)
+PLATFORM_KEY = TestSigner(HANGZHOU, f"message.{PLATFORM}")
+QUICKLY = 5.0
+
+
+def submit(node: LocalNode, *items: bytes) -> list[bytes]:
+    service, got = node.another_service(), list[bytes]()
+    service.start()
+    try:
+        asyncio.run(service.submit(ALIPAY, items, got.extend))
+    finally:
+        service.close()
+    return got
+
+
+class TestDatabase:
+    def test_a_database_that_another_holds_is_told_as_that_and_the_request_is_good_again_later(
+        self, node: LocalNode, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        node.publish()
+        (token,) = node.claim()
+        request = item(node.ids.fresh(), redeem=purchase(token, 0, "order"))
+        held, let_go = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with node.database.transaction():
+                held.set()
+                let_go.wait(60)
+
+        _wait_for_locks(node, 0.5)
+        holder = threading.Thread(target=hold)
+        holder.start()
+        assert held.wait(10)
+        started = time.monotonic()
+        with pytest.raises(Unavailable, match="another writer"):
+            submit(node, request)
+        assert time.monotonic() - started < QUICKLY
+        let_go.set()
+        holder.join()
+        (answer,) = submit(node, request)
+        assert outcome(answer) == "CAPTURED"
+        node.check_books()
+
+    def test_a_full_disk_is_told_as_that_and_what_was_answered_stays(self, node: LocalNode) -> None:
+        if node.database.dialect != "sqlite":
+            _require_postgresql_tells_a_full_disk()
+            return
+        node.publish(quota=2000, per_person=2000, city=40_000, county=40_000)
+        tokens = node.claim(2)
+        (kept,) = submit(node, first := item(node.ids.fresh(), redeem=purchase(tokens[0], 0, "order-1")))
+        with _no_more_pages(node), pytest.raises(Unavailable, match="the disk is full"):
+            node.claim(1000)
+        assert submit(node, first) == [kept]
+        (answer,) = submit(node, item(node.ids.fresh(), redeem=purchase(tokens[1], 0, "order-2")))
+        assert outcome(answer) == "CAPTURED", "it goes on once there is room"
+        node.check_books()
+
+    def test_while_a_batch_stalls_who_comes_is_told_at_once_and_who_waits_is_answered_in_the_end(self) -> None:
+        begun, go_on = threading.Event(), threading.Event()
+
+        def decide(items: list[int]) -> list[int]:
+            begun.set()
+            go_on.wait(60)
+            return items
+
+        engine: GroupCommit[int, int] = GroupCommit(decide, name="stalled", stalled_seconds=0)
+        engine.start()
+
+        async def run() -> int:
+            first = asyncio.create_task(engine.submit(1))
+            while not begun.is_set():
+                await asyncio.sleep(0)
+            with pytest.raises(Unavailable, match="has not answered"):
+                await engine.submit(2)
+            go_on.set()
+            return await first
+
+        assert asyncio.run(run()) == 1
+        engine.close()
+
+
+class TestOverload:
+    def test_requests_that_wait_for_the_clearinghouse_are_bounded(
+        self, node: LocalNode, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        node.publish()
+        tokens = node.claim(3)
+        node.release(*(key for token in tokens for key in keys_of(token)))
+        monkeypatch.setattr(node_service, "MAX_WAITING", 2)
+        service = node.another_service()
+        service.start()
+
+        async def run() -> None:
+            items = [item(node.ids.fresh(), redeem=purchase(token, 0, f"o-{n}")) for n, token in enumerate(tokens)]
+            waiting = asyncio.create_task(service.submit(ALIPAY, items[:2], lambda answers: None))
+            while len(service._waiting) < 2:
+                await asyncio.sleep(0)
+            with pytest.raises(Overloaded, match="2 requests wait"):
+                await service.submit(ALIPAY, items[2:], lambda answers: None)
+            waiting.cancel()
+
+        asyncio.run(run())
+        service.close()
+        assert len(node.rows("outbox")) == 2
+
+    def test_an_issuer_that_does_not_read_its_stream_counts_as_unreachable(
+        self, clearinghouse: LocalClearinghouse, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(clearing_service, "MAX_WAITING_RELEASES", 3)
+        service = clearinghouse.service
+        stream = service.open_stream(HANGZHOU)
+
+        async def run() -> None:
+            future: Any = asyncio.get_running_loop().create_future()
+            for number in range(10):
+                key = VoucherKey(HANGZHOU, number.to_bytes(15, "big"), 0)
+                service._ask(HANGZHOU, [clearing_service._Wanted(key, 0, None, future)])
+
+        asyncio.run(run())
+        assert stream.qsize() == 3
+
+
+class Taking:
+    """A decider that answers every item at once and counts what it was given."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    async def submit(
+        self, caller: Identity, items: Sequence[bytes], emit: Emit, batch: SignedBatch | None = None
+    ) -> None:
+        self.taken += len(items)
+        emit([b"answer"] * len(items))
+
+
+class TestStreams:
+    def test_a_caller_that_does_not_read_its_answers_is_not_read_from_any_more(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(servicer, "caller", lambda context: ALIPAY)
+        monkeypatch.setattr(servicer, "MAX_OPEN_ITEMS", 50)
+        KEYRING.setdefault(PLATFORM_KEY.key_id, PLATFORM_KEY.certified)
+        decider = Taking()
+        stream = RedemptionServicer(decider, KEYRING, TestSigner(HANGZHOU, "message"))  # type: ignore[arg-type]
+        message = sign_items([b"item"] * 10, PLATFORM_KEY)
+
+        async def endless() -> AsyncIterator[redemption_pb2.RedeemStreamRequest]:
+            while True:
+                yield message
+                await asyncio.sleep(0)
+
+        async def run() -> int:
+            answers = stream.RedeemStream(endless(), SimpleNamespace())  # type: ignore[arg-type]
+            first = await anext(answers)
+            for _ in range(2000):
+                await asyncio.sleep(0)
+            unread = decider.taken
+            for _ in range(20):
+                await anext(answers)
+            await answers.aclose()
+            assert first.answers
+            return unread
+
+        assert asyncio.run(run()) <= 50
+        assert decider.taken > 100, "it goes on as soon as answers are read"
+
+    def test_an_item_that_waits_holds_up_no_other_message(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(servicer, "caller", lambda context: ALIPAY)
+        KEYRING.setdefault(PLATFORM_KEY.key_id, PLATFORM_KEY.certified)
+
+        class Waiting(Taking):
+            async def submit(
+                self, caller: Identity, items: Sequence[bytes], emit: Emit, batch: SignedBatch | None = None
+            ) -> None:
+                if items[0] == b"waits":
+                    await asyncio.Event().wait()
+                await super().submit(caller, items, emit, batch)
+
+        stream = RedemptionServicer(Waiting(), KEYRING, TestSigner(HANGZHOU, "message"))  # type: ignore[arg-type]
+
+        async def requests() -> AsyncIterator[redemption_pb2.RedeemStreamRequest]:
+            for _ in range(100):
+                yield sign_items([b"waits"], PLATFORM_KEY)
+            yield sign_items([b"last"], PLATFORM_KEY)
+            await asyncio.Event().wait()
+
+        async def run() -> None:
+            answers = stream.RedeemStream(requests(), SimpleNamespace())  # type: ignore[arg-type]
+            response = await asyncio.wait_for(anext(answers), 10)
+            await answers.aclose()
+            assert list(response.answers) == [b"answer"]
+
+        asyncio.run(run())
+
+
+def _wait_for_locks(node: LocalNode, seconds: float) -> None:
+    """Have the node's connections wait that long for another writer, and no longer."""
+
+    @sa.event.listens_for(node.database.engine, "checkout")
+    def shorten(connection: Any, record: object, proxy: object) -> None:
+        cursor = connection.cursor()
+        if node.database.dialect == "sqlite":
+            cursor.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+        else:
+            cursor.execute(f"SET lock_timeout = '{int(seconds * 1000)}ms'")
+            connection.commit()
+        cursor.close()
+
+
+class _no_more_pages:  # noqa: N801
+    """SQLite's own limit stands for a disk without room."""
+
+    def __init__(self, node: LocalNode) -> None:
+        self._engine = node.database.engine
+
+    def __enter__(self) -> None:
+        sa.event.listen(self._engine, "checkout", self._limit)
+
+    def __exit__(self, *_: object) -> None:
+        sa.event.remove(self._engine, "checkout", self._limit)
+        self._engine.dispose()
+
+    @staticmethod
+    def _limit(connection: Any, record: object, proxy: object) -> None:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages + 5}")
+
+
+def _require_postgresql_tells_a_full_disk() -> None:
+    """PostgreSQL tells a full disk by a code of its own; there is no second disk here to fill."""
+    import psycopg
+
+    from chassis.database_errors import translate
+
+    told = translate(psycopg.errors.DiskFull("could not extend file"), "server")
+    assert isinstance(told, Unavailable)
+    assert "disk is full" in str(told)
