@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 HANGZHOU, JINCHENG, CLEARINGHOUSE = "330100", "140502", "clearinghouse"
 CAMPAIGN = ROOT / "examples/campaigns/hangzhou-2020-r1.toml"
 AGREEMENT = ROOT / "examples/agreements/network-default.toml"
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 180.0
 
 
 @pytest.fixture(scope="module")
