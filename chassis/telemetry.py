@@ -19,7 +19,10 @@ _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 def configure(format: Format = "console", level: Level = "info") -> None:
-    """Sets up logging for the whole process, to what stderr is when a line is written; libraries speak from warnings on."""
+    """Sets up logging for the whole process; libraries speak from warnings on.
+
+    A line goes to what stderr is when it is written.
+    """
     renderer: Any = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if format == "json"
