@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
-from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -182,6 +182,10 @@ def open_standing(url: str, schema: str) -> StandingSqlite | StandingPostgresql:
     if parsed.get_backend_name() == "sqlite":
         return StandingSqlite.connect(parsed, schema, LOCK_WAIT_SECONDS)  # type: ignore[return-value]
     return StandingPostgresql.connect(parsed, schema, LOCK_WAIT_SECONDS)  # type: ignore[return-value]
+
+
+StandingFactory = Callable[[str], StandingSqlite | StandingPostgresql]
+"""Opens the database of a party by its name."""
 
 
 # Keys
