@@ -19,7 +19,8 @@ from quanlian.custody import CLEARINGHOUSE, VoucherState, in_custody
 from quanlian.errors import BooksDoNotBalance
 from quanlian.redemptions import Outcome, Redemption, owed_between_regions
 from quanlian.signing import Signer
-from quanlian.terms import Terms, parse_terms
+from quanlian.terms import Terms
+from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import custody_pb2
 from quanlian.validation import Discounted, Facts
 from quanlian.wire import Purchase, posting_message

@@ -41,7 +41,7 @@ from quanlian.ledger import Movement
 from quanlian.redemptions import Redemption
 from quanlian.refusals import RefusalReason
 from quanlian.signing import Signer
-from quanlian.terms import parse_terms
+from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import (
     clearing_operator_pb2,
     custody_pb2,

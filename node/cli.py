@@ -23,11 +23,13 @@ from chassis.operating import (
 )
 from node.config import NodeSettings
 from node.merchants_file import read_merchants
-from quanlian.campaign_changes import ChangeKind, parse_notice
+from quanlian.campaign_changes import ChangeKind
 from quanlian.errors import InvalidInput
+from quanlian.notices import parse_notice
 from quanlian.refusals import CHINA
-from quanlian.terms import Terms, parse_terms
+from quanlian.terms import Terms
 from quanlian.terms_difference import difference
+from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import node_operator_pb2 as pb
 from quanlian.v1.campaign_pb2 import CampaignChange, CampaignChangeKind
 from quanlian.v1.node_operator_pb2_grpc import NodeOperatorServiceStub

@@ -21,7 +21,8 @@ from quanlian.apportionment import Reservation, split
 from quanlian.custody import EMPTY, VoucherState
 from quanlian.redemptions import Outcome, Redemption, State
 from quanlian.signing import Signer
-from quanlian.terms import Terms, parse_terms
+from quanlian.terms import Terms
+from quanlian.terms_parsing import parse_terms
 from quanlian.validation import Discounted, Facts, MerchantFacts
 from quanlian.vouchers import VoucherKey
 from quanlian.wire import Purchase

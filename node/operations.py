@@ -19,12 +19,14 @@ from node.publishing import TakeChange, current_terms
 from node.service import NodeService, signed
 from pki.identity import Identity
 from quanlian.accounts import bank_account, funding_account, prefund_account
-from quanlian.campaign_changes import Change, ChangeKind, Standing, check_next, check_notice, parse_notice
+from quanlian.campaign_changes import Change, ChangeKind, Standing, check_next
 from quanlian.errors import InvalidInput, Unavailable
 from quanlian.ledger import Movement
 from quanlian.merchants import check_code
+from quanlian.notices import check_notice, parse_notice
 from quanlian.signing import Signer
-from quanlian.terms import Terms, parse_terms
+from quanlian.terms import Terms
+from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import node_operator_pb2
 from quanlian.wire import CHANGE_KINDS, change_message, change_to_body
 
@@ -88,7 +90,7 @@ class NodeOperations:
         elif kind is ChangeKind.NOTICE:
             notice = request.document
             at = await asyncio.to_thread(self._now)
-            check_notice(parse_notice(notice, request.file_name or "notice"), current, at)
+            check_notice(parse_notice(notice, request.file_name or "notice"), current, known.given, at)
         made = await self._make(known, kind, caller, request.why, terms, document, notice)
         return node_operator_pb2.ChangeCampaignResponse(
             change=change_message(made), announced=await self._service.all_announced()

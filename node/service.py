@@ -42,7 +42,7 @@ from quanlian import statements, vouchers, wire
 from quanlian.errors import BadSignature, InvalidInput, TrustError, UnknownKey
 from quanlian.redemptions import Redemption
 from quanlian.signing import Signer, digest
-from quanlian.terms import parse_terms
+from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import claim_pb2, custody_pb2, settlement_pb2, signed_pb2
 from quanlian.wire import Purchase
 

@@ -43,7 +43,8 @@ from quanlian.errors import InvalidInput, UnknownKey
 from quanlian.merchants import check_character
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.signing import SigningKey, signing_bytes
-from quanlian.terms import Terms, parse_terms
+from quanlian.terms import Terms
+from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import (
     claim_pb2,
     clearing_operator_pb2,

@@ -35,7 +35,8 @@ from quanlian.discounts import Order
 from quanlian.ledger import Movement, is_limited
 from quanlian.redemptions import Outcome, Redemption, RefundRule, Sale, State
 from quanlian.statements import Statement, statement_to_json
-from quanlian.terms import Terms, parse_terms
+from quanlian.terms import Terms
+from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import custody_pb2
 from quanlian.vouchers import VoucherKey
 from simulations.auditor import Party

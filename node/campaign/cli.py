@@ -17,14 +17,22 @@ from quanlian.campaign_check import Report, check_campaign
 from quanlian.discounts import Order
 from quanlian.errors import ConfigurationError, InvalidInput
 from quanlian.explanation import explain as explain_order
+from quanlian.file_rules import rule
 from quanlian.leverage import Bound, bound_of, published_bounds
 from quanlian.regions import region
 from quanlian.sheet import sheet_of
-from quanlian.terms import CHANNELS, Terms, VoucherType, parse_terms
-from quanlian.terms_file import MAX_FILE_BYTES, Problem
+from quanlian.terms import CHANNELS, Terms, VoucherType
+from quanlian.terms_file import MAX_FILE_BYTES, unreadable
+from quanlian.terms_parsing import parse_terms
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None, add_completion=False)
 
+UNREADABLE = rule(
+    "不是可读的文件",
+    "{fault}",
+    "指定存在且有权读取的活动文件",
+    "name a campaign file that exists and that you may read",
+)
 _YUAN = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,2}))?")
 _BOUND = re.compile(r"([0-9]{6})=([0-9]{1,4}(?:\.[0-9]{1,4})?)")
 
@@ -164,8 +172,7 @@ def _checked(path: Path, bounds: tuple[Bound, ...]) -> Report:
     try:
         return check_campaign(_read(path), str(path), bounds)
     except ConfigurationError as error:
-        problem = Problem(1, "file", "", error.what, error.remedy, "protocol.md, Campaign terms")
-        return Report(None, (problem,), ())
+        return Report(None, (unreadable(1, "", UNREADABLE.of(fault=error.what)),), ())
 
 
 def _read(path: Path) -> bytes:

@@ -22,11 +22,10 @@ from quanlian.terms_file import Problem
 
 
 def problem_line(file: str, severity: str, problem: Problem) -> str:
-    """One line, as compilers write it: file, line, severity, field, value, rule, remedy, source."""
-    value = f"{problem.value} " if problem.value else ""
-    source = f" [{problem.source}]" if problem.source else ""
-    field = f"{problem.field}: " if problem.field else ""
-    return f"{file}:{problem.line}: {severity}: {field}{value}{problem.rule} — {problem.remedy}{source}"
+    """One line, as compilers write it: file, line, severity, then the problem in both languages, and its source."""
+    found = " ".join(part for part in (f"{problem.field}:" if problem.field else "", problem.value) if part)
+    chinese, english = f"{problem.rule_zh}，{problem.remedy_zh}", f"{problem.rule} — {problem.remedy}"
+    return f"{file}:{problem.line}: {severity}: {found} {chinese} · {english} [{problem.source}]"
 
 
 def report_lines(file: str, report: Report) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from quanlian.money import yuan
 from quanlian.refusals import CHINA
-from quanlian.regions import region
+from quanlian.regions import full_name, region
 from quanlian.terms import Pack, Round, Terms, VoucherType, decimal_of
 
 Language = Literal["zh", "en"]
@@ -408,13 +408,7 @@ class _Writer:
         if scope in _WORDS:
             return self.word(scope)
         found = region(scope)
-        return f"{_full_name(scope) if self._zh or not found.name_en else found.name_en} {scope}"
-
-
-def _full_name(code: str) -> str:
-    """The region's name after those that it is part of: 山西省晋城市城区."""
-    found = region(code)
-    return (_full_name(found.parent) if found.parent else "") + found.name
+        return f"{full_name(scope) if self._zh or not found.name_en else found.name_en} {scope}"
 
 
 def _plain(fen: int) -> str:

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import pytest
 
 from quanlian.campaign_check import check_campaign
-from quanlian.terms import parse_terms
 from quanlian.terms_fields import FIELDS, NONE, REQUIRED, markdown_table
+from quanlian.terms_parsing import parse_terms
 
 DOCS = Path(__file__).parents[2] / "docs"
 DOCUMENTS: list[tuple[str, Literal["zh", "en"]]] = [("campaigns.md", "en"), ("campaigns.zh-CN.md", "zh")]

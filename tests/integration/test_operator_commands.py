@@ -16,7 +16,7 @@ import pytest
 
 from chassis import cli
 from quanlian.merchants import check_character
-from quanlian.terms import parse_terms
+from quanlian.terms_parsing import parse_terms
 from simulations.demo.network import Network
 
 ROOT = Path(__file__).parents[2]

@@ -34,7 +34,9 @@ def test_errors_exit_with_1_and_name_file_line_value_rule_and_source(tmp_path: P
     assert run("check", str(bad), R2) == 1
     (line,) = capsys.readouterr().out.splitlines()
     assert re.fullmatch(
-        rf"{bad}:\d+: 错误 error: voucher_type\[1\]\.face: 20\.0 is not an amount in yuan — .+ \[money\.md, .+\]", line
+        rf"{bad}:\d+: 错误 error: voucher_type\[1\]\.face: 20\.0 不是以元为单位的金额，恰好写两位小数，如 10\.00 · "
+        r"is not an amount in yuan — write exactly two decimals, like 10\.00 \[money\.md, .+\]",
+        line,
     )
 
 
@@ -42,8 +44,19 @@ def test_problems_can_be_read_as_data(capsys: Out) -> None:
     assert run("check", "--json", R1) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["errors"] == []
-    assert set(found["warnings"][0]) == {"file", "line", "field", "value", "rule", "remedy", "source"}
+    assert set(found["warnings"][0]) == {
+        "file",
+        "line",
+        "field",
+        "value",
+        "rule",
+        "remedy",
+        "source",
+        "rule_zh",
+        "remedy_zh",
+    }
     assert found["warnings"][0]["source"] == "Jincheng plan, 6.2"
+    assert "低于山西省晋城市城区 140502（在本活动适用地区内）的杠杆比下限 5" in found["warnings"][0]["rule_zh"]
 
 
 def test_a_file_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path, capsys: Out) -> None:

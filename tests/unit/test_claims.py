@@ -11,7 +11,8 @@ import pytest
 
 from node.domain.claims import RUN_MODES, ClaimFacts, Evidence, Issue, china_day, decide_claim
 from quanlian.refusals import Refusal, RefusalReason
-from quanlian.terms import Terms, parse_terms
+from quanlian.terms import Terms
+from quanlian.terms_parsing import parse_terms
 
 HANGZHOU = Path(__file__).parents[2] / "examples" / "campaigns" / "hangzhou-2020-r1.toml"
 TERMS = parse_terms(HANGZHOU.read_bytes(), HANGZHOU.name)

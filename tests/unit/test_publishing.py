@@ -9,7 +9,8 @@ import pytest
 
 from node.domain.publishing import check_publishable
 from quanlian.errors import InvalidInput
-from quanlian.terms import Terms, parse_terms
+from quanlian.terms import Terms
+from quanlian.terms_parsing import parse_terms
 
 CAMPAIGNS = Path(__file__).parents[2] / "examples" / "campaigns"
 HANGZHOU, JINCHENG = "330100", "140502"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from local_parties import campaign
 
-from quanlian.terms import Terms, parse_terms
+from quanlian.terms import Terms
 from quanlian.terms_difference import Difference, difference
+from quanlian.terms_parsing import parse_terms
 
 VOUCHER = (
     b'[[voucher_type]]\nid = "twenty"\ntitle_zh = "x"\ntitle_en = "y"\nkind = "threshold"\ncategories = ["retail"]\n'

@@ -16,7 +16,8 @@ from quanlian.discounts import Order
 from quanlian.redemptions import Sale
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.signing import SigningKey
-from quanlian.terms import Terms, Tier, VoucherType, parse_terms
+from quanlian.terms import Terms, Tier, VoucherType
+from quanlian.terms_parsing import parse_terms
 from quanlian.validation import Discounted, Facts, MerchantFacts, check
 from quanlian.vouchers import Voucher, VoucherKey
 
