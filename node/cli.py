@@ -21,6 +21,7 @@ from chassis.operating import (
     read_file,
     read_signing_chain,
 )
+from node.campaign.rendering import show_difference
 from node.config import NodeSettings
 from node.merchants_file import read_merchants
 from quanlian.campaign_changes import ChangeKind
@@ -28,7 +29,7 @@ from quanlian.errors import InvalidInput
 from quanlian.notices import parse_notice
 from quanlian.refusals import CHINA
 from quanlian.terms import Terms
-from quanlian.terms_difference import difference
+from quanlian.terms_difference import NOTICE_TAKES_EFFECT, TAKES_EFFECT, difference, notice_difference
 from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import node_operator_pb2 as pb
 from quanlian.v1.campaign_pb2 import CampaignChange, CampaignChangeKind
@@ -96,6 +97,7 @@ def publish(
     console.console.print(console.table("", headings, rows))
 
 
+Yes = Annotated[bool, typer.Option("--yes", help="不再询问 · Do not ask.")]
 Why = Annotated[str, typer.Option("--why", help="原因，存档备查 · The reason, kept for the audit.")]
 
 
@@ -104,7 +106,7 @@ def amend(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="新版细则 · The new version of the terms (TOML).")],
     why: Why,
     config: Config = None,
-    yes: Annotated[bool, typer.Option("--yes", help="不再询问 · Do not ask.")] = False,
+    yes: Yes = False,
 ) -> None:
     """修订活动：仅对此后发放的券生效 · Amend a campaign, for vouchers issued from then on.
 
@@ -114,7 +116,7 @@ def amend(
     content = read_file(file)
     new = parse_terms(content, str(file))
     known = _changes(settings, new.campaign)
-    _show_difference(parse_terms(known.terms, "terms in force"), new)
+    show_difference(f"{new.title_zh} · {new.title_en}", difference(known.terms, content), TAKES_EFFECT)
     if not yes and not typer.confirm("公布此修订？ Publish this amendment?"):
         raise typer.Exit(1)
     _change(settings, known, pb.ChangeCampaignRequest(kind=AMEND, why=why, document=content, file_name=str(file)))
@@ -125,11 +127,20 @@ def notice(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="公告 · The notice (TOML).")],
     why: Why,
     config: Config = None,
+    yes: Yes = False,
 ) -> None:
-    """公告：对已发放的券作有利于持券人的变更 · Give notice: something in favour of vouchers already out."""
+    """公告：对已发放的券作有利于持券人的变更 · Give notice: something in favour of vouchers already out.
+
+    先列出持券人得到什么；公告不能收回 · Shows what holders gain first; a notice cannot be taken back.
+    """
     settings = operator_settings(config)
     content = read_file(file)
     known = _changes(settings, parse_notice(content, str(file)).campaign)
+    terms = parse_terms(known.terms, "terms in force")
+    gains = notice_difference(known.terms, content)
+    show_difference(f"{terms.title_zh} · {terms.title_en}", gains, NOTICE_TAKES_EFFECT)
+    if not yes and not typer.confirm("公布此公告？ Publish this notice?"):
+        raise typer.Exit(1)
     _change(settings, known, pb.ChangeCampaignRequest(kind=NOTICE, why=why, document=content, file_name=str(file)))
 
 
@@ -206,12 +217,6 @@ def _change_data(change: CampaignChange) -> dict[str, Any]:
         "why": change.why,
         "terms_hash": change.terms_hash.hex(),
     }
-
-
-def _show_difference(old: Terms, new: Terms) -> None:
-    rows = [list(each) for each in difference(old, new)]
-    headings: list[console.Heading] = [("字段", "Field"), ("现行", "Before"), ("修订后", "After")]
-    console.console.print(console.table(f"{new.title_zh} · {new.title_en}", headings, rows))
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""活动细则 · Campaign terms: check a file, explain a discount, show the sheet."""
+"""活动细则 · Campaign terms: check a file, explain a discount, compare versions, show the sheet."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ import typer
 from chassis import console
 from node.campaign import rendering
 from quanlian.agreements import Agreement, parse_agreement
-from quanlian.campaign_check import Report, check_campaign
+from quanlian.campaign_check import Report, check_campaign, check_notice_file
 from quanlian.discounts import Order
 from quanlian.errors import ConfigurationError, InvalidInput
 from quanlian.explanation import explain as explain_order
 from quanlian.file_rules import rule
 from quanlian.leverage import Bound, bound_of, published_bounds
+from quanlian.notices import NOTHING_GIVEN, check_notice, is_notice, parse_notice
 from quanlian.regions import region
 from quanlian.sheet import sheet_of
 from quanlian.terms import CHANNELS, Terms, VoucherType
+from quanlian.terms_difference import NOTICE_TAKES_EFFECT, TAKES_EFFECT, difference, notice_difference
 from quanlian.terms_file import MAX_FILE_BYTES, unreadable
 from quanlian.terms_parsing import parse_terms
 
@@ -42,7 +44,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="输出 JSON · Print JSON 
 
 @app.callback()
 def group() -> None:
-    """活动细则 · Campaign terms: check a file, explain a discount, show the sheet."""
+    """活动细则 · Campaign terms: check a file, explain a discount, compare versions, show the sheet."""
 
 
 @app.command()
@@ -54,7 +56,7 @@ def check(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """一次列出全部问题：文件、行、字段、值、规则、依据 · Every problem at once, with the rule's source.
+    """一次列出细则或公告的全部问题，附规则和依据 · Every problem of terms or notices at once, with the rule's source.
 
     有错误时退出码为1；只有警告时为0。 Exit code 1 when there are errors; warnings alone are 0.
     """
@@ -137,6 +139,27 @@ def explain(
 
 
 @app.command()
+def diff(
+    old: Annotated[Path, typer.Argument(help="现行细则 · The version in force.")],
+    new: Annotated[Path, typer.Argument(help="修订稿，或公告 · The amended version, or a notice.")],
+    as_json: AsJson = False,
+) -> None:
+    """两版细则的差异，逐项列出对持券人有利与否；也可看公告给了什么 · What changes, and for whom it is better."""
+    terms, content = _terms(old), _read(new)
+    if is_notice(content):
+        check_notice(parse_notice(content, str(new)), terms, NOTHING_GIVEN, terms.starts_at)
+        changes, takes_effect = notice_difference(_read(old), content), NOTICE_TAKES_EFFECT
+    else:
+        parse_terms(content, str(new))
+        changes, takes_effect = difference(_read(old), content), TAKES_EFFECT
+    if as_json:
+        data = {"changes": [rendering.difference_data(each) for each in changes]}
+        console.print_json({"takes_effect": takes_effect._asdict(), **data})
+        return
+    rendering.show_difference(f"{terms.title_zh} · {terms.title_en}", changes, takes_effect)
+
+
+@app.command()
 def show(
     file: File,
     html: Annotated[
@@ -170,9 +193,10 @@ def show(
 def _checked(path: Path, bounds: tuple[Bound, ...]) -> Report:
     """A file that cannot be read is a problem of that file, and the others are checked all the same."""
     try:
-        return check_campaign(_read(path), str(path), bounds)
+        content = _read(path)
     except ConfigurationError as error:
         return Report(None, (unreadable(1, "", UNREADABLE.of(fault=error.what)),), ())
+    return check_notice_file(content, str(path)) if is_notice(content) else check_campaign(content, str(path), bounds)
 
 
 def _read(path: Path) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,25 @@ from chassis import console
 from quanlian.campaign_check import Report
 from quanlian.errors import ConfigurationError
 from quanlian.explanation import Explanation
+from quanlian.file_rules import Words
 from quanlian.money import yuan
 from quanlian.sheet import Section, Sheet
+from quanlian.terms_difference import Difference, Holders
 from quanlian.terms_file import Problem
+
+_HOLDERS: Mapping[Holders, str] = {
+    "better": "有利 better",
+    "worse": "不利 worse",
+    "depends": "视情形 depends",
+    "neither": "—",
+    "refused": "不可修订\ncannot be amended",
+}
 
 
 def problem_line(file: str, severity: str, problem: Problem) -> str:
     """One line, as compilers write it: file, line, severity, then the problem in both languages, and its source."""
     found = " ".join(part for part in (f"{problem.field}:" if problem.field else "", problem.value) if part)
-    chinese, english = f"{problem.rule_zh}，{problem.remedy_zh}", f"{problem.rule} — {problem.remedy}"
+    chinese, english = f"{problem.rule_zh} — {problem.remedy_zh}", f"{problem.rule} — {problem.remedy}"
     return f"{file}:{problem.line}: {severity}: {found} {chinese} · {english} [{problem.source}]"
 
 
@@ -54,6 +64,36 @@ def show_explanation(explanation: Explanation, title: str) -> None:
         (leg.region, leg.funder, console.yuan(leg.amount_fen)) for leg in explanation.legs
     ]
     out.print(console.table(f"优惠 Discount {yuan(explanation.discount_fen)}", headings, rows))
+
+
+def difference_data(each: Difference) -> dict[str, Any]:
+    words = {"label": each.label, "before": each.before, "after": each.after}
+    told = {f"{name}_{language}": text for name, pair in words.items() for language, text in pair._asdict().items()}
+    return {"field": each.field, "kind": each.kind, "holders": each.holders, **told}
+
+
+def show_difference(title: str, changes: Sequence[Difference], takes_effect: Words) -> None:
+    """A row for each change, and from when it counts."""
+    if not changes:
+        console.say("没有变更 · Nothing changed")
+        return
+    headings: list[console.Heading] = [
+        ("字段", "Field"),
+        ("现行", "Before"),
+        ("修订后", "After"),
+        ("对持券人", "For holders"),
+    ]
+    rows: list[Sequence[console.Cell]] = [
+        (*(_both(words) for words in (each.label, each.before, each.after)), _HOLDERS[each.holders]) for each in changes
+    ]
+    table = console.table(title, headings, rows)
+    table.show_lines = True
+    console.console.print(table)
+    console.say(f"{takes_effect.zh}\n{takes_effect.en}")
+
+
+def _both(words: Words) -> str:
+    return words.zh if words.zh == words.en else f"{words.zh}\n{words.en}"
 
 
 def show_sheet(sheet: Sheet) -> None:

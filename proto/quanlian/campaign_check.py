@@ -15,6 +15,7 @@ from quanlian.apportionment import CoFunder
 from quanlian.file_rules import Rule, Words
 from quanlian.leverage import Bound, published_bounds
 from quanlian.money import allocate, yuan
+from quanlian.notices import read_notice
 from quanlian.refusals import CHINA
 from quanlian.regions import full_name, region
 from quanlian.terms import Pack, Round, Terms, decimal_of, written
@@ -30,7 +31,7 @@ _DRY = "money.md, A funder that runs dry"
 
 
 class Report(NamedTuple):
-    """What checking a file found, in the order of its lines. `terms` is None if it has errors."""
+    """What checking a file found, in the order of its lines. `terms` is None if it has errors, or is a notice."""
 
     terms: Terms | None
     errors: tuple[Problem, ...]
@@ -50,6 +51,15 @@ def check_campaign(content: bytes, name: str, bounds: Sequence[Bound] | None = N
     draft = _Draft(terms, document, published_bounds() if bounds is None else bounds)
     warnings = tuple(sorted(warning for rule in _RULES for warning in rule(draft)))
     return Report(None if errors else terms, errors, warnings)
+
+
+def check_notice_file(content: bytes, name: str) -> Report:
+    """Every problem of a notice called `name`; never raises for what the file holds."""
+    try:
+        _, problems = read_notice(content, name)
+    except InvalidTerms as error:
+        return Report(None, error.problems, ())
+    return Report(None, tuple(sorted(problems)), ())
 
 
 class _Draft:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
+from quanlian.file_rules import Words
+
 REQUIRED: Final = "required"
 NONE: Final = "none"
 
@@ -31,6 +33,20 @@ class Field(NamedTuple):
     zh: str
     en: str
     source: str = _FORM
+
+    @property
+    def table(self) -> str:
+        """The table it stands in: `voucher_type[].tier[]`."""
+        return self.name.rpartition(".")[0]
+
+    @property
+    def key(self) -> str:
+        return self.name.rpartition(".")[2]
+
+    @property
+    def label(self) -> Words:
+        """What it is called."""
+        return Words(self.zh, self.key.replace("_", " "))
 
 
 FIELDS: Final[tuple[Field, ...]] = (
@@ -443,6 +459,21 @@ NOTICE_FIELDS: Final[tuple[Field, ...]] = (
     ),
 )
 """Of a notice: each of the last three may be left out, but not all."""
+
+TABLES: Final[dict[str, Words]] = {
+    "campaign": Words("活动", "campaign"),
+    "funding": Words("资金", "funding"),
+    "funder[]": Words("出资方", "funder"),
+    "cofunder[]": Words("共同出资方", "co-funder"),
+    "merchants": Words("商户", "merchants"),
+    "group[]": Words("发放对象", "group"),
+    "voucher_type[]": Words("券种", "voucher type"),
+    "voucher_type[].tier[]": Words("档次", "tier"),
+    "voucher_type[].attraction[]": Words("景点", "attraction"),
+    "pack[]": Words("券包", "pack"),
+    "round[]": Words("轮次", "round"),
+}
+"""What each table is called, in the order of the sheet."""
 
 _TABLES = ("", "campaign", "cofunder", "funder", "funding", "merchants", "group", "pack", "round", "voucher_type")
 

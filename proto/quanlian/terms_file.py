@@ -67,7 +67,7 @@ class Problem(NamedTuple):
     def __str__(self) -> str:
         """On one line, without the file."""
         found = f"{self.value} " if self.value else ""
-        chinese = f"{self.rule_zh}，{self.remedy_zh}"
+        chinese = f"{self.rule_zh} — {self.remedy_zh}"
         return f"{self.line}: {self.field}: {found}{self.rule} — {self.remedy} · {chinese}"
 
 

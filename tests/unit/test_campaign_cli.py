@@ -34,7 +34,7 @@ def test_errors_exit_with_1_and_name_file_line_value_rule_and_source(tmp_path: P
     assert run("check", str(bad), R2) == 1
     (line,) = capsys.readouterr().out.splitlines()
     assert re.fullmatch(
-        rf"{bad}:\d+: 错误 error: voucher_type\[1\]\.face: 20\.0 不是以元为单位的金额，恰好写两位小数，如 10\.00 · "
+        rf"{bad}:\d+: 错误 error: voucher_type\[1\]\.face: 20\.0 不是以元为单位的金额 — 恰好写两位小数，如 10\.00 · "
         r"is not an amount in yuan — write exactly two decimals, like 10\.00 \[money\.md, .+\]",
         line,
     )
@@ -167,3 +167,62 @@ def test_the_sheet_is_data_too(capsys: Out) -> None:
     assert run("show", R2, "--json") == 0
     zh, en = json.loads(capsys.readouterr().out)
     assert (zh["language"], en["language"]) == ("zh", "en")
+
+
+AMENDED = str(CAMPAIGNS / "amendments" / "jincheng-2026.toml")
+SHANXI = str(CAMPAIGNS / "shanxi-2020.toml")
+NOTICE = str(CAMPAIGNS / "notices" / "shanxi-2020.toml")
+
+
+def test_the_difference_names_what_is_new_and_from_when_it_counts(capsys: Out) -> None:
+    assert run("diff", JINCHENG, AMENDED) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "│ 出资方“晋城市城区财政局” 预算 │ 55,000,000.00 元 │ 60,000,000.00 元 │ — │" in shown
+    assert "券种“数码消费券 补贴15%，最高500元”" in shown
+    assert "此前已发放的券仍按领取时的细则使用" in shown
+    assert "vouchers already out keep the terms they were issued under" in shown
+
+
+def test_the_difference_is_data_too(capsys: Out) -> None:
+    assert run("diff", "--json", JINCHENG, AMENDED) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == {"takes_effect", "changes"}
+    assert found["changes"][0]["field"] == "funder[district].budget"
+    assert found["changes"][0]["label_en"] == "funder “district”: budget"
+    assert {each["holders"] for each in found["changes"][1:]} == {"better"}
+
+
+def test_no_difference_is_said_in_words(capsys: Out) -> None:
+    assert run("diff", JINCHENG, JINCHENG) == 0
+    assert capsys.readouterr().out == "没有变更 · Nothing changed\n"
+
+
+def test_a_difference_to_a_file_with_errors_tells_them(tmp_path: Path, capsys: Out) -> None:
+    bad = tmp_path / "bad.toml"
+    bad.write_text(Path(AMENDED).read_text(encoding="utf-8").replace("per_person = 1\n", "per_person = 0\n"))
+    assert run("diff", JINCHENG, str(bad)) == 1
+    assert "bad.toml" in capsys.readouterr().err
+
+
+def test_a_notice_is_checked_and_shown_by_what_it_gives(capsys: Out) -> None:
+    assert run("check", NOTICE) == 0
+    capsys.readouterr()
+    assert run("diff", SHANXI, NOTICE) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "│ 2020-06-30 24:00 │ 2020-07-10 24:00 │ 有利 better │" in shown
+
+
+def test_a_notice_that_takes_away_is_refused_before_it_is_published(tmp_path: Path, capsys: Out) -> None:
+    earlier = tmp_path / "earlier.toml"
+    earlier.write_text(Path(NOTICE).read_text(encoding="utf-8").replace("2020-07-11", "2020-06-11"), encoding="utf-8")
+    assert run("diff", SHANXI, str(earlier)) == 1
+    assert "a notice may only extend" in capsys.readouterr().err
+
+
+def test_a_notice_with_faults_gets_a_line_for_each(tmp_path: Path, capsys: Out) -> None:
+    bad = tmp_path / "notice.toml"
+    bad.write_text('[notice]\ncampaign = "X"\nregions = ["mars"]\nchannels = ["moon"]\nface = 1.00\n', encoding="utf-8")
+    assert run("check", str(bad)) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[1] for line in lines] == ["2", "3", "4", "5"]
+    assert "不是地区范围" in lines[1]

@@ -251,7 +251,7 @@ def test_every_problem_of_a_file_is_told_at_once_in_the_order_of_its_lines() -> 
 
 def test_a_missing_section_is_one_problem_and_not_one_for_each_of_its_fields() -> None:
     told = problems_of(GOOD[GOOD.index("[funding]") :])
-    assert told == "a.toml:1: campaign: is missing — give a table [campaign] · 缺少，应写明一张表 [campaign]"
+    assert told == "a.toml:1: campaign: is missing — give a table [campaign] · 缺少 — 应写明一张表 [campaign]"
 
 
 def test_a_problem_can_be_read_as_data() -> None:
@@ -300,7 +300,7 @@ def test_a_file_that_cannot_be_read_says_why(content: bytes, message: str) -> No
 
 def test_a_list_too_long_to_check_is_refused_whole() -> None:
     told = problems_of(GOOD + "[[round]]\n" * 300)
-    assert told == "a.toml:1: round: […] has 301 entries — give 1 to 256 · 有 301 项，列 1 至 256 项"
+    assert told == "a.toml:1: round: […] has 301 entries — give 1 to 256 · 有 301 项 — 列 1 至 256 项"
 
 
 def test_a_file_with_windows_line_ends_reads_the_same() -> None:
