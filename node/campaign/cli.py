@@ -27,7 +27,7 @@ from quanlian.terms_difference import NOTICE_TAKES_EFFECT, TAKES_EFFECT, differe
 from quanlian.terms_file import MAX_FILE_BYTES, unreadable
 from quanlian.terms_parsing import parse_terms
 
-app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None, add_completion=False)
+app = typer.Typer(no_args_is_help=True, help=__doc__, add_completion=False)
 
 UNREADABLE = rule(
     "不是可读的文件",
