@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
@@ -126,8 +127,8 @@ def explain(
     sale = Order(
         order_fen=order_fen,
         category=category or min(voucher_type.categories),
-        channel=channel or _channel(terms),
-        klass=klass or _first_class(voucher_type),
+        channel=_one_of(CHANNELS, channel, "--channel") or _channel(terms),
+        klass=_one_of(_classes(voucher_type), klass, "--class") or next(iter(_classes(voucher_type)), ""),
         invoice_fen=order_fen if invoice is None else _fen(invoice, "--invoice"),
     )
     agreed = _agreement(agreement)
@@ -135,7 +136,8 @@ def explain(
     if as_json:
         console.print_json(explanation.as_data())
         return
-    rendering.show_explanation(explanation, f"{terms.title_zh} · {voucher_type.title_zh} · {voucher_type.title_en}")
+    title = f"{terms.title_zh} · {voucher_type.title_zh} · {voucher_type.title_en}"
+    rendering.show_explanation(explanation, terms, title)
 
 
 @app.command()
@@ -231,9 +233,16 @@ def _channel(terms: Terms) -> str:
     return next(channel for channel in CHANNELS if channel in terms.channels)
 
 
-def _first_class(voucher_type: VoucherType) -> str:
+def _classes(voucher_type: VoucherType) -> list[str]:
     names = [tier.klass for tier in voucher_type.tiers] + [place.id for place in voucher_type.attractions]
-    return names[0] if names else ""
+    return list(dict.fromkeys(names))
+
+
+def _one_of(known: Sequence[str], text: str | None, option: str) -> str | None:
+    """A slip of the pen is no refusal: the officer is told what there is."""
+    if text is not None and known and text not in known:
+        raise InvalidInput(f"{text!r} is not known here", place=option, remedy=f"use one of {', '.join(known)}")
+    return text
 
 
 def _leverage_bound(text: str | None, place: str) -> Fraction | None:

@@ -15,10 +15,12 @@ from rich.text import Text
 from chassis import console
 from quanlian.campaign_check import Report
 from quanlian.errors import ConfigurationError
-from quanlian.explanation import Explanation
+from quanlian.explanation import Explanation, funder_title
 from quanlian.file_rules import Words
 from quanlian.money import yuan
+from quanlian.regions import full_name
 from quanlian.sheet import Section, Sheet
+from quanlian.terms import Terms
 from quanlian.terms_difference import Difference, Holders
 from quanlian.terms_file import Problem
 
@@ -49,7 +51,7 @@ def problem_data(file: str, problem: Problem) -> dict[str, Any]:
     return {"file": file, **problem._asdict()}
 
 
-def show_explanation(explanation: Explanation, title: str) -> None:
+def show_explanation(explanation: Explanation, terms: Terms, title: str) -> None:
     """The steps in Chinese and English, then the legs as a table."""
     out = console.console
     out.print(Text(title, style="bold"))
@@ -61,7 +63,8 @@ def show_explanation(explanation: Explanation, title: str) -> None:
         return
     headings: list[console.Heading] = [("地区", "Region"), ("出资方", "Funder"), ("金额（元）", "Yuan")]
     rows: list[Sequence[console.Cell]] = [
-        (leg.region, leg.funder, console.yuan(leg.amount_fen)) for leg in explanation.legs
+        (f"{full_name(leg.region)} {leg.region}", _both(funder_title(terms, leg.funder)), console.yuan(leg.amount_fen))
+        for leg in explanation.legs
     ]
     out.print(console.table(f"优惠 Discount {yuan(explanation.discount_fen)}", headings, rows))
 

@@ -6,6 +6,7 @@ them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -235,16 +236,18 @@ class Terms:
 
     def pack(self, pack_id: str) -> Pack:
         """The pack with this id. Raises InvalidInput if there is none."""
-        return next((pack for pack in self.packs if pack.id == pack_id), None) or self._lacks("pack", pack_id)
+        found = next((pack for pack in self.packs if pack.id == pack_id), None)
+        return found or self._lacks("pack", pack_id, self.packs)
 
     def round(self, round_id: str) -> Round:
         """The round with this id. Raises InvalidInput if there is none."""
-        return next((entry for entry in self.rounds if entry.id == round_id), None) or self._lacks("round", round_id)
+        found = next((entry for entry in self.rounds if entry.id == round_id), None)
+        return found or self._lacks("round", round_id, self.rounds)
 
     def voucher_type(self, type_id: str) -> VoucherType:
         """The voucher type with this id. Raises InvalidInput if there is none."""
         found = next((entry for entry in self.voucher_types if entry.id == type_id), None)
-        return found or self._lacks("voucher type", type_id)
+        return found or self._lacks("voucher type", type_id, self.voucher_types)
 
     def funding_plan(self) -> FundingPlan:
         """Accounts, weights and shortfall rule of the public funders, in declared order."""
@@ -279,10 +282,9 @@ class Terms:
     def _account(self, funder: str) -> str:
         return funding_account(self.issuer, self.fiscal_year, self.campaign, funder)
 
-    def _lacks(self, what: str, name: str) -> NoReturn:
-        raise InvalidInput(
-            f"no {what} {name!r}", place=f"campaign {self.campaign}", remedy="use one that its terms name"
-        )
+    def _lacks(self, what: str, name: str, known: Sequence[Pack | Round | VoucherType]) -> NoReturn:
+        names = ", ".join(each.id for each in known)
+        raise InvalidInput(f"no {what} {name!r}", place=f"campaign {self.campaign}", remedy=f"use one of {names}")
 
 
 def decimal_of(ratio: Fraction) -> str:

@@ -53,10 +53,12 @@ WORDS: Final[dict[str, Words]] = {
 }
 CATEGORIES: Final[dict[str, Words]] = {
     "appliance": Words("家电", "home appliances"),
+    "bills": Words("生活缴费", "bills"),
     "car": Words("汽车", "cars"),
     "catering": Words("餐饮", "catering"),
     "culture": Words("文化", "culture"),
     "digital": Words("数码", "digital goods"),
+    "entertainment": Words("娱乐", "entertainment"),
     "fuel": Words("成品油", "fuel"),
     "home-improvement": Words("家装厨卫", "home improvement and kitchen"),
     "hotel": Words("住宿", "hotels"),
@@ -65,6 +67,7 @@ CATEGORIES: Final[dict[str, Words]] = {
     "retail": Words("零售", "retail"),
     "staples": Words("生活必需品", "staples"),
     "tourism": Words("旅游", "tourism"),
+    "transport": Words("交通", "transport"),
 }
 CLASSES: Final[dict[str, Words]] = {
     "new-energy": Words("新能源汽车", "new energy"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from chassis.cli import main
+from quanlian.terms_words import CATEGORIES
 
 CAMPAIGNS = Path(__file__).parents[2] / "examples" / "campaigns"
 R1 = str(CAMPAIGNS / "hangzhou-2020-r1.toml")
@@ -89,7 +90,7 @@ def test_an_order_is_explained_in_figures(capsys: Out) -> None:
 def test_an_order_is_explained_in_words(capsys: Out) -> None:
     assert run("explain", R1, "--voucher", "off-10-from-40", "--order", "58", "--at", "310000") == 0
     shown = capsys.readouterr().out
-    assert "公共部分8.00元按分担协议QL-DEFAULT（fixed）：330100 5.60, 310000 2.40" in shown
+    assert "公共部分8.00元按分担协议QL-DEFAULT（fixed）：杭州市 5.60，上海市 2.40" in shown
     assert "[money.md, Agreements]" in shown
 
 
@@ -127,6 +128,7 @@ def test_options_left_out_have_sensible_defaults(
         ("--voucher", "off-10-from-40", "--order", "1e9"),
         ("--voucher", "off-10-from-40", "--order", "58", "--at", "999999"),
         ("--voucher", "off-10-from-40", "--order", "58", "--at", "310000", "--agreement", R1),
+        ("--voucher", "off-10-from-40", "--order", "58", "--channel", "phone"),
     ],
 )
 def test_what_cannot_be_explained_is_one_message(capsys: Out, options: tuple[str, ...]) -> None:
@@ -226,3 +228,21 @@ def test_a_notice_with_faults_gets_a_line_for_each(tmp_path: Path, capsys: Out) 
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[1] for line in lines] == ["2", "3", "4", "5"]
     assert "不是地区范围" in lines[1]
+
+
+def test_a_class_that_the_voucher_has_not_is_told_with_those_it_has(capsys: Out) -> None:
+    assert run("explain", JINCHENG, "--voucher", "car", "--order", "90000", "--class", "moped") == 1
+    assert "use one of new-energy, fuel, used" in capsys.readouterr().err
+
+
+def test_an_explanation_names_regions_funders_and_classes(capsys: Out) -> None:
+    assert run("explain", JINCHENG, "--voucher", "car", "--order", "90000", "--class", "used") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "按档补贴：二手车，发票90,000.00元所在档次，优惠1,000.00元" in shown
+    assert "│ 山西省晋城市城区 140502 │ 晋城市城区财政局 │ 1,000.00 │" in shown
+
+
+@pytest.mark.parametrize("path", sorted(CAMPAIGNS.rglob("*-20*.toml")), ids=lambda path: path.stem)
+def test_every_category_of_the_examples_has_a_word_in_chinese(path: Path) -> None:
+    words = set(re.findall(r'"([a-z-]+)"', " ".join(re.findall(r"categories = (\[.*?\])", path.read_text("utf-8")))))
+    assert words <= CATEGORIES.keys()
