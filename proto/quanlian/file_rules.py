@@ -108,6 +108,7 @@ OUT_OF_RANGE: Final = rule(
     "写 {lowest} 至 {highest} 的整数",
     "write a whole number from {lowest} to {highest}",
 )
+NOTHING_ELSE: Final = rule("超出范围", "is out of range", "只能写 {only}", "write {only}, nothing else")
 NOT_AN_AMOUNT: Final = rule(
     "不是以元为单位的金额",
     "is not an amount in yuan",

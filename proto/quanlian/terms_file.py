@@ -222,7 +222,8 @@ class Table:
         """A whole number in `lowest..highest`."""
         value = self._value(key, int, _filled(rules.COUNT, lowest=lowest, highest=highest), default)
         if value is not None and not lowest <= value <= highest:
-            self.note(key, rules.OUT_OF_RANGE.of(lowest=lowest, highest=highest))
+            bounds = rules.OUT_OF_RANGE.of(lowest=lowest, highest=highest)
+            self.note(key, bounds if lowest < highest else rules.NOTHING_ELSE.of(only=lowest))
         return lowest if value is None else value
 
     def amount_fen(self, key: str) -> int:
