@@ -48,7 +48,7 @@ class Change(NamedTuple):
 class Standing:
     """A campaign as it stands after its changes. `claims_closed`: withdrawn, vouchers out stay good.
 
-    `given` is what its notices gave the holders.
+    `given` is what its notices gave the holders; `paused_at` and `closed_at` tell since when, 0 where it is neither.
     """
 
     terms_hash: bytes = b""
@@ -56,6 +56,8 @@ class Standing:
     paused: bool = False
     claims_closed: bool = False
     given: Given = NOTHING_GIVEN
+    paused_at: int = 0
+    closed_at: int = 0
 
     def not_after(self, token_not_after: int) -> int:
         """The end of a voucher's validity, as its token or a later notice says, whichever is later."""
@@ -86,9 +88,10 @@ def standing(changes: Iterable[Change]) -> Standing:
             )
             now = replace(now, given=given)
         elif change.kind in (ChangeKind.PAUSE, ChangeKind.RESUME):
-            now = replace(now, paused=change.kind is ChangeKind.PAUSE)
+            paused = change.kind is ChangeKind.PAUSE
+            now = replace(now, paused=paused, paused_at=change.at if paused else 0)
         elif change.kind is ChangeKind.WITHDRAW:
-            now = replace(now, claims_closed=True)
+            now = replace(now, claims_closed=True, closed_at=change.at)
     return now
 
 

@@ -189,7 +189,7 @@ def _facts(
         expected_fen=0,
         payer_tag=b"",
         redeeming_region=at_region,
-        suspended_regions=frozenset(),
+        suspended_regions={},
         campaign_known=True,
         terms=terms,
         leverage_bound=bound,

@@ -136,12 +136,12 @@ class TestCaps:
     def test_one_pack_a_person(self) -> None:
         refusal = refused(replace(FACTS, claimed_by_holder=1))
         assert refusal == Refusal(RefusalReason.CLAIM_LIMIT_REACHED, {"limit": 1})
-        assert refusal.message_zh == "已达每人限领1份"
+        assert refusal.message_zh == "已达领取上限：每人1份"
 
     def test_a_cap_per_day_binds_below_the_cap_per_person(self) -> None:
         facts = replace(FACTS, terms=a_round(per_person=10, per_day=2), claimed_by_holder=5)
         issued(replace(facts, claimed_by_holder_today=1))
-        assert refused(replace(facts, claimed_by_holder_today=2)).figures == {"limit": 2}
+        assert refused(replace(facts, claimed_by_holder_today=2)).figures == {"limit_per_day": 2}
         assert refused(replace(facts, claimed_by_holder=10, claimed_by_holder_today=0)).figures == {"limit": 10}
 
     def test_a_quota_is_exact(self) -> None:
