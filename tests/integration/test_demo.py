@@ -29,6 +29,7 @@ CHECKS = {
     "funders_conserved",
     "net_positions_sum_to_zero",
     "node_books_equal_clearinghouse",
+    "running_totals_equal_redemptions",
 }
 PLANNED_REFUSALS = {
     "ALREADY_REDEEMED",
