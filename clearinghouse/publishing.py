@@ -33,5 +33,4 @@ class PublishChange:
         if change.kind is ChangeKind.NOTICE and change.number > standing.last_number:
             check_notice(parse_notice(change.notice, "notice"), terms, standing.given, change.at)
         if desk.campaigns.append(self.signed):
-            for region in desk.regions:
-                desk.tell(region, campaign_change=self.signed.message)
+            desk.tell_all(campaign_change=self.signed.message)

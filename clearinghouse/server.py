@@ -37,7 +37,7 @@ _log = telemetry.logger("clearinghouse")
 _PACKAGE = "/quanlian.v1."
 _NODES = frozenset({"node"})
 _OPERATORS = frozenset({"operator"})
-DIRECTORY_METHODS = ("GetDirectory", "GetTerms", "PublishTerms", "PublishChange")
+DIRECTORY_METHODS = ("GetDirectory", "GetTerms", "PublishTerms", "PublishChange", "PublishSuspension")
 OPERATOR_METHODS = (
     "EnrolParticipant",
     "SetLimits",
@@ -49,6 +49,9 @@ OPERATOR_METHODS = (
     "MarkPaid",
     "SettleWindow",
     "GetClearingStatus",
+    "SuspendInNetwork",
+    "ListNetworkSuspensions",
+    "GetClearingStats",
 )
 ALLOW = {
     **{f"{_PACKAGE}RedemptionService/{method}": _NODES for method in REDEMPTION_METHODS},

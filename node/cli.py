@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -21,6 +21,7 @@ from chassis.operating import (
     read_file,
     read_signing_chain,
 )
+from custodian import showing
 from node.campaign.rendering import show_difference
 from node.config import NodeSettings
 from node.merchants_file import read_merchants
@@ -28,6 +29,7 @@ from quanlian.campaign_changes import ChangeKind
 from quanlian.errors import InvalidInput
 from quanlian.notices import parse_notice
 from quanlian.refusals import CHINA
+from quanlian.suspensions import SuspensionKind
 from quanlian.terms import Terms
 from quanlian.terms_difference import NOTICE_TAKES_EFFECT, TAKES_EFFECT, difference, notice_difference
 from quanlian.terms_parsing import parse_terms
@@ -98,7 +100,7 @@ def publish(
 
 
 Yes = Annotated[bool, typer.Option("--yes", help="不再询问 · Do not ask.")]
-Why = Annotated[str, typer.Option("--why", help="原因，存档备查 · The reason, kept for the audit.")]
+Why = showing.Why
 
 
 @app.command()
@@ -193,7 +195,10 @@ def _changes(settings: OperatorSettings, campaign: str) -> pb.ListCampaignChange
 
 
 def _change(
-    settings: OperatorSettings, known: pb.ListCampaignChangesResponse, request: pb.ChangeCampaignRequest
+    settings: OperatorSettings,
+    known: pb.ListCampaignChangesResponse,
+    request: pb.ChangeCampaignRequest,
+    as_json: bool = False,
 ) -> None:
     """Ask for a change of the campaign as it was just seen."""
     last = known.changes[-1]
@@ -202,6 +207,9 @@ def _change(
     request.expected_number = last.number
     answer = call(settings, NodeOperatorServiceStub, lambda stub: stub.ChangeCampaign, request)
     made = answer.change
+    if as_json:
+        console.print_json(_change_data(made) | {"announced": answer.announced})
+        return
     kind = ChangeKind(made.kind).name.lower()
     console.say(f"第 {made.number} 次变更已签署公布 · Change {made.number} ({kind}) of {made.campaign} is published")
     if not answer.announced:
@@ -313,6 +321,85 @@ def status(config: Config = None, as_json: Json = False) -> None:
         for each in answer.windows
     ]
     console.console.print(console.table("", headings, rows))
+    showing.show_warnings(answer.warnings)
+
+
+NodeSubject = Annotated[
+    str,
+    typer.Argument(
+        metavar="SUBJECT",
+        help="商户信用代码、券包/序号、活动编号 · Credit code, PACK/INDEX in hexadecimal, or campaign id.",
+    ),
+]
+NodeSubjectKind = Annotated[
+    Literal["merchant", "voucher", "campaign"],
+    typer.Argument(metavar="KIND", help="merchant、voucher（如挂失）或 campaign · What is suspended."),
+]
+
+
+@app.command()
+def suspend(
+    kind: NodeSubjectKind, subject: NodeSubject, why: showing.Why, config: Config = None, as_json: Json = False
+) -> None:
+    """暂停商户、单张券（挂失）或活动，自下一批起生效 · Suspend a merchant, a voucher reported lost, or a campaign.
+
+    退款、冲正与已占用券的确认照常；暂停活动即 pause · Refunds, voids and captures of holds go on.
+    """
+    _suspend(kind, subject, why, config, as_json, suspended=True)
+
+
+@app.command()
+def reactivate(
+    kind: NodeSubjectKind, subject: NodeSubject, why: showing.Why, config: Config = None, as_json: Json = False
+) -> None:
+    """恢复已暂停的 · Reactivate what this region suspended."""
+    _suspend(kind, subject, why, config, as_json, suspended=False)
+
+
+@app.command()
+def suspensions(history: showing.History = False, config: Config = None, as_json: Json = False) -> None:
+    """列出本节点所知的暂停：对象、经办、原因 · List what this node knows to be suspended, by whom and why."""
+    request = pb.ListSuspensionsRequest(history=history)
+    answer = call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.ListSuspensions, request)
+    showing.show_suspensions(answer.records, as_json)
+
+
+@app.command()
+def stats(
+    by: showing.StatsBy = "campaign",
+    campaign: showing.Campaign = "",
+    region: showing.Region = "",
+    category: showing.Category = "",
+    day: showing.Day = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """本地区统计：本地券在各地、外地券在本地 · Running totals of this region's vouchers and its merchants' sales."""
+    request = pb.GetNodeStatsRequest(query=showing.stats_query(by, campaign, region, category, day))
+    answer = call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.GetNodeStats, request)
+    showing.show_stats(by, answer.rows, as_json)
+
+
+def _suspend(kind: str, subject: str, why: str, config: Path | None, as_json: bool, *, suspended: bool) -> None:
+    """A campaign is paused by a change of its own; anything else is suspended."""
+    settings = operator_settings(config)
+    if kind == "campaign":
+        change = pb.ChangeCampaignRequest(kind=PAUSE if suspended else RESUME, why=why)
+        _change(settings, _changes(settings, subject), change, as_json)
+        return
+    request = pb.SuspendRequest(
+        kind=SuspensionKind[kind.upper()].value,  # type: ignore[arg-type]
+        subject=subject,
+        suspended=suspended,
+        why=why,
+    )
+    answer = call(settings, NodeOperatorServiceStub, lambda stub: stub.Suspend, request)
+    if as_json:
+        console.print_json(showing.suspension_data(answer.suspension) | {"announced": answer.announced})
+        return
+    showing.say_suspension(answer.suspension)
+    if not answer.announced:
+        console.say(NOT_ANNOUNCED)
 
 
 def _budgets(terms: Terms) -> list[tuple[str, int]]:
@@ -328,4 +415,5 @@ def _status_data(answer: pb.GetNodeStatusResponse) -> dict[str, Any]:
         "hand_overs_open": answer.hand_overs_open,
         "feed_sequence": answer.feed_sequence,
         "windows": [{name: getattr(each, name) for name in names} for each in answer.windows],
+        "warnings": showing.warnings_data(answer.warnings),
     }

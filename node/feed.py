@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from custodian import schema as custodian_schema
 from custodian.campaigns import SignedChange
+from custodian.deny_lists import keep_deny_list
+from custodian.limit_warnings import warning_row
+from custodian.suspensions import SignedSuspension
 from node import schema
 from node.desk import Desk
 from node.publishing import take_change
-from node.redeeming import keep_clearing_item, used_away
+from node.redeeming import count_away, keep_clearing_item, used_away
+from pki.denylist import DenyList
 from quanlian import wire
 from quanlian.accounts import clearing_account, settlement_account
 from quanlian.errors import InvalidInput
@@ -21,10 +26,15 @@ SEQUENCE = "feed"
 
 @dataclass(slots=True)
 class News:
-    """Events of the feed, signatures checked. What was stored before is passed over."""
+    """Events of the feed, signatures checked; what was signed, read, by the event's sequence.
+
+    What was stored before is passed over.
+    """
 
     events: Sequence[custody_pb2.FeedEvent]
-    changes: Mapping[int, SignedChange]
+    changes: Mapping[int, SignedChange] = field(default_factory=dict)
+    suspensions: Mapping[int, SignedSuspension] = field(default_factory=dict)
+    deny_lists: Mapping[int, DenyList] = field(default_factory=dict)
 
     def load(self, desk: Desk) -> None:
         pass
@@ -46,10 +56,18 @@ class News:
             keep_clearing_item(desk, "funder", event.posting)
             legs = wire.legs_of(event.posting.legs)
             desk.books.move(used_away(desk.name, legs, event.posting.redeeming_region))
+            if event.posting.redeeming_region != desk.name:
+                count_away(desk, event.posting)
         elif kind == "fund_return":
             _take_fund_return(desk, event.fund_return)
         elif kind == "campaign_change":
             take_change(desk, self.changes[event.sequence])
+        elif kind == "suspension":
+            desk.suspensions.append(self.suspensions[event.sequence])
+        elif kind == "deny_list":
+            keep_deny_list(desk.transaction, self.deny_lists[event.sequence].number, event.deny_list)
+        elif kind == "limit_warning":
+            desk.transaction.insert(custodian_schema.limit_warning, [warning_row(event.limit_warning)])
         elif kind == "statement_ready":
             _open_window(desk, event.statement_ready)
         elif kind == "window_settled":

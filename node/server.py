@@ -39,6 +39,9 @@ OPERATOR_METHODS = (
     "AdmitPlatform",
     "RecordFunding",
     "GetNodeStatus",
+    "Suspend",
+    "ListSuspensions",
+    "GetNodeStats",
 )
 ALLOW = {
     **{f"{_PACKAGE}RedemptionService/{method}": frozenset({"platform"}) for method in REDEMPTION_METHODS},
@@ -69,6 +72,7 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
     link = ClearingLink(settings.clearinghouse, settings.tls_directory, signers.message, keyring)
     service = NodeService(database, region, signers, keyring, link)
     service.load_platforms()
+    service.load_deny_list()
     _register(host, service, NodeOperations(service, signers.terms), keyring, signers)
     service.start()
     await host.start()

@@ -24,8 +24,10 @@ from custodian.batching import decide_apart, raised
 from custodian.books import json_to_legs
 from custodian.campaigns import Campaigns, SignedChange, verify_change
 from custodian.decisions import Answered, Received
+from custodian.deny_lists import newest_deny_list
 from custodian.receiving import receive
 from custodian.servicer import Emit
+from custodian.suspensions import SignedSuspension, Suspensions, verify_suspension
 from custodian.verification import RootMemory
 from node import schema
 from node.claiming import Claim
@@ -36,6 +38,7 @@ from node.feed import SEQUENCE, News
 from node.ports import Clearinghouse
 from node.publishing import TakeChange
 from node.redeeming import ClearinghouseAnswer, Forwarded, Intake
+from pki.denylist import DenyList, load_denylist
 from pki.identity import CLEARINGHOUSE, Identity
 from pki.trust import Keyring
 from quanlian import statements, vouchers, wire
@@ -48,6 +51,7 @@ from quanlian.wire import Purchase
 
 SWEEP_LIMIT = 500
 ASK_AGAIN_SECONDS = 5.0
+ANNOUNCED = "suspensions-announced"
 _log = telemetry.logger("node")
 
 
@@ -243,20 +247,45 @@ class NodeService:
         for event in events:
             if event.HasField("fund_return"):
                 self._verify_clearinghouse(event.fund_return, "fund-return")
-        raised(await self._engine.submit(News(events, await self._verified_changes(events))))
+        raised(await self._engine.submit(await self._verified_news(events)))
+        if any(event.HasField("deny_list") for event in events):
+            self._deny(await asyncio.to_thread(self._newest_deny_list))
 
-    async def _verified_changes(self, events: Sequence[custody_pb2.FeedEvent]) -> dict[int, SignedChange]:
-        """Campaign changes among the events, by sequence, signatures checked."""
-        changes = {}
+    async def _verified_news(self, events: Sequence[custody_pb2.FeedEvent]) -> News:
+        """The events with what was signed among them read, by sequence, its signatures checked."""
+        changes, suspensions, deny_lists = {}, {}, {}
         for event in events:
             if event.HasField("campaign_change"):
-                message = event.campaign_change
-                try:
-                    self.keyring.key(message.key_id)
-                except UnknownKey:
-                    await self.refresh_directory()
-                changes[event.sequence] = verify_change(message, self.keyring)
-        return changes
+                await self._meet(event.campaign_change.key_id)
+                changes[event.sequence] = verify_change(event.campaign_change, self.keyring)
+            elif event.HasField("suspension"):
+                await self._meet(event.suspension.key_id)
+                suspensions[event.sequence] = verify_suspension(event.suspension, self.keyring)
+            elif event.HasField("deny_list"):
+                message = event.deny_list
+                await self._meet(message.key_id)
+                deny_list = load_denylist(message.body, message.signature, message.key_id, self.keyring)
+                deny_lists[event.sequence] = deny_list
+        return News(events, changes, suspensions, deny_lists)
+
+    async def _meet(self, key_id: bytes) -> None:
+        if not self._knows(key_id):
+            await self.refresh_directory()
+
+    # Trust
+
+    def load_deny_list(self) -> None:
+        """Deny what the database's newest list denies, at start."""
+        self._deny(self._newest_deny_list())
+
+    def _newest_deny_list(self) -> DenyList | None:
+        with self.database.snapshot() as transaction:
+            known = newest_deny_list(transaction)
+        return known.denylist if known else None
+
+    def _deny(self, newest: DenyList | None) -> None:
+        if newest is not None and newest.number > self.keyring.denylist.number:
+            self.keyring.deny(newest)
 
     async def sweep(self) -> None:
         """Expire what the clock has passed."""
@@ -420,6 +449,28 @@ class NodeService:
                 .where(table.c.campaign == change.change.campaign, table.c.number == change.change.number)
                 .values(announced=True)
             )
+
+    async def announce_suspensions(self) -> None:
+        """Make own suspensions known that the clearinghouse does not have yet, in order. Raises Unavailable."""
+        for each in await asyncio.to_thread(self._open_suspensions):
+            await self._clearinghouse.publish_suspension(each.message)
+            await asyncio.to_thread(self._mark_suspension_announced, each.suspension.number)
+
+    async def suspensions_announced(self) -> int:
+        """Number of the last own suspension that the clearinghouse has."""
+        table = custodian_schema.counter
+        rows = await self.read(select(table.c.value).where(table.c.name == ANNOUNCED))
+        return rows[0].value if rows else 0
+
+    def _open_suspensions(self) -> list[SignedSuspension]:
+        table = custodian_schema.counter
+        with self.database.snapshot() as transaction:
+            rows = transaction.select_keys(table, [table.c.name], [(ANNOUNCED,)])
+            return Suspensions(transaction).history(self.region.code, after=rows[0].value if rows else 0)
+
+    def _mark_suspension_announced(self, number: int) -> None:
+        with self.database.transaction() as transaction:
+            transaction.upsert(custodian_schema.counter, [{"name": ANNOUNCED, "value": number}])
 
     # For the operator
 

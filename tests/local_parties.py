@@ -36,6 +36,7 @@ from node.operations import NodeOperations
 from node.redeeming import Intake
 from node.service import NodeService, Signers
 from pki import suites
+from pki.denylist import DenyList
 from pki.identity import Identity
 from quanlian import vouchers, wire
 from quanlian.campaign_changes import ChangeKind
@@ -217,9 +218,15 @@ class TestKeyring(dict[bytes, SigningKey]):
 
     def key(self, key_id: bytes) -> SigningKey:
         try:
-            return self[key_id]
+            return self[key_id]._replace(revoked_from=self.denylist.keys.get(key_id))
         except KeyError:
             raise UnknownKey(key_id.hex()) from None
+
+    denylist = DenyList()
+
+    def deny(self, denylist: DenyList) -> None:
+        denylist.check_may_replace(self.denylist)
+        self.denylist = denylist
 
     def verify(self, key_id: bytes, kind: str, payload: bytes, signature: bytes) -> SigningKey:
         suites.verify_payload(self.key(key_id).public_key, kind, payload, signature)
@@ -376,6 +383,7 @@ class NoClearinghouse:
     def __init__(self) -> None:
         self.published: list[signed_pb2.SignedMessage] = []
         self.changes: list[signed_pb2.SignedMessage] = []
+        self.suspensions: list[signed_pb2.SignedMessage] = []
 
     def send(self, items: Sequence[bytes]) -> None: ...
 
@@ -389,6 +397,9 @@ class NoClearinghouse:
 
     async def publish_change(self, change: signed_pb2.SignedMessage) -> None:
         self.changes.append(change)
+
+    async def publish_suspension(self, suspension: signed_pb2.SignedMessage) -> None:
+        self.suspensions.append(suspension)
 
 
 class LocalNode(Party):
@@ -409,7 +420,7 @@ class LocalNode(Party):
     def another_service(self) -> NodeService:
         """A node's service over this database, as a process of its own would run it."""
         signers = Signers(_VOUCHER, _TERMS, _MESSAGE)
-        return NodeService(self.database, self.region, signers, KEYRING, self.clearinghouse)  # type: ignore[arg-type]
+        return NodeService(self.database, self.region, signers, TestKeyring(KEYRING), self.clearinghouse)  # type: ignore[arg-type]
 
     def publish(self, **changes: object) -> Terms:
         """Publish the spring campaign and open its budgets."""
@@ -483,7 +494,8 @@ class LocalClearinghouse(Party):
         database.migrate("custodian:migrations", "custodian_version")
         database.migrate("clearinghouse:migrations", "clearinghouse_version")
         self.ids = Ids()
-        self.service = ClearinghouseService(database, KEYRING, _CLEARING, _STATEMENTS, 1.0)  # type: ignore[arg-type]
+        keyring = TestKeyring(KEYRING)
+        self.service = ClearinghouseService(database, keyring, _CLEARING, _STATEMENTS, 1.0)  # type: ignore[arg-type]
         with database.transaction() as transaction:
             transaction.insert(clearinghouse_schema.settlement_window, [new_window(1, AT)])
         asyncio.run(self._admit(visitors_fen))

@@ -65,3 +65,14 @@ class NodeOperatorServicer(node_operator_pb2_grpc.NodeOperatorServiceServicer):
         self, request: pb.GetNodeStatusRequest, context: Context
     ) -> pb.GetNodeStatusResponse:
         return await self._operations.status()
+
+    async def Suspend(self, request: pb.SuspendRequest, context: Context) -> pb.SuspendResponse:  # noqa: N802
+        return await self._operations.suspend(caller(context), request)
+
+    async def ListSuspensions(  # noqa: N802
+        self, request: pb.ListSuspensionsRequest, context: Context
+    ) -> pb.ListSuspensionsResponse:
+        return pb.ListSuspensionsResponse(records=await self._operations.suspensions(request.history))
+
+    async def GetNodeStats(self, request: pb.GetNodeStatsRequest, context: Context) -> pb.GetNodeStatsResponse:  # noqa: N802
+        return pb.GetNodeStatsResponse(rows=await self._operations.stats(request.query))

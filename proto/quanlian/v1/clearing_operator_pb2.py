@@ -22,60 +22,75 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from quanlian.v1 import limit_pb2 as quanlian_dot_v1_dot_limit__pb2
 from quanlian.v1 import settlement_pb2 as quanlian_dot_v1_dot_settlement__pb2
+from quanlian.v1 import stats_pb2 as quanlian_dot_v1_dot_stats__pb2
+from quanlian.v1 import suspension_pb2 as quanlian_dot_v1_dot_suspension__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#quanlian/v1/clearing_operator.proto\x12\x0bquanlian.v1\x1a\x1cquanlian/v1/settlement.proto\"c\n\x17\x45nrolParticipantRequest\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x0f\n\x07name_zh\x18\x02 \x01(\t\x12\x0f\n\x07name_en\x18\x03 \x01(\t\x12\x16\n\x0esigning_chains\x18\x04 \x03(\x0c\"\x1a\n\x18\x45nrolParticipantResponse\"p\n\x10SetLimitsRequest\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x19\n\x11net_debit_cap_fen\x18\x02 \x01(\x03\x12\x17\n\x0f\x63redit_line_fen\x18\x03 \x01(\x03\x12\x18\n\x10\x63redit_offset_bp\x18\x04 \x01(\r\"\x13\n\x11SetLimitsResponse\"B\n\x0eVisitorsFunder\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\r\x12\x12\n\nbudget_fen\x18\x03 \x01(\x03\"y\n\x16SetVisitorsFundRequest\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x13\n\x0b\x66iscal_year\x18\x02 \x01(\r\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12,\n\x07\x66unders\x18\x04 \x03(\x0b\x32\x1b.quanlian.v1.VisitorsFunder\"\x19\n\x17SetVisitorsFundResponse\"?\n\x18RegisterAgreementRequest\x12\x10\n\x08\x64ocument\x18\x01 \x01(\x0c\x12\x11\n\tfile_name\x18\x02 \x01(\t\"+\n\x19RegisterAgreementResponse\x12\x0e\n\x06number\x18\x01 \x01(\t\"R\n\x14RecordDepositRequest\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x12\n\namount_fen\x18\x02 \x01(\x03\x12\x16\n\x0e\x62\x61nk_reference\x18\x03 \x01(\t\"/\n\x15RecordDepositResponse\x12\x16\n\x0esettlement_fen\x18\x01 \x01(\x03\"\x14\n\x12\x43loseWindowRequest\"D\n\x13\x43loseWindowResponse\x12-\n\x06window\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.SettlementWindow\"\'\n\x15InstructWindowRequest\x12\x0e\n\x06window\x18\x01 \x01(\x04\"G\n\x16InstructWindowResponse\x12-\n\x06window\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.SettlementWindow\"I\n\x0fMarkPaidRequest\x12\x0e\n\x06window\x18\x01 \x01(\x04\x12\x0e\n\x06region\x18\x02 \x01(\t\x12\x16\n\x0e\x62\x61nk_reference\x18\x03 \x01(\t\"A\n\x10MarkPaidResponse\x12-\n\x06window\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.SettlementWindow\"%\n\x13SettleWindowRequest\x12\x0e\n\x06window\x18\x01 \x01(\x04\"E\n\x14SettleWindowResponse\x12-\n\x06window\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.SettlementWindow\"\x1a\n\x18GetClearingStatusRequest\"G\n\x19GetClearingStatusResponse\x12*\n\x07regions\x18\x01 \x03(\x0b\x32\x19.quanlian.v1.RegionStatus\"|\n\x0cRegionStatus\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x1b\n\x13\x63ustody_stream_open\x18\x02 \x01(\x08\x12\x14\n\x0c\x65xposure_fen\x18\x03 \x01(\x03\x12\x11\n\tlimit_fen\x18\x04 \x01(\x03\x12\x16\n\x0esettlement_fen\x18\x05 \x01(\x03\x32\x8f\x07\n\x17\x43learingOperatorService\x12_\n\x10\x45nrolParticipant\x12$.quanlian.v1.EnrolParticipantRequest\x1a%.quanlian.v1.EnrolParticipantResponse\x12J\n\tSetLimits\x12\x1d.quanlian.v1.SetLimitsRequest\x1a\x1e.quanlian.v1.SetLimitsResponse\x12\\\n\x0fSetVisitorsFund\x12#.quanlian.v1.SetVisitorsFundRequest\x1a$.quanlian.v1.SetVisitorsFundResponse\x12\x62\n\x11RegisterAgreement\x12%.quanlian.v1.RegisterAgreementRequest\x1a&.quanlian.v1.RegisterAgreementResponse\x12V\n\rRecordDeposit\x12!.quanlian.v1.RecordDepositRequest\x1a\".quanlian.v1.RecordDepositResponse\x12P\n\x0b\x43loseWindow\x12\x1f.quanlian.v1.CloseWindowRequest\x1a .quanlian.v1.CloseWindowResponse\x12Y\n\x0eInstructWindow\x12\".quanlian.v1.InstructWindowRequest\x1a#.quanlian.v1.InstructWindowResponse\x12G\n\x08MarkPaid\x12\x1c.quanlian.v1.MarkPaidRequest\x1a\x1d.quanlian.v1.MarkPaidResponse\x12S\n\x0cSettleWindow\x12 .quanlian.v1.SettleWindowRequest\x1a!.quanlian.v1.SettleWindowResponse\x12\x62\n\x11GetClearingStatus\x12%.quanlian.v1.GetClearingStatusRequest\x1a&.quanlian.v1.GetClearingStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#quanlian/v1/clearing_operator.proto\x12\x0bquanlian.v1\x1a\x17quanlian/v1/limit.proto\x1a\x1cquanlian/v1/settlement.proto\x1a\x17quanlian/v1/stats.proto\x1a\x1cquanlian/v1/suspension.proto\"\x87\x01\n\x17SuspendInNetworkRequest\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.quanlian.v1.SuspensionKind\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x11\n\tsuspended\x18\x03 \x01(\x08\x12\x0b\n\x03why\x18\x04 \x01(\t\x12\x10\n\x08\x62\x61\x64_from\x18\x05 \x01(\x03\"G\n\x18SuspendInNetworkResponse\x12+\n\nsuspension\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.Suspension\"0\n\x1dListNetworkSuspensionsRequest\x12\x0f\n\x07history\x18\x01 \x01(\x08\"P\n\x1eListNetworkSuspensionsResponse\x12.\n\x07records\x18\x01 \x03(\x0b\x32\x1d.quanlian.v1.SuspensionRecord\"A\n\x17GetClearingStatsRequest\x12&\n\x05query\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.StatsQuery\"?\n\x18GetClearingStatsResponse\x12#\n\x04rows\x18\x01 \x03(\x0b\x32\x15.quanlian.v1.StatsRow\"c\n\x17\x45nrolParticipantRequest\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x0f\n\x07name_zh\x18\x02 \x01(\t\x12\x0f\n\x07name_en\x18\x03 \x01(\t\x12\x16\n\x0esigning_chains\x18\x04 \x03(\x0c\"\x1a\n\x18\x45nrolParticipantResponse\"p\n\x10SetLimitsRequest\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x19\n\x11net_debit_cap_fen\x18\x02 \x01(\x03\x12\x17\n\x0f\x63redit_line_fen\x18\x03 \x01(\x03\x12\x18\n\x10\x63redit_offset_bp\x18\x04 \x01(\r\"\x13\n\x11SetLimitsResponse\"B\n\x0eVisitorsFunder\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\r\x12\x12\n\nbudget_fen\x18\x03 \x01(\x03\"y\n\x16SetVisitorsFundRequest\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x13\n\x0b\x66iscal_year\x18\x02 \x01(\r\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12,\n\x07\x66unders\x18\x04 \x03(\x0b\x32\x1b.quanlian.v1.VisitorsFunder\"\x19\n\x17SetVisitorsFundResponse\"?\n\x18RegisterAgreementRequest\x12\x10\n\x08\x64ocument\x18\x01 \x01(\x0c\x12\x11\n\tfile_name\x18\x02 \x01(\t\"+\n\x19RegisterAgreementResponse\x12\x0e\n\x06number\x18\x01 \x01(\t\"R\n\x14RecordDepositRequest\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x12\n\namount_fen\x18\x02 \x01(\x03\x12\x16\n\x0e\x62\x61nk_reference\x18\x03 \x01(\t\"/\n\x15RecordDepositResponse\x12\x16\n\x0esettlement_fen\x18\x01 \x01(\x03\"\x14\n\x12\x43loseWindowRequest\"D\n\x13\x43loseWindowResponse\x12-\n\x06window\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.SettlementWindow\"\'\n\x15InstructWindowRequest\x12\x0e\n\x06window\x18\x01 \x01(\x04\"G\n\x16InstructWindowResponse\x12-\n\x06window\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.SettlementWindow\"I\n\x0fMarkPaidRequest\x12\x0e\n\x06window\x18\x01 \x01(\x04\x12\x0e\n\x06region\x18\x02 \x01(\t\x12\x16\n\x0e\x62\x61nk_reference\x18\x03 \x01(\t\"A\n\x10MarkPaidResponse\x12-\n\x06window\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.SettlementWindow\"%\n\x13SettleWindowRequest\x12\x0e\n\x06window\x18\x01 \x01(\x04\"E\n\x14SettleWindowResponse\x12-\n\x06window\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.SettlementWindow\"\x1a\n\x18GetClearingStatusRequest\"t\n\x19GetClearingStatusResponse\x12*\n\x07regions\x18\x01 \x03(\x0b\x32\x19.quanlian.v1.RegionStatus\x12+\n\x08warnings\x18\x02 \x03(\x0b\x32\x19.quanlian.v1.LimitWarning\"\xf0\x01\n\x0cRegionStatus\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x1b\n\x13\x63ustody_stream_open\x18\x02 \x01(\x08\x12\x14\n\x0c\x65xposure_fen\x18\x03 \x01(\x03\x12\x11\n\tlimit_fen\x18\x04 \x01(\x03\x12\x16\n\x0esettlement_fen\x18\x05 \x01(\x03\x12\x15\n\rlimit_percent\x18\x06 \x01(\r\x12\x17\n\x0f\x63redit_line_fen\x18\x07 \x01(\x03\x12\x17\n\x0f\x63redit_used_fen\x18\x08 \x01(\x03\x12\x16\n\x0e\x63redit_percent\x18\t \x01(\r\x12\x11\n\tsuspended\x18\n \x01(\x08\x32\xc4\t\n\x17\x43learingOperatorService\x12_\n\x10\x45nrolParticipant\x12$.quanlian.v1.EnrolParticipantRequest\x1a%.quanlian.v1.EnrolParticipantResponse\x12J\n\tSetLimits\x12\x1d.quanlian.v1.SetLimitsRequest\x1a\x1e.quanlian.v1.SetLimitsResponse\x12\\\n\x0fSetVisitorsFund\x12#.quanlian.v1.SetVisitorsFundRequest\x1a$.quanlian.v1.SetVisitorsFundResponse\x12\x62\n\x11RegisterAgreement\x12%.quanlian.v1.RegisterAgreementRequest\x1a&.quanlian.v1.RegisterAgreementResponse\x12V\n\rRecordDeposit\x12!.quanlian.v1.RecordDepositRequest\x1a\".quanlian.v1.RecordDepositResponse\x12P\n\x0b\x43loseWindow\x12\x1f.quanlian.v1.CloseWindowRequest\x1a .quanlian.v1.CloseWindowResponse\x12Y\n\x0eInstructWindow\x12\".quanlian.v1.InstructWindowRequest\x1a#.quanlian.v1.InstructWindowResponse\x12G\n\x08MarkPaid\x12\x1c.quanlian.v1.MarkPaidRequest\x1a\x1d.quanlian.v1.MarkPaidResponse\x12S\n\x0cSettleWindow\x12 .quanlian.v1.SettleWindowRequest\x1a!.quanlian.v1.SettleWindowResponse\x12\x62\n\x11GetClearingStatus\x12%.quanlian.v1.GetClearingStatusRequest\x1a&.quanlian.v1.GetClearingStatusResponse\x12_\n\x10SuspendInNetwork\x12$.quanlian.v1.SuspendInNetworkRequest\x1a%.quanlian.v1.SuspendInNetworkResponse\x12q\n\x16ListNetworkSuspensions\x12*.quanlian.v1.ListNetworkSuspensionsRequest\x1a+.quanlian.v1.ListNetworkSuspensionsResponse\x12_\n\x10GetClearingStats\x12$.quanlian.v1.GetClearingStatsRequest\x1a%.quanlian.v1.GetClearingStatsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'quanlian.v1.clearing_operator_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENROLPARTICIPANTREQUEST']._serialized_start=82
-  _globals['_ENROLPARTICIPANTREQUEST']._serialized_end=181
-  _globals['_ENROLPARTICIPANTRESPONSE']._serialized_start=183
-  _globals['_ENROLPARTICIPANTRESPONSE']._serialized_end=209
-  _globals['_SETLIMITSREQUEST']._serialized_start=211
-  _globals['_SETLIMITSREQUEST']._serialized_end=323
-  _globals['_SETLIMITSRESPONSE']._serialized_start=325
-  _globals['_SETLIMITSRESPONSE']._serialized_end=344
-  _globals['_VISITORSFUNDER']._serialized_start=346
-  _globals['_VISITORSFUNDER']._serialized_end=412
-  _globals['_SETVISITORSFUNDREQUEST']._serialized_start=414
-  _globals['_SETVISITORSFUNDREQUEST']._serialized_end=535
-  _globals['_SETVISITORSFUNDRESPONSE']._serialized_start=537
-  _globals['_SETVISITORSFUNDRESPONSE']._serialized_end=562
-  _globals['_REGISTERAGREEMENTREQUEST']._serialized_start=564
-  _globals['_REGISTERAGREEMENTREQUEST']._serialized_end=627
-  _globals['_REGISTERAGREEMENTRESPONSE']._serialized_start=629
-  _globals['_REGISTERAGREEMENTRESPONSE']._serialized_end=672
-  _globals['_RECORDDEPOSITREQUEST']._serialized_start=674
-  _globals['_RECORDDEPOSITREQUEST']._serialized_end=756
-  _globals['_RECORDDEPOSITRESPONSE']._serialized_start=758
-  _globals['_RECORDDEPOSITRESPONSE']._serialized_end=805
-  _globals['_CLOSEWINDOWREQUEST']._serialized_start=807
-  _globals['_CLOSEWINDOWREQUEST']._serialized_end=827
-  _globals['_CLOSEWINDOWRESPONSE']._serialized_start=829
-  _globals['_CLOSEWINDOWRESPONSE']._serialized_end=897
-  _globals['_INSTRUCTWINDOWREQUEST']._serialized_start=899
-  _globals['_INSTRUCTWINDOWREQUEST']._serialized_end=938
-  _globals['_INSTRUCTWINDOWRESPONSE']._serialized_start=940
-  _globals['_INSTRUCTWINDOWRESPONSE']._serialized_end=1011
-  _globals['_MARKPAIDREQUEST']._serialized_start=1013
-  _globals['_MARKPAIDREQUEST']._serialized_end=1086
-  _globals['_MARKPAIDRESPONSE']._serialized_start=1088
-  _globals['_MARKPAIDRESPONSE']._serialized_end=1153
-  _globals['_SETTLEWINDOWREQUEST']._serialized_start=1155
-  _globals['_SETTLEWINDOWREQUEST']._serialized_end=1192
-  _globals['_SETTLEWINDOWRESPONSE']._serialized_start=1194
-  _globals['_SETTLEWINDOWRESPONSE']._serialized_end=1263
-  _globals['_GETCLEARINGSTATUSREQUEST']._serialized_start=1265
-  _globals['_GETCLEARINGSTATUSREQUEST']._serialized_end=1291
-  _globals['_GETCLEARINGSTATUSRESPONSE']._serialized_start=1293
-  _globals['_GETCLEARINGSTATUSRESPONSE']._serialized_end=1364
-  _globals['_REGIONSTATUS']._serialized_start=1366
-  _globals['_REGIONSTATUS']._serialized_end=1490
-  _globals['_CLEARINGOPERATORSERVICE']._serialized_start=1493
-  _globals['_CLEARINGOPERATORSERVICE']._serialized_end=2404
+  _globals['_SUSPENDINNETWORKREQUEST']._serialized_start=163
+  _globals['_SUSPENDINNETWORKREQUEST']._serialized_end=298
+  _globals['_SUSPENDINNETWORKRESPONSE']._serialized_start=300
+  _globals['_SUSPENDINNETWORKRESPONSE']._serialized_end=371
+  _globals['_LISTNETWORKSUSPENSIONSREQUEST']._serialized_start=373
+  _globals['_LISTNETWORKSUSPENSIONSREQUEST']._serialized_end=421
+  _globals['_LISTNETWORKSUSPENSIONSRESPONSE']._serialized_start=423
+  _globals['_LISTNETWORKSUSPENSIONSRESPONSE']._serialized_end=503
+  _globals['_GETCLEARINGSTATSREQUEST']._serialized_start=505
+  _globals['_GETCLEARINGSTATSREQUEST']._serialized_end=570
+  _globals['_GETCLEARINGSTATSRESPONSE']._serialized_start=572
+  _globals['_GETCLEARINGSTATSRESPONSE']._serialized_end=635
+  _globals['_ENROLPARTICIPANTREQUEST']._serialized_start=637
+  _globals['_ENROLPARTICIPANTREQUEST']._serialized_end=736
+  _globals['_ENROLPARTICIPANTRESPONSE']._serialized_start=738
+  _globals['_ENROLPARTICIPANTRESPONSE']._serialized_end=764
+  _globals['_SETLIMITSREQUEST']._serialized_start=766
+  _globals['_SETLIMITSREQUEST']._serialized_end=878
+  _globals['_SETLIMITSRESPONSE']._serialized_start=880
+  _globals['_SETLIMITSRESPONSE']._serialized_end=899
+  _globals['_VISITORSFUNDER']._serialized_start=901
+  _globals['_VISITORSFUNDER']._serialized_end=967
+  _globals['_SETVISITORSFUNDREQUEST']._serialized_start=969
+  _globals['_SETVISITORSFUNDREQUEST']._serialized_end=1090
+  _globals['_SETVISITORSFUNDRESPONSE']._serialized_start=1092
+  _globals['_SETVISITORSFUNDRESPONSE']._serialized_end=1117
+  _globals['_REGISTERAGREEMENTREQUEST']._serialized_start=1119
+  _globals['_REGISTERAGREEMENTREQUEST']._serialized_end=1182
+  _globals['_REGISTERAGREEMENTRESPONSE']._serialized_start=1184
+  _globals['_REGISTERAGREEMENTRESPONSE']._serialized_end=1227
+  _globals['_RECORDDEPOSITREQUEST']._serialized_start=1229
+  _globals['_RECORDDEPOSITREQUEST']._serialized_end=1311
+  _globals['_RECORDDEPOSITRESPONSE']._serialized_start=1313
+  _globals['_RECORDDEPOSITRESPONSE']._serialized_end=1360
+  _globals['_CLOSEWINDOWREQUEST']._serialized_start=1362
+  _globals['_CLOSEWINDOWREQUEST']._serialized_end=1382
+  _globals['_CLOSEWINDOWRESPONSE']._serialized_start=1384
+  _globals['_CLOSEWINDOWRESPONSE']._serialized_end=1452
+  _globals['_INSTRUCTWINDOWREQUEST']._serialized_start=1454
+  _globals['_INSTRUCTWINDOWREQUEST']._serialized_end=1493
+  _globals['_INSTRUCTWINDOWRESPONSE']._serialized_start=1495
+  _globals['_INSTRUCTWINDOWRESPONSE']._serialized_end=1566
+  _globals['_MARKPAIDREQUEST']._serialized_start=1568
+  _globals['_MARKPAIDREQUEST']._serialized_end=1641
+  _globals['_MARKPAIDRESPONSE']._serialized_start=1643
+  _globals['_MARKPAIDRESPONSE']._serialized_end=1708
+  _globals['_SETTLEWINDOWREQUEST']._serialized_start=1710
+  _globals['_SETTLEWINDOWREQUEST']._serialized_end=1747
+  _globals['_SETTLEWINDOWRESPONSE']._serialized_start=1749
+  _globals['_SETTLEWINDOWRESPONSE']._serialized_end=1818
+  _globals['_GETCLEARINGSTATUSREQUEST']._serialized_start=1820
+  _globals['_GETCLEARINGSTATUSREQUEST']._serialized_end=1846
+  _globals['_GETCLEARINGSTATUSRESPONSE']._serialized_start=1848
+  _globals['_GETCLEARINGSTATUSRESPONSE']._serialized_end=1964
+  _globals['_REGIONSTATUS']._serialized_start=1967
+  _globals['_REGIONSTATUS']._serialized_end=2207
+  _globals['_CLEARINGOPERATORSERVICE']._serialized_start=2210
+  _globals['_CLEARINGOPERATORSERVICE']._serialized_end=3430
 # @@protoc_insertion_point(module_scope)

@@ -22,41 +22,42 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from quanlian.v1 import limit_pb2 as quanlian_dot_v1_dot_limit__pb2
 from quanlian.v1 import redemption_pb2 as quanlian_dot_v1_dot_redemption__pb2
 from quanlian.v1 import refusal_pb2 as quanlian_dot_v1_dot_refusal__pb2
 from quanlian.v1 import signed_pb2 as quanlian_dot_v1_dot_signed__pb2
 from quanlian.v1 import voucher_pb2 as quanlian_dot_v1_dot_voucher__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19quanlian/v1/custody.proto\x12\x0bquanlian.v1\x1a\x1cquanlian/v1/redemption.proto\x1a\x19quanlian/v1/refusal.proto\x1a\x18quanlian/v1/signed.proto\x1a\x19quanlian/v1/voucher.proto\"\xe4\x01\n\rHandedVoucher\x12\x0f\n\x07pack_id\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12\x10\n\x08\x63\x61mpaign\x18\x04 \x01(\t\x12\x12\n\nterms_hash\x18\x05 \x01(\x0c\x12\x14\n\x0cvoucher_type\x18\x06 \x01(\r\x12\x12\n\nholder_tag\x18\x07 \x01(\x0c\x12\x12\n\nnot_before\x18\x08 \x01(\x03\x12\x11\n\tnot_after\x18\t \x01(\x03\x12-\n\x0breservation\x18\n \x01(\x0b\x32\x18.quanlian.v1.Reservation\"X\n\x08HandOver\x12\x0e\n\x06issuer\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12,\n\x08vouchers\x18\x03 \x03(\x0b\x32\x1a.quanlian.v1.HandedVoucher\",\n\nVoucherRef\x12\x0f\n\x07pack_id\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\r\";\n\x0eReleaseRequest\x12)\n\x08vouchers\x18\x01 \x03(\x0b\x32\x17.quanlian.v1.VoucherRef\"f\n\x0eReleaseRefused\x12(\n\x07voucher\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.VoucherRef\x12*\n\x06reason\x18\x02 \x01(\x0e\x32\x1a.quanlian.v1.RefusalReason\"\x8a\x01\n\x14\x43ustodyStreamRequest\x12/\n\thand_over\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x36\n\x0frelease_refused\x18\x02 \x01(\x0b\x32\x1b.quanlian.v1.ReleaseRefusedH\x00\x42\t\n\x07message\"u\n\x15\x43ustodyStreamResponse\x12\x36\n\x0frelease_request\x18\x01 \x01(\x0b\x32\x1b.quanlian.v1.ReleaseRequestH\x00\x12\x19\n\x0fhand_over_taken\x18\x02 \x01(\x04H\x00\x42\t\n\x07message\"+\n\x11\x46ollowFeedRequest\x12\x16\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x04\"<\n\x12\x46ollowFeedResponse\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x16.quanlian.v1.FeedEvent\"\xee\x01\n\tFeedEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\'\n\x07posting\x18\x02 \x01(\x0b\x32\x14.quanlian.v1.PostingH\x00\x12\x31\n\x0b\x66und_return\x18\x03 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x19\n\x0fstatement_ready\x18\x04 \x01(\x04H\x00\x12\x18\n\x0ewindow_settled\x18\x05 \x01(\x04H\x00\x12\x35\n\x0f\x63\x61mpaign_change\x18\x06 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x42\x07\n\x05\x65vent\"\\\n\nFundReturn\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x1e\n\x04legs\x18\x03 \x03(\x0b\x32\x10.quanlian.v1.Leg\x12\x0e\n\x06window\x18\x04 \x01(\x03\x32\xbd\x01\n\x0e\x43ustodyService\x12Z\n\rCustodyStream\x12!.quanlian.v1.CustodyStreamRequest\x1a\".quanlian.v1.CustodyStreamResponse(\x01\x30\x01\x12O\n\nFollowFeed\x12\x1e.quanlian.v1.FollowFeedRequest\x1a\x1f.quanlian.v1.FollowFeedResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19quanlian/v1/custody.proto\x12\x0bquanlian.v1\x1a\x17quanlian/v1/limit.proto\x1a\x1cquanlian/v1/redemption.proto\x1a\x19quanlian/v1/refusal.proto\x1a\x18quanlian/v1/signed.proto\x1a\x19quanlian/v1/voucher.proto\"\xe4\x01\n\rHandedVoucher\x12\x0f\n\x07pack_id\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12\x10\n\x08\x63\x61mpaign\x18\x04 \x01(\t\x12\x12\n\nterms_hash\x18\x05 \x01(\x0c\x12\x14\n\x0cvoucher_type\x18\x06 \x01(\r\x12\x12\n\nholder_tag\x18\x07 \x01(\x0c\x12\x12\n\nnot_before\x18\x08 \x01(\x03\x12\x11\n\tnot_after\x18\t \x01(\x03\x12-\n\x0breservation\x18\n \x01(\x0b\x32\x18.quanlian.v1.Reservation\"X\n\x08HandOver\x12\x0e\n\x06issuer\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12,\n\x08vouchers\x18\x03 \x03(\x0b\x32\x1a.quanlian.v1.HandedVoucher\",\n\nVoucherRef\x12\x0f\n\x07pack_id\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\r\";\n\x0eReleaseRequest\x12)\n\x08vouchers\x18\x01 \x03(\x0b\x32\x17.quanlian.v1.VoucherRef\"f\n\x0eReleaseRefused\x12(\n\x07voucher\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.VoucherRef\x12*\n\x06reason\x18\x02 \x01(\x0e\x32\x1a.quanlian.v1.RefusalReason\"\x8a\x01\n\x14\x43ustodyStreamRequest\x12/\n\thand_over\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x36\n\x0frelease_refused\x18\x02 \x01(\x0b\x32\x1b.quanlian.v1.ReleaseRefusedH\x00\x42\t\n\x07message\"u\n\x15\x43ustodyStreamResponse\x12\x36\n\x0frelease_request\x18\x01 \x01(\x0b\x32\x1b.quanlian.v1.ReleaseRequestH\x00\x12\x19\n\x0fhand_over_taken\x18\x02 \x01(\x04H\x00\x42\t\n\x07message\"+\n\x11\x46ollowFeedRequest\x12\x16\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x04\"<\n\x12\x46ollowFeedResponse\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x16.quanlian.v1.FeedEvent\"\x85\x03\n\tFeedEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\'\n\x07posting\x18\x02 \x01(\x0b\x32\x14.quanlian.v1.PostingH\x00\x12\x31\n\x0b\x66und_return\x18\x03 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x19\n\x0fstatement_ready\x18\x04 \x01(\x04H\x00\x12\x18\n\x0ewindow_settled\x18\x05 \x01(\x04H\x00\x12\x35\n\x0f\x63\x61mpaign_change\x18\x06 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x30\n\nsuspension\x18\x07 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12/\n\tdeny_list\x18\x08 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x32\n\rlimit_warning\x18\t \x01(\x0b\x32\x19.quanlian.v1.LimitWarningH\x00\x42\x07\n\x05\x65vent\"\\\n\nFundReturn\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x1e\n\x04legs\x18\x03 \x03(\x0b\x32\x10.quanlian.v1.Leg\x12\x0e\n\x06window\x18\x04 \x01(\x03\x32\xbd\x01\n\x0e\x43ustodyService\x12Z\n\rCustodyStream\x12!.quanlian.v1.CustodyStreamRequest\x1a\".quanlian.v1.CustodyStreamResponse(\x01\x30\x01\x12O\n\nFollowFeed\x12\x1e.quanlian.v1.FollowFeedRequest\x1a\x1f.quanlian.v1.FollowFeedResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'quanlian.v1.custody_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_HANDEDVOUCHER']._serialized_start=153
-  _globals['_HANDEDVOUCHER']._serialized_end=381
-  _globals['_HANDOVER']._serialized_start=383
-  _globals['_HANDOVER']._serialized_end=471
-  _globals['_VOUCHERREF']._serialized_start=473
-  _globals['_VOUCHERREF']._serialized_end=517
-  _globals['_RELEASEREQUEST']._serialized_start=519
-  _globals['_RELEASEREQUEST']._serialized_end=578
-  _globals['_RELEASEREFUSED']._serialized_start=580
-  _globals['_RELEASEREFUSED']._serialized_end=682
-  _globals['_CUSTODYSTREAMREQUEST']._serialized_start=685
-  _globals['_CUSTODYSTREAMREQUEST']._serialized_end=823
-  _globals['_CUSTODYSTREAMRESPONSE']._serialized_start=825
-  _globals['_CUSTODYSTREAMRESPONSE']._serialized_end=942
-  _globals['_FOLLOWFEEDREQUEST']._serialized_start=944
-  _globals['_FOLLOWFEEDREQUEST']._serialized_end=987
-  _globals['_FOLLOWFEEDRESPONSE']._serialized_start=989
-  _globals['_FOLLOWFEEDRESPONSE']._serialized_end=1049
-  _globals['_FEEDEVENT']._serialized_start=1052
-  _globals['_FEEDEVENT']._serialized_end=1290
-  _globals['_FUNDRETURN']._serialized_start=1292
-  _globals['_FUNDRETURN']._serialized_end=1384
-  _globals['_CUSTODYSERVICE']._serialized_start=1387
-  _globals['_CUSTODYSERVICE']._serialized_end=1576
+  _globals['_HANDEDVOUCHER']._serialized_start=178
+  _globals['_HANDEDVOUCHER']._serialized_end=406
+  _globals['_HANDOVER']._serialized_start=408
+  _globals['_HANDOVER']._serialized_end=496
+  _globals['_VOUCHERREF']._serialized_start=498
+  _globals['_VOUCHERREF']._serialized_end=542
+  _globals['_RELEASEREQUEST']._serialized_start=544
+  _globals['_RELEASEREQUEST']._serialized_end=603
+  _globals['_RELEASEREFUSED']._serialized_start=605
+  _globals['_RELEASEREFUSED']._serialized_end=707
+  _globals['_CUSTODYSTREAMREQUEST']._serialized_start=710
+  _globals['_CUSTODYSTREAMREQUEST']._serialized_end=848
+  _globals['_CUSTODYSTREAMRESPONSE']._serialized_start=850
+  _globals['_CUSTODYSTREAMRESPONSE']._serialized_end=967
+  _globals['_FOLLOWFEEDREQUEST']._serialized_start=969
+  _globals['_FOLLOWFEEDREQUEST']._serialized_end=1012
+  _globals['_FOLLOWFEEDRESPONSE']._serialized_start=1014
+  _globals['_FOLLOWFEEDRESPONSE']._serialized_end=1074
+  _globals['_FEEDEVENT']._serialized_start=1077
+  _globals['_FEEDEVENT']._serialized_end=1466
+  _globals['_FUNDRETURN']._serialized_start=1468
+  _globals['_FUNDRETURN']._serialized_end=1560
+  _globals['_CUSTODYSERVICE']._serialized_start=1563
+  _globals['_CUSTODYSERVICE']._serialized_end=1752
 # @@protoc_insertion_point(module_scope)

@@ -23,47 +23,62 @@ _sym_db = _symbol_database.Default()
 
 
 from quanlian.v1 import campaign_pb2 as quanlian_dot_v1_dot_campaign__pb2
+from quanlian.v1 import limit_pb2 as quanlian_dot_v1_dot_limit__pb2
+from quanlian.v1 import stats_pb2 as quanlian_dot_v1_dot_stats__pb2
+from quanlian.v1 import suspension_pb2 as quanlian_dot_v1_dot_suspension__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fquanlian/v1/node_operator.proto\x12\x0bquanlian.v1\x1a\x1aquanlian/v1/campaign.proto\"G\n\x16PublishCampaignRequest\x12\r\n\x05terms\x18\x01 \x01(\x0c\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12\x0b\n\x03why\x18\x03 \x01(\t\"R\n\x17PublishCampaignResponse\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12\x12\n\nterms_hash\x18\x02 \x01(\x0c\x12\x11\n\tannounced\x18\x03 \x01(\x08\"\xc0\x01\n\x15\x43hangeCampaignRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12-\n\x04kind\x18\x02 \x01(\x0e\x32\x1f.quanlian.v1.CampaignChangeKind\x12\x1b\n\x13\x65xpected_terms_hash\x18\x03 \x01(\x0c\x12\x17\n\x0f\x65xpected_number\x18\x04 \x01(\r\x12\x0b\n\x03why\x18\x05 \x01(\t\x12\x10\n\x08\x64ocument\x18\x06 \x01(\x0c\x12\x11\n\tfile_name\x18\x07 \x01(\t\"X\n\x16\x43hangeCampaignResponse\x12+\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1b.quanlian.v1.CampaignChange\x12\x11\n\tannounced\x18\x02 \x01(\x08\".\n\x1aListCampaignChangesRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\"Z\n\x1bListCampaignChangesResponse\x12,\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1b.quanlian.v1.CampaignChange\x12\r\n\x05terms\x18\x02 \x01(\x0c\":\n\x08Merchant\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\ncategories\x18\x03 \x03(\t\"A\n\x15\x41\x64mitMerchantsRequest\x12(\n\tmerchants\x18\x01 \x03(\x0b\x32\x15.quanlian.v1.Merchant\"*\n\x16\x41\x64mitMerchantsResponse\x12\x10\n\x08\x61\x64mitted\x18\x01 \x01(\r\"-\n\x14\x41\x64mitPlatformRequest\x12\x15\n\rsigning_chain\x18\x01 \x01(\x0c\"%\n\x15\x41\x64mitPlatformResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\"d\n\x14RecordFundingRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12\x0e\n\x06\x66under\x18\x02 \x01(\t\x12\x12\n\namount_fen\x18\x03 \x01(\x03\x12\x16\n\x0e\x62\x61nk_reference\x18\x04 \x01(\t\".\n\x15RecordFundingResponse\x12\x15\n\rprefunded_fen\x18\x01 \x01(\x03\"\x16\n\x14GetNodeStatusRequest\"\x9d\x01\n\x15GetNodeStatusResponse\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x12\n\nunanswered\x18\x02 \x01(\r\x12\x17\n\x0fhand_overs_open\x18\x03 \x01(\r\x12\x15\n\rfeed_sequence\x18\x04 \x01(\x04\x12\x30\n\x07windows\x18\x05 \x03(\x0b\x32\x1f.quanlian.v1.WindowConfirmation\"\x8c\x01\n\x12WindowConfirmation\x12\x0e\n\x06window\x18\x01 \x01(\x04\x12\x0f\n\x07matched\x18\x02 \x01(\r\x12\x0f\n\x07missing\x18\x03 \x01(\r\x12\r\n\x05\x65xtra\x18\x04 \x01(\r\x12\x11\n\tdifferent\x18\x05 \x01(\r\x12\x11\n\tconfirmed\x18\x06 \x01(\x08\x12\x0f\n\x07settled\x18\x07 \x01(\x08\x32\x9b\x05\n\x13NodeOperatorService\x12\\\n\x0fPublishCampaign\x12#.quanlian.v1.PublishCampaignRequest\x1a$.quanlian.v1.PublishCampaignResponse\x12Y\n\x0e\x43hangeCampaign\x12\".quanlian.v1.ChangeCampaignRequest\x1a#.quanlian.v1.ChangeCampaignResponse\x12h\n\x13ListCampaignChanges\x12\'.quanlian.v1.ListCampaignChangesRequest\x1a(.quanlian.v1.ListCampaignChangesResponse\x12Y\n\x0e\x41\x64mitMerchants\x12\".quanlian.v1.AdmitMerchantsRequest\x1a#.quanlian.v1.AdmitMerchantsResponse\x12V\n\rAdmitPlatform\x12!.quanlian.v1.AdmitPlatformRequest\x1a\".quanlian.v1.AdmitPlatformResponse\x12V\n\rRecordFunding\x12!.quanlian.v1.RecordFundingRequest\x1a\".quanlian.v1.RecordFundingResponse\x12V\n\rGetNodeStatus\x12!.quanlian.v1.GetNodeStatusRequest\x1a\".quanlian.v1.GetNodeStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fquanlian/v1/node_operator.proto\x12\x0bquanlian.v1\x1a\x1aquanlian/v1/campaign.proto\x1a\x17quanlian/v1/limit.proto\x1a\x17quanlian/v1/stats.proto\x1a\x1cquanlian/v1/suspension.proto\"l\n\x0eSuspendRequest\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.quanlian.v1.SuspensionKind\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x11\n\tsuspended\x18\x03 \x01(\x08\x12\x0b\n\x03why\x18\x04 \x01(\t\"Q\n\x0fSuspendResponse\x12+\n\nsuspension\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.Suspension\x12\x11\n\tannounced\x18\x02 \x01(\x08\")\n\x16ListSuspensionsRequest\x12\x0f\n\x07history\x18\x01 \x01(\x08\"I\n\x17ListSuspensionsResponse\x12.\n\x07records\x18\x01 \x03(\x0b\x32\x1d.quanlian.v1.SuspensionRecord\"=\n\x13GetNodeStatsRequest\x12&\n\x05query\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.StatsQuery\";\n\x14GetNodeStatsResponse\x12#\n\x04rows\x18\x01 \x03(\x0b\x32\x15.quanlian.v1.StatsRow\"G\n\x16PublishCampaignRequest\x12\r\n\x05terms\x18\x01 \x01(\x0c\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12\x0b\n\x03why\x18\x03 \x01(\t\"R\n\x17PublishCampaignResponse\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12\x12\n\nterms_hash\x18\x02 \x01(\x0c\x12\x11\n\tannounced\x18\x03 \x01(\x08\"\xc0\x01\n\x15\x43hangeCampaignRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12-\n\x04kind\x18\x02 \x01(\x0e\x32\x1f.quanlian.v1.CampaignChangeKind\x12\x1b\n\x13\x65xpected_terms_hash\x18\x03 \x01(\x0c\x12\x17\n\x0f\x65xpected_number\x18\x04 \x01(\r\x12\x0b\n\x03why\x18\x05 \x01(\t\x12\x10\n\x08\x64ocument\x18\x06 \x01(\x0c\x12\x11\n\tfile_name\x18\x07 \x01(\t\"X\n\x16\x43hangeCampaignResponse\x12+\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1b.quanlian.v1.CampaignChange\x12\x11\n\tannounced\x18\x02 \x01(\x08\".\n\x1aListCampaignChangesRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\"Z\n\x1bListCampaignChangesResponse\x12,\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1b.quanlian.v1.CampaignChange\x12\r\n\x05terms\x18\x02 \x01(\x0c\":\n\x08Merchant\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\ncategories\x18\x03 \x03(\t\"A\n\x15\x41\x64mitMerchantsRequest\x12(\n\tmerchants\x18\x01 \x03(\x0b\x32\x15.quanlian.v1.Merchant\"*\n\x16\x41\x64mitMerchantsResponse\x12\x10\n\x08\x61\x64mitted\x18\x01 \x01(\r\"-\n\x14\x41\x64mitPlatformRequest\x12\x15\n\rsigning_chain\x18\x01 \x01(\x0c\"%\n\x15\x41\x64mitPlatformResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\"d\n\x14RecordFundingRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12\x0e\n\x06\x66under\x18\x02 \x01(\t\x12\x12\n\namount_fen\x18\x03 \x01(\x03\x12\x16\n\x0e\x62\x61nk_reference\x18\x04 \x01(\t\".\n\x15RecordFundingResponse\x12\x15\n\rprefunded_fen\x18\x01 \x01(\x03\"\x16\n\x14GetNodeStatusRequest\"\xca\x01\n\x15GetNodeStatusResponse\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x12\n\nunanswered\x18\x02 \x01(\r\x12\x17\n\x0fhand_overs_open\x18\x03 \x01(\r\x12\x15\n\rfeed_sequence\x18\x04 \x01(\x04\x12\x30\n\x07windows\x18\x05 \x03(\x0b\x32\x1f.quanlian.v1.WindowConfirmation\x12+\n\x08warnings\x18\x06 \x03(\x0b\x32\x19.quanlian.v1.LimitWarning\"\x8c\x01\n\x12WindowConfirmation\x12\x0e\n\x06window\x18\x01 \x01(\x04\x12\x0f\n\x07matched\x18\x02 \x01(\r\x12\x0f\n\x07missing\x18\x03 \x01(\r\x12\r\n\x05\x65xtra\x18\x04 \x01(\r\x12\x11\n\tdifferent\x18\x05 \x01(\r\x12\x11\n\tconfirmed\x18\x06 \x01(\x08\x12\x0f\n\x07settled\x18\x07 \x01(\x08\x32\x94\x07\n\x13NodeOperatorService\x12\\\n\x0fPublishCampaign\x12#.quanlian.v1.PublishCampaignRequest\x1a$.quanlian.v1.PublishCampaignResponse\x12Y\n\x0e\x43hangeCampaign\x12\".quanlian.v1.ChangeCampaignRequest\x1a#.quanlian.v1.ChangeCampaignResponse\x12h\n\x13ListCampaignChanges\x12\'.quanlian.v1.ListCampaignChangesRequest\x1a(.quanlian.v1.ListCampaignChangesResponse\x12Y\n\x0e\x41\x64mitMerchants\x12\".quanlian.v1.AdmitMerchantsRequest\x1a#.quanlian.v1.AdmitMerchantsResponse\x12V\n\rAdmitPlatform\x12!.quanlian.v1.AdmitPlatformRequest\x1a\".quanlian.v1.AdmitPlatformResponse\x12V\n\rRecordFunding\x12!.quanlian.v1.RecordFundingRequest\x1a\".quanlian.v1.RecordFundingResponse\x12V\n\rGetNodeStatus\x12!.quanlian.v1.GetNodeStatusRequest\x1a\".quanlian.v1.GetNodeStatusResponse\x12\x44\n\x07Suspend\x12\x1b.quanlian.v1.SuspendRequest\x1a\x1c.quanlian.v1.SuspendResponse\x12\\\n\x0fListSuspensions\x12#.quanlian.v1.ListSuspensionsRequest\x1a$.quanlian.v1.ListSuspensionsResponse\x12S\n\x0cGetNodeStats\x12 .quanlian.v1.GetNodeStatsRequest\x1a!.quanlian.v1.GetNodeStatsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'quanlian.v1.node_operator_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PUBLISHCAMPAIGNREQUEST']._serialized_start=76
-  _globals['_PUBLISHCAMPAIGNREQUEST']._serialized_end=147
-  _globals['_PUBLISHCAMPAIGNRESPONSE']._serialized_start=149
-  _globals['_PUBLISHCAMPAIGNRESPONSE']._serialized_end=231
-  _globals['_CHANGECAMPAIGNREQUEST']._serialized_start=234
-  _globals['_CHANGECAMPAIGNREQUEST']._serialized_end=426
-  _globals['_CHANGECAMPAIGNRESPONSE']._serialized_start=428
-  _globals['_CHANGECAMPAIGNRESPONSE']._serialized_end=516
-  _globals['_LISTCAMPAIGNCHANGESREQUEST']._serialized_start=518
-  _globals['_LISTCAMPAIGNCHANGESREQUEST']._serialized_end=564
-  _globals['_LISTCAMPAIGNCHANGESRESPONSE']._serialized_start=566
-  _globals['_LISTCAMPAIGNCHANGESRESPONSE']._serialized_end=656
-  _globals['_MERCHANT']._serialized_start=658
-  _globals['_MERCHANT']._serialized_end=716
-  _globals['_ADMITMERCHANTSREQUEST']._serialized_start=718
-  _globals['_ADMITMERCHANTSREQUEST']._serialized_end=783
-  _globals['_ADMITMERCHANTSRESPONSE']._serialized_start=785
-  _globals['_ADMITMERCHANTSRESPONSE']._serialized_end=827
-  _globals['_ADMITPLATFORMREQUEST']._serialized_start=829
-  _globals['_ADMITPLATFORMREQUEST']._serialized_end=874
-  _globals['_ADMITPLATFORMRESPONSE']._serialized_start=876
-  _globals['_ADMITPLATFORMRESPONSE']._serialized_end=913
-  _globals['_RECORDFUNDINGREQUEST']._serialized_start=915
-  _globals['_RECORDFUNDINGREQUEST']._serialized_end=1015
-  _globals['_RECORDFUNDINGRESPONSE']._serialized_start=1017
-  _globals['_RECORDFUNDINGRESPONSE']._serialized_end=1063
-  _globals['_GETNODESTATUSREQUEST']._serialized_start=1065
-  _globals['_GETNODESTATUSREQUEST']._serialized_end=1087
-  _globals['_GETNODESTATUSRESPONSE']._serialized_start=1090
-  _globals['_GETNODESTATUSRESPONSE']._serialized_end=1247
-  _globals['_WINDOWCONFIRMATION']._serialized_start=1250
-  _globals['_WINDOWCONFIRMATION']._serialized_end=1390
-  _globals['_NODEOPERATORSERVICE']._serialized_start=1393
-  _globals['_NODEOPERATORSERVICE']._serialized_end=2060
+  _globals['_SUSPENDREQUEST']._serialized_start=156
+  _globals['_SUSPENDREQUEST']._serialized_end=264
+  _globals['_SUSPENDRESPONSE']._serialized_start=266
+  _globals['_SUSPENDRESPONSE']._serialized_end=347
+  _globals['_LISTSUSPENSIONSREQUEST']._serialized_start=349
+  _globals['_LISTSUSPENSIONSREQUEST']._serialized_end=390
+  _globals['_LISTSUSPENSIONSRESPONSE']._serialized_start=392
+  _globals['_LISTSUSPENSIONSRESPONSE']._serialized_end=465
+  _globals['_GETNODESTATSREQUEST']._serialized_start=467
+  _globals['_GETNODESTATSREQUEST']._serialized_end=528
+  _globals['_GETNODESTATSRESPONSE']._serialized_start=530
+  _globals['_GETNODESTATSRESPONSE']._serialized_end=589
+  _globals['_PUBLISHCAMPAIGNREQUEST']._serialized_start=591
+  _globals['_PUBLISHCAMPAIGNREQUEST']._serialized_end=662
+  _globals['_PUBLISHCAMPAIGNRESPONSE']._serialized_start=664
+  _globals['_PUBLISHCAMPAIGNRESPONSE']._serialized_end=746
+  _globals['_CHANGECAMPAIGNREQUEST']._serialized_start=749
+  _globals['_CHANGECAMPAIGNREQUEST']._serialized_end=941
+  _globals['_CHANGECAMPAIGNRESPONSE']._serialized_start=943
+  _globals['_CHANGECAMPAIGNRESPONSE']._serialized_end=1031
+  _globals['_LISTCAMPAIGNCHANGESREQUEST']._serialized_start=1033
+  _globals['_LISTCAMPAIGNCHANGESREQUEST']._serialized_end=1079
+  _globals['_LISTCAMPAIGNCHANGESRESPONSE']._serialized_start=1081
+  _globals['_LISTCAMPAIGNCHANGESRESPONSE']._serialized_end=1171
+  _globals['_MERCHANT']._serialized_start=1173
+  _globals['_MERCHANT']._serialized_end=1231
+  _globals['_ADMITMERCHANTSREQUEST']._serialized_start=1233
+  _globals['_ADMITMERCHANTSREQUEST']._serialized_end=1298
+  _globals['_ADMITMERCHANTSRESPONSE']._serialized_start=1300
+  _globals['_ADMITMERCHANTSRESPONSE']._serialized_end=1342
+  _globals['_ADMITPLATFORMREQUEST']._serialized_start=1344
+  _globals['_ADMITPLATFORMREQUEST']._serialized_end=1389
+  _globals['_ADMITPLATFORMRESPONSE']._serialized_start=1391
+  _globals['_ADMITPLATFORMRESPONSE']._serialized_end=1428
+  _globals['_RECORDFUNDINGREQUEST']._serialized_start=1430
+  _globals['_RECORDFUNDINGREQUEST']._serialized_end=1530
+  _globals['_RECORDFUNDINGRESPONSE']._serialized_start=1532
+  _globals['_RECORDFUNDINGRESPONSE']._serialized_end=1578
+  _globals['_GETNODESTATUSREQUEST']._serialized_start=1580
+  _globals['_GETNODESTATUSREQUEST']._serialized_end=1602
+  _globals['_GETNODESTATUSRESPONSE']._serialized_start=1605
+  _globals['_GETNODESTATUSRESPONSE']._serialized_end=1807
+  _globals['_WINDOWCONFIRMATION']._serialized_start=1810
+  _globals['_WINDOWCONFIRMATION']._serialized_end=1950
+  _globals['_NODEOPERATORSERVICE']._serialized_start=1953
+  _globals['_NODEOPERATORSERVICE']._serialized_end=2869
 # @@protoc_insertion_point(module_scope)
