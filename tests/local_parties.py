@@ -40,10 +40,11 @@ from pki.denylist import DenyList
 from pki.identity import Identity
 from quanlian import vouchers, wire
 from quanlian.campaign_changes import ChangeKind
-from quanlian.errors import InvalidInput, UnknownKey
+from quanlian.errors import InvalidInput, Unavailable, UnknownKey
 from quanlian.merchants import check_character
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.signing import SigningKey, signing_bytes
+from quanlian.suspensions import SuspensionKind
 from quanlian.terms import Terms
 from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import (
@@ -56,6 +57,7 @@ from quanlian.v1 import (
     signed_pb2,
 )
 from quanlian.v1.campaign_pb2 import CampaignChange
+from quanlian.v1.suspension_pb2 import Suspension
 from quanlian.vouchers import VoucherKey
 
 AT = 1_780_000_000
@@ -64,6 +66,7 @@ AT = 1_780_000_000
 HANGZHOU, SHANGHAI, CLEARINGHOUSE = "330100", "310000", "clearinghouse"
 PLATFORM = "alipay"
 OPERATOR = Identity(HANGZHOU, "operator", "test")
+CLEARING_OPERATOR = Identity(CLEARINGHOUSE, "operator", "test")
 LOCK_WAIT_SECONDS = 30.0
 JOURNAL, TOTALS = {"entry", "line", "counter"}, {"account", "turnover"}
 FACE_FEN, MINIMUM_FEN = 1000, 4000
@@ -384,6 +387,7 @@ class NoClearinghouse:
         self.published: list[signed_pb2.SignedMessage] = []
         self.changes: list[signed_pb2.SignedMessage] = []
         self.suspensions: list[signed_pb2.SignedMessage] = []
+        self._cut_off = False
 
     def send(self, items: Sequence[bytes]) -> None: ...
 
@@ -399,7 +403,16 @@ class NoClearinghouse:
         self.changes.append(change)
 
     async def publish_suspension(self, suspension: signed_pb2.SignedMessage) -> None:
+        if self._cut_off:
+            raise Unavailable("the clearinghouse: cut off")
         self.suspensions.append(suspension)
+
+    @contextmanager
+    def unreachable(self) -> Iterator[None]:
+        """Suspensions do not reach it within the block."""
+        self._cut_off = True
+        yield
+        self._cut_off = False
 
 
 class LocalNode(Party):
@@ -449,6 +462,38 @@ class LocalNode(Party):
 
     def changes(self) -> list[CampaignChange]:
         return list(asyncio.run(self._operations(self.service).list_changes("spring")).changes)
+
+    def ask(self, call: Callable[[NodeOperations], Awaitable[Result]]) -> Result:
+        """One of its operator's calls, while the node runs."""
+        service = self.another_service()
+        service.start()
+
+        async def asked() -> Result:
+            return await call(self._operations(service))
+
+        try:
+            return asyncio.run(asked())
+        finally:
+            service.close()
+
+    def suspend(
+        self, kind: SuspensionKind, subject: str, *, suspended: bool = True, why: str = "as decided"
+    ) -> node_operator_pb2.SuspendResponse:
+        request = node_operator_pb2.SuspendRequest(
+            kind=kind.value,  # type: ignore[arg-type]
+            subject=subject,
+            suspended=suspended,
+            why=why,
+        )
+        return self.ask(lambda operations: operations.suspend(OPERATOR, request))
+
+    def follow(self, clearinghouse: LocalClearinghouse) -> NodeService:
+        """Take all news of the clearinghouse; returns the service that took them."""
+        service = self.another_service()
+        service.start()
+        asyncio.run(service.take_news(clearinghouse.feed(HANGZHOU)))
+        service.close()
+        return service
 
     def _operations(self, service: NodeService) -> NodeOperations:
         return NodeOperations(service, _TERMS)
@@ -519,6 +564,18 @@ class LocalClearinghouse(Party):
             asyncio.run(self.service.publish_terms(HANGZHOU, message))
         for message in node.clearinghouse.changes:
             asyncio.run(self.service.publish_change(HANGZHOU, message))
+        for message in node.clearinghouse.suspensions:
+            asyncio.run(self.service.publish_suspension(HANGZHOU, message))
+
+    def suspend(self, kind: SuspensionKind, subject: str, *, suspended: bool = True, bad_from: int = 0) -> Suspension:
+        request = clearing_operator_pb2.SuspendInNetworkRequest(
+            kind=kind.value,  # type: ignore[arg-type]
+            subject=subject,
+            suspended=suspended,
+            why="as decided",
+            bad_from=bad_from,
+        )
+        return self.do(self.service.suspend(CLEARING_OPERATOR, request))
 
     def decide(self, *works: Any) -> list[Any]:
         """One batch as the group commit runs it: a fault concerns the work that caused it."""
