@@ -374,10 +374,11 @@ def undone(*parties: Party) -> Iterator[None]:
     finally:
         for party, (tables, at) in zip(parties, before, strict=True):
             party.database.at = at
+            changed = [name for name, rows in tables.items() if party.rows(name) != rows]
             with party.database.transaction() as transaction:
-                for name, rows in tables.items():
+                for name in changed:
                     transaction.connection.execute(party.tables[name].delete())
-                    transaction.insert(party.tables[name], [dict(row) for row in rows])
+                    transaction.insert(party.tables[name], [dict(row) for row in tables[name]])
 
 
 class NoClearinghouse:

@@ -185,8 +185,12 @@ class TestOrderOfReasons:
             claimed_by_holder=1,
             claimed_in_round=2_000_000,
         )
+        region = replace(worst, region="330100", region_suspended_at=OPENS)
+        paused = replace(worst, terms=a_round(mode="application"), suspended=True, suspended_at=OPENS)
         steps = [
+            ("REGION_SUSPENDED", region, late),
             ("CAMPAIGN_UNKNOWN", worst, late),
+            ("CAMPAIGN_SUSPENDED", paused, late),
             ("ROUND_UNKNOWN", replace(worst, terms=a_round(mode="application")), late),
             ("ROUND_NOT_OPEN", (known := replace(worst, terms=a_round(mode="application"), round_id="r1")), late),
             ("EVIDENCE_MISSING", known, OPENS),
