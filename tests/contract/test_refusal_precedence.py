@@ -33,6 +33,7 @@ from local_parties import (
     keys_of,
     merchant_code,
     outcome,
+    purchase,
     undone,
 )
 
@@ -46,7 +47,7 @@ from quanlian.campaign_changes import Change, ChangeKind
 from quanlian.refusals import RefusalReason
 from quanlian.suspensions import Suspension, SuspensionKind, key_subject, merchant_subject, voucher_subject
 from quanlian.terms import parse_terms
-from quanlian.v1 import node_operator_pb2, refusal_pb2, signed_pb2
+from quanlian.v1 import claim_pb2, node_operator_pb2, refusal_pb2, signed_pb2
 from quanlian.v1 import redemption_pb2 as pb
 from quanlian.vouchers import Voucher, VoucherKey
 
@@ -492,3 +493,68 @@ class TestVisitorsVouchers:
             assert not hasattr(ask(4, 5800, 1000), "decider"), "it is sent on to the clearinghouse"
         finally:
             del KEYRING[shanghai.key_id]
+
+
+class TestLaterCalls:
+    """Capture, void and refund have their own reasons; whether the voucher is still good is seen from the voucher."""
+
+    @pytest.fixture
+    def token(self, node: LocalNode) -> bytes:
+        node.publish()
+        return node.claim()[0]
+
+    def refusal(self, node: LocalNode, number: int, **operation: Any) -> refusal_pb2.Refusal:
+        (answer,) = node.redeem(item(request_id(number), **operation))
+        return answer_of(answer).refusal
+
+    def hold(self, node: LocalNode, token: bytes) -> bytes:
+        (held,) = node.redeem(item(request_id(1), authorize=purchase(token, 0, "order-1")))
+        return answer_of(held).redemption_id
+
+    def test_a_capture_of_more_than_was_held_leaves_the_voucher_good(self, node: LocalNode, token: bytes) -> None:
+        id = self.hold(node, token)
+        refusal = self.refusal(node, 2, capture=pb.Capture(redemption_id=id, order_fen=5801))
+        assert refusal.message_zh == "确认金额58.01元超过占用金额58.00元；券仍可用"
+        assert refusal.voucher_usable
+
+    def test_a_hold_that_expired_leaves_the_voucher_good_unless_it_was_used_since(
+        self, node: LocalNode, token: bytes
+    ) -> None:
+        id = self.hold(node, token)
+        node.pass_seconds(900)
+        assert self.refusal(node, 2, capture=pb.Capture(redemption_id=id)).voucher_usable
+        node.redeem(item(request_id(3), redeem=purchase(token, 0, "order-2")))
+        late = self.refusal(node, 4, capture=pb.Capture(redemption_id=id))
+        assert RefusalReason(late.reason) is RefusalReason.HOLD_EXPIRED
+        assert not late.voucher_usable
+        assert "仍可用" not in late.message_zh
+
+    def test_a_hold_that_expired_with_its_voucher_leaves_nothing(self, node: LocalNode, token: bytes) -> None:
+        id = self.hold(node, token)
+        node.pass_seconds(8 * DAY)
+        assert not self.refusal(node, 2, void=pb.Void(redemption_id=id)).voucher_usable
+
+    def test_what_was_captured_is_dead_and_what_is_not_known_is_not_called_good(
+        self, node: LocalNode, token: bytes
+    ) -> None:
+        (captured,) = node.redeem(item(request_id(1), redeem=purchase(token, 0, "order-1")))
+        id = answer_of(captured).redemption_id
+        for number, wrong in enumerate(
+            (
+                {"void": pb.Void(redemption_id=id)},
+                {"refund": pb.Refund(redemption_id=id, order_fen=5801)},
+                {"void": pb.Void(redemption_id=b"nobody knows it.")},
+            ),
+            start=2,
+        ):
+            refusal = self.refusal(node, number, **wrong)
+            assert not refusal.voucher_usable, refusal
+            assert "good" not in refusal.message_en
+
+    def test_a_claim_that_is_refused_speaks_of_no_voucher(self, node: LocalNode) -> None:
+        node.publish(city=1, county=1)
+        (answer,) = node.decide(node.claim_work("somebody"))
+        refusal = claim_pb2.ClaimAnswer.FromString(answer).refusal
+        assert refusal.message_zh == "资金不足，需20.00元"
+        assert refusal.message_en == "the funders' money does not reach for 20.00 yuan"
+        assert not refusal.voucher_usable
