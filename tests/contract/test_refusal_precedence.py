@@ -46,7 +46,7 @@ from quanlian import vouchers, wire
 from quanlian.campaign_changes import Change, ChangeKind
 from quanlian.refusals import RefusalReason
 from quanlian.suspensions import Suspension, SuspensionKind, key_subject, merchant_subject, voucher_subject
-from quanlian.terms import parse_terms
+from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import claim_pb2, node_operator_pb2, refusal_pb2, signed_pb2
 from quanlian.v1 import redemption_pb2 as pb
 from quanlian.vouchers import Voucher, VoucherKey

@@ -13,6 +13,7 @@ import pytest
 from quanlian import custody
 from quanlian.custody import VoucherState
 from quanlian.discounts import Order
+from quanlian.notices import Given
 from quanlian.redemptions import Sale
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.signing import SigningKey
@@ -226,7 +227,7 @@ class TestWhetherTheVoucherCanStillBeUsed:
         assert refused(FAULTS[fault](replace(GOOD, suspended_regions={SHANGHAI: AT}))).voucher_usable
 
     def test_a_notice_keeps_a_voucher_good_beyond_its_token(self) -> None:
-        extended = replace(GOOD.standing, valid_until=VOUCHER.not_after + 100)
+        extended = replace(GOOD.standing, given=Given(valid_until=VOUCHER.not_after + 100))
         small = order(replace(GOOD, standing=extended), order_fen=3850)
         assert refused(small, VOUCHER.not_after + 99).voucher_usable
 
