@@ -1,4 +1,4 @@
-"""活动细则 · Campaign terms: check a file, explain a discount, compare versions, show the sheet."""
+"""活动细则 · Campaign terms: check a file, explain a discount, compare versions, show the sheet, edit in Excel."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.progress import Progress
 
 from chassis import console
 from node.campaign import rendering
+from pki.files import write_atomically
 from quanlian.agreements import Agreement, parse_agreement
 from quanlian.campaign_check import Report, check_campaign, check_notice_file
 from quanlian.discounts import Order
@@ -45,7 +47,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="输出 JSON · Print JSON 
 
 @app.callback()
 def group() -> None:
-    """活动细则 · Campaign terms: check a file, explain a discount, compare versions, show the sheet."""
+    """活动细则 · Campaign terms: check a file, explain a discount, compare versions, show the sheet, edit in Excel."""
 
 
 @app.command()
@@ -192,6 +194,78 @@ def show(
             rendering.show_sheet(each)
 
 
+@app.command("export-excel")
+def export_excel(
+    file: File,
+    out: Annotated[
+        Path | None, typer.Option(help="工作簿，默认与细则同名 · The workbook; default: the file's name with .xlsx.")
+    ] = None,
+) -> None:
+    """细则写成工作簿，用Excel或WPS填写 · The terms as a workbook to edit in Excel or WPS.
+
+    不给出 --out 时不覆盖已有文件。 Without --out nothing that exists is overwritten.
+    """
+    from node.campaign.workbook.conversion import export_workbook  # half a second that other commands do not need
+
+    content = _read(file)
+    with _working("写出工作簿 Writing the workbook"):
+        book = export_workbook(content, str(file))
+    _write(file.with_suffix(".xlsx"), out, book)
+
+
+@app.command("import-excel")
+def import_excel(
+    file: Annotated[Path, typer.Argument(help="工作簿（.xlsx） · The workbook.")],
+    out: Annotated[
+        Path | None, typer.Option(help="细则文件，默认与工作簿同名 · The campaign file; default: the workbook's name.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """工作簿读回细则文件，一次列出全部错误 · A workbook back to a campaign file, or every fault with its cell.
+
+    有错误时不写细则，另写标红的副本（.faults.xlsx），退出码为1。 With faults no terms are written but a copy with the
+    faulty cells in red (.faults.xlsx), and the exit code is 1. Without --out nothing that exists is overwritten.
+    """
+    from node.campaign.workbook.archive import MAX_FILE_BYTES as MAX_WORKBOOK_BYTES
+    from node.campaign.workbook.conversion import import_workbook
+
+    content = _read(file, MAX_WORKBOOK_BYTES)
+    with _working("读取工作簿 Reading the workbook"):
+        found = import_workbook(content, str(file))
+    name = file.stem.removesuffix(".faults")
+    written = out or file.with_name(f"{name}.toml")
+    if not as_json:
+        for line in rendering.fault_lines(str(file), found):
+            print(line)
+        print(rendering.fault_summary(found), file=sys.stderr)
+    if found.errors:
+        written = file.with_name(f"{name}.faults.xlsx")
+        _write(written, written, found.marked_copy())
+    else:
+        _write(written, out, found.content)
+    if as_json:
+        console.print_json(rendering.import_data(found, written))
+    if found.errors:
+        raise typer.Exit(1)
+
+
+def _working(what: str) -> Progress:
+    """A bar that moves until the work is done."""
+    bar = console.progress()
+    bar.add_task(what, total=None)
+    return bar
+
+
+def _write(default: Path, chosen: Path | None, content: bytes) -> None:
+    """Writes the chosen file, or the default where nothing else is there yet, whole or not at all."""
+    path = chosen or default
+    if chosen is None and path.exists() and path.read_bytes() != content:
+        remedy = "name the file with --out, this one if it is to be overwritten"
+        raise ConfigurationError("exists and says something else", place=str(path), remedy=remedy)
+    write_atomically(path, content)
+    print(f"已写出 written: {path}", file=sys.stderr)
+
+
 def _checked(path: Path, bounds: tuple[Bound, ...]) -> Report:
     """A file that cannot be read is a problem of that file, and the others are checked all the same."""
     try:
@@ -201,13 +275,13 @@ def _checked(path: Path, bounds: tuple[Bound, ...]) -> Report:
     return check_notice_file(content, str(path)) if is_notice(content) else check_campaign(content, str(path), bounds)
 
 
-def _read(path: Path) -> bytes:
-    """At most one byte more than terms may have, whatever the file: a pipe or a disk image ends nowhere."""
+def _read(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
+    """At most one byte more than the file may have, whatever it is: a pipe or a disk image ends nowhere."""
     try:
         if not path.is_file():
             raise ConfigurationError("is not a file", place=str(path), remedy="name a campaign file")
         with path.open("rb") as stream:
-            return stream.read(MAX_FILE_BYTES + 1)
+            return stream.read(limit + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         remedy = "name a file that exists and that you may read"

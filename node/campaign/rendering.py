@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, StrictUndefined
 from rich.text import Text
@@ -23,6 +23,9 @@ from quanlian.sheet import Section, Sheet
 from quanlian.terms import Terms
 from quanlian.terms_difference import Difference, Holders
 from quanlian.terms_file import Problem
+
+if TYPE_CHECKING:
+    from node.campaign.workbook.conversion import Import
 
 _HOLDERS: Mapping[Holders, str] = {
     "better": "有利 better",
@@ -49,6 +52,33 @@ def report_lines(file: str, report: Report) -> Iterator[str]:
 
 def problem_data(file: str, problem: Problem) -> dict[str, Any]:
     return {"file": file, **problem._asdict()}
+
+
+def fault_lines(file: str, found: Import) -> Iterator[str]:
+    """A workbook's errors, then its warnings, then the tabs that were not read, one to a line."""
+    for severity, faults in (("错误 error", found.errors), ("警告 warning", found.warnings)):
+        for fault in faults:
+            yield f"{file}: {severity}: {fault}"
+    for title in found.unread:
+        yield f"{file}: 未读取 not read: {title}"
+
+
+def fault_summary(found: Import) -> str:
+    return f"{len(found.errors)} 个错误 errors, {len(found.warnings)} 个警告 warnings"
+
+
+def import_data(found: Import, written: Path) -> dict[str, Any]:
+    """`written` is the campaign file, or with errors the copy in which they are marked."""
+    terms = found.terms
+    return {
+        "errors": [fault.as_data() for fault in found.errors],
+        "warnings": [fault.as_data() for fault in found.warnings],
+        "not_read": list(found.unread),
+        "campaign": terms.campaign if terms else None,
+        "terms_hash": terms.terms_hash.hex() if terms else None,
+        "written": str(written) if terms else None,
+        "marked": None if terms else str(written),
+    }
 
 
 def show_explanation(explanation: Explanation, terms: Terms, title: str) -> None:

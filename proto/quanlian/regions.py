@@ -48,6 +48,11 @@ def full_name(code: str) -> str:
     return (full_name(found.parent) if found.parent else "") + found.name
 
 
+def regions() -> tuple[Region, ...]:
+    """Every region, in the order of the table: a province, its cities, their counties."""
+    return tuple(_table().values())
+
+
 def covers(area_code: str, code: str) -> bool:
     """Whether the area is the region or contains it: a province its cities and counties, a city its counties.
 

@@ -496,11 +496,16 @@ def markdown_table(language: Literal["zh", "en"], fields: Sequence[Field] = FIEL
     )
     rows = [f"| {heading} |", "|---|---|---|---|---|"]
     for entry in fields:
-        unit = _ZH.get(entry.unit, entry.unit) if chinese else entry.unit
-        default = _ZH.get(entry.default, entry.default) if chinese else entry.default
+        unit = in_chinese(entry.unit) if chinese else entry.unit
+        default = in_chinese(entry.default) if chinese else entry.default
         meaning = entry.zh if chinese else f"{entry.en} ({entry.zh})"
         rows.append(f"| `{entry.name}` | {unit} | {default} | {meaning} | {entry.source} |".replace(" * |", r" \* |"))
     return "\n".join(rows) + "\n"
+
+
+def in_chinese(text: str) -> str:
+    """A unit or default in Chinese; words of a closed set stay as they are."""
+    return _ZH.get(text, text)
 
 
 _ZH: Final[dict[str, str]] = {  # of units and defaults
