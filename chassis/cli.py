@@ -89,7 +89,7 @@ class _Groups(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand | None:
         entry = _entry_points().get(cmd_name)
-        return TyperCommand(cmd_name, help=_summary(entry)) if entry else None
+        return TyperCommand(cmd_name, short_help=_summary(entry)) if entry else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
@@ -102,6 +102,7 @@ def _frame() -> typer.Typer:
         help=metadata("quanlian")["Summary"],
         no_args_is_help=True,
         add_completion=False,
+        rich_markup_mode=None,
     )
 
     @app.callback()
@@ -131,9 +132,18 @@ def _loaded(entry: EntryPoint) -> Any:
         app = typer.Typer(add_completion=False)
         app.command(entry.name)(target)
         target = app
+    target.rich_markup_mode = None  # as plain text: in boxes a flag is shown as <bool>, and long words are cut
     command = typer.main.get_command(target)
     command.name = entry.name
+    _list_whole_sentences(command)
     return command
+
+
+def _list_whole_sentences(command: Any) -> None:
+    """Commands are listed with their first paragraph, which would be cut to 45 characters otherwise."""
+    for inner in getattr(command, "commands", {}).values():
+        inner.short_help = (inner.help or "").partition("\n\n")[0]
+        _list_whole_sentences(inner)
 
 
 def _summary(entry: EntryPoint) -> str:

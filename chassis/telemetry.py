@@ -19,7 +19,10 @@ _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 def configure(format: Format = "console", level: Level = "info") -> None:
-    """Sets up logging for the whole process; libraries speak from warnings on."""
+    """Sets up logging for the whole process; libraries speak from warnings on.
+
+    A line goes to what stderr is when it is written.
+    """
     renderer: Any = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if format == "json"
@@ -36,7 +39,7 @@ def configure(format: Format = "console", level: Level = "info") -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")

@@ -23,12 +23,14 @@ from chassis.operating import (
     read_signing_chain,
 )
 from clearinghouse.config import ClearinghouseSettings
+from custodian import showing
 from custodian.evidence_option import Id, Out, write_evidence
 from custodian.recovery_report import show_recovery
 from quanlian import regions
 from quanlian.agreements import parse_agreement
 from quanlian.errors import InvalidInput
 from quanlian.refusals import CHINA
+from quanlian.suspensions import SuspensionKind
 from quanlian.v1 import clearing_operator_pb2 as pb
 from quanlian.v1 import settlement_pb2
 from quanlian.v1.clearing_operator_pb2_grpc import ClearingOperatorServiceStub
@@ -266,8 +268,8 @@ def status(config: Config = None, as_json: Json = False) -> None:
     request = pb.GetClearingStatusRequest()
     answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.GetClearingStatus, request)
     if as_json:
-        names = ("region", "custody_stream_open", "exposure_fen", "limit_fen", "settlement_fen")
-        console.print_json({"regions": [{name: getattr(each, name) for name in names} for each in answer.regions]})
+        regions = [{name: getattr(each, name) for name in _STATUS_FIELDS} for each in answer.regions]
+        console.print_json({"regions": regions, "warnings": showing.warnings_data(answer.warnings)})
         return
     headings: list[console.Heading] = [
         ("地区", "Region"),
@@ -275,7 +277,11 @@ def status(config: Config = None, as_json: Json = False) -> None:
         ("已连接", "Connected"),
         ("未结应付（元）", "Exposure, yuan"),
         ("限额（元）", "Limit, yuan"),
+        ("已达", "Reached"),
+        ("已用信用（元）", "Credit used, yuan"),
+        ("已达", "Reached"),
         ("结算账户（元）", "Settlement account, yuan"),
+        ("已暂停", "Suspended"),
     ]
     rows = [
         (
@@ -284,11 +290,129 @@ def status(config: Config = None, as_json: Json = False) -> None:
             console.yes_no(each.custody_stream_open),
             console.yuan(each.exposure_fen),
             console.yuan(each.limit_fen),
+            _percent(each.limit_percent),
+            console.yuan(each.credit_used_fen),
+            _percent(each.credit_percent),
             console.yuan(each.settlement_fen),
+            console.yes_no(each.suspended),
         )
         for each in answer.regions
     ]
     console.console.print(console.table("", headings, rows))
+    showing.show_warnings(answer.warnings)
+
+
+_STATUS_FIELDS = (
+    "region",
+    "custody_stream_open",
+    "exposure_fen",
+    "limit_fen",
+    "limit_percent",
+    "credit_line_fen",
+    "credit_used_fen",
+    "credit_percent",
+    "settlement_fen",
+    "suspended",
+)
+
+
+def _percent(reached: int) -> console.Cell:
+    """The threshold of a limit that is reached."""
+    return console.figure(f"{reached} %" if reached else "—")
+
+
+SubjectKind = Annotated[
+    Literal["region", "key", "merchant", "voucher"],
+    typer.Argument(metavar="KIND", help="region、key、merchant 或 voucher · What is suspended."),
+]
+Subject = Annotated[
+    str,
+    typer.Argument(
+        metavar="SUBJECT",
+        help="地区代码、密钥号、地区/商户代码、地区/券包/序号 · Region code, key id, REGION/CODE or REGION/PACK/INDEX.",
+    ),
+]
+
+
+@app.command()
+def suspend(
+    kind: SubjectKind,
+    subject: Subject,
+    why: showing.Why,
+    bad_from: Annotated[
+        datetime | None,
+        typer.Option(
+            "--bad-from",
+            formats=["%Y-%m-%dT%H:%M:%S"],
+            help="密钥自此时（北京时间）起不可信，默认现在 · Of a key: bad since then, Asia/Shanghai; now by default.",
+        ),
+    ] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """暂停地区、密钥、商户或单张券，全网自下一批起生效 · Suspend something, from every party's next batch on.
+
+    退款、冲正与已占用券的确认照常 · Refunds, voids and captures of holds go on.
+    """
+    if bad_from is not None and kind != "key":
+        raise typer.BadParameter("--bad-from is for keys")
+    bad_from_at = int(bad_from.replace(tzinfo=CHINA).timestamp()) if bad_from else 0
+    _suspend(kind, subject, why, config, as_json, suspended=True, bad_from=bad_from_at)
+
+
+@app.command()
+def reactivate(
+    kind: SubjectKind, subject: Subject, why: showing.Why, config: Config = None, as_json: Json = False
+) -> None:
+    """恢复已暂停的 · Reactivate what the clearinghouse suspended."""
+    _suspend(kind, subject, why, config, as_json, suspended=False, bad_from=0)
+
+
+@app.command()
+def suspensions(history: showing.History = False, config: Config = None, as_json: Json = False) -> None:
+    """列出暂停：对象、经办、原因 · List what is suspended in the network, by whom and why."""
+    request = pb.ListNetworkSuspensionsRequest(history=history)
+    settings = operator_settings(config)
+    answer = call(settings, ClearingOperatorServiceStub, lambda stub: stub.ListNetworkSuspensions, request)
+    showing.show_suspensions(answer.records, as_json)
+
+
+@app.command()
+def stats(
+    by: showing.StatsBy = "campaign",
+    campaign: showing.Campaign = "",
+    region: showing.Region = "",
+    category: showing.Category = "",
+    day: showing.Day = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """异地核销统计：笔数、金额、退款、带动比 · Running totals of what the clearinghouse decided.
+
+    本地核销由各节点自行统计 · Redemptions at home are in their node's own totals.
+    """
+    request = pb.GetClearingStatsRequest(query=showing.stats_query(by, campaign, region, category, day))
+    settings = operator_settings(config)
+    answer = call(settings, ClearingOperatorServiceStub, lambda stub: stub.GetClearingStats, request)
+    showing.show_stats(by, answer.rows, as_json)
+
+
+def _suspend(
+    kind: str, subject: str, why: str, config: Path | None, as_json: bool, *, suspended: bool, bad_from: int
+) -> None:
+    request = pb.SuspendInNetworkRequest(
+        kind=SuspensionKind[kind.upper()].value,  # type: ignore[arg-type]
+        subject=subject,
+        suspended=suspended,
+        why=why,
+        bad_from=bad_from,
+    )
+    settings = operator_settings(config)
+    answer = call(settings, ClearingOperatorServiceStub, lambda stub: stub.SuspendInNetwork, request)
+    if as_json:
+        console.print_json(showing.suspension_data(answer.suspension))
+        return
+    showing.say_suspension(answer.suspension)
 
 
 def _funder(text: str) -> pb.VisitorsFunder:

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from chassis.database import Transaction
 from clearinghouse import schema
-from clearinghouse.domain.exposure import Position, owed_change
+from clearinghouse.domain.exposure import LimitUse, Position, crossed, owed_change
+from custodian import schema as custodian_schema
 from custodian.books import Books
 from custodian.campaigns import Campaigns
 from custodian.decisions import Apportioned, Received
+from custodian.limit_warnings import warning_row
+from custodian.suspensions import Suspensions
 from quanlian.accounts import reimbursement_account, settlement_account, visitors_account
 from quanlian.agreements import Agreement, lookup, parse_agreement
 from quanlian.apportionment import FundingPlan, split
 from quanlian.custody import CLEARINGHOUSE, VoucherState, in_custody
 from quanlian.errors import BooksDoNotBalance
 from quanlian.redemptions import Outcome, Redemption, owed_between_regions
+from quanlian.refusals import Refusal, RefusalReason
 from quanlian.signing import Signer
-from quanlian.terms import Terms, parse_terms
-from quanlian.v1 import custody_pb2
-from quanlian.validation import Discounted, Facts
+from quanlian.suspensions import SuspensionKind, merchant_subject, voucher_subject
+from quanlian.terms import Terms
+from quanlian.terms_parsing import parse_terms
+from quanlian.v1 import custody_pb2, limit_pb2
+from quanlian.validation import Discounted, Facts, MerchantFacts
 from quanlian.wire import Purchase, posting_message
 
 CHINA_OFFSET_SECONDS = 8 * 3600
@@ -61,13 +68,14 @@ class Desk:
         self.window = _open_window(transaction)
         self.books = Books(transaction)
         self.campaigns = Campaigns(transaction)
+        self.suspensions = Suspensions(transaction)
         rows = transaction.connection.execute(schema.participant.select()).all()
-        self.suspended = frozenset(row.region for row in rows if row.suspended)
         self._positions = {row.region: _position(row) for row in rows}
         self._changed_positions: set[str] = set()
         self._agreements: list[Agreement] | None = None
         self._visitors: dict[tuple[str, int], FundingPlan | None] = {}
         self._news: list[dict[str, Any]] = []
+        self._warnings: list[dict[str, Any]] = []
 
     @property
     def regions(self) -> list[str]:
@@ -76,23 +84,32 @@ class Desk:
     # Party
 
     def facts(self, received: Received, purchase: Purchase, voucher: VoucherState | None) -> Facts:
-        """The issuer's terms and what this party has in custody; merchants and orders are the redeeming node's."""
+        """The issuer's terms, what is suspended, and what this party has in custody.
+
+        Which merchants are admitted and which orders discounted is the redeeming node's.
+        """
+        since = self.suspensions.since
+        redeemer = received.redeeming_region
+        merchant = since(SuspensionKind.MERCHANT, merchant_subject(redeemer, purchase.sale.merchant))
         held_here = voucher if voucher and in_custody(voucher, CLEARINGHOUSE) else None
         terms = self.terms(purchase.voucher.terms_hash)
         standing = self.campaigns.standing(purchase.voucher.issuer, purchase.voucher.campaign)
         assert received.key is not None
         return Facts(
             voucher=purchase.voucher,
-            key=received.key,
+            key=self.suspensions.judged(received.key),
             index=purchase.voucher_index,
             sale=purchase.sale,
             expected_fen=purchase.expected_fen,
             payer_tag=purchase.payer_tag,
-            redeeming_region=received.redeeming_region,
-            suspended_regions=self.suspended,
+            redeeming_region=redeemer,
+            suspended_regions=self.suspensions.regions(purchase.voucher.issuer, redeemer),
             campaign_known=terms is not None or self._campaign_known(purchase),
             terms=terms if terms and terms.issuer == purchase.voucher.issuer else None,
             state=held_here,
+            held_until=self.books.held_until(held_here),
+            voucher_suspended_at=since(SuspensionKind.VOUCHER, voucher_subject(purchase.key)),
+            merchant=MerchantFacts(admitted=True, blocked_at=merchant) if merchant is not None else None,
             campaign_suspended=standing.paused,
             standing=standing,
         )
@@ -117,9 +134,13 @@ class Desk:
         )
         return Apportioned(paid, f"{agreement.number} v{agreement.version}" if agreement else "")
 
-    def within_cap(self, draft: Redemption) -> bool:
+    def over_cap(self, draft: Redemption) -> Refusal | None:
         owed = owed_between_regions(draft, draft.legs)
-        return self.position(draft.voucher.issuer).allows(owed)
+        position = self.position(draft.voucher.issuer)
+        if position.allows(owed):
+            return None
+        figures = {"exposure_fen": position.exposure_fen, "owed_fen": owed, "limit_fen": position.limit_fen}
+        return Refusal(RefusalReason.DEBIT_CAP_EXCEEDED, figures)
 
     def credit(self, redemption: Redemption) -> str:
         return reimbursement_account(redemption.redeeming_region)
@@ -133,6 +154,8 @@ class Desk:
         self.move_position(redemption.redeeming_region, due_fen=posted)
         if outcome.posting:
             self.tell(issuer, posting=posting_message(outcome.posting, redemption))
+        for region in {issuer: None, redemption.redeeming_region: None}:
+            self.watch(region)
 
     # Documents
 
@@ -180,22 +203,37 @@ class Desk:
     def position(self, region: str) -> Position:
         """What a region owes and is due, with what secures it now."""
         balance = self.books.balance(settlement_account(region))
-        known = self._positions[region]
-        return Position(
-            known.region,
-            known.net_debit_cap_fen,
-            known.credit_line_fen,
-            known.credit_offset_bp,
-            known.owed_held_fen,
-            known.owed_posted_fen,
-            known.due_posted_fen,
-            secured_fen=-balance.posted_fen,
-        )
+        return replace(self._positions[region], secured_fen=-balance.posted_fen)
 
     def move_position(self, region: str, held_fen: int = 0, posted_fen: int = 0, due_fen: int = 0) -> None:
         if held_fen or posted_fen or due_fen:
             self._positions[region] = self._positions[region].moved(held_fen, posted_fen, due_fen)
             self._changed_positions.add(region)
+
+    def watch(self, region: str) -> None:
+        """Warn a region of each threshold of its limits that it has reached; once it falls below, it is armed again."""
+        position = self.position(region)
+        net_debit, credit_line = position.uses
+        reached = (net_debit.percent, credit_line.percent)
+        if reached == position.warned:
+            return
+        for use, percent in crossed(position):
+            self._warn(region, use, percent)
+        self._positions[region] = replace(position, warned=reached)
+        self._changed_positions.add(region)
+
+    def _warn(self, region: str, use: LimitUse, percent: int) -> None:
+        warning = limit_pb2.LimitWarning(
+            region=region,
+            number=self.books.next_number(f"limit-warning/{region}"),
+            measure=use.measure.value,  # type: ignore[arg-type]
+            percent=percent,
+            used_fen=use.used_fen,
+            limit_fen=use.limit_fen,
+            at=self.at,
+        )
+        self._warnings.append(warning_row(warning))
+        self.tell(region, limit_warning=warning)
 
     # Feed
 
@@ -210,9 +248,16 @@ class Desk:
         """Regions whose feed grew."""
         return {row["region"] for row in self._news}
 
+    def tell_all(self, **event: Any) -> None:
+        for region in self.regions:
+            self.tell(region, **event)
+
     def save(self, kind: str = "batch", reference: str = "", window: int | None = None) -> None:
+        for region in sorted(self._changed_positions):
+            self.watch(region)
         self.books.save(kind, self.at, self.window if window is None else window, reference, self.signer)
         self.transaction.insert(schema.feed, self._news)
+        self.transaction.insert(custodian_schema.limit_warning, self._warnings)
         table = schema.participant
         for region in sorted(self._changed_positions):
             position = self._positions[region]
@@ -223,6 +268,8 @@ class Desk:
                     owed_held_fen=position.owed_held_fen,
                     owed_posted_fen=position.owed_posted_fen,
                     due_posted_fen=position.due_posted_fen,
+                    limit_percent=position.warned[0],
+                    credit_percent=position.warned[1],
                 )
             )
 
@@ -249,4 +296,5 @@ def _position(row: Any) -> Position:
         row.owed_held_fen,
         row.owed_posted_fen,
         row.due_posted_fen,
+        warned=(row.limit_percent, row.credit_percent),
     )

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from clearinghouse.desk import Desk
 from custodian.campaigns import SignedChange
-from quanlian.campaign_changes import ChangeKind, check_notice, parse_notice
+from quanlian.campaign_changes import ChangeKind
 from quanlian.errors import InvalidInput
+from quanlian.notices import check_notice, parse_notice
 
 
 @dataclass(slots=True)
@@ -20,13 +21,16 @@ class PublishChange:
         pass
 
     def decide(self, desk: Desk) -> None:
-        """Keep it and tell all regions. Raises InvalidInput for unknown terms, or a notice that gives nothing."""
+        """Keep it and tell all regions. Raises InvalidInput for unknown terms, or a notice that gives nothing.
+
+        A notice is judged at the time it was made: it may have waited for this clearinghouse.
+        """
         change = self.signed.change
         terms = desk.terms(change.terms_hash)
         if terms is None or (terms.issuer, terms.campaign) != (change.issuer, change.campaign):
             raise InvalidInput("names terms that were not published", place="change", remedy="publish them first")
-        if change.kind is ChangeKind.NOTICE:
-            check_notice(parse_notice(change.notice, "notice"), terms, desk.at)
+        standing = desk.campaigns.standing(change.issuer, change.campaign)
+        if change.kind is ChangeKind.NOTICE and change.number > standing.last_number:
+            check_notice(parse_notice(change.notice, "notice"), terms, standing.given, change.at)
         if desk.campaigns.append(self.signed):
-            for region in desk.regions:
-                desk.tell(region, campaign_change=self.signed.message)
+            desk.tell_all(campaign_change=self.signed.message)

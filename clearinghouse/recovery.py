@@ -28,7 +28,7 @@ from quanlian.ledger import Movement, is_limited
 from quanlian.redemptions import Redemption
 from quanlian.refusals import RefusalReason
 from quanlian.signing import Signer
-from quanlian.terms import parse_terms
+from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import custody_pb2, recovery_pb2, redemption_pb2, signed_pb2
 from quanlian.vouchers import VoucherKey
 

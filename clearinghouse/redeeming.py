@@ -36,6 +36,7 @@ class Redeem:
             return
         if isinstance(item.subject, Purchase):
             desk.books.want(vouchers=[item.subject.key])
+            desk.suspensions.want_purchase(item.subject, self.received.redeeming_region)
         elif isinstance(item.subject, Later):
             desk.books.want(redemptions=[item.subject.redemption_id])
 

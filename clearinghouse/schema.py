@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, String, Table, Text
 
 METADATA = MetaData()
 
@@ -12,13 +12,14 @@ participant = Table(
     Column("region", String, primary_key=True),
     Column("name_zh", String, nullable=False),
     Column("name_en", String, nullable=False),
-    Column("suspended", Boolean, nullable=False),
     Column("net_debit_cap_fen", BigInteger, nullable=False),
     Column("credit_line_fen", BigInteger, nullable=False),
     Column("credit_offset_bp", Integer, nullable=False),
     Column("owed_held_fen", BigInteger, nullable=False, comment="to other regions, on hold"),
     Column("owed_posted_fen", BigInteger, nullable=False, comment="to other regions, posted and not settled"),
     Column("due_posted_fen", BigInteger, nullable=False, comment="from other regions, posted and not settled"),
+    Column("limit_percent", Integer, nullable=False, comment="threshold that its exposure has reached: 0, 75, 90"),
+    Column("credit_percent", Integer, nullable=False, comment="threshold that its use of credit has reached"),
 )
 
 signing_chain = Table(

@@ -41,7 +41,7 @@ _PACKAGE = "/quanlian.v1."
 _NODES = frozenset({"node"})
 _OPERATORS = frozenset({"operator"})
 CUSTODY_METHODS = ("CustodyStream", "FollowFeed", "Recall", "GetReceipts", "HandReceipts")
-DIRECTORY_METHODS = ("GetDirectory", "GetTerms", "PublishTerms", "PublishChange")
+DIRECTORY_METHODS = ("GetDirectory", "GetTerms", "PublishTerms", "PublishChange", "PublishSuspension")
 OPERATOR_METHODS = (
     "EnrolParticipant",
     "SetLimits",
@@ -55,6 +55,9 @@ OPERATOR_METHODS = (
     "GetClearingStatus",
     "GetClearingEvidence",
     "RecoverClearinghouse",
+    "SuspendInNetwork",
+    "ListNetworkSuspensions",
+    "GetClearingStats",
 )
 ALLOW = {
     **{f"{_PACKAGE}RedemptionService/{method}": _NODES for method in REDEMPTION_METHODS},

@@ -25,6 +25,7 @@ from clearinghouse.recall import Recall
 from clearinghouse.receipts import receipts_of
 from clearinghouse.recovery import Recovery
 from clearinghouse.redeeming import Redeem, wanted
+from clearinghouse.suspending import Suspend, TakeSuspension, tell_newcomer
 from clearinghouse.windows import Calculate, Close, Confirm, Instruct, MarkPaid, Settle, new_window
 from custodian import evidence_file, lookup
 from custodian import schema as custodian_schema
@@ -33,22 +34,28 @@ from custodian.books import Books
 from custodian.campaigns import Campaigns, verify_change
 from custodian.custody_messages import CustodyRefused, read_refused
 from custodian.decisions import Answered, Received
+from custodian.deny_lists import newest_deny_list
 from custodian.evidence import Requests, SignedBatch
+from custodian.limit_warnings import latest_warnings
 from custodian.lineage import Lineage, RecoveryNeeded
 from custodian.receiving import receive
-from custodian.servicer import Emit
+from custodian.servicer import Emit, require_not_denied
+from custodian.stats import read_stats
+from custodian.suspensions import Suspensions, records, verify_suspension
 from custodian.verification import RootMemory
+from pki.denylist import DenyList
 from pki.identity import CLEARINGHOUSE, Identity
 from pki.trust import Keyring
 from quanlian import regions, wire
 from quanlian.accounts import bank_account, settlement_account, visitors_account
 from quanlian.agreements import parse_agreement
-from quanlian.errors import BadSignature, InvalidInput
+from quanlian.errors import BadSignature, InvalidInput, UnknownKey
 from quanlian.ledger import Movement
 from quanlian.redemptions import Redemption
 from quanlian.refusals import RefusalReason
 from quanlian.signing import Signer
-from quanlian.terms import parse_terms
+from quanlian.suspensions import SuspensionKind
+from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import (
     clearing_operator_pb2,
     custody_pb2,
@@ -56,6 +63,8 @@ from quanlian.v1 import (
     recovery_pb2,
     settlement_pb2,
     signed_pb2,
+    stats_pb2,
+    suspension_pb2,
 )
 from quanlian.vouchers import VoucherKey
 
@@ -111,7 +120,7 @@ class ClearinghouseService:
         self.lineage: Lineage | None = None
 
     def start(self) -> None:
-        """Open the first window if there is none, admit the stored keys, begin deciding."""
+        """Open the first window if there is none, admit the stored keys, deny what is denied, begin deciding."""
         self._loop = asyncio.get_running_loop()
         with self.database.transaction() as transaction:
             if transaction.connection.execute(schema.settlement_window.select()).first() is None:
@@ -119,6 +128,7 @@ class ClearinghouseService:
         with self.database.snapshot() as transaction:
             for row in transaction.connection.execute(schema.signing_chain.select()):
                 self.keyring.add(row.chain)
+        self._deny_anew(self._newest_deny_list())
         self._engine.start()
 
     def keep_chains(self, chains: Sequence[bytes]) -> None:
@@ -395,6 +405,7 @@ class ClearinghouseService:
 
     def _verify_region(self, message: signed_pb2.SignedMessage, kind: str, region: str) -> None:
         key = self.keyring.verify(message.key_id, kind, message.body, message.signature)
+        require_not_denied(key)
         purpose = "terms" if kind == "terms" else "message"
         if key.owner != region or key.purpose != purpose:
             raise BadSignature(f"{kind} of {region} is signed by {key.owner}'s key for {key.purpose}")
@@ -405,6 +416,7 @@ class ClearinghouseService:
         def load() -> directory_pb2.GetDirectoryResponse:
             with self.database.snapshot() as transaction:
                 run = transaction.connection.execute
+                suspensions = Suspensions(transaction)
                 chains: dict[str, list[bytes]] = {}
                 for row in run(schema.signing_chain.select()):
                     chains.setdefault(row.owner, []).append(row.chain)
@@ -415,7 +427,7 @@ class ClearinghouseService:
                             name_zh=row.name_zh,
                             name_en=row.name_en,
                             signing_chains=chains.get(row.region, []),
-                            suspended=row.suspended,
+                            suspended=suspensions.find(SuspensionKind.REGION, row.region) is not None,
                         )
                         for row in run(schema.participant.select().order_by(schema.participant.c.region))
                     ],
@@ -461,9 +473,57 @@ class ClearinghouseService:
     async def publish_change(self, region: str, message: signed_pb2.SignedMessage) -> None:
         """Keep an issuer's signed change and tell every node. Raises InvalidInput or BadSignature."""
         signed = verify_change(message, self.keyring)
+        require_not_denied(self.keyring.key(message.key_id))
         if signed.change.issuer != region:
             raise InvalidInput(f"is a change of {signed.change.issuer}", place="change", remedy=f"publish as {region}")
         await self._step(PublishChange(signed), "campaign-change", 0)
+
+    # Suspensions
+
+    async def publish_suspension(self, region: str, message: signed_pb2.SignedMessage) -> None:
+        """Keep a region's suspension or reactivation and tell every node. Raises InvalidInput or BadSignature."""
+        self._verify_region(message, "suspension", region)
+        await self._step(TakeSuspension(verify_suspension(message, self.keyring)), "suspension", 0)
+
+    async def suspend(
+        self, by: Identity, request: clearing_operator_pb2.SuspendInNetworkRequest
+    ) -> suspension_pb2.Suspension:
+        """Suspend or reactivate, as the operator decided. Raises InvalidInput."""
+        if not request.why:
+            raise InvalidInput("needs why it is made", place="suspension")
+        kind = wire.suspension_kind(request.kind)
+        if kind is SuspensionKind.KEY:
+            self._require_foreign_key(request.subject)
+        work = Suspend(kind, request.subject, request.suspended, by.uri, request.why, request.bad_from)
+        suspension = await self._step(work, "suspension", 0)
+        self._deny_anew(await asyncio.to_thread(self._newest_deny_list))
+        return wire.suspension_message(suspension)
+
+    def _require_foreign_key(self, subject: str) -> None:
+        """The clearinghouse signs the very list that would name its own key. Raises InvalidInput."""
+        remedy = "name a participant's key by its id of 16 hexadecimal digits"
+        try:
+            key = self.keyring.key(bytes.fromhex(subject))
+        except (ValueError, UnknownKey) as error:
+            raise InvalidInput(f"no key {subject} is known here", place="suspension", remedy=remedy) from error
+        if key.owner == CLEARINGHOUSE:
+            raise InvalidInput(f"{subject} is the clearinghouse's own key", place="suspension", remedy=remedy)
+
+    async def suspensions(self, history: bool) -> list[suspension_pb2.SuspensionRecord]:
+        def load() -> list[suspension_pb2.SuspensionRecord]:
+            with self.database.snapshot() as transaction:
+                return records(transaction, history)
+
+        return await asyncio.to_thread(load)
+
+    def _newest_deny_list(self) -> DenyList | None:
+        with self.database.snapshot() as transaction:
+            known = newest_deny_list(transaction)
+        return known.denylist if known else None
+
+    def _deny_anew(self, newest: DenyList | None) -> None:
+        if newest is not None and newest.number > self.keyring.denylist.number:
+            self.keyring.deny(newest)
 
     # Operator
 
@@ -482,20 +542,24 @@ class ClearinghouseService:
             "region": request.region,
             "name_zh": request.name_zh,
             "name_en": request.name_en,
-            "suspended": False,
             "net_debit_cap_fen": 0,
             "credit_line_fen": 0,
             "credit_offset_bp": 0,
             "owed_held_fen": 0,
             "owed_posted_fen": 0,
             "due_posted_fen": 0,
+            "limit_percent": 0,
+            "credit_percent": 0,
         }
 
         def store(transaction: Transaction) -> None:
             table = schema.participant
+            transaction.upsert(schema.signing_chain, rows)
             if not transaction.select_keys(table, [table.c.region], [(request.region,)]):
                 transaction.insert(table, [participant])
-            transaction.upsert(schema.signing_chain, rows)
+                desk = Desk(transaction, self._shelf, self._signer)
+                tell_newcomer(desk, request.region)
+                desk.save("enrolment", window=0)
 
         await self._write(store)
 
@@ -516,8 +580,15 @@ class ClearinghouseService:
             )
             if changed.rowcount != 1:
                 raise _not_enrolled(request.region)
+            self._watch(transaction, request.region)
 
         await self._write(store)
+
+    def _watch(self, transaction: Transaction, region: str) -> None:
+        """Warn a region whose limits changed under what it uses."""
+        desk = Desk(transaction, self._shelf, self._signer)
+        desk.watch(region)
+        desk.save("limits", window=0)
 
     async def set_visitors_fund(self, request: clearing_operator_pb2.SetVisitorsFundRequest) -> None:
         """Set a region's standing fund for a year, in place of what it was; no budget falls under what is used."""
@@ -593,6 +664,7 @@ class ClearinghouseService:
                         }
                     ],
                 )
+                desk.watch(request.region)
                 desk.save("deposit", request.bank_reference, window=0)
             elif (known[0].region, known[0].amount_fen) != (request.region, request.amount_fen):
                 raise InvalidInput(f"{request.bank_reference} was booked for another deposit", place="bank_reference")
@@ -699,21 +771,37 @@ class ClearinghouseService:
         return signed_pb2.SignedMessage(body=row.document, key_id=row.key_id, signature=row.signature)
 
     async def status(self) -> clearing_operator_pb2.GetClearingStatusResponse:
-        def load() -> list[clearing_operator_pb2.RegionStatus]:
+        def load() -> clearing_operator_pb2.GetClearingStatusResponse:
             with self.database.snapshot() as transaction:
                 desk = Desk(transaction, self._shelf, self._signer)
-                return [
-                    clearing_operator_pb2.RegionStatus(
-                        region=region,
-                        custody_stream_open=region in self._streams,
-                        exposure_fen=desk.position(region).exposure_fen,
-                        limit_fen=desk.position(region).limit_fen,
-                        settlement_fen=desk.position(region).secured_fen,
-                    )
-                    for region in desk.regions
-                ]
+                return clearing_operator_pb2.GetClearingStatusResponse(
+                    regions=[self._region_status(desk, region) for region in desk.regions],
+                    warnings=latest_warnings(transaction.connection),
+                )
 
-        return clearing_operator_pb2.GetClearingStatusResponse(regions=await asyncio.to_thread(load))
+        return await asyncio.to_thread(load)
+
+    def _region_status(self, desk: Desk, region: str) -> clearing_operator_pb2.RegionStatus:
+        position = desk.position(region)
+        return clearing_operator_pb2.RegionStatus(
+            region=region,
+            custody_stream_open=region in self._streams,
+            exposure_fen=position.exposure_fen,
+            limit_fen=position.limit_fen,
+            settlement_fen=position.secured_fen,
+            limit_percent=position.warned[0],
+            credit_line_fen=position.credit_line_fen,
+            credit_used_fen=position.credit_used_fen,
+            credit_percent=position.warned[1],
+            suspended=desk.suspensions.find(SuspensionKind.REGION, region) is not None,
+        )
+
+    async def stats(self, query: stats_pb2.StatsQuery) -> list[stats_pb2.StatsRow]:
+        def load() -> list[stats_pb2.StatsRow]:
+            with self.database.snapshot() as transaction:
+                return read_stats(transaction, query)
+
+        return await asyncio.to_thread(load)
 
     async def _write(self, store: Any) -> None:
         await asyncio.to_thread(self._in_transaction, store)

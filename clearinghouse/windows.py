@@ -226,6 +226,8 @@ class Settle:
             desk.move_position(debtor, posted_fen=-fen)
             desk.move_position(creditor, due_fen=-fen)
         desk.books.move(self._payments(desk))
+        for region in desk.regions:
+            desk.watch(region)
         _set_window(desk, self.number, state=WindowState.SETTLED.name)
 
     def _payments(self, desk: Desk) -> list[Movement]:

@@ -23,6 +23,7 @@ from quanlian.signing import Signer
 from quanlian.vouchers import VoucherKey
 
 from . import schema
+from .totals import HourlyFlows, HourlyKey, Sums, add_up, save_sums
 
 RequestKey = tuple[str, bytes]
 CLAIM = "claim"
@@ -64,6 +65,7 @@ class Books:
         self._movements: list[Movement] = []
         self._history: list[tuple[Redemption, Posting]] = []
         self._batches: dict[bytes, SignedBatch] = {}
+        self.hourly = HourlyFlows()
 
     # Loading
 
@@ -132,6 +134,11 @@ class Books:
         self.load_redemptions([id])
         return self._redemptions[id]
 
+    def held_until(self, voucher: VoucherState | None) -> int | None:
+        """When the hold of a voucher ends, None without one."""
+        held = self.redemption(voucher.hold) if voucher and voucher.hold is not None else None
+        return held.expires_at if held else None
+
     def balance(self, account: str) -> Balance:
         self._load_balances([account])
         return self._balances[account]
@@ -190,6 +197,15 @@ class Books:
         self.move(outcome.movements)
         if outcome.posting:
             self._history.append((outcome.redemption, outcome.posting))
+            self._count(outcome.redemption, outcome.posting)
+
+    def _count(self, redemption: Redemption, posting: Posting) -> None:
+        issuer, category = redemption.voucher.issuer, redemption.sale.order.category
+        self.hourly.count(
+            HourlyKey(posting.at, issuer, redemption.redeeming_region, redemption.campaign, category),
+            posting.order_fen,
+            posting.discount_fen,
+        )
 
     def history(self) -> list[tuple[Redemption, Posting]]:
         """What this transaction posted so far, in order."""
@@ -265,32 +281,13 @@ class Books:
         )
 
     def _save_flows(self) -> None:
-        table = schema.flow
-        sums: dict[tuple[int, str, str, str], list[int]] = {}
+        """Running totals by window and by hour: one upsert per touched key, whatever they already hold."""
+        sums: Sums = {}
         for redemption, posting in self._history:
             key = (posting.window, redemption.voucher.issuer, redemption.redeeming_region, redemption.campaign)
-            known = sums.setdefault(key, [0] * 6)
-            first = 0 if posting.kind == "capture" else 3
-            known[first] += 1
-            known[first + 1] += abs(posting.order_fen)
-            known[first + 2] += abs(posting.discount_fen)
-        keys = list(table.primary_key.columns)
-        figures = [column for column in table.columns if not column.primary_key]
-        for row in self._transaction.select_keys(table, keys, list(sums)):
-            known = sums[(row.settlement_window, row.issuer, row.redeeming_region, row.campaign)]
-            sums[(row.settlement_window, row.issuer, row.redeeming_region, row.campaign)] = [
-                fen + getattr(row, column.name) for fen, column in zip(known, figures, strict=True)
-            ]
-        self._transaction.upsert(
-            table,
-            [
-                {
-                    **{column.name: part for column, part in zip(keys, key, strict=True)},
-                    **{column.name: fen for column, fen in zip(figures, known, strict=True)},
-                }
-                for key, known in sums.items()
-            ],
-        )
+            add_up(sums, key, posting.order_fen, posting.discount_fen)
+        save_sums(self._transaction, schema.flow, sums)
+        self.hourly.save(self._transaction)
 
     def _load_balances(self, accounts: Iterable[str]) -> None:
         missing = [account for account in dict.fromkeys(accounts) if account not in self._balances]

@@ -102,7 +102,7 @@ class Party(Protocol):
         self, received: Received, purchase: Purchase, found: Discounted, voucher: VoucherState
     ) -> Apportioned: ...
 
-    def within_cap(self, draft: Redemption) -> bool: ...
+    def over_cap(self, draft: Redemption) -> Refusal | None: ...
 
     def credit(self, redemption: Redemption) -> str: ...
 
@@ -176,10 +176,11 @@ def _purchase(
         return Elsewhere(purchase.key, found.discount_fen)
     paid = party.apportion(received, purchase, found, voucher)
     if paid.split is None:
-        return Refusal(RefusalReason.FUNDING_EXHAUSTED)
+        return Refusal(RefusalReason.FUNDING_EXHAUSTED, {"needed_fen": found.discount_fen})
     draft = _draft(received, purchase, found, paid.split, paid.agreement, party.at)
-    if not party.within_cap(draft):
-        return Refusal(RefusalReason.DEBIT_CAP_EXCEEDED)
+    refusal = party.over_cap(draft)
+    if refusal:
+        return refusal
     outcome = _apply(None, redemptions.authorize(draft, voucher, paid.split), books, party)
     if operation == "authorize":
         return outcome
@@ -233,7 +234,14 @@ def _later(
         result = redemptions.void(redemption, voucher, party.at)
     else:
         result = _refund(redemption, voucher, later.order_fen, party)
-    return result if isinstance(result, Refusal) else _apply(redemption, result, books, party)
+    if isinstance(result, Refusal):
+        return result._replace(voucher_dead=_is_past_use(voucher, party))
+    return _apply(redemption, result, books, party)
+
+
+def _is_past_use(voucher: VoucherState, party: Party) -> bool:
+    standing = party.campaigns.standing(voucher.key.issuer, voucher.campaign)
+    return custody.is_dead(voucher, standing.not_after(voucher.not_after), party.at)
 
 
 def _refund(redemption: Redemption, voucher: VoucherState, order_fen: int, party: Party) -> Outcome | Refusal:
@@ -262,14 +270,14 @@ def _reverse(received: Received, original_id: bytes, books: Books, party: Party)
         return None
     if original.redemption_id is None:
         return None
-    if original.operation not in REVERSIBLE:
-        return Refusal(RefusalReason.NOT_AUTHORIZED)
     redemption = books.redemption(original.redemption_id)
     assert redemption is not None
     voucher = _without_expired_hold(books.voucher(redemption.voucher), books, party)
     redemption = books.redemption(original.redemption_id)
     assert redemption is not None
     assert voucher is not None
+    if original.operation not in REVERSIBLE:
+        return Refusal(RefusalReason.NOT_AUTHORIZED, voucher_dead=_is_past_use(voucher, party))
     result: Outcome | Refusal
     if redemption.state is State.AUTHORIZED:
         result = redemptions.void(redemption, voucher, party.at)
@@ -278,7 +286,9 @@ def _reverse(received: Received, original_id: bytes, books: Books, party: Party)
         result = _refund(redemption, voucher, left, party)
     else:
         return None
-    return result if isinstance(result, Refusal) else _apply(redemption, result, books, party)
+    if isinstance(result, Refusal):
+        return result._replace(voucher_dead=_is_past_use(voucher, party))
+    return _apply(redemption, result, books, party)
 
 
 def expire_overdue(voucher: VoucherState, books: Books, party: Party) -> None:

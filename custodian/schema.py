@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
 METADATA = MetaData()
 
@@ -174,6 +174,75 @@ flow = Table(
     Column("refunds", BigInteger, nullable=False),
     Column("refunded_order_fen", BigInteger, nullable=False),
     Column("refunded_fen", BigInteger, nullable=False),
+)
+
+hourly_flow = Table(
+    "hourly_flow",
+    METADATA,
+    Column("hour", BigInteger, primary_key=True, autoincrement=False, comment="its beginning, UTC seconds"),
+    Column("issuer", String, primary_key=True),
+    Column("redeeming_region", String, primary_key=True),
+    Column("campaign", String, primary_key=True),
+    Column("category", String, primary_key=True),
+    Column("captures", BigInteger, nullable=False),
+    Column("order_fen", BigInteger, nullable=False),
+    Column("discount_fen", BigInteger, nullable=False),
+    Column("refunds", BigInteger, nullable=False),
+    Column("refunded_order_fen", BigInteger, nullable=False),
+    Column("refunded_fen", BigInteger, nullable=False),
+    comment="running totals by the hour in which they were posted, so that statistics do not read redemptions",
+)
+
+suspension = Table(
+    "suspension",
+    METADATA,
+    Column("authority", String, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("suspended", Boolean, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("decided_by", String, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False, comment="a serialised Suspension, as its authority signed it"),
+    Column("key_id", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    comment="every suspension and reactivation, with who and why; only appended",
+)
+
+suspended = Table(
+    "suspended",
+    METADATA,
+    Column("kind", String, primary_key=True),
+    Column("subject", String, primary_key=True),
+    Column("authority", String, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("since_at", BigInteger, nullable=False),
+    Column("bad_from", BigInteger, nullable=False, comment="of a key: what it signed from then on is not believed"),
+    comment="what is suspended now: the table that a decision looks at",
+)
+
+deny_list = Table(
+    "deny_list",
+    METADATA,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("key_id", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    comment="signed lists of what is not trusted any more; the newest counts",
+)
+
+limit_warning = Table(
+    "limit_warning",
+    METADATA,
+    Column("region", String, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("measure", String, nullable=False),
+    Column("percent", Integer, nullable=False),
+    Column("used_fen", BigInteger, nullable=False),
+    Column("limit_fen", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    comment="a region's use of a limit reached a threshold from below; only appended",
 )
 
 campaign_change = Table(

@@ -18,7 +18,7 @@ from quanlian.errors import BadSignature, InvalidInput
 from quanlian.evidence import ANSWER_KIND as ANSWER_KIND
 from quanlian.evidence import REQUEST_KIND as REQUEST_KIND
 from quanlian.redemptions import Redemption
-from quanlian.signing import Signer, Verifier
+from quanlian.signing import Signer, SigningKey, Verifier
 from quanlian.v1 import redemption_pb2 as pb
 from quanlian.v1 import redemption_pb2_grpc
 from quanlian.wire import batch_digest, bytes_to_item, record_message
@@ -73,6 +73,12 @@ class _Allowance:
         self._given_back.set()
 
 
+def require_not_denied(key: SigningKey) -> None:
+    """What comes in now under a key on the deny-list is not believed, whatever time it names. Raises BadSignature."""
+    if key.revoked_from is not None:
+        raise BadSignature(f"{key.owner}'s {key.purpose} key {key.key_id.hex()} is suspended or revoked")
+
+
 def message_purpose(sender: Identity) -> str:
     """The purpose of a sender's message key: a platform has one of its own, so that it cannot sign as its node."""
     return f"message.{sender.name}" if sender.role == "platform" else "message"
@@ -91,8 +97,9 @@ def sign_items(items: Sequence[bytes], signer: Signer) -> pb.RedeemStreamRequest
 def verify_batch(
     verifier: Verifier, sender: Identity, kind: str, items: Sequence[bytes], key_id: bytes, signature: bytes
 ) -> None:
-    """Raises UnknownKey, or BadSignature when the bytes or the key's owner and purpose do not fit the sender."""
+    """Raises UnknownKey, or BadSignature when the bytes or the key do not fit the sender, or the key is denied."""
     key = verifier.verify(key_id, kind, batch_digest(items), signature)
+    require_not_denied(key)
     if key.owner != sender.host or key.purpose != message_purpose(sender):
         raise BadSignature(f"key {key_id.hex()} is not the message key of {sender.uri}")
 

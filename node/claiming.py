@@ -18,6 +18,7 @@ from quanlian.campaign_changes import Standing
 from quanlian.ledger import Movement, is_limited
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.signing import signing_bytes
+from quanlian.suspensions import SuspensionKind
 from quanlian.v1 import claim_pb2
 from quanlian.vouchers import Voucher
 
@@ -137,6 +138,9 @@ class ClaimBatch:
         facts = ClaimFacts(
             terms=self._terms.get(item.campaign),
             suspended=standing.paused or standing.claims_closed,
+            suspended_at=standing.paused_at or standing.closed_at,
+            region=desk.name,
+            region_suspended_at=desk.suspensions.since(SuspensionKind.REGION, desk.name),
             round_id=item.round,
             claimed_in_round=self._claimed[(item.campaign, item.round)],
             claimed_by_holder=self._by_holder[in_round],
@@ -284,6 +288,6 @@ def _pack_row(draft: Draft, desk: Desk) -> dict[str, Any]:
 
 
 def _refused(request_id: bytes, refusal: Refusal, at: int) -> bytes:
-    return claim_pb2.ClaimAnswer(
-        request_id=request_id, refusal=wire.refusal_message(refusal), decided_at=at
-    ).SerializeToString()
+    """Nothing was issued, so there is no voucher that could still be used."""
+    message = wire.refusal_message(refusal._replace(voucher_dead=True))
+    return claim_pb2.ClaimAnswer(request_id=request_id, refusal=message, decided_at=at).SerializeToString()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -22,15 +22,20 @@ from chassis.operating import (
     read_file,
     read_signing_chain,
 )
+from custodian import showing
 from custodian.evidence_option import Id, Out, write_evidence
 from custodian.recovery_report import show_recovery
+from node.campaign.rendering import show_difference
 from node.config import NodeSettings
 from node.merchants_file import read_merchants
-from quanlian.campaign_changes import ChangeKind, parse_notice
+from quanlian.campaign_changes import ChangeKind
 from quanlian.errors import InvalidInput
+from quanlian.notices import parse_notice
 from quanlian.refusals import CHINA, RefusalReason
-from quanlian.terms import Terms, parse_terms
-from quanlian.terms_difference import difference
+from quanlian.suspensions import SuspensionKind
+from quanlian.terms import Terms
+from quanlian.terms_difference import NOTICE_TAKES_EFFECT, TAKES_EFFECT, difference, notice_difference
+from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import node_operator_pb2 as pb
 from quanlian.v1.campaign_pb2 import CampaignChange, CampaignChangeKind
 from quanlian.v1.custody_pb2 import VoucherRef
@@ -100,7 +105,8 @@ def publish(
     console.console.print(console.table("", headings, rows))
 
 
-Why = Annotated[str, typer.Option("--why", help="原因，存档备查 · The reason, kept for the audit.")]
+Yes = Annotated[bool, typer.Option("--yes", help="不再询问 · Do not ask.")]
+Why = showing.Why
 
 
 @app.command()
@@ -108,7 +114,7 @@ def amend(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="新版细则 · The new version of the terms (TOML).")],
     why: Why,
     config: Config = None,
-    yes: Annotated[bool, typer.Option("--yes", help="不再询问 · Do not ask.")] = False,
+    yes: Yes = False,
 ) -> None:
     """修订活动：仅对此后发放的券生效 · Amend a campaign, for vouchers issued from then on.
 
@@ -118,7 +124,7 @@ def amend(
     content = read_file(file)
     new = parse_terms(content, str(file))
     known = _changes(settings, new.campaign)
-    _show_difference(parse_terms(known.terms, "terms in force"), new)
+    show_difference(f"{new.title_zh} · {new.title_en}", difference(known.terms, content), TAKES_EFFECT)
     if not yes and not typer.confirm("公布此修订？ Publish this amendment?"):
         raise typer.Exit(1)
     _change(settings, known, pb.ChangeCampaignRequest(kind=AMEND, why=why, document=content, file_name=str(file)))
@@ -129,11 +135,20 @@ def notice(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="公告 · The notice (TOML).")],
     why: Why,
     config: Config = None,
+    yes: Yes = False,
 ) -> None:
-    """公告：对已发放的券作有利于持券人的变更 · Give notice: something in favour of vouchers already out."""
+    """公告：对已发放的券作有利于持券人的变更 · Give notice: something in favour of vouchers already out.
+
+    先列出持券人得到什么；公告不能收回 · Shows what holders gain first; a notice cannot be taken back.
+    """
     settings = operator_settings(config)
     content = read_file(file)
     known = _changes(settings, parse_notice(content, str(file)).campaign)
+    terms = parse_terms(known.terms, "terms in force")
+    gains = notice_difference(known.terms, content)
+    show_difference(f"{terms.title_zh} · {terms.title_en}", gains, NOTICE_TAKES_EFFECT)
+    if not yes and not typer.confirm("公布此公告？ Publish this notice?"):
+        raise typer.Exit(1)
     _change(settings, known, pb.ChangeCampaignRequest(kind=NOTICE, why=why, document=content, file_name=str(file)))
 
 
@@ -186,7 +201,10 @@ def _changes(settings: OperatorSettings, campaign: str) -> pb.ListCampaignChange
 
 
 def _change(
-    settings: OperatorSettings, known: pb.ListCampaignChangesResponse, request: pb.ChangeCampaignRequest
+    settings: OperatorSettings,
+    known: pb.ListCampaignChangesResponse,
+    request: pb.ChangeCampaignRequest,
+    as_json: bool = False,
 ) -> None:
     """Ask for a change of the campaign as it was just seen."""
     last = known.changes[-1]
@@ -195,6 +213,9 @@ def _change(
     request.expected_number = last.number
     answer = call(settings, NodeOperatorServiceStub, lambda stub: stub.ChangeCampaign, request)
     made = answer.change
+    if as_json:
+        console.print_json(_change_data(made) | {"announced": answer.announced})
+        return
     kind = ChangeKind(made.kind).name.lower()
     console.say(f"第 {made.number} 次变更已签署公布 · Change {made.number} ({kind}) of {made.campaign} is published")
     if not answer.announced:
@@ -210,12 +231,6 @@ def _change_data(change: CampaignChange) -> dict[str, Any]:
         "why": change.why,
         "terms_hash": change.terms_hash.hex(),
     }
-
-
-def _show_difference(old: Terms, new: Terms) -> None:
-    rows = [list(each) for each in difference(old, new)]
-    headings: list[console.Heading] = [("字段", "Field"), ("现行", "Before"), ("修订后", "After")]
-    console.console.print(console.table(f"{new.title_zh} · {new.title_en}", headings, rows))
 
 
 @app.command()
@@ -314,6 +329,85 @@ def status(config: Config = None, as_json: Json = False) -> None:
         for each in answer.windows
     ]
     console.console.print(console.table("", headings, rows))
+    showing.show_warnings(answer.warnings)
+
+
+NodeSubject = Annotated[
+    str,
+    typer.Argument(
+        metavar="SUBJECT",
+        help="商户信用代码、券包/序号、活动编号 · Credit code, PACK/INDEX in hexadecimal, or campaign id.",
+    ),
+]
+NodeSubjectKind = Annotated[
+    Literal["merchant", "voucher", "campaign"],
+    typer.Argument(metavar="KIND", help="merchant、voucher（如挂失）或 campaign · What is suspended."),
+]
+
+
+@app.command()
+def suspend(
+    kind: NodeSubjectKind, subject: NodeSubject, why: showing.Why, config: Config = None, as_json: Json = False
+) -> None:
+    """暂停商户、单张券（挂失）或活动，自下一批起生效 · Suspend a merchant, a voucher reported lost, or a campaign.
+
+    退款、冲正与已占用券的确认照常；暂停活动即 pause · Refunds, voids and captures of holds go on.
+    """
+    _suspend(kind, subject, why, config, as_json, suspended=True)
+
+
+@app.command()
+def reactivate(
+    kind: NodeSubjectKind, subject: NodeSubject, why: showing.Why, config: Config = None, as_json: Json = False
+) -> None:
+    """恢复已暂停的 · Reactivate what this region suspended."""
+    _suspend(kind, subject, why, config, as_json, suspended=False)
+
+
+@app.command()
+def suspensions(history: showing.History = False, config: Config = None, as_json: Json = False) -> None:
+    """列出本节点所知的暂停：对象、经办、原因 · List what this node knows to be suspended, by whom and why."""
+    request = pb.ListSuspensionsRequest(history=history)
+    answer = call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.ListSuspensions, request)
+    showing.show_suspensions(answer.records, as_json)
+
+
+@app.command()
+def stats(
+    by: showing.StatsBy = "campaign",
+    campaign: showing.Campaign = "",
+    region: showing.Region = "",
+    category: showing.Category = "",
+    day: showing.Day = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """本地区统计：本地券在各地、外地券在本地 · Running totals of this region's vouchers and its merchants' sales."""
+    request = pb.GetNodeStatsRequest(query=showing.stats_query(by, campaign, region, category, day))
+    answer = call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.GetNodeStats, request)
+    showing.show_stats(by, answer.rows, as_json)
+
+
+def _suspend(kind: str, subject: str, why: str, config: Path | None, as_json: bool, *, suspended: bool) -> None:
+    """A campaign is paused by a change of its own; anything else is suspended."""
+    settings = operator_settings(config)
+    if kind == "campaign":
+        change = pb.ChangeCampaignRequest(kind=PAUSE if suspended else RESUME, why=why)
+        _change(settings, _changes(settings, subject), change, as_json)
+        return
+    request = pb.SuspendRequest(
+        kind=SuspensionKind[kind.upper()].value,  # type: ignore[arg-type]
+        subject=subject,
+        suspended=suspended,
+        why=why,
+    )
+    answer = call(settings, NodeOperatorServiceStub, lambda stub: stub.Suspend, request)
+    if as_json:
+        console.print_json(showing.suspension_data(answer.suspension) | {"announced": answer.announced})
+        return
+    showing.say_suspension(answer.suspension)
+    if not answer.announced:
+        console.say(NOT_ANNOUNCED)
 
 
 @app.command()
@@ -453,4 +547,5 @@ def _status_data(answer: pb.GetNodeStatusResponse) -> dict[str, Any]:
         "feed_sequence": answer.feed_sequence,
         "parked": [_parked_data(each) for each in answer.parked],
         "windows": [{name: getattr(each, name) for name in names} for each in answer.windows],
+        "warnings": showing.warnings_data(answer.warnings),
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, NamedTuple, Protocol
 
@@ -15,13 +16,16 @@ from chassis.database import Transaction
 from custodian.books import Books, json_to_legs
 from custodian.campaigns import Campaigns
 from custodian.decisions import Apportioned, Received
+from custodian.suspensions import Suspensions
 from node import schema
 from quanlian.accounts import payable_account
 from quanlian.apportionment import Reservation, split
 from quanlian.custody import EMPTY, VoucherState
 from quanlian.redemptions import Outcome, Redemption, State
 from quanlian.signing import Signer
-from quanlian.terms import Terms, parse_terms
+from quanlian.suspensions import SuspensionKind, merchant_subject, voucher_subject
+from quanlian.terms import Terms
+from quanlian.terms_parsing import parse_terms
 from quanlian.validation import Discounted, Facts, MerchantFacts
 from quanlian.vouchers import VoucherKey
 from quanlian.wire import Purchase
@@ -116,6 +120,7 @@ class Desk:
         self.window = 0
         self.books = Books(transaction, self._from_packs)
         self.campaigns = Campaigns(transaction)
+        self.suspensions = Suspensions(transaction)
         self.sealing: list[Callable[[], None]] = []
         self.claims: Any = None
         self._wanted_orders: list[tuple[str, str]] = []
@@ -148,17 +153,19 @@ class Desk:
         assert received.key is not None
         return Facts(
             voucher=purchase.voucher,
-            key=received.key,
+            key=self.suspensions.judged(received.key),
             index=purchase.voucher_index,
             sale=purchase.sale,
             expected_fen=purchase.expected_fen,
             payer_tag=purchase.payer_tag,
             redeeming_region=self.region.code,
-            suspended_regions=frozenset(),
+            suspended_regions=self.suspensions.regions(purchase.voucher.issuer, self.region.code),
             campaign_known=terms is not None or self._campaign_known(purchase),
             terms=terms if terms and terms.issuer == purchase.voucher.issuer else None,
             known=voucher is not None if own else None,
             state=voucher,
+            held_until=self.books.held_until(voucher),
+            voucher_suspended_at=self.suspensions.since(SuspensionKind.VOUCHER, voucher_subject(purchase.key)),
             merchant=merchant,
             campaign_suspended=standing.paused,
             standing=standing,
@@ -182,9 +189,8 @@ class Desk:
         )
         return Apportioned(paid, "")
 
-    def within_cap(self, draft: Redemption) -> bool:
+    def over_cap(self, draft: Redemption) -> None:
         """A home redemption leaves no debt between regions."""
-        return True
 
     def credit(self, redemption: Redemption) -> str:
         return payable_account(redemption.acquirer)
@@ -248,10 +254,12 @@ class Desk:
         self._merchants.update((code, MerchantFacts(admitted=False)) for code in codes)
         for row in self.transaction.select_keys(schema.merchant, [schema.merchant.c.code], [(code,) for code in codes]):
             categories = frozenset(json.loads(row.categories))
-            self._merchants[row.code] = MerchantFacts(True, row.blocked, categories)
+            self._merchants[row.code] = MerchantFacts(admitted=True, categories=categories)
 
     def merchant(self, code: str) -> MerchantFacts:
-        return self._merchants[code]
+        """As admitted here, and since when it is suspended if it is."""
+        blocked_at = self.suspensions.since(SuspensionKind.MERCHANT, merchant_subject(self.region.code, code))
+        return replace(self._merchants[code], blocked_at=blocked_at)
 
     def order_taken(self, merchant: str, order_id: str) -> bool:
         """Whether another public voucher stands on the order; a hold that has passed does not."""

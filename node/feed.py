@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from custodian import schema as custodian_schema
 from custodian.campaigns import SignedChange
+from custodian.deny_lists import keep_deny_list
+from custodian.limit_warnings import warning_row
+from custodian.suspensions import SignedSuspension
 from node import schema
 from node.desk import Desk
 from node.publishing import take_change
 from node.recall import take_return
-from node.redeeming import keep_clearing_item, used_away
+from node.redeeming import count_away, keep_clearing_item, used_away
+from pki.denylist import DenyList
 from quanlian import wire
 from quanlian.accounts import clearing_account, settlement_account
 from quanlian.errors import InvalidInput
@@ -27,16 +32,25 @@ SEQUENCE = "feed"
 MAX_REASON_CHARACTERS = 500
 
 
+Read = SignedChange | SignedSuspension | DenyList | None
+"""What a signed event says, its signature checked."""
+
+
 class FeedGap(InvalidInput):
     """An event is missing before this one: the feed must be followed again from the last that was stored."""
 
 
 @dataclass(slots=True)
 class News:
-    """Events of the feed, signatures checked. What was stored before is passed over."""
+    """Events of the feed, signatures checked; what was signed, read, by the event's sequence.
+
+    What was stored before is passed over.
+    """
 
     events: Sequence[custody_pb2.FeedEvent]
-    changes: Mapping[int, SignedChange]
+    changes: Mapping[int, SignedChange] = field(default_factory=dict)
+    suspensions: Mapping[int, SignedSuspension] = field(default_factory=dict)
+    deny_lists: Mapping[int, DenyList] = field(default_factory=dict)
 
     def load(self, desk: Desk) -> None:
         pass
@@ -52,8 +66,19 @@ class News:
                 _park(desk, event, f"depends on event {blocked[subject]} of the same {subject}, which is parked")
                 parked.append(event.sequence)
             else:
-                _take(desk, event, self.changes.get(event.sequence))
+                _take(desk, event, self._read(event.sequence))
         return parked
+
+    def _read(self, sequence: int) -> Read:
+        return self.changes.get(sequence) or self.suspensions.get(sequence) or self.deny_lists.get(sequence)
+
+
+def news_of(events: Sequence[custody_pb2.FeedEvent], read: Mapping[int, Read]) -> News:
+    """The events with what was read and verified of them, by sequence."""
+    changes = {sequence: each for sequence, each in read.items() if isinstance(each, SignedChange)}
+    suspensions = {sequence: each for sequence, each in read.items() if isinstance(each, SignedSuspension)}
+    deny_lists = {sequence: each for sequence, each in read.items() if isinstance(each, DenyList)}
+    return News(events, changes, suspensions, deny_lists)
 
 
 @dataclass(slots=True)
@@ -76,7 +101,7 @@ class TakeParked:
     """Try a parked event again, its signature checked; it keeps its place behind others of its subject."""
 
     event: custody_pb2.FeedEvent
-    change: SignedChange | None
+    read: Read
 
     def load(self, desk: Desk) -> None:
         pass
@@ -90,7 +115,7 @@ class TakeParked:
         first = _parked_subjects(desk).get(subject_of(self.event), sequence)
         if first < sequence:
             raise InvalidInput(f"depends on event {first}, which is parked", place=f"event {sequence}")
-        _take(desk, self.event, self.change)
+        _take(desk, self.event, self.read)
         desk.transaction.connection.execute(table.update().where(table.c.sequence == sequence).values(taken_at=desk.at))
 
 
@@ -122,7 +147,7 @@ def _is_next(desk: Desk, event: custody_pb2.FeedEvent) -> bool:
     return True
 
 
-def _take(desk: Desk, event: custody_pb2.FeedEvent, change: SignedChange | None) -> None:
+def _take(desk: Desk, event: custody_pb2.FeedEvent, read: Read) -> None:
     kind = kind_of(event)
     if kind == "posting":
         if _has_posting(desk, event.posting):
@@ -130,13 +155,23 @@ def _take(desk: Desk, event: custody_pb2.FeedEvent, change: SignedChange | None)
         keep_clearing_item(desk, "funder", event.posting)
         legs = wire.legs_of(event.posting.legs)
         desk.books.move(used_away(desk.name, legs, event.posting.redeeming_region))
+        if event.posting.redeeming_region != desk.name:
+            count_away(desk, event.posting)
     elif kind == "fund_return":
         _take_fund_return(desk, event.fund_return)
     elif kind == "custody_return":
         take_return(desk, event.custody_return)
     elif kind == "campaign_change":
-        assert change is not None
-        take_change(desk, change)
+        assert isinstance(read, SignedChange)
+        take_change(desk, read)
+    elif kind == "suspension":
+        assert isinstance(read, SignedSuspension)
+        desk.suspensions.append(read)
+    elif kind == "deny_list":
+        assert isinstance(read, DenyList)
+        keep_deny_list(desk.transaction, read.number, event.deny_list)
+    elif kind == "limit_warning":
+        desk.transaction.insert(custodian_schema.limit_warning, [warning_row(event.limit_warning)])
     elif kind == "statement_ready":
         _open_window(desk, event.statement_ready)
     elif kind == "window_settled":

@@ -14,23 +14,29 @@ from chassis.database import Transaction
 from custodian import evidence_file
 from custodian import schema as custodian_schema
 from custodian.campaigns import Campaigns, SignedChange
+from custodian.limit_warnings import latest_warnings
+from custodian.stats import read_stats
+from custodian.suspensions import records
 from node import evidence, schema
 from node.desk import Desk
 from node.domain.publishing import check_publishable
 from node.publishing import TakeChange, current_terms
 from node.recall import given_page
 from node.service import NodeService, signed
+from node.suspending import Suspend
 from pki.identity import Identity
 from quanlian.accounts import bank_account, funding_account, prefund_account
-from quanlian.campaign_changes import Change, ChangeKind, Standing, check_next, check_notice, parse_notice
+from quanlian.campaign_changes import Change, ChangeKind, Standing, check_next
 from quanlian.errors import InvalidInput, Unavailable
 from quanlian.ledger import Movement
 from quanlian.merchants import check_code
+from quanlian.notices import check_notice, parse_notice
 from quanlian.signing import Signer
-from quanlian.terms import Terms, parse_terms
-from quanlian.v1 import node_operator_pb2, recovery_pb2
+from quanlian.terms import Terms
+from quanlian.terms_parsing import parse_terms
+from quanlian.v1 import limit_pb2, node_operator_pb2, recovery_pb2, stats_pb2, suspension_pb2
 from quanlian.vouchers import VoucherKey
-from quanlian.wire import CHANGE_KINDS, change_message, change_to_body
+from quanlian.wire import CHANGE_KINDS, change_message, change_to_body, suspension_kind, suspension_message
 
 _log = telemetry.logger("operations")
 RECALL_PAGE = 1000
@@ -95,7 +101,7 @@ class NodeOperations:
         elif kind is ChangeKind.NOTICE:
             notice = request.document
             at = await asyncio.to_thread(self._now)
-            check_notice(parse_notice(notice, request.file_name or "notice"), current, at)
+            check_notice(parse_notice(notice, request.file_name or "notice"), current, known.given, at)
         made = await self._make(known, kind, caller, request.why, terms, document, notice)
         return node_operator_pb2.ChangeCampaignResponse(
             change=change_message(made), announced=await self._service.all_announced()
@@ -194,7 +200,6 @@ class NodeOperations:
                 "code": check_code(each.code),
                 "name": each.name,
                 "categories": json.dumps(sorted(each.categories)),
-                "blocked": False,
             }
             for each in merchants
         ]
@@ -225,6 +230,40 @@ class NodeOperations:
 
         await asyncio.to_thread(store)
         return name
+
+    # Suspensions
+
+    async def suspend(
+        self, caller: Identity, request: node_operator_pb2.SuspendRequest
+    ) -> node_operator_pb2.SuspendResponse:
+        """Suspend or reactivate: from the next batch on here, at every party once announced. Raises InvalidInput."""
+        if not request.why:
+            raise InvalidInput("needs why it is made", place="suspension")
+        kind = suspension_kind(request.kind)
+        work = Suspend(kind, request.subject, request.suspended, caller.uri, request.why)
+        suspension = await self._service.submit_work(work)
+        try:
+            await self._service.announce_suspensions()
+        except Unavailable as error:
+            _log.warning("a suspension will be announced later", subject=suspension.subject, error=str(error))
+        announced = await self._service.suspensions_announced() >= suspension.number
+        return node_operator_pb2.SuspendResponse(suspension=suspension_message(suspension), announced=announced)
+
+    async def suspensions(self, history: bool) -> list[suspension_pb2.SuspensionRecord]:
+        def load() -> list[suspension_pb2.SuspensionRecord]:
+            with self._service.database.snapshot() as transaction:
+                return records(transaction, history)
+
+        return await asyncio.to_thread(load)
+
+    # Figures
+
+    async def stats(self, query: stats_pb2.StatsQuery) -> list[stats_pb2.StatsRow]:
+        def load() -> list[stats_pb2.StatsRow]:
+            with self._service.database.snapshot() as transaction:
+                return read_stats(transaction, query)
+
+        return await asyncio.to_thread(load)
 
     # Money
 
@@ -317,6 +356,7 @@ class NodeOperations:
         unanswered = await self._service.read(select(func.count()).where(outbox.c.answered.is_(False)))
         open_hand_overs = await self._service.read(select(func.count()).where(handed.c.taken.is_(False)))
         windows = await self._service.read(window.select().order_by(window.c.number))
+        warnings = await asyncio.to_thread(self._warnings)
         return node_operator_pb2.GetNodeStatusResponse(
             region=self._service.region.code,
             unanswered=unanswered[0][0],
@@ -335,7 +375,12 @@ class NodeOperations:
                 )
                 for row in windows
             ],
+            warnings=warnings,
         )
+
+    def _warnings(self) -> list[limit_pb2.LimitWarning]:
+        with self._service.database.snapshot() as transaction:
+            return latest_warnings(transaction.connection)
 
 
 def _parked(row: Any, reason: str) -> node_operator_pb2.ParkedEvent:

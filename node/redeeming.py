@@ -12,6 +12,7 @@ from typing import NamedTuple
 from custodian.books import StoredAnswer, legs_to_json
 from custodian.decisions import Answered, Elsewhere, Received, decide, settle
 from custodian.evidence import SignedBatch
+from custodian.totals import HourlyKey
 from node.desk import Away, Desk, Sent
 from quanlian import wire
 from quanlian.accounts import clearing_account, payable_account, used_away_account
@@ -58,6 +59,7 @@ class Intake:
             sale = item.subject.sale
             desk.want(orders=[(sale.merchant, sale.order_id)])
             desk.books.want(vouchers=[item.subject.key])
+            desk.suspensions.want_purchase(item.subject, desk.name)
         elif isinstance(item.subject, Later):
             desk.books.want(redemptions=[item.subject.redemption_id])
             desk.want(away=[item.subject.redemption_id])
@@ -210,6 +212,16 @@ def _book_posting(desk: Desk, acquirer: str, posting: redemption_pb2.Posting) ->
     if posting.issuer != desk.name:
         desk.books.move(used_away(desk.name, legs, posting.issuer))
     keep_clearing_item(desk, "merchant", posting)
+    count_away(desk, posting)
+
+
+def count_away(desk: Desk, posting: redemption_pb2.Posting) -> None:
+    """A posting of the clearinghouse in this region's running totals; each is heard of once in either role."""
+    desk.books.hourly.count(
+        HourlyKey(posting.at, posting.issuer, posting.redeeming_region, posting.campaign, posting.category),
+        posting.order_fen,
+        posting.discount_fen,
+    )
 
 
 def used_away(region: str, legs: tuple[Leg, ...], counterpart: str) -> list[Movement]:

@@ -90,7 +90,6 @@ merchant = Table(
     Column("code", String, primary_key=True, comment="unified social credit code"),
     Column("name", String, nullable=False),
     Column("categories", Text, nullable=False, comment="JSON list; empty: any"),
-    Column("blocked", Boolean, nullable=False),
 )
 
 platform = Table(

@@ -46,6 +46,9 @@ OPERATOR_METHODS = (
     "RecallVouchers",
     "GetNodeEvidence",
     "RecoverNode",
+    "Suspend",
+    "ListSuspensions",
+    "GetNodeStats",
 )
 ALLOW = {
     **{f"{_PACKAGE}RedemptionService/{method}": frozenset({"platform"}) for method in REDEMPTION_METHODS},
@@ -81,6 +84,7 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
     link = ClearingLink(settings.clearinghouse, settings.tls_directory, signers.message, keyring)
     service = NodeService(database, region, signers, keyring, link)
     service.load_keys()
+    service.load_deny_list()
     root = (settings.tls_directory / ROOT).read_bytes()
     _register(host, service, NodeOperations(service, signers.terms, root), keyring, signers)
     reasons.append(lambda: service.recovery)

@@ -25,23 +25,26 @@ from custodian.books import Books, json_to_legs
 from custodian.campaigns import Campaigns, SignedChange, verify_change
 from custodian.custody_messages import CustodyRefused, read_refused
 from custodian.decisions import Answered, Received
+from custodian.deny_lists import newest_deny_list
 from custodian.evidence import SignedBatch
 from custodian.lineage import Lineage, RecoveryNeeded
 from custodian.receiving import receive
 from custodian.servicer import Emit
+from custodian.suspensions import SignedSuspension, Suspensions, verify_suspension
 from custodian.verification import RootMemory
 from node import schema
 from node.claiming import Claim
 from node.custody import HandOverTaken, Release, overdue
 from node.desk import Desk, Region, TermsShelf, Work
 from node.engine import decide_batch
-from node.feed import SEQUENCE, FeedGap, News, Park, TakeParked, kind_of
+from node.feed import SEQUENCE, FeedGap, Park, Read, TakeParked, kind_of, news_of
 from node.ports import Clearinghouse
 from node.publishing import TakeChange
 from node.recall import Given, TakeReturns
 from node.receipts import receipts_held
 from node.recovery import RelearnAnswer, RelearnHandOver
 from node.redeeming import ClearinghouseAnswer, Forwarded, Intake
+from pki.denylist import DenyList, load_denylist
 from pki.identity import CLEARINGHOUSE, Identity
 from pki.trust import Keyring
 from quanlian import statements, vouchers, wire
@@ -57,7 +60,7 @@ from quanlian.errors import (
 from quanlian.ids import uuid7
 from quanlian.redemptions import Redemption
 from quanlian.signing import Signer, digest
-from quanlian.terms import parse_terms
+from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import claim_pb2, custody_pb2, recovery_pb2, settlement_pb2, signed_pb2
 from quanlian.vouchers import VoucherKey
 from quanlian.wire import Purchase
@@ -75,6 +78,7 @@ RECOVER = "quanlian node recover"
 MAX_RELEASE_BYTES = 1024 * 1024
 """Of hand-overs that go with one recall, beside those that the clearinghouse has not acknowledged."""
 
+ANNOUNCED = "suspensions-announced"
 _log = telemetry.logger("node")
 
 
@@ -441,6 +445,8 @@ class NodeService:
         except Exception:
             for event in events:
                 await self._take_or_park(event)
+        if any(event.HasField("deny_list") for event in events):
+            self._deny(await asyncio.to_thread(self._newest_deny_list))
 
     async def _take_or_park(self, event: custody_pb2.FeedEvent) -> None:
         try:
@@ -453,20 +459,24 @@ class NodeService:
             _alarm_parked(event.sequence, kind_of(event), reason)
 
     async def _take_together(self, events: Sequence[custody_pb2.FeedEvent]) -> None:
-        changes = {event.sequence: change for event in events if (change := await self._verified(event))}
-        for sequence in raised(await self._engine.submit(News(events, changes))):
+        read = {event.sequence: found for event in events if (found := await self._verified(event))}
+        for sequence in raised(await self._engine.submit(news_of(events, read))):
             _alarm_parked(sequence, "", "one that it depends on is parked")
 
-    async def _verified(self, event: custody_pb2.FeedEvent) -> SignedChange | None:
-        """The change of a campaign that an event brings, if it does. Raises BadSignature for what is not signed so."""
+    async def _verified(self, event: custody_pb2.FeedEvent) -> Read:
+        """The signed document that an event brings, if it does. Raises BadSignature for what is not signed so."""
         kind = kind_of(event)
-        if kind not in ("fund_return", "campaign_change", "custody_return"):
+        if kind not in ("fund_return", "campaign_change", "custody_return", "suspension", "deny_list"):
             return None
         message: signed_pb2.SignedMessage = getattr(event, kind)
         if not self._knows(message.key_id):
             await self.refresh_directory()
         if kind == "campaign_change":
             return verify_change(message, self.keyring)
+        if kind == "suspension":
+            return verify_suspension(message, self.keyring)
+        if kind == "deny_list":
+            return load_denylist(message.body, message.signature, message.key_id, self.keyring)
         self._verify_clearinghouse(message, "fund-return" if kind == "fund_return" else "hand-over")
         return None
 
@@ -488,6 +498,21 @@ class NodeService:
             except Exception as error:
                 outcome[event.sequence] = str(error) or repr(error)
         return outcome
+
+    # Trust
+
+    def load_deny_list(self) -> None:
+        """Deny what the database's newest list denies, at start."""
+        self._deny(self._newest_deny_list())
+
+    def _newest_deny_list(self) -> DenyList | None:
+        with self.database.snapshot() as transaction:
+            known = newest_deny_list(transaction)
+        return known.denylist if known else None
+
+    def _deny(self, newest: DenyList | None) -> None:
+        if newest is not None and newest.number > self.keyring.denylist.number:
+            self.keyring.deny(newest)
 
     async def sweep(self) -> None:
         """Expire what the clock has passed."""
@@ -665,6 +690,28 @@ class NodeService:
                 .where(table.c.campaign == change.change.campaign, table.c.number == change.change.number)
                 .values(announced=True)
             )
+
+    async def announce_suspensions(self) -> None:
+        """Make own suspensions known that the clearinghouse does not have yet, in order. Raises Unavailable."""
+        for each in await asyncio.to_thread(self._open_suspensions):
+            await self._clearinghouse.publish_suspension(each.message)
+            await asyncio.to_thread(self._mark_suspension_announced, each.suspension.number)
+
+    async def suspensions_announced(self) -> int:
+        """Number of the last own suspension that the clearinghouse has."""
+        table = custodian_schema.counter
+        rows = await self.read(select(table.c.value).where(table.c.name == ANNOUNCED))
+        return rows[0].value if rows else 0
+
+    def _open_suspensions(self) -> list[SignedSuspension]:
+        table = custodian_schema.counter
+        with self.database.snapshot() as transaction:
+            rows = transaction.select_keys(table, [table.c.name], [(ANNOUNCED,)])
+            return Suspensions(transaction).history(self.region.code, after=rows[0].value if rows else 0)
+
+    def _mark_suspension_announced(self, number: int) -> None:
+        with self.database.transaction() as transaction:
+            transaction.upsert(custodian_schema.counter, [{"name": ANNOUNCED, "value": number}])
 
     # For the operator
 

@@ -207,6 +207,14 @@ class Keyring:
         self.key(key_id)
         return self._chains[key_id]
 
+    @property
+    def denylist(self) -> DenyList:
+        return self._trust.denylist
+
+    def deny(self, denylist: DenyList) -> None:
+        """Replaces the deny-list, for the keys and for every peer of the same trust. Raises TrustError."""
+        self._trust.deny(denylist)
+
     def examine(self, chain_pem: bytes) -> SigningKey:
         """The key of a chain that leads to the root, without adding it. Raises TrustError."""
         return self._trust.signing_key(chain_pem)

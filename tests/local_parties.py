@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
-from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -36,14 +36,17 @@ from node.operations import NodeOperations
 from node.redeeming import Intake
 from node.service import NodeService, Signers
 from pki import suites
+from pki.denylist import DenyList
 from pki.identity import Identity
 from quanlian import vouchers, wire
 from quanlian.campaign_changes import ChangeKind
-from quanlian.errors import InvalidInput, UnknownKey
+from quanlian.errors import InvalidInput, Unavailable, UnknownKey
 from quanlian.merchants import check_character
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.signing import SigningKey, signing_bytes
-from quanlian.terms import Terms, parse_terms
+from quanlian.suspensions import SuspensionKind
+from quanlian.terms import Terms
+from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import (
     claim_pb2,
     clearing_operator_pb2,
@@ -54,6 +57,7 @@ from quanlian.v1 import (
     signed_pb2,
 )
 from quanlian.v1.campaign_pb2 import CampaignChange
+from quanlian.v1.suspension_pb2 import Suspension
 from quanlian.vouchers import VoucherKey
 
 AT = 1_780_000_000
@@ -62,6 +66,7 @@ AT = 1_780_000_000
 HANGZHOU, SHANGHAI, CLEARINGHOUSE = "330100", "310000", "clearinghouse"
 PLATFORM = "alipay"
 OPERATOR = Identity(HANGZHOU, "operator", "test")
+CLEARING_OPERATOR = Identity(CLEARINGHOUSE, "operator", "test")
 LOCK_WAIT_SECONDS = 30.0
 JOURNAL, TOTALS = {"entry", "line", "counter", "signed_batch"}, {"account", "turnover"}
 BY_BATCH = {"entry", "answer_batch"}
@@ -186,6 +191,10 @@ def open_standing(url: str, schema: str) -> StandingSqlite | StandingPostgresql:
     return StandingPostgresql.connect(parsed, schema, LOCK_WAIT_SECONDS)  # type: ignore[return-value]
 
 
+StandingFactory = Callable[[str], StandingSqlite | StandingPostgresql]
+"""Opens the database of a party by its name."""
+
+
 # Keys
 
 
@@ -214,9 +223,15 @@ class TestKeyring(dict[bytes, SigningKey]):
 
     def key(self, key_id: bytes) -> SigningKey:
         try:
-            return self[key_id]
+            return self[key_id]._replace(revoked_from=self.denylist.keys.get(key_id))
         except KeyError:
             raise UnknownKey(key_id.hex()) from None
+
+    denylist = DenyList()
+
+    def deny(self, denylist: DenyList) -> None:
+        denylist.check_may_replace(self.denylist)
+        self.denylist = denylist
 
     def verify(self, key_id: bytes, kind: str, payload: bytes, signature: bytes) -> SigningKey:
         suites.verify_payload(self.key(key_id).public_key, kind, payload, signature)
@@ -361,10 +376,11 @@ def undone(*parties: Party) -> Iterator[None]:
     finally:
         for party, (tables, at) in zip(parties, before, strict=True):
             party.database.at = at
+            changed = [name for name, rows in tables.items() if party.rows(name) != rows]
             with party.database.transaction() as transaction:
-                for name, rows in tables.items():
+                for name in changed:
                     transaction.connection.execute(party.tables[name].delete())
-                    transaction.insert(party.tables[name], [dict(row) for row in rows])
+                    transaction.insert(party.tables[name], [dict(row) for row in tables[name]])
 
 
 class NoClearinghouse:
@@ -373,6 +389,8 @@ class NoClearinghouse:
     def __init__(self) -> None:
         self.published: list[signed_pb2.SignedMessage] = []
         self.changes: list[signed_pb2.SignedMessage] = []
+        self.suspensions: list[signed_pb2.SignedMessage] = []
+        self._cut_off = False
 
     def send(self, items: Sequence[bytes]) -> None: ...
 
@@ -386,6 +404,18 @@ class NoClearinghouse:
 
     async def publish_change(self, change: signed_pb2.SignedMessage) -> None:
         self.changes.append(change)
+
+    async def publish_suspension(self, suspension: signed_pb2.SignedMessage) -> None:
+        if self._cut_off:
+            raise Unavailable("the clearinghouse: cut off")
+        self.suspensions.append(suspension)
+
+    @contextmanager
+    def unreachable(self) -> Iterator[None]:
+        """Suspensions do not reach it within the block."""
+        self._cut_off = True
+        yield
+        self._cut_off = False
 
 
 class LocalNode(Party):
@@ -406,7 +436,7 @@ class LocalNode(Party):
     def another_service(self) -> NodeService:
         """A node's service over this database, as a process of its own would run it."""
         signers = Signers(_VOUCHER, _TERMS, _MESSAGE)
-        return NodeService(self.database, self.region, signers, KEYRING, self.clearinghouse)  # type: ignore[arg-type]
+        return NodeService(self.database, self.region, signers, TestKeyring(KEYRING), self.clearinghouse)  # type: ignore[arg-type]
 
     def publish(self, **changes: object) -> Terms:
         """Publish the spring campaign and open its budgets."""
@@ -435,6 +465,38 @@ class LocalNode(Party):
 
     def changes(self) -> list[CampaignChange]:
         return list(asyncio.run(self._operations(self.service).list_changes("spring")).changes)
+
+    def ask(self, call: Callable[[NodeOperations], Awaitable[Result]]) -> Result:
+        """One of its operator's calls, while the node runs."""
+        service = self.another_service()
+        service.start()
+
+        async def asked() -> Result:
+            return await call(self._operations(service))
+
+        try:
+            return asyncio.run(asked())
+        finally:
+            service.close()
+
+    def suspend(
+        self, kind: SuspensionKind, subject: str, *, suspended: bool = True, why: str = "as decided"
+    ) -> node_operator_pb2.SuspendResponse:
+        request = node_operator_pb2.SuspendRequest(
+            kind=kind.value,  # type: ignore[arg-type]
+            subject=subject,
+            suspended=suspended,
+            why=why,
+        )
+        return self.ask(lambda operations: operations.suspend(OPERATOR, request))
+
+    def follow(self, clearinghouse: LocalClearinghouse) -> NodeService:
+        """Take all news of the clearinghouse; returns the service that took them."""
+        service = self.another_service()
+        service.start()
+        asyncio.run(service.take_news(clearinghouse.feed(HANGZHOU)))
+        service.close()
+        return service
 
     def _operations(self, service: NodeService) -> NodeOperations:
         return NodeOperations(service, _TERMS)
@@ -480,7 +542,8 @@ class LocalClearinghouse(Party):
         database.migrate("custodian:migrations", "custodian_version")
         database.migrate("clearinghouse:migrations", "clearinghouse_version")
         self.ids = Ids()
-        self.service = ClearinghouseService(database, KEYRING, _CLEARING, _STATEMENTS, 1.0)  # type: ignore[arg-type]
+        keyring = TestKeyring(KEYRING)
+        self.service = ClearinghouseService(database, keyring, _CLEARING, _STATEMENTS, 1.0)  # type: ignore[arg-type]
         with database.transaction() as transaction:
             transaction.insert(clearinghouse_schema.settlement_window, [new_window(1, AT)])
         asyncio.run(self._admit(visitors_fen))
@@ -504,6 +567,18 @@ class LocalClearinghouse(Party):
             asyncio.run(self.service.publish_terms(HANGZHOU, message))
         for message in node.clearinghouse.changes:
             asyncio.run(self.service.publish_change(HANGZHOU, message))
+        for message in node.clearinghouse.suspensions:
+            asyncio.run(self.service.publish_suspension(HANGZHOU, message))
+
+    def suspend(self, kind: SuspensionKind, subject: str, *, suspended: bool = True, bad_from: int = 0) -> Suspension:
+        request = clearing_operator_pb2.SuspendInNetworkRequest(
+            kind=kind.value,  # type: ignore[arg-type]
+            subject=subject,
+            suspended=suspended,
+            why="as decided",
+            bad_from=bad_from,
+        )
+        return self.do(self.service.suspend(CLEARING_OPERATOR, request))
 
     def decide(self, *works: Any) -> list[Any]:
         """One batch as the group commit runs it: a fault concerns the work that caused it."""

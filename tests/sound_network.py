@@ -16,6 +16,7 @@ from clearinghouse.domain.exposure import Position, owed_change
 from clearinghouse.domain.windows import Flow, Turnover, bilateral, settlement_movements, statement_lines
 from custodian import schema as custodian_schema
 from custodian.books import Books, legs_to_json
+from custodian.totals import HourlyKey
 from node import schema as node_schema
 from node.desk import voucher_of_pack
 from node.redeeming import used_away
@@ -35,7 +36,8 @@ from quanlian.discounts import Order
 from quanlian.ledger import Movement, is_limited
 from quanlian.redemptions import Outcome, Redemption, RefundRule, Sale, State
 from quanlian.statements import Statement, statement_to_json
-from quanlian.terms import Terms, parse_terms
+from quanlian.terms import Terms
+from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import custody_pb2
 from quanlian.vouchers import VoucherKey
 from simulations.auditor import Party
@@ -190,13 +192,14 @@ class SoundNetwork:
                         "region": region,
                         "name_zh": region,
                         "name_en": region,
-                        "suspended": False,
                         "net_debit_cap_fen": 10**8,
                         "credit_line_fen": 0,
                         "credit_offset_bp": 0,
                         "owed_held_fen": 0,
                         "owed_posted_fen": 0,
                         "due_posted_fen": 0,
+                        "limit_percent": 0,
+                        "credit_percent": 0,
                     }
                     for region in NODES
                 ],
@@ -409,6 +412,8 @@ class SoundNetwork:
             legs, issuer = outcome.posting.legs, redemption.voucher.issuer
             books.move(used_away(issuer, legs, redemption.redeeming_region))
             transaction.insert(node_schema.clearing_item, [_item("funder", outcome)])
+            if issuer != redemption.redeeming_region:
+                _count(books, outcome)
             books.save("batch", AT)
 
     def _mirror_as_merchant(self, outcome: Outcome) -> None:
@@ -427,6 +432,7 @@ class SoundNetwork:
             if issuer != region:
                 books.move(used_away(region, posting.legs, issuer))
             transaction.insert(node_schema.clearing_item, [_item("merchant", outcome)])
+            _count(books, outcome)
             transaction.upsert(node_schema.away, [_away_row(redemption)])
             books.save("batch", AT)
 
@@ -652,6 +658,15 @@ def _pack_row(terms: Terms, pack_id: bytes, reservations: list[Reservation]) -> 
         "reserved_fen": sum(each.total_fen for each in reservations),
         "swept": False,
     }
+
+
+def _count(books: Books, outcome: Outcome) -> None:
+    """A posting of the clearinghouse in a node's running totals."""
+    redemption, posting = outcome.redemption, outcome.posting
+    assert posting is not None
+    category = redemption.sale.order.category
+    key = HourlyKey(posting.at, redemption.voucher.issuer, redemption.redeeming_region, redemption.campaign, category)
+    books.hourly.count(key, posting.order_fen, posting.discount_fen)
 
 
 def _item(side: str, outcome: Outcome) -> Row:

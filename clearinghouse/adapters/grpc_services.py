@@ -137,6 +137,12 @@ class DirectoryServicer(directory_pb2_grpc.DirectoryServiceServicer):
         await self._service.publish_change(caller(context).host, request.change)
         return directory_pb2.PublishChangeResponse()
 
+    async def PublishSuspension(  # noqa: N802
+        self, request: directory_pb2.PublishSuspensionRequest, context: Context
+    ) -> directory_pb2.PublishSuspensionResponse:
+        await self._service.publish_suspension(caller(context).host, request.suspension)
+        return directory_pb2.PublishSuspensionResponse()
+
 
 class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
     def __init__(self, service: ClearinghouseService) -> None:
@@ -223,3 +229,18 @@ class ClearingOperatorServicer(clearing_operator_pb2_grpc.ClearingOperatorServic
         self, request: pb.GetClearingStatusRequest, context: Context
     ) -> pb.GetClearingStatusResponse:
         return await self._service.status()
+
+    async def SuspendInNetwork(  # noqa: N802
+        self, request: pb.SuspendInNetworkRequest, context: Context
+    ) -> pb.SuspendInNetworkResponse:
+        return pb.SuspendInNetworkResponse(suspension=await self._service.suspend(caller(context), request))
+
+    async def ListNetworkSuspensions(  # noqa: N802
+        self, request: pb.ListNetworkSuspensionsRequest, context: Context
+    ) -> pb.ListNetworkSuspensionsResponse:
+        return pb.ListNetworkSuspensionsResponse(records=await self._service.suspensions(request.history))
+
+    async def GetClearingStats(  # noqa: N802
+        self, request: pb.GetClearingStatsRequest, context: Context
+    ) -> pb.GetClearingStatsResponse:
+        return pb.GetClearingStatsResponse(rows=await self._service.stats(request.query))

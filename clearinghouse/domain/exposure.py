@@ -3,17 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import NamedTuple
 
 from quanlian.redemptions import Redemption, State, owed_between_regions
 
 BASIS = 10_000
+THRESHOLDS = (75, 90)
+"""Percent of a limit at which a region is warned (money.md, Ledger)."""
+
+
+class Measure(IntEnum):
+    """What of a region's limits is used: its exposure, and the part of it that its own money does not cover."""
+
+    NET_DEBIT = 1
+    CREDIT_LINE = 2
+
+
+class LimitUse(NamedTuple):
+    """How much of a limit is used, in fen."""
+
+    measure: Measure
+    used_fen: int
+    limit_fen: int
+
+    @property
+    def percent(self) -> int:
+        """The highest threshold reached, 0 for none: who uses nothing reaches none, whatever the limit."""
+        reached = [each for each in THRESHOLDS if self.used_fen > 0 and self.used_fen * 100 >= each * self.limit_fen]
+        return max(reached, default=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
     """A region's debts and claims between regions, and what limits them; amounts in fen.
 
-    `secured_fen` is its `settlement` balance and unused prefund at the clearinghouse.
+    `secured_fen` is its `settlement` balance and unused prefund at the clearinghouse; `warned` the threshold, by
+    measure, that it has reached and was warned of.
     """
 
     region: str
@@ -24,6 +50,7 @@ class Position:
     owed_posted_fen: int
     due_posted_fen: int
     secured_fen: int = 0
+    warned: tuple[int, int] = (0, 0)
 
     @property
     def exposure_fen(self) -> int:
@@ -34,6 +61,19 @@ class Position:
     @property
     def limit_fen(self) -> int:
         return min(self.net_debit_cap_fen, self.secured_fen + self.credit_line_fen)
+
+    @property
+    def credit_used_fen(self) -> int:
+        """What of the exposure the region's own money does not cover."""
+        return max(0, self.exposure_fen - max(0, self.secured_fen)) if self.credit_line_fen else 0
+
+    @property
+    def uses(self) -> tuple[LimitUse, LimitUse]:
+        """In the order of `warned`."""
+        return (
+            LimitUse(Measure.NET_DEBIT, self.exposure_fen, self.limit_fen),
+            LimitUse(Measure.CREDIT_LINE, self.credit_used_fen, self.credit_line_fen),
+        )
 
     def allows(self, more_fen: int) -> bool:
         """Whether the region may owe `more_fen`; what owes nothing is never refused for the cap."""
@@ -46,6 +86,12 @@ class Position:
             owed_posted_fen=self.owed_posted_fen + posted_fen,
             due_posted_fen=self.due_posted_fen + due_fen,
         )
+
+
+def crossed(position: Position) -> list[tuple[LimitUse, int]]:
+    """Each use of a limit with each threshold that it has reached since the region was warned last."""
+    pairs = zip(position.uses, position.warned, strict=True)
+    return [(use, each) for use, known in pairs for each in THRESHOLDS if known < each <= use.percent]
 
 
 def owed_change(before: Redemption | None, after: Redemption) -> tuple[int, int]:

@@ -118,6 +118,10 @@ class ClearingLink:
     async def publish_change(self, change: signed_pb2.SignedMessage) -> None:
         await self._call(self._directory.PublishChange, directory_pb2.PublishChangeRequest(change=change))
 
+    async def publish_suspension(self, suspension: signed_pb2.SignedMessage) -> None:
+        request = directory_pb2.PublishSuspensionRequest(suspension=suspension)
+        await self._call(self._directory.PublishSuspension, request)
+
     async def statement(self, window: int) -> signed_pb2.SignedMessage:
         request = settlement_pb2.GetStatementRequest(window=window)
         response: settlement_pb2.GetStatementResponse = await self._call(self._settlement.GetStatement, request)
@@ -247,7 +251,11 @@ class ClearingLink:
         await every(RECONCILE_SECONDS, "reconcile", service.reconcile_open_windows)
 
     async def _announce(self, service: NodeService) -> None:
-        await every(RECONCILE_SECONDS, "announce changes", service.announce_changes)
+        async def announce() -> None:
+            await service.announce_changes()
+            await service.announce_suspensions()
+
+        await every(RECONCILE_SECONDS, "announce changes", announce)
 
     def _verified(self, response: redemption_pb2.RedeemStreamResponse) -> SignedBatch:
         """Raises UnknownKey or BadSignature for answers that are not the clearinghouse's."""

@@ -81,3 +81,14 @@ class NodeOperatorServicer(node_operator_pb2_grpc.NodeOperatorServiceServicer):
 
     async def RetryFeed(self, request: pb.RetryFeedRequest, context: Context) -> pb.RetryFeedResponse:  # noqa: N802
         return await self._operations.retry_feed()
+
+    async def Suspend(self, request: pb.SuspendRequest, context: Context) -> pb.SuspendResponse:  # noqa: N802
+        return await self._operations.suspend(caller(context), request)
+
+    async def ListSuspensions(  # noqa: N802
+        self, request: pb.ListSuspensionsRequest, context: Context
+    ) -> pb.ListSuspensionsResponse:
+        return pb.ListSuspensionsResponse(records=await self._operations.suspensions(request.history))
+
+    async def GetNodeStats(self, request: pb.GetNodeStatsRequest, context: Context) -> pb.GetNodeStatsResponse:  # noqa: N802
+        return pb.GetNodeStatsResponse(rows=await self._operations.stats(request.query))

@@ -1,30 +1,43 @@
-"""活动细则 · Campaign terms: check a file, explain a discount, show the sheet."""
+"""活动细则 · Campaign terms: check a file, explain a discount, compare versions, show the sheet, edit in Excel."""
 
 from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.progress import Progress
 
 from chassis import console
 from node.campaign import rendering
+from pki.files import write_atomically
 from quanlian.agreements import Agreement, parse_agreement
-from quanlian.campaign_check import Report, check_campaign
+from quanlian.campaign_check import Report, check_campaign, check_notice_file
 from quanlian.discounts import Order
 from quanlian.errors import ConfigurationError, InvalidInput
 from quanlian.explanation import explain as explain_order
+from quanlian.file_rules import rule
 from quanlian.leverage import Bound, bound_of, published_bounds
+from quanlian.notices import NOTHING_GIVEN, check_notice, is_notice, parse_notice
 from quanlian.regions import region
 from quanlian.sheet import sheet_of
-from quanlian.terms import CHANNELS, Terms, VoucherType, parse_terms
-from quanlian.terms_file import MAX_FILE_BYTES, Problem
+from quanlian.terms import CHANNELS, Terms, VoucherType
+from quanlian.terms_difference import NOTICE_TAKES_EFFECT, TAKES_EFFECT, difference, notice_difference
+from quanlian.terms_file import MAX_FILE_BYTES, unreadable
+from quanlian.terms_parsing import parse_terms
 
-app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None, add_completion=False)
+app = typer.Typer(no_args_is_help=True, help=__doc__, add_completion=False)
 
+UNREADABLE = rule(
+    "不是可读的文件",
+    "{fault}",
+    "指定存在且有权读取的活动文件",
+    "name a campaign file that exists and that you may read",
+)
 _YUAN = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,2}))?")
 _BOUND = re.compile(r"([0-9]{6})=([0-9]{1,4}(?:\.[0-9]{1,4})?)")
 
@@ -34,7 +47,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="输出 JSON · Print JSON 
 
 @app.callback()
 def group() -> None:
-    """活动细则 · Campaign terms: check a file, explain a discount, show the sheet."""
+    """活动细则 · Campaign terms: check a file, explain a discount, compare versions, show the sheet, edit in Excel."""
 
 
 @app.command()
@@ -46,7 +59,7 @@ def check(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """一次列出全部问题：文件、行、字段、值、规则、依据 · Every problem at once, with the rule's source.
+    """一次列出细则或公告的全部问题，附规则和依据 · Every problem of terms or notices at once, with the rule's source.
 
     有错误时退出码为1；只有警告时为0。 Exit code 1 when there are errors; warnings alone are 0.
     """
@@ -116,8 +129,8 @@ def explain(
     sale = Order(
         order_fen=order_fen,
         category=category or min(voucher_type.categories),
-        channel=channel or _channel(terms),
-        klass=klass or _first_class(voucher_type),
+        channel=_one_of(CHANNELS, channel, "--channel") or _channel(terms),
+        klass=_one_of(_classes(voucher_type), klass, "--class") or next(iter(_classes(voucher_type)), ""),
         invoice_fen=order_fen if invoice is None else _fen(invoice, "--invoice"),
     )
     agreed = _agreement(agreement)
@@ -125,7 +138,29 @@ def explain(
     if as_json:
         console.print_json(explanation.as_data())
         return
-    rendering.show_explanation(explanation, f"{terms.title_zh} · {voucher_type.title_zh} · {voucher_type.title_en}")
+    title = f"{terms.title_zh} · {voucher_type.title_zh} · {voucher_type.title_en}"
+    rendering.show_explanation(explanation, terms, title)
+
+
+@app.command()
+def diff(
+    old: Annotated[Path, typer.Argument(help="现行细则 · The version in force.")],
+    new: Annotated[Path, typer.Argument(help="修订稿，或公告 · The amended version, or a notice.")],
+    as_json: AsJson = False,
+) -> None:
+    """两版细则的差异，逐项列出对持券人有利与否；也可看公告给了什么 · What changes, and for whom it is better."""
+    terms, content = _terms(old), _read(new)
+    if is_notice(content):
+        check_notice(parse_notice(content, str(new)), terms, NOTHING_GIVEN, terms.starts_at)
+        changes, takes_effect = notice_difference(_read(old), content), NOTICE_TAKES_EFFECT
+    else:
+        parse_terms(content, str(new))
+        changes, takes_effect = difference(_read(old), content), TAKES_EFFECT
+    if as_json:
+        data = {"changes": [rendering.difference_data(each) for each in changes]}
+        console.print_json({"takes_effect": takes_effect._asdict(), **data})
+        return
+    rendering.show_difference(f"{terms.title_zh} · {terms.title_en}", changes, takes_effect)
 
 
 @app.command()
@@ -159,22 +194,94 @@ def show(
             rendering.show_sheet(each)
 
 
+@app.command("export-excel")
+def export_excel(
+    file: File,
+    out: Annotated[
+        Path | None, typer.Option(help="工作簿，默认与细则同名 · The workbook; default: the file's name with .xlsx.")
+    ] = None,
+) -> None:
+    """细则写成工作簿，用Excel或WPS填写 · The terms as a workbook to edit in Excel or WPS.
+
+    不给出 --out 时不覆盖已有文件。 Without --out nothing that exists is overwritten.
+    """
+    from node.campaign.workbook.conversion import export_workbook  # half a second that other commands do not need
+
+    content = _read(file)
+    with _working("写出工作簿 Writing the workbook"):
+        book = export_workbook(content, str(file))
+    _write(file.with_suffix(".xlsx"), out, book)
+
+
+@app.command("import-excel")
+def import_excel(
+    file: Annotated[Path, typer.Argument(help="工作簿（.xlsx） · The workbook.")],
+    out: Annotated[
+        Path | None, typer.Option(help="细则文件，默认与工作簿同名 · The campaign file; default: the workbook's name.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """工作簿读回细则文件，一次列出全部错误 · A workbook back to a campaign file, or every fault with its cell.
+
+    有错误时不写细则，另写标红的副本（.faults.xlsx），退出码为1。 With faults no terms are written but a copy with the
+    faulty cells in red (.faults.xlsx), and the exit code is 1. Without --out nothing that exists is overwritten.
+    """
+    from node.campaign.workbook.archive import MAX_FILE_BYTES as MAX_WORKBOOK_BYTES
+    from node.campaign.workbook.conversion import import_workbook
+
+    content = _read(file, MAX_WORKBOOK_BYTES)
+    with _working("读取工作簿 Reading the workbook"):
+        found = import_workbook(content, str(file))
+    name = file.stem.removesuffix(".faults")
+    written = out or file.with_name(f"{name}.toml")
+    if not as_json:
+        for line in rendering.fault_lines(str(file), found):
+            print(line)
+        print(rendering.fault_summary(found), file=sys.stderr)
+    if found.errors:
+        written = file.with_name(f"{name}.faults.xlsx")
+        _write(written, written, found.marked_copy())
+    else:
+        _write(written, out, found.content)
+    if as_json:
+        console.print_json(rendering.import_data(found, written))
+    if found.errors:
+        raise typer.Exit(1)
+
+
+def _working(what: str) -> Progress:
+    """A bar that moves until the work is done."""
+    bar = console.progress()
+    bar.add_task(what, total=None)
+    return bar
+
+
+def _write(default: Path, chosen: Path | None, content: bytes) -> None:
+    """Writes the chosen file, or the default where nothing else is there yet, whole or not at all."""
+    path = chosen or default
+    if chosen is None and path.exists() and path.read_bytes() != content:
+        remedy = "name the file with --out, this one if it is to be overwritten"
+        raise ConfigurationError("exists and says something else", place=str(path), remedy=remedy)
+    write_atomically(path, content)
+    print(f"已写出 written: {path}", file=sys.stderr)
+
+
 def _checked(path: Path, bounds: tuple[Bound, ...]) -> Report:
     """A file that cannot be read is a problem of that file, and the others are checked all the same."""
     try:
-        return check_campaign(_read(path), str(path), bounds)
+        content = _read(path)
     except ConfigurationError as error:
-        problem = Problem(1, "file", "", error.what, error.remedy, "protocol.md, Campaign terms")
-        return Report(None, (problem,), ())
+        return Report(None, (unreadable(1, "", UNREADABLE.of(fault=error.what)),), ())
+    return check_notice_file(content, str(path)) if is_notice(content) else check_campaign(content, str(path), bounds)
 
 
-def _read(path: Path) -> bytes:
-    """At most one byte more than terms may have, whatever the file: a pipe or a disk image ends nowhere."""
+def _read(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
+    """At most one byte more than the file may have, whatever it is: a pipe or a disk image ends nowhere."""
     try:
         if not path.is_file():
             raise ConfigurationError("is not a file", place=str(path), remedy="name a campaign file")
         with path.open("rb") as stream:
-            return stream.read(MAX_FILE_BYTES + 1)
+            return stream.read(limit + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         remedy = "name a file that exists and that you may read"
@@ -200,9 +307,16 @@ def _channel(terms: Terms) -> str:
     return next(channel for channel in CHANNELS if channel in terms.channels)
 
 
-def _first_class(voucher_type: VoucherType) -> str:
+def _classes(voucher_type: VoucherType) -> list[str]:
     names = [tier.klass for tier in voucher_type.tiers] + [place.id for place in voucher_type.attractions]
-    return names[0] if names else ""
+    return list(dict.fromkeys(names))
+
+
+def _one_of(known: Sequence[str], text: str | None, option: str) -> str | None:
+    """A slip of the pen is no refusal: the officer is told what there is."""
+    if text is not None and known and text not in known:
+        raise InvalidInput(f"{text!r} is not known here", place=option, remedy=f"use one of {', '.join(known)}")
+    return text
 
 
 def _leverage_bound(text: str | None, place: str) -> Fraction | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, StrictUndefined
 from rich.text import Text
@@ -15,18 +15,32 @@ from rich.text import Text
 from chassis import console
 from quanlian.campaign_check import Report
 from quanlian.errors import ConfigurationError
-from quanlian.explanation import Explanation
+from quanlian.explanation import Explanation, funder_title
+from quanlian.file_rules import Words
 from quanlian.money import yuan
+from quanlian.regions import full_name
 from quanlian.sheet import Section, Sheet
+from quanlian.terms import Terms
+from quanlian.terms_difference import Difference, Holders
 from quanlian.terms_file import Problem
+
+if TYPE_CHECKING:
+    from node.campaign.workbook.conversion import Import
+
+_HOLDERS: Mapping[Holders, str] = {
+    "better": "有利 better",
+    "worse": "不利 worse",
+    "depends": "视情形 depends",
+    "neither": "—",
+    "refused": "不可修订\ncannot be amended",
+}
 
 
 def problem_line(file: str, severity: str, problem: Problem) -> str:
-    """One line, as compilers write it: file, line, severity, field, value, rule, remedy, source."""
-    value = f"{problem.value} " if problem.value else ""
-    source = f" [{problem.source}]" if problem.source else ""
-    field = f"{problem.field}: " if problem.field else ""
-    return f"{file}:{problem.line}: {severity}: {field}{value}{problem.rule} — {problem.remedy}{source}"
+    """One line, as compilers write it: file, line, severity, then the problem in both languages, and its source."""
+    found = " ".join(part for part in (f"{problem.field}:" if problem.field else "", problem.value) if part)
+    chinese, english = f"{problem.rule_zh} — {problem.remedy_zh}", f"{problem.rule} — {problem.remedy}"
+    return f"{file}:{problem.line}: {severity}: {found} {chinese} · {english} [{problem.source}]"
 
 
 def report_lines(file: str, report: Report) -> Iterator[str]:
@@ -40,7 +54,34 @@ def problem_data(file: str, problem: Problem) -> dict[str, Any]:
     return {"file": file, **problem._asdict()}
 
 
-def show_explanation(explanation: Explanation, title: str) -> None:
+def fault_lines(file: str, found: Import) -> Iterator[str]:
+    """A workbook's errors, then its warnings, then the tabs that were not read, one to a line."""
+    for severity, faults in (("错误 error", found.errors), ("警告 warning", found.warnings)):
+        for fault in faults:
+            yield f"{file}: {severity}: {fault}"
+    for title in found.unread:
+        yield f"{file}: 未读取 not read: {title}"
+
+
+def fault_summary(found: Import) -> str:
+    return f"{len(found.errors)} 个错误 errors, {len(found.warnings)} 个警告 warnings"
+
+
+def import_data(found: Import, written: Path) -> dict[str, Any]:
+    """`written` is the campaign file, or with errors the copy in which they are marked."""
+    terms = found.terms
+    return {
+        "errors": [fault.as_data() for fault in found.errors],
+        "warnings": [fault.as_data() for fault in found.warnings],
+        "not_read": list(found.unread),
+        "campaign": terms.campaign if terms else None,
+        "terms_hash": terms.terms_hash.hex() if terms else None,
+        "written": str(written) if terms else None,
+        "marked": None if terms else str(written),
+    }
+
+
+def show_explanation(explanation: Explanation, terms: Terms, title: str) -> None:
     """The steps in Chinese and English, then the legs as a table."""
     out = console.console
     out.print(Text(title, style="bold"))
@@ -52,9 +93,40 @@ def show_explanation(explanation: Explanation, title: str) -> None:
         return
     headings: list[console.Heading] = [("地区", "Region"), ("出资方", "Funder"), ("金额（元）", "Yuan")]
     rows: list[Sequence[console.Cell]] = [
-        (leg.region, leg.funder, console.yuan(leg.amount_fen)) for leg in explanation.legs
+        (f"{full_name(leg.region)} {leg.region}", _both(funder_title(terms, leg.funder)), console.yuan(leg.amount_fen))
+        for leg in explanation.legs
     ]
     out.print(console.table(f"优惠 Discount {yuan(explanation.discount_fen)}", headings, rows))
+
+
+def difference_data(each: Difference) -> dict[str, Any]:
+    words = {"label": each.label, "before": each.before, "after": each.after}
+    told = {f"{name}_{language}": text for name, pair in words.items() for language, text in pair._asdict().items()}
+    return {"field": each.field, "kind": each.kind, "holders": each.holders, **told}
+
+
+def show_difference(title: str, changes: Sequence[Difference], takes_effect: Words) -> None:
+    """A row for each change, and from when it counts."""
+    if not changes:
+        console.say("没有变更 · Nothing changed")
+        return
+    headings: list[console.Heading] = [
+        ("字段", "Field"),
+        ("现行", "Before"),
+        ("修订后", "After"),
+        ("对持券人", "For holders"),
+    ]
+    rows: list[Sequence[console.Cell]] = [
+        (*(_both(words) for words in (each.label, each.before, each.after)), _HOLDERS[each.holders]) for each in changes
+    ]
+    table = console.table(title, headings, rows)
+    table.show_lines = True
+    console.console.print(table)
+    console.say(f"{takes_effect.zh}\n{takes_effect.en}")
+
+
+def _both(words: Words) -> str:
+    return words.zh if words.zh == words.en else f"{words.zh}\n{words.en}"
 
 
 def show_sheet(sheet: Sheet) -> None:

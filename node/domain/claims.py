@@ -37,6 +37,9 @@ class ClaimFacts:
     evidence: Evidence
     suspended: bool = False
     """Paused or withdrawn: nothing is issued."""
+    suspended_at: int = 0
+    region: str = ""
+    region_suspended_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +62,14 @@ def decide_claim(facts: ClaimFacts, free_fen: Callable[[str], int], at: int) -> 
     Reserves each voucher's highest discount, so that nobody is turned away at the till for want of money.
     """
     terms = facts.terms
+    if facts.region_suspended_at is not None:
+        figures = {"region": int(facts.region), "since_at": facts.region_suspended_at}
+        return Refusal(RefusalReason.REGION_SUSPENDED, figures)
     if terms is None:
         return Refusal(RefusalReason.CAMPAIGN_UNKNOWN)
     if facts.suspended:
-        return Refusal(RefusalReason.CAMPAIGN_SUSPENDED)
+        figures = {"since_at": facts.suspended_at} if facts.suspended_at else {}
+        return Refusal(RefusalReason.CAMPAIGN_SUSPENDED, figures)
     opening = next((each for each in terms.rounds if each.id == facts.round_id), None)
     if opening is None:
         return Refusal(RefusalReason.ROUND_UNKNOWN)
@@ -79,7 +86,8 @@ def decide_claim(facts: ClaimFacts, free_fen: Callable[[str], int], at: int) -> 
         return Refusal(RefusalReason.QUOTA_EXHAUSTED)
     reservations = _reserve_pack(terms, pack, free_fen)
     if reservations is None:
-        return Refusal(RefusalReason.FUNDING_EXHAUSTED)
+        needed_fen = sum(terms.voucher_type(each).max_discount_fen for each in pack.vouchers)
+        return Refusal(RefusalReason.FUNDING_EXHAUSTED, {"needed_fen": needed_fen})
     return Issue(terms, opening, pack, reservations)
 
 
@@ -97,7 +105,7 @@ def _check_person(opening: Round, facts: ClaimFacts) -> Refusal | None:
     if facts.claimed_by_holder >= opening.per_person:
         return Refusal(RefusalReason.CLAIM_LIMIT_REACHED, {"limit": opening.per_person})
     if opening.per_day is not None and facts.claimed_by_holder_today >= opening.per_day:
-        return Refusal(RefusalReason.CLAIM_LIMIT_REACHED, {"limit": opening.per_day})
+        return Refusal(RefusalReason.CLAIM_LIMIT_REACHED, {"limit_per_day": opening.per_day})
     return None
 
 

@@ -23,9 +23,10 @@ def check_publishable(terms: Terms, name: str, region: str, minimum_leverage: Fr
     for opening in terms.rounds:
         if opening.mode not in RUN_MODES:
             raise InvalidInput(
-                f"round {opening.id} has mode {opening.mode}",
+                f"round {opening.id} has mode {opening.mode}, which this version can check and show but not run · "
+                f"轮次 {opening.id} 的发放方式 {opening.mode} 可检查、可展示，本版本尚不能执行",
                 place=name,
-                remedy=f"this version runs {', '.join(sorted(RUN_MODES))}",
+                remedy=f"use {' or '.join(sorted(RUN_MODES))} · 改用其中之一",
             )
     if minimum_leverage is None:
         return

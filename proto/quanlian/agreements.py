@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final, Literal, cast, get_args
 
+from quanlian import file_rules
 from quanlian.errors import InvalidInput
 from quanlian.money import allocate
 from quanlian.regions import region
@@ -27,6 +28,26 @@ _BP: Final = 10_000
 _HIGHEST: Final = 10**12
 """Bound of weights and figures in a file."""
 _NUMBER = re.compile(r"[A-Za-z0-9-]{1,48}")
+
+
+NO_FIGURE: Final = file_rules.rule(
+    "缺少 {missing} 的财力数", "has no figure for {missing}", "为每一方写明", "give one for each party"
+)
+NOT_TWO_REGIONS: Final = file_rules.rule(
+    "不是两个地区",
+    "are not two regions",
+    "写两个不同的地区；默认协议则不写",
+    "name two different regions, or none for the default",
+)
+NO_TIERS: Final = file_rules.rule(
+    "没有一档", "are none", "至少写一个 [[parameters.tiers]]", "write [[parameters.tiers]] at least once"
+)
+SAME_LEVERAGE: Final = file_rules.rule(
+    "与另一档相同", "is that of another tier", "各档的杠杆比须不同", "give each tier its own leverage"
+)
+BOTH_WEIGHTS_ZERO: Final = file_rules.rule(
+    "使两地权重都为 0", "leaves both weights at 0", "至少给一地权重", "give at least one of the regions a weight"
+)
 
 
 @dataclass(frozen=True)
@@ -245,7 +266,7 @@ def parse_agreement(content: bytes, name: str) -> Agreement:
     if table and isinstance(parameters, PublishedCapacities):
         missing = set(agreement.parties) - dict(parameters.figures).keys()
         if missing:
-            table.note("capacities", f"has no figure for {', '.join(sorted(missing))}", "give one for each party")
+            table.note("capacities", NO_FIGURE.of(missing=", ".join(sorted(missing))))
     for asked in (root, title, table):
         if asked:
             asked.finish()
@@ -267,12 +288,12 @@ def _precedence(agreement: Agreement) -> tuple[bool, bool, int, int, str]:
 def _parties(root: Table) -> tuple[str, ...]:
     parties = root.texts("parties")
     if root.sound("parties") and len(set(parties)) != 2:
-        root.note("parties", "are not two regions", "name two different regions, or none for the default")
+        root.note("parties", NOT_TWO_REGIONS)
     for index, code in enumerate(parties if root.sound("parties") else ()):
         try:
             region(code)
-        except InvalidInput as error:
-            root.note("parties", "is not a region code", error.remedy, index)
+        except InvalidInput:
+            root.note("parties", file_rules.NOT_A_REGION, index)
     return parties
 
 
@@ -284,7 +305,7 @@ def _leverage_tiered(table: Table) -> LeverageTiered:
     tiers: list[Tier] = []
     entries = table.tables("tiers", required=True)
     if not entries and table.sound("tiers"):
-        table.note("tiers", "are none", "write [[parameters.tiers]] at least once")
+        table.note("tiers", NO_TIERS)
     for entry in entries:
         leverage = entry.table("leverage")
         order, discount = leverage.count("order", 1, _HIGHEST), leverage.count("discount", 1, _HIGHEST)
@@ -292,7 +313,7 @@ def _leverage_tiered(table: Table) -> LeverageTiered:
         if not leverage.sound("order", "discount"):
             continue
         if any(tier.leverage == other.leverage for other in tiers):
-            entry.note("leverage", "is that of another tier", "give each tier its own leverage")
+            entry.note("leverage", SAME_LEVERAGE)
         else:
             tiers.append(tier)
         leverage.finish()
@@ -312,11 +333,11 @@ def _fiscal_capacity(table: Table) -> PublishedCapacities:
         code = entry.text("region")
         try:
             region(code)
-        except InvalidInput as error:
+        except InvalidInput:
             if entry.sound("region"):
-                entry.note("region", "is not a region code", error.remedy)
+                entry.note("region", file_rules.NOT_A_REGION)
         if code in figures:
-            entry.note("region", "stands here twice", "give each region one figure")
+            entry.note("region", file_rules.LISTED_TWICE)
         figures[code] = entry.count("figure", 1, _HIGHEST)
         entry.finish()
     return PublishedCapacities(tuple(sorted(figures.items())))
@@ -325,7 +346,7 @@ def _fiscal_capacity(table: Table) -> PublishedCapacities:
 def _weights(table: Table) -> tuple[int, int]:
     issuer, redeemer = table.count("issuer", 0, _HIGHEST), table.count("redeemer", 0, _HIGHEST)
     if not issuer and not redeemer and table.sound("issuer", "redeemer"):
-        table.note("redeemer", "leaves both weights at 0", "give at least one of the regions a weight")
+        table.note("redeemer", BOTH_WEIGHTS_ZERO)
     return issuer, redeemer
 
 

@@ -2,7 +2,7 @@
 
 Every change is one signed, numbered message (`CampaignChange`, kind "campaign-change") that says who made it and why.
 A new version counts for vouchers issued from then on; a *notice* concerns vouchers already out and may only favour
-their holders (protocol.md, "The voucher token": Shanxi postponed its deadline in 2020).
+their holders (`notices.py`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from quanlian.errors import InvalidInput
+from quanlian.notices import NOTHING_GIVEN, Given, parse_notice
 from quanlian.regions import matches
-from quanlian.terms import CHANNELS, Terms
-from quanlian.terms_file import InvalidTerms, open_terms
+from quanlian.terms import Terms
 
 
 class ChangeKind(IntEnum):
@@ -45,36 +45,29 @@ class Change(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
-    """What vouchers already out gain: validity until then at least, and further regions and channels."""
-
-    campaign: str
-    valid_until: int | None
-    regions: tuple[str, ...]
-    channels: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
 class Standing:
-    """A campaign as it stands after its changes. `claims_closed`: withdrawn, vouchers out stay good."""
+    """A campaign as it stands after its changes. `claims_closed`: withdrawn, vouchers out stay good.
+
+    `given` is what its notices gave the holders; `paused_at` and `closed_at` tell since when, 0 where it is neither.
+    """
 
     terms_hash: bytes = b""
     last_number: int = 0
     paused: bool = False
     claims_closed: bool = False
-    valid_until: int = 0
-    regions: tuple[str, ...] = ()
-    channels: frozenset[str] = frozenset()
+    given: Given = NOTHING_GIVEN
+    paused_at: int = 0
+    closed_at: int = 0
 
     def not_after(self, token_not_after: int) -> int:
         """The end of a voucher's validity, as its token or a later notice says, whichever is later."""
-        return max(token_not_after, self.valid_until)
+        return max(token_not_after, self.given.valid_until)
 
     def covers_region(self, terms: Terms, code: str) -> bool:
-        return terms.covers_region(code) or any(matches(scope, code) for scope in self.regions)
+        return terms.covers_region(code) or any(matches(scope, code) for scope in self.given.regions)
 
     def covers_channel(self, terms: Terms, channel: str) -> bool:
-        return channel in terms.channels or channel in self.channels
+        return channel in terms.channels or channel in self.given.channels
 
 
 AS_PUBLISHED = Standing()
@@ -88,16 +81,17 @@ def standing(changes: Iterable[Change]) -> Standing:
         now = replace(now, terms_hash=change.terms_hash, last_number=change.number)
         if change.kind is ChangeKind.NOTICE:
             notice = parse_notice(change.notice, "notice")
-            now = replace(
-                now,
-                valid_until=max(now.valid_until, notice.valid_until or 0),
-                regions=now.regions + notice.regions,
-                channels=now.channels | notice.channels,
+            given = Given(
+                valid_until=max(now.given.valid_until, notice.valid_until or 0),
+                regions=now.given.regions + notice.regions,
+                channels=now.given.channels | notice.channels,
             )
+            now = replace(now, given=given)
         elif change.kind in (ChangeKind.PAUSE, ChangeKind.RESUME):
-            now = replace(now, paused=change.kind is ChangeKind.PAUSE)
+            paused = change.kind is ChangeKind.PAUSE
+            now = replace(now, paused=paused, paused_at=change.at if paused else 0)
         elif change.kind is ChangeKind.WITHDRAW:
-            now = replace(now, claims_closed=True)
+            now = replace(now, claims_closed=True, closed_at=change.at)
     return now
 
 
@@ -121,46 +115,3 @@ def check_next(now: Standing, change: Change) -> None:
         fault = "is not published"
     if fault:
         raise InvalidInput(fault, place=f"campaign {change.campaign}", remedy="look at its changes first")
-
-
-def parse_notice(content: bytes, name: str) -> Notice:
-    """A notice from its TOML file: `[notice]` with `campaign` and what holders gain.
-
-    Raises InvalidTerms with every problem: an unknown key is refused, for a notice can say nothing that takes away.
-    """
-    root, problems = open_terms(content, name)
-    table = root.table("notice")
-    notice = Notice(
-        campaign=table.name("campaign"),
-        valid_until=table.instant("valid_until") if "valid_until" in table else None,
-        regions=table.texts("regions") if "regions" in table else (),
-        channels=table.words("channels", CHANNELS) if "channels" in table else frozenset(),
-    )
-    for scope in notice.regions:
-        _require_scope(scope, name)
-    if notice.valid_until is None and not notice.regions and not notice.channels:
-        table.note("campaign", "gives holders nothing", "set valid_until, regions or channels")
-    table.finish()
-    root.finish()
-    if problems:
-        raise InvalidTerms(name, problems)
-    return notice
-
-
-def check_notice(notice: Notice, terms: Terms, at: int) -> None:
-    """A notice must be for this campaign and still help somebody. Raises InvalidInput."""
-    if notice.campaign != terms.campaign:
-        raise InvalidInput(f"is for {notice.campaign}", place="notice.campaign", remedy=f"name {terms.campaign}")
-    if notice.valid_until is not None and notice.valid_until <= max(at, terms.ends_at):
-        raise InvalidInput(
-            "would end vouchers no later than their terms, or is past",
-            place="notice.valid_until",
-            remedy="name an instant after the campaign's end: a notice may only extend",
-        )
-
-
-def _require_scope(scope: str, name: str) -> None:
-    try:
-        matches(scope, "310000")
-    except InvalidInput as error:
-        raise InvalidInput(str(error), place=f"{name}: notice.regions") from error

@@ -10,12 +10,17 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from quanlian import terms_rules as rules
 from quanlian.apportionment import CoFunder
+from quanlian.file_rules import Rule, Words
 from quanlian.leverage import Bound, published_bounds
 from quanlian.money import allocate, yuan
+from quanlian.notices import read_notice
 from quanlian.refusals import CHINA
-from quanlian.terms import Pack, Round, Terms, decimal_of, read_document
+from quanlian.regions import full_name, region
+from quanlian.terms import Pack, Round, Terms, decimal_of, written
 from quanlian.terms_file import Document, InvalidTerms, Path, Problem
+from quanlian.terms_parsing import read_document
 
 _DAY_SECONDS = 86_400
 _YEAR_DAYS = 365
@@ -26,7 +31,7 @@ _DRY = "money.md, A funder that runs dry"
 
 
 class Report(NamedTuple):
-    """What checking a file found, in the order of its lines. `terms` is None if it has errors."""
+    """What checking a file found, in the order of its lines. `terms` is None if it has errors, or is a notice."""
 
     terms: Terms | None
     errors: tuple[Problem, ...]
@@ -48,6 +53,15 @@ def check_campaign(content: bytes, name: str, bounds: Sequence[Bound] | None = N
     return Report(None if errors else terms, errors, warnings)
 
 
+def check_notice_file(content: bytes, name: str) -> Report:
+    """Every problem of a notice called `name`; never raises for what the file holds."""
+    try:
+        _, problems = read_notice(content, name)
+    except InvalidTerms as error:
+        return Report(None, error.problems, ())
+    return Report(None, tuple(sorted(problems)), ())
+
+
 class _Draft:
     """Terms that may have errors still, and where their fields stand."""
 
@@ -62,8 +76,8 @@ class _Draft:
         inside = tuple(f"{field}{end}" for field in fields for end in (".", "["))
         return not self._unread and not any(wrong in fields or wrong.startswith(inside) for wrong in self._wrong)
 
-    def warn(self, path: Path, value: str, rule: str, remedy: str, source: str = "") -> Problem:
-        return self._document.problem(path, None, rule, remedy, source)._replace(value=value)
+    def warn(self, path: Path, value: str, rule: Rule, source: str = "") -> Problem:
+        return self._document.problem(path, value, rule, source)
 
 
 def _leverage(draft: _Draft) -> Iterator[Problem]:
@@ -81,69 +95,59 @@ def _leverage(draft: _Draft) -> Iterator[Problem]:
         leverage = entry.leverage if draft.sound(f"voucher_type[{index + 1}]") else None
         for bound in bounds if leverage is not None and entry.id in away else ():
             if leverage is not None and leverage < bound.minimum:
-                yield draft.warn(
-                    ("voucher_type", index, "minimum_spend"),
-                    yuan(entry.minimum_spend_fen),
-                    f"is {decimal_of(leverage)} times the face, under the leverage of {decimal_of(bound.minimum)} of "
-                    f"region {bound.region}, which this campaign covers",
-                    "raise minimum_spend, or leave that region out: its merchants may not accept the voucher",
-                    bound.source,
+                rule = rules.UNDER_ANOTHERS_LEVERAGE.of(
+                    leverage=decimal_of(leverage), bound=decimal_of(bound.minimum), region=_names(bound.region)
                 )
+                spend = yuan(entry.minimum_spend_fen)
+                yield draft.warn(("voucher_type", index, "minimum_spend"), spend, rule, bound.source)
 
 
 def _claiming(draft: _Draft) -> Iterator[Problem]:
     """Rounds that outlast their vouchers, cut them short, or name nobody; and a campaign without rounds."""
     terms = draft.terms
     if not terms.rounds and draft.sound("round"):
-        yield draft.warn((), "", "has no [[round]]: nobody can claim", "add a round", "protocol.md, Claiming")
+        yield draft.warn((), "", rules.NO_ROUND, "protocol.md, Claiming")
     packs = {pack.id: pack for pack in terms.packs} if draft.sound("pack", "campaign.ends_at") else {}
     for index, entry in enumerate(terms.rounds):
         if not draft.sound(f"round[{index + 1}]"):
             continue
         if entry.mode == "targeted" and not entry.groups:
-            remedy = "add groups = […], each the id of a [[group]]"
-            yield draft.warn(("round", index, "mode"), "targeted", "names no population group", remedy, _TERM)
+            yield draft.warn(("round", index, "mode"), "targeted", rules.NO_GROUP_NAMED, _TERM)
         if entry.mode != "application" and entry.pack in packs:
             yield from _against_validity(draft, index, entry, packs[entry.pack])
 
 
 def _against_validity(draft: _Draft, index: int, entry: Round, pack: Pack) -> Iterator[Problem]:
     """An application may come any day of the year; any other round should be over before its vouchers are."""
-    where, closes = ("round", index, "closes_at"), _written(entry.closes_at)
+    where, closes = ("round", index, "closes_at"), written(entry.closes_at)
     if pack.valid_until is not None:
         if entry.closes_at > pack.valid_until:
-            rule = f"makes the round longer than the term of its vouchers, which ends {_written(pack.valid_until)}"
-            yield draft.warn(where, closes, rule, "close the round before its vouchers are over", _TERM)
+            yield draft.warn(where, closes, rules.LONGER_THAN_END.of(end=written(pack.valid_until)), _TERM)
         return
     days = pack.valid_days or 0
     if entry.closes_at - entry.opens_at > days * _DAY_SECONDS:
         open_days = (entry.closes_at - entry.opens_at) // _DAY_SECONDS
-        rule = f"makes the round longer than the term of its vouchers: open for {open_days} days, good for {days}"
-        yield draft.warn(where, closes, rule, "split the round, or give its pack more valid_days", _TERM)
+        yield draft.warn(where, closes, rules.LONGER_THAN_DAYS.of(open=open_days, days=days), _TERM)
     last_day = (entry.closes_at - 1 + 8 * 3600) // _DAY_SECONDS + days - 1
     if last_day * _DAY_SECONDS - 8 * 3600 >= pack.ends_at:
-        rule = f"lets people claim vouchers for {days} days that the campaign's end cuts short"
-        yield draft.warn(where, closes, rule, "close it earlier, or end the campaign later", "Jincheng plan, 10.2")
+        yield draft.warn(where, closes, rules.CUT_SHORT.of(days=days), "Jincheng plan, 10.2")
 
 
 def _long_terms(draft: _Draft) -> Iterator[Problem]:
     """At most a year, 3 to 6 months recommended (使用时限性)."""
     terms = draft.terms
-    remedy = "3 to 6 months are recommended, a year at most"
     if draft.sound("campaign.starts_at", "campaign.ends_at"):
         days = (terms.ends_at - terms.starts_at) // _DAY_SECONDS
         if days > _LEAP_YEAR_DAYS:
-            yield draft.warn(("campaign", "ends_at"), f"{days} days", "makes a term over a year", remedy, _TERM)
+            yield draft.warn(("campaign", "ends_at"), written(terms.ends_at), rules.CAMPAIGN_OVER_A_YEAR, _TERM)
     for index, pack in enumerate(terms.packs):
         if not draft.sound(f"pack[{index + 1}]", "round", "campaign.starts_at"):
             continue
         if pack.valid_days is not None and pack.valid_days > _YEAR_DAYS:
-            rule = "is a term over a year"
-            yield draft.warn(("pack", index, "valid_days"), str(pack.valid_days), rule, remedy, _TERM)
+            yield draft.warn(("pack", index, "valid_days"), str(pack.valid_days), rules.TERM_OVER_A_YEAR, _TERM)
         opens_at = min((entry.opens_at for entry in terms.rounds if entry.pack == pack.id), default=terms.starts_at)
         if pack.valid_until is not None and pack.valid_until > _year_after(opens_at):
-            value, rule = _written(pack.valid_until), "is a term over a year"
-            yield draft.warn(("pack", index, "valid_until"), value, rule, remedy, _TERM)
+            yield draft.warn(("pack", index, "valid_until"), written(pack.valid_until), rules.TERM_OVER_A_YEAR, _TERM)
 
 
 def _budgets(draft: _Draft) -> Iterator[Problem]:
@@ -173,14 +177,8 @@ def _budgets(draft: _Draft) -> Iterator[Problem]:
 
 
 def _short(draft: _Draft, path: Path, budget_fen: int, needed_fen: int) -> Problem:
-    return draft.warn(
-        path,
-        yuan(budget_fen),
-        f"cannot cover the quota of all rounds, which reserves up to {yuan(needed_fen)}: "
-        f"{yuan(needed_fen - budget_fen)} short",
-        "raise the budget or lower the quota; claims are refused once the money is gone",
-        "money.md, Reserved at issue",
-    )
+    rule = rules.BUDGET_SHORT.of(needed=yuan(needed_fen), short=yuan(needed_fen - budget_fen))
+    return draft.warn(path, yuan(budget_fen), rule, "money.md, Reserved at issue")
 
 
 def _needed(terms: Terms) -> tuple[list[int], int]:
@@ -203,9 +201,8 @@ def _weights(draft: _Draft) -> Iterator[Problem]:
         return
     for index, funder in enumerate(draft.terms.funders):
         if funder.weight == 0 and draft.sound(f"funder[{index + 1}]", "funder[1].weight"):
-            rule = f"never pays under {draft.terms.shortfall_rule}"
-            remedy = "give it a weight, or make the shortfall_rule cascade"
-            yield draft.warn(("funder", index, "weight"), "0", rule, remedy, _DRY)
+            rule = rules.NEVER_PAYS.of(rule=draft.terms.shortfall_rule)
+            yield draft.warn(("funder", index, "weight"), "0", rule, _DRY)
 
 
 def _unused(draft: _Draft) -> Iterator[Problem]:
@@ -216,15 +213,15 @@ def _unused(draft: _Draft) -> Iterator[Problem]:
     in_packs = {name for pack in terms.packs for name in pack.vouchers}
     for index, entry in enumerate(terms.voucher_types):
         if entry.id not in in_packs:
-            yield draft.warn(("voucher_type", index, "id"), entry.id, "is in no pack", "list it in a [[pack]]")
+            yield draft.warn(("voucher_type", index, "id"), entry.id, rules.IN_NO_PACK)
     in_rounds = {entry.pack for entry in terms.rounds}
     for index, pack in enumerate(terms.packs if terms.rounds else ()):
         if pack.id not in in_rounds:
-            yield draft.warn(("pack", index, "id"), pack.id, "is in no round", "name it in a [[round]]")
+            yield draft.warn(("pack", index, "id"), pack.id, rules.IN_NO_ROUND)
     named = {name for entry in terms.rounds for name in entry.groups}
     for index, group in enumerate(terms.groups):
         if group.id not in named:
-            yield draft.warn(("group", index, "id"), group.id, "is in no round", "name it in a round's groups")
+            yield draft.warn(("group", index, "id"), group.id, rules.GROUP_IN_NO_ROUND)
 
 
 def _scope(draft: _Draft) -> Iterator[Problem]:
@@ -233,17 +230,16 @@ def _scope(draft: _Draft) -> Iterator[Problem]:
     if not draft.sound("campaign", "pack"):
         return
     if not terms.covers_region(terms.issuer):
-        rule, remedy = f"do not cover the issuer {terms.issuer}", "add it, or its own merchants refuse the vouchers"
-        yield draft.warn(("campaign", "regions"), "", rule, remedy)
+        scopes = ", ".join(terms.regions)
+        yield draft.warn(("campaign", "regions"), scopes, rules.ISSUER_NOT_COVERED.of(issuer=_names(terms.issuer)))
     if set(terms.regions) != {terms.issuer} and all(pack.roaming == "never" for pack in terms.packs):
-        rule, remedy = "is the roaming of every pack: regions other than the issuer are not reached", "allow roaming"
-        yield draft.warn(("campaign", "roaming"), "never", rule, remedy, "protocol.md, Custody")
+        yield draft.warn(("campaign", "roaming"), "never", rules.NOT_REACHED, "protocol.md, Custody")
     years = range(
         datetime.fromtimestamp(terms.starts_at, CHINA).year, datetime.fromtimestamp(terms.ends_at, CHINA).year
     )
     if terms.fiscal_year not in (*years, datetime.fromtimestamp(terms.ends_at - 1, CHINA).year):
-        rule, remedy = "is not a year of the campaign", "name the year whose budget pays"
-        yield draft.warn(("campaign", "fiscal_year"), str(terms.fiscal_year), rule, remedy, "money.md, Ledger")
+        year = str(terms.fiscal_year)
+        yield draft.warn(("campaign", "fiscal_year"), year, rules.NOT_A_CAMPAIGN_YEAR, "money.md, Ledger")
 
 
 _RULES: tuple[Callable[[_Draft], Iterator[Problem]], ...] = (
@@ -264,5 +260,6 @@ def _year_after(at: int) -> int:
     return at + (later - day) // timedelta(seconds=1)
 
 
-def _written(at: int) -> str:
-    return datetime.fromtimestamp(at, CHINA).isoformat()
+def _names(code: str) -> Words:
+    """A region's code with its name."""
+    return Words(f"{full_name(code)} {code}", f"{region(code).name_en} {code}".strip())

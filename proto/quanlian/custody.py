@@ -53,6 +53,11 @@ def spent_reason(voucher: VoucherState) -> RefusalReason | None:
     }.get(voucher.status)
 
 
+def is_dead(voucher: VoucherState, not_after: int, at: int) -> bool:
+    """Whether a voucher is past use: captured, cancelled or expired, `not_after` being its end as it stands now."""
+    return voucher.status in (CAPTURED, EXPIRED, CANCELLED) or at >= not_after
+
+
 def give(voucher: VoucherState) -> VoucherState:
     """The giver's row after a hand-over: the epoch raised, its reservation gone with the voucher."""
     return replace(voucher, epoch=voucher.epoch + 1, reservation=EMPTY)

@@ -16,12 +16,14 @@ from quanlian.agreements import Agreement, parse_agreement
 from quanlian.apportionment import FundingPlan, Leg, Reservation, Split, reserve, split
 from quanlian.discounts import Order
 from quanlian.errors import InvalidInput
+from quanlian.file_rules import Words
 from quanlian.money import yuan
 from quanlian.redemptions import Sale
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.regions import region
 from quanlian.signing import SigningKey
-from quanlian.terms import Pack, Terms, VoucherType, decimal_of
+from quanlian.terms import CoFunderTerms, FunderTerms, Pack, Terms, VoucherType, decimal_of
+from quanlian.terms_words import CLASSES
 from quanlian.validation import Facts, check
 from quanlian.vouchers import SUITE_ED25519, Voucher
 
@@ -61,6 +63,16 @@ class Explanation:
             "refusal": self.refusal.reason.name if self.refusal else None,
             "legs": [leg._asdict() for leg in self.legs],
         }
+
+
+def funder_title(terms: Terms, funder: str) -> Words:
+    """What a leg's funder is called."""
+    if funder == VISITORS_FUNDER:
+        return Words("访客资金", "visitors' fund")
+    payers: tuple[FunderTerms | CoFunderTerms, ...] = (*terms.funders, *terms.cofunders)
+    titles = {each.name: Words(each.title_zh, each.title_en) for each in payers}
+    title = titles.get(funder, Words("商户", "merchant"))
+    return Words(title.zh or funder, title.en or funder)
 
 
 def network_default() -> Agreement:
@@ -177,7 +189,7 @@ def _facts(
         expected_fen=0,
         payer_tag=b"",
         redeeming_region=at_region,
-        suspended_regions=frozenset(),
+        suspended_regions={},
         campaign_known=True,
         terms=terms,
         leverage_bound=bound,
@@ -192,6 +204,7 @@ def _refused(refusal: Refusal, steps: list[Step]) -> Explanation:
 def _discount_step(voucher_type: VoucherType, order: Order, discount_fen: int) -> Step:
     """What the kind of voucher makes of the order."""
     given, whole = yuan(discount_fen), yuan(order.order_fen)
+    klass = _class_title(voucher_type, order.klass)
     match voucher_type.kind:
         case "threshold":
             least = yuan(voucher_type.minimum_spend_fen)
@@ -202,19 +215,24 @@ def _discount_step(voucher_type: VoucherType, order: Order, discount_fen: int) -
             en = f"full value: the lesser of face {face} and order {whole}, no change"
         case "tiered":
             invoice = yuan(order.invoice_fen)
-            zh = f"按档补贴：{order.klass}，发票{invoice}元所在档次"
-            en = f"tiered: the tier of {order.klass} that the invoice of {invoice} reaches"
+            zh = f"按档补贴：{klass.zh}，发票{invoice}元所在档次"
+            en = f"tiered: the tier of {klass.en} that the invoice of {invoice} reaches"
         case "rate":
             rate, price = _percent(voucher_type.rate_ppm), yuan(order.price_fen or order.order_fen)
             cap = yuan(voucher_type.cap_fen)
             zh, en = f"按比例补贴：{price}元的{rate}，最高{cap}元", f"rate: {rate} of {price}, at most {cap}"
         case "ticket" if voucher_type.attractions:
             price = yuan(voucher_type.price_fen)
-            zh, en = f"门票：{order.klass}按票价{price}元的分成", f"ticket: {order.klass}'s share of the price {price}"
+            zh, en = f"门票：{klass.zh}按票价{price}元的分成", f"ticket: the share of {klass.en} in the price {price}"
         case kind:
             zh = "门票：每次约定金额" if kind == "ticket" else "定额补贴"
             en = "ticket: the amount agreed for one use" if kind == "ticket" else "fixed: one amount"
     return Step(f"{zh}，优惠{given}元", f"{en}: {given} off", "money.md, Discount on an order")
+
+
+def _class_title(voucher_type: VoucherType, klass: str) -> Words:
+    places = {each.id: Words(each.title_zh, each.title_en) for each in voucher_type.attractions}
+    return (places if places else CLASSES).get(klass, Words(klass, klass))
 
 
 def _paying_steps(
@@ -222,45 +240,49 @@ def _paying_steps(
 ) -> list[Step]:
     cofunders = paid.legs[: len(reservation.cofunders)]
     public = paid.legs[len(reservation.cofunders) : len(reservation.legs())]
+    reserved, shared, paying = (_listed(terms, legs) for legs in (reservation.legs(), cofunders, public))
     steps = [
         Step(
-            f"领取时按最高优惠{yuan(reservation.total_fen)}元预留：{_listed(reservation.legs())}",
-            f"reserved at issue, the highest discount of {yuan(reservation.total_fen)}: {_listed(reservation.legs())}",
+            f"领取时按最高优惠{yuan(reservation.total_fen)}元预留：{reserved.zh}",
+            f"reserved at issue, the highest discount of {yuan(reservation.total_fen)}: {reserved.en}",
             "money.md, Reserved at issue",
         )
     ]
     if cofunders:
         steps.append(
             Step(
-                f"共同出资方按比例：{_listed(cofunders)}",
-                f"co-funders pay their shares: {_listed(cofunders)}",
+                f"共同出资方按比例：{shared.zh}",
+                f"co-funders pay their shares: {shared.en}",
                 "money.md, Split at authorize",
             )
         )
     if agreement is not None:
-        public_fen = paid.issuer_public_fen + paid.redeemer_public_fen
-        parts = f"{terms.issuer} {yuan(paid.issuer_public_fen)}, {at_region} {yuan(paid.redeemer_public_fen)}"
+        total = yuan(paid.issuer_public_fen + paid.redeemer_public_fen)
+        issuer, redeemer = (region(code) for code in (terms.issuer, at_region))
+        halves = yuan(paid.issuer_public_fen), yuan(paid.redeemer_public_fen)
+        parts_zh = f"{issuer.name} {halves[0]}，{redeemer.name} {halves[1]}"
+        parts_en = f"{issuer.name_en or issuer.code} {halves[0]}, {redeemer.name_en or redeemer.code} {halves[1]}"
         steps.append(
             Step(
-                f"公共部分{yuan(public_fen)}元按分担协议{agreement.number}（{agreement.method}）：{parts}",
-                f"the public part of {yuan(public_fen)} by agreement {agreement.number} ({agreement.method}): {parts}",
+                f"公共部分{total}元按分担协议{agreement.number}（{agreement.method}）：{parts_zh}",
+                f"the public part of {total} by agreement {agreement.number} ({agreement.method}): {parts_en}",
                 "money.md, Agreements",
             )
         )
     weights = ":".join(str(funder.weight) for funder in terms.funders)
     steps.append(
         Step(
-            f"发券地各出资方按预留（权重{weights}）：{_listed(public)}",
-            f"the issuer's funders by what is reserved (weights {weights}): {_listed(public)}",
+            f"发券地各出资方按预留（权重{weights}）：{paying.zh}",
+            f"the issuer's funders by what is reserved (weights {weights}): {paying.en}",
             "money.md, Split at authorize",
         )
     )
     if paid.redeemer_public_fen:
-        amount = yuan(paid.redeemer_public_fen)
+        amount, visited = yuan(paid.redeemer_public_fen), region(at_region)
         steps.append(
             Step(
-                f"核销地{at_region}访客资金：{amount}元",
-                f"the visitors' fund of {at_region}: {amount}",
+                f"核销地{visited.name}的访客资金：{amount}元",
+                f"the visitors' fund of {visited.name_en or at_region}: {amount}",
                 "money.md, Split at authorize",
             )
         )
@@ -275,8 +297,12 @@ def _funder(leg: Leg) -> str:
     return leg.account.rpartition("/")[2]
 
 
-def _listed(legs: tuple[Leg, ...]) -> str:
-    return ", ".join(f"{_funder(leg)} {yuan(leg.amount_fen)}" for leg in legs)
+def _listed(terms: Terms, legs: tuple[Leg, ...]) -> Words:
+    titled = [(funder_title(terms, _funder(leg)), yuan(leg.amount_fen)) for leg in legs]
+    return Words(
+        "，".join(f"{title.zh} {amount}" for title, amount in titled),
+        ", ".join(f"{title.en} {amount}" for title, amount in titled),
+    )
 
 
 def _percent(ppm: int) -> str:

@@ -7,6 +7,7 @@ still good.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from enum import IntEnum
@@ -15,6 +16,8 @@ from typing import NamedTuple
 from quanlian.money import yuan
 
 CHINA = timezone(timedelta(hours=8))
+_OPTIONAL = re.compile(r"\[(.*?)\]")
+_FIGURE = re.compile(r"\{(\w+)\}")
 
 
 class RefusalReason(IntEnum):
@@ -72,7 +75,7 @@ class RefusalReason(IntEnum):
     @property
     def summary_zh(self) -> str:
         """What the reason means, in a few words and without figures."""
-        return _SUMMARIES.get(self, _TEXTS[self].zh)
+        return _SUMMARIES.get(self, _fill(_TEXTS[self].zh, {}))
 
     @property
     def consumes_request_id(self) -> bool:
@@ -81,10 +84,14 @@ class RefusalReason(IntEnum):
 
 
 class Refusal(NamedTuple):
-    """A refusal with the figures it speaks of; amounts in fen, times in UTC seconds, as their names say."""
+    """A refusal with the figures it speaks of; amounts in fen, times in UTC seconds, as their names say.
+
+    `voucher_dead`: the decider knows that the voucher is past use, whatever the reason itself leaves open.
+    """
 
     reason: RefusalReason
     figures: Mapping[str, int] = {}
+    voucher_dead: bool = False
 
     @property
     def retryable(self) -> bool:
@@ -92,20 +99,22 @@ class Refusal(NamedTuple):
 
     @property
     def voucher_usable(self) -> bool:
-        return _TEXTS[self.reason].usable
+        """Whether the voucher can still be used, as far as the decider knows."""
+        return _TEXTS[self.reason].usable and not self.voucher_dead
 
     @property
     def message_zh(self) -> str:
-        text = _TEXTS[self.reason]
-        return _fill(text.zh, self.figures) + ("；券仍可用" if text.usable else "")
+        return _fill(_TEXTS[self.reason].zh, self.figures) + ("；券仍可用" if self.voucher_usable else "")
 
     @property
     def message_en(self) -> str:
-        text = _TEXTS[self.reason]
-        return _fill(text.en, self.figures) + ("; the voucher is still good" if text.usable else "")
+        text = _fill(_TEXTS[self.reason].en, self.figures)
+        return text + ("; the voucher is still good" if self.voucher_usable else "")
 
 
 class _Text(NamedTuple):
+    """What a reason says. A part in brackets is left out where one of its figures is not known."""
+
     zh: str
     en: str
     retryable: bool
@@ -114,7 +123,11 @@ class _Text(NamedTuple):
 
 def _fill(template: str, figures: Mapping[str, int]) -> str:
     """Put figures in: `_fen` as yuan, `_ppm` as a ratio, `_at` as Beijing time, what is not known as `—`."""
-    return template.format_map(_Shown(figures))
+
+    def known_part(part: re.Match[str]) -> str:
+        return part[1] if all(name in figures for name in _FIGURE.findall(part[1])) else ""
+
+    return _OPTIONAL.sub(known_part, template).format_map(_Shown(figures))
 
 
 class _Shown(dict[str, int]):
@@ -136,28 +149,49 @@ class _Shown(dict[str, int]):
 
 R = RefusalReason
 _TEXTS: dict[RefusalReason, _Text] = {
-    R.MALFORMED: _Text("请求格式有误", "the request cannot be read", False, True),
+    R.MALFORMED: _Text("请求格式有误", "the request cannot be read", False, False),
     R.UNKNOWN_KEY: _Text("签名所用密钥未登记", "signed with a key that nobody vouched for", False, False),
     R.BAD_SIGNATURE: _Text("签名不符", "the signature does not match", False, False),
     R.KEY_NOT_VALID: _Text(
-        "发券时所用密钥不在有效期内", "the key was not valid when the voucher was issued", False, False
+        "发券时所用密钥不在有效期内[（{not_before_at}至{not_after_at}，发券于{issued_at}）]",
+        "the key was not valid when the voucher was issued[: {not_before_at} to {not_after_at}, issued at {issued_at}]",
+        False,
+        False,
     ),
-    R.KEY_REVOKED: _Text("签名所用密钥已吊销", "the key was revoked before the voucher was issued", False, False),
-    R.REGION_SUSPENDED: _Text("发券地或核销地已暂停", "the issuing or redeeming region is suspended", True, True),
+    R.KEY_REVOKED: _Text(
+        "签名所用密钥[自{revoked_at}起]已吊销[，发券于{issued_at}]",
+        "the key was revoked[ from {revoked_at}] before the voucher was issued[ at {issued_at}]",
+        False,
+        False,
+    ),
+    R.REGION_SUSPENDED: _Text(
+        "发券地或核销地已暂停[：{region}，自{since_at}]",
+        "the issuing or redeeming region is suspended[: {region} since {since_at}]",
+        True,
+        True,
+    ),
     R.CAMPAIGN_UNKNOWN: _Text("活动不存在", "no such campaign", False, True),
     R.TERMS_MISMATCH: _Text(
         "券面所载活动细则版本未公布", "the voucher names terms that were not published", False, False
     ),
-    R.CAMPAIGN_SUSPENDED: _Text("活动已暂停", "the campaign is suspended", True, True),
+    R.CAMPAIGN_SUSPENDED: _Text(
+        "活动已暂停[，自{since_at}]", "the campaign is suspended[ since {since_at}]", True, True
+    ),
     R.VOUCHER_UNKNOWN: _Text("券不存在", "no such voucher", False, False),
     R.VOUCHER_CANCELLED: _Text("券已作废", "the voucher was cancelled", False, False),
-    R.VOUCHER_SUSPENDED: _Text("券已挂失或暂停", "the voucher is suspended", True, False),
+    R.VOUCHER_SUSPENDED: _Text(
+        "券已挂失或暂停[，自{since_at}]", "the voucher is suspended[ since {since_at}]", True, False
+    ),
     R.NOT_YET_VALID: _Text("券自{not_before_at}起可用", "the voucher is valid from {not_before_at}", True, True),
     R.EXPIRED: _Text("券已于{not_after_at}过期", "the voucher expired at {not_after_at}", False, False),
-    R.REGION_NOT_COVERED: _Text("本券不在此地区使用", "the voucher does not cover this region", False, True),
+    R.REGION_NOT_COVERED: _Text(
+        "本券不在此地区[（{region}）]使用", "the voucher does not cover this region[, {region}]", False, True
+    ),
     R.CHANNEL_NOT_COVERED: _Text("本券不支持此消费渠道", "the voucher does not cover this channel", False, True),
     R.MERCHANT_NOT_ADMITTED: _Text("商户未参加活动", "the merchant is not admitted", False, True),
-    R.MERCHANT_BLOCKED: _Text("商户已被取消资格", "the merchant is blocked", False, True),
+    R.MERCHANT_BLOCKED: _Text(
+        "商户已被暂停资格[，自{since_at}]", "the merchant is suspended[ since {since_at}]", True, True
+    ),
     R.CATEGORY_NOT_COVERED: _Text("本券不适用此类商品", "the voucher does not cover this category", False, True),
     R.HOLDER_MISMATCH: _Text("付款人不是领券人", "the payer is not the voucher's holder", False, True),
     R.BELOW_MINIMUM_SPEND: _Text(
@@ -185,15 +219,25 @@ _TEXTS: dict[RefusalReason, _Text] = {
         True,
     ),
     R.ORDER_ALREADY_DISCOUNTED: _Text("该订单已用过消费券", "the order already used a public voucher", False, True),
-    R.ALREADY_HELD: _Text("券正被另一订单占用", "the voucher is held by another order", True, True),
+    R.ALREADY_HELD: _Text(
+        "券正被另一订单占用[，至{expires_at}]", "the voucher is held by another order[ until {expires_at}]", True, True
+    ),
     R.ALREADY_REDEEMED: _Text("券已核销", "the voucher was already redeemed", False, False),
     R.NOT_IN_CUSTODY: _Text("券由清分平台托管，暂不可达", "the custodian cannot be reached now", True, True),
     R.ISSUER_UNREACHABLE: _Text("发券地暂不可达", "the issuing region cannot be reached now", True, True),
-    R.FUNDING_EXHAUSTED: _Text("资金不足", "the funders' money does not reach", True, True),
-    R.DEBIT_CAP_EXCEEDED: _Text("发券地已达净借记限额", "the issuing region is at its net debit cap", True, True),
-    R.REQUEST_ID_REUSED: _Text("请求号已用于另一内容的请求", "the request id was used with another body", False, True),
+    R.FUNDING_EXHAUSTED: _Text(
+        "资金不足[，需{needed_fen}元]", "the funders' money does not reach[ for {needed_fen} yuan]", True, True
+    ),
+    R.DEBIT_CAP_EXCEEDED: _Text(
+        "发券地已达净借记限额[：未结应付{exposure_fen}元，本笔{owed_fen}元，限额{limit_fen}元]",
+        "the issuing region is at its net debit cap[: it owes {exposure_fen} yuan, this adds {owed_fen}, "
+        "the limit is {limit_fen}]",
+        True,
+        True,
+    ),
+    R.REQUEST_ID_REUSED: _Text("请求号已用于另一内容的请求", "the request id was used with another body", False, False),
     R.REVERSED: _Text("该请求已被冲正", "the request was reversed", False, True),
-    R.REDEMPTION_UNKNOWN: _Text("核销记录不存在", "no such redemption", False, True),
+    R.REDEMPTION_UNKNOWN: _Text("核销记录不存在", "no such redemption", False, False),
     R.NOT_AUTHORIZED: _Text("该笔不在占用状态", "the redemption is not on hold", False, True),
     R.HOLD_EXPIRED: _Text("占用已于{expires_at}到期", "the hold expired at {expires_at}", False, True),
     R.AMOUNT_EXCEEDS_HOLD: _Text(
@@ -215,7 +259,12 @@ _TEXTS: dict[RefusalReason, _Text] = {
     ),
     R.EVIDENCE_MISSING: _Text("申领材料不全", "the application lacks evidence", True, False),
     R.EVIDENCE_ALREADY_USED: _Text("申领材料已被使用", "the evidence was used before", False, False),
-    R.CLAIM_LIMIT_REACHED: _Text("已达每人限领{limit}份", "the limit of {limit} a person is reached", False, False),
+    R.CLAIM_LIMIT_REACHED: _Text(
+        "已达领取上限[：每人{limit}份][：每人每天{limit_per_day}份]",
+        "the claim limit is reached[: {limit} a person][: {limit_per_day} a person and day]",
+        False,
+        False,
+    ),
     R.QUOTA_EXHAUSTED: _Text("已领完", "the quota is exhausted", False, False),
 }
 _SUMMARIES: dict[RefusalReason, str] = {
@@ -229,7 +278,6 @@ _SUMMARIES: dict[RefusalReason, str] = {
     R.AMOUNT_EXCEEDS_HOLD: "确认金额超过占用金额",
     R.REFUND_EXCEEDS_CAPTURE: "退货金额超过未退金额",
     R.ROUND_NOT_OPEN: "不在发放时间内",
-    R.CLAIM_LIMIT_REACHED: "已达每人限领份数",
 }
 """Of the reasons whose texts speak of figures."""
 del R

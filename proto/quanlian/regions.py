@@ -42,6 +42,17 @@ def region(code: str) -> Region:
         ) from None
 
 
+def full_name(code: str) -> str:
+    """A region's name after those that it is part of: 山西省晋城市城区. Raises InvalidInput for an unknown code."""
+    found = region(code)
+    return (full_name(found.parent) if found.parent else "") + found.name
+
+
+def regions() -> tuple[Region, ...]:
+    """Every region, in the order of the table: a province, its cities, their counties."""
+    return tuple(_table().values())
+
+
 def covers(area_code: str, code: str) -> bool:
     """Whether the area is the region or contains it: a province its cities and counties, a city its counties.
 

@@ -1,82 +1,207 @@
-"""The difference between two versions of a campaign's terms, as lines that a director can read and sign off."""
+"""The difference between two versions of a campaign's terms, as lines that a director can read and sign off.
+
+Compared is what the files say, field by field of `terms_fields`; a field left out says its default. Entries of a list
+are matched by their id or name, not by their place.
+"""
 
 from __future__ import annotations
 
+import tomllib
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
-from datetime import UTC, datetime
-from fractions import Fraction
-from typing import Any, NamedTuple
+from decimal import Decimal
+from typing import Any, Final, Literal, NamedTuple
 
-from quanlian.money import yuan
-from quanlian.refusals import CHINA
-from quanlian.terms import Terms
+from quanlian.file_rules import Words
+from quanlian.regions import EVERYWHERE, GROUPS, matches
+from quanlian.terms_display import Entry, Version, identity
+from quanlian.terms_fields import FIELDS, NOTICE_FIELDS, TABLES, Field
 
-_IGNORED = frozenset({"terms_hash", "number"})
+Kind = Literal["added", "removed", "changed"]
+Holders = Literal["better", "worse", "depends", "neither", "refused"]
+
+TAKES_EFFECT: Final = Words(
+    "自公布时起领取的券适用；此前已发放的券仍按领取时的细则使用。",
+    "Counts for vouchers claimed once it is published; vouchers already out keep the terms they were issued under.",
+)
+NOTICE_TAKES_EFFECT: Final = Words(
+    "自公布时起对已发放的券同样适用；没有一张券因此受损。",
+    "Counts for vouchers already out too, from its publication; no voucher loses anything by it.",
+)
+_MORE: Final = frozenset(
+    {
+        "campaign.ends_at",
+        "campaign.regions",
+        "campaign.channels",
+        "voucher_type[].categories",
+        "voucher_type[].face",
+        "voucher_type[].tier[].amount",
+        "voucher_type[].rate_percent",
+        "voucher_type[].cap",
+        "voucher_type[].price_limit",
+        "voucher_type[].uses",
+        "voucher_type[].attraction[].share_percent",
+        "pack[].vouchers",
+        "pack[].valid_days",
+        "pack[].valid_until",
+        "round[].closes_at",
+        "round[].quota",
+        "round[].per_person",
+        "round[].per_day",
+        "round[].groups",
+    }
+)
+"""Of these, more is better for holders."""
+_LESS: Final = frozenset({"campaign.starts_at", "voucher_type[].minimum_spend", "round[].opens_at", "round[].evidence"})
+"""Of these, less."""
+_UNLIMITED: Final = frozenset({"voucher_type[].price_limit", "round[].per_day", "round[].groups"})
+"""Of these, none at all is no limit."""
+_ROAMING: Final = frozenset({"campaign.roaming", "pack[].roaming"})
+_KEPT: Final = frozenset({"campaign.id", "campaign.issuer", "campaign.fiscal_year"})
+"""What an amendment keeps; a node refuses one that does not."""
+_GIVING: Final = frozenset({"voucher_type[]", "voucher_type[].attraction[]", "pack[]", "round[]"})
+"""Tables whose new entries give holders something."""
 
 
 class Difference(NamedTuple):
-    """One field that changed; `before` or `after` is empty where the entry is new or gone."""
+    """One field that changed, or one entry that is new or gone, with everything it says.
+
+    `field` is as a file has it, entries by their name: `pack[retail].valid_days`. `before` or `after` is empty where
+    there was nothing. `holders` is what it means to those who claim under the new version; `refused` is a change that
+    no amendment can make.
+    """
 
     field: str
-    before: str
-    after: str
+    label: Words
+    kind: Kind
+    before: Words
+    after: Words
+    holders: Holders
 
 
-def difference(old: Terms, new: Terms) -> list[Difference]:
-    """What changed, field by field; entries of a list are matched by their id or name, not by their place."""
-    return list(_compare("", old, new))
+NOTHING: Final = Words("", "")
 
 
-def _compare(path: str, old: Any, new: Any) -> Iterator[Difference]:
-    if old == new:
-        return
-    if is_dataclass(old) and is_dataclass(new):
-        for each in fields(old):
-            if each.name not in _IGNORED:
-                before, after = getattr(old, each.name), getattr(new, each.name)
-                yield from _compare(f"{path}.{each.name}".lstrip("."), before, after)
-    elif _named(old) or _named(new):
-        olds, news = {_name(each): each for each in old}, {_name(each): each for each in new}
-        for name in [*olds, *(name for name in news if name not in olds)]:
-            place = f"{path}[{name}]"
-            if name in olds and name in news:
-                yield from _compare(place, olds[name], news[name])
-            else:
-                yield Difference(place, _present(name in olds), _present(name in news))
+def difference(old: bytes, new: bytes) -> list[Difference]:
+    """What changed from one version to another, in the order of the sheet; both files must check without errors."""
+    before, after = Version(_read(old)), Version(_read(new))
+    found: list[Difference] = []
+    for table in (name for name in TABLES if name.count("[]") + name.count(".") <= 1):
+        if table.endswith("[]"):
+            found += _entries(table, "", NOTHING, (before, before.root), (after, after.root))
+        else:
+            pair = before.root.get(table, {}), after.root.get(table, {})
+            found += _fields(table, f"{table}.", NOTHING, (before, pair[0]), (after, pair[1]))
+    return found
+
+
+def notice_difference(terms: bytes, notice: bytes) -> list[Difference]:
+    """What a notice gives the holders of vouchers under these terms; both files must check without errors."""
+    version, given = Version(_read(terms)), _read(notice)["notice"]
+    until, *scopes = (each for each in NOTICE_FIELDS if each.key != "campaign")
+    found = []
+    for pack in version.root["pack"] if "valid_until" in given else ():
+        field = next(each for each in FIELDS if each.table == "pack[]" and each.key in pack and "valid" in each.key)
+        if field.key == "valid_until" and pack["valid_until"] >= given["valid_until"]:
+            continue
+        shown, end = version.shown(field, pack[field.key]), version.shown(until, given["valid_until"])
+        after = end
+        if field.key == "valid_days":
+            after = Words(f"{shown.zh}，且不早于 {end.zh}", f"{shown.en}, and not before {end.en}")
+        label = _joined(version.label("pack[]", pack), field.label)
+        found.append(Difference(f"pack[{identity(pack)}].{field.key}", label, "changed", shown, after, "better"))
+    for field in scopes:
+        known = version.root["campaign"][field.key]
+        new = [each for each in given.get(field.key, ()) if each not in known]
+        if new:
+            sides = version.shown(field, known), version.shown(field, known + new)
+            found.append(Difference(f"campaign.{field.key}", field.label, "changed", *sides, "better"))
+    return found
+
+
+def _read(content: bytes) -> dict[str, Any]:
+    return tomllib.loads(content.decode("utf-8"), parse_float=Decimal)
+
+
+Side = tuple[Version, Entry]
+
+
+def _entries(table: str, place: str, owner: Words, old: Side, new: Side) -> Iterator[Difference]:
+    """What changed in a list of tables, matched by name."""
+    key = table[:-2].rpartition(".")[2]
+    olds = {identity(each): each for each in old[1].get(key, [])}
+    news = {identity(each): each for each in new[1].get(key, [])}
+    for name in [*olds, *(name for name in news if name not in olds)]:
+        where = f"{place}{key}[{name}]"
+        version, entry = (new[0], news[name]) if name in news else (old[0], olds[name])
+        label = _joined(owner, version.label(table, entry))
+        if name in olds and name in news:
+            sides = (old[0], olds[name]), (new[0], news[name])
+            yield from _fields(table, f"{where}.", label, *sides)
+            for inner in (each for each in TABLES if each.startswith(f"{table}.")):
+                yield from _entries(inner, f"{where}.", label, *sides)
+            continue
+        gives = table in _GIVING
+        said = version.summary(table, entry)
+        if name in news:
+            yield Difference(where, label, "added", NOTHING, said, "better" if gives else _otherwise(table))
+        else:
+            yield Difference(where, label, "removed", said, NOTHING, "worse" if gives else _otherwise(table))
+
+
+def _otherwise(table: str) -> Holders:
+    return "depends" if table == "voucher_type[].tier[]" else "neither"
+
+
+def _fields(table: str, place: str, owner: Words, old: Side, new: Side) -> Iterator[Difference]:
+    for field in (each for each in FIELDS if each.table == table):
+        before, after = old[0].value(field, old[1]), new[0].value(field, new[1])
+        if _same(before, after):
+            continue
+        kind: Kind = "added" if before is None else "removed" if after is None else "changed"
+        shown = old[0].shown(field, before), new[0].shown(field, after)
+        yield Difference(
+            f"{place}{field.key}", _joined(owner, field.label), kind, *shown, _holders(field, before, after)
+        )
+
+
+def _joined(owner: Words, label: Words) -> Words:
+    return Words(f"{owner.zh} {label.zh}", f"{owner.en}: {label.en}") if owner.zh else label
+
+
+def _same(before: Any, after: Any) -> bool:
+    if isinstance(before, list) and isinstance(after, list):
+        return Counter(before) == Counter(after)
+    return bool(before == after)
+
+
+def _holders(field: Field, before: Any, after: Any) -> Holders:
+    if field.name in _KEPT:
+        return "refused"
+    if field.name == "campaign.regions":
+        return _compared(_covers(after, before), _covers(before, after))
+    if field.name in _ROAMING:
+        return _compared(before == "never", after == "never") if "never" in (before, after) else "neither"
+    if field.name not in _MORE | _LESS:
+        return "neither"
+    if before is None or after is None:
+        if field.name in _UNLIMITED:
+            return "better" if after is None else "worse"
+        return "depends"
+    if isinstance(before, list):
+        wider, narrower = Counter(before) <= Counter(after), Counter(after) <= Counter(before)
     else:
-        yield Difference(path, _shown(path, old), _shown(path, new))
+        wider, narrower = before <= after, after <= before
+    return _compared(wider, narrower) if field.name in _MORE else _compared(narrower, wider)
 
 
-def _named(value: Any) -> bool:
-    return isinstance(value, tuple) and bool(value) and is_dataclass(value[0])
+def _compared(better: bool, worse: bool) -> Holders:
+    return "depends" if better == worse else "better" if better else "worse"
 
 
-def _name(entry: Any) -> str:
-    """What an entry is called: its id, its name, or, of a tier, its class and lower bound."""
-    for attribute in ("id", "name"):
-        if hasattr(entry, attribute):
-            return str(getattr(entry, attribute))
-    return f"{entry.klass} {yuan(entry.from_fen)}"
-
-
-def _present(there: bool) -> str:
-    return "有 present" if there else ""
-
-
-def _shown(path: str, value: Any) -> str:
-    """Yuan for `_fen`, Beijing time for `_at` and `_until`, per cent for `_ppm`, lists sorted."""
-    if value is None:
-        return ""
-    if isinstance(value, int) and not isinstance(value, bool):
-        if path.endswith("_fen"):
-            return yuan(value)
-        if path.endswith(("_at", "_until")):
-            return datetime.fromtimestamp(value, UTC).astimezone(CHINA).strftime("%Y-%m-%d %H:%M:%S")
-        if path.endswith("_ppm"):
-            return f"{value // 10_000}.{value % 10_000:04d} %"
-    if isinstance(value, Fraction):
-        return str(value)
-    if isinstance(value, frozenset | tuple):
-        return "、".join(sorted(map(str, value)) if isinstance(value, frozenset) else map(str, value))
-    return str(value)
+def _covers(scopes: list[str], others: list[str]) -> bool:
+    """Whether these scopes of regions reach wherever the others do."""
+    if EVERYWHERE in scopes:
+        return True
+    codes = [code for scope in others for code in GROUPS.get(scope, (scope,))]
+    return EVERYWHERE not in codes and all(any(matches(scope, code) for scope in scopes) for code in codes)

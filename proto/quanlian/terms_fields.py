@@ -1,12 +1,15 @@
 """Every field of a campaign's terms: its unit or values, its default, what it means, where its rule comes from.
 
-The parser in `terms.py` asks for exactly these; the sheet, the checker and `docs/campaigns.md` are made from
-them.
+The parsers in `terms_parsing.py` and `notices.py` ask for exactly these; the sheet, the checker, the difference
+between versions and `docs/campaigns.md` are made from them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
+
+from quanlian.file_rules import Words
 
 REQUIRED: Final = "required"
 NONE: Final = "none"
@@ -15,6 +18,7 @@ _FORM = "protocol.md, Campaign terms"
 _CLAIMING = "protocol.md, Claiming"
 _DISCOUNT = "money.md, Discount on an order"
 _PAYS = "money.md, Who pays"
+_NOTICE = 'protocol.md, "The voucher token"'
 
 
 class Field(NamedTuple):
@@ -29,6 +33,20 @@ class Field(NamedTuple):
     zh: str
     en: str
     source: str = _FORM
+
+    @property
+    def table(self) -> str:
+        """The table it stands in: `voucher_type[].tier[]`."""
+        return self.name.rpartition(".")[0]
+
+    @property
+    def key(self) -> str:
+        return self.name.rpartition(".")[2]
+
+    @property
+    def label(self) -> Words:
+        """What it is called."""
+        return Words(self.zh, self.key.replace("_", " "))
 
 
 FIELDS: Final[tuple[Field, ...]] = (
@@ -413,6 +431,50 @@ FIELDS: Final[tuple[Field, ...]] = (
     ),
 )
 
+NOTICE_FIELDS: Final[tuple[Field, ...]] = (
+    Field("notice.campaign", "a campaign", REQUIRED, "活动编号", "the campaign whose vouchers gain", _NOTICE),
+    Field(
+        "notice.valid_until",
+        "date, time, zone",
+        NONE,
+        "有效期延至",
+        "vouchers that would end earlier are good until then, not included",
+        "Shanxi text, 1",
+    ),
+    Field(
+        "notice.regions",
+        "list: region code, yrd, yrd-demonstration-zone, *",
+        NONE,
+        "增加适用地区",
+        "where vouchers may be used as well",
+        _NOTICE,
+    ),
+    Field(
+        "notice.channels",
+        "list: shop, online, delivery, group-buying",
+        NONE,
+        "增加消费渠道",
+        "ways to buy that are covered as well",
+        _NOTICE,
+    ),
+)
+"""Of a notice: each of the last three may be left out, but not all."""
+
+TABLES: Final[dict[str, Words]] = {
+    "campaign": Words("活动", "campaign"),
+    "funding": Words("资金", "funding"),
+    "funder[]": Words("出资方", "funder"),
+    "cofunder[]": Words("共同出资方", "co-funder"),
+    "merchants": Words("商户", "merchants"),
+    "group[]": Words("发放对象", "group"),
+    "voucher_type[]": Words("券种", "voucher type"),
+    "voucher_type[].tier[]": Words("档次", "tier"),
+    "voucher_type[].attraction[]": Words("景点", "attraction"),
+    "pack[]": Words("券包", "pack"),
+    "round[]": Words("轮次", "round"),
+}
+"""What each table is called, in the order of the sheet."""
+
 _TABLES = ("", "campaign", "cofunder", "funder", "funding", "merchants", "group", "pack", "round", "voucher_type")
 
 SOURCES: Final[dict[str, str]] = {
@@ -422,21 +484,28 @@ SOURCES: Final[dict[str, str]] = {
     **{entry.name.replace("[]", ""): entry.source for entry in FIELDS},
 }
 """Where the rule of each field and table comes from, by its name without positions; `""` is the file itself."""
+NOTICE_SOURCES: Final[dict[str, str]] = {"": _FORM, "notice": _NOTICE, **{e.name: e.source for e in NOTICE_FIELDS}}
+"""As `SOURCES`, of a notice."""
 
 
-def markdown_table(language: Literal["zh", "en"]) -> str:
-    """The fields as the table of `docs/campaigns.md` (`en`) and `docs/campaigns.zh-CN.md` (`zh`)."""
+def markdown_table(language: Literal["zh", "en"], fields: Sequence[Field] = FIELDS) -> str:
+    """The fields as a table of `docs/campaigns.md` (`en`) and `docs/campaigns.zh-CN.md` (`zh`)."""
     chinese = language == "zh"
     heading = (
         "字段 | 单位或取值 | 缺省 | 含义 | 依据" if chinese else "field | unit or values | default | meaning | source"
     )
     rows = [f"| {heading} |", "|---|---|---|---|---|"]
-    for entry in FIELDS:
-        unit = _ZH.get(entry.unit, entry.unit) if chinese else entry.unit
-        default = _ZH.get(entry.default, entry.default) if chinese else entry.default
+    for entry in fields:
+        unit = in_chinese(entry.unit) if chinese else entry.unit
+        default = in_chinese(entry.default) if chinese else entry.default
         meaning = entry.zh if chinese else f"{entry.en} ({entry.zh})"
         rows.append(f"| `{entry.name}` | {unit} | {default} | {meaning} | {entry.source} |".replace(" * |", r" \* |"))
     return "\n".join(rows) + "\n"
+
+
+def in_chinese(text: str) -> str:
+    """A unit or default in Chinese; words of a closed set stay as they are."""
+    return _ZH.get(text, text)
 
 
 _ZH: Final[dict[str, str]] = {  # of units and defaults
@@ -465,6 +534,7 @@ _ZH: Final[dict[str, str]] = {  # of units and defaults
     "packs": "份",
     "days 1–3650": "天，1–3650",
     "a pack": "券包代号",
+    "a campaign": "活动编号",
     "3–48 of a–z 0–9 -": "3–48个 a–z 0–9 -",
     "list of a–z 0–9 -": "列表：a–z 0–9 -",
     "list of groups": "列表：人群代号",

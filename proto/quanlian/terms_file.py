@@ -1,7 +1,7 @@
 """A TOML file whose fields know their line: values come from `tomllib`, positions from tree-sitter.
 
 A department reads campaign terms, signs them off and mends them. So a file is read to its end, and every
-problem is kept with its line, field, value, rule and remedy. What the fields mean is told in `terms.py`.
+problem is kept with its line, field, value, rule and remedy. What the fields mean is told in `terms_parsing.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from typing import Any, NamedTuple, TypeVar
 import tree_sitter_toml
 from tree_sitter import Language, Node, Parser
 
+from quanlian import file_rules as rules
 from quanlian.errors import InvalidInput
+from quanlian.file_rules import Rule, Words
 from quanlian.money import parse_yuan
 
 MAX_FILE_BYTES = 256 * 1024
@@ -49,7 +51,8 @@ S = TypeVar("S", bound=str)
 class Problem(NamedTuple):
     """One thing that breaks a rule. `field` counts entries from 1, as people do: `pack[2].valid_days`.
 
-    `source` is where the rule comes from: a policy text, a standard or a document of this project.
+    `rule` says what is wrong, `source` where the rule comes from: a policy text, a standard or a document of this
+    project.
     """
 
     line: int
@@ -57,15 +60,19 @@ class Problem(NamedTuple):
     value: str
     rule: str
     remedy: str
-    source: str = ""
+    source: str
+    rule_zh: str
+    remedy_zh: str
 
     def __str__(self) -> str:
+        """On one line, without the file."""
         found = f"{self.value} " if self.value else ""
-        return f"{self.line}: {self.field}: {found}{self.rule} — {self.remedy}"
+        chinese = f"{self.rule_zh} — {self.remedy_zh}"
+        return f"{self.line}: {self.field}: {found}{self.rule} — {self.remedy} · {chinese}"
 
 
 class InvalidTerms(InvalidInput):
-    """Terms that break rules: all of them, one to a line as `file:line: field: problem — remedy`."""
+    """Terms that break rules: all of them, one to a line that begins with file and line."""
 
     def __init__(self, name: str, problems: Sequence[Problem]) -> None:
         self.name, self.problems = name, tuple(sorted(problems))
@@ -98,9 +105,9 @@ class Document:
             names.pop()
         return self.sources.get(".".join(names), "")
 
-    def problem(self, path: Path, value: object, rule: str, remedy: str, source: str = "") -> Problem:
+    def problem(self, path: Path, value: str, rule: Rule, source: str = "") -> Problem:
         """A problem of what stands at `path`; nothing is kept."""
-        return Problem(self.line(path), _field(path), _shown(value), rule, remedy, source or self.source(path))
+        return _problem(self.line(path), _field(path), value, rule, source or self.source(path))
 
 
 class Table:
@@ -126,7 +133,7 @@ class Table:
         """Whether none of these fields has had a problem noted."""
         return self._wrong.isdisjoint(keys)
 
-    def note(self, key: str, rule: str, remedy: str, index: int | None = None, source: str = "") -> None:
+    def note(self, key: str, rule: Rule, index: int | None = None) -> None:
         """Keep a problem of the field `key`, or of its list's entry `index` (from 0)."""
         self._wrong.add(key)
         value = self._values.get(key)
@@ -135,63 +142,64 @@ class Table:
         path: Path = (*self._path, key)
         if index is not None and isinstance(value, list):
             value, path = value[index], (*path, index)
-        self._document.problems.append(self._document.problem(path, value, rule, remedy, source))
+        self._document.problems.append(self._document.problem(path, _shown(value), rule))
 
     def finish(self) -> None:
         """Note every field that nobody asked for."""
         known = list(dict.fromkeys(self._asked))
         for key in sorted(self._values.keys() - set(known))[:MAX_ENTRIES]:
             near = difflib.get_close_matches(key, known, n=1)
-            remedy = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-            self.note(key, "is not a field here", remedy)
+            rule = rules.MISSPELT.of(near=near[0]) if near else rules.NOT_A_FIELD.of(known=", ".join(known))
+            self.note(key, rule)
 
     def table(self, key: str) -> Table:
         """The sub-table `key`; an empty one if it is missing or something else."""
-        values = self._value(key, dict, f"a table [{key}]")
+        values = self._value(key, dict, _filled(rules.TABLE, key=key))
         table = Table(values or {}, self._document, (*self._path, key))
         table._missing = values is None  # one problem, not one for each field in it
         return table
 
     def tables(self, key: str, *, required: bool = False) -> list[Table]:
         """The tables of a list `[[key]]`, in the order of the file."""
-        entries = self._entries(key, f"one or more tables [[{key}]]", None if required else [])
+        entries = self._entries(key, _filled(rules.TABLES, key=key), None if required else [])
         if not all(isinstance(entry, dict) for entry in entries):
-            self.note(key, "is not a list of tables", f"write [[{key}]] before each")
+            self.note(key, rules.NOT_TABLES.of(key=key))
             return []
         return [Table(entry, self._document, (*self._path, key, index)) for index, entry in enumerate(entries)]
 
     def text(self, key: str) -> str:
         """A title or a reference: printable text on one line."""
-        value = self._value(key, str, "text in quotes")
+        value = self._value(key, str, rules.TEXT)
         if value is None:
             return ""
         if not value.strip() or not value.isprintable() or len(value) > MAX_TITLE_CHARACTERS:
-            self.note(key, "is not a title", f"write 1 to {MAX_TITLE_CHARACTERS} printable characters on one line")
+            self.note(key, rules.NOT_A_TITLE.of(most=MAX_TITLE_CHARACTERS))
         return value
 
     def name(self, key: str, pattern: re.Pattern[str] = _NAME) -> str:
         """An identifier of lower-case letters, digits and hyphens."""
-        value = self._value(key, str, "an identifier in quotes")
+        value = self._value(key, str, rules.IDENTIFIER)
         if value is not None and not pattern.fullmatch(value):
-            self.note(key, "is not an identifier", f"use lower-case letters, digits and hyphens: {pattern.pattern}")
+            self.note(key, rules.NOT_AN_IDENTIFIER.of(pattern=pattern.pattern))
         return value or ""
 
     def choice(self, key: str, choices: Sequence[S], default: S | None = None) -> S:
         """One of a few words."""
-        value = self._value(key, str, f"one of {', '.join(choices)}", default)
+        listed = ", ".join(choices)
+        value = self._value(key, str, _filled(rules.CHOICE, choices=listed), default)
         for choice in choices:
             if choice == value:
                 return choice
         if value is not None:
-            self.note(key, "is not known", f"use one of {', '.join(choices)}")
+            self.note(key, rules.NOT_KNOWN.of(choices=listed))
         return choices[0]
 
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of at least one text; repeats are kept."""
-        entries = self._entries(key, "a list of texts in quotes")
+        entries = self._entries(key, rules.TEXTS)
         for index, entry in enumerate(entries):
             if not isinstance(entry, str):
-                self.note(key, "is not text", "put it in quotes", index)
+                self.note(key, rules.NOT_TEXT, index)
         return tuple(entry for entry in entries if isinstance(entry, str))
 
     def words(self, key: str, choices: Collection[str] = ()) -> frozenset[str]:
@@ -199,92 +207,92 @@ class Table:
         entries = self.texts(key)
         for index, entry in enumerate(entries if self.sound(key) else ()):
             if choices and entry not in choices:
-                self.note(key, "is not known", f"use {', '.join(choices)}", index)
+                self.note(key, rules.NOT_KNOWN.of(choices=", ".join(choices)), index)
             elif not _NAME.fullmatch(entry):
-                self.note(key, "is not an identifier", "use lower-case letters, digits and hyphens", index)
+                self.note(key, rules.NOT_AN_IDENTIFIER.of(pattern=_NAME.pattern), index)
             elif entry in entries[:index]:
-                self.note(key, "stands here twice", "name each once", index)
+                self.note(key, rules.LISTED_TWICE, index)
         return frozenset(entries)
 
     def flag(self, key: str, default: bool) -> bool:
         """true or false."""
-        return bool(self._value(key, bool, "true or false", default))
+        return bool(self._value(key, bool, rules.FLAG, default))
 
     def count(self, key: str, lowest: int, highest: int, default: int | None = None) -> int:
         """A whole number in `lowest..highest`."""
-        value = self._value(key, int, f"a whole number from {lowest} to {highest}", default)
+        value = self._value(key, int, _filled(rules.COUNT, lowest=lowest, highest=highest), default)
         if value is not None and not lowest <= value <= highest:
-            self.note(key, "is out of range", f"write a whole number from {lowest} to {highest}")
+            bounds = rules.OUT_OF_RANGE.of(lowest=lowest, highest=highest)
+            self.note(key, bounds if lowest < highest else rules.NOTHING_ELSE.of(only=lowest))
         return lowest if value is None else value
 
     def amount_fen(self, key: str) -> int:
         """An amount above zero, in fen, from yuan with exactly two decimals."""
-        value = self._value(key, Decimal, "yuan with exactly two decimals, like 10.00")
+        value = self._value(key, Decimal, rules.YUAN)
         if value is None:
             return 0
         try:
             amount = parse_yuan(str(value))
         except InvalidInput:
-            self.note(key, "is not an amount in yuan", "write exactly two decimals, like 10.00")
+            self.note(key, rules.NOT_AN_AMOUNT)
             return 0
         if not 0 < amount <= MAX_AMOUNT_FEN:
-            self.note(key, "is out of range", "write more than 0.00 yuan and at most a trillion")
+            self.note(key, rules.AMOUNT_OUT_OF_RANGE)
         return amount
 
     def percent_ppm(self, key: str) -> int:
         """A share above 0 and up to 100 percent with at most four decimals, in parts per million."""
-        value = self._number(key, "percent, like 20 or 12.5")
+        value = self._number(key, rules.PERCENT)
         if not 0 < value <= 100 or _decimals(value) > 4:
             if self.sound(key):
-                self.note(key, "is not a share", "write more than 0 and at most 100 percent, up to four decimals")
+                self.note(key, rules.NOT_A_SHARE)
             return 0
         return int(value * 10_000)
 
     def ratio(self, key: str) -> Fraction:
         """A ratio of at least 1 and at most 1000, with up to four decimals."""
-        value = self._number(key, "a ratio, like 5 or 3.5")
+        value = self._number(key, rules.RATIO)
         if not 1 <= value <= 1000 or _decimals(value) > 4:
             if self.sound(key):
-                self.note(key, "is not a ratio", "write a number from 1 to 1000, up to four decimals")
+                self.note(key, rules.NOT_A_RATIO)
             return Fraction(1)
         return Fraction(value)
 
     def instant(self, key: str) -> int:
         """A moment in UTC seconds, from a date and time with its zone."""
-        expected = "a date and time with its zone, like 2026-01-20T10:00:00+08:00"
-        value = self._value(key, datetime, expected)
+        value = self._value(key, datetime, rules.INSTANT)
         if value is None:
             return 0
         if value.tzinfo is None or value.microsecond:
-            self.note(key, "has no zone or parts of a second", f"write {expected}")
+            self.note(key, rules.NO_ZONE.of(expected=rules.INSTANT))
             return 0
         if value.year not in _YEARS:
-            self.note(key, "is out of range", f"write a year from {_YEARS[0]} to {_YEARS[-1]}")
+            self.note(key, rules.YEAR_OUT_OF_RANGE.of(first=_YEARS[0], last=_YEARS[-1]))
             return 0
         return (value - _EPOCH) // timedelta(seconds=1)
 
-    def _entries(self, key: str, expected: str, default: list[Any] | None = None) -> list[Any]:
+    def _entries(self, key: str, expected: Words, default: list[Any] | None = None) -> list[Any]:
         entries = self._value(key, list, expected, default)
         if key in self._values and entries is not None and not 1 <= len(entries) <= MAX_ENTRIES:
-            self.note(key, f"has {len(entries)} entries", f"give 1 to {MAX_ENTRIES}")
+            self.note(key, rules.ENTRIES.of(count=len(entries), most=MAX_ENTRIES))
             return []
         return entries or []
 
-    def _number(self, key: str, expected: str) -> Decimal:
+    def _number(self, key: str, expected: Words) -> Decimal:
         if type(self._values.get(key)) is int:
             return Decimal(self._value(key, int, expected) or 0)
         value = self._value(key, Decimal, expected)
         return value if value is not None and value.is_finite() else Decimal(0)
 
-    def _value(self, key: str, kind: type[T], expected: str, default: T | None = None) -> T | None:
+    def _value(self, key: str, kind: type[T], expected: Words, default: T | None = None) -> T | None:
         self._asked.append(key)
         if key not in self._values:
             if default is None:
-                self.note(key, "is missing", f"give {expected}")
+                self.note(key, rules.MISSING.of(expected=expected))
             return default
         value = self._values[key]
         if type(value) is not kind:  # `true` is an int and a date-time a date: neither may pass for the other
-            self.note(key, "is of the wrong type", f"give {expected}")
+            self.note(key, rules.WRONG_TYPE.of(expected=expected))
             return None
         return value
 
@@ -348,14 +356,13 @@ def _load(content: bytes, name: str) -> tuple[dict[str, Any], bytes, list[Proble
         try:
             return tomllib.loads(text, parse_float=Decimal), text.encode(), problems
         except RecursionError as error:
-            remedy = "campaign terms need no list inside a list"
-            raise InvalidTerms(name, [*problems, _unreadable(1, "", "nests too deeply", remedy)]) from error
+            raise InvalidTerms(name, [*problems, unreadable(1, "", rules.TOO_DEEP)]) from error
         except (ValueError, ArithmeticError) as error:  # a syntax error, or a number too long to be read
             where = re.search(r"at line (\d+)", str(error))
             line = int(where[1]) if where else len(rows)
-            rule, remedy = f"is not TOML: {str(error)[:_MAX_FAULT_SHOWN]}", "mend the line, or the one before it"
             if line not in {problem.line for problem in problems}:
-                problems.append(_unreadable(line, "", rule, remedy))
+                rule = rules.NOT_TOML.of(fault=str(error)[:_MAX_FAULT_SHOWN])
+                problems.append(unreadable(line, "", rule, "TOML 1.0"))
             if not where or not _pass_over(rows, line - 1, twice="overwrite" in str(error)):
                 break
     raise InvalidTerms(name, problems)
@@ -375,27 +382,36 @@ def _pass_over(rows: list[str], index: int, *, twice: bool) -> bool:
 def _text(content: bytes, name: str) -> str:
     """The file's text. Raises InvalidTerms for bytes that are no text, or too many."""
 
-    def stop(line: int, value: str, rule: str, remedy: str) -> InvalidTerms:
-        return InvalidTerms(name, [_unreadable(line, value, rule, remedy)])
+    def stop(line: int, value: str, rule: Rule) -> InvalidTerms:
+        return InvalidTerms(name, [unreadable(line, value, rule)])
 
     if len(content) > MAX_FILE_BYTES:
-        raise stop(1, f"of {len(content)} bytes", f"is over {MAX_FILE_BYTES}", "shorten it or split the campaign")
+        raise stop(1, f"{len(content)}", rules.TOO_LONG.of(most=MAX_FILE_BYTES))
     if content.startswith(b"\xef\xbb\xbf"):
-        raise stop(1, "", "begins with a byte-order mark", "save it as UTF-8 without BOM")
+        raise stop(1, "", rules.BYTE_ORDER_MARK)
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise stop(line, f"byte {error.start}", "is not UTF-8", "save the file as UTF-8, not GBK") from error
+        raise stop(line, f"byte {error.start}", rules.NOT_UTF8) from error
     for number, row in enumerate(text.split("\n"), start=1):
         if row.count(".") > _MAX_DOTS_A_LINE:
-            raise stop(number, "", f"has over {_MAX_DOTS_A_LINE} dots on a line", "break the line")
+            raise stop(number, "", rules.TOO_MANY_DOTS.of(most=_MAX_DOTS_A_LINE))
     return text
 
 
-def _unreadable(line: int, value: str, rule: str, remedy: str) -> Problem:
-    source = "TOML 1.0" if "TOML" in rule else "protocol.md, Campaign terms"
-    return Problem(line, "file", value, rule, remedy, source)
+def unreadable(line: int, value: str, rule: Rule, source: str = "protocol.md, Campaign terms") -> Problem:
+    """A problem of the file itself."""
+    return _problem(line, "file", value, rule, source)
+
+
+def _problem(line: int, field: str, value: str, rule: Rule, source: str) -> Problem:
+    wrong, remedy = rule
+    return Problem(line, field, value, wrong.en, remedy.en, source, wrong.zh, remedy.zh)
+
+
+def _filled(words: Words, **figures: object) -> Words:
+    return Words(words.zh.format(**figures), words.en.format(**figures))
 
 
 def _tree(content: bytes) -> Node:
@@ -478,9 +494,9 @@ def _shown(value: object) -> str:
         case None:
             return ""
         case dict():
-            return "a table"
+            return "{…}"
         case list():
-            return "a list"
+            return "[…]" if value else "[]"
         case bool():
             return str(value).lower()
         case datetime():

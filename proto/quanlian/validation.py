@@ -6,11 +6,12 @@ not hold is None, and its check is passed over. Custody, money and caps (27–30
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
 from quanlian.campaign_changes import AS_PUBLISHED, Standing
-from quanlian.custody import VoucherState, spent_reason
+from quanlian.custody import VoucherState, is_dead, spent_reason
 from quanlian.discounts import discount
 from quanlian.redemptions import Sale
 from quanlian.refusals import Refusal, RefusalReason
@@ -23,16 +24,19 @@ PPM = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class MerchantFacts:
-    """What the redeeming region knows of a merchant; an empty `categories` means any."""
+    """What is known of a merchant: since when it is blocked, if it is; an empty `categories` means any."""
 
     admitted: bool
-    blocked: bool = False
+    blocked_at: int | None = None
     categories: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What one party knows of a purchase. `voucher` and `key` have passed the signature check (2–3)."""
+    """What one party knows of a purchase. `voucher` and `key` have passed the signature check (2–3).
+
+    `suspended_regions` tells since when each is suspended; so does `voucher_suspended_at` for a voucher reported lost.
+    """
 
     voucher: Voucher
     key: SigningKey
@@ -41,7 +45,7 @@ class Facts:
     expected_fen: int
     payer_tag: bytes
     redeeming_region: str
-    suspended_regions: frozenset[str]
+    suspended_regions: Mapping[str, int]
     campaign_known: bool
     terms: Terms | None
     campaign_suspended: bool = False
@@ -50,6 +54,8 @@ class Facts:
     known: bool | None = None
     """Whether the issuer issued this voucher; None where only the issuer can tell."""
     state: VoucherState | None = None
+    held_until: int | None = None
+    voucher_suspended_at: int | None = None
     merchant: MerchantFacts | None = None
     leverage_bound: Fraction | None = None
     order_taken: bool = False
@@ -65,7 +71,24 @@ class Discounted:
 
 
 def check(facts: Facts, at: int) -> Discounted | Refusal:
-    """Run checks 4–26. Returns the discount, or the first refusal with its figures."""
+    """Run checks 4–26. Returns the discount, or the first refusal with its figures.
+
+    A refusal does not call a voucher good that is past use for another reason, further down the list.
+    """
+    found = _check(facts, at)
+    if isinstance(found, Refusal) and found.voucher_usable:
+        return found._replace(voucher_dead=_is_past_use(facts, at))
+    return found
+
+
+def _is_past_use(facts: Facts, at: int) -> bool:
+    not_after = facts.standing.not_after(facts.voucher.not_after)
+    if facts.known is False or facts.voucher_suspended_at is not None or at >= not_after:
+        return True
+    return facts.state is not None and is_dead(facts.state, not_after, at)
+
+
+def _check(facts: Facts, at: int) -> Discounted | Refusal:
     refusal = _check_trust(facts)
     if refusal:
         return refusal
@@ -74,7 +97,7 @@ def check(facts: Facts, at: int) -> Discounted | Refusal:
     if (facts.terms.issuer, facts.terms.campaign) != (facts.voucher.issuer, facts.voucher.campaign):
         return Refusal(RefusalReason.TERMS_MISMATCH)
     if facts.campaign_suspended:
-        return Refusal(RefusalReason.CAMPAIGN_SUSPENDED)
+        return Refusal(RefusalReason.CAMPAIGN_SUSPENDED, _since(facts.standing.paused_at))
     voucher_type = _type_of(facts, facts.terms)
     if facts.known is False or voucher_type is None:
         return Refusal(RefusalReason.VOUCHER_UNKNOWN)
@@ -89,14 +112,22 @@ def check(facts: Facts, at: int) -> Discounted | Refusal:
 
 
 def _check_trust(facts: Facts) -> Refusal | None:
-    """4 key not valid at issue · 5 key revoked · 6 region suspended."""
-    if not key_was_valid(facts.key, facts.voucher.issued_at):
-        return Refusal(RefusalReason.KEY_NOT_VALID)
-    if key_was_revoked(facts.key, facts.voucher.issued_at):
-        return Refusal(RefusalReason.KEY_REVOKED)
-    if {facts.voucher.issuer, facts.redeeming_region} & facts.suspended_regions:
-        return Refusal(RefusalReason.REGION_SUSPENDED)
+    """4 key not valid at issue · 5 key revoked · 6 region suspended, the issuing one first."""
+    key, issued_at = facts.key, facts.voucher.issued_at
+    if not key_was_valid(key, issued_at):
+        figures = {"issued_at": issued_at, "not_before_at": key.not_before, "not_after_at": key.not_after}
+        return Refusal(RefusalReason.KEY_NOT_VALID, figures)
+    if key.revoked_from is not None and key_was_revoked(key, issued_at):
+        return Refusal(RefusalReason.KEY_REVOKED, {"issued_at": issued_at, "revoked_at": key.revoked_from})
+    for region in (facts.voucher.issuer, facts.redeeming_region):
+        if region in facts.suspended_regions:
+            figures = {"region": int(region), "since_at": facts.suspended_regions[region]}
+            return Refusal(RefusalReason.REGION_SUSPENDED, figures)
     return None
+
+
+def _since(at: int | None) -> dict[str, int]:
+    return {"since_at": at} if at else {}
 
 
 def _type_of(facts: Facts, terms: Terms) -> VoucherType | None:
@@ -108,11 +139,13 @@ def _type_of(facts: Facts, terms: Terms) -> VoucherType | None:
 
 
 def _check_scope(facts: Facts, terms: Terms, voucher_type: VoucherType, at: int) -> Refusal | None:
-    """11 cancelled · 12–13 validity · 14 region · 15 channel · 16–17 merchant · 18 category · 19 holder."""
+    """11 cancelled, suspended · 12–13 validity · 14 region · 15 channel · 16–17 merchant · 18 category · 19 holder."""
     voucher = facts.voucher
     spent = spent_reason(facts.state) if facts.state else None
     if spent is RefusalReason.VOUCHER_CANCELLED:
         return Refusal(spent)
+    if facts.voucher_suspended_at is not None:
+        return Refusal(RefusalReason.VOUCHER_SUSPENDED, _since(facts.voucher_suspended_at))
     if at < voucher.not_before:
         return Refusal(RefusalReason.NOT_YET_VALID, {"not_before_at": voucher.not_before})
     not_after = facts.standing.not_after(voucher.not_after)
@@ -120,14 +153,14 @@ def _check_scope(facts: Facts, terms: Terms, voucher_type: VoucherType, at: int)
         return Refusal(RefusalReason.EXPIRED, {"not_after_at": not_after})
     away = facts.redeeming_region != voucher.issuer
     if (away and voucher.roaming == "never") or not facts.standing.covers_region(terms, facts.redeeming_region):
-        return Refusal(RefusalReason.REGION_NOT_COVERED)
+        return Refusal(RefusalReason.REGION_NOT_COVERED, {"region": int(facts.redeeming_region)})
     if not facts.standing.covers_channel(terms, facts.sale.order.channel):
         return Refusal(RefusalReason.CHANNEL_NOT_COVERED)
     merchant = facts.merchant
     if merchant and not merchant.admitted:
         return Refusal(RefusalReason.MERCHANT_NOT_ADMITTED)
-    if merchant and merchant.blocked:
-        return Refusal(RefusalReason.MERCHANT_BLOCKED)
+    if merchant and merchant.blocked_at is not None:
+        return Refusal(RefusalReason.MERCHANT_BLOCKED, _since(merchant.blocked_at))
     category = facts.sale.order.category
     refused_here = merchant and merchant.categories and category not in merchant.categories
     if refused_here or category not in voucher_type.categories:
@@ -166,4 +199,6 @@ def _check_use(facts: Facts) -> Refusal | None:
     if facts.order_taken:
         return Refusal(RefusalReason.ORDER_ALREADY_DISCOUNTED)
     reason = spent_reason(facts.state) if facts.state else None
+    if reason is RefusalReason.ALREADY_HELD and facts.held_until is not None:
+        return Refusal(reason, {"expires_at": facts.held_until})
     return Refusal(reason) if reason else None

@@ -20,7 +20,8 @@ from quanlian.errors import InvalidInput
 from quanlian.ledger import is_limited
 from quanlian.redemptions import Outcome, Posting, Redemption, Sale
 from quanlian.refusals import Refusal
-from quanlian.v1 import campaign_pb2, custody_pb2, redemption_pb2, refusal_pb2, signed_pb2, voucher_pb2
+from quanlian.suspensions import Suspension, SuspensionKind, check_suspension
+from quanlian.v1 import campaign_pb2, custody_pb2, redemption_pb2, refusal_pb2, signed_pb2, suspension_pb2, voucher_pb2
 from quanlian.vouchers import PACK_ID_BYTES, TAG_BYTES, Token, Voucher, VoucherKey
 
 REQUEST_ID_BYTES = 16
@@ -29,6 +30,7 @@ MAXIMUM_AMOUNT_FEN = 10**12
 
 ROAMING = {"never": 1, "on-demand": 2, "at-issue": 3}
 CHANGE_KINDS = frozenset(kind.value for kind in ChangeKind)
+SUSPENSION_KINDS = frozenset(kind.value for kind in SuspensionKind)
 _ROAMING_NAMES = {number: name for name, number in ROAMING.items()}
 M = TypeVar("M", bound=Message)
 
@@ -331,6 +333,7 @@ def posting_message(posting: Posting, redemption: Redemption) -> redemption_pb2.
         at=posting.at,
         pack_id=redemption.voucher.pack_id,
         index=redemption.voucher.voucher_index,
+        category=redemption.sale.order.category,
     )
 
 
@@ -403,6 +406,43 @@ def body_to_change(body: bytes) -> Change:
         message.terms_hash,
         message.notice,
     )
+
+
+# Suspensions
+
+
+def suspension_message(suspension: Suspension) -> suspension_pb2.Suspension:
+    return suspension_pb2.Suspension(**suspension._asdict() | {"kind": suspension.kind.value})
+
+
+def suspension_kind(number: int) -> SuspensionKind:
+    """Raises InvalidInput for none that is known."""
+    _need(number in SUSPENSION_KINDS, "suspension.kind", "one of the kinds of suspension")
+    return SuspensionKind(number)
+
+
+def suspension_to_body(suspension: Suspension) -> bytes:
+    """Serialise once; the signature covers these bytes."""
+    return suspension_message(suspension).SerializeToString()
+
+
+def body_to_suspension(body: bytes) -> Suspension:
+    """Raises InvalidInput for what its authority may not say, or one without who and why."""
+    message = parse(suspension_pb2.Suspension, body, "suspension")
+    _need(bool(message.by and message.why), "suspension", "who decided it and why")
+    suspension = Suspension(
+        message.authority,
+        message.number,
+        suspension_kind(message.kind),
+        message.subject,
+        message.suspended,
+        message.at,
+        message.by,
+        message.why,
+        message.bad_from,
+    )
+    check_suspension(suspension)
+    return suspension
 
 
 # Custody

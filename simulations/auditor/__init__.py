@@ -13,7 +13,7 @@ from typing import NamedTuple
 from google.protobuf.message import DecodeError
 from sqlalchemy.exc import SQLAlchemyError
 
-from simulations.auditor import captures, discounts, funders, ledgers, mirrors, positions
+from simulations.auditor import captures, discounts, funders, ledgers, mirrors, positions, totals
 from simulations.auditor.databases import Network, Party, open_network
 from simulations.auditor.inquiry import Inquiry
 
@@ -72,6 +72,12 @@ _INVARIANTS = (
         "各节点账与清分平台账一致",
         "Each node's books equal the clearinghouse's",
         mirrors.examine,
+    ),
+    _Invariant(
+        "running_totals_equal_redemptions",
+        "分时统计与逐笔核销一致",
+        "Running totals by hour equal the single redemptions",
+        totals.examine,
     ),
 )
 

@@ -50,7 +50,7 @@ class Book:
         """Captures and refunds in order, each with its redemption's voucher, regions and campaign, if there is one."""
         return self.rows(
             "SELECT p.redemption_id, p.number, p.kind, p.order_fen, p.discount_fen, p.legs, p.settlement_window, "
-            "p.entry, r.issuer, r.redeeming_region, r.campaign "
+            "p.at, p.entry, r.issuer, r.redeeming_region, r.campaign, r.category "
             "FROM posting p LEFT JOIN redemption r ON r.id = p.redemption_id ORDER BY p.redemption_id, p.number"
         )
 

@@ -29,10 +29,12 @@ from quanlian.wire import answer_request_id, request_id_of
 from simulations.demo.network import Network
 from simulations.demo.setting import CLEARINGHOUSE, PLATFORM
 
-CALL_SECONDS = 30.0
+CALL_SECONDS = 60.0
 ITEMS_PER_MESSAGE = 200
 RETRY_SECONDS = 0.3
 RETRIES = 200
+_TRY_AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+"""Nothing is known of the request: the same bytes again get its answer, or have it decided."""
 
 Progressed = Callable[[int], None]
 
@@ -57,7 +59,7 @@ class PlatformClient:
         call = self._claims.ClaimStream()
         for start in range(0, len(items), ITEMS_PER_MESSAGE):
             await call.write(claim_pb2.ClaimStreamRequest(items=items[start : start + ITEMS_PER_MESSAGE]))
-            response: Any = await call.read()
+            response: Any = await asyncio.wait_for(call.read(), CALL_SECONDS)
             answers += [claim_pb2.ClaimAnswer.FromString(each) for each in response.answers]
             progressed(len(response.answers))
         await call.done_writing()
@@ -68,7 +70,7 @@ class PlatformClient:
         open_items = {request_id_of(item): item for item in items}
         answers: dict[bytes, bytes] = {}
         for _ in range(RETRIES):
-            with contextlib.suppress(grpc.aio.AioRpcError):
+            with contextlib.suppress(grpc.aio.AioRpcError, TimeoutError):
                 await self._stream_once(open_items, answers, progressed)
             if not open_items:
                 return answers
@@ -78,6 +80,7 @@ class PlatformClient:
     async def _stream_once(
         self, open_items: dict[bytes, bytes], answers: dict[bytes, bytes], progressed: Progressed
     ) -> None:
+        """Send what is open and take answers until the stream ends. Raises TimeoutError when it falls silent."""
         call = self._redemptions.RedeemStream()
 
         async def write() -> None:
@@ -88,7 +91,8 @@ class PlatformClient:
 
         writing = asyncio.create_task(write())
         try:
-            async for response in call:
+            response: Any
+            while (response := await asyncio.wait_for(call.read(), CALL_SECONDS)) is not grpc.aio.EOF:
                 self._verify(response)
                 for answer in response.answers:
                     request_id = answer_request_id(answer)
@@ -96,6 +100,7 @@ class PlatformClient:
                         answers[request_id] = answer
                         progressed(1)
         finally:
+            call.cancel()
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
 
@@ -116,7 +121,7 @@ class PlatformClient:
                 )
                 return answer.answer
             except grpc.aio.AioRpcError as error:
-                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                if error.code() not in _TRY_AGAIN:
                     raise Unavailable(f"{self._node.host}: {error.code().name}: {error.details()}") from error
                 await asyncio.sleep(RETRY_SECONDS)
         raise Unavailable(f"{self._node.host} did not answer")

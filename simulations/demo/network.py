@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 import sqlalchemy as sa
 
@@ -26,11 +27,14 @@ from pki.keystore import FileKeyStore
 from quanlian.errors import ConfigurationError, Unavailable
 from simulations.demo.setting import CLEARINGHOUSE, CODES, OPERATOR, PLATFORM, REGIONS
 
-STOP_SECONDS = 20.0
+START_SECONDS = STOP_SECONDS = 60.0
+"""Patience with a busy machine: a process that takes longer is ended."""
+
 KEY_SECONDS = 30 * 86_400
 RELEASE_SECONDS = 10.0
 """Longer than the protocol's 2 s: seven processes share one machine, and no figure may depend on how busy it is."""
 
+PORTS = range(20_000, 32_000)
 MARKER = "quanlian-demo"
 SCHEMA_PREFIX = "quanlian_demo_"
 
@@ -178,9 +182,8 @@ class Network:
             self._launch(party)
         for party in parties:
             process = self.processes[party]
-            assert process.stdout is not None
-            if not _ready(process.stdout):
-                process.wait(STOP_SECONDS)
+            if not _ready(process):
+                process.wait()
                 raise ConfigurationError(f"did not start: {self._last_words(party)}", place=party)
 
     def _launch(self, party: str) -> None:
@@ -250,14 +253,28 @@ def _write_toml(path: Path, settings: Mapping[str, str | float]) -> None:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that are free now, all different."""
+    """Ports that are free now, all different.
+
+    Below those that the system gives to outgoing connections: a party that is started again must find its port free,
+    however many connections were tried meanwhile.
+    """
+    found: list[int] = []
+    candidates = iter(random.sample(PORTS, len(PORTS)))
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        while len(found) < count:
+            port = next(candidates)
+            with contextlib.suppress(OSError):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+                found.append(port)
+    return found
 
 
-def _ready(output: IO[str]) -> bool:
-    """Whether the process announced that it serves, before its output ended."""
-    return any(line.startswith("ready ") for line in iter(output.readline, ""))
+def _ready(process: subprocess.Popen[str]) -> bool:
+    """Whether the process announced that it serves, before its output ended; one that does neither is ended."""
+    assert process.stdout is not None
+    impatience = threading.Timer(START_SECONDS, process.kill)
+    impatience.start()
+    try:
+        return any(line.startswith("ready ") for line in iter(process.stdout.readline, ""))
+    finally:
+        impatience.cancel()

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from quanlian.errors import ConfigurationError
 from quanlian.money import yuan
-from quanlian.terms import Terms, parse_terms
+from quanlian.terms import Terms
 from quanlian.terms_file import shift_dates
+from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import clearing_operator_pb2, node_operator_pb2
 from simulations.demo.setting import CATEGORIES, PLATFORM, REGIONS, RegionSetting
 from simulations.demo.stage import Stage, say, step, until

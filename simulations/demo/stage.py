@@ -19,7 +19,7 @@ from simulations.demo.network import Network
 from simulations.demo.plan import HeldVoucher, Plan
 
 POLL_SECONDS = 0.1
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
 STEPS = 6
 SHOWN_SURPRISES = 10
 

@@ -16,7 +16,7 @@ from pki import suites
 from quanlian import merkle, wire
 from quanlian.errors import BadSignature, UnknownKey
 from quanlian.signing import SigningKey, digest, signing_bytes
-from quanlian.terms import parse_terms
+from quanlian.terms_parsing import parse_terms
 from quanlian.vouchers import Token, Voucher, holder_tag, leaf, make_pack_id, root_payload, verify
 
 Case = dict[str, Any]

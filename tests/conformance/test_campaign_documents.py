@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import pytest
 
-from quanlian.campaign_check import check_campaign
-from quanlian.terms import parse_terms
-from quanlian.terms_fields import FIELDS, NONE, REQUIRED, markdown_table
+from quanlian.campaign_check import check_campaign, check_notice_file
+from quanlian.terms_fields import FIELDS, NONE, NOTICE_FIELDS, REQUIRED, markdown_table
+from quanlian.terms_parsing import parse_terms
 
 DOCS = Path(__file__).parents[2] / "docs"
 DOCUMENTS: list[tuple[str, Literal["zh", "en"]]] = [("campaigns.md", "en"), ("campaigns.zh-CN.md", "zh")]
@@ -73,6 +73,22 @@ def test_the_table_of_fields_is_the_one_made_from_the_code(name: str, language: 
     assert found
     remedy = "replace it with quanlian.terms_fields.markdown_table"
     assert found[1] == markdown_table(language), f"docs/{name}: the table is stale: {remedy}"
+
+
+@pytest.mark.parametrize(("name", "language"), DOCUMENTS)
+def test_the_table_of_a_notices_fields_is_the_one_made_from_the_code(name: str, language: Literal["zh", "en"]) -> None:
+    found = re.search(r"<!-- notice fields: .*? -->\n(.*?)<!-- /notice fields -->", text_of(name), re.DOTALL)
+    assert found
+    assert found[1] == markdown_table(language, NOTICE_FIELDS), f"docs/{name}: the table is stale"
+
+
+@pytest.mark.parametrize("name", [name for name, _ in DOCUMENTS])
+def test_the_notice_shown_checks_clean_and_has_only_the_fields_told(name: str) -> None:
+    shown = next(text for text in re.findall(r"```toml\n(.*?)```", text_of(name), re.DOTALL) if "[notice]" in text)
+    assert check_notice_file(shown.encode(), name).errors == ()
+    (error,) = check_notice_file(f"{shown}{STRANGER} = 1\n".encode(), name).errors
+    known = set(error.remedy.removeprefix("known are ").split(", "))
+    assert known == {field.key for field in NOTICE_FIELDS}
 
 
 def test_the_complete_file_has_every_field_and_checks_clean_in_both_languages() -> None:

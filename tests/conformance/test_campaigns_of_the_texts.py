@@ -11,7 +11,8 @@ from quanlian.campaign_check import check_campaign
 from quanlian.discounts import Discount, Order, discount
 from quanlian.explanation import explain
 from quanlian.leverage import bound_of
-from quanlian.terms import Terms, parse_terms
+from quanlian.terms import Terms
+from quanlian.terms_parsing import parse_terms
 
 CAMPAIGNS = Path(__file__).parents[2] / "examples" / "campaigns"
 FILES = sorted(path.name for path in CAMPAIGNS.glob("*.toml"))

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from quanlian.discounts import Discount, Order, discount
-from quanlian.terms import Terms, parse_terms
+from quanlian.terms import Terms
+from quanlian.terms_parsing import parse_terms
 
 CAMPAIGNS = Path(__file__).parents[2] / "examples" / "campaigns"
 

@@ -160,8 +160,10 @@ class TestNotices:
     @pytest.mark.parametrize(
         ("notice", "problem"),
         [
-            (LATER.replace(b"2027-03", b"2026-06"), "no later than their terms"),
+            (LATER.replace(b"2027-03", b"2026-06"), "postpones no pack's end"),
+            (LATER.replace(b"2027-03", b"2026-05"), "is past"),
             (LATER.replace(b"spring", b"summer"), "is for summer"),
+            (LATER + b'channels = ["shop"]\n', "holders have that already"),
             (LATER + b"minimum_spend = 50.00\n", "minimum_spend"),
             (b'[notice]\ncampaign = "spring"\n', "gives holders nothing"),
         ],
@@ -173,6 +175,13 @@ class TestNotices:
         with pytest.raises(InvalidInput, match=problem):
             node.change(ChangeKind.NOTICE, notice)
         assert len(node.changes()) == 1
+
+    def test_a_notice_takes_back_nothing_that_an_earlier_one_gave(self, node: LocalNode) -> None:
+        node.publish()
+        node.change(ChangeKind.NOTICE, LATER)
+        with pytest.raises(InvalidInput, match="postpones no pack's end"):
+            node.change(ChangeKind.NOTICE, LATER.replace(b"2027-03", b"2027-02"))
+        assert len(node.changes()) == 2
 
 
 class TestPauseAndWithdrawal:

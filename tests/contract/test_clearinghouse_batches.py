@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from batch_stories import PACKS, STORIES, Story, redemption_id_of, request_id, requests_of
 from hypothesis import given, settings
@@ -13,10 +11,10 @@ from local_parties import (
     SHANGHAI,
     LocalClearinghouse,
     LocalNode,
+    StandingFactory,
     answer_of,
     item,
     keys_of,
-    open_standing,
     outcome,
     purchase,
     received,
@@ -391,23 +389,20 @@ Pair = tuple[LocalClearinghouse, LocalClearinghouse]
 
 
 @pytest.fixture(scope="module")
-def two_clearinghouses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pair, list[bytes]]]:
+def two_clearinghouses(open_lasting_party: StandingFactory) -> tuple[Pair, list[bytes]]:
     """Two clearinghouses with the same packs in their custody, and the packs' tokens."""
-    folder = tmp_path_factory.mktemp("clearinghouses")
-    node = LocalNode(open_standing(f"sqlite:///{folder / 'node'}.db", ""))
+    node = LocalNode(open_lasting_party("node"))
     node.publish()
     tokens = node.claim(PACKS)
     messages = node.release(*(key for token in tokens for key in keys_of(token)))
     pair = []
     for name in ("together", "apart"):
-        pair.append(LocalClearinghouse(open_standing(f"sqlite:///{folder / name}.db", ""), visitors_fen=700))
+        pair.append(LocalClearinghouse(open_lasting_party(name), visitors_fen=700))
         pair[-1].learn(node)
         pair[-1].decide(*pair[-1].hand_overs(messages))
         limits = clearing_operator_pb2.SetLimitsRequest(region=HANGZHOU, net_debit_cap_fen=3000)
         pair[-1].do(pair[-1].service.set_limits(limits))
-    yield (pair[0], pair[1]), tokens
-    for party in (node, *pair):
-        party.database.close()
+    return (pair[0], pair[1]), tokens
 
 
 @settings(max_examples=25, deadline=None)

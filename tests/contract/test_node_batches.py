@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,10 +16,10 @@ from local_parties import (
     MINIMUM_FEN,
     PLATFORM,
     LocalNode,
+    StandingFactory,
     answer_of,
     item,
     keys_of,
-    open_standing,
     outcome,
     purchase,
     received,
@@ -466,16 +465,13 @@ def _fund_return(sequence: int, node: LocalNode, amount_fen: int) -> custody_pb2
 
 
 @pytest.fixture(scope="module")
-def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalNode, LocalNode]]:
+def two_nodes(open_lasting_party: StandingFactory) -> tuple[LocalNode, LocalNode]:
     """Two nodes with the same keys, campaign and packs."""
-    folder = tmp_path_factory.mktemp("nodes")
-    nodes = [LocalNode(open_standing(f"sqlite:///{folder / name}.db", "")) for name in ("together", "apart")]
-    for node in nodes:
+    together, apart = (LocalNode(open_lasting_party(name)) for name in ("together", "apart"))
+    for node in (together, apart):
         node.publish()
         node.claim(PACKS)
-    yield nodes[0], nodes[1]
-    for node in nodes:
-        node.database.close()
+    return together, apart
 
 
 @settings(max_examples=25, deadline=None)

@@ -21,7 +21,7 @@ from simulations.demo.network import Network
 from simulations.demo.setting import CLEARINGHOUSE
 
 HANGZHOU, SHANGHAI = "330100", "310000"
-CALL_SECONDS = 10.0
+CALL_SECONDS = 60.0
 NODE_METHODS, CLEARINGHOUSE_METHODS = sorted(node.server.ALLOW), sorted(clearinghouse.server.ALLOW)
 OPERATING = [method for method in CLEARINGHOUSE_METHODS if "ClearingOperatorService" in method]
 NOT_OPERATING = [method for method in CLEARINGHOUSE_METHODS if "ClearingOperatorService" not in method]

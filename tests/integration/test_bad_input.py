@@ -37,7 +37,7 @@ def quanlian(*arguments: str | Path, **environment: str) -> subprocess.Completed
         env={**clean, "COLUMNS": "250", **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
 
 

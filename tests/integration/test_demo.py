@@ -19,8 +19,8 @@ from network_processes import living, open_ports
 
 BACKENDS = ("sqlite", "postgresql")
 SHOPPERS, SEED = "40", "7"
-RUN_SECONDS = 150
-STOP_SECONDS = 40
+RUN_SECONDS = 500
+STOP_SECONDS = 120
 PARTIES = ("clearinghouse", "310000", "320500", "330100", "340100", "140502")
 CHECKS = {
     "voucher_captured_at_most_once",
@@ -29,6 +29,7 @@ CHECKS = {
     "funders_conserved",
     "net_positions_sum_to_zero",
     "node_books_equal_clearinghouse",
+    "running_totals_equal_redemptions",
 }
 PLANNED_REFUSALS = {
     "ALREADY_REDEEMED",

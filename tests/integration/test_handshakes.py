@@ -62,7 +62,7 @@ def callers(tmp_path: Path) -> ssl.SSLContext:
 def handshake(port: int, context: ssl.SSLContext) -> bytes:
     """Connects, and returns the certificate that the server showed."""
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
+        socket.create_connection(("127.0.0.1", port), timeout=60) as plain,
         context.wrap_socket(plain, server_hostname="clearinghouse.quanlian") as secured,
     ):
         return secured.getpeercert(binary_form=True) or b""

@@ -188,7 +188,7 @@ def test_every_kind_of_method_passes_the_guard(network: Network) -> None:
             count = opened.unary_stream(f"/{SERVICE}/Count", *coding)(StringValue(value="ab"))
             assert [answer.value async for answer in count] == ["a", "b"]
             gather = opened.stream_unary(f"/{SERVICE}/Gather", *coding)
-            assert (await gather(iter([StringValue(value="a")] * 3), timeout=10)).value == "aaa"
+            assert (await gather(iter([StringValue(value="a")] * 3), timeout=60)).value == "aaa"
             assert await talk(opened, "a", "b", method="TalkByHand") == ["a", "b"]
 
     asyncio.run(scenario())
@@ -334,7 +334,7 @@ def test_a_handler_may_end_its_call_itself(network: Network) -> None:
 
 def test_bytes_that_are_no_request_are_refused_and_only_read_for_those_admitted(network: Network) -> None:
     async def raw(opened: grpc.aio.Channel) -> tuple[grpc.StatusCode, str]:
-        return await refusal(opened.unary_unary(f"/{SERVICE}/Say")(b"\xff\xff", timeout=10))
+        return await refusal(opened.unary_unary(f"/{SERVICE}/Say")(b"\xff\xff", timeout=60))
 
     async def raw_stream(opened: grpc.aio.Channel) -> tuple[grpc.StatusCode, str]:
         stream = opened.stream_stream(f"/{SERVICE}/Talk")(iter([b"\xff\xff"]))

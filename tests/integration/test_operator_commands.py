@@ -16,14 +16,14 @@ import pytest
 
 from chassis import cli
 from quanlian.merchants import check_character
-from quanlian.terms import parse_terms
+from quanlian.terms_parsing import parse_terms
 from simulations.demo.network import Network
 
 ROOT = Path(__file__).parents[2]
 HANGZHOU, JINCHENG, CLEARINGHOUSE = "330100", "140502", "clearinghouse"
 CAMPAIGN = ROOT / "examples/campaigns/hangzhou-2020-r1.toml"
 AGREEMENT = ROOT / "examples/agreements/network-default.toml"
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 180.0
 
 
 @pytest.fixture(scope="module")
@@ -236,6 +236,32 @@ def test_a_campaign_under_the_region_s_minimum_leverage_is_refused(operators: Op
     path.write_text(text.replace("hangzhou-2020-r1", "low-leverage"), encoding="utf-8")
     message = operators.refused(JINCHENG, "publish", path)
     assert "low.toml: leverage under the minimum of 140502, 5: off-10-from-40 has 4 — " in message
+
+
+def test_jinchengs_plan_is_amended_after_its_difference_was_shown_and_then_noticed(
+    operators: Operators, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operators(JINCHENG, "publish", ROOT / "examples/campaigns/jincheng-2026.toml")
+    amendment = ("amend", ROOT / "examples/campaigns/amendments/jincheng-2026.toml", "--why", "区政府常务会议")
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    code, shown, _ = operators.run(JINCHENG, *amendment)
+    assert code == 1
+    assert "55,000,000.00 元" in shown
+    assert "家装厨卫消费券 满1000元减150元" in shown
+    assert len(operators.data(JINCHENG, "changes", "jincheng-2026")) == 1
+
+    assert "Change 2 (amend) of jincheng-2026 is published" in operators(JINCHENG, *amendment, "--yes")
+    notice = tmp_path / "notice.toml"
+    notice.write_text('[notice]\ncampaign = "jincheng-2026"\nchannels = ["online"]\n', encoding="utf-8")
+    given = operators(JINCHENG, "notice", notice, "--why", "线上商户上线", "--yes")
+    assert "实体门店、线上" in given
+    assert "Change 3 (notice) of jincheng-2026 is published" in given
+    assert "holders have that already" in operators.run(JINCHENG, "notice", notice, "--why", "again", "--yes")[2]
+    listed = operators.data(JINCHENG, "changes", "jincheng-2026")
+    assert [(each["kind"], each["why"]) for each in listed[1:]] == [
+        ("amend", "区政府常务会议"),
+        ("notice", "线上商户上线"),
+    ]
 
 
 def test_merchants_are_admitted_from_a_file_that_excel_wrote(operators: Operators, tmp_path: Path) -> None:

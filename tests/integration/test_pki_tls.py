@@ -322,7 +322,7 @@ def channel(
 
 
 def ask(opened: grpc.Channel) -> str:
-    return bytes(opened.unary_unary(METHOD)(b"", timeout=10)).decode()
+    return bytes(opened.unary_unary(METHOD)(b"", timeout=60)).decode()
 
 
 def call(port: int, directory: Path) -> str:
@@ -355,7 +355,7 @@ def certificate_of(port: int, directory: Path) -> x509.Certificate:
     context.load_cert_chain(directory / "tls.crt", directory / "tls.key")
     context.set_alpn_protocols(["h2"])
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+        socket.create_connection(("127.0.0.1", port), timeout=60) as plain,
         context.wrap_socket(plain, server_hostname="clearinghouse.quanlian") as wrapped,
     ):
         return x509.load_der_x509_certificate(wrapped.getpeercert(binary_form=True) or b"")

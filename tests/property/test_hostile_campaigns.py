@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import time
 
 import pytest
-from hostile_campaigns import SEED_FILE, must_hold, search_by_chance
+from hostile_campaigns import SEED_FILE, must_hold, mutated, search_by_chance
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quanlian.campaign_check import check_campaign
+from quanlian.campaign_check import check_campaign, check_notice_file
+from quanlian.notices import is_notice
 from quanlian.terms_file import MAX_FILE_BYTES
 
 SECONDS = 20.0
@@ -30,6 +32,21 @@ def test_files_gone_wrong_are_answered_problem_by_problem(seed: int) -> None:
 @given(st.binary(max_size=300))
 def test_arbitrary_bytes_are_answered(content: bytes) -> None:
     must_hold(content)
+
+
+NOTICE = b'[notice]\ncampaign = "a"\nvalid_until = 2026-07-11T00:00:00+08:00\nregions = ["yrd"]\nchannels = ["shop"]\n'
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_notices_gone_wrong_are_answered_problem_by_problem(seed: int) -> None:
+    chance, found = random.Random(seed), set()
+    for _ in range(400):
+        content = mutated(NOTICE, chance)
+        is_notice(content)
+        report = check_notice_file(content, "hostile.toml")
+        assert all(str(problem).isprintable() and all(problem[3:]) for problem in report.errors), (seed, content)
+        found.add(bool(report.errors))
+    assert found == {True, False}, f"seed {seed}"
 
 
 def filled(unit: str, head: str = "") -> bytes:

@@ -109,7 +109,7 @@ class TestFiles:
                 'method = "leverage-tiered"\n'
                 + "[[parameters.tiers]]\nleverage = { order = 4, discount = 2 }\nissuer = 1\nredeemer = 1\n"
                 + "[[parameters.tiers]]\nleverage = { order = 2, discount = 1 }\nissuer = 1\nredeemer = 2\n",
-                r"parameters\.tiers\[2\]\.leverage: a table is that of another tier",
+                r"parameters\.tiers\[2\]\.leverage: \{…\} is that of another tier",
             ),
             (
                 FIGURES + 'method = "fiscal-capacity"\n[[parameters.capacities]]\nregion = "330100"\nfigure = 300\n',

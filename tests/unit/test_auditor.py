@@ -24,7 +24,8 @@ DISCOUNTS = "discounts_equal_legs"
 FUNDERS = "funders_conserved"
 POSITIONS = "net_positions_sum_to_zero"
 MIRRORS = "node_books_equal_clearinghouse"
-CHECKS = [ONCE, LEDGERS, DISCOUNTS, FUNDERS, POSITIONS, MIRRORS]
+TOTALS = "running_totals_equal_redemptions"
+CHECKS = [ONCE, LEDGERS, DISCOUNTS, FUNDERS, POSITIONS, MIRRORS, TOTALS]
 
 FIRST_HOME = "(SELECT MIN(id) FROM redemption WHERE state = 'CAPTURED')"
 FIRST_AWAY = "(SELECT MIN(redemption_id) FROM posting)"
@@ -293,6 +294,27 @@ TAMPERINGS = [
         MIRRORS,
         ("330100: redemption", "away: says ('PARTLY_REFUNDED', 4100, 1000, 2050)"),
     ),
+    Tampering(
+        "the clearinghouse's statistics count a capture that was not",
+        CLEARINGHOUSE,
+        "UPDATE hourly_flow SET captures = captures + 1 WHERE issuer = '330100'",
+        TOTALS,
+        ("clearinghouse: hourly flow", "captures: says", "330100 320500"),
+    ),
+    Tampering(
+        "a node's statistics forget what its vouchers did away",
+        HANGZHOU,
+        "DELETE FROM hourly_flow WHERE redeeming_region <> '330100'",
+        TOTALS,
+        ("330100: hourly flow", "order_fen: says 0 fen, recomputed"),
+    ),
+    Tampering(
+        "a refund moves to another hour",
+        SUZHOU,
+        "UPDATE hourly_flow SET hour = hour + 3600",
+        TOTALS,
+        ("320500: hourly flow", "says 0 fen, recomputed"),
+    ),
 ]
 
 
@@ -438,6 +460,16 @@ def test_news_that_has_not_arrived_is_a_finding_only_when_nothing_may_be_under_w
     tamper(network, HANGZHOU, "UPDATE counter SET value = value - 1 WHERE name = 'feed'")
     assert "330100: last event of the feed: says 5, recomputed 6" in findings(network, MIRRORS)
     assert verdicts(network, quiescent=False)[MIRRORS].holds
+
+
+def test_totals_are_compared_with_what_a_node_has_heard_while_postings_may_be_under_way(network: list[Party]) -> None:
+    assert verdicts(network, quiescent=False)[TOTALS].holds
+    tamper(
+        network, HANGZHOU, "UPDATE hourly_flow SET discount_fen = discount_fen + 1 WHERE redeeming_region = '330100'"
+    )
+    check = verdicts(network, quiescent=False)[TOTALS]
+    assert not check.holds
+    assert "330100: hourly flow over all hours" in check.findings[0]
 
 
 def test_tampering_of_one_kind_does_not_raise_every_alarm(network: list[Party]) -> None:

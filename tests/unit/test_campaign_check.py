@@ -74,7 +74,7 @@ def test_a_voucher_under_another_regions_leverage_is_told_with_both_ratios() -> 
     report = check_campaign(text.encode(), "a.toml", bounds)
     (warning,) = report.warnings
     assert warning.field == "voucher_type[1].minimum_spend"
-    assert "is 5 times the face, under the leverage of 5.5 of region 310000" in warning.rule
+    assert "is 5 times the face, under the leverage of 5.5 of region Shanghai 310000" in warning.rule
     assert warning.source == "Shanghai, 2020"
 
 

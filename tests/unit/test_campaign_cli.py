@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from chassis.cli import main
+from quanlian.terms_words import CATEGORIES
 
 CAMPAIGNS = Path(__file__).parents[2] / "examples" / "campaigns"
 R1 = str(CAMPAIGNS / "hangzhou-2020-r1.toml")
@@ -34,7 +35,9 @@ def test_errors_exit_with_1_and_name_file_line_value_rule_and_source(tmp_path: P
     assert run("check", str(bad), R2) == 1
     (line,) = capsys.readouterr().out.splitlines()
     assert re.fullmatch(
-        rf"{bad}:\d+: 错误 error: voucher_type\[1\]\.face: 20\.0 is not an amount in yuan — .+ \[money\.md, .+\]", line
+        rf"{bad}:\d+: 错误 error: voucher_type\[1\]\.face: 20\.0 不是以元为单位的金额 — 恰好写两位小数，如 10\.00 · "
+        r"is not an amount in yuan — write exactly two decimals, like 10\.00 \[money\.md, .+\]",
+        line,
     )
 
 
@@ -42,8 +45,19 @@ def test_problems_can_be_read_as_data(capsys: Out) -> None:
     assert run("check", "--json", R1) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["errors"] == []
-    assert set(found["warnings"][0]) == {"file", "line", "field", "value", "rule", "remedy", "source"}
+    assert set(found["warnings"][0]) == {
+        "file",
+        "line",
+        "field",
+        "value",
+        "rule",
+        "remedy",
+        "source",
+        "rule_zh",
+        "remedy_zh",
+    }
     assert found["warnings"][0]["source"] == "Jincheng plan, 6.2"
+    assert "低于山西省晋城市城区 140502（在本活动适用地区内）的杠杆比下限 5" in found["warnings"][0]["rule_zh"]
 
 
 def test_a_file_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path, capsys: Out) -> None:
@@ -76,7 +90,7 @@ def test_an_order_is_explained_in_figures(capsys: Out) -> None:
 def test_an_order_is_explained_in_words(capsys: Out) -> None:
     assert run("explain", R1, "--voucher", "off-10-from-40", "--order", "58", "--at", "310000") == 0
     shown = capsys.readouterr().out
-    assert "公共部分8.00元按分担协议QL-DEFAULT（fixed）：330100 5.60, 310000 2.40" in shown
+    assert "公共部分8.00元按分担协议QL-DEFAULT（fixed）：杭州市 5.60，上海市 2.40" in shown
     assert "[money.md, Agreements]" in shown
 
 
@@ -114,6 +128,7 @@ def test_options_left_out_have_sensible_defaults(
         ("--voucher", "off-10-from-40", "--order", "1e9"),
         ("--voucher", "off-10-from-40", "--order", "58", "--at", "999999"),
         ("--voucher", "off-10-from-40", "--order", "58", "--at", "310000", "--agreement", R1),
+        ("--voucher", "off-10-from-40", "--order", "58", "--channel", "phone"),
     ],
 )
 def test_what_cannot_be_explained_is_one_message(capsys: Out, options: tuple[str, ...]) -> None:
@@ -154,3 +169,80 @@ def test_the_sheet_is_data_too(capsys: Out) -> None:
     assert run("show", R2, "--json") == 0
     zh, en = json.loads(capsys.readouterr().out)
     assert (zh["language"], en["language"]) == ("zh", "en")
+
+
+AMENDED = str(CAMPAIGNS / "amendments" / "jincheng-2026.toml")
+SHANXI = str(CAMPAIGNS / "shanxi-2020.toml")
+NOTICE = str(CAMPAIGNS / "notices" / "shanxi-2020.toml")
+
+
+def test_the_difference_names_what_is_new_and_from_when_it_counts(capsys: Out) -> None:
+    assert run("diff", JINCHENG, AMENDED) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "│ 出资方“晋城市城区财政局” 预算 │ 55,000,000.00 元 │ 60,000,000.00 元 │ — │" in shown
+    assert "券种“数码消费券 补贴15%，最高500元”" in shown
+    assert "此前已发放的券仍按领取时的细则使用" in shown
+    assert "vouchers already out keep the terms they were issued under" in shown
+
+
+def test_the_difference_is_data_too(capsys: Out) -> None:
+    assert run("diff", "--json", JINCHENG, AMENDED) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == {"takes_effect", "changes"}
+    assert found["changes"][0]["field"] == "funder[district].budget"
+    assert found["changes"][0]["label_en"] == "funder “district”: budget"
+    assert {each["holders"] for each in found["changes"][1:]} == {"better"}
+
+
+def test_no_difference_is_said_in_words(capsys: Out) -> None:
+    assert run("diff", JINCHENG, JINCHENG) == 0
+    assert capsys.readouterr().out == "没有变更 · Nothing changed\n"
+
+
+def test_a_difference_to_a_file_with_errors_tells_them(tmp_path: Path, capsys: Out) -> None:
+    bad = tmp_path / "bad.toml"
+    bad.write_text(Path(AMENDED).read_text(encoding="utf-8").replace("per_person = 1\n", "per_person = 0\n"))
+    assert run("diff", JINCHENG, str(bad)) == 1
+    assert "bad.toml" in capsys.readouterr().err
+
+
+def test_a_notice_is_checked_and_shown_by_what_it_gives(capsys: Out) -> None:
+    assert run("check", NOTICE) == 0
+    capsys.readouterr()
+    assert run("diff", SHANXI, NOTICE) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "│ 2020-06-30 24:00 │ 2020-07-10 24:00 │ 有利 better │" in shown
+
+
+def test_a_notice_that_takes_away_is_refused_before_it_is_published(tmp_path: Path, capsys: Out) -> None:
+    earlier = tmp_path / "earlier.toml"
+    earlier.write_text(Path(NOTICE).read_text(encoding="utf-8").replace("2020-07-11", "2020-06-11"), encoding="utf-8")
+    assert run("diff", SHANXI, str(earlier)) == 1
+    assert "a notice may only extend" in capsys.readouterr().err
+
+
+def test_a_notice_with_faults_gets_a_line_for_each(tmp_path: Path, capsys: Out) -> None:
+    bad = tmp_path / "notice.toml"
+    bad.write_text('[notice]\ncampaign = "X"\nregions = ["mars"]\nchannels = ["moon"]\nface = 1.00\n', encoding="utf-8")
+    assert run("check", str(bad)) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[1] for line in lines] == ["2", "3", "4", "5"]
+    assert "不是地区范围" in lines[1]
+
+
+def test_a_class_that_the_voucher_has_not_is_told_with_those_it_has(capsys: Out) -> None:
+    assert run("explain", JINCHENG, "--voucher", "car", "--order", "90000", "--class", "moped") == 1
+    assert "use one of new-energy, fuel, used" in capsys.readouterr().err
+
+
+def test_an_explanation_names_regions_funders_and_classes(capsys: Out) -> None:
+    assert run("explain", JINCHENG, "--voucher", "car", "--order", "90000", "--class", "used") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "按档补贴：二手车，发票90,000.00元所在档次，优惠1,000.00元" in shown
+    assert "│ 山西省晋城市城区 140502 │ 晋城市城区财政局 │ 1,000.00 │" in shown
+
+
+@pytest.mark.parametrize("path", sorted(CAMPAIGNS.rglob("*-20*.toml")), ids=lambda path: path.stem)
+def test_every_category_of_the_examples_has_a_word_in_chinese(path: Path) -> None:
+    words = set(re.findall(r'"([a-z-]+)"', " ".join(re.findall(r"categories = (\[.*?\])", path.read_text("utf-8")))))
+    assert words <= CATEGORIES.keys()

@@ -68,6 +68,16 @@ def test_an_exception_is_logged_with_its_traceback(capsys: pytest.CaptureFixture
     assert "ZeroDivisionError" in json.loads(capsys.readouterr().err)["exception"]
 
 
+def test_a_log_goes_to_the_stderr_of_its_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", first)
+    telemetry.configure("json")
+    first.close()
+    monkeypatch.setattr(sys, "stderr", second)
+    telemetry.logger("test").warning("still heard")
+    assert json.loads(second.getvalue())["event"] == "still heard"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_service_announces_itself_and_stops_when_asked(

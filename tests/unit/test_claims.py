@@ -11,7 +11,8 @@ import pytest
 
 from node.domain.claims import RUN_MODES, ClaimFacts, Evidence, Issue, china_day, decide_claim
 from quanlian.refusals import Refusal, RefusalReason
-from quanlian.terms import Terms, parse_terms
+from quanlian.terms import Terms
+from quanlian.terms_parsing import parse_terms
 
 HANGZHOU = Path(__file__).parents[2] / "examples" / "campaigns" / "hangzhou-2020-r1.toml"
 TERMS = parse_terms(HANGZHOU.read_bytes(), HANGZHOU.name)
@@ -135,12 +136,12 @@ class TestCaps:
     def test_one_pack_a_person(self) -> None:
         refusal = refused(replace(FACTS, claimed_by_holder=1))
         assert refusal == Refusal(RefusalReason.CLAIM_LIMIT_REACHED, {"limit": 1})
-        assert refusal.message_zh == "已达每人限领1份"
+        assert refusal.message_zh == "已达领取上限：每人1份"
 
     def test_a_cap_per_day_binds_below_the_cap_per_person(self) -> None:
         facts = replace(FACTS, terms=a_round(per_person=10, per_day=2), claimed_by_holder=5)
         issued(replace(facts, claimed_by_holder_today=1))
-        assert refused(replace(facts, claimed_by_holder_today=2)).figures == {"limit": 2}
+        assert refused(replace(facts, claimed_by_holder_today=2)).figures == {"limit_per_day": 2}
         assert refused(replace(facts, claimed_by_holder=10, claimed_by_holder_today=0)).figures == {"limit": 10}
 
     def test_a_quota_is_exact(self) -> None:
@@ -184,8 +185,12 @@ class TestOrderOfReasons:
             claimed_by_holder=1,
             claimed_in_round=2_000_000,
         )
+        region = replace(worst, region="330100", region_suspended_at=OPENS)
+        paused = replace(worst, terms=a_round(mode="application"), suspended=True, suspended_at=OPENS)
         steps = [
+            ("REGION_SUSPENDED", region, late),
             ("CAMPAIGN_UNKNOWN", worst, late),
+            ("CAMPAIGN_SUSPENDED", paused, late),
             ("ROUND_UNKNOWN", replace(worst, terms=a_round(mode="application")), late),
             ("ROUND_NOT_OPEN", (known := replace(worst, terms=a_round(mode="application"), round_id="r1")), late),
             ("EVIDENCE_MISSING", known, OPENS),

@@ -22,6 +22,21 @@ def commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
         yield from commands(inner, f"{name} {part}")
 
 
+def groups() -> Iterator[str]:
+    yield ""
+    for entry in entry_points(group=cli.ENTRY_POINTS):
+        yield from (name for name, _ in commands(cli._loaded(entry), entry.name))
+
+
+@pytest.mark.parametrize("name", list(groups()))
+def test_a_flag_is_not_shown_as_taking_a_value(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([*name.split(), "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--help" in shown
+    assert "<bool>" not in shown
+    assert not re.search(r"(?m)\w\.\.\.$", shown), "a sentence is cut"
+
+
 def texts() -> Iterator[tuple[str, str]]:
     """Every help text with the command, and option or argument, that it explains."""
     for entry in entry_points(group=cli.ENTRY_POINTS):

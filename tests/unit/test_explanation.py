@@ -12,7 +12,8 @@ from quanlian.agreements import Agreement, Fixed, IssuerPays, OrderRate
 from quanlian.discounts import Order
 from quanlian.errors import InvalidInput
 from quanlian.explanation import Explanation, explain, network_default
-from quanlian.terms import Terms, parse_terms
+from quanlian.terms import Terms
+from quanlian.terms_parsing import parse_terms
 
 ROOT = Path(__file__).parents[2]
 

@@ -70,10 +70,44 @@ def test_figures_read_by_their_unit() -> None:
     assert "2026-05-01 09:00:00" in Refusal(RefusalReason.NOT_YET_VALID, {"not_before_at": nine_in_beijing}).message_zh
     leverage = Refusal(RefusalReason.LEVERAGE_TOO_LOW, {"leverage_ppm": 3_333_333, "bound_ppm": 5_000_000})
     assert re.findall(r"\d+\.\d\d", leverage.message_zh) == ["3.33", "5.00"]
-    limit = Refusal(RefusalReason.CLAIM_LIMIT_REACHED, {"limit": 2})
-    assert (limit.message_zh, limit.message_en) == ("已达每人限领2份", "the limit of 2 a person is reached")
     large = Refusal(RefusalReason.REFUND_EXCEEDS_CAPTURE, {"order_fen": 123_456_700, "left_fen": 5})
     assert large.message_zh == "退货1,234,567.00元超过未退金额0.05元"
+
+
+def test_the_limit_a_person_is_told_from_the_limit_a_person_and_day() -> None:
+    whole = Refusal(RefusalReason.CLAIM_LIMIT_REACHED, {"limit": 2})
+    assert whole.message_zh == "已达领取上限：每人2份"
+    assert whole.message_en == "the claim limit is reached: 2 a person"
+    daily = Refusal(RefusalReason.CLAIM_LIMIT_REACHED, {"limit_per_day": 1})
+    assert daily.message_zh == "已达领取上限：每人每天1份"
+    assert daily.message_en == "the claim limit is reached: 1 a person and day"
+    assert RefusalReason.CLAIM_LIMIT_REACHED.summary_zh == "已达领取上限"
+
+
+def test_the_debit_cap_is_told_with_what_is_owed_and_the_limit() -> None:
+    figures = {"exposure_fen": 9_000_000, "owed_fen": 700, "limit_fen": 9_000_500}
+    refusal = Refusal(RefusalReason.DEBIT_CAP_EXCEEDED, figures)
+    assert refusal.message_zh == ("发券地已达净借记限额：未结应付90,000.00元，本笔7.00元，限额90,005.00元；券仍可用")
+    assert "it owes 90,000.00 yuan, this adds 7.00, the limit is 90,005.00" in refusal.message_en
+
+
+def test_a_part_whose_figures_are_not_known_is_left_out() -> None:
+    assert Refusal(RefusalReason.ALREADY_HELD).message_zh == "券正被另一订单占用；券仍可用"
+    held = Refusal(RefusalReason.ALREADY_HELD, {"expires_at": 1_585_400_000})
+    assert held.message_zh == "券正被另一订单占用，至2020-03-28 20:53:20；券仍可用"
+
+
+def test_a_voucher_known_to_be_past_use_is_never_called_good() -> None:
+    refusal = Refusal(RefusalReason.BELOW_MINIMUM_SPEND, {}, voucher_dead=True)
+    assert not refusal.voucher_usable
+    assert "仍可用" not in refusal.message_zh
+    assert "good" not in refusal.message_en
+
+
+@every_reason
+def test_a_summary_is_chinese_and_has_no_figures(reason: RefusalReason) -> None:
+    assert HAN.search(reason.summary_zh)
+    assert not re.search(r"[{}\[\]—0-9]", reason.summary_zh)
 
 
 def test_a_figure_that_is_not_known_is_a_dash() -> None:
@@ -93,6 +127,7 @@ RETRYABLE = {
     "REGION_SUSPENDED",
     "CAMPAIGN_SUSPENDED",
     "VOUCHER_SUSPENDED",
+    "MERCHANT_BLOCKED",
     "NOT_YET_VALID",
     "ALREADY_HELD",
     "NOT_IN_CUSTODY",

@@ -11,7 +11,8 @@ import pytest
 from quanlian.apportionment import CoFunder, FundingPlan
 from quanlian.errors import InvalidInput
 from quanlian.signing import digest
-from quanlian.terms import Pack, Terms, parse_terms, read_terms
+from quanlian.terms import Pack, Terms
+from quanlian.terms_parsing import parse_terms, read_terms
 
 HANGZHOU = Path(__file__).parents[2] / "examples" / "campaigns" / "hangzhou-2020-r1.toml"
 

@@ -13,10 +13,12 @@ import pytest
 from quanlian import custody
 from quanlian.custody import VoucherState
 from quanlian.discounts import Order
+from quanlian.notices import Given
 from quanlian.redemptions import Sale
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.signing import SigningKey
-from quanlian.terms import Terms, Tier, VoucherType, parse_terms
+from quanlian.terms import Terms, Tier, VoucherType
+from quanlian.terms_parsing import parse_terms
 from quanlian.validation import Discounted, Facts, MerchantFacts, check
 from quanlian.vouchers import Voucher, VoucherKey
 
@@ -75,7 +77,7 @@ GOOD = Facts(
     expected_fen=1000,
     payer_tag=HOLDER,
     redeeming_region=SHANGHAI,
-    suspended_regions=frozenset({"440300"}),
+    suspended_regions={"440300": AT},
     campaign_known=True,
     terms=TERMS,
     known=True,
@@ -106,18 +108,19 @@ def status(facts: Facts, recorded: str) -> Facts:
 FAULTS: Mapping[str, Callable[[Facts], Facts]] = {
     "KEY_NOT_VALID": lambda facts: replace(facts, key=facts.key._replace(not_before=facts.voucher.issued_at + 1)),
     "KEY_REVOKED": lambda facts: replace(facts, key=facts.key._replace(revoked_from=facts.voucher.issued_at)),
-    "REGION_SUSPENDED": lambda facts: replace(facts, suspended_regions=frozenset({SHANGHAI})),
+    "REGION_SUSPENDED": lambda facts: replace(facts, suspended_regions={SHANGHAI: AT}),
     "CAMPAIGN_UNKNOWN": lambda facts: replace(facts, campaign_known=False),
     "TERMS_MISMATCH": lambda facts: replace(facts, terms=None),
     "CAMPAIGN_SUSPENDED": lambda facts: replace(facts, campaign_suspended=True),
     "VOUCHER_UNKNOWN": lambda facts: replace(facts, known=False),
     "VOUCHER_CANCELLED": lambda facts: status(facts, custody.CANCELLED),
+    "VOUCHER_SUSPENDED": lambda facts: replace(facts, voucher_suspended_at=AT - 60),
     "NOT_YET_VALID": lambda facts: voucher(facts, not_before=AT + 1),
     "EXPIRED": lambda facts: voucher(facts, not_after=AT),
     "REGION_NOT_COVERED": lambda facts: voucher(facts, roaming="never"),
     "CHANNEL_NOT_COVERED": lambda facts: order(facts, channel="delivery"),
     "MERCHANT_NOT_ADMITTED": lambda facts: merchant(facts, admitted=False),
-    "MERCHANT_BLOCKED": lambda facts: merchant(facts, blocked=True),
+    "MERCHANT_BLOCKED": lambda facts: merchant(facts, blocked_at=AT),
     "CATEGORY_NOT_COVERED": lambda facts: order(facts, category="fuel"),
     "HOLDER_MISMATCH": lambda facts: replace(facts, payer_tag=SOMEBODY_ELSE),
     "BELOW_MINIMUM_SPEND": lambda facts: order(replace(facts, index=FORTY_LESS_TEN), order_fen=3850),
@@ -149,7 +152,6 @@ def refused(facts: Facts, at: int = AT) -> Refusal:
 
 def test_the_table_has_every_reason_from_4_to_26_in_its_order() -> None:
     expected = [reason.name for reason in RefusalReason if 4 <= reason // 10 <= 26]
-    expected.remove("VOUCHER_SUSPENDED")  # no party holds that fact yet
     assert list(FAULTS) == expected
 
 
@@ -187,10 +189,47 @@ class TestTrust:
 
     @pytest.mark.parametrize("suspended", [HANGZHOU, SHANGHAI])
     def test_either_region_may_be_suspended(self, suspended: str) -> None:
-        refusal = refused(replace(GOOD, suspended_regions=frozenset({suspended})))
+        refusal = refused(replace(GOOD, suspended_regions={suspended: AT}))
         assert refusal.reason is RefusalReason.REGION_SUSPENDED
         assert refusal.retryable
         assert refusal.voucher_usable
+
+    def test_a_suspended_region_is_named_with_since_when(self) -> None:
+        refusal = refused(replace(GOOD, suspended_regions={SHANGHAI: AT - 60}))
+        assert refusal.figures == {"region": 310000, "since_at": AT - 60}
+        assert refusal.message_zh == "发券地或核销地已暂停：310000，自2020-03-28 20:52:20；券仍可用"
+
+    def test_a_key_out_of_its_validity_or_revoked_is_told_with_the_times(self) -> None:
+        late = refused(replace(GOOD, key=KEY._replace(not_after=VOUCHER.issued_at)))
+        assert late.figures == {
+            "issued_at": VOUCHER.issued_at,
+            "not_before_at": KEY.not_before,
+            "not_after_at": VOUCHER.issued_at,
+        }
+        revoked = refused(replace(GOOD, key=KEY._replace(revoked_from=VOUCHER.issued_at - 5)))
+        assert revoked.figures == {"issued_at": VOUCHER.issued_at, "revoked_at": VOUCHER.issued_at - 5}
+        assert "2020-03-28 20:36:35" in revoked.message_en
+
+
+class TestWhetherTheVoucherCanStillBeUsed:
+    """A refusal for a reason that leaves the voucher good does not call one good that is past use."""
+
+    @pytest.mark.parametrize("fault", ["ALREADY_REDEEMED", "VOUCHER_UNKNOWN", "VOUCHER_SUSPENDED", "EXPIRED"])
+    def test_it_cannot_when_it_is_past_use_for_another_reason(self, fault: str) -> None:
+        refusal = refused(FAULTS[fault](replace(GOOD, suspended_regions={SHANGHAI: AT})))
+        assert refusal.reason is RefusalReason.REGION_SUSPENDED
+        assert not refusal.voucher_usable
+        assert "仍可用" not in refusal.message_zh
+        assert "good" not in refusal.message_en
+
+    @pytest.mark.parametrize("fault", ["ALREADY_HELD", "HOLDER_MISMATCH", "NOT_YET_VALID", "CHANNEL_NOT_COVERED"])
+    def test_it_can_when_what_else_is_wrong_may_pass(self, fault: str) -> None:
+        assert refused(FAULTS[fault](replace(GOOD, suspended_regions={SHANGHAI: AT}))).voucher_usable
+
+    def test_a_notice_keeps_a_voucher_good_beyond_its_token(self) -> None:
+        extended = replace(GOOD.standing, given=Given(valid_until=VOUCHER.not_after + 100))
+        small = order(replace(GOOD, standing=extended), order_fen=3850)
+        assert refused(small, VOUCHER.not_after + 99).voucher_usable
 
 
 class TestTerms:

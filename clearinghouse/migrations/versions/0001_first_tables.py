@@ -87,7 +87,6 @@ def upgrade() -> None:
         sa.Column("region", sa.String(), nullable=False),
         sa.Column("name_zh", sa.String(), nullable=False),
         sa.Column("name_en", sa.String(), nullable=False),
-        sa.Column("suspended", sa.Boolean(), nullable=False),
         sa.Column("net_debit_cap_fen", sa.BigInteger(), nullable=False),
         sa.Column("credit_line_fen", sa.BigInteger(), nullable=False),
         sa.Column("credit_offset_bp", sa.Integer(), nullable=False),
@@ -97,6 +96,12 @@ def upgrade() -> None:
         ),
         sa.Column(
             "due_posted_fen", sa.BigInteger(), nullable=False, comment="from other regions, posted and not settled"
+        ),
+        sa.Column(
+            "limit_percent", sa.Integer(), nullable=False, comment="threshold that its exposure has reached: 0, 75, 90"
+        ),
+        sa.Column(
+            "credit_percent", sa.Integer(), nullable=False, comment="threshold that its use of credit has reached"
         ),
         sa.PrimaryKeyConstraint("region"),
     )

@@ -46,6 +46,15 @@ def upgrade() -> None:
         comment="last number given out",
     )
     op.create_table(
+        "deny_list",
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("key_id", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("number"),
+        comment="signed lists of what is not trusted any more; the newest counts",
+    )
+    op.create_table(
         "entry",
         sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
@@ -70,6 +79,34 @@ def upgrade() -> None:
         sa.Column("refunded_order_fen", sa.BigInteger(), nullable=False),
         sa.Column("refunded_fen", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("settlement_window", "issuer", "redeeming_region", "campaign"),
+    )
+    op.create_table(
+        "hourly_flow",
+        sa.Column("hour", sa.BigInteger(), autoincrement=False, nullable=False, comment="its beginning, UTC seconds"),
+        sa.Column("issuer", sa.String(), nullable=False),
+        sa.Column("redeeming_region", sa.String(), nullable=False),
+        sa.Column("campaign", sa.String(), nullable=False),
+        sa.Column("category", sa.String(), nullable=False),
+        sa.Column("captures", sa.BigInteger(), nullable=False),
+        sa.Column("order_fen", sa.BigInteger(), nullable=False),
+        sa.Column("discount_fen", sa.BigInteger(), nullable=False),
+        sa.Column("refunds", sa.BigInteger(), nullable=False),
+        sa.Column("refunded_order_fen", sa.BigInteger(), nullable=False),
+        sa.Column("refunded_fen", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("hour", "issuer", "redeeming_region", "campaign", "category"),
+        comment="running totals by the hour in which they were posted, so that statistics do not read redemptions",
+    )
+    op.create_table(
+        "limit_warning",
+        sa.Column("region", sa.String(), nullable=False),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("measure", sa.String(), nullable=False),
+        sa.Column("percent", sa.Integer(), nullable=False),
+        sa.Column("used_fen", sa.BigInteger(), nullable=False),
+        sa.Column("limit_fen", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("region", "number"),
+        comment="a region's use of a limit reached a threshold from below; only appended",
     )
     op.create_table(
         "line",
@@ -189,6 +226,37 @@ def upgrade() -> None:
         sa.Column("redemption_id", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("issuer", "pack_id", "voucher_index"),
         comment="one row a captured voucher, for ever: the unique key that no race passes",
+    )
+    op.create_table(
+        "suspended",
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("subject", sa.String(), nullable=False),
+        sa.Column("authority", sa.String(), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("since_at", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "bad_from", sa.BigInteger(), nullable=False, comment="of a key: what it signed from then on is not believed"
+        ),
+        sa.PrimaryKeyConstraint("kind", "subject", "authority"),
+        comment="what is suspended now: the table that a decision looks at",
+    )
+    op.create_table(
+        "suspension",
+        sa.Column("authority", sa.String(), nullable=False),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("subject", sa.String(), nullable=False),
+        sa.Column("suspended", sa.Boolean(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("decided_by", sa.String(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column(
+            "body", sa.LargeBinary(), nullable=False, comment="a serialised Suspension, as its authority signed it"
+        ),
+        sa.Column("key_id", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("authority", "number"),
+        comment="every suspension and reactivation, with who and why; only appended",
     )
     op.create_table(
         "turnover",

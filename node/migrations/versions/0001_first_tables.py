@@ -137,7 +137,6 @@ def upgrade() -> None:
         sa.Column("code", sa.String(), nullable=False, comment="unified social credit code"),
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("categories", sa.Text(), nullable=False, comment="JSON list; empty: any"),
-        sa.Column("blocked", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("code"),
     )
     op.create_table(

@@ -22,69 +22,84 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from quanlian.v1 import limit_pb2 as quanlian_dot_v1_dot_limit__pb2
 from quanlian.v1 import recovery_pb2 as quanlian_dot_v1_dot_recovery__pb2
 from quanlian.v1 import settlement_pb2 as quanlian_dot_v1_dot_settlement__pb2
+from quanlian.v1 import stats_pb2 as quanlian_dot_v1_dot_stats__pb2
+from quanlian.v1 import suspension_pb2 as quanlian_dot_v1_dot_suspension__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#quanlian/v1/clearing_operator.proto\x12\x0bquanlian.v1\x1a\x1aquanlian/v1/recovery.proto\x1a\x1cquanlian/v1/settlement.proto\"c\n\x17\x45nrolParticipantRequest\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x0f\n\x07name_zh\x18\x02 \x01(\t\x12\x0f\n\x07name_en\x18\x03 \x01(\t\x12\x16\n\x0esigning_chains\x18\x04 \x03(\x0c\"\x1a\n\x18\x45nrolParticipantResponse\"p\n\x10SetLimitsRequest\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x19\n\x11net_debit_cap_fen\x18\x02 \x01(\x03\x12\x17\n\x0f\x63redit_line_fen\x18\x03 \x01(\x03\x12\x18\n\x10\x63redit_offset_bp\x18\x04 \x01(\r\"\x13\n\x11SetLimitsResponse\"B\n\x0eVisitorsFunder\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\r\x12\x12\n\nbudget_fen\x18\x03 \x01(\x03\"y\n\x16SetVisitorsFundRequest\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x13\n\x0b\x66iscal_year\x18\x02 \x01(\r\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12,\n\x07\x66unders\x18\x04 \x03(\x0b\x32\x1b.quanlian.v1.VisitorsFunder\"\x19\n\x17SetVisitorsFundResponse\"?\n\x18RegisterAgreementRequest\x12\x10\n\x08\x64ocument\x18\x01 \x01(\x0c\x12\x11\n\tfile_name\x18\x02 \x01(\t\"+\n\x19RegisterAgreementResponse\x12\x0e\n\x06number\x18\x01 \x01(\t\"R\n\x14RecordDepositRequest\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x12\n\namount_fen\x18\x02 \x01(\x03\x12\x16\n\x0e\x62\x61nk_reference\x18\x03 \x01(\t\"/\n\x15RecordDepositResponse\x12\x16\n\x0esettlement_fen\x18\x01 \x01(\x03\"\x14\n\x12\x43loseWindowRequest\"D\n\x13\x43loseWindowResponse\x12-\n\x06window\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.SettlementWindow\"\'\n\x15InstructWindowRequest\x12\x0e\n\x06window\x18\x01 \x01(\x04\"G\n\x16InstructWindowResponse\x12-\n\x06window\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.SettlementWindow\"I\n\x0fMarkPaidRequest\x12\x0e\n\x06window\x18\x01 \x01(\x04\x12\x0e\n\x06region\x18\x02 \x01(\t\x12\x16\n\x0e\x62\x61nk_reference\x18\x03 \x01(\t\"A\n\x10MarkPaidResponse\x12-\n\x06window\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.SettlementWindow\"%\n\x13SettleWindowRequest\x12\x0e\n\x06window\x18\x01 \x01(\x04\"E\n\x14SettleWindowResponse\x12-\n\x06window\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.SettlementWindow\"\x1a\n\x18GetClearingStatusRequest\"G\n\x19GetClearingStatusResponse\x12*\n\x07regions\x18\x01 \x03(\x0b\x32\x19.quanlian.v1.RegionStatus\"|\n\x0cRegionStatus\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x1b\n\x13\x63ustody_stream_open\x18\x02 \x01(\x08\x12\x14\n\x0c\x65xposure_fen\x18\x03 \x01(\x03\x12\x11\n\tlimit_fen\x18\x04 \x01(\x03\x12\x16\n\x0esettlement_fen\x18\x05 \x01(\x03\"(\n\x1aGetClearingEvidenceRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\"/\n\x1bGetClearingEvidenceResponse\x12\x10\n\x08\x64ocument\x18\x01 \x01(\x0c\".\n\x1bRecoverClearinghouseRequest\x12\x0f\n\x07without\x18\x01 \x03(\t\"K\n\x1cRecoverClearinghouseResponse\x12+\n\x06report\x18\x01 \x01(\x0b\x32\x1b.quanlian.v1.RecoveryReport2\xe6\x08\n\x17\x43learingOperatorService\x12_\n\x10\x45nrolParticipant\x12$.quanlian.v1.EnrolParticipantRequest\x1a%.quanlian.v1.EnrolParticipantResponse\x12J\n\tSetLimits\x12\x1d.quanlian.v1.SetLimitsRequest\x1a\x1e.quanlian.v1.SetLimitsResponse\x12\\\n\x0fSetVisitorsFund\x12#.quanlian.v1.SetVisitorsFundRequest\x1a$.quanlian.v1.SetVisitorsFundResponse\x12\x62\n\x11RegisterAgreement\x12%.quanlian.v1.RegisterAgreementRequest\x1a&.quanlian.v1.RegisterAgreementResponse\x12V\n\rRecordDeposit\x12!.quanlian.v1.RecordDepositRequest\x1a\".quanlian.v1.RecordDepositResponse\x12P\n\x0b\x43loseWindow\x12\x1f.quanlian.v1.CloseWindowRequest\x1a .quanlian.v1.CloseWindowResponse\x12Y\n\x0eInstructWindow\x12\".quanlian.v1.InstructWindowRequest\x1a#.quanlian.v1.InstructWindowResponse\x12G\n\x08MarkPaid\x12\x1c.quanlian.v1.MarkPaidRequest\x1a\x1d.quanlian.v1.MarkPaidResponse\x12S\n\x0cSettleWindow\x12 .quanlian.v1.SettleWindowRequest\x1a!.quanlian.v1.SettleWindowResponse\x12h\n\x13GetClearingEvidence\x12\'.quanlian.v1.GetClearingEvidenceRequest\x1a(.quanlian.v1.GetClearingEvidenceResponse\x12k\n\x14RecoverClearinghouse\x12(.quanlian.v1.RecoverClearinghouseRequest\x1a).quanlian.v1.RecoverClearinghouseResponse\x12\x62\n\x11GetClearingStatus\x12%.quanlian.v1.GetClearingStatusRequest\x1a&.quanlian.v1.GetClearingStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#quanlian/v1/clearing_operator.proto\x12\x0bquanlian.v1\x1a\x17quanlian/v1/limit.proto\x1a\x1aquanlian/v1/recovery.proto\x1a\x1cquanlian/v1/settlement.proto\x1a\x17quanlian/v1/stats.proto\x1a\x1cquanlian/v1/suspension.proto\"\x87\x01\n\x17SuspendInNetworkRequest\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.quanlian.v1.SuspensionKind\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x11\n\tsuspended\x18\x03 \x01(\x08\x12\x0b\n\x03why\x18\x04 \x01(\t\x12\x10\n\x08\x62\x61\x64_from\x18\x05 \x01(\x03\"G\n\x18SuspendInNetworkResponse\x12+\n\nsuspension\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.Suspension\"0\n\x1dListNetworkSuspensionsRequest\x12\x0f\n\x07history\x18\x01 \x01(\x08\"P\n\x1eListNetworkSuspensionsResponse\x12.\n\x07records\x18\x01 \x03(\x0b\x32\x1d.quanlian.v1.SuspensionRecord\"A\n\x17GetClearingStatsRequest\x12&\n\x05query\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.StatsQuery\"?\n\x18GetClearingStatsResponse\x12#\n\x04rows\x18\x01 \x03(\x0b\x32\x15.quanlian.v1.StatsRow\"c\n\x17\x45nrolParticipantRequest\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x0f\n\x07name_zh\x18\x02 \x01(\t\x12\x0f\n\x07name_en\x18\x03 \x01(\t\x12\x16\n\x0esigning_chains\x18\x04 \x03(\x0c\"\x1a\n\x18\x45nrolParticipantResponse\"p\n\x10SetLimitsRequest\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x19\n\x11net_debit_cap_fen\x18\x02 \x01(\x03\x12\x17\n\x0f\x63redit_line_fen\x18\x03 \x01(\x03\x12\x18\n\x10\x63redit_offset_bp\x18\x04 \x01(\r\"\x13\n\x11SetLimitsResponse\"B\n\x0eVisitorsFunder\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\r\x12\x12\n\nbudget_fen\x18\x03 \x01(\x03\"y\n\x16SetVisitorsFundRequest\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x13\n\x0b\x66iscal_year\x18\x02 \x01(\r\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12,\n\x07\x66unders\x18\x04 \x03(\x0b\x32\x1b.quanlian.v1.VisitorsFunder\"\x19\n\x17SetVisitorsFundResponse\"?\n\x18RegisterAgreementRequest\x12\x10\n\x08\x64ocument\x18\x01 \x01(\x0c\x12\x11\n\tfile_name\x18\x02 \x01(\t\"+\n\x19RegisterAgreementResponse\x12\x0e\n\x06number\x18\x01 \x01(\t\"R\n\x14RecordDepositRequest\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x12\n\namount_fen\x18\x02 \x01(\x03\x12\x16\n\x0e\x62\x61nk_reference\x18\x03 \x01(\t\"/\n\x15RecordDepositResponse\x12\x16\n\x0esettlement_fen\x18\x01 \x01(\x03\"\x14\n\x12\x43loseWindowRequest\"D\n\x13\x43loseWindowResponse\x12-\n\x06window\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.SettlementWindow\"\'\n\x15InstructWindowRequest\x12\x0e\n\x06window\x18\x01 \x01(\x04\"G\n\x16InstructWindowResponse\x12-\n\x06window\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.SettlementWindow\"I\n\x0fMarkPaidRequest\x12\x0e\n\x06window\x18\x01 \x01(\x04\x12\x0e\n\x06region\x18\x02 \x01(\t\x12\x16\n\x0e\x62\x61nk_reference\x18\x03 \x01(\t\"A\n\x10MarkPaidResponse\x12-\n\x06window\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.SettlementWindow\"%\n\x13SettleWindowRequest\x12\x0e\n\x06window\x18\x01 \x01(\x04\"E\n\x14SettleWindowResponse\x12-\n\x06window\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.SettlementWindow\"\x1a\n\x18GetClearingStatusRequest\"t\n\x19GetClearingStatusResponse\x12*\n\x07regions\x18\x01 \x03(\x0b\x32\x19.quanlian.v1.RegionStatus\x12+\n\x08warnings\x18\x02 \x03(\x0b\x32\x19.quanlian.v1.LimitWarning\"\xf0\x01\n\x0cRegionStatus\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x1b\n\x13\x63ustody_stream_open\x18\x02 \x01(\x08\x12\x14\n\x0c\x65xposure_fen\x18\x03 \x01(\x03\x12\x11\n\tlimit_fen\x18\x04 \x01(\x03\x12\x16\n\x0esettlement_fen\x18\x05 \x01(\x03\x12\x15\n\rlimit_percent\x18\x06 \x01(\r\x12\x17\n\x0f\x63redit_line_fen\x18\x07 \x01(\x03\x12\x17\n\x0f\x63redit_used_fen\x18\x08 \x01(\x03\x12\x16\n\x0e\x63redit_percent\x18\t \x01(\r\x12\x11\n\tsuspended\x18\n \x01(\x08\"(\n\x1aGetClearingEvidenceRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\"/\n\x1bGetClearingEvidenceResponse\x12\x10\n\x08\x64ocument\x18\x01 \x01(\x0c\".\n\x1bRecoverClearinghouseRequest\x12\x0f\n\x07without\x18\x01 \x03(\t\"K\n\x1cRecoverClearinghouseResponse\x12+\n\x06report\x18\x01 \x01(\x0b\x32\x1b.quanlian.v1.RecoveryReport2\x9b\x0b\n\x17\x43learingOperatorService\x12_\n\x10\x45nrolParticipant\x12$.quanlian.v1.EnrolParticipantRequest\x1a%.quanlian.v1.EnrolParticipantResponse\x12J\n\tSetLimits\x12\x1d.quanlian.v1.SetLimitsRequest\x1a\x1e.quanlian.v1.SetLimitsResponse\x12\\\n\x0fSetVisitorsFund\x12#.quanlian.v1.SetVisitorsFundRequest\x1a$.quanlian.v1.SetVisitorsFundResponse\x12\x62\n\x11RegisterAgreement\x12%.quanlian.v1.RegisterAgreementRequest\x1a&.quanlian.v1.RegisterAgreementResponse\x12V\n\rRecordDeposit\x12!.quanlian.v1.RecordDepositRequest\x1a\".quanlian.v1.RecordDepositResponse\x12P\n\x0b\x43loseWindow\x12\x1f.quanlian.v1.CloseWindowRequest\x1a .quanlian.v1.CloseWindowResponse\x12Y\n\x0eInstructWindow\x12\".quanlian.v1.InstructWindowRequest\x1a#.quanlian.v1.InstructWindowResponse\x12G\n\x08MarkPaid\x12\x1c.quanlian.v1.MarkPaidRequest\x1a\x1d.quanlian.v1.MarkPaidResponse\x12S\n\x0cSettleWindow\x12 .quanlian.v1.SettleWindowRequest\x1a!.quanlian.v1.SettleWindowResponse\x12h\n\x13GetClearingEvidence\x12\'.quanlian.v1.GetClearingEvidenceRequest\x1a(.quanlian.v1.GetClearingEvidenceResponse\x12k\n\x14RecoverClearinghouse\x12(.quanlian.v1.RecoverClearinghouseRequest\x1a).quanlian.v1.RecoverClearinghouseResponse\x12\x62\n\x11GetClearingStatus\x12%.quanlian.v1.GetClearingStatusRequest\x1a&.quanlian.v1.GetClearingStatusResponse\x12_\n\x10SuspendInNetwork\x12$.quanlian.v1.SuspendInNetworkRequest\x1a%.quanlian.v1.SuspendInNetworkResponse\x12q\n\x16ListNetworkSuspensions\x12*.quanlian.v1.ListNetworkSuspensionsRequest\x1a+.quanlian.v1.ListNetworkSuspensionsResponse\x12_\n\x10GetClearingStats\x12$.quanlian.v1.GetClearingStatsRequest\x1a%.quanlian.v1.GetClearingStatsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'quanlian.v1.clearing_operator_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENROLPARTICIPANTREQUEST']._serialized_start=110
-  _globals['_ENROLPARTICIPANTREQUEST']._serialized_end=209
-  _globals['_ENROLPARTICIPANTRESPONSE']._serialized_start=211
-  _globals['_ENROLPARTICIPANTRESPONSE']._serialized_end=237
-  _globals['_SETLIMITSREQUEST']._serialized_start=239
-  _globals['_SETLIMITSREQUEST']._serialized_end=351
-  _globals['_SETLIMITSRESPONSE']._serialized_start=353
-  _globals['_SETLIMITSRESPONSE']._serialized_end=372
-  _globals['_VISITORSFUNDER']._serialized_start=374
-  _globals['_VISITORSFUNDER']._serialized_end=440
-  _globals['_SETVISITORSFUNDREQUEST']._serialized_start=442
-  _globals['_SETVISITORSFUNDREQUEST']._serialized_end=563
-  _globals['_SETVISITORSFUNDRESPONSE']._serialized_start=565
-  _globals['_SETVISITORSFUNDRESPONSE']._serialized_end=590
-  _globals['_REGISTERAGREEMENTREQUEST']._serialized_start=592
-  _globals['_REGISTERAGREEMENTREQUEST']._serialized_end=655
-  _globals['_REGISTERAGREEMENTRESPONSE']._serialized_start=657
-  _globals['_REGISTERAGREEMENTRESPONSE']._serialized_end=700
-  _globals['_RECORDDEPOSITREQUEST']._serialized_start=702
-  _globals['_RECORDDEPOSITREQUEST']._serialized_end=784
-  _globals['_RECORDDEPOSITRESPONSE']._serialized_start=786
-  _globals['_RECORDDEPOSITRESPONSE']._serialized_end=833
-  _globals['_CLOSEWINDOWREQUEST']._serialized_start=835
-  _globals['_CLOSEWINDOWREQUEST']._serialized_end=855
-  _globals['_CLOSEWINDOWRESPONSE']._serialized_start=857
-  _globals['_CLOSEWINDOWRESPONSE']._serialized_end=925
-  _globals['_INSTRUCTWINDOWREQUEST']._serialized_start=927
-  _globals['_INSTRUCTWINDOWREQUEST']._serialized_end=966
-  _globals['_INSTRUCTWINDOWRESPONSE']._serialized_start=968
-  _globals['_INSTRUCTWINDOWRESPONSE']._serialized_end=1039
-  _globals['_MARKPAIDREQUEST']._serialized_start=1041
-  _globals['_MARKPAIDREQUEST']._serialized_end=1114
-  _globals['_MARKPAIDRESPONSE']._serialized_start=1116
-  _globals['_MARKPAIDRESPONSE']._serialized_end=1181
-  _globals['_SETTLEWINDOWREQUEST']._serialized_start=1183
-  _globals['_SETTLEWINDOWREQUEST']._serialized_end=1220
-  _globals['_SETTLEWINDOWRESPONSE']._serialized_start=1222
-  _globals['_SETTLEWINDOWRESPONSE']._serialized_end=1291
-  _globals['_GETCLEARINGSTATUSREQUEST']._serialized_start=1293
-  _globals['_GETCLEARINGSTATUSREQUEST']._serialized_end=1319
-  _globals['_GETCLEARINGSTATUSRESPONSE']._serialized_start=1321
-  _globals['_GETCLEARINGSTATUSRESPONSE']._serialized_end=1392
-  _globals['_REGIONSTATUS']._serialized_start=1394
-  _globals['_REGIONSTATUS']._serialized_end=1518
-  _globals['_GETCLEARINGEVIDENCEREQUEST']._serialized_start=1520
-  _globals['_GETCLEARINGEVIDENCEREQUEST']._serialized_end=1560
-  _globals['_GETCLEARINGEVIDENCERESPONSE']._serialized_start=1562
-  _globals['_GETCLEARINGEVIDENCERESPONSE']._serialized_end=1609
-  _globals['_RECOVERCLEARINGHOUSEREQUEST']._serialized_start=1611
-  _globals['_RECOVERCLEARINGHOUSEREQUEST']._serialized_end=1657
-  _globals['_RECOVERCLEARINGHOUSERESPONSE']._serialized_start=1659
-  _globals['_RECOVERCLEARINGHOUSERESPONSE']._serialized_end=1734
-  _globals['_CLEARINGOPERATORSERVICE']._serialized_start=1737
-  _globals['_CLEARINGOPERATORSERVICE']._serialized_end=2863
+  _globals['_SUSPENDINNETWORKREQUEST']._serialized_start=191
+  _globals['_SUSPENDINNETWORKREQUEST']._serialized_end=326
+  _globals['_SUSPENDINNETWORKRESPONSE']._serialized_start=328
+  _globals['_SUSPENDINNETWORKRESPONSE']._serialized_end=399
+  _globals['_LISTNETWORKSUSPENSIONSREQUEST']._serialized_start=401
+  _globals['_LISTNETWORKSUSPENSIONSREQUEST']._serialized_end=449
+  _globals['_LISTNETWORKSUSPENSIONSRESPONSE']._serialized_start=451
+  _globals['_LISTNETWORKSUSPENSIONSRESPONSE']._serialized_end=531
+  _globals['_GETCLEARINGSTATSREQUEST']._serialized_start=533
+  _globals['_GETCLEARINGSTATSREQUEST']._serialized_end=598
+  _globals['_GETCLEARINGSTATSRESPONSE']._serialized_start=600
+  _globals['_GETCLEARINGSTATSRESPONSE']._serialized_end=663
+  _globals['_ENROLPARTICIPANTREQUEST']._serialized_start=665
+  _globals['_ENROLPARTICIPANTREQUEST']._serialized_end=764
+  _globals['_ENROLPARTICIPANTRESPONSE']._serialized_start=766
+  _globals['_ENROLPARTICIPANTRESPONSE']._serialized_end=792
+  _globals['_SETLIMITSREQUEST']._serialized_start=794
+  _globals['_SETLIMITSREQUEST']._serialized_end=906
+  _globals['_SETLIMITSRESPONSE']._serialized_start=908
+  _globals['_SETLIMITSRESPONSE']._serialized_end=927
+  _globals['_VISITORSFUNDER']._serialized_start=929
+  _globals['_VISITORSFUNDER']._serialized_end=995
+  _globals['_SETVISITORSFUNDREQUEST']._serialized_start=997
+  _globals['_SETVISITORSFUNDREQUEST']._serialized_end=1118
+  _globals['_SETVISITORSFUNDRESPONSE']._serialized_start=1120
+  _globals['_SETVISITORSFUNDRESPONSE']._serialized_end=1145
+  _globals['_REGISTERAGREEMENTREQUEST']._serialized_start=1147
+  _globals['_REGISTERAGREEMENTREQUEST']._serialized_end=1210
+  _globals['_REGISTERAGREEMENTRESPONSE']._serialized_start=1212
+  _globals['_REGISTERAGREEMENTRESPONSE']._serialized_end=1255
+  _globals['_RECORDDEPOSITREQUEST']._serialized_start=1257
+  _globals['_RECORDDEPOSITREQUEST']._serialized_end=1339
+  _globals['_RECORDDEPOSITRESPONSE']._serialized_start=1341
+  _globals['_RECORDDEPOSITRESPONSE']._serialized_end=1388
+  _globals['_CLOSEWINDOWREQUEST']._serialized_start=1390
+  _globals['_CLOSEWINDOWREQUEST']._serialized_end=1410
+  _globals['_CLOSEWINDOWRESPONSE']._serialized_start=1412
+  _globals['_CLOSEWINDOWRESPONSE']._serialized_end=1480
+  _globals['_INSTRUCTWINDOWREQUEST']._serialized_start=1482
+  _globals['_INSTRUCTWINDOWREQUEST']._serialized_end=1521
+  _globals['_INSTRUCTWINDOWRESPONSE']._serialized_start=1523
+  _globals['_INSTRUCTWINDOWRESPONSE']._serialized_end=1594
+  _globals['_MARKPAIDREQUEST']._serialized_start=1596
+  _globals['_MARKPAIDREQUEST']._serialized_end=1669
+  _globals['_MARKPAIDRESPONSE']._serialized_start=1671
+  _globals['_MARKPAIDRESPONSE']._serialized_end=1736
+  _globals['_SETTLEWINDOWREQUEST']._serialized_start=1738
+  _globals['_SETTLEWINDOWREQUEST']._serialized_end=1775
+  _globals['_SETTLEWINDOWRESPONSE']._serialized_start=1777
+  _globals['_SETTLEWINDOWRESPONSE']._serialized_end=1846
+  _globals['_GETCLEARINGSTATUSREQUEST']._serialized_start=1848
+  _globals['_GETCLEARINGSTATUSREQUEST']._serialized_end=1874
+  _globals['_GETCLEARINGSTATUSRESPONSE']._serialized_start=1876
+  _globals['_GETCLEARINGSTATUSRESPONSE']._serialized_end=1992
+  _globals['_REGIONSTATUS']._serialized_start=1995
+  _globals['_REGIONSTATUS']._serialized_end=2235
+  _globals['_GETCLEARINGEVIDENCEREQUEST']._serialized_start=2237
+  _globals['_GETCLEARINGEVIDENCEREQUEST']._serialized_end=2277
+  _globals['_GETCLEARINGEVIDENCERESPONSE']._serialized_start=2279
+  _globals['_GETCLEARINGEVIDENCERESPONSE']._serialized_end=2326
+  _globals['_RECOVERCLEARINGHOUSEREQUEST']._serialized_start=2328
+  _globals['_RECOVERCLEARINGHOUSEREQUEST']._serialized_end=2374
+  _globals['_RECOVERCLEARINGHOUSERESPONSE']._serialized_start=2376
+  _globals['_RECOVERCLEARINGHOUSERESPONSE']._serialized_end=2451
+  _globals['_CLEARINGOPERATORSERVICE']._serialized_start=2454
+  _globals['_CLEARINGOPERATORSERVICE']._serialized_end=3889
 # @@protoc_insertion_point(module_scope)

@@ -7,8 +7,11 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from quanlian.v1 import limit_pb2 as _limit_pb2
 from quanlian.v1 import recovery_pb2 as _recovery_pb2
 from quanlian.v1 import settlement_pb2 as _settlement_pb2
+from quanlian.v1 import stats_pb2 as _stats_pb2
+from quanlian.v1 import suspension_pb2 as _suspension_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,6 +22,139 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+@_typing.final
+class SuspendInNetworkRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    SUSPENDED_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    BAD_FROM_FIELD_NUMBER: _builtins.int
+    kind: _suspension_pb2.SuspensionKind.ValueType
+    subject: _builtins.str
+    suspended: _builtins.bool
+    """False: reactivate."""
+    why: _builtins.str
+    bad_from: _builtins.int
+    """Keys only; 0: now."""
+    def __init__(
+        self,
+        *,
+        kind: _suspension_pb2.SuspensionKind.ValueType = ...,
+        subject: _builtins.str = ...,
+        suspended: _builtins.bool = ...,
+        why: _builtins.str = ...,
+        bad_from: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bad_from", b"bad_from", "kind", b"kind", "subject", b"subject", "suspended", b"suspended", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuspendInNetworkRequest: _TypeAlias = SuspendInNetworkRequest  # noqa: Y015
+
+@_typing.final
+class SuspendInNetworkResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUSPENSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def suspension(self) -> _suspension_pb2.Suspension: ...
+    def __init__(
+        self,
+        *,
+        suspension: _suspension_pb2.Suspension | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["suspension", b"suspension"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["suspension", b"suspension"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuspendInNetworkResponse: _TypeAlias = SuspendInNetworkResponse  # noqa: Y015
+
+@_typing.final
+class ListNetworkSuspensionsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HISTORY_FIELD_NUMBER: _builtins.int
+    history: _builtins.bool
+    """Also those that were lifted, and what lifted them."""
+    def __init__(
+        self,
+        *,
+        history: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["history", b"history"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNetworkSuspensionsRequest: _TypeAlias = ListNetworkSuspensionsRequest  # noqa: Y015
+
+@_typing.final
+class ListNetworkSuspensionsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[_suspension_pb2.SuspensionRecord]: ...
+    def __init__(
+        self,
+        *,
+        records: _abc.Iterable[_suspension_pb2.SuspensionRecord] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNetworkSuspensionsResponse: _TypeAlias = ListNetworkSuspensionsResponse  # noqa: Y015
+
+@_typing.final
+class GetClearingStatsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def query(self) -> _stats_pb2.StatsQuery: ...
+    def __init__(
+        self,
+        *,
+        query: _stats_pb2.StatsQuery | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetClearingStatsRequest: _TypeAlias = GetClearingStatsRequest  # noqa: Y015
+
+@_typing.final
+class GetClearingStatsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[_stats_pb2.StatsRow]: ...
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[_stats_pb2.StatsRow] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetClearingStatsResponse: _TypeAlias = GetClearingStatsResponse  # noqa: Y015
 
 @_typing.final
 class EnrolParticipantRequest(_message.Message):
@@ -444,16 +580,22 @@ class GetClearingStatusResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REGIONS_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def regions(self) -> _containers.RepeatedCompositeFieldContainer[Global___RegionStatus]: ...
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_limit_pb2.LimitWarning]:
+        """The latest, newest first."""
+
     def __init__(
         self,
         *,
         regions: _abc.Iterable[Global___RegionStatus] | None = ...,
+        warnings: _abc.Iterable[_limit_pb2.LimitWarning] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["regions", b"regions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["regions", b"regions", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -468,11 +610,23 @@ class RegionStatus(_message.Message):
     EXPOSURE_FEN_FIELD_NUMBER: _builtins.int
     LIMIT_FEN_FIELD_NUMBER: _builtins.int
     SETTLEMENT_FEN_FIELD_NUMBER: _builtins.int
+    LIMIT_PERCENT_FIELD_NUMBER: _builtins.int
+    CREDIT_LINE_FEN_FIELD_NUMBER: _builtins.int
+    CREDIT_USED_FEN_FIELD_NUMBER: _builtins.int
+    CREDIT_PERCENT_FIELD_NUMBER: _builtins.int
+    SUSPENDED_FIELD_NUMBER: _builtins.int
     region: _builtins.str
     custody_stream_open: _builtins.bool
     exposure_fen: _builtins.int
     limit_fen: _builtins.int
     settlement_fen: _builtins.int
+    limit_percent: _builtins.int
+    """The threshold that its exposure has reached, in percent of its limit: 0, 75 or 90."""
+    credit_line_fen: _builtins.int
+    credit_used_fen: _builtins.int
+    """What of the credit line is used, and the threshold reached."""
+    credit_percent: _builtins.int
+    suspended: _builtins.bool
     def __init__(
         self,
         *,
@@ -481,10 +635,15 @@ class RegionStatus(_message.Message):
         exposure_fen: _builtins.int = ...,
         limit_fen: _builtins.int = ...,
         settlement_fen: _builtins.int = ...,
+        limit_percent: _builtins.int = ...,
+        credit_line_fen: _builtins.int = ...,
+        credit_used_fen: _builtins.int = ...,
+        credit_percent: _builtins.int = ...,
+        suspended: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["custody_stream_open", b"custody_stream_open", "exposure_fen", b"exposure_fen", "limit_fen", b"limit_fen", "region", b"region", "settlement_fen", b"settlement_fen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit_line_fen", b"credit_line_fen", "credit_percent", b"credit_percent", "credit_used_fen", b"credit_used_fen", "custody_stream_open", b"custody_stream_open", "exposure_fen", b"exposure_fen", "limit_fen", b"limit_fen", "limit_percent", b"limit_percent", "region", b"region", "settlement_fen", b"settlement_fen", "suspended", b"suspended"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

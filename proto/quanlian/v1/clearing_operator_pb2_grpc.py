@@ -95,6 +95,21 @@ class ClearingOperatorServiceStub:
                 request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingStatusRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingStatusResponse.FromString,
                 _registered_method=True)
+        self.SuspendInNetwork = channel.unary_unary(
+                '/quanlian.v1.ClearingOperatorService/SuspendInNetwork',
+                request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.SuspendInNetworkRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.SuspendInNetworkResponse.FromString,
+                _registered_method=True)
+        self.ListNetworkSuspensions = channel.unary_unary(
+                '/quanlian.v1.ClearingOperatorService/ListNetworkSuspensions',
+                request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListNetworkSuspensionsRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListNetworkSuspensionsResponse.FromString,
+                _registered_method=True)
+        self.GetClearingStats = channel.unary_unary(
+                '/quanlian.v1.ClearingOperatorService/GetClearingStats',
+                request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingStatsRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingStatsResponse.FromString,
+                _registered_method=True)
 
 
 class ClearingOperatorServiceServicer:
@@ -179,6 +194,26 @@ class ClearingOperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SuspendInNetwork(self, request, context):
+        """Suspends or reactivates a region, key, merchant or voucher, from the next batch of every party on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListNetworkSuspensions(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetClearingStats(self, request, context):
+        """Running totals of what the clearinghouse decided.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ClearingOperatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -241,6 +276,21 @@ def add_ClearingOperatorServiceServicer_to_server(servicer, server):
                     servicer.GetClearingStatus,
                     request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingStatusRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingStatusResponse.SerializeToString,
+            ),
+            'SuspendInNetwork': grpc.unary_unary_rpc_method_handler(
+                    servicer.SuspendInNetwork,
+                    request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.SuspendInNetworkRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.SuspendInNetworkResponse.SerializeToString,
+            ),
+            'ListNetworkSuspensions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListNetworkSuspensions,
+                    request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListNetworkSuspensionsRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListNetworkSuspensionsResponse.SerializeToString,
+            ),
+            'GetClearingStats': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetClearingStats,
+                    request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingStatsRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingStatsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -568,6 +618,87 @@ class ClearingOperatorService:
             '/quanlian.v1.ClearingOperatorService/GetClearingStatus',
             quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingStatusRequest.SerializeToString,
             quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SuspendInNetwork(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.ClearingOperatorService/SuspendInNetwork',
+            quanlian_dot_v1_dot_clearing__operator__pb2.SuspendInNetworkRequest.SerializeToString,
+            quanlian_dot_v1_dot_clearing__operator__pb2.SuspendInNetworkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListNetworkSuspensions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.ClearingOperatorService/ListNetworkSuspensions',
+            quanlian_dot_v1_dot_clearing__operator__pb2.ListNetworkSuspensionsRequest.SerializeToString,
+            quanlian_dot_v1_dot_clearing__operator__pb2.ListNetworkSuspensionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetClearingStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.ClearingOperatorService/GetClearingStats',
+            quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingStatsRequest.SerializeToString,
+            quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingStatsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,11 @@ class ClearingOperatorServiceStub:
     RecoverClearinghouse: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.RecoverClearinghouseRequest, _clearing_operator_pb2.RecoverClearinghouseResponse]
     """After a restore from a backup: learns again what the other side has, and begins a new incarnation."""
     GetClearingStatus: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetClearingStatusRequest, _clearing_operator_pb2.GetClearingStatusResponse]
+    SuspendInNetwork: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.SuspendInNetworkRequest, _clearing_operator_pb2.SuspendInNetworkResponse]
+    """Suspends or reactivates a region, key, merchant or voucher, from the next batch of every party on."""
+    ListNetworkSuspensions: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.ListNetworkSuspensionsRequest, _clearing_operator_pb2.ListNetworkSuspensionsResponse]
+    GetClearingStats: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetClearingStatsRequest, _clearing_operator_pb2.GetClearingStatsResponse]
+    """Running totals of what the clearinghouse decided."""
 
 @_typing.type_check_only
 class ClearingOperatorServiceAsyncStub(ClearingOperatorServiceStub):
@@ -75,6 +80,11 @@ class ClearingOperatorServiceAsyncStub(ClearingOperatorServiceStub):
     RecoverClearinghouse: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.RecoverClearinghouseRequest, _clearing_operator_pb2.RecoverClearinghouseResponse]  # type: ignore[assignment]
     """After a restore from a backup: learns again what the other side has, and begins a new incarnation."""
     GetClearingStatus: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetClearingStatusRequest, _clearing_operator_pb2.GetClearingStatusResponse]  # type: ignore[assignment]
+    SuspendInNetwork: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.SuspendInNetworkRequest, _clearing_operator_pb2.SuspendInNetworkResponse]  # type: ignore[assignment]
+    """Suspends or reactivates a region, key, merchant or voucher, from the next batch of every party on."""
+    ListNetworkSuspensions: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.ListNetworkSuspensionsRequest, _clearing_operator_pb2.ListNetworkSuspensionsResponse]  # type: ignore[assignment]
+    GetClearingStats: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetClearingStatsRequest, _clearing_operator_pb2.GetClearingStatsResponse]  # type: ignore[assignment]
+    """Running totals of what the clearinghouse decided."""
 
 class ClearingOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
     """The clearinghouse operator's work: admission, limits, agreements, settlement."""
@@ -168,5 +178,28 @@ class ClearingOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _clearing_operator_pb2.GetClearingStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_clearing_operator_pb2.GetClearingStatusResponse, _abc.Awaitable[_clearing_operator_pb2.GetClearingStatusResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def SuspendInNetwork(
+        self,
+        request: _clearing_operator_pb2.SuspendInNetworkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_clearing_operator_pb2.SuspendInNetworkResponse, _abc.Awaitable[_clearing_operator_pb2.SuspendInNetworkResponse]]:
+        """Suspends or reactivates a region, key, merchant or voucher, from the next batch of every party on."""
+
+    @_abc_1.abstractmethod
+    def ListNetworkSuspensions(
+        self,
+        request: _clearing_operator_pb2.ListNetworkSuspensionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_clearing_operator_pb2.ListNetworkSuspensionsResponse, _abc.Awaitable[_clearing_operator_pb2.ListNetworkSuspensionsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetClearingStats(
+        self,
+        request: _clearing_operator_pb2.GetClearingStatsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_clearing_operator_pb2.GetClearingStatsResponse, _abc.Awaitable[_clearing_operator_pb2.GetClearingStatsResponse]]:
+        """Running totals of what the clearinghouse decided."""
 
 def add_ClearingOperatorServiceServicer_to_server(servicer: ClearingOperatorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

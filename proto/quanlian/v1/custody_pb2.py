@@ -22,59 +22,60 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from quanlian.v1 import limit_pb2 as quanlian_dot_v1_dot_limit__pb2
 from quanlian.v1 import redemption_pb2 as quanlian_dot_v1_dot_redemption__pb2
 from quanlian.v1 import refusal_pb2 as quanlian_dot_v1_dot_refusal__pb2
 from quanlian.v1 import signed_pb2 as quanlian_dot_v1_dot_signed__pb2
 from quanlian.v1 import voucher_pb2 as quanlian_dot_v1_dot_voucher__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19quanlian/v1/custody.proto\x12\x0bquanlian.v1\x1a\x1cquanlian/v1/redemption.proto\x1a\x19quanlian/v1/refusal.proto\x1a\x18quanlian/v1/signed.proto\x1a\x19quanlian/v1/voucher.proto\"\xe4\x01\n\rHandedVoucher\x12\x0f\n\x07pack_id\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12\x10\n\x08\x63\x61mpaign\x18\x04 \x01(\t\x12\x12\n\nterms_hash\x18\x05 \x01(\x0c\x12\x14\n\x0cvoucher_type\x18\x06 \x01(\r\x12\x12\n\nholder_tag\x18\x07 \x01(\x0c\x12\x12\n\nnot_before\x18\x08 \x01(\x03\x12\x11\n\tnot_after\x18\t \x01(\x03\x12-\n\x0breservation\x18\n \x01(\x0b\x32\x18.quanlian.v1.Reservation\"X\n\x08HandOver\x12\x0e\n\x06issuer\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12,\n\x08vouchers\x18\x03 \x03(\x0b\x32\x1a.quanlian.v1.HandedVoucher\";\n\nVoucherRef\x12\x0f\n\x07pack_id\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05\x65poch\x18\x03 \x01(\r\"h\n\x0eReleaseRequest\x12)\n\x08vouchers\x18\x01 \x03(\x0b\x32\x17.quanlian.v1.VoucherRef\x12+\n\x07returns\x18\x02 \x03(\x0b\x32\x1a.quanlian.v1.SignedMessage\"\x95\x01\n\x0e\x43ustodyRefused\x12\x11\n\tcustodian\x18\x01 \x01(\t\x12\x0e\n\x06issuer\x18\x02 \x01(\t\x12(\n\x07voucher\x18\x03 \x01(\x0b\x32\x17.quanlian.v1.VoucherRef\x12*\n\x06reason\x18\x04 \x01(\x0e\x32\x1a.quanlian.v1.RefusalReason\x12\n\n\x02\x61t\x18\x05 \x01(\x03\"h\n\rRecallRequest\x12)\n\x08vouchers\x18\x01 \x03(\x0b\x32\x17.quanlian.v1.VoucherRef\x12,\n\x08releases\x18\x02 \x03(\x0b\x32\x1a.quanlian.v1.SignedMessage\"j\n\x0eRecallResponse\x12+\n\x07returns\x18\x01 \x03(\x0b\x32\x1a.quanlian.v1.SignedMessage\x12+\n\x07refused\x18\x02 \x03(\x0b\x32\x1a.quanlian.v1.SignedMessage\"\xb4\x01\n\x14\x43ustodyStreamRequest\x12/\n\thand_over\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x35\n\x0frelease_refused\x18\x02 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12)\n\x08position\x18\x03 \x01(\x0b\x32\x15.quanlian.v1.PositionH\x00\x42\t\n\x07message\"A\n\x08Position\x12\x13\n\x0bincarnation\x18\x01 \x01(\x04\x12\x12\n\nhand_overs\x18\x02 \x01(\x04\x12\x0c\n\x04\x66\x65\x65\x64\x18\x03 \x01(\x04\"\xa0\x01\n\x15\x43ustodyStreamResponse\x12\x36\n\x0frelease_request\x18\x01 \x01(\x0b\x32\x1b.quanlian.v1.ReleaseRequestH\x00\x12\x19\n\x0fhand_over_taken\x18\x02 \x01(\x04H\x00\x12)\n\x08position\x18\x03 \x01(\x0b\x32\x15.quanlian.v1.PositionH\x00\x42\t\n\x07message\"_\n\x0c\x41nsweredItem\x12\x0c\n\x04item\x18\x01 \x01(\x0c\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\x0c\x12\x0e\n\x06hashes\x18\x03 \x01(\x0c\x12\x0e\n\x06key_id\x18\x04 \x01(\x0c\x12\x11\n\tsignature\x18\x05 \x01(\x0c\"G\n\x12GetReceiptsRequest\x12\x17\n\x0f\x61\x66ter_hand_over\x18\x01 \x01(\x04\x12\x18\n\x10\x61\x66ter_request_id\x18\x02 \x01(\x0c\"\xaf\x01\n\x13GetReceiptsResponse\x12.\n\nhand_overs\x18\x01 \x03(\x0b\x32\x1a.quanlian.v1.SignedMessage\x12+\n\x08\x61nswered\x18\x02 \x03(\x0b\x32\x19.quanlian.v1.AnsweredItem\x12-\n\x04next\x18\x03 \x01(\x0b\x32\x1f.quanlian.v1.GetReceiptsRequest\x12\x0c\n\x04\x66\x65\x65\x64\x18\x04 \x01(\x04\"\x91\x02\n\x07Receipt\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12/\n\thand_over\x18\x02 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x34\n\x0e\x63ustody_return\x18\x03 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12-\n\x08\x61nswered\x18\x04 \x01(\x0b\x32\x19.quanlian.v1.AnsweredItemH\x00\x12+\n\x05terms\x18\x05 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12,\n\x06\x63hange\x18\x06 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x42\t\n\x07receipt\"r\n\x13HandReceiptsRequest\x12&\n\x08receipts\x18\x01 \x03(\x0b\x32\x14.quanlian.v1.Receipt\x12\x10\n\x08\x63omplete\x18\x02 \x01(\x08\x12\x0c\n\x04\x66\x65\x65\x64\x18\x03 \x01(\x04\x12\x13\n\x0blast_window\x18\x04 \x01(\x04\"N\n\x14HandReceiptsResponse\x12\x0e\n\x06wanted\x18\x01 \x01(\x08\x12\x17\n\x0f\x61\x66ter_hand_over\x18\x02 \x01(\x04\x12\r\n\x05since\x18\x03 \x01(\x03\"+\n\x11\x46ollowFeedRequest\x12\x16\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x04\"<\n\x12\x46ollowFeedResponse\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x16.quanlian.v1.FeedEvent\"\xa4\x02\n\tFeedEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\'\n\x07posting\x18\x02 \x01(\x0b\x32\x14.quanlian.v1.PostingH\x00\x12\x31\n\x0b\x66und_return\x18\x03 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x19\n\x0fstatement_ready\x18\x04 \x01(\x04H\x00\x12\x18\n\x0ewindow_settled\x18\x05 \x01(\x04H\x00\x12\x35\n\x0f\x63\x61mpaign_change\x18\x06 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x34\n\x0e\x63ustody_return\x18\x07 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x42\x07\n\x05\x65vent\"\\\n\nFundReturn\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x1e\n\x04legs\x18\x03 \x03(\x0b\x32\x10.quanlian.v1.Leg\x12\x0e\n\x06window\x18\x04 \x01(\x03\x32\xa7\x03\n\x0e\x43ustodyService\x12Z\n\rCustodyStream\x12!.quanlian.v1.CustodyStreamRequest\x1a\".quanlian.v1.CustodyStreamResponse(\x01\x30\x01\x12\x41\n\x06Recall\x12\x1a.quanlian.v1.RecallRequest\x1a\x1b.quanlian.v1.RecallResponse\x12P\n\x0bGetReceipts\x12\x1f.quanlian.v1.GetReceiptsRequest\x1a .quanlian.v1.GetReceiptsResponse\x12S\n\x0cHandReceipts\x12 .quanlian.v1.HandReceiptsRequest\x1a!.quanlian.v1.HandReceiptsResponse\x12O\n\nFollowFeed\x12\x1e.quanlian.v1.FollowFeedRequest\x1a\x1f.quanlian.v1.FollowFeedResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19quanlian/v1/custody.proto\x12\x0bquanlian.v1\x1a\x17quanlian/v1/limit.proto\x1a\x1cquanlian/v1/redemption.proto\x1a\x19quanlian/v1/refusal.proto\x1a\x18quanlian/v1/signed.proto\x1a\x19quanlian/v1/voucher.proto\"\xe4\x01\n\rHandedVoucher\x12\x0f\n\x07pack_id\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12\x10\n\x08\x63\x61mpaign\x18\x04 \x01(\t\x12\x12\n\nterms_hash\x18\x05 \x01(\x0c\x12\x14\n\x0cvoucher_type\x18\x06 \x01(\r\x12\x12\n\nholder_tag\x18\x07 \x01(\x0c\x12\x12\n\nnot_before\x18\x08 \x01(\x03\x12\x11\n\tnot_after\x18\t \x01(\x03\x12-\n\x0breservation\x18\n \x01(\x0b\x32\x18.quanlian.v1.Reservation\"X\n\x08HandOver\x12\x0e\n\x06issuer\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12,\n\x08vouchers\x18\x03 \x03(\x0b\x32\x1a.quanlian.v1.HandedVoucher\";\n\nVoucherRef\x12\x0f\n\x07pack_id\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05\x65poch\x18\x03 \x01(\r\"h\n\x0eReleaseRequest\x12)\n\x08vouchers\x18\x01 \x03(\x0b\x32\x17.quanlian.v1.VoucherRef\x12+\n\x07returns\x18\x02 \x03(\x0b\x32\x1a.quanlian.v1.SignedMessage\"\x95\x01\n\x0e\x43ustodyRefused\x12\x11\n\tcustodian\x18\x01 \x01(\t\x12\x0e\n\x06issuer\x18\x02 \x01(\t\x12(\n\x07voucher\x18\x03 \x01(\x0b\x32\x17.quanlian.v1.VoucherRef\x12*\n\x06reason\x18\x04 \x01(\x0e\x32\x1a.quanlian.v1.RefusalReason\x12\n\n\x02\x61t\x18\x05 \x01(\x03\"h\n\rRecallRequest\x12)\n\x08vouchers\x18\x01 \x03(\x0b\x32\x17.quanlian.v1.VoucherRef\x12,\n\x08releases\x18\x02 \x03(\x0b\x32\x1a.quanlian.v1.SignedMessage\"j\n\x0eRecallResponse\x12+\n\x07returns\x18\x01 \x03(\x0b\x32\x1a.quanlian.v1.SignedMessage\x12+\n\x07refused\x18\x02 \x03(\x0b\x32\x1a.quanlian.v1.SignedMessage\"\xb4\x01\n\x14\x43ustodyStreamRequest\x12/\n\thand_over\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x35\n\x0frelease_refused\x18\x02 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12)\n\x08position\x18\x03 \x01(\x0b\x32\x15.quanlian.v1.PositionH\x00\x42\t\n\x07message\"A\n\x08Position\x12\x13\n\x0bincarnation\x18\x01 \x01(\x04\x12\x12\n\nhand_overs\x18\x02 \x01(\x04\x12\x0c\n\x04\x66\x65\x65\x64\x18\x03 \x01(\x04\"\xa0\x01\n\x15\x43ustodyStreamResponse\x12\x36\n\x0frelease_request\x18\x01 \x01(\x0b\x32\x1b.quanlian.v1.ReleaseRequestH\x00\x12\x19\n\x0fhand_over_taken\x18\x02 \x01(\x04H\x00\x12)\n\x08position\x18\x03 \x01(\x0b\x32\x15.quanlian.v1.PositionH\x00\x42\t\n\x07message\"_\n\x0c\x41nsweredItem\x12\x0c\n\x04item\x18\x01 \x01(\x0c\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\x0c\x12\x0e\n\x06hashes\x18\x03 \x01(\x0c\x12\x0e\n\x06key_id\x18\x04 \x01(\x0c\x12\x11\n\tsignature\x18\x05 \x01(\x0c\"G\n\x12GetReceiptsRequest\x12\x17\n\x0f\x61\x66ter_hand_over\x18\x01 \x01(\x04\x12\x18\n\x10\x61\x66ter_request_id\x18\x02 \x01(\x0c\"\xaf\x01\n\x13GetReceiptsResponse\x12.\n\nhand_overs\x18\x01 \x03(\x0b\x32\x1a.quanlian.v1.SignedMessage\x12+\n\x08\x61nswered\x18\x02 \x03(\x0b\x32\x19.quanlian.v1.AnsweredItem\x12-\n\x04next\x18\x03 \x01(\x0b\x32\x1f.quanlian.v1.GetReceiptsRequest\x12\x0c\n\x04\x66\x65\x65\x64\x18\x04 \x01(\x04\"\x91\x02\n\x07Receipt\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12/\n\thand_over\x18\x02 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x34\n\x0e\x63ustody_return\x18\x03 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12-\n\x08\x61nswered\x18\x04 \x01(\x0b\x32\x19.quanlian.v1.AnsweredItemH\x00\x12+\n\x05terms\x18\x05 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12,\n\x06\x63hange\x18\x06 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x42\t\n\x07receipt\"r\n\x13HandReceiptsRequest\x12&\n\x08receipts\x18\x01 \x03(\x0b\x32\x14.quanlian.v1.Receipt\x12\x10\n\x08\x63omplete\x18\x02 \x01(\x08\x12\x0c\n\x04\x66\x65\x65\x64\x18\x03 \x01(\x04\x12\x13\n\x0blast_window\x18\x04 \x01(\x04\"N\n\x14HandReceiptsResponse\x12\x0e\n\x06wanted\x18\x01 \x01(\x08\x12\x17\n\x0f\x61\x66ter_hand_over\x18\x02 \x01(\x04\x12\r\n\x05since\x18\x03 \x01(\x03\"+\n\x11\x46ollowFeedRequest\x12\x16\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x04\"<\n\x12\x46ollowFeedResponse\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x16.quanlian.v1.FeedEvent\"\xbb\x03\n\tFeedEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\'\n\x07posting\x18\x02 \x01(\x0b\x32\x14.quanlian.v1.PostingH\x00\x12\x31\n\x0b\x66und_return\x18\x03 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x19\n\x0fstatement_ready\x18\x04 \x01(\x04H\x00\x12\x18\n\x0ewindow_settled\x18\x05 \x01(\x04H\x00\x12\x35\n\x0f\x63\x61mpaign_change\x18\x06 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x30\n\nsuspension\x18\x07 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12/\n\tdeny_list\x18\x08 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x32\n\rlimit_warning\x18\t \x01(\x0b\x32\x19.quanlian.v1.LimitWarningH\x00\x12\x34\n\x0e\x63ustody_return\x18\n \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x42\x07\n\x05\x65vent\"\\\n\nFundReturn\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x1e\n\x04legs\x18\x03 \x03(\x0b\x32\x10.quanlian.v1.Leg\x12\x0e\n\x06window\x18\x04 \x01(\x03\x32\xa7\x03\n\x0e\x43ustodyService\x12Z\n\rCustodyStream\x12!.quanlian.v1.CustodyStreamRequest\x1a\".quanlian.v1.CustodyStreamResponse(\x01\x30\x01\x12\x41\n\x06Recall\x12\x1a.quanlian.v1.RecallRequest\x1a\x1b.quanlian.v1.RecallResponse\x12P\n\x0bGetReceipts\x12\x1f.quanlian.v1.GetReceiptsRequest\x1a .quanlian.v1.GetReceiptsResponse\x12S\n\x0cHandReceipts\x12 .quanlian.v1.HandReceiptsRequest\x1a!.quanlian.v1.HandReceiptsResponse\x12O\n\nFollowFeed\x12\x1e.quanlian.v1.FollowFeedRequest\x1a\x1f.quanlian.v1.FollowFeedResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'quanlian.v1.custody_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_HANDEDVOUCHER']._serialized_start=153
-  _globals['_HANDEDVOUCHER']._serialized_end=381
-  _globals['_HANDOVER']._serialized_start=383
-  _globals['_HANDOVER']._serialized_end=471
-  _globals['_VOUCHERREF']._serialized_start=473
-  _globals['_VOUCHERREF']._serialized_end=532
-  _globals['_RELEASEREQUEST']._serialized_start=534
-  _globals['_RELEASEREQUEST']._serialized_end=638
-  _globals['_CUSTODYREFUSED']._serialized_start=641
-  _globals['_CUSTODYREFUSED']._serialized_end=790
-  _globals['_RECALLREQUEST']._serialized_start=792
-  _globals['_RECALLREQUEST']._serialized_end=896
-  _globals['_RECALLRESPONSE']._serialized_start=898
-  _globals['_RECALLRESPONSE']._serialized_end=1004
-  _globals['_CUSTODYSTREAMREQUEST']._serialized_start=1007
-  _globals['_CUSTODYSTREAMREQUEST']._serialized_end=1187
-  _globals['_POSITION']._serialized_start=1189
-  _globals['_POSITION']._serialized_end=1254
-  _globals['_CUSTODYSTREAMRESPONSE']._serialized_start=1257
-  _globals['_CUSTODYSTREAMRESPONSE']._serialized_end=1417
-  _globals['_ANSWEREDITEM']._serialized_start=1419
-  _globals['_ANSWEREDITEM']._serialized_end=1514
-  _globals['_GETRECEIPTSREQUEST']._serialized_start=1516
-  _globals['_GETRECEIPTSREQUEST']._serialized_end=1587
-  _globals['_GETRECEIPTSRESPONSE']._serialized_start=1590
-  _globals['_GETRECEIPTSRESPONSE']._serialized_end=1765
-  _globals['_RECEIPT']._serialized_start=1768
-  _globals['_RECEIPT']._serialized_end=2041
-  _globals['_HANDRECEIPTSREQUEST']._serialized_start=2043
-  _globals['_HANDRECEIPTSREQUEST']._serialized_end=2157
-  _globals['_HANDRECEIPTSRESPONSE']._serialized_start=2159
-  _globals['_HANDRECEIPTSRESPONSE']._serialized_end=2237
-  _globals['_FOLLOWFEEDREQUEST']._serialized_start=2239
-  _globals['_FOLLOWFEEDREQUEST']._serialized_end=2282
-  _globals['_FOLLOWFEEDRESPONSE']._serialized_start=2284
-  _globals['_FOLLOWFEEDRESPONSE']._serialized_end=2344
-  _globals['_FEEDEVENT']._serialized_start=2347
-  _globals['_FEEDEVENT']._serialized_end=2639
-  _globals['_FUNDRETURN']._serialized_start=2641
-  _globals['_FUNDRETURN']._serialized_end=2733
-  _globals['_CUSTODYSERVICE']._serialized_start=2736
-  _globals['_CUSTODYSERVICE']._serialized_end=3159
+  _globals['_HANDEDVOUCHER']._serialized_start=178
+  _globals['_HANDEDVOUCHER']._serialized_end=406
+  _globals['_HANDOVER']._serialized_start=408
+  _globals['_HANDOVER']._serialized_end=496
+  _globals['_VOUCHERREF']._serialized_start=498
+  _globals['_VOUCHERREF']._serialized_end=557
+  _globals['_RELEASEREQUEST']._serialized_start=559
+  _globals['_RELEASEREQUEST']._serialized_end=663
+  _globals['_CUSTODYREFUSED']._serialized_start=666
+  _globals['_CUSTODYREFUSED']._serialized_end=815
+  _globals['_RECALLREQUEST']._serialized_start=817
+  _globals['_RECALLREQUEST']._serialized_end=921
+  _globals['_RECALLRESPONSE']._serialized_start=923
+  _globals['_RECALLRESPONSE']._serialized_end=1029
+  _globals['_CUSTODYSTREAMREQUEST']._serialized_start=1032
+  _globals['_CUSTODYSTREAMREQUEST']._serialized_end=1212
+  _globals['_POSITION']._serialized_start=1214
+  _globals['_POSITION']._serialized_end=1279
+  _globals['_CUSTODYSTREAMRESPONSE']._serialized_start=1282
+  _globals['_CUSTODYSTREAMRESPONSE']._serialized_end=1442
+  _globals['_ANSWEREDITEM']._serialized_start=1444
+  _globals['_ANSWEREDITEM']._serialized_end=1539
+  _globals['_GETRECEIPTSREQUEST']._serialized_start=1541
+  _globals['_GETRECEIPTSREQUEST']._serialized_end=1612
+  _globals['_GETRECEIPTSRESPONSE']._serialized_start=1615
+  _globals['_GETRECEIPTSRESPONSE']._serialized_end=1790
+  _globals['_RECEIPT']._serialized_start=1793
+  _globals['_RECEIPT']._serialized_end=2066
+  _globals['_HANDRECEIPTSREQUEST']._serialized_start=2068
+  _globals['_HANDRECEIPTSREQUEST']._serialized_end=2182
+  _globals['_HANDRECEIPTSRESPONSE']._serialized_start=2184
+  _globals['_HANDRECEIPTSRESPONSE']._serialized_end=2262
+  _globals['_FOLLOWFEEDREQUEST']._serialized_start=2264
+  _globals['_FOLLOWFEEDREQUEST']._serialized_end=2307
+  _globals['_FOLLOWFEEDRESPONSE']._serialized_start=2309
+  _globals['_FOLLOWFEEDRESPONSE']._serialized_end=2369
+  _globals['_FEEDEVENT']._serialized_start=2372
+  _globals['_FEEDEVENT']._serialized_end=2815
+  _globals['_FUNDRETURN']._serialized_start=2817
+  _globals['_FUNDRETURN']._serialized_end=2909
+  _globals['_CUSTODYSERVICE']._serialized_start=2912
+  _globals['_CUSTODYSERVICE']._serialized_end=3335
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from quanlian.v1 import limit_pb2 as _limit_pb2
 from quanlian.v1 import redemption_pb2 as _redemption_pb2
 from quanlian.v1 import refusal_pb2 as _refusal_pb2
 from quanlian.v1 import signed_pb2 as _signed_pb2
@@ -577,6 +578,9 @@ class FeedEvent(_message.Message):
     STATEMENT_READY_FIELD_NUMBER: _builtins.int
     WINDOW_SETTLED_FIELD_NUMBER: _builtins.int
     CAMPAIGN_CHANGE_FIELD_NUMBER: _builtins.int
+    SUSPENSION_FIELD_NUMBER: _builtins.int
+    DENY_LIST_FIELD_NUMBER: _builtins.int
+    LIMIT_WARNING_FIELD_NUMBER: _builtins.int
     CUSTODY_RETURN_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     statement_ready: _builtins.int
@@ -594,6 +598,18 @@ class FeedEvent(_message.Message):
         """Body: a serialised CampaignChange of any issuer; kind "campaign-change"."""
 
     @_builtins.property
+    def suspension(self) -> _signed_pb2.SignedMessage:
+        """Body: a serialised Suspension of any authority; kind "suspension"."""
+
+    @_builtins.property
+    def deny_list(self) -> _signed_pb2.SignedMessage:
+        """Body: the deny-list as JSON; kind "deny-list". It replaces the one before."""
+
+    @_builtins.property
+    def limit_warning(self) -> _limit_pb2.LimitWarning:
+        """The region nears one of its limits."""
+
+    @_builtins.property
     def custody_return(self) -> _signed_pb2.SignedMessage:
         """Vouchers given back; a serialised HandOver, kind "hand-over"."""
 
@@ -606,13 +622,16 @@ class FeedEvent(_message.Message):
         statement_ready: _builtins.int = ...,
         window_settled: _builtins.int = ...,
         campaign_change: _signed_pb2.SignedMessage | None = ...,
+        suspension: _signed_pb2.SignedMessage | None = ...,
+        deny_list: _signed_pb2.SignedMessage | None = ...,
+        limit_warning: _limit_pb2.LimitWarning | None = ...,
         custody_return: _signed_pb2.SignedMessage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["campaign_change", b"campaign_change", "custody_return", b"custody_return", "event", b"event", "fund_return", b"fund_return", "posting", b"posting", "statement_ready", b"statement_ready", "window_settled", b"window_settled"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["campaign_change", b"campaign_change", "custody_return", b"custody_return", "deny_list", b"deny_list", "event", b"event", "fund_return", b"fund_return", "limit_warning", b"limit_warning", "posting", b"posting", "statement_ready", b"statement_ready", "suspension", b"suspension", "window_settled", b"window_settled"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_change", b"campaign_change", "custody_return", b"custody_return", "event", b"event", "fund_return", b"fund_return", "posting", b"posting", "sequence", b"sequence", "statement_ready", b"statement_ready", "window_settled", b"window_settled"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_change", b"campaign_change", "custody_return", b"custody_return", "deny_list", b"deny_list", "event", b"event", "fund_return", b"fund_return", "limit_warning", b"limit_warning", "posting", b"posting", "sequence", b"sequence", "statement_ready", b"statement_ready", "suspension", b"suspension", "window_settled", b"window_settled"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["posting", "fund_return", "statement_ready", "window_settled", "campaign_change", "custody_return"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["posting", "fund_return", "statement_ready", "window_settled", "campaign_change", "suspension", "deny_list", "limit_warning", "custody_return"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from quanlian.v1 import signed_pb2 as quanlian_dot_v1_dot_signed__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bquanlian/v1/directory.proto\x12\x0bquanlian.v1\x1a\x18quanlian/v1/signed.proto\"j\n\x0bParticipant\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x0f\n\x07name_zh\x18\x02 \x01(\t\x12\x0f\n\x07name_en\x18\x03 \x01(\t\x12\x16\n\x0esigning_chains\x18\x04 \x03(\x0c\x12\x11\n\tsuspended\x18\x05 \x01(\x08\"\x15\n\x13GetDirectoryRequest\"x\n\x14GetDirectoryResponse\x12.\n\x0cparticipants\x18\x01 \x03(\x0b\x32\x18.quanlian.v1.Participant\x12\x1c\n\x14\x63learinghouse_chains\x18\x02 \x03(\x0c\x12\x12\n\nagreements\x18\x03 \x03(\x0c\"%\n\x0fGetTermsRequest\x12\x12\n\nterms_hash\x18\x01 \x01(\x0c\"j\n\x10GetTermsResponse\x12)\n\x05terms\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessage\x12+\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x1a.quanlian.v1.SignedMessage\"@\n\x13PublishTermsRequest\x12)\n\x05terms\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessage\"*\n\x14PublishTermsResponse\x12\x12\n\nterms_hash\x18\x01 \x01(\x0c\"B\n\x14PublishChangeRequest\x12*\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessage\"\x17\n\x15PublishChangeResponse2\xdd\x02\n\x10\x44irectoryService\x12S\n\x0cGetDirectory\x12 .quanlian.v1.GetDirectoryRequest\x1a!.quanlian.v1.GetDirectoryResponse\x12G\n\x08GetTerms\x12\x1c.quanlian.v1.GetTermsRequest\x1a\x1d.quanlian.v1.GetTermsResponse\x12S\n\x0cPublishTerms\x12 .quanlian.v1.PublishTermsRequest\x1a!.quanlian.v1.PublishTermsResponse\x12V\n\rPublishChange\x12!.quanlian.v1.PublishChangeRequest\x1a\".quanlian.v1.PublishChangeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bquanlian/v1/directory.proto\x12\x0bquanlian.v1\x1a\x18quanlian/v1/signed.proto\"j\n\x0bParticipant\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x0f\n\x07name_zh\x18\x02 \x01(\t\x12\x0f\n\x07name_en\x18\x03 \x01(\t\x12\x16\n\x0esigning_chains\x18\x04 \x03(\x0c\x12\x11\n\tsuspended\x18\x05 \x01(\x08\"\x15\n\x13GetDirectoryRequest\"x\n\x14GetDirectoryResponse\x12.\n\x0cparticipants\x18\x01 \x03(\x0b\x32\x18.quanlian.v1.Participant\x12\x1c\n\x14\x63learinghouse_chains\x18\x02 \x03(\x0c\x12\x12\n\nagreements\x18\x03 \x03(\x0c\"%\n\x0fGetTermsRequest\x12\x12\n\nterms_hash\x18\x01 \x01(\x0c\"j\n\x10GetTermsResponse\x12)\n\x05terms\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessage\x12+\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x1a.quanlian.v1.SignedMessage\"@\n\x13PublishTermsRequest\x12)\n\x05terms\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessage\"*\n\x14PublishTermsResponse\x12\x12\n\nterms_hash\x18\x01 \x01(\x0c\"B\n\x14PublishChangeRequest\x12*\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessage\"\x17\n\x15PublishChangeResponse\"J\n\x18PublishSuspensionRequest\x12.\n\nsuspension\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessage\"\x1b\n\x19PublishSuspensionResponse2\xc1\x03\n\x10\x44irectoryService\x12S\n\x0cGetDirectory\x12 .quanlian.v1.GetDirectoryRequest\x1a!.quanlian.v1.GetDirectoryResponse\x12G\n\x08GetTerms\x12\x1c.quanlian.v1.GetTermsRequest\x1a\x1d.quanlian.v1.GetTermsResponse\x12S\n\x0cPublishTerms\x12 .quanlian.v1.PublishTermsRequest\x1a!.quanlian.v1.PublishTermsResponse\x12V\n\rPublishChange\x12!.quanlian.v1.PublishChangeRequest\x1a\".quanlian.v1.PublishChangeResponse\x12\x62\n\x11PublishSuspension\x12%.quanlian.v1.PublishSuspensionRequest\x1a&.quanlian.v1.PublishSuspensionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,6 +50,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUBLISHCHANGEREQUEST']._serialized_end=646
   _globals['_PUBLISHCHANGERESPONSE']._serialized_start=648
   _globals['_PUBLISHCHANGERESPONSE']._serialized_end=671
-  _globals['_DIRECTORYSERVICE']._serialized_start=674
-  _globals['_DIRECTORYSERVICE']._serialized_end=1023
+  _globals['_PUBLISHSUSPENSIONREQUEST']._serialized_start=673
+  _globals['_PUBLISHSUSPENSIONREQUEST']._serialized_end=747
+  _globals['_PUBLISHSUSPENSIONRESPONSE']._serialized_start=749
+  _globals['_PUBLISHSUSPENSIONRESPONSE']._serialized_end=776
+  _globals['_DIRECTORYSERVICE']._serialized_start=779
+  _globals['_DIRECTORYSERVICE']._serialized_end=1228
 # @@protoc_insertion_point(module_scope)

@@ -224,3 +224,40 @@ class PublishChangeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PublishChangeResponse: _TypeAlias = PublishChangeResponse  # noqa: Y015
+
+@_typing.final
+class PublishSuspensionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUSPENSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def suspension(self) -> _signed_pb2.SignedMessage:
+        """Body: a serialised Suspension; kind "suspension"."""
+
+    def __init__(
+        self,
+        *,
+        suspension: _signed_pb2.SignedMessage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["suspension", b"suspension"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["suspension", b"suspension"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublishSuspensionRequest: _TypeAlias = PublishSuspensionRequest  # noqa: Y015
+
+@_typing.final
+class PublishSuspensionResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublishSuspensionResponse: _TypeAlias = PublishSuspensionResponse  # noqa: Y015

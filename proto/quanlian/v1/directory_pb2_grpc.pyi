@@ -40,6 +40,8 @@ class DirectoryServiceStub:
     """An issuer makes its campaign's terms known."""
     PublishChange: _grpc.UnaryUnaryMultiCallable[_directory_pb2.PublishChangeRequest, _directory_pb2.PublishChangeResponse]
     """An issuer makes a change of its campaign known; every node gets it by its feed."""
+    PublishSuspension: _grpc.UnaryUnaryMultiCallable[_directory_pb2.PublishSuspensionRequest, _directory_pb2.PublishSuspensionResponse]
+    """A region makes known that it suspended or reactivated something; every node gets it by its feed."""
 
 @_typing.type_check_only
 class DirectoryServiceAsyncStub(DirectoryServiceStub):
@@ -53,6 +55,8 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     """An issuer makes its campaign's terms known."""
     PublishChange: _aio.UnaryUnaryMultiCallable[_directory_pb2.PublishChangeRequest, _directory_pb2.PublishChangeResponse]  # type: ignore[assignment]
     """An issuer makes a change of its campaign known; every node gets it by its feed."""
+    PublishSuspension: _aio.UnaryUnaryMultiCallable[_directory_pb2.PublishSuspensionRequest, _directory_pb2.PublishSuspensionResponse]  # type: ignore[assignment]
+    """A region makes known that it suspended or reactivated something; every node gets it by its feed."""
 
 class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """What every participant may know of the others. The clearinghouse offers it to nodes."""
@@ -87,5 +91,13 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.PublishChangeResponse, _abc.Awaitable[_directory_pb2.PublishChangeResponse]]:
         """An issuer makes a change of its campaign known; every node gets it by its feed."""
+
+    @_abc_1.abstractmethod
+    def PublishSuspension(
+        self,
+        request: _directory_pb2.PublishSuspensionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.PublishSuspensionResponse, _abc.Awaitable[_directory_pb2.PublishSuspensionResponse]]:
+        """A region makes known that it suspended or reactivated something; every node gets it by its feed."""
 
 def add_DirectoryServiceServicer_to_server(servicer: DirectoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

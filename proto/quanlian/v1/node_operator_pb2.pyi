@@ -9,8 +9,11 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from quanlian.v1 import campaign_pb2 as _campaign_pb2
 from quanlian.v1 import custody_pb2 as _custody_pb2
+from quanlian.v1 import limit_pb2 as _limit_pb2
 from quanlian.v1 import recovery_pb2 as _recovery_pb2
 from quanlian.v1 import refusal_pb2 as _refusal_pb2
+from quanlian.v1 import stats_pb2 as _stats_pb2
+from quanlian.v1 import suspension_pb2 as _suspension_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -21,6 +24,140 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+@_typing.final
+class SuspendRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    SUSPENDED_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    kind: _suspension_pb2.SuspensionKind.ValueType
+    subject: _builtins.str
+    """Merchant: its credit code. Voucher: pack id in hexadecimal/index."""
+    suspended: _builtins.bool
+    """False: reactivate."""
+    why: _builtins.str
+    def __init__(
+        self,
+        *,
+        kind: _suspension_pb2.SuspensionKind.ValueType = ...,
+        subject: _builtins.str = ...,
+        suspended: _builtins.bool = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "subject", b"subject", "suspended", b"suspended", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuspendRequest: _TypeAlias = SuspendRequest  # noqa: Y015
+
+@_typing.final
+class SuspendResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUSPENSION_FIELD_NUMBER: _builtins.int
+    ANNOUNCED_FIELD_NUMBER: _builtins.int
+    announced: _builtins.bool
+    """Whether the clearinghouse has it; if not, it will be told as soon as it can be reached."""
+    @_builtins.property
+    def suspension(self) -> _suspension_pb2.Suspension: ...
+    def __init__(
+        self,
+        *,
+        suspension: _suspension_pb2.Suspension | None = ...,
+        announced: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["suspension", b"suspension"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["announced", b"announced", "suspension", b"suspension"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuspendResponse: _TypeAlias = SuspendResponse  # noqa: Y015
+
+@_typing.final
+class ListSuspensionsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HISTORY_FIELD_NUMBER: _builtins.int
+    history: _builtins.bool
+    """Also those that were lifted, and what lifted them."""
+    def __init__(
+        self,
+        *,
+        history: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["history", b"history"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSuspensionsRequest: _TypeAlias = ListSuspensionsRequest  # noqa: Y015
+
+@_typing.final
+class ListSuspensionsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[_suspension_pb2.SuspensionRecord]: ...
+    def __init__(
+        self,
+        *,
+        records: _abc.Iterable[_suspension_pb2.SuspensionRecord] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSuspensionsResponse: _TypeAlias = ListSuspensionsResponse  # noqa: Y015
+
+@_typing.final
+class GetNodeStatsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def query(self) -> _stats_pb2.StatsQuery: ...
+    def __init__(
+        self,
+        *,
+        query: _stats_pb2.StatsQuery | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetNodeStatsRequest: _TypeAlias = GetNodeStatsRequest  # noqa: Y015
+
+@_typing.final
+class GetNodeStatsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[_stats_pb2.StatsRow]: ...
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[_stats_pb2.StatsRow] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetNodeStatsResponse: _TypeAlias = GetNodeStatsResponse  # noqa: Y015
 
 @_typing.final
 class PublishCampaignRequest(_message.Message):
@@ -357,6 +494,7 @@ class GetNodeStatusResponse(_message.Message):
     HAND_OVERS_OPEN_FIELD_NUMBER: _builtins.int
     FEED_SEQUENCE_FIELD_NUMBER: _builtins.int
     WINDOWS_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     PARKED_FIELD_NUMBER: _builtins.int
     region: _builtins.str
     unanswered: _builtins.int
@@ -367,6 +505,10 @@ class GetNodeStatusResponse(_message.Message):
     @_builtins.property
     def windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___WindowConfirmation]: ...
     @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_limit_pb2.LimitWarning]:
+        """The latest on this region's limits at the clearinghouse, newest first."""
+
+    @_builtins.property
     def parked(self) -> _containers.RepeatedCompositeFieldContainer[Global___ParkedEvent]: ...
     def __init__(
         self,
@@ -376,11 +518,12 @@ class GetNodeStatusResponse(_message.Message):
         hand_overs_open: _builtins.int = ...,
         feed_sequence: _builtins.int = ...,
         windows: _abc.Iterable[Global___WindowConfirmation] | None = ...,
+        warnings: _abc.Iterable[_limit_pb2.LimitWarning] | None = ...,
         parked: _abc.Iterable[Global___ParkedEvent] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["feed_sequence", b"feed_sequence", "hand_overs_open", b"hand_overs_open", "parked", b"parked", "region", b"region", "unanswered", b"unanswered", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feed_sequence", b"feed_sequence", "hand_overs_open", b"hand_overs_open", "parked", b"parked", "region", b"region", "unanswered", b"unanswered", "warnings", b"warnings", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -90,6 +90,21 @@ class NodeOperatorServiceStub:
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.RetryFeedRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.RetryFeedResponse.FromString,
                 _registered_method=True)
+        self.Suspend = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/Suspend',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.SuspendRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.SuspendResponse.FromString,
+                _registered_method=True)
+        self.ListSuspensions = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/ListSuspensions',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.ListSuspensionsRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.ListSuspensionsResponse.FromString,
+                _registered_method=True)
+        self.GetNodeStats = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/GetNodeStats',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeStatsRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeStatsResponse.FromString,
+                _registered_method=True)
 
 
 class NodeOperatorServiceServicer:
@@ -169,6 +184,26 @@ class NodeOperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Suspend(self, request, context):
+        """Suspends or reactivates a merchant here or a voucher issued here, from the next batch on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSuspensions(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetNodeStats(self, request, context):
+        """Running totals of what concerns this region: its vouchers anywhere, and its merchants' sales.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NodeOperatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -226,6 +261,21 @@ def add_NodeOperatorServiceServicer_to_server(servicer, server):
                     servicer.RetryFeed,
                     request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.RetryFeedRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_node__operator__pb2.RetryFeedResponse.SerializeToString,
+            ),
+            'Suspend': grpc.unary_unary_rpc_method_handler(
+                    servicer.Suspend,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.SuspendRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.SuspendResponse.SerializeToString,
+            ),
+            'ListSuspensions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSuspensions,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.ListSuspensionsRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.ListSuspensionsResponse.SerializeToString,
+            ),
+            'GetNodeStats': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetNodeStats,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeStatsRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeStatsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -526,6 +576,87 @@ class NodeOperatorService:
             '/quanlian.v1.NodeOperatorService/RetryFeed',
             quanlian_dot_v1_dot_node__operator__pb2.RetryFeedRequest.SerializeToString,
             quanlian_dot_v1_dot_node__operator__pb2.RetryFeedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Suspend(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/Suspend',
+            quanlian_dot_v1_dot_node__operator__pb2.SuspendRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.SuspendResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSuspensions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/ListSuspensions',
+            quanlian_dot_v1_dot_node__operator__pb2.ListSuspensionsRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.ListSuspensionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetNodeStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/GetNodeStats',
+            quanlian_dot_v1_dot_node__operator__pb2.GetNodeStatsRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.GetNodeStatsResponse.FromString,
             options,
             channel_credentials,
             insecure,

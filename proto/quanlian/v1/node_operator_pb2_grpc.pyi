@@ -51,6 +51,11 @@ class NodeOperatorServiceStub:
     """Takes vouchers back from the clearinghouse, a page of a campaign at a time."""
     RetryFeed: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.RetryFeedRequest, _node_operator_pb2.RetryFeedResponse]
     """Tries events of the feed again that could not be taken."""
+    Suspend: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.SuspendRequest, _node_operator_pb2.SuspendResponse]
+    """Suspends or reactivates a merchant here or a voucher issued here, from the next batch on."""
+    ListSuspensions: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.ListSuspensionsRequest, _node_operator_pb2.ListSuspensionsResponse]
+    GetNodeStats: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeStatsRequest, _node_operator_pb2.GetNodeStatsResponse]
+    """Running totals of what concerns this region: its vouchers anywhere, and its merchants' sales."""
 
 @_typing.type_check_only
 class NodeOperatorServiceAsyncStub(NodeOperatorServiceStub):
@@ -75,6 +80,11 @@ class NodeOperatorServiceAsyncStub(NodeOperatorServiceStub):
     """Takes vouchers back from the clearinghouse, a page of a campaign at a time."""
     RetryFeed: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.RetryFeedRequest, _node_operator_pb2.RetryFeedResponse]  # type: ignore[assignment]
     """Tries events of the feed again that could not be taken."""
+    Suspend: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.SuspendRequest, _node_operator_pb2.SuspendResponse]  # type: ignore[assignment]
+    """Suspends or reactivates a merchant here or a voucher issued here, from the next batch on."""
+    ListSuspensions: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.ListSuspensionsRequest, _node_operator_pb2.ListSuspensionsResponse]  # type: ignore[assignment]
+    GetNodeStats: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeStatsRequest, _node_operator_pb2.GetNodeStatsResponse]  # type: ignore[assignment]
+    """Running totals of what concerns this region: its vouchers anywhere, and its merchants' sales."""
 
 class NodeOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
     """A commerce department's own work at its node."""
@@ -162,5 +172,28 @@ class NodeOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_node_operator_pb2.RetryFeedResponse, _abc.Awaitable[_node_operator_pb2.RetryFeedResponse]]:
         """Tries events of the feed again that could not be taken."""
+
+    @_abc_1.abstractmethod
+    def Suspend(
+        self,
+        request: _node_operator_pb2.SuspendRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.SuspendResponse, _abc.Awaitable[_node_operator_pb2.SuspendResponse]]:
+        """Suspends or reactivates a merchant here or a voucher issued here, from the next batch on."""
+
+    @_abc_1.abstractmethod
+    def ListSuspensions(
+        self,
+        request: _node_operator_pb2.ListSuspensionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.ListSuspensionsResponse, _abc.Awaitable[_node_operator_pb2.ListSuspensionsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetNodeStats(
+        self,
+        request: _node_operator_pb2.GetNodeStatsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.GetNodeStatsResponse, _abc.Awaitable[_node_operator_pb2.GetNodeStatsResponse]]:
+        """Running totals of what concerns this region: its vouchers anywhere, and its merchants' sales."""
 
 def add_NodeOperatorServiceServicer_to_server(servicer: NodeOperatorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,33 @@
+"""The deny-list as a party keeps it: the newest that the clearinghouse signed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from chassis.database import Transaction
+from custodian import schema
+from pki.denylist import DenyList
+from quanlian.v1 import signed_pb2
+
+
+class KeptDenyList(NamedTuple):
+    """A list and the message that proves it."""
+
+    denylist: DenyList
+    message: signed_pb2.SignedMessage
+
+
+def keep_deny_list(transaction: Transaction, number: int, message: signed_pb2.SignedMessage) -> None:
+    """Store a signed list; its signature was checked."""
+    row = {"number": number, "body": message.body, "key_id": message.key_id, "signature": message.signature}
+    transaction.upsert(schema.deny_list, [row])
+
+
+def newest_deny_list(transaction: Transaction) -> KeptDenyList | None:
+    """The list that counts, None before the first."""
+    table = schema.deny_list
+    row = transaction.connection.execute(table.select().order_by(table.c.number.desc()).limit(1)).first()
+    if row is None:
+        return None
+    message = signed_pb2.SignedMessage(body=row.body, key_id=row.key_id, signature=row.signature)
+    return KeptDenyList(DenyList.parse(row.body), message)

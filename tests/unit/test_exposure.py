@@ -1,0 +1,77 @@
+"""How near a region is to its limits, and when it is warned (money.md, Ledger)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from clearinghouse.domain.exposure import LimitUse, Measure, Position, crossed
+
+NOTHING_OWED = Position(
+    "330100",
+    net_debit_cap_fen=1_000,
+    credit_line_fen=400,
+    credit_offset_bp=0,
+    owed_held_fen=0,
+    owed_posted_fen=0,
+    due_posted_fen=0,
+    secured_fen=500,
+)
+"""Its limit is 900: its own 500 and credit of 400."""
+
+
+@pytest.mark.parametrize(
+    ("used_fen", "limit_fen", "percent"),
+    [
+        (0, 1000, 0),
+        (749, 1000, 0),
+        (750, 1000, 75),
+        (899, 1000, 75),
+        (900, 1000, 90),
+        (1000, 1000, 90),
+        (5000, 1000, 90),
+        (2, 3, 0),
+        (3, 4, 75),
+        (0, 0, 0),
+        (1, 0, 90),
+        (1, -5, 90),
+        (-10, 1000, 0),
+        (-10, -5, 0),
+    ],
+)
+def test_a_threshold_is_reached_at_its_very_fen(used_fen: int, limit_fen: int, percent: int) -> None:
+    assert LimitUse(Measure.NET_DEBIT, used_fen, limit_fen).percent == percent
+
+
+def owing(fen: int, **changes: object) -> Position:
+    return replace(NOTHING_OWED, owed_posted_fen=fen, **changes)
+
+
+def test_holds_count_like_postings_and_dues_only_as_far_as_agreed() -> None:
+    position = replace(NOTHING_OWED, owed_held_fen=300, owed_posted_fen=400, due_posted_fen=1000, credit_offset_bp=1000)
+    assert position.exposure_fen == 600
+
+
+def test_credit_is_used_from_where_the_region_s_own_money_ends() -> None:
+    assert [owing(fen).credit_used_fen for fen in (0, 500, 501, 900)] == [0, 0, 1, 400]
+    assert owing(900, credit_line_fen=0).credit_used_fen == 0
+    assert owing(10, secured_fen=-50).credit_used_fen == 10, "arrears are not credit that was used"
+
+
+@pytest.mark.parametrize(
+    ("position", "warnings"),
+    [
+        (owing(674), []),
+        (owing(675), [(Measure.NET_DEBIT, 75)]),
+        (owing(675, warned=(75, 0)), []),
+        (owing(800, warned=(75, 0)), [(Measure.CREDIT_LINE, 75)]),
+        (owing(900, credit_line_fen=0), [(Measure.NET_DEBIT, 75), (Measure.NET_DEBIT, 90)]),
+        (owing(900, warned=(90, 0)), [(Measure.CREDIT_LINE, 75), (Measure.CREDIT_LINE, 90)]),
+        (owing(100, warned=(90, 90)), []),
+    ],
+)
+def test_every_threshold_that_was_reached_since_warns_once(
+    position: Position, warnings: list[tuple[Measure, int]]
+) -> None:
+    assert [(use.measure, percent) for use, percent in crossed(position)] == warnings
