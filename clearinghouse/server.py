@@ -17,6 +17,7 @@ from clearinghouse.adapters.grpc_services import (
 )
 from clearinghouse.config import ClearinghouseSettings
 from clearinghouse.service import ClearinghouseService
+from custodian.agreements.servicer import AGREEMENT_METHODS, AgreementServicer
 from custodian.servicer import REDEMPTION_METHODS, RedemptionServicer
 from pki.identity import CLEARINGHOUSE
 from pki.keystore import FileKeyStore
@@ -25,6 +26,7 @@ from pki.trust import Keyring, Trust
 from quanlian.errors import ConfigurationError
 from quanlian.signing import Signer
 from quanlian.v1 import (
+    agreement_pb2_grpc,
     clearing_operator_pb2_grpc,
     custody_pb2_grpc,
     directory_pb2_grpc,
@@ -37,12 +39,11 @@ _log = telemetry.logger("clearinghouse")
 _PACKAGE = "/quanlian.v1."
 _NODES = frozenset({"node"})
 _OPERATORS = frozenset({"operator"})
-DIRECTORY_METHODS = ("GetDirectory", "GetTerms", "PublishTerms", "PublishChange")
+DIRECTORY_METHODS = ("GetDirectory", "GetTerms", "PublishTerms", "PublishChange", "SubmitAgreement")
 OPERATOR_METHODS = (
     "EnrolParticipant",
     "SetLimits",
     "SetVisitorsFund",
-    "RegisterAgreement",
     "RecordDeposit",
     "CloseWindow",
     "InstructWindow",
@@ -57,10 +58,10 @@ ALLOW = {
     **{f"{_PACKAGE}SettlementService/{method}": _NODES for method in ("GetStatement", "ConfirmStatement")},
     f"{_PACKAGE}SettlementService/GetWindow": _NODES | _OPERATORS,
     **{f"{_PACKAGE}ClearingOperatorService/{method}": _OPERATORS for method in OPERATOR_METHODS},
+    **{f"{_PACKAGE}AgreementService/{method}": _OPERATORS for method in AGREEMENT_METHODS},
 }
-HOSTS = {
-    method: frozenset({CLEARINGHOUSE}) for method in ALLOW if method.startswith(f"{_PACKAGE}ClearingOperatorService/")
-}
+OWN_SERVICES = tuple(f"{_PACKAGE}{service}/" for service in ("ClearingOperatorService", "AgreementService"))
+HOSTS = {method: frozenset({CLEARINGHOUSE}) for method in ALLOW if method.startswith(OWN_SERVICES)}
 
 
 def serve(settings: ClearinghouseSettings) -> None:
@@ -82,6 +83,11 @@ async def _serve(settings: ClearinghouseSettings, stop: asyncio.Event) -> None:
     database = open_database(settings)
     service = ClearinghouseService(database, keyring, message_signer, statement_signer, settings.release_seconds)
     _register(host, service, RedemptionServicer(service, keyring, message_signer), DirectoryServicer(service, chains))
+    host.add(
+        lambda server: agreement_pb2_grpc.add_AgreementServiceServicer_to_server(
+            AgreementServicer(service.agreements), server
+        )
+    )
     service.start()
     await service.calculate_closed()
     await host.start()

@@ -12,9 +12,11 @@ from chassis import telemetry
 from chassis.database import Database
 from chassis.host import Host
 from chassis.service import announce_ready, every, run, until
+from custodian.agreements.servicer import AGREEMENT_METHODS, AgreementServicer
 from custodian.servicer import REDEMPTION_METHODS, RedemptionServicer
 from node.adapters.clearing import ClearingLink
 from node.adapters.grpc_services import ClaimServicer, NodeOperatorServicer
+from node.agreements import RegionSignatory
 from node.config import NodeSettings
 from node.desk import Region
 from node.operations import NodeOperations
@@ -24,7 +26,7 @@ from pki.keystore import FileKeyStore
 from pki.tls_files import read as read_tls
 from pki.trust import Keyring, Trust
 from quanlian.errors import ConfigurationError, QuanlianError
-from quanlian.v1 import claim_pb2_grpc, node_operator_pb2_grpc, redemption_pb2_grpc
+from quanlian.v1 import agreement_pb2_grpc, claim_pb2_grpc, node_operator_pb2_grpc, redemption_pb2_grpc
 
 PURPOSES = ("voucher", "terms", "message")
 TAG_KEY_BYTES = 32
@@ -46,6 +48,7 @@ ALLOW = {
     f"{_PACKAGE}RedemptionService/ListRedemptions": frozenset({"platform", "operator"}),
     **{f"{_PACKAGE}ClaimService/{method}": frozenset({"platform"}) for method in ("Claim", "ClaimStream")},
     **{f"{_PACKAGE}NodeOperatorService/{method}": frozenset({"operator"}) for method in OPERATOR_METHODS},
+    **{f"{_PACKAGE}AgreementService/{method}": frozenset({"operator"}) for method in AGREEMENT_METHODS},
 }
 
 
@@ -69,7 +72,7 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
     link = ClearingLink(settings.clearinghouse, settings.tls_directory, signers.message, keyring)
     service = NodeService(database, region, signers, keyring, link)
     service.load_platforms()
-    _register(host, service, NodeOperations(service, signers.terms), keyring, signers)
+    _register(host, service, link, keyring, signers)
     service.start()
     await host.start()
     background = [
@@ -87,10 +90,13 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
         database.close()
 
 
-def _register(host: Host, service: NodeService, operations: NodeOperations, keyring: Keyring, signers: Signers) -> None:
+def _register(host: Host, service: NodeService, link: ClearingLink, keyring: Keyring, signers: Signers) -> None:
+    operations = NodeOperations(service, signers.terms)
     redemptions = RedemptionServicer(service, keyring, signers.message)
     host.add(lambda server: redemption_pb2_grpc.add_RedemptionServiceServicer_to_server(redemptions, server))
     host.add(lambda server: claim_pb2_grpc.add_ClaimServiceServicer_to_server(ClaimServicer(service), server))
+    agreements = AgreementServicer(RegionSignatory(service, link, signers.terms))
+    host.add(lambda server: agreement_pb2_grpc.add_AgreementServiceServicer_to_server(agreements, server))
     host.add(
         lambda server: node_operator_pb2_grpc.add_NodeOperatorServiceServicer_to_server(
             NodeOperatorServicer(operations), server

@@ -43,7 +43,7 @@ from quanlian.errors import BadSignature, InvalidInput, TrustError, UnknownKey
 from quanlian.redemptions import Redemption
 from quanlian.signing import Signer, digest
 from quanlian.terms_parsing import parse_terms
-from quanlian.v1 import claim_pb2, custody_pb2, settlement_pb2, signed_pb2
+from quanlian.v1 import claim_pb2, custody_pb2, directory_pb2, settlement_pb2, signed_pb2
 from quanlian.wire import Purchase
 
 SWEEP_LIMIT = 500
@@ -352,7 +352,7 @@ class NodeService:
 
     # Directory
 
-    async def refresh_directory(self) -> None:
+    async def refresh_directory(self) -> directory_pb2.GetDirectoryResponse:
         """Learn every participant's signing keys; what does not lead to the root is passed over with a warning."""
         directory = await self._clearinghouse.directory()
         chains = [chain for each in directory.participants for chain in each.signing_chains]
@@ -361,6 +361,7 @@ class NodeService:
                 self.keyring.add(chain)
             except (TrustError, InvalidInput) as error:
                 _log.warning("a signing key was not admitted", error=str(error))
+        return directory
 
     def load_platforms(self) -> None:
         """Admit the platforms' keys that the database holds, at start."""

@@ -149,12 +149,14 @@ def split(
     issuer_region: str,
     visitors: FundingPlan | None,
     left: Callable[[str], int],
+    ceiling_left_fen: int | None = None,
 ) -> Split | None:
     """Who pays a discount (money.md, Split at authorize), or None: FUNDING_EXHAUSTED.
 
     `agreement` is the one in force at authorize; at home it is not asked and may be None. `visitors` is the
     redeeming region's standing fund, None if it has none, which counts as dry; `left` tells the free money of
-    its accounts. Raises InvalidInput when the discount passes the order or the reservation.
+    its accounts. A part of more than `ceiling_left_fen`, what the agreement's yearly ceiling leaves, finds the fund
+    dry as well. Raises InvalidInput when the discount passes the order or the reservation.
     """
     _require_discount(discount_fen, order_fen)
     if discount_fen > reservation.total_fen:
@@ -172,7 +174,8 @@ def split(
     agreed = _require_agreement(agreement, issuer_region, redeemer_region) if away else None
     redeemer_fen = agreed.redeemer_pays(public_fen, order_fen, discount_fen) if agreed else 0
     # 3. Each part over its funders
-    visitor_legs = _fund_by(visitors, redeemer_fen, left) if redeemer_fen else ()
+    within_ceiling = ceiling_left_fen is None or redeemer_fen <= ceiling_left_fen
+    visitor_legs = _fund_by(visitors if within_ceiling else None, redeemer_fen, left) if redeemer_fen else ()
     visitors_dry = visitor_legs is None
     if visitor_legs is None:
         if agreed and agreed.when_visitors_run_out == "refuse":

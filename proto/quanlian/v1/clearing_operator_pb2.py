@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from quanlian.v1 import settlement_pb2 as quanlian_dot_v1_dot_settlement__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#quanlian/v1/clearing_operator.proto\x12\x0bquanlian.v1\x1a\x1cquanlian/v1/settlement.proto\"c\n\x17\x45nrolParticipantRequest\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x0f\n\x07name_zh\x18\x02 \x01(\t\x12\x0f\n\x07name_en\x18\x03 \x01(\t\x12\x16\n\x0esigning_chains\x18\x04 \x03(\x0c\"\x1a\n\x18\x45nrolParticipantResponse\"p\n\x10SetLimitsRequest\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x19\n\x11net_debit_cap_fen\x18\x02 \x01(\x03\x12\x17\n\x0f\x63redit_line_fen\x18\x03 \x01(\x03\x12\x18\n\x10\x63redit_offset_bp\x18\x04 \x01(\r\"\x13\n\x11SetLimitsResponse\"B\n\x0eVisitorsFunder\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\r\x12\x12\n\nbudget_fen\x18\x03 \x01(\x03\"y\n\x16SetVisitorsFundRequest\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x13\n\x0b\x66iscal_year\x18\x02 \x01(\r\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12,\n\x07\x66unders\x18\x04 \x03(\x0b\x32\x1b.quanlian.v1.VisitorsFunder\"\x19\n\x17SetVisitorsFundResponse\"?\n\x18RegisterAgreementRequest\x12\x10\n\x08\x64ocument\x18\x01 \x01(\x0c\x12\x11\n\tfile_name\x18\x02 \x01(\t\"+\n\x19RegisterAgreementResponse\x12\x0e\n\x06number\x18\x01 \x01(\t\"R\n\x14RecordDepositRequest\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x12\n\namount_fen\x18\x02 \x01(\x03\x12\x16\n\x0e\x62\x61nk_reference\x18\x03 \x01(\t\"/\n\x15RecordDepositResponse\x12\x16\n\x0esettlement_fen\x18\x01 \x01(\x03\"\x14\n\x12\x43loseWindowRequest\"D\n\x13\x43loseWindowResponse\x12-\n\x06window\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.SettlementWindow\"\'\n\x15InstructWindowRequest\x12\x0e\n\x06window\x18\x01 \x01(\x04\"G\n\x16InstructWindowResponse\x12-\n\x06window\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.SettlementWindow\"I\n\x0fMarkPaidRequest\x12\x0e\n\x06window\x18\x01 \x01(\x04\x12\x0e\n\x06region\x18\x02 \x01(\t\x12\x16\n\x0e\x62\x61nk_reference\x18\x03 \x01(\t\"A\n\x10MarkPaidResponse\x12-\n\x06window\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.SettlementWindow\"%\n\x13SettleWindowRequest\x12\x0e\n\x06window\x18\x01 \x01(\x04\"E\n\x14SettleWindowResponse\x12-\n\x06window\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.SettlementWindow\"\x1a\n\x18GetClearingStatusRequest\"G\n\x19GetClearingStatusResponse\x12*\n\x07regions\x18\x01 \x03(\x0b\x32\x19.quanlian.v1.RegionStatus\"|\n\x0cRegionStatus\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x1b\n\x13\x63ustody_stream_open\x18\x02 \x01(\x08\x12\x14\n\x0c\x65xposure_fen\x18\x03 \x01(\x03\x12\x11\n\tlimit_fen\x18\x04 \x01(\x03\x12\x16\n\x0esettlement_fen\x18\x05 \x01(\x03\x32\x8f\x07\n\x17\x43learingOperatorService\x12_\n\x10\x45nrolParticipant\x12$.quanlian.v1.EnrolParticipantRequest\x1a%.quanlian.v1.EnrolParticipantResponse\x12J\n\tSetLimits\x12\x1d.quanlian.v1.SetLimitsRequest\x1a\x1e.quanlian.v1.SetLimitsResponse\x12\\\n\x0fSetVisitorsFund\x12#.quanlian.v1.SetVisitorsFundRequest\x1a$.quanlian.v1.SetVisitorsFundResponse\x12\x62\n\x11RegisterAgreement\x12%.quanlian.v1.RegisterAgreementRequest\x1a&.quanlian.v1.RegisterAgreementResponse\x12V\n\rRecordDeposit\x12!.quanlian.v1.RecordDepositRequest\x1a\".quanlian.v1.RecordDepositResponse\x12P\n\x0b\x43loseWindow\x12\x1f.quanlian.v1.CloseWindowRequest\x1a .quanlian.v1.CloseWindowResponse\x12Y\n\x0eInstructWindow\x12\".quanlian.v1.InstructWindowRequest\x1a#.quanlian.v1.InstructWindowResponse\x12G\n\x08MarkPaid\x12\x1c.quanlian.v1.MarkPaidRequest\x1a\x1d.quanlian.v1.MarkPaidResponse\x12S\n\x0cSettleWindow\x12 .quanlian.v1.SettleWindowRequest\x1a!.quanlian.v1.SettleWindowResponse\x12\x62\n\x11GetClearingStatus\x12%.quanlian.v1.GetClearingStatusRequest\x1a&.quanlian.v1.GetClearingStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#quanlian/v1/clearing_operator.proto\x12\x0bquanlian.v1\x1a\x1cquanlian/v1/settlement.proto\"c\n\x17\x45nrolParticipantRequest\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x0f\n\x07name_zh\x18\x02 \x01(\t\x12\x0f\n\x07name_en\x18\x03 \x01(\t\x12\x16\n\x0esigning_chains\x18\x04 \x03(\x0c\"\x1a\n\x18\x45nrolParticipantResponse\"p\n\x10SetLimitsRequest\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x19\n\x11net_debit_cap_fen\x18\x02 \x01(\x03\x12\x17\n\x0f\x63redit_line_fen\x18\x03 \x01(\x03\x12\x18\n\x10\x63redit_offset_bp\x18\x04 \x01(\r\"\x13\n\x11SetLimitsResponse\"B\n\x0eVisitorsFunder\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\r\x12\x12\n\nbudget_fen\x18\x03 \x01(\x03\"y\n\x16SetVisitorsFundRequest\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x13\n\x0b\x66iscal_year\x18\x02 \x01(\r\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12,\n\x07\x66unders\x18\x04 \x03(\x0b\x32\x1b.quanlian.v1.VisitorsFunder\"\x19\n\x17SetVisitorsFundResponse\"R\n\x14RecordDepositRequest\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x12\n\namount_fen\x18\x02 \x01(\x03\x12\x16\n\x0e\x62\x61nk_reference\x18\x03 \x01(\t\"/\n\x15RecordDepositResponse\x12\x16\n\x0esettlement_fen\x18\x01 \x01(\x03\"\x14\n\x12\x43loseWindowRequest\"D\n\x13\x43loseWindowResponse\x12-\n\x06window\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.SettlementWindow\"\'\n\x15InstructWindowRequest\x12\x0e\n\x06window\x18\x01 \x01(\x04\"G\n\x16InstructWindowResponse\x12-\n\x06window\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.SettlementWindow\"I\n\x0fMarkPaidRequest\x12\x0e\n\x06window\x18\x01 \x01(\x04\x12\x0e\n\x06region\x18\x02 \x01(\t\x12\x16\n\x0e\x62\x61nk_reference\x18\x03 \x01(\t\"A\n\x10MarkPaidResponse\x12-\n\x06window\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.SettlementWindow\"%\n\x13SettleWindowRequest\x12\x0e\n\x06window\x18\x01 \x01(\x04\"E\n\x14SettleWindowResponse\x12-\n\x06window\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.SettlementWindow\"\x1a\n\x18GetClearingStatusRequest\"G\n\x19GetClearingStatusResponse\x12*\n\x07regions\x18\x01 \x03(\x0b\x32\x19.quanlian.v1.RegionStatus\"|\n\x0cRegionStatus\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x1b\n\x13\x63ustody_stream_open\x18\x02 \x01(\x08\x12\x14\n\x0c\x65xposure_fen\x18\x03 \x01(\x03\x12\x11\n\tlimit_fen\x18\x04 \x01(\x03\x12\x16\n\x0esettlement_fen\x18\x05 \x01(\x03\x32\xab\x06\n\x17\x43learingOperatorService\x12_\n\x10\x45nrolParticipant\x12$.quanlian.v1.EnrolParticipantRequest\x1a%.quanlian.v1.EnrolParticipantResponse\x12J\n\tSetLimits\x12\x1d.quanlian.v1.SetLimitsRequest\x1a\x1e.quanlian.v1.SetLimitsResponse\x12\\\n\x0fSetVisitorsFund\x12#.quanlian.v1.SetVisitorsFundRequest\x1a$.quanlian.v1.SetVisitorsFundResponse\x12V\n\rRecordDeposit\x12!.quanlian.v1.RecordDepositRequest\x1a\".quanlian.v1.RecordDepositResponse\x12P\n\x0b\x43loseWindow\x12\x1f.quanlian.v1.CloseWindowRequest\x1a .quanlian.v1.CloseWindowResponse\x12Y\n\x0eInstructWindow\x12\".quanlian.v1.InstructWindowRequest\x1a#.quanlian.v1.InstructWindowResponse\x12G\n\x08MarkPaid\x12\x1c.quanlian.v1.MarkPaidRequest\x1a\x1d.quanlian.v1.MarkPaidResponse\x12S\n\x0cSettleWindow\x12 .quanlian.v1.SettleWindowRequest\x1a!.quanlian.v1.SettleWindowResponse\x12\x62\n\x11GetClearingStatus\x12%.quanlian.v1.GetClearingStatusRequest\x1a&.quanlian.v1.GetClearingStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,36 +46,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETVISITORSFUNDREQUEST']._serialized_end=535
   _globals['_SETVISITORSFUNDRESPONSE']._serialized_start=537
   _globals['_SETVISITORSFUNDRESPONSE']._serialized_end=562
-  _globals['_REGISTERAGREEMENTREQUEST']._serialized_start=564
-  _globals['_REGISTERAGREEMENTREQUEST']._serialized_end=627
-  _globals['_REGISTERAGREEMENTRESPONSE']._serialized_start=629
-  _globals['_REGISTERAGREEMENTRESPONSE']._serialized_end=672
-  _globals['_RECORDDEPOSITREQUEST']._serialized_start=674
-  _globals['_RECORDDEPOSITREQUEST']._serialized_end=756
-  _globals['_RECORDDEPOSITRESPONSE']._serialized_start=758
-  _globals['_RECORDDEPOSITRESPONSE']._serialized_end=805
-  _globals['_CLOSEWINDOWREQUEST']._serialized_start=807
-  _globals['_CLOSEWINDOWREQUEST']._serialized_end=827
-  _globals['_CLOSEWINDOWRESPONSE']._serialized_start=829
-  _globals['_CLOSEWINDOWRESPONSE']._serialized_end=897
-  _globals['_INSTRUCTWINDOWREQUEST']._serialized_start=899
-  _globals['_INSTRUCTWINDOWREQUEST']._serialized_end=938
-  _globals['_INSTRUCTWINDOWRESPONSE']._serialized_start=940
-  _globals['_INSTRUCTWINDOWRESPONSE']._serialized_end=1011
-  _globals['_MARKPAIDREQUEST']._serialized_start=1013
-  _globals['_MARKPAIDREQUEST']._serialized_end=1086
-  _globals['_MARKPAIDRESPONSE']._serialized_start=1088
-  _globals['_MARKPAIDRESPONSE']._serialized_end=1153
-  _globals['_SETTLEWINDOWREQUEST']._serialized_start=1155
-  _globals['_SETTLEWINDOWREQUEST']._serialized_end=1192
-  _globals['_SETTLEWINDOWRESPONSE']._serialized_start=1194
-  _globals['_SETTLEWINDOWRESPONSE']._serialized_end=1263
-  _globals['_GETCLEARINGSTATUSREQUEST']._serialized_start=1265
-  _globals['_GETCLEARINGSTATUSREQUEST']._serialized_end=1291
-  _globals['_GETCLEARINGSTATUSRESPONSE']._serialized_start=1293
-  _globals['_GETCLEARINGSTATUSRESPONSE']._serialized_end=1364
-  _globals['_REGIONSTATUS']._serialized_start=1366
-  _globals['_REGIONSTATUS']._serialized_end=1490
-  _globals['_CLEARINGOPERATORSERVICE']._serialized_start=1493
-  _globals['_CLEARINGOPERATORSERVICE']._serialized_end=2404
+  _globals['_RECORDDEPOSITREQUEST']._serialized_start=564
+  _globals['_RECORDDEPOSITREQUEST']._serialized_end=646
+  _globals['_RECORDDEPOSITRESPONSE']._serialized_start=648
+  _globals['_RECORDDEPOSITRESPONSE']._serialized_end=695
+  _globals['_CLOSEWINDOWREQUEST']._serialized_start=697
+  _globals['_CLOSEWINDOWREQUEST']._serialized_end=717
+  _globals['_CLOSEWINDOWRESPONSE']._serialized_start=719
+  _globals['_CLOSEWINDOWRESPONSE']._serialized_end=787
+  _globals['_INSTRUCTWINDOWREQUEST']._serialized_start=789
+  _globals['_INSTRUCTWINDOWREQUEST']._serialized_end=828
+  _globals['_INSTRUCTWINDOWRESPONSE']._serialized_start=830
+  _globals['_INSTRUCTWINDOWRESPONSE']._serialized_end=901
+  _globals['_MARKPAIDREQUEST']._serialized_start=903
+  _globals['_MARKPAIDREQUEST']._serialized_end=976
+  _globals['_MARKPAIDRESPONSE']._serialized_start=978
+  _globals['_MARKPAIDRESPONSE']._serialized_end=1043
+  _globals['_SETTLEWINDOWREQUEST']._serialized_start=1045
+  _globals['_SETTLEWINDOWREQUEST']._serialized_end=1082
+  _globals['_SETTLEWINDOWRESPONSE']._serialized_start=1084
+  _globals['_SETTLEWINDOWRESPONSE']._serialized_end=1153
+  _globals['_GETCLEARINGSTATUSREQUEST']._serialized_start=1155
+  _globals['_GETCLEARINGSTATUSREQUEST']._serialized_end=1181
+  _globals['_GETCLEARINGSTATUSRESPONSE']._serialized_start=1183
+  _globals['_GETCLEARINGSTATUSRESPONSE']._serialized_end=1254
+  _globals['_REGIONSTATUS']._serialized_start=1256
+  _globals['_REGIONSTATUS']._serialized_end=1380
+  _globals['_CLEARINGOPERATORSERVICE']._serialized_start=1383
+  _globals['_CLEARINGOPERATORSERVICE']._serialized_end=2194
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,8 @@ class DirectoryServiceStub:
     """An issuer makes its campaign's terms known."""
     PublishChange: _grpc.UnaryUnaryMultiCallable[_directory_pb2.PublishChangeRequest, _directory_pb2.PublishChangeResponse]
     """An issuer makes a change of its campaign known; every node gets it by its feed."""
+    SubmitAgreement: _grpc.UnaryUnaryMultiCallable[_directory_pb2.SubmitAgreementRequest, _directory_pb2.SubmitAgreementResponse]
+    """A region's signature under a funding agreement that it is a party of."""
 
 @_typing.type_check_only
 class DirectoryServiceAsyncStub(DirectoryServiceStub):
@@ -53,6 +55,8 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     """An issuer makes its campaign's terms known."""
     PublishChange: _aio.UnaryUnaryMultiCallable[_directory_pb2.PublishChangeRequest, _directory_pb2.PublishChangeResponse]  # type: ignore[assignment]
     """An issuer makes a change of its campaign known; every node gets it by its feed."""
+    SubmitAgreement: _aio.UnaryUnaryMultiCallable[_directory_pb2.SubmitAgreementRequest, _directory_pb2.SubmitAgreementResponse]  # type: ignore[assignment]
+    """A region's signature under a funding agreement that it is a party of."""
 
 class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """What every participant may know of the others. The clearinghouse offers it to nodes."""
@@ -87,5 +91,13 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.PublishChangeResponse, _abc.Awaitable[_directory_pb2.PublishChangeResponse]]:
         """An issuer makes a change of its campaign known; every node gets it by its feed."""
+
+    @_abc_1.abstractmethod
+    def SubmitAgreement(
+        self,
+        request: _directory_pb2.SubmitAgreementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.SubmitAgreementResponse, _abc.Awaitable[_directory_pb2.SubmitAgreementResponse]]:
+        """A region's signature under a funding agreement that it is a party of."""
 
 def add_DirectoryServiceServicer_to_server(servicer: DirectoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
