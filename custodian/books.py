@@ -16,11 +16,13 @@ from quanlian import ledger
 from quanlian.apportionment import Leg, Reservation
 from quanlian.custody import VoucherState
 from quanlian.discounts import Order
+from quanlian.errors import BooksDoNotBalance
 from quanlian.ledger import Balance, Movement
 from quanlian.redemptions import Outcome, Posting, Redemption, Sale, State
 from quanlian.vouchers import VoucherKey
 
 from . import schema
+from .seals import BEGINNING, entry_digest, sealed
 
 RequestKey = tuple[str, bytes]
 
@@ -188,11 +190,12 @@ class Books:
     def save(self, kind: str, at: int, window: int = 0, reference: str = "") -> None:
         """Write everything that changed, with one journal entry of `kind` for all movements."""
         save, tables = self._transaction, schema
-        entry = self._save_entry(kind, at, window, reference)
-        save.insert(tables.request, list(self._new_requests.values()))
-        save.upsert(tables.voucher, [_voucher_row(self._vouchers[key]) for key in self._changed_vouchers])
-        save.upsert(tables.redemption, [_redemption_row(self._redemptions[id]) for id in self._changed_redemptions])
-        save.insert(tables.posting, [_posting_row(posting, entry) for _, posting in self._history])
+        self._save_entry(kind, at, window, reference)
+        save.insert(tables.request, sealed(tables.request, self._new_requests.values()))
+        vouchers = [_voucher_row(self._vouchers[key]) for key in self._changed_vouchers]
+        save.upsert(tables.voucher, sealed(tables.voucher, vouchers))
+        redemptions = [_redemption_row(self._redemptions[id]) for id in self._changed_redemptions]
+        save.upsert(tables.redemption, sealed(tables.redemption, redemptions))
         captured = [redemption for redemption, posting in self._history if posting.kind == "capture"]
         save.insert(tables.spend, [{**_key_row(each.voucher), "redemption_id": each.id} for each in captured])
         self._save_flows()
@@ -201,25 +204,33 @@ class Books:
             [{"name": name, "value": self._counters[name]} for name in sorted(self._changed_counters)],
         )
 
-    def _save_entry(self, kind: str, at: int, window: int, reference: str) -> int:
+    def _save_entry(self, kind: str, at: int, window: int, reference: str) -> None:
         lines = ledger.lines(self._movements)
         if not lines and not self._history:
-            return 0
+            return
         number = self.next_number("entry")
         touched = sorted({line.account for line in lines})
         balances = [self._balances[account] for account in touched]
         ledger.check_limits(balances)
-        self._transaction.insert(
-            schema.entry,
-            [{"number": number, "kind": kind, "settlement_window": window, "at": at, "reference": reference}],
-        )
-        self._transaction.insert(
-            schema.line,
-            [{"entry": number, "number": n, **line._asdict()} for n, line in enumerate(lines, 1)],
-        )
+        entry = {"number": number, "kind": kind, "settlement_window": window, "at": at, "reference": reference}
+        rows = [{"entry": number, "number": n, **line._asdict()} for n, line in enumerate(lines, 1)]
+        postings = [_posting_row(posting, number) for _, posting in self._history]
+        digest = entry_digest(self._last_digest(number - 1), entry, rows, postings)
+        self._transaction.insert(schema.entry, [{**entry, "digest": digest}])
+        self._transaction.insert(schema.line, rows)
+        self._transaction.insert(schema.posting, postings)
         self._transaction.upsert(schema.account, [balance._asdict() for balance in balances])
         self._save_turnover(lines, window)
-        return number
+
+    def _last_digest(self, number: int) -> bytes:
+        """Raises BooksDoNotBalance when the entry before is gone: nothing may follow a journal that was cut."""
+        if number == 0:
+            return BEGINNING
+        table = schema.entry
+        rows = self._transaction.select_keys(table, [table.c.number], [(number,)], [table.c.digest])
+        if not rows:
+            raise BooksDoNotBalance(f"entry {number} is missing from the journal: check it with quanlian ledger check")
+        return bytes(rows[0].digest)
 
     def _save_turnover(self, lines: list[Movement], window: int) -> None:
         table = schema.turnover

@@ -16,6 +16,7 @@ request = Table(
     Column("redemption_id", LargeBinary),
     Column("operation", String, nullable=False),
     Column("decided_at", BigInteger, nullable=False),
+    Column("seal", LargeBinary, nullable=False, comment="digest of the row's other columns"),
     comment="idempotency: each answer, kept as long as the ledger",
 )
 
@@ -36,6 +37,7 @@ voucher = Table(
     Column("hold", LargeBinary),
     Column("reserved_cofunders", Text, nullable=False, comment="JSON: [[account, fen], …]"),
     Column("reserved_public", Text, nullable=False, comment="JSON: [[account, fen], …]"),
+    Column("seal", LargeBinary, nullable=False, comment="digest of the row's other columns"),
     Index("voucher_by_end", "status", "not_after"),
 )
 
@@ -83,6 +85,7 @@ redemption = Table(
     Column("refunded_order_fen", BigInteger, nullable=False),
     Column("returned_fen", BigInteger, nullable=False),
     Column("postings", Integer, nullable=False),
+    Column("seal", LargeBinary, nullable=False, comment="digest of the row's other columns"),
     Index("redemption_by_expiry", "state", "expires_at"),
 )
 
@@ -119,6 +122,7 @@ entry = Table(
     Column("settlement_window", BigInteger, nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("reference", String, nullable=False, comment="what caused it: a bank reference, a window, a hand-over"),
+    Column("digest", LargeBinary, nullable=False, comment="of the entry before, this one, its lines and its postings"),
     comment="journal; only appended",
 )
 

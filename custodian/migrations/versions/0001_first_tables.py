@@ -54,6 +54,12 @@ def upgrade() -> None:
         sa.Column(
             "reference", sa.String(), nullable=False, comment="what caused it: a bank reference, a window, a hand-over"
         ),
+        sa.Column(
+            "digest",
+            sa.LargeBinary(),
+            nullable=False,
+            comment="of the entry before, this one, its lines and its postings",
+        ),
         sa.PrimaryKeyConstraint("number"),
         comment="journal; only appended",
     )
@@ -130,6 +136,7 @@ def upgrade() -> None:
         sa.Column("refunded_order_fen", sa.BigInteger(), nullable=False),
         sa.Column("returned_fen", sa.BigInteger(), nullable=False),
         sa.Column("postings", sa.Integer(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("redemption_by_expiry", "redemption", ["state", "expires_at"], unique=False)
@@ -147,6 +154,7 @@ def upgrade() -> None:
         sa.Column("redemption_id", sa.LargeBinary(), nullable=True),
         sa.Column("operation", sa.String(), nullable=False),
         sa.Column("decided_at", sa.BigInteger(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("participant", "request_id"),
         comment="idempotency: each answer, kept as long as the ledger",
     )
@@ -184,6 +192,7 @@ def upgrade() -> None:
         sa.Column("hold", sa.LargeBinary(), nullable=True),
         sa.Column("reserved_cofunders", sa.Text(), nullable=False, comment="JSON: [[account, fen], …]"),
         sa.Column("reserved_public", sa.Text(), nullable=False, comment="JSON: [[account, fen], …]"),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("issuer", "pack_id", "voucher_index"),
     )
     op.create_index("voucher_by_end", "voucher", ["status", "not_after"], unique=False)
