@@ -290,12 +290,19 @@ class Books:
 
 
 def legs_to_json(legs: Iterable[Leg]) -> str:
-    """Legs as the database keeps them: `[[account, fen], …]`."""
-    return json.dumps([[leg.account, leg.amount_fen] for leg in legs], separators=(",", ":"))
+    """Legs as the database keeps them: `[[account, fen], …]`, an advanced one with `[[debtor, fen], …]` beside."""
+    return json.dumps([leg_data(leg) for leg in legs], separators=(",", ":"))
+
+
+def leg_data(leg: Leg) -> list[Any]:
+    return [leg.account, leg.amount_fen, *([[list(each) for each in leg.advanced]] if leg.advanced else [])]
 
 
 def json_to_legs(text: str) -> tuple[Leg, ...]:
-    return tuple(Leg(account, amount_fen) for account, amount_fen in json.loads(text))
+    return tuple(
+        Leg(account, amount_fen, tuple((debtor, fen) for each in advanced for debtor, fen in each))
+        for account, amount_fen, *advanced in json.loads(text)
+    )
 
 
 def _key_row(key: VoucherKey) -> dict[str, Any]:

@@ -87,7 +87,7 @@ refund_policy = "pro-rata"
 
 [funding]
 shortfall_rule = "cascade"
-cascade = "borne"
+cascade = "{cascade}"
 
 [[funder]]
 name = "city"
@@ -154,6 +154,7 @@ def campaign(**changes: object) -> bytes:
         "county": 2000,
         "quota": 200,
         "per_person": 100,
+        "cascade": "borne",
     }
     return TERMS.format(**(usual | changes)).encode()
 

@@ -19,7 +19,7 @@ from custodian.books import json_to_legs
 from custodian.ledger.findings import ENTRY_POINTS, Check, Finding, PartyChecks
 from custodian.seals import BEGINNING, entry_digest, seal
 from quanlian import custody
-from quanlian.accounts import is_memo
+from quanlian.accounts import account_region, advance_account, is_memo
 from quanlian.apportionment import Leg
 from quanlian.errors import ConfigurationError
 from quanlian.ledger import is_limited
@@ -177,6 +177,27 @@ def _postings(transaction: Transaction) -> Iterator[Finding]:
         if fen:
             zh, en = "分录与其收退明细不符", "the entry's lines and its captures and refunds differ"
             yield Finding("posting", f"entry {number} {account}", number, fen, zh, en)
+
+
+def _advances(transaction: Transaction) -> Iterator[Finding]:
+    """What funders owe each other is what advanced legs of captures and refunds say."""
+    posting, redemption = schema.posting.c, schema.redemption.c
+    query = sa.select(posting.legs, redemption.campaign).join_from(
+        schema.posting, schema.redemption, posting.redemption_id == redemption.id
+    )
+    sums: dict[str, int] = defaultdict(int)
+    for row in run(transaction, query):
+        for leg in json_to_legs(row.legs):
+            region, advancer = account_region(leg.account), leg.account.rpartition("/")[2]
+            for debtor, fen in leg.advanced:
+                sums[advance_account(region, row.campaign, debtor.rpartition("/")[2], advancer)] += fen
+    account = schema.account
+    rows = run(transaction, account.select().where(account.c.account.startswith("advance/")))
+    known = {row.account: int(row.posted_fen) for row in rows}
+    for code in sorted(sums.keys() | known.keys()):
+        said, found = known.get(code, 0), sums.get(code, 0)
+        if said != found:
+            yield Finding("account", code, None, said - found, *difference(said, found))
 
 
 def _flows(transaction: Transaction) -> Iterator[Finding]:
@@ -374,6 +395,7 @@ _SHARED: tuple[Check, ...] = (
     _accounts,
     _turnovers,
     _postings,
+    _advances,
     _flows,
     _spends,
     _vouchers,

@@ -188,6 +188,7 @@ def _refund(facts: Facts, booked: Booked, refunded_fen: int, returned_fen: int) 
     back, total = -posting.discount_fen, refunded_fen - posting.order_fen
     policy, minimum = facts.terms.refund_policy, facts.voucher_type.minimum_spend_fen
     due = refund_due(redemption.discount_fen, redemption.order_fen, total, policy, minimum)
+    due = min(due, returned_fen - posting.order_fen)
     shopper = yuan(-posting.order_fen - back)
     zh = (
         f"退货{yuan(-posting.order_fen)}元，累计{yuan(total)}元：应退回出资方累计{yuan(due)}元，此前已退{yuan(returned_fen)}元，"
