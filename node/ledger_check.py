@@ -22,7 +22,7 @@ from quanlian.apportionment import Leg
 from quanlian.errors import InvalidInput
 from quanlian.ledger import is_limited
 from quanlian.statements import json_to_statement
-from quanlian.terms import parse_terms
+from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import custody_pb2
 
 

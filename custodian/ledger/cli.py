@@ -15,7 +15,7 @@ from custodian.ledger.location import Schema, Settings, Url, books
 from quanlian.account_names import account_name
 from quanlian.refusals import CHINA
 
-app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None, add_completion=False)
+app = typer.Typer(no_args_is_help=True, help=__doc__, add_completion=False)
 
 Account = Annotated[str, typer.Option("--account", help="账户开头，如 funding/330100 · Accounts that begin so.")]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="日期（北京时间） · A day in China.")]

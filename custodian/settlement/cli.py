@@ -14,7 +14,7 @@ from custodian.settlement.facts import facts_of
 from quanlian.account_names import account_name
 from quanlian.redemption_story import StoryStep, follows, story, time_of
 
-app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None, add_completion=False)
+app = typer.Typer(no_args_is_help=True, help=__doc__, add_completion=False)
 
 
 @app.callback()

@@ -16,7 +16,7 @@ from quanlian.agreements import Agreement
 from quanlian.errors import InvalidInput
 from quanlian.redemption_story import Booked, Facts, Hold, Window
 from quanlian.redemptions import Posting
-from quanlian.terms import parse_terms
+from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import redemption_pb2
 
 ENTRY_POINTS = "quanlian.redemption_facts"
