@@ -8,7 +8,9 @@ catch whoever edits a database without running this code, and an anchor outside 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,8 +21,7 @@ SEAL = "seal"
 
 def seal(table: sa.Table, row: Mapping[str, Any]) -> bytes:
     """Of one row, as it is about to be written or was read."""
-    values = (table.name, *(row[column.name] for column in table.columns if column.name != SEAL))
-    return hashlib.sha256(repr(values).encode()).digest()
+    return hashlib.sha256(repr((table.name, _values_of(table)(row))).encode()).digest()
 
 
 def sealed(table: sa.Table, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -35,15 +36,19 @@ def entry_digest(
 ) -> bytes:
     """The next link of the chain; `before` is the digest of the entry before."""
     link = hashlib.sha256(before)
-    link.update(
-        repr(tuple(entry[name] for name in ("number", "kind", "settlement_window", "at", "reference"))).encode()
-    )
-    for line in sorted(lines, key=lambda line: int(line["number"])):
-        link.update(repr(tuple(line[name] for name in _LINE)).encode())
-    for posting in sorted(postings, key=lambda posting: (posting["redemption_id"], posting["number"])):
-        link.update(repr(tuple(posting[name] for name in _POSTING)).encode())
+    link.update(repr(_ENTRY(entry)).encode())
+    link.update(repr(sorted(map(_LINE, lines))).encode())
+    link.update(repr(sorted(map(_POSTING, postings))).encode())
     return link.digest()
 
 
-_LINE = ("entry", "number", "account", "counterpart", "posted_fen", "reserved_fen", "held_fen", "limit_fen")
-_POSTING = ("redemption_id", "number", "kind", "order_fen", "discount_fen", "legs", "settlement_window", "at", "entry")
+@lru_cache
+def _values_of(table: sa.Table) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    return itemgetter(*(column.name for column in table.columns if column.name != SEAL))
+
+
+_ENTRY = itemgetter("number", "kind", "settlement_window", "at", "reference")
+_LINE = itemgetter("entry", "number", "account", "counterpart", "posted_fen", "reserved_fen", "held_fen", "limit_fen")
+_POSTING = itemgetter(
+    "redemption_id", "number", "kind", "order_fen", "discount_fen", "legs", "settlement_window", "at", "entry"
+)
