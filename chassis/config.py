@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import sqlalchemy as sa
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -57,6 +57,23 @@ def load_settings(model: type[T], path: Path | None, prefix: str, overrides: dic
         raise ConfigurationError(problems[0], place=place)
     listed = "".join(f"\n  {problem}" for problem in problems)
     raise ConfigurationError(f"{len(problems)} problems:{listed}", place=place)
+
+
+class DatabaseSettings(BaseModel):
+    """Where a party's database is."""
+
+    database_url: DatabaseUrl = Field(description="sqlite:///… or postgresql://…")
+    database_schema: str = Field(default="", description="PostgreSQL schema of this party")
+
+
+def database_settings(path: Path) -> DatabaseSettings:
+    """Where the database is by the settings file of any service. Raises ConfigurationError when it does not say."""
+    values = {name: value for name, value in _read(path).items() if name in DatabaseSettings.model_fields}
+    try:
+        return DatabaseSettings.model_validate(_with_paths(DatabaseSettings, values, path.absolute().parent))
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        raise ConfigurationError(_problem(DatabaseSettings, "", detail), place=str(path)) from error
 
 
 def _read(path: Path) -> dict[str, Any]:

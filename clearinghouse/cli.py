@@ -19,7 +19,6 @@ from chassis.operating import (
     amount,
     call,
     operator_settings,
-    read_file,
     read_signing_chain,
 )
 from clearinghouse.config import ClearinghouseSettings
@@ -27,7 +26,6 @@ from custodian import showing
 from custodian.evidence_option import Id, Out, write_evidence
 from custodian.recovery_report import show_recovery
 from quanlian import regions
-from quanlian.agreements import parse_agreement
 from quanlian.errors import InvalidInput
 from quanlian.refusals import CHINA
 from quanlian.suspensions import SuspensionKind
@@ -142,20 +140,6 @@ def visitors(
     headings: list[console.Heading] = [("出资方", "Funder"), ("权重", "Weight"), ("预算（元）", "Budget, yuan")]
     console.say(f"{region} {year} 异地用券资金 · visitors' fund ({rule})")
     console.console.print(console.table("", headings, rows))
-
-
-@app.command()
-def agreement(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="分担协议 · Funding agreement (TOML).")],
-    config: Config = None,
-) -> None:
-    """登记分担协议 · Register a funding agreement."""
-    settings = operator_settings(config)
-    content = read_file(file)
-    found = parse_agreement(content, str(file))
-    request = pb.RegisterAgreementRequest(document=content, file_name=str(file))
-    answer = call(settings, ClearingOperatorServiceStub, lambda stub: stub.RegisterAgreement, request)
-    console.say(f"已登记分担协议 · Agreement registered: {answer.number}, version {found.version}")
 
 
 @app.command()

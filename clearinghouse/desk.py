@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from chassis.database import Transaction
 from clearinghouse import schema
+from clearinghouse.agreements import documents_in_force
+from clearinghouse.domain.ceilings import ceiling_left, ceiling_movements
 from clearinghouse.domain.exposure import LimitUse, Position, crossed, owed_change
 from custodian import schema as custodian_schema
 from custodian.books import Books
@@ -16,7 +18,7 @@ from custodian.campaigns import Campaigns
 from custodian.decisions import Apportioned, Received
 from custodian.limit_warnings import warning_row
 from custodian.suspensions import Suspensions
-from quanlian.accounts import reimbursement_account, settlement_account, visitors_account
+from quanlian.accounts import ceiling_account, reimbursement_account, settlement_account, visitors_account
 from quanlian.agreements import Agreement, lookup, parse_agreement
 from quanlian.apportionment import FundingPlan, split
 from quanlian.custody import CLEARINGHOUSE, VoucherState, in_custody
@@ -119,9 +121,11 @@ class Desk:
     ) -> Apportioned:
         """By the agreement in force now; the redeeming region's part from its visitors' fund."""
         issuer, redeemer = voucher.key.issuer, received.redeeming_region
-        agreement = None
+        agreement = ceiling_left_fen = None
         if issuer != redeemer:
             agreement = lookup(self.agreements(), voucher.campaign, issuer, redeemer, self.at)
+            used = self.books.balance(ceiling_account(redeemer, china_year(self.at), agreement.number))
+            ceiling_left_fen = ceiling_left(agreement, redeemer, used)
         paid = split(
             found.discount_fen,
             purchase.sale.order.order_fen,
@@ -131,8 +135,9 @@ class Desk:
             issuer,
             self.visitors(redeemer) if agreement else None,
             self.books.free_fen,
+            ceiling_left_fen,
         )
-        return Apportioned(paid, f"{agreement.number} v{agreement.version}" if agreement else "")
+        return Apportioned(paid, agreement.name if agreement else "")
 
     def over_cap(self, draft: Redemption) -> Refusal | None:
         owed = owed_between_regions(draft, draft.legs)
@@ -150,6 +155,7 @@ class Desk:
         redemption = outcome.redemption
         issuer = redemption.voucher.issuer
         held, posted = owed_change(before, redemption)
+        self.books.move(ceiling_movements(before, redemption))
         self.move_position(issuer, held_fen=held, posted_fen=posted)
         self.move_position(redemption.redeeming_region, due_fen=posted)
         if outcome.posting:
@@ -175,8 +181,8 @@ class Desk:
 
     def agreements(self) -> Sequence[Agreement]:
         if self._agreements is None:
-            rows = self.transaction.connection.execute(schema.agreement.select())
-            self._agreements = [self.shelf.agreement(row.document, row.number) for row in rows]
+            found = documents_in_force(self.transaction)
+            self._agreements = [self.shelf.agreement(document, number) for number, document in found]
         return self._agreements
 
     def visitors(self, region: str) -> FundingPlan | None:

@@ -49,6 +49,17 @@ agreement = Table(
     Column("document", LargeBinary, nullable=False),
 )
 
+agreement_signature = Table(
+    "agreement_signature",
+    METADATA,
+    Column("number", String, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("signer", String, primary_key=True, comment="a region, or clearinghouse: signed by it, it counts"),
+    Column("key_id", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("signed_at", BigInteger, nullable=False),
+)
+
 visitors_funder = Table(
     "visitors_funder",
     METADATA,

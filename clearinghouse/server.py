@@ -18,6 +18,7 @@ from clearinghouse.adapters.grpc_services import (
 )
 from clearinghouse.config import ClearinghouseSettings
 from clearinghouse.service import ClearinghouseService
+from custodian.agreements.servicer import AGREEMENT_METHODS, AgreementServicer
 from custodian.lineage import Lineage
 from custodian.servicer import REDEMPTION_METHODS, RedemptionServicer
 from pki.identity import CLEARINGHOUSE
@@ -28,6 +29,7 @@ from pki.trust import Keyring, Trust
 from quanlian.errors import ConfigurationError
 from quanlian.signing import Signer
 from quanlian.v1 import (
+    agreement_pb2_grpc,
     clearing_operator_pb2_grpc,
     custody_pb2_grpc,
     directory_pb2_grpc,
@@ -41,12 +43,18 @@ _PACKAGE = "/quanlian.v1."
 _NODES = frozenset({"node"})
 _OPERATORS = frozenset({"operator"})
 CUSTODY_METHODS = ("CustodyStream", "FollowFeed", "Recall", "GetReceipts", "HandReceipts")
-DIRECTORY_METHODS = ("GetDirectory", "GetTerms", "PublishTerms", "PublishChange", "PublishSuspension")
+DIRECTORY_METHODS = (
+    "GetDirectory",
+    "GetTerms",
+    "PublishTerms",
+    "PublishChange",
+    "PublishSuspension",
+    "SubmitAgreement",
+)
 OPERATOR_METHODS = (
     "EnrolParticipant",
     "SetLimits",
     "SetVisitorsFund",
-    "RegisterAgreement",
     "RecordDeposit",
     "CloseWindow",
     "InstructWindow",
@@ -66,6 +74,7 @@ ALLOW = {
     **{f"{_PACKAGE}SettlementService/{method}": _NODES for method in ("GetStatement", "ConfirmStatement")},
     f"{_PACKAGE}SettlementService/GetWindow": _NODES | _OPERATORS,
     **{f"{_PACKAGE}ClearingOperatorService/{method}": _OPERATORS for method in OPERATOR_METHODS},
+    **{f"{_PACKAGE}AgreementService/{method}": _OPERATORS for method in AGREEMENT_METHODS},
 }
 IN_RECOVERY = frozenset(
     {
@@ -74,9 +83,8 @@ IN_RECOVERY = frozenset(
         f"{_PACKAGE}ClearingOperatorService/GetClearingStatus",
     }
 )
-HOSTS = {
-    method: frozenset({CLEARINGHOUSE}) for method in ALLOW if method.startswith(f"{_PACKAGE}ClearingOperatorService/")
-}
+OWN_SERVICES = tuple(f"{_PACKAGE}{service}/" for service in ("ClearingOperatorService", "AgreementService"))
+HOSTS = {method: frozenset({CLEARINGHOUSE}) for method in ALLOW if method.startswith(OWN_SERVICES)}
 
 
 def serve(settings: ClearinghouseSettings) -> None:
@@ -102,6 +110,11 @@ async def _serve(settings: ClearinghouseSettings, stop: asyncio.Event) -> None:
     root = (settings.tls_directory / ROOT).read_bytes()
     _register(
         host, service, RedemptionServicer(service, keyring, message_signer), DirectoryServicer(service, chains), root
+    )
+    host.add(
+        lambda server: agreement_pb2_grpc.add_AgreementServiceServicer_to_server(
+            AgreementServicer(service.agreements), server
+        )
     )
     reasons.append(lambda: service.recovery)
     service.lineage = Lineage(database, settings.keys_directory / "lineage")

@@ -17,6 +17,7 @@ from chassis.commit import GroupCommit
 from chassis.database import Database, Transaction
 from chassis.ids import fresh_uuid7
 from clearinghouse import schema
+from clearinghouse.agreements import AgreementRegister, on_file
 from clearinghouse.custody import overdue, read_hand_over
 from clearinghouse.desk import Desk, Shelf, Work
 from clearinghouse.domain.visitors import VisitorsFunder, check_visitors_fund, require_budget
@@ -48,7 +49,6 @@ from pki.identity import CLEARINGHOUSE, Identity
 from pki.trust import Keyring
 from quanlian import regions, wire
 from quanlian.accounts import bank_account, settlement_account, visitors_account
-from quanlian.agreements import parse_agreement
 from quanlian.errors import BadSignature, InvalidInput, UnknownKey
 from quanlian.ledger import Movement
 from quanlian.redemptions import Redemption
@@ -109,6 +109,7 @@ class ClearinghouseService:
         self._roots = RootMemory(keyring)
         self._signer = message_signer
         self._statement_signer = statement_signer
+        self.agreements = AgreementRegister(database, keyring, statement_signer)
         self._release_seconds = release_seconds
         self._shelf = Shelf()
         self._engine: GroupCommit[Work, Any] = GroupCommit(self._decide, name="clearinghouse")
@@ -432,7 +433,7 @@ class ClearinghouseService:
                         for row in run(schema.participant.select().order_by(schema.participant.c.region))
                     ],
                     clearinghouse_chains=own_chains,
-                    agreements=[row.document for row in run(schema.agreement.select())],
+                    agreements=on_file(transaction),
                 )
 
         return await asyncio.to_thread(load)
@@ -614,26 +615,6 @@ class ClearinghouseService:
             desk.save("visitors-fund", request.region, window=0)
 
         await self._write(store)
-
-    async def register_agreement(self, request: clearing_operator_pb2.RegisterAgreementRequest) -> str:
-        agreement = parse_agreement(request.document, request.file_name or "agreement")
-        row = {"number": agreement.number, "version": agreement.version, "document": request.document}
-
-        def store(transaction: Transaction) -> None:
-            table = schema.agreement
-            key = (agreement.number, agreement.version)
-            known = transaction.select_keys(table, [table.c.number, table.c.version], [key])
-            if not known:
-                transaction.insert(table, [row])
-            elif known[0].document != request.document:
-                raise InvalidInput(
-                    f"{agreement.number} version {agreement.version} is registered with another text",
-                    place=request.file_name or "agreement",
-                    remedy="give the new text a new version",
-                )
-
-        await self._write(store)
-        return agreement.number
 
     async def record_deposit(self, request: clearing_operator_pb2.RecordDepositRequest) -> int:
         """Dr `bank` / Cr `settlement`. A bank reference is booked once; returns the region's balance in fen."""

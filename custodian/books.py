@@ -17,12 +17,14 @@ from quanlian import ledger
 from quanlian.apportionment import Leg, Reservation
 from quanlian.custody import VoucherState
 from quanlian.discounts import Order
+from quanlian.errors import BooksDoNotBalance
 from quanlian.ledger import Balance, Movement
 from quanlian.redemptions import Outcome, Posting, Redemption, Sale, State
 from quanlian.signing import Signer
 from quanlian.vouchers import VoucherKey
 
 from . import schema
+from .seals import BEGINNING, entry_digest, sealed
 from .totals import HourlyFlows, HourlyKey, Sums, add_up, save_sums
 
 RequestKey = tuple[str, bytes]
@@ -219,12 +221,13 @@ class Books:
         Answers to redemption requests are signed by `signer`, once for each participant.
         """
         save, tables = self._transaction, schema
-        entry = self._save_entry(kind, at, window, reference)
+        self._save_entry(kind, at, window, reference)
         self._save_batches(signer, at)
-        save.insert(tables.request, list(self._new_requests.values()))
-        save.upsert(tables.voucher, [_voucher_row(self._vouchers[key]) for key in self._changed_vouchers])
-        save.upsert(tables.redemption, [_redemption_row(self._redemptions[id]) for id in self._changed_redemptions])
-        save.insert(tables.posting, [_posting_row(posting, entry) for _, posting in self._history])
+        save.insert(tables.request, sealed(tables.request, self._new_requests.values()))
+        vouchers = [_voucher_row(self._vouchers[key]) for key in self._changed_vouchers]
+        save.upsert(tables.voucher, sealed(tables.voucher, vouchers))
+        redemptions = [_redemption_row(self._redemptions[id]) for id in self._changed_redemptions]
+        save.upsert(tables.redemption, sealed(tables.redemption, redemptions))
         captured = [redemption for redemption, posting in self._history if posting.kind == "capture"]
         save.insert(tables.spend, [{**_key_row(each.voucher), "redemption_id": each.id} for each in captured])
         self._save_flows()
@@ -233,25 +236,33 @@ class Books:
             [{"name": name, "value": self._counters[name]} for name in sorted(self._changed_counters)],
         )
 
-    def _save_entry(self, kind: str, at: int, window: int, reference: str) -> int:
+    def _save_entry(self, kind: str, at: int, window: int, reference: str) -> None:
         lines = ledger.lines(self._movements)
         if not lines and not self._history:
-            return 0
+            return
         number = self.next_number("entry")
         touched = sorted({line.account for line in lines})
         balances = [self._balances[account] for account in touched]
         ledger.check_limits(balances)
-        self._transaction.insert(
-            schema.entry,
-            [{"number": number, "kind": kind, "settlement_window": window, "at": at, "reference": reference}],
-        )
-        self._transaction.insert(
-            schema.line,
-            [{"entry": number, "number": n, **line._asdict()} for n, line in enumerate(lines, 1)],
-        )
+        entry = {"number": number, "kind": kind, "settlement_window": window, "at": at, "reference": reference}
+        rows = [{"entry": number, "number": n, **line._asdict()} for n, line in enumerate(lines, 1)]
+        postings = [_posting_row(posting, number) for _, posting in self._history]
+        digest = entry_digest(self._last_digest(number - 1), entry, rows, postings)
+        self._transaction.insert(schema.entry, [{**entry, "digest": digest}])
+        self._transaction.insert(schema.line, rows)
+        self._transaction.insert(schema.posting, postings)
         self._transaction.upsert(schema.account, [balance._asdict() for balance in balances])
         self._save_turnover(lines, window)
-        return number
+
+    def _last_digest(self, number: int) -> bytes:
+        """Raises BooksDoNotBalance when the entry before is gone: nothing may follow a journal that was cut."""
+        if number == 0:
+            return BEGINNING
+        table = schema.entry
+        rows = self._transaction.select_keys(table, [table.c.number], [(number,)], [table.c.digest])
+        if not rows:
+            raise BooksDoNotBalance(f"entry {number} is missing from the journal: check it with quanlian ledger check")
+        return bytes(rows[0].digest)
 
     def _save_batches(self, signer: Signer | None, at: int) -> None:
         rows = [received_row(batch, at) for batch in self._batches.values()]
@@ -305,12 +316,19 @@ class Books:
 
 
 def legs_to_json(legs: Iterable[Leg]) -> str:
-    """Legs as the database keeps them: `[[account, fen], …]`."""
-    return json.dumps([[leg.account, leg.amount_fen] for leg in legs], separators=(",", ":"))
+    """Legs as the database keeps them: `[[account, fen], …]`, an advanced one with `[[debtor, fen], …]` beside."""
+    return json.dumps([leg_data(leg) for leg in legs], separators=(",", ":"))
+
+
+def leg_data(leg: Leg) -> list[Any]:
+    return [leg.account, leg.amount_fen, *([[list(each) for each in leg.advanced]] if leg.advanced else [])]
 
 
 def json_to_legs(text: str) -> tuple[Leg, ...]:
-    return tuple(Leg(account, amount_fen) for account, amount_fen in json.loads(text))
+    return tuple(
+        Leg(account, amount_fen, tuple((debtor, fen) for each in advanced for debtor, fen in each))
+        for account, amount_fen, *advanced in json.loads(text)
+    )
 
 
 def _key_row(key: VoucherKey) -> dict[str, Any]:

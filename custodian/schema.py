@@ -19,6 +19,7 @@ request = Table(
     Column("request_batch", LargeBinary, comment="the signed message that it came in"),
     Column("answer_batch", LargeBinary, comment="the signed answers that its answer is among"),
     Index("request_by_redemption", "redemption_id"),
+    Column("seal", LargeBinary, nullable=False, comment="digest of the row's other columns"),
     comment="idempotency: each answer, kept as long as the ledger",
 )
 
@@ -52,6 +53,7 @@ voucher = Table(
     Column("hold", LargeBinary),
     Column("reserved_cofunders", Text, nullable=False, comment="JSON: [[account, fen], …]"),
     Column("reserved_public", Text, nullable=False, comment="JSON: [[account, fen], …]"),
+    Column("seal", LargeBinary, nullable=False, comment="digest of the row's other columns"),
     Index("voucher_by_end", "status", "not_after"),
 )
 
@@ -99,6 +101,7 @@ redemption = Table(
     Column("refunded_order_fen", BigInteger, nullable=False),
     Column("returned_fen", BigInteger, nullable=False),
     Column("postings", Integer, nullable=False),
+    Column("seal", LargeBinary, nullable=False, comment="digest of the row's other columns"),
     Index("redemption_by_expiry", "state", "expires_at"),
 )
 
@@ -135,6 +138,7 @@ entry = Table(
     Column("settlement_window", BigInteger, nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("reference", String, nullable=False, comment="what caused it: a bank reference, a window, a hand-over"),
+    Column("digest", LargeBinary, nullable=False, comment="of the entry before, this one, its lines and its postings"),
     comment="journal; only appended",
 )
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from custodian.books import StoredAnswer
+from custodian.books import StoredAnswer, leg_data
 from node import schema
 from node.custody import hand_over_packs
 from node.desk import Desk
@@ -268,7 +268,8 @@ def _pack_row(draft: Draft, desk: Desk) -> dict[str, Any]:
     issue = draft.issue
     not_before, not_after = draft.validity(desk.at)
     reservations = [
-        [[list(leg) for leg in each.cofunders], [list(leg) for leg in each.public]] for each in issue.reservations
+        [[leg_data(leg) for leg in each.cofunders], [leg_data(leg) for leg in each.public]]
+        for each in issue.reservations
     ]
     return {
         "pack_id": draft.claim.pack_id,

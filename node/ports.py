@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from quanlian.v1 import custody_pb2, directory_pb2, signed_pb2
+from quanlian.v1 import agreement_pb2, custody_pb2, directory_pb2, signed_pb2
 
 
 class Clearinghouse(Protocol):
@@ -34,6 +34,10 @@ class Clearinghouse(Protocol):
     async def publish_change(self, change: signed_pb2.SignedMessage) -> None: ...
 
     async def publish_suspension(self, suspension: signed_pb2.SignedMessage) -> None: ...
+
+    async def submit_agreement(
+        self, agreement: signed_pb2.SignedMessage, proposes: bool
+    ) -> agreement_pb2.SignedAgreement: ...
 
     async def statement(self, window: int) -> signed_pb2.SignedMessage: ...
 

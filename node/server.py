@@ -13,10 +13,12 @@ from chassis import telemetry
 from chassis.database import Database
 from chassis.host import Host
 from chassis.service import announce_ready, every, run, until
+from custodian.agreements.servicer import AGREEMENT_METHODS, AgreementServicer
 from custodian.lineage import Lineage
 from custodian.servicer import REDEMPTION_METHODS, RedemptionServicer
 from node.adapters.clearing import ClearingLink
 from node.adapters.grpc_services import ClaimServicer, NodeOperatorServicer
+from node.agreements import RegionSignatory
 from node.config import NodeSettings
 from node.desk import Region
 from node.operations import NodeOperations
@@ -27,7 +29,7 @@ from pki.tls_files import ROOT
 from pki.tls_files import read as read_tls
 from pki.trust import Keyring, Trust
 from quanlian.errors import ConfigurationError, QuanlianError
-from quanlian.v1 import claim_pb2_grpc, node_operator_pb2_grpc, redemption_pb2_grpc
+from quanlian.v1 import agreement_pb2_grpc, claim_pb2_grpc, node_operator_pb2_grpc, redemption_pb2_grpc
 
 PURPOSES = ("voucher", "terms", "message")
 TAG_KEY_BYTES = 32
@@ -56,6 +58,7 @@ ALLOW = {
     f"{_PACKAGE}RedemptionService/ListRedemptions": frozenset({"platform", "operator"}),
     **{f"{_PACKAGE}ClaimService/{method}": frozenset({"platform"}) for method in ("Claim", "ClaimStream")},
     **{f"{_PACKAGE}NodeOperatorService/{method}": frozenset({"operator"}) for method in OPERATOR_METHODS},
+    **{f"{_PACKAGE}AgreementService/{method}": frozenset({"operator"}) for method in AGREEMENT_METHODS},
 }
 
 
@@ -86,7 +89,7 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
     service.load_keys()
     service.load_deny_list()
     root = (settings.tls_directory / ROOT).read_bytes()
-    _register(host, service, NodeOperations(service, signers.terms, root), keyring, signers)
+    _register(host, service, NodeOperations(service, signers.terms, root), link, keyring, signers)
     reasons.append(lambda: service.recovery)
     service.lineage = Lineage(database, settings.keys_directory / "lineage")
     if not service.lineage.begin():
@@ -108,10 +111,19 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
         database.close()
 
 
-def _register(host: Host, service: NodeService, operations: NodeOperations, keyring: Keyring, signers: Signers) -> None:
+def _register(
+    host: Host,
+    service: NodeService,
+    operations: NodeOperations,
+    link: ClearingLink,
+    keyring: Keyring,
+    signers: Signers,
+) -> None:
     redemptions = RedemptionServicer(service, keyring, signers.message)
     host.add(lambda server: redemption_pb2_grpc.add_RedemptionServiceServicer_to_server(redemptions, server))
     host.add(lambda server: claim_pb2_grpc.add_ClaimServiceServicer_to_server(ClaimServicer(service), server))
+    agreements = AgreementServicer(RegionSignatory(service, link, signers.terms))
+    host.add(lambda server: agreement_pb2_grpc.add_AgreementServiceServicer_to_server(agreements, server))
     host.add(
         lambda server: node_operator_pb2_grpc.add_NodeOperatorServiceServicer_to_server(
             NodeOperatorServicer(operations), server

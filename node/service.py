@@ -61,7 +61,7 @@ from quanlian.ids import uuid7
 from quanlian.redemptions import Redemption
 from quanlian.signing import Signer, digest
 from quanlian.terms_parsing import parse_terms
-from quanlian.v1 import claim_pb2, custody_pb2, recovery_pb2, settlement_pb2, signed_pb2
+from quanlian.v1 import claim_pb2, custody_pb2, directory_pb2, recovery_pb2, settlement_pb2, signed_pb2
 from quanlian.vouchers import VoucherKey
 from quanlian.wire import Purchase
 
@@ -608,7 +608,7 @@ class NodeService:
 
     # Directory
 
-    async def refresh_directory(self) -> None:
+    async def refresh_directory(self) -> directory_pb2.GetDirectoryResponse:
         """Learn every participant's signing keys; what does not lead to the root is passed over with a warning."""
         directory = await self._clearinghouse.directory()
         chains = [chain for each in directory.participants for chain in each.signing_chains]
@@ -619,6 +619,7 @@ class NodeService:
             except (TrustError, InvalidInput) as error:
                 _log.warning("a signing key was not admitted", error=str(error))
         await asyncio.to_thread(self._keep_chains, rows)
+        return directory
 
     def _keep_chains(self, rows: Sequence[dict[str, Any]]) -> None:
         """Store the chains that the database does not have yet."""

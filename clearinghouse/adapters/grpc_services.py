@@ -143,6 +143,13 @@ class DirectoryServicer(directory_pb2_grpc.DirectoryServiceServicer):
         await self._service.publish_suspension(caller(context).host, request.suspension)
         return directory_pb2.PublishSuspensionResponse()
 
+    async def SubmitAgreement(  # noqa: N802
+        self, request: directory_pb2.SubmitAgreementRequest, context: Context
+    ) -> directory_pb2.SubmitAgreementResponse:
+        register = self._service.agreements
+        signed = await register.submit(caller(context).host, request.agreement, request.proposes)
+        return directory_pb2.SubmitAgreementResponse(agreement=signed)
+
 
 class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
     def __init__(self, service: ClearinghouseService) -> None:
@@ -196,11 +203,6 @@ class ClearingOperatorServicer(clearing_operator_pb2_grpc.ClearingOperatorServic
     ) -> pb.SetVisitorsFundResponse:
         await self._service.set_visitors_fund(request)
         return pb.SetVisitorsFundResponse()
-
-    async def RegisterAgreement(  # noqa: N802
-        self, request: pb.RegisterAgreementRequest, context: Context
-    ) -> pb.RegisterAgreementResponse:
-        return pb.RegisterAgreementResponse(number=await self._service.register_agreement(request))
 
     async def RecordDeposit(  # noqa: N802
         self, request: pb.RecordDepositRequest, context: Context

@@ -23,9 +23,10 @@ from custodian.evidence import SignedBatch
 from custodian.servicer import ANSWER_KIND, MAX_ITEMS_PER_MESSAGE, sign_items, verify_batch
 from pki.identity import CLEARINGHOUSE, Identity
 from pki.tls_files import CERTIFICATE
-from quanlian.errors import QuanlianError, Unavailable
+from quanlian.errors import InvalidInput, QuanlianError, Unavailable
 from quanlian.signing import Signer, Verifier
 from quanlian.v1 import (
+    agreement_pb2,
     custody_pb2,
     custody_pb2_grpc,
     directory_pb2,
@@ -122,6 +123,13 @@ class ClearingLink:
         request = directory_pb2.PublishSuspensionRequest(suspension=suspension)
         await self._call(self._directory.PublishSuspension, request)
 
+    async def submit_agreement(
+        self, agreement: signed_pb2.SignedMessage, proposes: bool
+    ) -> agreement_pb2.SignedAgreement:
+        request = directory_pb2.SubmitAgreementRequest(agreement=agreement, proposes=proposes)
+        response: directory_pb2.SubmitAgreementResponse = await self._call(self._directory.SubmitAgreement, request)
+        return response.agreement
+
     async def statement(self, window: int) -> signed_pb2.SignedMessage:
         request = settlement_pb2.GetStatementRequest(window=window)
         response: settlement_pb2.GetStatementResponse = await self._call(self._settlement.GetStatement, request)
@@ -135,6 +143,8 @@ class ClearingLink:
         try:
             return await method(request, timeout=CALL_SECONDS)
         except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+                raise InvalidInput(str(error.details())) from error
             raise Unavailable(f"the clearinghouse: {error.code().name}: {error.details()}") from error
 
     # Streams

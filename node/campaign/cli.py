@@ -13,6 +13,8 @@ import typer
 from rich.progress import Progress
 
 from chassis import console
+from chassis.problems import problem_data
+from chassis.sheets import page_of, sheet_data, show_sheet, write_page
 from node.campaign import rendering
 from pki.files import write_atomically
 from quanlian.agreements import Agreement, parse_agreement
@@ -70,10 +72,8 @@ def check(
     if as_json:
         console.print_json(
             {
-                "errors": [rendering.problem_data(file, each) for file, report in reports for each in report.errors],
-                "warnings": [
-                    rendering.problem_data(file, each) for file, report in reports for each in report.warnings
-                ],
+                "errors": [problem_data(file, each) for file, report in reports for each in report.errors],
+                "warnings": [problem_data(file, each) for file, report in reports for each in report.warnings],
             }
         )
     else:
@@ -178,20 +178,13 @@ def show(
     terms = _terms(file)
     sheets = [sheet_of(terms, each) for each in ("zh", "en") if language in (each, "both")]
     if html is not None:
-        rendering.write_page(html, rendering.page_of(sheets))
+        write_page(html, page_of(sheets))
         print(f"已写出 written: {html}", file=sys.stderr)
     if as_json:
-        data = [
-            {
-                **each._asdict(),
-                "sections": [{**part._asdict(), "figures": sorted(part.figures)} for part in each.sections],
-            }
-            for each in sheets
-        ]
-        console.print_json(data)
+        console.print_json([sheet_data(each) for each in sheets])
     elif html is None:
         for each in sheets:
-            rendering.show_sheet(each)
+            show_sheet(each)
 
 
 @app.command("export-excel")

@@ -1,28 +1,22 @@
-"""What the campaign commands show: problems, explanations and the sheet, in the terminal and as a page."""
+"""What the campaign commands show: problems, explanations and differences, in the terminal."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, StrictUndefined
 from rich.text import Text
 
 from chassis import console
+from chassis.problems import problem_line
 from quanlian.campaign_check import Report
-from quanlian.errors import ConfigurationError
 from quanlian.explanation import Explanation, funder_title
 from quanlian.file_rules import Words
 from quanlian.money import yuan
 from quanlian.regions import full_name
-from quanlian.sheet import Section, Sheet
 from quanlian.terms import Terms
 from quanlian.terms_difference import Difference, Holders
-from quanlian.terms_file import Problem
 
 if TYPE_CHECKING:
     from node.campaign.workbook.conversion import Import
@@ -36,22 +30,11 @@ _HOLDERS: Mapping[Holders, str] = {
 }
 
 
-def problem_line(file: str, severity: str, problem: Problem) -> str:
-    """One line, as compilers write it: file, line, severity, then the problem in both languages, and its source."""
-    found = " ".join(part for part in (f"{problem.field}:" if problem.field else "", problem.value) if part)
-    chinese, english = f"{problem.rule_zh} — {problem.remedy_zh}", f"{problem.rule} — {problem.remedy}"
-    return f"{file}:{problem.line}: {severity}: {found} {chinese} · {english} [{problem.source}]"
-
-
 def report_lines(file: str, report: Report) -> Iterator[str]:
     """Errors, then warnings, each in the order of the file."""
     for severity, problems in (("错误 error", report.errors), ("警告 warning", report.warnings)):
         for problem in problems:
             yield problem_line(file, severity, problem)
-
-
-def problem_data(file: str, problem: Problem) -> dict[str, Any]:
-    return {"file": file, **problem._asdict()}
 
 
 def fault_lines(file: str, found: Import) -> Iterator[str]:
@@ -127,52 +110,3 @@ def show_difference(title: str, changes: Sequence[Difference], takes_effect: Wor
 
 def _both(words: Words) -> str:
     return words.zh if words.zh == words.en else f"{words.zh}\n{words.en}"
-
-
-def show_sheet(sheet: Sheet) -> None:
-    """The sheet in the terminal."""
-    out = console.console
-    out.print(Text(f"\n{sheet.title}", style="bold cyan"))
-    out.print(Text(sheet.subtitle, style="dim"))
-    for section in sheet.sections:
-        out.print(Text(f"\n{section.title}", style="bold"))
-        if section.rows:
-            out.print(_table(section))
-        for number, note in enumerate(section.notes, 1):
-            out.print(Text(f"  {number}. {note}"))
-
-
-def _table(section: Section) -> Any:
-    headings: list[console.Heading] = list(section.columns) or [""] * len(section.rows[0])
-    rows = [
-        [console.figure(cell) if index in section.figures else cell for index, cell in enumerate(row)]
-        for row in section.rows
-    ]
-    table = console.table("", headings, rows)
-    table.show_header = bool(section.columns)
-    return table
-
-
-def page_of(sheets: Sequence[Sheet]) -> str:
-    """The sheets as one HTML page that prints on A4, each language from a page of its own."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    source = resources.files("node.campaign").joinpath("sheet.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(source).render(sheets=sheets)
-
-
-def write_page(path: Path, page: str) -> None:
-    """Write the page, whole or not at all. Raises ConfigurationError where it cannot be written."""
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(page)
-            os.chmod(name, 0o644)
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot be written ({error.strerror})", place=str(path), remedy="name a file in a folder that is yours"
-        ) from error

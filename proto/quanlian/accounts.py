@@ -10,6 +10,7 @@ from quanlian.errors import InvalidInput
 
 VISITORS = "visitors"
 MERCHANT = "merchant"
+_MEMO = ("ceiling/", "advance/")
 _WITHOUT_REGION = frozenset({"bank", "suspense", "payable"})
 
 
@@ -89,6 +90,21 @@ def clearing_account(region: str) -> str:
 def used_away_account(region: str, year: int, campaign: str, funder: str) -> str:
     """Debit, node: mirror of legs posted at the clearinghouse, outside the budget identity."""
     return _code("used_away", region, str(year), campaign, funder)
+
+
+def ceiling_account(region: str, year: int, agreement: str) -> str:
+    """Memo: what a region has paid, and holds, under an agreement in a year, as redeeming region."""
+    return _code("ceiling", region, str(year), agreement)
+
+
+def advance_account(region: str, campaign: str, debtor: str, advancer: str) -> str:
+    """Memo: what a dry funder owes another for advanced legs that are posted; both by their names in the terms."""
+    return _code("advance", region, campaign, debtor, advancer)
+
+
+def is_memo(code: str) -> bool:
+    """Whether an account stands outside the double entry: its lines need no counterpart."""
+    return code.startswith(_MEMO)
 
 
 def account_region(code: str) -> str:

@@ -1,8 +1,8 @@
 """Funding agreements: what the redeeming region pays of the public part of a discount (money.md, Agreements).
 
 A TOML file that a person reads and signs off. The parameters of its method decide between issuing and
-redeeming region; the rest names the agreement, says where and from when it is in force, and where its figures
-come from.
+redeeming region; the rest names the agreement and its parties, says where and how long it is in force, where its
+figures come from, and what the parties promised each other beside (ceilings, fraud, disputes, termination).
 """
 
 from __future__ import annotations
@@ -11,23 +11,26 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Final, Literal, cast, get_args
+from typing import Final, Literal, NamedTuple, cast, get_args
 
 from quanlian import file_rules
 from quanlian.errors import InvalidInput
 from quanlian.money import allocate
 from quanlian.regions import region
 from quanlian.signing import digest
-from quanlian.terms_file import InvalidTerms, Table, open_terms
+from quanlian.terms_file import Document, InvalidTerms, Table, open_document
 
 Method = Literal["issuer-pays", "fixed", "leverage-tiered", "order-rate", "fiscal-capacity"]
 WhenVisitorsRunOut = Literal["issuer-pays", "refuse"]
+FraudLosses = Literal["issuer", "redeemer", "shared"]
+"""Who bears what fraud cost: the issuing region, the redeeming one, or both as they share the discount."""
 
 _PPM: Final = 1_000_000
 _BP: Final = 10_000
 _HIGHEST: Final = 10**12
 """Bound of weights and figures in a file."""
 _NUMBER = re.compile(r"[A-Za-z0-9-]{1,48}")
+_MOST_DAYS: Final = 366
 
 
 NO_FIGURE: Final = file_rules.rule(
@@ -36,8 +39,11 @@ NO_FIGURE: Final = file_rules.rule(
 NOT_TWO_REGIONS: Final = file_rules.rule(
     "不是两个地区",
     "are not two regions",
-    "写两个不同的地区；默认协议则不写",
-    "name two different regions, or none for the default",
+    "写两个 [[party]]，地区各不相同",
+    "write [[party]] twice, for two different regions",
+)
+ENDS_TOO_EARLY: Final = file_rules.rule(
+    "不晚于 effective_from", "is not after effective_from", "终止须晚于生效", "end the term after it begins"
 )
 NO_TIERS: Final = file_rules.rule(
     "没有一档", "are none", "至少写一个 [[parameters.tiers]]", "write [[parameters.tiers]] at least once"
@@ -168,11 +174,44 @@ class PublishedCapacities:
 Parameters = IssuerPays | Fixed | LeverageTiered | OrderRate | FiscalCapacity | PublishedCapacities
 
 
+class Named(NamedTuple):
+    """An office by its name in both languages."""
+
+    zh: str
+    en: str
+
+
+class Party(NamedTuple):
+    """A region that signs, with the bureaus that answer for it.
+
+    `yearly_ceiling_fen` is the most that it pays under the agreement in a year of Asia/Shanghai, as redeeming region;
+    None: no ceiling but that of its visitors' fund.
+    """
+
+    region: str
+    commerce: Named
+    finance: Named
+    yearly_ceiling_fen: int | None
+
+
+class Clauses(NamedTuple):
+    """What the parties promise each other beside the split. Days are calendar days.
+
+    `notice_days` is how long before its end an agreement is given up; `dispute_days` how long after a statement its
+    lines may be disputed.
+    """
+
+    fraud_losses: FraudLosses
+    dispute_days: int
+    notice_days: int
+
+
 @dataclass(frozen=True)
 class Agreement:
-    """One version of a funding agreement, in force from `effective_from` (UTC seconds) until a later one is.
+    """One version of a funding agreement, in force from `effective_from` to `effective_until` (UTC seconds).
 
-    `parties` are two region codes, either of which may be the issuer; none for the network's default.
+    `parties` are two region codes, either of which may be the issuer; none for the network's default, which has no
+    end and no `clauses`. From its start on a version takes the place of all earlier ones of its number.
     `campaign` narrows it to one campaign of theirs. `source` and `year` are where its figures were published.
     """
 
@@ -188,6 +227,18 @@ class Agreement:
     year: int | None = None
     title_zh: str = ""
     title_en: str = ""
+    effective_until: int | None = None
+    offices: tuple[Party, ...] = ()
+    clauses: Clauses | None = None
+
+    @property
+    def name(self) -> str:
+        """Number and version, as a redemption carries them."""
+        return f"{self.number} v{self.version}"
+
+    def yearly_ceiling_fen(self, redeemer: str) -> int | None:
+        """The most that a region pays under the agreement in a year; None: no ceiling is agreed."""
+        return next((each.yearly_ceiling_fen for each in self.offices if each.region == redeemer), None)
 
     def redeemer_pays(self, public_fen: int, order_fen: int, discount_fen: int) -> int:
         """The redeeming region's part, in fen, of the public part P of a discount on an order.
@@ -209,6 +260,7 @@ class Agreement:
         """Whether it is in force at `at` (UTC seconds) for this campaign and these regions."""
         return (
             self.effective_from <= at
+            and (self.effective_until is None or at < self.effective_until)
             and self.campaign in (None, campaign)
             and (not self.parties or set(self.parties) == {issuer, redeemer})
         )
@@ -217,10 +269,15 @@ class Agreement:
 def lookup(agreements: Iterable[Agreement], campaign: str, issuer: str, redeemer: str, at: int) -> Agreement:
     """The agreement in force at `at`: for this campaign, else this pair of regions, else the default.
 
-    Of several, the one in force since the latest moment, then of the highest version. Raises InvalidInput if
-    there is none.
+    Of several, the one in force since the latest moment, then of the highest version. A version that has ended does
+    not bring an earlier one back. Raises InvalidInput if there is none.
     """
-    in_force = [agreement for agreement in agreements if agreement.applies(campaign, issuer, redeemer, at)]
+    standing: dict[str, Agreement] = {}
+    for agreement in agreements:
+        known = standing.get(agreement.number)
+        if agreement.effective_from <= at and (known is None or _precedence(agreement) > _precedence(known)):
+            standing[agreement.number] = agreement
+    in_force = [agreement for agreement in standing.values() if agreement.applies(campaign, issuer, redeemer, at)]
     if not in_force:
         raise InvalidInput(
             f"no funding agreement is in force between {issuer} and {redeemer}",
@@ -237,15 +294,28 @@ def agreement_hash(content: bytes) -> bytes:
 def parse_agreement(content: bytes, name: str) -> Agreement:
     """The agreement that a TOML file states; `name` is the file's, for errors.
 
-    Raises InvalidInput that lists every problem with file, line, field and remedy.
+    Raises InvalidTerms that lists every problem with file, line, field and remedy.
     """
-    root, problems = open_terms(content, name)
+    agreement, document = read_agreement(content, name)
+    if document.problems:
+        raise InvalidTerms(name, document.problems)
+    return agreement
+
+
+def read_agreement(content: bytes, name: str) -> tuple[Agreement, Document]:
+    """The agreement, a stand-in where it is wrong, and the document that keeps its problems.
+
+    Raises InvalidTerms for a file that cannot be read.
+    """
+    root, document = open_document(content, name, SOURCES)
     method = cast(Method, root.choice("method", get_args(Method)))
     table = root.table("parameters") if method != "issuer-pays" else None
     parameters = _READERS[method](table) if table else IssuerPays()
     figures_needed = method in ("order-rate", "fiscal-capacity")
     campaign = root.name("campaign") if "campaign" in root else None
     title = root.table("title")
+    between_parties = "party" in root or campaign is not None
+    offices = _offices(root) if between_parties else ()
     agreement = Agreement(
         number=root.name("number", _NUMBER),
         version=root.count("version", 1, _HIGHEST),
@@ -256,23 +326,31 @@ def parse_agreement(content: bytes, name: str) -> Agreement:
             root.choice("when_visitors_run_out", get_args(WhenVisitorsRunOut), "issuer-pays"),
         ),
         campaign=campaign,
-        parties=_parties(root) if "parties" in root or campaign is not None else (),
+        parties=tuple(each.region for each in offices),
         effective_from=root.instant("effective_from"),
         source=root.text("source") if "source" in root or figures_needed else "",
         year=root.count("year", 1949, 9999) if "year" in root or figures_needed else None,
         title_zh=title.text("zh"),
         title_en=title.text("en"),
+        effective_until=root.instant("effective_until") if between_parties else None,
+        offices=offices,
+        clauses=_clauses(root) if between_parties else None,
     )
-    if table and isinstance(parameters, PublishedCapacities):
-        missing = set(agreement.parties) - dict(parameters.figures).keys()
-        if missing:
-            table.note("capacities", NO_FIGURE.of(missing=", ".join(sorted(missing))))
+    _compare(root, table, agreement)
     for asked in (root, title, table):
         if asked:
             asked.finish()
-    if problems:
-        raise InvalidTerms(name, problems)
-    return agreement
+    return agreement, document
+
+
+def _compare(root: Table, table: Table | None, agreement: Agreement) -> None:
+    if table and isinstance(agreement.parameters, PublishedCapacities):
+        missing = set(agreement.parties) - dict(agreement.parameters.figures).keys()
+        if missing:
+            table.note("capacities", NO_FIGURE.of(missing=", ".join(sorted(missing))))
+    ends = agreement.effective_until
+    if ends is not None and root.sound("effective_from", "effective_until") and ends <= agreement.effective_from:
+        root.note("effective_until", ENDS_TOO_EARLY)
 
 
 def _precedence(agreement: Agreement) -> tuple[bool, bool, int, int, str]:
@@ -285,16 +363,43 @@ def _precedence(agreement: Agreement) -> tuple[bool, bool, int, int, str]:
     )
 
 
-def _parties(root: Table) -> tuple[str, ...]:
-    parties = root.texts("parties")
-    if root.sound("parties") and len(set(parties)) != 2:
-        root.note("parties", NOT_TWO_REGIONS)
-    for index, code in enumerate(parties if root.sound("parties") else ()):
-        try:
-            region(code)
-        except InvalidInput:
-            root.note("parties", file_rules.NOT_A_REGION, index)
-    return parties
+def _offices(root: Table) -> tuple[Party, ...]:
+    """The two regions that sign."""
+    offices = [_office(entry) for entry in root.tables("party", required=True)]
+    if root.sound("party") and len({each.region for each in offices}) != 2:
+        root.note("party", NOT_TWO_REGIONS)
+    return tuple(offices)
+
+
+def _office(entry: Table) -> Party:
+    code = entry.text("region")
+    try:
+        region(code)
+    except InvalidInput:
+        if entry.sound("region"):
+            entry.note("region", file_rules.NOT_A_REGION)
+    ceiling = entry.amount_fen("yearly_ceiling") if "yearly_ceiling" in entry else None
+    office = Party(code, _named(entry, "commerce"), _named(entry, "finance"), ceiling)
+    entry.finish()
+    return office
+
+
+def _named(entry: Table, key: str) -> Named:
+    table = entry.table(key)
+    named = Named(table.text("zh"), table.text("en"))
+    table.finish()
+    return named
+
+
+def _clauses(root: Table) -> Clauses:
+    termination = root.table("termination")
+    clauses = Clauses(
+        fraud_losses=cast(FraudLosses, root.choice("fraud_losses", get_args(FraudLosses))),
+        dispute_days=root.count("dispute_days", 1, _MOST_DAYS),
+        notice_days=termination.count("notice_days", 1, _MOST_DAYS),
+    )
+    termination.finish()
+    return clauses
 
 
 def _fixed(table: Table) -> Fixed:
@@ -356,3 +461,14 @@ _READERS: Final[dict[str, Callable[[Table], Parameters]]] = {
     "order-rate": _order_rate,
     "fiscal-capacity": _fiscal_capacity,
 }
+
+_MONEY, _REQUIREMENTS = "money.md, Agreements", "agreements.md"
+SOURCES: Final = {
+    "method": _MONEY,
+    "parameters": _MONEY,
+    "when_visitors_run_out": _MONEY,
+    "party.yearly_ceiling": _MONEY,
+    "party": _REQUIREMENTS,
+    "party.region": "GB/T 2260",
+}
+"""Where the rule of a field comes from; `agreements.md` for all others."""

@@ -27,21 +27,55 @@ RefundPolicy = Literal["pro-rata", "full-clawback"]
 
 
 class Leg(NamedTuple):
-    """An account code and what it pays, in fen."""
+    """An account code and what it pays, in fen.
+
+    `advanced` is the make-up of an advanced leg (垫付): what of the amount is paid for others, by debtor's account. The
+    rest is its own.
+    """
 
     account: str
     amount_fen: int
+    advanced: tuple[tuple[str, int], ...] = ()
+
+    def part(self, amount_fen: int) -> Leg:
+        """Some of this leg: `allocate(amount, make-up)`, its own part first, then each debtor's."""
+        if not self.advanced:
+            return self._replace(amount_fen=amount_fen)
+        own_fen = self.amount_fen - sum(fen for _, fen in self.advanced)
+        _, *parts = allocate(amount_fen, [own_fen, *(fen for _, fen in self.advanced)])
+        debtors = (debtor for debtor, _ in self.advanced)
+        return Leg(self.account, amount_fen, _without_zeros(dict(zip(debtors, parts, strict=True))))
+
+    def plus(self, other: Leg, sign: int = 1) -> Leg:
+        """Both together, debtor by debtor; with sign -1, what `other` leaves."""
+        debts = dict(self.advanced)
+        for debtor, fen in other.advanced:
+            debts[debtor] = debts.get(debtor, 0) + sign * fen
+        return Leg(self.account, self.amount_fen + sign * other.amount_fen, _without_zeros(debts))
+
+
+def _without_zeros(debts: dict[str, int]) -> tuple[tuple[str, int], ...]:
+    return tuple((debtor, fen) for debtor, fen in debts.items() if fen)
 
 
 class FundingPlan(NamedTuple):
     """Public funders in declared order, the weights they share by, and the rule when one runs dry.
 
-    The rules are told at `fund`.
+    The rules are told at `fund`. `advanced`: what a cascade pays for a dry funder is owed by it, not borne.
     """
 
     accounts: tuple[str, ...]
     weights: tuple[int, ...]
     rule: ShortfallRule
+    advanced: bool = False
+
+
+class Loan(NamedTuple):
+    """What a cascade lets one funder pay for another, by their positions."""
+
+    debtor: int
+    advancer: int
+    amount_fen: int
 
 
 class CoFunder(NamedTuple):
@@ -93,21 +127,29 @@ def fund(amount: int, weights: Sequence[int], budgets_left: Sequence[int], rule:
     money by weight, `refuse` not at all. Raises InvalidInput for another rule or an amount or weights that
     cannot be divided.
     """
+    funded = fund_with_loans(amount, weights, budgets_left, rule)
+    return None if funded is None else funded[0]
+
+
+def fund_with_loans(
+    amount: int, weights: Sequence[int], budgets_left: Sequence[int], rule: str
+) -> tuple[list[int], list[Loan]] | None:
+    """As `fund`, with who pays for whom: under `cascade` alone, in the order in which it was placed."""
     if rule not in ("cascade", "pro-rata", "refuse"):
         raise InvalidInput(f"{rule!r} is not a shortfall rule", remedy="use cascade, pro-rata or refuse")
     wanted = allocate(amount, weights)
     paid = [max(0, min(want, left)) for want, left in zip(wanted, budgets_left, strict=True)]
     missing = [want - pays for want, pays in zip(wanted, paid, strict=True)]
     if not any(missing):
-        return paid
+        return paid, []
     room = [max(0, left) - pays for left, pays in zip(budgets_left, paid, strict=True)]
-    match rule:
-        case "cascade":
-            return _cascade(paid, missing, room)
-        case "pro-rata":
-            return _pro_rata(paid, sum(missing), room, weights)
-        case _:
-            return None
+    if rule == "cascade":
+        loans = _cascade(missing, room)
+        for loan in loans or ():
+            paid[loan.advancer] += loan.amount_fen
+        return None if loans is None else (paid, loans)
+    shared = _pro_rata(paid, sum(missing), room, weights) if rule == "pro-rata" else None
+    return None if shared is None else (shared, [])
 
 
 def reserve(
@@ -149,12 +191,14 @@ def split(
     issuer_region: str,
     visitors: FundingPlan | None,
     left: Callable[[str], int],
+    ceiling_left_fen: int | None = None,
 ) -> Split | None:
     """Who pays a discount (money.md, Split at authorize), or None: FUNDING_EXHAUSTED.
 
     `agreement` is the one in force at authorize; at home it is not asked and may be None. `visitors` is the
     redeeming region's standing fund, None if it has none, which counts as dry; `left` tells the free money of
-    its accounts. Raises InvalidInput when the discount passes the order or the reservation.
+    its accounts. A part of more than `ceiling_left_fen`, what the agreement's yearly ceiling leaves, finds the fund
+    dry as well. Raises InvalidInput when the discount passes the order or the reservation.
     """
     _require_discount(discount_fen, order_fen)
     if discount_fen > reservation.total_fen:
@@ -172,7 +216,8 @@ def split(
     agreed = _require_agreement(agreement, issuer_region, redeemer_region) if away else None
     redeemer_fen = agreed.redeemer_pays(public_fen, order_fen, discount_fen) if agreed else 0
     # 3. Each part over its funders
-    visitor_legs = _fund_by(visitors, redeemer_fen, left) if redeemer_fen else ()
+    within_ceiling = ceiling_left_fen is None or redeemer_fen <= ceiling_left_fen
+    visitor_legs = _fund_by(visitors if within_ceiling else None, redeemer_fen, left) if redeemer_fen else ()
     visitors_dry = visitor_legs is None
     if visitor_legs is None:
         if agreed and agreed.when_visitors_run_out == "refuse":
@@ -243,19 +288,20 @@ def capture_release(discount_fen: int, held_order_fen: int, captured_order_fen: 
     return discount_fen * (held_order_fen - captured_order_fen) // held_order_fen if held_order_fen else 0
 
 
-def _cascade(paid: list[int], missing: Sequence[int], room: list[int]) -> list[int] | None:
+def _cascade(missing: Sequence[int], room: list[int]) -> list[Loan] | None:
     """Deficits in declared order, each whole before the next: from the next funder on, wrapping round."""
-    funders = len(paid)
+    funders, loans = len(room), []
     for dry, deficit in enumerate(missing):
         for step in range(1, funders):
             helper = (dry + step) % funders
             lent = min(deficit, room[helper])
-            paid[helper] += lent
+            if lent:
+                loans.append(Loan(dry, helper, lent))
             room[helper] -= lent
             deficit -= lent
         if deficit:
             return None
-    return paid
+    return loans
 
 
 def _pro_rata(paid: list[int], missing: int, room: list[int], weights: Sequence[int]) -> list[int] | None:
@@ -275,22 +321,32 @@ def _pro_rata(paid: list[int], missing: int, room: list[int], weights: Sequence[
 def _fund_by(plan: FundingPlan | None, amount_fen: int, left: Callable[[str], int]) -> tuple[Leg, ...] | None:
     if plan is None:
         return None
-    paid = fund(amount_fen, plan.weights, [left(account) for account in plan.accounts], plan.rule)
-    return None if paid is None else tuple(map(Leg, plan.accounts, paid))
+    funded = fund_with_loans(amount_fen, plan.weights, [left(account) for account in plan.accounts], plan.rule)
+    if funded is None:
+        return None
+    paid, loans = funded
+    return tuple(
+        Leg(account, fen, _owed_to(position, loans, plan) if plan.advanced else ())
+        for position, (account, fen) in enumerate(zip(plan.accounts, paid, strict=True))
+    )
+
+
+def _owed_to(advancer: int, loans: Sequence[Loan], plan: FundingPlan) -> tuple[tuple[str, int], ...]:
+    return tuple((plan.accounts[loan.debtor], loan.amount_fen) for loan in loans if loan.advancer == advancer)
 
 
 def _pay(reserved: Sequence[Leg], paid: Sequence[int]) -> tuple[Leg, ...]:
-    return tuple(Leg(leg.account, amount) for leg, amount in zip(reserved, paid, strict=True))
+    return tuple(leg.part(amount) for leg, amount in zip(reserved, paid, strict=True))
 
 
 def _at_merchant(cofunders: Sequence[Leg], region: str) -> tuple[Leg, ...]:
     """A merchant's leg belongs to the redeeming region, which pays its merchant that much less."""
-    return tuple(Leg(at_region(leg.account, region), leg.amount_fen) for leg in cofunders)
+    return tuple(leg._replace(account=at_region(leg.account, region)) for leg in cofunders)
 
 
 def _remainder(reservation: Reservation, used: Reservation) -> Reservation:
     def less(reserved: tuple[Leg, ...], taken: tuple[Leg, ...]) -> tuple[Leg, ...]:
-        return tuple(Leg(r.account, r.amount_fen - t.amount_fen) for r, t in zip(reserved, taken, strict=True))
+        return tuple(leg.plus(used, -1) for leg, used in zip(reserved, taken, strict=True))
 
     return Reservation(less(reservation.cofunders, used.cofunders), less(reservation.public, used.public))
 

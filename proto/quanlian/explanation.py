@@ -103,7 +103,7 @@ def explain(
     found = check(_facts(terms, pack, voucher_type, order, at_region, bound), _issued_at(terms, pack))
     if isinstance(found, Refusal):
         return _refused(found, [])
-    steps = [_discount_step(voucher_type, order, found.discount_fen)]
+    steps = [discount_step(voucher_type, order, found.discount_fen)]
     budgets = terms.budgets()
 
     def left(account: str) -> int:
@@ -201,7 +201,7 @@ def _refused(refusal: Refusal, steps: list[Step]) -> Explanation:
     return Explanation(0, refusal, (), (*steps, step))
 
 
-def _discount_step(voucher_type: VoucherType, order: Order, discount_fen: int) -> Step:
+def discount_step(voucher_type: VoucherType, order: Order, discount_fen: int) -> Step:
     """What the kind of voucher makes of the order."""
     given, whole = yuan(discount_fen), yuan(order.order_fen)
     klass = _class_title(voucher_type, order.klass)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from quanlian.accounts import is_memo
 from quanlian.errors import BooksDoNotBalance
 
 
@@ -57,14 +58,14 @@ def is_limited(account: str) -> bool:
 def lines(movements: Iterable[Movement]) -> list[Movement]:
     """One line per account and counterpart, in sorted order, what cancels out left away.
 
-    Raises BooksDoNotBalance when the posted amounts do not sum to zero.
+    Raises BooksDoNotBalance when the posted amounts, those of memo accounts left out, do not sum to zero.
     """
     sums: dict[tuple[str, str], Movement] = {}
     for movement in movements:
         key = (movement.account, movement.counterpart)
         known = sums.get(key)
         sums[key] = movement if known is None else _added(known, movement)
-    difference = sum(line.posted_fen for line in sums.values())
+    difference = sum(line.posted_fen for line in sums.values() if not is_memo(line.account))
     if difference:
         raise BooksDoNotBalance(f"an entry's lines sum to {difference} fen instead of zero")
     return [sums[key] for key in sorted(sums) if any(sums[key][2:])]

@@ -13,7 +13,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from quanlian import custody
-from quanlian.accounts import account_region, borne_account
+from quanlian.accounts import account_region, advance_account, borne_account
 from quanlian.apportionment import Leg, Reservation, Split, capture_release, reduce_legs, refund_due
 from quanlian.custody import VoucherState
 from quanlian.discounts import Order
@@ -192,6 +192,7 @@ def refund(
 ) -> Outcome | Refusal:
     """Give part of the order back: the funders get theirs in proportion, the shopper the rest (money.md, Refunds).
 
+    A return gives funders at most what was returned: what a full clawback cannot take from it, the next returns give.
     Never refused for cap, budget, suspension or close-out.
     """
     if redemption.state not in (State.CAPTURED, State.PARTLY_REFUNDED, State.REFUNDED):
@@ -201,9 +202,10 @@ def refund(
         return Refusal(RefusalReason.REFUND_EXCEEDS_CAPTURE, {"order_fen": order_fen, "left_fen": left})
     total = redemption.refunded_order_fen + order_fen
     due = refund_due(redemption.discount_fen, redemption.order_fen, total, rule.policy, rule.minimum_spend_fen)
+    due = min(due, redemption.returned_fen + order_fen)
     increment = due - redemption.returned_fen
     parts = reduce_legs(redemption.standing, increment)
-    returned = tuple(Leg(leg.account, part) for leg, part in zip(redemption.standing, parts, strict=True))
+    returned = tuple(leg.part(part) for leg, part in zip(redemption.standing, parts, strict=True))
     number = redemption.postings + 1
     refunded = replace(
         redemption,
@@ -213,7 +215,7 @@ def refund(
         returned_fen=due,
         postings=number,
     )
-    negative = tuple(Leg(leg.account, -leg.amount_fen) for leg in returned)
+    negative = tuple(Leg(leg.account, 0).plus(leg, -1) for leg in returned)
     posting = Posting(redemption.id, number, "refund", -order_fen, -increment, negative, window, at)
     movements = tuple(_posted(redemption, returned, credit, -1))
     return Outcome(refunded, voucher, movements, posting, increment, order_fen - increment)
@@ -262,6 +264,7 @@ def _posted(redemption: Redemption, legs: tuple[Leg, ...], credit: str, sign: in
     issuer, owed, movements = redemption.voucher.issuer, 0, []
     for leg in legs:
         amount = sign * leg.amount_fen
+        movements += _advances(leg, redemption, sign)
         movements.append(Movement(leg.account, _counterpart(leg.account, redemption), posted_fen=amount))
         if _has_budget(leg):
             owed += amount
@@ -272,6 +275,19 @@ def _posted(redemption: Redemption, legs: tuple[Leg, ...], credit: str, sign: in
     return movements
 
 
+def _advances(leg: Leg, redemption: Redemption, sign: int) -> list[Movement]:
+    """What the debtors of an advanced leg owe its funder from now on, or no longer."""
+    region, name = account_region(leg.account), leg.account.rpartition("/")[2]
+    return [
+        Movement(
+            advance_account(region, redemption.campaign, debtor.rpartition("/")[2], name),
+            _counterpart(leg.account, redemption),
+            posted_fen=sign * fen,
+        )
+        for debtor, fen in leg.advanced
+    ]
+
+
 def _free_rest(redemption: Redemption) -> list[Movement]:
     return [
         Movement(leg.account, "", reserved_fen=-leg.amount_fen) for leg in redemption.rest.legs() if _has_budget(leg)
@@ -280,18 +296,12 @@ def _free_rest(redemption: Redemption) -> list[Movement]:
 
 def _reserved_again(redemption: Redemption) -> tuple[Reservation, tuple[Movement, ...]]:
     """The voucher's reservation as it was: used legs of the issuer and the rest together."""
-    used: dict[str, int] = {}
-    for leg in redemption.legs:
-        used[leg.account] = used.get(leg.account, 0) + leg.amount_fen
+    used = {leg.account: leg for leg in redemption.legs}
     merchant_used = sum(leg.amount_fen for leg in redemption.legs if not _has_budget(leg))
 
     def whole(legs: tuple[Leg, ...]) -> tuple[Leg, ...]:
         return tuple(
-            Leg(
-                leg.account,
-                leg.amount_fen + (used.pop(leg.account, 0) if _has_budget(leg) else merchant_used),
-            )
-            for leg in legs
+            leg.plus(used.pop(leg.account, Leg("", 0)) if _has_budget(leg) else Leg("", merchant_used)) for leg in legs
         )
 
     reservation = Reservation(whole(redemption.rest.cofunders), whole(redemption.rest.public))
@@ -310,4 +320,4 @@ def _reserved_again(redemption: Redemption) -> tuple[Reservation, tuple[Movement
 
 
 def _less(legs: tuple[Leg, ...], parts: list[int]) -> tuple[Leg, ...]:
-    return tuple(Leg(leg.account, leg.amount_fen - part) for leg, part in zip(legs, parts, strict=True))
+    return tuple(leg.plus(leg.part(part), -1) for leg, part in zip(legs, parts, strict=True))

@@ -34,6 +34,8 @@ class Sheet(NamedTuple):
     title: str
     subtitle: str
     sections: tuple[Section, ...]
+    seals: tuple[str, ...] = ()
+    """Lines to sign at the end, each by its name."""
 
 
 def sheet_of(terms: Terms, language: Language) -> Sheet:
@@ -51,7 +53,8 @@ def sheet_of(terms: Terms, language: Language) -> Sheet:
         writer.rules(),
         writer.merchants(),
     )
-    return Sheet(language, writer.say(*titles), subtitle, tuple(each for each in sections if each.rows or each.notes))
+    shown = tuple(each for each in sections if each.rows or each.notes)
+    return Sheet(language, writer.say(*titles), subtitle, shown, writer.seals())
 
 
 class _Writer:
@@ -72,6 +75,10 @@ class _Writer:
 
     def listed(self, names: Iterable[str], words: Mapping[str, Words] = WORDS) -> str:
         return self.say("、", ", ").join(self.word(name, words) for name in names)
+
+    def seals(self) -> tuple[str, ...]:
+        seals = (("经办", "Maker"), ("复核", "Checker"), ("审批（盖章）", "Approver (seal)"), ("日期", "Date"))
+        return tuple(self.say(*each) for each in seals)
 
     def overview(self) -> Section:
         terms = self.terms

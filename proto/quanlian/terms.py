@@ -255,6 +255,7 @@ class Terms:
             accounts=tuple(self._account(funder.name) for funder in self.funders),
             weights=tuple(funder.weight for funder in self.funders),
             rule=self.shortfall_rule,
+            advanced=self.cascade == "advanced",
         )
 
     def cofunder_plan(self) -> tuple[CoFunder, ...]:

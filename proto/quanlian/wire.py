@@ -311,11 +311,21 @@ def refusal_message(refusal: Refusal) -> refusal_pb2.Refusal:
 
 
 def legs_messages(legs: Iterable[Leg]) -> list[signed_pb2.Leg]:
-    return [signed_pb2.Leg(account=leg.account, amount_fen=leg.amount_fen) for leg in legs]
+    return [
+        signed_pb2.Leg(
+            account=leg.account,
+            amount_fen=leg.amount_fen,
+            advanced=[signed_pb2.Advance(debtor=debtor, amount_fen=fen) for debtor, fen in leg.advanced],
+        )
+        for leg in legs
+    ]
 
 
 def legs_of(messages: Iterable[signed_pb2.Leg]) -> tuple[Leg, ...]:
-    return tuple(Leg(message.account, message.amount_fen) for message in messages)
+    return tuple(
+        Leg(message.account, message.amount_fen, tuple((each.debtor, each.amount_fen) for each in message.advanced))
+        for message in messages
+    )
 
 
 def posting_message(posting: Posting, redemption: Redemption) -> redemption_pb2.Posting:
@@ -478,6 +488,7 @@ def handed_voucher(message: custody_pb2.HandedVoucher, issuer: str) -> VoucherSt
             f"reservation of {leg.account}",
             f"funders of {issuer}, and its merchants' share without a region",
         )
+        _need_advances(leg)
     return VoucherState(
         VoucherKey(issuer, message.pack_id, message.index),
         message.campaign,
@@ -489,6 +500,17 @@ def handed_voucher(message: custody_pb2.HandedVoucher, issuer: str) -> VoucherSt
         reservation,
         epoch=message.epoch,
     )
+
+
+def _need_advances(leg: Leg) -> None:
+    """A leg advances for other funders of its campaign, at most what it is."""
+    place, campaign = f"advances of {leg.account}", leg.account.rpartition("/")[0]
+    for debtor, fen in leg.advanced:
+        _need_amount(fen, place)
+        fits = debtor.rpartition("/")[0] == campaign and debtor != leg.account and is_limited(debtor)
+        _need(fits, place, "debts of other funders of the same campaign")
+    advanced_fen = sum(fen for _, fen in leg.advanced)
+    _need(advanced_fen <= leg.amount_fen, place, f"at most the {leg.amount_fen} fen of the leg")
 
 
 def _need(holds: bool, place: str, wanted: str) -> None:

@@ -105,7 +105,7 @@ def open_network(parties: Sequence[Party], quiescent: bool = True) -> Iterator[N
 
 def legs(text: str) -> Legs:
     """Legs as the databases keep them: `[[account, fen], …]`. Raises ValueError for amounts that are not whole."""
-    read = [(account, fen) for account, fen in json.loads(text)]
+    read = [(account, fen) for account, fen, *_ in json.loads(text)]
     for account, fen in read:
         if type(fen) is not int:
             raise ValueError(f"{fen!r} fen of {account} is not a whole number")

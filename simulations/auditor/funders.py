@@ -131,7 +131,7 @@ def _add_packs(reserved: Money, node: Book) -> None:
             continue
         for index, (cofunders, public) in enumerate(json.loads(pack.reservations)):
             if (node.name, pack.pack_id, index) not in node.vouchers:
-                _add(reserved, [*cofunders, *public])
+                _add(reserved, [(leg[0], leg[1]) for leg in (*cofunders, *public)])
 
 
 def _packs_add_up(node: Book, inquiry: Inquiry) -> None:
@@ -139,7 +139,7 @@ def _packs_add_up(node: Book, inquiry: Inquiry) -> None:
     for id, pack in node.packs.items():
         parts = [leg for reservation in json.loads(pack.reservations) for part in reservation for leg in part]
         place = f"{node.name}: pack {id.hex()}, reserved_fen by its legs"
-        inquiry.equal(place, pack.reserved_fen, sum(fen for _, fen in parts))
+        inquiry.equal(place, pack.reserved_fen, sum(leg[1] for leg in parts))
 
 
 def _transit(clearinghouse: Book, node: Book, inquiry: Inquiry) -> Transit:

@@ -17,6 +17,7 @@ from pki.keystore import FileKeyStore
 from pki.trust import Keyring, Trust
 from quanlian.errors import Unavailable
 from quanlian.v1 import (
+    agreement_pb2_grpc,
     claim_pb2,
     claim_pb2_grpc,
     clearing_operator_pb2_grpc,
@@ -140,6 +141,7 @@ class Operator:
         self._channel = channel(network.address(party), party, network.operator_tls(party))
         self.node = node_operator_pb2_grpc.NodeOperatorServiceStub(self._channel)
         self.clearing = clearing_operator_pb2_grpc.ClearingOperatorServiceStub(self._channel)
+        self.agreements = agreement_pb2_grpc.AgreementServiceStub(self._channel)
         self.settlement = settlement_pb2_grpc.SettlementServiceStub(self._channel)
 
     async def do(self, method: Any, request: Any) -> Any:

@@ -12,7 +12,7 @@ from quanlian.money import yuan
 from quanlian.terms import Terms
 from quanlian.terms_file import shift_dates
 from quanlian.terms_parsing import parse_terms
-from quanlian.v1 import clearing_operator_pb2, node_operator_pb2
+from quanlian.v1 import agreement_pb2, clearing_operator_pb2, node_operator_pb2
 from simulations.demo.setting import CATEGORIES, PLATFORM, REGIONS, RegionSetting
 from simulations.demo.stage import Stage, say, step, until
 
@@ -30,8 +30,8 @@ async def admit(stage: Stage, fingerprint: str) -> None:
     say(f"根证书指纹 {fingerprint[:16]}…", "one root, one intermediate authority per region, mutual TLS everywhere")
     operator = stage.clients.clearinghouse
     document = example("agreements/network-default.toml")
-    request = clearing_operator_pb2.RegisterAgreementRequest(document=document, file_name="network-default.toml")
-    await operator.do(operator.clearing.RegisterAgreement, request)
+    request = agreement_pb2.SignAgreementRequest(document=document, file_name="network-default.toml", proposes=True)
+    await operator.do(operator.agreements.SignAgreement, request)
     say("分担协议：发券地 70 ∶ 核销地 30", "funding agreement: issuing 70 : redeeming 30")
     for region in REGIONS:
         await _admit_region(stage, region)

@@ -14,6 +14,7 @@ from google.protobuf.descriptor import FileDescriptor
 
 import clearinghouse.adapters.grpc_services
 import clearinghouse.server
+import custodian.agreements.servicer
 import custodian.servicer
 import node.adapters.grpc_services
 import node.server
@@ -21,7 +22,12 @@ import quanlian.v1
 
 PACKAGE = "quanlian.v1."
 HOSTS: Mapping[str, ModuleType] = {"node": node.server, "clearinghouse": clearinghouse.server}
-SERVICERS = (custodian.servicer, node.adapters.grpc_services, clearinghouse.adapters.grpc_services)
+SERVICERS = (
+    custodian.servicer,
+    custodian.agreements.servicer,
+    node.adapters.grpc_services,
+    clearinghouse.adapters.grpc_services,
+)
 
 ROLES = {
     "node": {
@@ -30,6 +36,7 @@ ROLES = {
         "RedemptionService/ListRedemptions": {"platform", "operator"},
         "ClaimService": {"platform"},
         "NodeOperatorService": {"operator"},
+        "AgreementService": {"operator"},
     },
     "clearinghouse": {
         "RedemptionService": {"node"},
@@ -38,6 +45,7 @@ ROLES = {
         "SettlementService": {"node"},
         "SettlementService/GetWindow": {"node", "operator"},
         "ClearingOperatorService": {"operator"},
+        "AgreementService": {"operator"},
     },
 }
 """By host and service; a method with roles of its own stands below its service."""
@@ -86,7 +94,8 @@ def test_the_roles_of_every_method_are_those_of_the_table(host: str) -> None:
 
 
 def test_only_the_clearinghouse_s_own_operators_operate_it() -> None:
-    operating = {method for method in methods("clearinghouse") if "/quanlian.v1.ClearingOperatorService/" in method}
+    own = ("/quanlian.v1.ClearingOperatorService/", "/quanlian.v1.AgreementService/")
+    operating = {method for method in methods("clearinghouse") if method.startswith(own)}
     assert operating == set(clearinghouse.server.HOSTS)
     assert all(set(hosts) == {"clearinghouse"} for hosts in clearinghouse.server.HOSTS.values())
 

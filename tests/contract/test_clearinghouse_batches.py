@@ -6,7 +6,6 @@ import pytest
 from batch_stories import PACKS, STORIES, Story, redemption_id_of, request_id, requests_of
 from hypothesis import given, settings
 from local_parties import (
-    AGREEMENT,
     HANGZHOU,
     SHANGHAI,
     LocalClearinghouse,
@@ -311,13 +310,6 @@ class TestWindows:
         assert state(clearinghouse) == "CLOSED"
         clearinghouse.do(clearinghouse.service.calculate_closed())
         assert state(clearinghouse) == "CALCULATED"
-
-    def test_the_text_of_an_agreement_is_never_replaced(self, clearinghouse: LocalClearinghouse) -> None:
-        service, register = clearinghouse.service, clearing_operator_pb2.RegisterAgreementRequest
-        clearinghouse.do(service.register_agreement(register(document=AGREEMENT)))
-        other = register(document=AGREEMENT.replace(b"redeemer = 30", b"redeemer = 99"))
-        refused(clearinghouse, service.register_agreement(other), "registered with another text")
-        assert [row["document"] for row in clearinghouse.rows("agreement")] == [AGREEMENT]
 
     def test_nobody_confirms_a_statement_that_is_not_the_one(
         self, node: LocalNode, clearinghouse: LocalClearinghouse

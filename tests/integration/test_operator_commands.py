@@ -78,7 +78,8 @@ def operators(network: Network) -> Operators:
         )
         operators(CLEARINGHOUSE, "limits", region, "--cap", "2000000", "--credit", "0", "--offset-bp", "0")
         operators(CLEARINGHOUSE, "deposit", region, "3000000.00", "--reference", f"deposit-{region}")
-    assert "QL-DEFAULT, version 1" in operators(CLEARINGHOUSE, "agreement", AGREEMENT)
+    code, shown, error = operators.run(CLEARINGHOUSE, "propose", AGREEMENT, group="agreement")
+    assert (code, "QL-DEFAULT, 版本 version 1" in shown) == (0, True), error
     return operators
 
 
@@ -87,6 +88,29 @@ def eventually(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"waited {PATIENCE_SECONDS:.0f} s for {what}"
         time.sleep(0.05)
+
+
+# Agreements
+
+
+def test_two_regions_and_the_clearinghouse_sign_an_agreement(operators: Operators, tmp_path: Path) -> None:
+    def run(party: str, *arguments: str | Path) -> str:
+        code, shown, error = operators.run(party, *arguments, group="agreement")
+        return shown if code == 0 else error
+
+    text = (ROOT / "examples/agreements/fixed.toml").read_text(encoding="utf-8").replace("310000", JINCHENG)
+    proposal = tmp_path / "proposal.toml"
+    proposal.write_text(text, encoding="utf-8")
+    assert f"待签 waits for {JINCHENG}, clearinghouse" in run(HANGZHOU, "propose", proposal)
+    received = tmp_path / "received.toml"
+    assert "待签 waits for" in run(JINCHENG, "show", "HZ-SH-2026", "--save", received)
+    assert received.read_bytes() == proposal.read_bytes()
+    assert f"{JINCHENG} has not signed it" in run(CLEARINGHOUSE, "sign", received)
+    assert "waits for clearinghouse" in run(JINCHENG, "sign", received)
+    assert "已全部签署 complete" in run(CLEARINGHOUSE, "sign", received)
+    listed = json.loads(run(HANGZHOU, "list", "--json"))["agreements"]
+    assert {each["number"]: each["missing"] for each in listed} == {"HZ-SH-2026": [], "QL-DEFAULT": []}
+    assert "HZ-SH-2026" in run(CLEARINGHOUSE, "list")
 
 
 # The clearinghouse

@@ -7,6 +7,7 @@ import contextlib
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from quanlian.agreement_check import check_agreement
 from quanlian.agreements import parse_agreement
 from quanlian.errors import InvalidInput
 
@@ -15,7 +16,13 @@ FIELDS = {
     "version": "1",
     "title": '{ zh = "协议", en = "Agreement" }',
     "effective_from": "2026-01-01T00:00:00+08:00",
-    "parties": '["330100", "310000"]',
+    "effective_until": "2027-01-01T00:00:00+08:00",
+    "fraud_losses": '"issuer"',
+    "dispute_days": "15",
+    "termination.notice_days": "60",
+    "party": '[{ region = "330100", commerce = { zh = "商", en = "C" }, finance = { zh = "财", en = "F" }, '
+    'yearly_ceiling = 5.00 }, { region = "310000", commerce = { zh = "商", en = "C" }, '
+    'finance = { zh = "财", en = "F" } }]',
     "method": '"fixed"',
     "source": '"公报"',
     "year": "2025",
@@ -61,6 +68,8 @@ def test_odd_fields_give_an_agreement_or_invalid_input(changes: dict[str, str], 
     text = "\n".join(f"{key} = {value}" for key, value in fields.items())
     with contextlib.suppress(InvalidInput):
         parse_agreement(text.encode(), "odd.toml")
+    report = check_agreement(text.encode(), "odd.toml")
+    assert all(each.rule_zh and each.remedy_zh for each in (*report.errors, *report.warnings))
 
 
 @given(st.binary(max_size=200))

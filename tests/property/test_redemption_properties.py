@@ -156,6 +156,7 @@ class Redemptions(RuleBasedStateMachine):
             return
         assert isinstance(result, Outcome)
         self.apply(result)
+        assert min(result.shopper_fen, result.returned_fen) >= 0, "nobody pays for a return"
         self.shopper_fen[sale.id] += result.shopper_fen
         after = result.redemption
         assert self.shopper_fen[sale.id] == after.refunded_order_fen - after.returned_fen >= 0

@@ -8,6 +8,7 @@ import pytest
 
 from quanlian.agreements import (
     Agreement,
+    Clauses,
     FiscalCapacity,
     Fixed,
     IssuerPays,
@@ -28,14 +29,32 @@ number = "HZ-SH-1"
 version = 2
 title = { zh = "杭沪消费券分担协议", en = "Hangzhou and Shanghai" }
 effective_from = 2026-01-01T00:00:00+08:00
-parties = ["330100", "310000"]
+"""
+PARTIES = """
+effective_until = 2027-01-01T00:00:00+08:00
+fraud_losses = "redeemer"
+dispute_days = 15
+"""
+TABLES = """
+[termination]
+notice_days = 60
+[[party]]
+region = "330100"
+commerce = { zh = "杭州市商务局", en = "Hangzhou Commerce" }
+finance = { zh = "杭州市财政局", en = "Hangzhou Finance" }
+[[party]]
+region = "310000"
+commerce = { zh = "上海市商务委", en = "Shanghai Commerce" }
+finance = { zh = "上海市财政局", en = "Shanghai Finance" }
+yearly_ceiling = 800.00
 """
 MIDNIGHT_IN_HANGZHOU = 1_767_196_800
 FIGURES = 'source = "统计公报"\nyear = 2025\n'
 
 
 def read(text: str) -> Agreement:
-    return parse_agreement((HEAD + text).encode(), "hz-sh.toml")
+    """The agreement of Hangzhou and Shanghai; `text` has its method and ends in tables, if in any."""
+    return parse_agreement((HEAD + PARTIES + text + TABLES).encode(), "hz-sh.toml")
 
 
 def test_the_example_shares_seventy_to_thirty() -> None:
@@ -85,11 +104,11 @@ class TestFiles:
     @pytest.mark.parametrize(
         ("text", "problem"),
         [
-            ('method = "half"', r"hz-sh\.toml:7: method: 'half' is not known"),
+            ('method = "half"', r"hz-sh\.toml:10: method: 'half' is not known"),
             ('method = "fixed"', r"hz-sh\.toml:1: parameters: is missing"),
             (
                 'method = "fixed"\n[parameters]\nissuer = 1.5\nredeemer = 1',
-                r":9: parameters\.issuer: 1\.5 is of",
+                r":12: parameters\.issuer: 1\.5 is of",
             ),
             ('method = "fixed"\n[parameters]\nissuer = 0\nredeemer = 0', "leaves both weights at 0"),
             (
@@ -122,25 +141,42 @@ class TestFiles:
             read(text)
 
     @pytest.mark.parametrize(
-        ("parties", "problem"),
+        ("old", "new", "problem"),
         [
-            ('["330100"]', "are not two regions"),
-            ('["330100", "330100"]', "are not two regions"),
-            ('["330100", "999999"]', r"parties\[2\]: '999999' is not a region code"),
+            ('region = "310000"', 'region = "330100"', "are not two regions"),
+            ('region = "310000"', 'region = "999999"', r"party\[2\]\.region: '999999' is not a region code"),
+            ("notice_days = 60", "", r"termination\.notice_days: is missing"),
+            ("dispute_days = 15", "dispute_days = 0", "dispute_days: 0 is out of range"),
+            ('"redeemer"', '"nobody"', "fraud_losses: 'nobody' is not known"),
+            ("800.00", "800", r"party\[2\]\.yearly_ceiling: 800 is of the wrong type"),
+            ("2027-01-01", "2026-01-01", "effective_until: .* is not after effective_from"),
+            ("effective_until", "until", "effective_until: is missing"),
+            ("commerce = {", "trade = {", r"party\[1\]\.commerce: is missing"),
         ],
     )
-    def test_parties_are_two_regions(self, parties: str, problem: str) -> None:
-        text = HEAD.replace('["330100", "310000"]', parties) + 'method = "issuer-pays"'
+    def test_two_regions_sign_with_bureaus_term_and_clauses(self, old: str, new: str, problem: str) -> None:
+        text = (HEAD + PARTIES + 'method = "issuer-pays"' + TABLES).replace(old, new)
         with pytest.raises(InvalidInput, match=problem):
             parse_agreement(text.encode(), "hz-sh.toml")
 
+    def test_the_parties_promise_ceilings_and_clauses(self) -> None:
+        agreement = read('method = "issuer-pays"')
+        assert agreement.clauses == Clauses("redeemer", 15, 60)
+        assert [agreement.yearly_ceiling_fen(code) for code in (HANGZHOU, SHANGHAI)] == [None, 80_000]
+        assert agreement.offices[1].finance.zh == "上海市财政局"
+        assert agreement.name == "HZ-SH-1 v2"
+
     def test_an_agreement_for_a_campaign_names_its_parties_too(self) -> None:
-        text = HEAD.replace('parties = ["330100", "310000"]', 'campaign = "spring"') + 'method = "issuer-pays"'
-        with pytest.raises(InvalidInput, match="parties: is missing"):
+        text = HEAD + 'campaign = "spring"\nmethod = "issuer-pays"'
+        with pytest.raises(InvalidInput, match="party: is missing"):
             parse_agreement(text.encode(), "hz-sh.toml")
 
+    def test_a_network_s_default_has_neither_parties_nor_an_end(self) -> None:
+        with pytest.raises(InvalidInput, match=r"effective_until: .* is not a field here"):
+            parse_agreement((HEAD + PARTIES + 'method = "issuer-pays"').encode(), "hz-sh.toml")
+
     def test_a_start_without_a_zone_is_refused(self) -> None:
-        text = HEAD.replace("+08:00", "") + 'method = "issuer-pays"'
+        text = HEAD.replace("+08:00", "") + PARTIES + 'method = "issuer-pays"'
         with pytest.raises(InvalidInput, match=r"effective_from: .* has no zone"):
             parse_agreement(text.encode(), "hz-sh.toml")
 
@@ -197,6 +233,15 @@ class TestLookup:
         newer = Agreement("DEFAULT", 2, "fixed", Fixed(60, 40), effective_from=50)
         announced = Agreement("DEFAULT", 3, "fixed", Fixed(50, 50), effective_from=500)
         assert lookup((announced, newer, self.DEFAULT), "spring", HANGZHOU, SUZHOU, 200) == newer
+
+    def test_what_has_ended_gives_way_and_brings_no_earlier_version_back(self) -> None:
+        forever = Agreement("PAIR", 2, "fixed", Fixed(1, 1), parties=(HANGZHOU, SHANGHAI), effective_from=150)
+        ended = Agreement(
+            "PAIR", 3, "fixed", Fixed(2, 1), parties=(HANGZHOU, SHANGHAI), effective_from=200, effective_until=300
+        )
+        known = (self.DEFAULT, self.PAIR, forever, ended)
+        found = [lookup(known, "autumn", HANGZHOU, SHANGHAI, at) for at in (199, 200, 299, 300)]
+        assert found == [forever, ended, ended, self.DEFAULT]
 
     def test_no_agreement_at_all_is_an_error(self) -> None:
         with pytest.raises(InvalidInput, match="load the network's default agreement"):

@@ -403,10 +403,18 @@ class TestFullClawback:
         assert (outcome.returned_fen, outcome.shopper_fen) == (0, 3999)
         assert outcome.redemption.state is State.REFUNDED
 
-    def test_steps_give_the_shopper_in_total_what_one_refund_would(self, sale: Outcome) -> None:
+    def test_a_return_gives_funders_at_most_itself_and_the_next_one_what_is_still_due(self, sale: Outcome) -> None:
         first = refunded(sale, 1800, CLAWBACK)
         second = refunded(first, 100, CLAWBACK)
-        assert first.shopper_fen + second.shopper_fen == refunded(sale, 1900, CLAWBACK).shopper_fen == 900
+        assert (second.returned_fen, second.shopper_fen) == (100, 0)
+        third = refunded(second, 700, CLAWBACK)
+        assert (third.returned_fen, third.shopper_fen) == (1000 - 310 - 100, 110)
+        assert first.shopper_fen + third.shopper_fen == refunded(sale, 2600, CLAWBACK).shopper_fen == 1600
+
+    def test_a_full_return_in_any_steps_gives_back_the_whole_discount(self, sale: Outcome) -> None:
+        outcome = refunded(refunded(refunded(sale, 1800, CLAWBACK), 1, CLAWBACK), 3999, CLAWBACK)
+        assert outcome.redemption.returned_fen == 1000
+        assert amounts(outcome.redemption.standing) == [0, 0, 0, 0]
 
 
 class TestRefusals:

@@ -20,6 +20,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("number", "version"),
     )
     op.create_table(
+        "agreement_signature",
+        sa.Column("number", sa.String(), nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("signer", sa.String(), nullable=False, comment="a region, or clearinghouse: signed by it, it counts"),
+        sa.Column("key_id", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("signed_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("number", "version", "signer"),
+    )
+    op.create_table(
         "bilateral",
         sa.Column("settlement_window", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("debtor", sa.String(), nullable=False),

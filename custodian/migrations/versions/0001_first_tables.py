@@ -63,6 +63,12 @@ def upgrade() -> None:
         sa.Column(
             "reference", sa.String(), nullable=False, comment="what caused it: a bank reference, a window, a hand-over"
         ),
+        sa.Column(
+            "digest",
+            sa.LargeBinary(),
+            nullable=False,
+            comment="of the entry before, this one, its lines and its postings",
+        ),
         sa.PrimaryKeyConstraint("number"),
         comment="journal; only appended",
     )
@@ -176,6 +182,7 @@ def upgrade() -> None:
         sa.Column("refunded_order_fen", sa.BigInteger(), nullable=False),
         sa.Column("returned_fen", sa.BigInteger(), nullable=False),
         sa.Column("postings", sa.Integer(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("redemption_by_expiry", "redemption", ["state", "expires_at"], unique=False)
@@ -197,6 +204,7 @@ def upgrade() -> None:
         sa.Column(
             "answer_batch", sa.LargeBinary(), nullable=True, comment="the signed answers that its answer is among"
         ),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("participant", "request_id"),
         comment="idempotency: each answer, kept as long as the ledger",
     )
@@ -283,6 +291,7 @@ def upgrade() -> None:
         sa.Column("hold", sa.LargeBinary(), nullable=True),
         sa.Column("reserved_cofunders", sa.Text(), nullable=False, comment="JSON: [[account, fen], …]"),
         sa.Column("reserved_public", sa.Text(), nullable=False, comment="JSON: [[account, fen], …]"),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("issuer", "pack_id", "voucher_index"),
     )
     op.create_index("voucher_by_end", "voucher", ["status", "not_after"], unique=False)

@@ -317,48 +317,6 @@ class SetVisitorsFundResponse(_message.Message):
 Global___SetVisitorsFundResponse: _TypeAlias = SetVisitorsFundResponse  # noqa: Y015
 
 @_typing.final
-class RegisterAgreementRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    DOCUMENT_FIELD_NUMBER: _builtins.int
-    FILE_NAME_FIELD_NUMBER: _builtins.int
-    document: _builtins.bytes
-    """The agreement's TOML document."""
-    file_name: _builtins.str
-    def __init__(
-        self,
-        *,
-        document: _builtins.bytes = ...,
-        file_name: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "file_name", b"file_name"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___RegisterAgreementRequest: _TypeAlias = RegisterAgreementRequest  # noqa: Y015
-
-@_typing.final
-class RegisterAgreementResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    NUMBER_FIELD_NUMBER: _builtins.int
-    number: _builtins.str
-    def __init__(
-        self,
-        *,
-        number: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___RegisterAgreementResponse: _TypeAlias = RegisterAgreementResponse  # noqa: Y015
-
-@_typing.final
 class RecordDepositRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ClearingOperatorServiceStub:
-    """The clearinghouse operator's work: admission, limits, agreements, settlement.
+    """The clearinghouse operator's work: admission, limits, settlement.
     """
 
     def __init__(self, channel):
@@ -49,11 +49,6 @@ class ClearingOperatorServiceStub:
                 '/quanlian.v1.ClearingOperatorService/SetVisitorsFund',
                 request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.SetVisitorsFundRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.SetVisitorsFundResponse.FromString,
-                _registered_method=True)
-        self.RegisterAgreement = channel.unary_unary(
-                '/quanlian.v1.ClearingOperatorService/RegisterAgreement',
-                request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.RegisterAgreementRequest.SerializeToString,
-                response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.RegisterAgreementResponse.FromString,
                 _registered_method=True)
         self.RecordDeposit = channel.unary_unary(
                 '/quanlian.v1.ClearingOperatorService/RecordDeposit',
@@ -113,7 +108,7 @@ class ClearingOperatorServiceStub:
 
 
 class ClearingOperatorServiceServicer:
-    """The clearinghouse operator's work: admission, limits, agreements, settlement.
+    """The clearinghouse operator's work: admission, limits, settlement.
     """
 
     def EnrolParticipant(self, request, context):
@@ -129,12 +124,6 @@ class ClearingOperatorServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetVisitorsFund(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def RegisterAgreement(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -232,11 +221,6 @@ def add_ClearingOperatorServiceServicer_to_server(servicer, server):
                     request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.SetVisitorsFundRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.SetVisitorsFundResponse.SerializeToString,
             ),
-            'RegisterAgreement': grpc.unary_unary_rpc_method_handler(
-                    servicer.RegisterAgreement,
-                    request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.RegisterAgreementRequest.FromString,
-                    response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.RegisterAgreementResponse.SerializeToString,
-            ),
             'RecordDeposit': grpc.unary_unary_rpc_method_handler(
                     servicer.RecordDeposit,
                     request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.RecordDepositRequest.FromString,
@@ -301,7 +285,7 @@ def add_ClearingOperatorServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ClearingOperatorService:
-    """The clearinghouse operator's work: admission, limits, agreements, settlement.
+    """The clearinghouse operator's work: admission, limits, settlement.
     """
 
     @staticmethod
@@ -375,33 +359,6 @@ class ClearingOperatorService:
             '/quanlian.v1.ClearingOperatorService/SetVisitorsFund',
             quanlian_dot_v1_dot_clearing__operator__pb2.SetVisitorsFundRequest.SerializeToString,
             quanlian_dot_v1_dot_clearing__operator__pb2.SetVisitorsFundResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def RegisterAgreement(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/quanlian.v1.ClearingOperatorService/RegisterAgreement',
-            quanlian_dot_v1_dot_clearing__operator__pb2.RegisterAgreementRequest.SerializeToString,
-            quanlian_dot_v1_dot_clearing__operator__pb2.RegisterAgreementResponse.FromString,
             options,
             channel_credentials,
             insecure,

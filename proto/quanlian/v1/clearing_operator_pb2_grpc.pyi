@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ClearingOperatorServiceStub:
-    """The clearinghouse operator's work: admission, limits, agreements, settlement."""
+    """The clearinghouse operator's work: admission, limits, settlement."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -36,7 +36,6 @@ class ClearingOperatorServiceStub:
     EnrolParticipant: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.EnrolParticipantRequest, _clearing_operator_pb2.EnrolParticipantResponse]
     SetLimits: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.SetLimitsRequest, _clearing_operator_pb2.SetLimitsResponse]
     SetVisitorsFund: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.SetVisitorsFundRequest, _clearing_operator_pb2.SetVisitorsFundResponse]
-    RegisterAgreement: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.RegisterAgreementRequest, _clearing_operator_pb2.RegisterAgreementResponse]
     RecordDeposit: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.RecordDepositRequest, _clearing_operator_pb2.RecordDepositResponse]
     """A region's money arrived at the settlement bank."""
     CloseWindow: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.CloseWindowRequest, _clearing_operator_pb2.CloseWindowResponse]
@@ -59,13 +58,12 @@ class ClearingOperatorServiceStub:
 
 @_typing.type_check_only
 class ClearingOperatorServiceAsyncStub(ClearingOperatorServiceStub):
-    """The clearinghouse operator's work: admission, limits, agreements, settlement."""
+    """The clearinghouse operator's work: admission, limits, settlement."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     EnrolParticipant: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.EnrolParticipantRequest, _clearing_operator_pb2.EnrolParticipantResponse]  # type: ignore[assignment]
     SetLimits: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.SetLimitsRequest, _clearing_operator_pb2.SetLimitsResponse]  # type: ignore[assignment]
     SetVisitorsFund: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.SetVisitorsFundRequest, _clearing_operator_pb2.SetVisitorsFundResponse]  # type: ignore[assignment]
-    RegisterAgreement: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.RegisterAgreementRequest, _clearing_operator_pb2.RegisterAgreementResponse]  # type: ignore[assignment]
     RecordDeposit: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.RecordDepositRequest, _clearing_operator_pb2.RecordDepositResponse]  # type: ignore[assignment]
     """A region's money arrived at the settlement bank."""
     CloseWindow: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.CloseWindowRequest, _clearing_operator_pb2.CloseWindowResponse]  # type: ignore[assignment]
@@ -87,7 +85,7 @@ class ClearingOperatorServiceAsyncStub(ClearingOperatorServiceStub):
     """Running totals of what the clearinghouse decided."""
 
 class ClearingOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The clearinghouse operator's work: admission, limits, agreements, settlement."""
+    """The clearinghouse operator's work: admission, limits, settlement."""
 
     @_abc_1.abstractmethod
     def EnrolParticipant(
@@ -109,13 +107,6 @@ class ClearingOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _clearing_operator_pb2.SetVisitorsFundRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_clearing_operator_pb2.SetVisitorsFundResponse, _abc.Awaitable[_clearing_operator_pb2.SetVisitorsFundResponse]]: ...
-
-    @_abc_1.abstractmethod
-    def RegisterAgreement(
-        self,
-        request: _clearing_operator_pb2.RegisterAgreementRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_clearing_operator_pb2.RegisterAgreementResponse, _abc.Awaitable[_clearing_operator_pb2.RegisterAgreementResponse]]: ...
 
     @_abc_1.abstractmethod
     def RecordDeposit(

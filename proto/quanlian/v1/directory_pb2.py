@@ -22,38 +22,43 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from quanlian.v1 import agreement_pb2 as quanlian_dot_v1_dot_agreement__pb2
 from quanlian.v1 import signed_pb2 as quanlian_dot_v1_dot_signed__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bquanlian/v1/directory.proto\x12\x0bquanlian.v1\x1a\x18quanlian/v1/signed.proto\"j\n\x0bParticipant\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x0f\n\x07name_zh\x18\x02 \x01(\t\x12\x0f\n\x07name_en\x18\x03 \x01(\t\x12\x16\n\x0esigning_chains\x18\x04 \x03(\x0c\x12\x11\n\tsuspended\x18\x05 \x01(\x08\"\x15\n\x13GetDirectoryRequest\"x\n\x14GetDirectoryResponse\x12.\n\x0cparticipants\x18\x01 \x03(\x0b\x32\x18.quanlian.v1.Participant\x12\x1c\n\x14\x63learinghouse_chains\x18\x02 \x03(\x0c\x12\x12\n\nagreements\x18\x03 \x03(\x0c\"%\n\x0fGetTermsRequest\x12\x12\n\nterms_hash\x18\x01 \x01(\x0c\"j\n\x10GetTermsResponse\x12)\n\x05terms\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessage\x12+\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x1a.quanlian.v1.SignedMessage\"@\n\x13PublishTermsRequest\x12)\n\x05terms\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessage\"*\n\x14PublishTermsResponse\x12\x12\n\nterms_hash\x18\x01 \x01(\x0c\"B\n\x14PublishChangeRequest\x12*\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessage\"\x17\n\x15PublishChangeResponse\"J\n\x18PublishSuspensionRequest\x12.\n\nsuspension\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessage\"\x1b\n\x19PublishSuspensionResponse2\xc1\x03\n\x10\x44irectoryService\x12S\n\x0cGetDirectory\x12 .quanlian.v1.GetDirectoryRequest\x1a!.quanlian.v1.GetDirectoryResponse\x12G\n\x08GetTerms\x12\x1c.quanlian.v1.GetTermsRequest\x1a\x1d.quanlian.v1.GetTermsResponse\x12S\n\x0cPublishTerms\x12 .quanlian.v1.PublishTermsRequest\x1a!.quanlian.v1.PublishTermsResponse\x12V\n\rPublishChange\x12!.quanlian.v1.PublishChangeRequest\x1a\".quanlian.v1.PublishChangeResponse\x12\x62\n\x11PublishSuspension\x12%.quanlian.v1.PublishSuspensionRequest\x1a&.quanlian.v1.PublishSuspensionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bquanlian/v1/directory.proto\x12\x0bquanlian.v1\x1a\x1bquanlian/v1/agreement.proto\x1a\x18quanlian/v1/signed.proto\"j\n\x0bParticipant\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x0f\n\x07name_zh\x18\x02 \x01(\t\x12\x0f\n\x07name_en\x18\x03 \x01(\t\x12\x16\n\x0esigning_chains\x18\x04 \x03(\x0c\x12\x11\n\tsuspended\x18\x05 \x01(\x08\"\x15\n\x13GetDirectoryRequest\"\x96\x01\n\x14GetDirectoryResponse\x12.\n\x0cparticipants\x18\x01 \x03(\x0b\x32\x18.quanlian.v1.Participant\x12\x1c\n\x14\x63learinghouse_chains\x18\x02 \x03(\x0c\x12\x30\n\nagreements\x18\x03 \x03(\x0b\x32\x1c.quanlian.v1.SignedAgreement\"%\n\x0fGetTermsRequest\x12\x12\n\nterms_hash\x18\x01 \x01(\x0c\"j\n\x10GetTermsResponse\x12)\n\x05terms\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessage\x12+\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x1a.quanlian.v1.SignedMessage\"@\n\x13PublishTermsRequest\x12)\n\x05terms\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessage\"*\n\x14PublishTermsResponse\x12\x12\n\nterms_hash\x18\x01 \x01(\x0c\"B\n\x14PublishChangeRequest\x12*\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessage\"\x17\n\x15PublishChangeResponse\"J\n\x18PublishSuspensionRequest\x12.\n\nsuspension\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessage\"\x1b\n\x19PublishSuspensionResponse\"Y\n\x16SubmitAgreementRequest\x12-\n\tagreement\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessage\x12\x10\n\x08proposes\x18\x02 \x01(\x08\"J\n\x17SubmitAgreementResponse\x12/\n\tagreement\x18\x01 \x01(\x0b\x32\x1c.quanlian.v1.SignedAgreement2\x9f\x04\n\x10\x44irectoryService\x12S\n\x0cGetDirectory\x12 .quanlian.v1.GetDirectoryRequest\x1a!.quanlian.v1.GetDirectoryResponse\x12G\n\x08GetTerms\x12\x1c.quanlian.v1.GetTermsRequest\x1a\x1d.quanlian.v1.GetTermsResponse\x12S\n\x0cPublishTerms\x12 .quanlian.v1.PublishTermsRequest\x1a!.quanlian.v1.PublishTermsResponse\x12V\n\rPublishChange\x12!.quanlian.v1.PublishChangeRequest\x1a\".quanlian.v1.PublishChangeResponse\x12\x62\n\x11PublishSuspension\x12%.quanlian.v1.PublishSuspensionRequest\x1a&.quanlian.v1.PublishSuspensionResponse\x12\\\n\x0fSubmitAgreement\x12#.quanlian.v1.SubmitAgreementRequest\x1a$.quanlian.v1.SubmitAgreementResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'quanlian.v1.directory_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PARTICIPANT']._serialized_start=70
-  _globals['_PARTICIPANT']._serialized_end=176
-  _globals['_GETDIRECTORYREQUEST']._serialized_start=178
-  _globals['_GETDIRECTORYREQUEST']._serialized_end=199
-  _globals['_GETDIRECTORYRESPONSE']._serialized_start=201
-  _globals['_GETDIRECTORYRESPONSE']._serialized_end=321
-  _globals['_GETTERMSREQUEST']._serialized_start=323
-  _globals['_GETTERMSREQUEST']._serialized_end=360
-  _globals['_GETTERMSRESPONSE']._serialized_start=362
-  _globals['_GETTERMSRESPONSE']._serialized_end=468
-  _globals['_PUBLISHTERMSREQUEST']._serialized_start=470
-  _globals['_PUBLISHTERMSREQUEST']._serialized_end=534
-  _globals['_PUBLISHTERMSRESPONSE']._serialized_start=536
-  _globals['_PUBLISHTERMSRESPONSE']._serialized_end=578
-  _globals['_PUBLISHCHANGEREQUEST']._serialized_start=580
-  _globals['_PUBLISHCHANGEREQUEST']._serialized_end=646
-  _globals['_PUBLISHCHANGERESPONSE']._serialized_start=648
-  _globals['_PUBLISHCHANGERESPONSE']._serialized_end=671
-  _globals['_PUBLISHSUSPENSIONREQUEST']._serialized_start=673
-  _globals['_PUBLISHSUSPENSIONREQUEST']._serialized_end=747
-  _globals['_PUBLISHSUSPENSIONRESPONSE']._serialized_start=749
-  _globals['_PUBLISHSUSPENSIONRESPONSE']._serialized_end=776
-  _globals['_DIRECTORYSERVICE']._serialized_start=779
-  _globals['_DIRECTORYSERVICE']._serialized_end=1228
+  _globals['_PARTICIPANT']._serialized_start=99
+  _globals['_PARTICIPANT']._serialized_end=205
+  _globals['_GETDIRECTORYREQUEST']._serialized_start=207
+  _globals['_GETDIRECTORYREQUEST']._serialized_end=228
+  _globals['_GETDIRECTORYRESPONSE']._serialized_start=231
+  _globals['_GETDIRECTORYRESPONSE']._serialized_end=381
+  _globals['_GETTERMSREQUEST']._serialized_start=383
+  _globals['_GETTERMSREQUEST']._serialized_end=420
+  _globals['_GETTERMSRESPONSE']._serialized_start=422
+  _globals['_GETTERMSRESPONSE']._serialized_end=528
+  _globals['_PUBLISHTERMSREQUEST']._serialized_start=530
+  _globals['_PUBLISHTERMSREQUEST']._serialized_end=594
+  _globals['_PUBLISHTERMSRESPONSE']._serialized_start=596
+  _globals['_PUBLISHTERMSRESPONSE']._serialized_end=638
+  _globals['_PUBLISHCHANGEREQUEST']._serialized_start=640
+  _globals['_PUBLISHCHANGEREQUEST']._serialized_end=706
+  _globals['_PUBLISHCHANGERESPONSE']._serialized_start=708
+  _globals['_PUBLISHCHANGERESPONSE']._serialized_end=731
+  _globals['_PUBLISHSUSPENSIONREQUEST']._serialized_start=733
+  _globals['_PUBLISHSUSPENSIONREQUEST']._serialized_end=807
+  _globals['_PUBLISHSUSPENSIONRESPONSE']._serialized_start=809
+  _globals['_PUBLISHSUSPENSIONRESPONSE']._serialized_end=836
+  _globals['_SUBMITAGREEMENTREQUEST']._serialized_start=838
+  _globals['_SUBMITAGREEMENTREQUEST']._serialized_end=927
+  _globals['_SUBMITAGREEMENTRESPONSE']._serialized_start=929
+  _globals['_SUBMITAGREEMENTRESPONSE']._serialized_end=1003
+  _globals['_DIRECTORYSERVICE']._serialized_start=1006
+  _globals['_DIRECTORYSERVICE']._serialized_end=1549
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from quanlian.v1 import agreement_pb2 as _agreement_pb2
 from quanlian.v1 import signed_pb2 as _signed_pb2
 import builtins as _builtins
 import sys
@@ -82,15 +83,15 @@ class GetDirectoryResponse(_message.Message):
         """PEM chains of the clearinghouse's signing keys."""
 
     @_builtins.property
-    def agreements(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """TOML documents of the agreements in force."""
+    def agreements(self) -> _containers.RepeatedCompositeFieldContainer[_agreement_pb2.SignedAgreement]:
+        """Every funding agreement with its signatures, complete or not."""
 
     def __init__(
         self,
         *,
         participants: _abc.Iterable[Global___Participant] | None = ...,
         clearinghouse_chains: _abc.Iterable[_builtins.bytes] | None = ...,
-        agreements: _abc.Iterable[_builtins.bytes] | None = ...,
+        agreements: _abc.Iterable[_agreement_pb2.SignedAgreement] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -261,3 +262,48 @@ class PublishSuspensionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PublishSuspensionResponse: _TypeAlias = PublishSuspensionResponse  # noqa: Y015
+
+@_typing.final
+class SubmitAgreementRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGREEMENT_FIELD_NUMBER: _builtins.int
+    PROPOSES_FIELD_NUMBER: _builtins.int
+    proposes: _builtins.bool
+    @_builtins.property
+    def agreement(self) -> _signed_pb2.SignedMessage:
+        """Body: the agreement's TOML file; kind "agreement"."""
+
+    def __init__(
+        self,
+        *,
+        agreement: _signed_pb2.SignedMessage | None = ...,
+        proposes: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "proposes", b"proposes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitAgreementRequest: _TypeAlias = SubmitAgreementRequest  # noqa: Y015
+
+@_typing.final
+class SubmitAgreementResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGREEMENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def agreement(self) -> _agreement_pb2.SignedAgreement: ...
+    def __init__(
+        self,
+        *,
+        agreement: _agreement_pb2.SignedAgreement | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitAgreementResponse: _TypeAlias = SubmitAgreementResponse  # noqa: Y015

@@ -60,6 +60,11 @@ class DirectoryServiceStub:
                 request_serializer=quanlian_dot_v1_dot_directory__pb2.PublishSuspensionRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_directory__pb2.PublishSuspensionResponse.FromString,
                 _registered_method=True)
+        self.SubmitAgreement = channel.unary_unary(
+                '/quanlian.v1.DirectoryService/SubmitAgreement',
+                request_serializer=quanlian_dot_v1_dot_directory__pb2.SubmitAgreementRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_directory__pb2.SubmitAgreementResponse.FromString,
+                _registered_method=True)
 
 
 class DirectoryServiceServicer:
@@ -100,6 +105,13 @@ class DirectoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SubmitAgreement(self, request, context):
+        """A region's signature under a funding agreement that it is a party of.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DirectoryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -127,6 +139,11 @@ def add_DirectoryServiceServicer_to_server(servicer, server):
                     servicer.PublishSuspension,
                     request_deserializer=quanlian_dot_v1_dot_directory__pb2.PublishSuspensionRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_directory__pb2.PublishSuspensionResponse.SerializeToString,
+            ),
+            'SubmitAgreement': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitAgreement,
+                    request_deserializer=quanlian_dot_v1_dot_directory__pb2.SubmitAgreementRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_directory__pb2.SubmitAgreementResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -265,6 +282,33 @@ class DirectoryService:
             '/quanlian.v1.DirectoryService/PublishSuspension',
             quanlian_dot_v1_dot_directory__pb2.PublishSuspensionRequest.SerializeToString,
             quanlian_dot_v1_dot_directory__pb2.PublishSuspensionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitAgreement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.DirectoryService/SubmitAgreement',
+            quanlian_dot_v1_dot_directory__pb2.SubmitAgreementRequest.SerializeToString,
+            quanlian_dot_v1_dot_directory__pb2.SubmitAgreementResponse.FromString,
             options,
             channel_credentials,
             insecure,

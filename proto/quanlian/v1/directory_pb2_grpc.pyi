@@ -42,6 +42,8 @@ class DirectoryServiceStub:
     """An issuer makes a change of its campaign known; every node gets it by its feed."""
     PublishSuspension: _grpc.UnaryUnaryMultiCallable[_directory_pb2.PublishSuspensionRequest, _directory_pb2.PublishSuspensionResponse]
     """A region makes known that it suspended or reactivated something; every node gets it by its feed."""
+    SubmitAgreement: _grpc.UnaryUnaryMultiCallable[_directory_pb2.SubmitAgreementRequest, _directory_pb2.SubmitAgreementResponse]
+    """A region's signature under a funding agreement that it is a party of."""
 
 @_typing.type_check_only
 class DirectoryServiceAsyncStub(DirectoryServiceStub):
@@ -57,6 +59,8 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     """An issuer makes a change of its campaign known; every node gets it by its feed."""
     PublishSuspension: _aio.UnaryUnaryMultiCallable[_directory_pb2.PublishSuspensionRequest, _directory_pb2.PublishSuspensionResponse]  # type: ignore[assignment]
     """A region makes known that it suspended or reactivated something; every node gets it by its feed."""
+    SubmitAgreement: _aio.UnaryUnaryMultiCallable[_directory_pb2.SubmitAgreementRequest, _directory_pb2.SubmitAgreementResponse]  # type: ignore[assignment]
+    """A region's signature under a funding agreement that it is a party of."""
 
 class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """What every participant may know of the others. The clearinghouse offers it to nodes."""
@@ -99,5 +103,13 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.PublishSuspensionResponse, _abc.Awaitable[_directory_pb2.PublishSuspensionResponse]]:
         """A region makes known that it suspended or reactivated something; every node gets it by its feed."""
+
+    @_abc_1.abstractmethod
+    def SubmitAgreement(
+        self,
+        request: _directory_pb2.SubmitAgreementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.SubmitAgreementResponse, _abc.Awaitable[_directory_pb2.SubmitAgreementResponse]]:
+        """A region's signature under a funding agreement that it is a party of."""
 
 def add_DirectoryServiceServicer_to_server(servicer: DirectoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

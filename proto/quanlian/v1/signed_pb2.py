@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18quanlian/v1/signed.proto\x12\x0bquanlian.v1\"@\n\rSignedMessage\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\x12\x0e\n\x06key_id\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"*\n\x03Leg\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x12\n\namount_fen\x18\x02 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18quanlian/v1/signed.proto\x12\x0bquanlian.v1\"@\n\rSignedMessage\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\x12\x0e\n\x06key_id\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"R\n\x03Leg\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x12\n\namount_fen\x18\x02 \x01(\x03\x12&\n\x08\x61\x64vanced\x18\x03 \x03(\x0b\x32\x14.quanlian.v1.Advance\"-\n\x07\x41\x64vance\x12\x0e\n\x06\x64\x65\x62tor\x18\x01 \x01(\t\x12\x12\n\namount_fen\x18\x02 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,5 +34,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SIGNEDMESSAGE']._serialized_start=41
   _globals['_SIGNEDMESSAGE']._serialized_end=105
   _globals['_LEG']._serialized_start=107
-  _globals['_LEG']._serialized_end=149
+  _globals['_LEG']._serialized_end=189
+  _globals['_ADVANCE']._serialized_start=191
+  _globals['_ADVANCE']._serialized_end=236
 # @@protoc_insertion_point(module_scope)

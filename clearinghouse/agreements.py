@@ -1,0 +1,158 @@
+"""The register of funding agreements: proposed by one region, signed by the other, then by the clearinghouse."""
+
+from __future__ import annotations
+
+import asyncio
+
+from sqlalchemy import select
+
+from chassis.database import Database, Transaction
+from clearinghouse import schema
+from quanlian.agreement_signatures import KIND, signatories, verify_signature
+from quanlian.agreements import Agreement, parse_agreement
+from quanlian.custody import CLEARINGHOUSE
+from quanlian.errors import BadSignature, InvalidInput
+from quanlian.signing import Signer, Verifier
+from quanlian.v1 import agreement_pb2 as pb
+from quanlian.v1 import signed_pb2
+
+PLACE = "agreement"
+
+
+class AgreementRegister:
+    """Implements `custodian.agreements.servicer.Signatory` for the clearinghouse's operator."""
+
+    def __init__(self, database: Database, verifier: Verifier, signer: Signer) -> None:
+        self._database, self._verifier, self._signer = database, verifier, signer
+
+    async def sign_agreement(self, document: bytes, file_name: str, proposes: bool) -> pb.SignedAgreement:
+        """Sign last. Raises InvalidInput while a region's signature is missing."""
+        agreement = parse_agreement(document, file_name)
+        signature = self._signer.sign(KIND, document)
+        message = signed_pb2.SignedMessage(body=document, key_id=self._signer.key_id, signature=signature)
+        return await asyncio.to_thread(self._store, agreement, CLEARINGHOUSE, message, proposes)
+
+    async def submit(self, region: str, message: signed_pb2.SignedMessage, proposes: bool) -> pb.SignedAgreement:
+        """Take a region's signature. Raises BadSignature, or InvalidInput for what the region may not sign."""
+        owner = verify_signature(message.body, message.key_id, message.signature, self._verifier)
+        if owner != region:
+            raise BadSignature(f"an agreement sent by {region} is signed by {owner}")
+        agreement = parse_agreement(message.body, PLACE)
+        return await asyncio.to_thread(self._store, agreement, region, message, proposes)
+
+    async def agreements(self) -> list[pb.SignedAgreement]:
+        def load() -> list[pb.SignedAgreement]:
+            with self._database.snapshot() as transaction:
+                return on_file(transaction)
+
+        return await asyncio.to_thread(load)
+
+    def _store(
+        self, agreement: Agreement, signer: str, message: signed_pb2.SignedMessage, proposes: bool
+    ) -> pb.SignedAgreement:
+        with self._database.transaction() as transaction:
+            _require_signatory(agreement, signer)
+            kept = on_file(transaction)
+            known = next((each for each in kept if _same_version(each, agreement)), None)
+            _require_step(agreement, known, message.body, proposes, signer)
+            if known is None:
+                _require_follows(agreement, kept)
+            elif signer == CLEARINGHOUSE:
+                _require_complete(agreement, known)
+            _keep(transaction, agreement, signer, message, known is None)
+            return next(each for each in on_file(transaction) if _same_version(each, agreement))
+
+
+def on_file(transaction: Transaction) -> list[pb.SignedAgreement]:
+    """Every agreement with its signatures in the order they were given, by number and version."""
+    table, signed = schema.agreement, schema.agreement_signature
+    run = transaction.connection.execute
+    signatures: dict[tuple[str, int], list[pb.AgreementSignature]] = {}
+    for row in run(signed.select().order_by(signed.c.signed_at, signed.c.signer)):
+        signatures.setdefault((row.number, row.version), []).append(
+            pb.AgreementSignature(
+                signer=row.signer, key_id=row.key_id, signature=row.signature, signed_at=row.signed_at
+            )
+        )
+    return [
+        pb.SignedAgreement(document=row.document, signatures=signatures.get((row.number, row.version), []))
+        for row in run(table.select().order_by(table.c.number, table.c.version))
+    ]
+
+
+def documents_in_force(transaction: Transaction) -> list[tuple[str, bytes]]:
+    """Number and file of each agreement that everybody signed; the clearinghouse signs last."""
+    table, signed = schema.agreement, schema.agreement_signature
+    query = (
+        select(table.c.number, table.c.document)
+        .join_from(table, signed, (table.c.number == signed.c.number) & (table.c.version == signed.c.version))
+        .where(signed.c.signer == CLEARINGHOUSE)
+    )
+    return [(row.number, row.document) for row in transaction.connection.execute(query)]
+
+
+def _same_version(kept: pb.SignedAgreement, agreement: Agreement) -> bool:
+    known = parse_agreement(kept.document, PLACE)
+    return (known.number, known.version) == (agreement.number, agreement.version)
+
+
+def _require_signatory(agreement: Agreement, signer: str) -> None:
+    if signer not in signatories(agreement):
+        raise InvalidInput(
+            f"{signer} is no party of it: those are {', '.join(agreement.parties)}",
+            place=f"{PLACE} {agreement.number}",
+            remedy="sign only what your region is a party of",
+        )
+
+
+def _require_step(
+    agreement: Agreement, known: pb.SignedAgreement | None, document: bytes, proposes: bool, signer: str
+) -> None:
+    """A new text is proposed, by a region if it has regions; what is on file is signed, byte for byte."""
+    place = f"{PLACE} {agreement.name}"
+    if known is None:
+        if not proposes:
+            raise InvalidInput("nobody has proposed it", place=place, remedy="propose it: quanlian agreement propose")
+        if signer == CLEARINGHOUSE and agreement.parties:
+            raise InvalidInput("is the regions' to propose", place=place, remedy="let one of its regions propose it")
+    elif known.document != document:
+        raise InvalidInput("is on file with another text", place=place, remedy="give the new text a new version")
+    elif proposes and signer not in {each.signer for each in known.signatures}:
+        raise InvalidInput("was proposed already", place=place, remedy="sign it: quanlian agreement sign")
+
+
+def _require_follows(agreement: Agreement, kept: list[pb.SignedAgreement]) -> None:
+    """A number stays with its parties and campaign, and its versions rise."""
+    for each in kept:
+        known = parse_agreement(each.document, PLACE)
+        if known.number != agreement.number:
+            continue
+        place = f"{PLACE} {agreement.name}"
+        if (set(known.parties), known.campaign) != (set(agreement.parties), agreement.campaign):
+            raise InvalidInput("has the number of another agreement", place=place, remedy="give it its own number")
+        if known.version > agreement.version:
+            remedy = f"give it a version above {known.version}"
+            raise InvalidInput(f"comes after version {known.version}", place=place, remedy=remedy)
+
+
+def _require_complete(agreement: Agreement, known: pb.SignedAgreement) -> None:
+    missing = set(agreement.parties) - {each.signer for each in known.signatures}
+    if missing:
+        raise InvalidInput(
+            f"{', '.join(sorted(missing))} has not signed it",
+            place=f"{PLACE} {agreement.name}",
+            remedy="the clearinghouse signs last: wait for the regions",
+        )
+
+
+def _keep(
+    transaction: Transaction, agreement: Agreement, signer: str, message: signed_pb2.SignedMessage, new: bool
+) -> None:
+    key = {"number": agreement.number, "version": agreement.version}
+    if new:
+        transaction.insert(schema.agreement, [{**key, "document": message.body}])
+    table = schema.agreement_signature
+    columns = [table.c.number, table.c.version, table.c.signer]
+    if not transaction.select_keys(table, columns, [(*key.values(), signer)]):
+        signature = {"key_id": message.key_id, "signature": message.signature, "signed_at": transaction.now()}
+        transaction.insert(table, [{**key, "signer": signer, **signature}])

@@ -1,0 +1,249 @@
+"""The clearinghouse's own tables against its journal, for `quanlian ledger check`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import sqlalchemy as sa
+
+from chassis.database import Transaction
+from clearinghouse import schema
+from clearinghouse.domain.ceilings import ceiling_movements
+from clearinghouse.domain.windows import Turnover, bilateral, funding
+from custodian import schema as books_schema
+from custodian.books import Books, json_to_legs
+from custodian.ledger.check import difference, run
+from custodian.ledger.findings import Finding, PartyChecks
+from quanlian import netting, wire
+from quanlian.accounts import settlement_account, visitors_account
+from quanlian.errors import InvalidInput
+from quanlian.ledger import is_limited
+from quanlian.money import yuan
+from quanlian.redemptions import Redemption, State, owed_between_regions
+from quanlian.signing import digest
+from quanlian.statements import json_to_statement
+from quanlian.v1 import custody_pb2
+from quanlian.vouchers import VoucherKey
+
+
+def _deposits(transaction: Transaction) -> Iterator[Finding]:
+    """Each deposit is one entry under its bank reference, and each such entry a deposit."""
+    entry, line = books_schema.entry, books_schema.line
+    query = (
+        sa.select(entry.c.reference, line.c.account, line.c.posted_fen, entry.c.number)
+        .join_from(entry, line, line.c.entry == entry.c.number)
+        .where(entry.c.kind == "deposit", line.c.posted_fen < 0)
+    )
+    booked = {row.reference: row for row in run(transaction, query)}
+    for row in run(transaction, schema.deposit.select()):
+        found = booked.pop(row.bank_reference, None)
+        place = f"{row.bank_reference} {row.region}"
+        if found is None:
+            zh, en = "没有相应分录", "no entry has its bank reference"
+            yield Finding("deposit", place, None, row.amount_fen, zh, en)
+        elif (found.account, -found.posted_fen) != (settlement_account(row.region), row.amount_fen):
+            words = difference(row.amount_fen, -found.posted_fen)
+            yield Finding("deposit", place, found.number, row.amount_fen + found.posted_fen, *words)
+    for reference, found in booked.items():
+        zh, en = "分录没有相应的到账登记", "the entry's deposit is missing"
+        yield Finding("deposit", reference, found.number, -found.posted_fen, zh, en)
+
+
+def _visitors_funds(transaction: Transaction) -> Iterator[Finding]:
+    """A fund's budgets are the limits of its accounts."""
+    budgets: dict[str, int] = {}
+    for row in run(transaction, schema.visitors_funder.select()):
+        budgets[visitors_account(row.region, row.fiscal_year, row.name)] = row.budget_fen
+    limits = _limits(transaction)
+    for account in sorted(budgets.keys() | {each for each in limits if "/visitors/" in each}):
+        said, found = budgets.get(account, 0), limits.get(account, 0)
+        if said != found:
+            yield Finding("visitors_funder", account, None, said - found, *difference(said, found))
+
+
+def _custody(transaction: Transaction) -> Iterator[Finding]:
+    """What issuers handed over, less what was given back, is what this book may use of their funders."""
+    moved: dict[str, int] = defaultdict(int)
+    epochs: dict[VoucherKey, int] = {}
+    known = {VoucherKey(*tuple(row)[:3]) for row in run(transaction, books_schema.voucher.select())}
+    table = schema.hand_over
+    for row in run(transaction, table.select().order_by(table.c.issuer, table.c.taken_at, table.c.number)):
+        body = custody_pb2.HandOver.FromString(row.body)
+        for each in body.vouchers:
+            voucher = wire.handed_voucher(each, row.issuer)
+            if voucher.epoch <= epochs.get(voucher.key, -1):
+                continue
+            epochs[voucher.key] = voucher.epoch
+            for leg in voucher.reservation.legs():
+                moved[leg.account] += leg.amount_fen if is_limited(leg.account) else 0
+            if voucher.key not in known:
+                place = f"{row.issuer}/{voucher.key.pack_id.hex()}/{voucher.key.voucher_index}"
+                zh, en = f"移交单{row.number}所交的券缺失", f"missing, though hand-over {row.number} brought it"
+                yield Finding("voucher", place, None, voucher.reservation.total_fen, zh, en)
+    for row in run(transaction, schema.fund_return.select()):
+        for leg in wire.legs_of(custody_pb2.FundReturn.FromString(row.body).legs):
+            moved[leg.account] -= leg.amount_fen
+    limits = {account: fen for account, fen in _limits(transaction).items() if "/visitors/" not in account}
+    for account in sorted(moved.keys() | limits.keys()):
+        said, found = moved.get(account, 0), limits.get(account, 0)
+        if said != found:
+            zh = f"移交减退还为{yuan(said)}元，本账可用额度为{yuan(found)}元"
+            en = f"hand-overs less fund returns give {yuan(said)}, this book may use {yuan(found)} yuan"
+            yield Finding("hand_over", account, None, said - found, zh, en)
+
+
+def _series(transaction: Transaction) -> Iterator[Finding]:
+    """Feeds and fund returns are numbered without a gap, as far as their counters."""
+    counters = {row.name: row.value for row in run(transaction, books_schema.counter.select())}
+    for table, column, name in (
+        (schema.feed, schema.feed.c.sequence, "feed"),
+        (schema.fund_return, schema.fund_return.c.number, "fund-return"),
+    ):
+        numbers: dict[str, set[int]] = defaultdict(set)
+        for region, number in run(transaction, sa.select(table.c.region, column)):
+            numbers[region].add(number)
+        regions = {key.partition("/")[2] for key in counters if key.startswith(f"{name}/")} | numbers.keys()
+        for region in sorted(regions):
+            expected = set(range(1, counters.get(f"{name}/{region}", 0) + 1))
+            for number in sorted(expected ^ numbers[region]):
+                missing = number in expected
+                zh, en = ("缺失", "is missing") if missing else ("系添加", "was added: its counter ends before")
+                yield Finding(table.name, f"{region}/{number}", None, 0, zh, en)
+
+
+def _told(transaction: Transaction) -> Iterator[Finding]:
+    """The feed told each issuer just what was posted."""
+    posting, redemption = books_schema.posting, books_schema.redemption
+    query = sa.select(posting, redemption.c.issuer).join_from(
+        posting, redemption, posting.c.redemption_id == redemption.c.id
+    )
+    expected = {
+        (row.issuer, row.redemption_id, row.number): (row.discount_fen, json_to_legs(row.legs), row.entry)
+        for row in run(transaction, query)
+    }
+    for row in run(transaction, schema.feed.select()):
+        event = custody_pb2.FeedEvent.FromString(row.event)
+        if not event.HasField("posting"):
+            continue
+        told = event.posting
+        found = expected.pop((row.region, told.redemption_id, told.number), None)
+        if found is None or (told.discount_fen, wire.legs_of(told.legs)) != found[:2]:
+            fen = told.discount_fen - (found[0] if found else 0)
+            zh, en = "与账上收退不符", f"differs from posting {told.redemption_id.hex()}/{told.number} on the books"
+            yield Finding("feed", f"{row.region}/{row.sequence}", found[2] if found else None, fen, zh, en)
+    for (region, id, number), (fen, _, entry) in expected.items():
+        zh, en = "收退未通知发券地", "a posting that its issuer was not told of"
+        yield Finding("feed", f"{region} {id.hex()}/{number}", entry, fen, zh, en)
+
+
+def _positions(transaction: Transaction) -> Iterator[Finding]:
+    """What regions owe and are due is what live holds and unsettled windows say."""
+    window = schema.settlement_window
+    unsettled = {row.number for row in run(transaction, window.select()) if row.state != "SETTLED"}
+    sums: dict[tuple[str, str], int] = defaultdict(int)
+    redemptions = _all_redemptions(transaction)
+    for redemption in redemptions.values():
+        if redemption.state is State.AUTHORIZED:
+            sums[(redemption.voucher.issuer, "owed_held_fen")] += owed_between_regions(redemption, redemption.standing)
+    for row in run(transaction, books_schema.posting.select()):
+        used = redemptions.get(row.redemption_id)
+        if used is not None and row.settlement_window in unsettled:
+            owed = owed_between_regions(used, json_to_legs(row.legs))
+            sums[(used.voucher.issuer, "owed_posted_fen")] += owed
+            sums[(used.redeeming_region, "due_posted_fen")] += owed
+    for row in run(transaction, schema.participant.select()):
+        for name in ("owed_held_fen", "owed_posted_fen", "due_posted_fen"):
+            said, found = int(getattr(row, name)), sums.get((row.region, name), 0)
+            if said != found:
+                yield Finding("participant", f"{row.region} {name}", None, said - found, *difference(said, found))
+
+
+def _ceilings(transaction: Transaction) -> Iterator[Finding]:
+    """What stands on a ceiling's account is what redemptions under its agreement hold and cost."""
+    sums: dict[tuple[str, str], int] = defaultdict(int)
+    for redemption in _all_redemptions(transaction).values():
+        for movement in ceiling_movements(None, redemption):
+            sums[(movement.account, "held_fen")] += movement.held_fen
+            sums[(movement.account, "posted_fen")] += movement.posted_fen
+    account = books_schema.account
+    rows = run(transaction, account.select().where(account.c.account.startswith("ceiling/")))
+    known = {(row.account, name): int(getattr(row, name)) for row in rows for name in ("held_fen", "posted_fen")}
+    for key in sorted(sums.keys() | known.keys()):
+        said, found = known.get(key, 0), sums.get(key, 0)
+        if said != found:
+            yield Finding("account", " ".join(key), None, said - found, *difference(said, found))
+
+
+def _settlement(transaction: Transaction) -> Iterator[Finding]:
+    """Pairs, net positions and statements of calculated windows follow from their running totals."""
+    totals: dict[int, list[Turnover]] = defaultdict(list)
+    for row in run(transaction, books_schema.turnover.select()):
+        totals[row.settlement_window].append(Turnover(row.account, row.counterpart, row.posted_fen))
+    pairs: dict[int, dict[tuple[str, str], int]] = defaultdict(dict)
+    for row in run(transaction, schema.bilateral.select()):
+        pairs[row.settlement_window][(row.debtor, row.creditor)] = row.amount_fen
+    nets = {(row.settlement_window, row.region): row.net_fen for row in run(transaction, schema.net_position.select())}
+    for row in run(transaction, schema.settlement_window.select()):
+        if row.state in ("OPEN", "CLOSED"):
+            continue
+        owed = bilateral(totals[row.number])
+        figures = {
+            ("bilateral", "→".join(pair)): (pairs[row.number].get(pair, 0), owed.get(pair, 0))
+            for pair in owed.keys() | pairs[row.number].keys()
+        }
+        net = netting.net_positions(owed)
+        regions = {region for number, region in nets if number == row.number} | net.keys()
+        figures |= {
+            ("net_position", region): (nets.get((row.number, region), 0), net.get(region, 0)) for region in regions
+        }
+        figures[("settlement_window", "gross_fen")] = (row.gross_fen, netting.figures(owed).gross_fen)
+        for (table, key), (said, found) in sorted(figures.items()):
+            if said != found:
+                yield Finding(table, f"window {row.number} {key}", None, said - found, *difference(said, found))
+    yield from _statements(transaction, nets)
+
+
+def _statements(transaction: Transaction, nets: dict[tuple[int, str], int]) -> Iterator[Finding]:
+    for row in run(transaction, schema.statement.select()):
+        place, expected = f"window {row.settlement_window} {row.region}", nets.get((row.settlement_window, row.region))
+        try:
+            statement = json_to_statement(row.document)
+        except InvalidInput as error:
+            yield Finding("statement", place, None, expected or 0, f"对账单自相矛盾：{error}", str(error))
+            continue
+        if (statement.window, statement.region, statement.net_fen) != (row.settlement_window, row.region, expected):
+            zh, en = "对账单与净额不符", "its net is not the window's"
+            yield Finding("statement", place, None, statement.net_fen - (expected or 0), zh, en)
+        elif row.confirmation is not None and digest("statement", row.document) not in row.confirmation:
+            zh, en = "不是该地确认的那份", "is not the one that the region confirmed"
+            yield Finding("statement", place, None, statement.net_fen, zh, en)
+
+
+def _documents(transaction: Transaction) -> Iterator[Finding]:
+    """Terms are what their hash names."""
+    for row in run(transaction, schema.terms.select()):
+        if digest("terms", row.document) != row.terms_hash:
+            zh, en = "细则与其哈希不符", "the terms do not fit their hash"
+            yield Finding("terms", f"{row.campaign} {row.terms_hash.hex()}", None, 0, zh, en)
+
+
+def _all_redemptions(transaction: Transaction) -> dict[bytes, Redemption]:
+    ids = [row.id for row in run(transaction, sa.select(books_schema.redemption.c.id))]
+    books = Books(transaction)
+    books.load_redemptions(ids)
+    return {id: found for id in ids if (found := books.redemption(id))}
+
+
+def _limits(transaction: Transaction) -> dict[str, int]:
+    rows: list[Any] = run(transaction, books_schema.account.select())
+    return {row.account: int(row.limit_fen) for row in rows if funding(row.account) and row.limit_fen}
+
+
+CHECKS = PartyChecks(
+    "participant",
+    (_deposits, _visitors_funds, _custody, _series, _told, _positions, _ceilings, _settlement, _documents),
+    lambda transaction: {},
+    lambda transaction: set(),
+)

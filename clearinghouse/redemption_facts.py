@@ -1,0 +1,31 @@
+"""What the clearinghouse's own tables know of a redemption, for `quanlian settlement explain`."""
+
+from __future__ import annotations
+
+from chassis.database import Transaction
+from clearinghouse import schema
+from custodian.settlement.facts import PartyFacts
+from quanlian.agreements import Agreement, parse_agreement
+from quanlian.redemption_story import Window
+
+
+def _terms(transaction: Transaction, terms_hash: bytes) -> bytes | None:
+    table = schema.terms
+    rows = transaction.select_keys(table, [table.c.terms_hash], [(terms_hash,)])
+    return bytes(rows[0].document) if rows else None
+
+
+def _agreement(transaction: Transaction, name: str) -> Agreement | None:
+    number, _, version = name.rpartition(" v")
+    table = schema.agreement
+    rows = transaction.select_keys(table, [table.c.number, table.c.version], [(number, int(version))])
+    return parse_agreement(rows[0].document, name) if rows else None
+
+
+def _window(transaction: Transaction, number: int) -> Window:
+    table = schema.settlement_window
+    rows = transaction.select_keys(table, [table.c.number], [(number,)])
+    return Window(number, rows[0].state if rows else "missing")
+
+
+FACTS = PartyFacts("participant", _terms, _agreement, _window, lambda transaction, redemption_id: "")

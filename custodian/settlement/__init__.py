@@ -1,0 +1,1 @@
+"""What became of one redemption's money, told step by step."""

@@ -1,0 +1,77 @@
+"""清分 · Settlement: the story of one redemption's money."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from chassis import console
+from chassis.operating import Json
+from custodian.ledger.location import Schema, Settings, Url, books
+from custodian.settlement.facts import facts_of
+from quanlian.account_names import account_name
+from quanlian.redemption_story import StoryStep, follows, story, time_of
+
+app = typer.Typer(no_args_is_help=True, help=__doc__, add_completion=False)
+
+
+@app.callback()
+def group() -> None:
+    """清分 · Settlement: the story of one redemption's money."""
+
+
+@app.command()
+def explain(
+    redemption: Annotated[str, typer.Argument(metavar="REDEMPTION_ID", help="核销编号（十六进制） · Its id in hex.")],
+    config: Settings = None,
+    database: Url = "",
+    schema: Schema = "",
+    as_json: Json = False,
+) -> None:
+    """一笔核销的资金始末：每一步的数字与规则；只读 · One redemption's money: every step with figures and rule.
+
+    在作出该笔核销决定的一方查询：本地核销问节点，异地核销问清分平台。
+    Ask the party that decided it: the node for a use at home, the clearinghouse for one away.
+    """
+    with books(config, database, schema) as transaction:
+        facts = facts_of(transaction, _id(redemption))
+    steps = story(facts)
+    if as_json:
+        console.print_json(
+            {
+                "redemption_id": redemption,
+                "state": facts.redemption.state.name,
+                "order_fen": facts.redemption.order_fen,
+                "discount_fen": facts.redemption.discount_fen,
+                "standing_fen": facts.redemption.standing_fen,
+                "agreement": facts.redemption.agreement,
+                "follows": follows(facts),
+                "steps": [step.as_data() for step in steps],
+            }
+        )
+        return
+    console.console.print(Text(f"核销 Redemption {redemption}", style="bold"))
+    for number, step in enumerate(steps, 1):
+        _show(number, step)
+    if not follows(facts):
+        console.say("退货分摊与规则不符 · a refund's legs do not follow from the rules: quanlian ledger check")
+
+
+def _show(number: int, step: StoryStep) -> None:
+    when = f"（{time_of(step.at)}）" if step.at is not None else ""
+    console.console.print(Text(f"{number}. {step.zh}{when}"))
+    console.console.print(Text(f"   {step.en} [{step.rule}]", style="dim"))
+    if not step.legs:
+        return
+    rows = [("，".join(account_name(leg.account)), leg.account, console.yuan(leg.amount_fen)) for leg in step.legs]
+    headings: list[console.Heading] = [("出资方", "Funder"), ("账户", "Account"), ("金额（元）", "Yuan")]
+    console.console.print(console.table("", headings, rows))
+
+
+def _id(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not an id in hex", param_hint="REDEMPTION_ID") from error

@@ -1,0 +1,107 @@
+"""What a party's database knows of one redemption, and the port by which a party tells what its own tables know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from chassis.database import Transaction
+from custodian import schema
+from custodian.books import Books, json_to_legs
+from quanlian import wire
+from quanlian.agreements import Agreement
+from quanlian.errors import InvalidInput
+from quanlian.redemption_story import Booked, Facts, Hold, Window
+from quanlian.redemptions import Posting
+from quanlian.terms_parsing import parse_terms
+from quanlian.v1 import redemption_pb2
+
+ENTRY_POINTS = "quanlian.redemption_facts"
+
+
+class PartyFacts(NamedTuple):
+    """A kind of party: the table that tells its database, and what it alone keeps.
+
+    `terms` is a file by its hash, or None; `agreement` one by its name, `NUMBER vN`; `window` says how a settlement
+    window stands; `elsewhere` who decided a redemption that these books know of only by its postings, or "".
+    """
+
+    has_table: str
+    terms: Callable[[Transaction, bytes], bytes | None]
+    agreement: Callable[[Transaction, str], Agreement | None]
+    window: Callable[[Transaction, int], Window]
+    elsewhere: Callable[[Transaction, bytes], str]
+
+
+def facts_of(transaction: Transaction, redemption_id: bytes) -> Facts:
+    """Raises InvalidInput for a redemption that these books did not decide."""
+    party = _party(transaction)
+    books = Books(transaction)
+    redemption = books.redemption(redemption_id)
+    if redemption is None:
+        who = party.elsewhere(transaction, redemption_id)
+        what = f"was decided by {who}" if who else "is not on these books"
+        remedy = f"ask the books of {who}" if who else "check the id, or ask the party that decided it"
+        raise InvalidInput(what, place=f"redemption {redemption_id.hex()}", remedy=remedy)
+    document = party.terms(transaction, redemption.terms_hash)
+    voucher = books.voucher(redemption.voucher)
+    if document is None or voucher is None:
+        raise InvalidInput(
+            "has lost its terms or its voucher",
+            place=f"redemption {redemption_id.hex()}",
+            remedy="check the books: quanlian ledger check",
+        )
+    terms = parse_terms(document, "terms")
+    booked = _booked(transaction, redemption_id)
+    windows = sorted({each.posting.window for each in booked} - {0})
+    return Facts(
+        redemption,
+        booked,
+        terms,
+        terms.voucher_types[voucher.voucher_type - 1],
+        party.agreement(transaction, redemption.agreement) if redemption.agreement else None,
+        _hold(transaction, redemption_id),
+        tuple(party.window(transaction, number) for number in windows),
+    )
+
+
+def _party(transaction: Transaction) -> PartyFacts:
+    inspector = sa.inspect(transaction.connection)
+    for entry in entry_points(group=ENTRY_POINTS):
+        party: PartyFacts = entry.load()
+        if inspector.has_table(party.has_table):
+            return party
+    raise InvalidInput("is neither a node's nor the clearinghouse's", place="database", remedy="name a party's")
+
+
+def _booked(transaction: Transaction, redemption_id: bytes) -> tuple[Booked, ...]:
+    table = schema.posting
+    query = table.select().where(table.c.redemption_id == redemption_id).order_by(table.c.number)
+    return tuple(Booked(_posting(row), row.entry) for row in transaction.connection.execute(query))
+
+
+def _posting(row: Any) -> Posting:
+    return Posting(
+        row.redemption_id,
+        row.number,
+        row.kind,
+        row.order_fen,
+        row.discount_fen,
+        json_to_legs(row.legs),
+        row.settlement_window,
+        row.at,
+    )
+
+
+def _hold(transaction: Transaction, redemption_id: bytes) -> Hold | None:
+    """As the answer to authorize told it; a redeem holds what it captures."""
+    table = schema.request
+    query = table.select().where(table.c.redemption_id == redemption_id, table.c.operation == "authorize")
+    row = transaction.connection.execute(query).first()
+    if row is None:
+        return None
+    answer = redemption_pb2.RedemptionAnswer.FromString(row.answer)
+    return Hold(answer.order_fen, answer.discount_fen, wire.legs_of(answer.legs))

@@ -1,0 +1,211 @@
+"""A node's own tables against its journal, for `quanlian ledger check`."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import sqlalchemy as sa
+
+from chassis.database import Transaction
+from custodian import schema as books_schema
+from custodian.books import json_to_legs
+from custodian.ledger.check import difference, run
+from custodian.ledger.findings import Finding, PartyChecks
+from node import schema
+from node.redeeming import used_away
+from quanlian import wire
+from quanlian.accounts import VISITORS, clearing_account
+from quanlian.apportionment import Leg
+from quanlian.errors import InvalidInput
+from quanlian.ledger import is_limited
+from quanlian.statements import json_to_statement
+from quanlian.terms_parsing import parse_terms
+from quanlian.v1 import custody_pb2
+
+
+def _reserved_in_packs(transaction: Transaction) -> dict[str, int]:
+    """What vouchers keep reserved that have no row of their own yet."""
+    own = {tuple(row) for row in run(transaction, sa.select(*_KEY))}
+    sums: dict[str, int] = defaultdict(int)
+    for row in run(transaction, schema.pack.select()):
+        if row.roaming == "at-issue":
+            continue
+        for index, legs in enumerate(_reservations(row)):
+            if (row.pack_id, index) not in own:
+                for leg in legs:
+                    sums[leg.account] += leg.amount_fen
+    return dict(sums)
+
+
+def _packs(transaction: Transaction) -> Iterator[Finding]:
+    """Packs add up to what they reserved, and their rounds and holders were counted."""
+    rounds: Counter[tuple[str, str]] = Counter()
+    tags: Counter[tuple[str, str, bytes]] = Counter()
+    for row in run(transaction, schema.pack.select()):
+        rounds[(row.campaign, row.round)] += 1
+        tags[(row.campaign, row.round, row.holder_tag)] += 1
+        total = sum(leg.amount_fen for legs in _reservations(row) for leg in legs)
+        if total != row.reserved_fen:
+            words = difference(row.reserved_fen, total)
+            yield Finding("pack", row.pack_id.hex(), None, row.reserved_fen - total, *words)
+    counted = {(row.campaign, row.round): row.claimed for row in run(transaction, schema.claim_round.select())}
+    yield from _counts("claim_round", counted, dict(rounds))
+    claims = {
+        (row.campaign, row.round, row.holder_tag): row.claims
+        for row in run(transaction, schema.holder_claim.select().where(schema.holder_claim.c.day == 0))
+    }
+    yield from _counts("holder_claim", claims, dict(tags))
+
+
+def _counts(table: str, said: dict[Any, int], found: dict[Any, int]) -> Iterator[Finding]:
+    for key in sorted(said.keys() | found.keys()):
+        counted, packs = said.get(key, 0), found.get(key, 0)
+        if counted != packs:
+            row = " ".join(part.hex() if isinstance(part, bytes) else part for part in key)
+            zh, en = f"记有{counted}份，券包{packs}份", f"counts {counted} packs, there are {packs}"
+            yield Finding(table, row, None, 0, zh, en)
+
+
+def _limits(transaction: Transaction) -> Iterator[Finding]:
+    """Budgets of the campaigns in force, less what was handed over, with what came back, are this book's limits."""
+    expected: dict[str, int] = defaultdict(int)
+    query = sa.select(schema.campaign.c.campaign, schema.terms.c.document).join_from(
+        schema.campaign, schema.terms, schema.campaign.c.terms_hash == schema.terms.c.terms_hash
+    )
+    for row in run(transaction, query):
+        for account, fen in parse_terms(row.document, row.campaign).budgets().items():
+            expected[account] += fen
+    region = _region(transaction)
+    for row in run(transaction, schema.hand_over.select()):
+        for each in custody_pb2.HandOver.FromString(row.body).vouchers:
+            for leg in wire.handed_voucher(each, region).reservation.legs():
+                expected[leg.account] -= leg.amount_fen if is_limited(leg.account) else 0
+    for row in run(transaction, schema.fund_return.select()):
+        for leg in wire.legs_of(custody_pb2.FundReturn.FromString(row.body).legs):
+            expected[leg.account] += leg.amount_fen
+    limits = {
+        row.account: int(row.limit_fen) for row in run(transaction, books_schema.account.select()) if row.limit_fen
+    }
+    for account in sorted(expected.keys() | limits.keys()):
+        said, found = limits.get(account, 0), expected.get(account, 0)
+        if said != found:
+            yield Finding("hand_over", f"{account} limit_fen", None, said - found, *difference(said, found))
+
+
+def _hand_overs(transaction: Transaction) -> Iterator[Finding]:
+    """Numbered without a gap; each voucher's latest is the one that names it."""
+    counters = {row.name: row.value for row in run(transaction, books_schema.counter.select())}
+    region, latest, rows = _region(transaction), {}, run(transaction, schema.hand_over.select())
+    for row in sorted(rows, key=lambda row: int(row.number)):
+        for each in custody_pb2.HandOver.FromString(row.body).vouchers:
+            voucher = wire.handed_voucher(each, region)
+            latest[(voucher.key.pack_id, voucher.key.voucher_index)] = (row.number, voucher.reservation.total_fen)
+    for number in sorted(set(range(1, counters.get("hand-over", 0) + 1)) ^ {row.number for row in rows}):
+        yield Finding("hand_over", str(number), None, 0, "移交单缺失或系添加", "is missing, or was added")
+    known = {tuple(row)[:2]: row.number for row in run(transaction, schema.handed_voucher.select())}
+    for key in sorted(latest.keys() | known.keys()):
+        number, fen = latest.get(key, (None, 0))
+        if known.get(key) != number:
+            row = f"{key[0].hex()}/{key[1]}"
+            zh, en = f"记为移交单{known.get(key)}，应为{number}", f"says hand-over {known.get(key)}, must be {number}"
+            yield Finding("handed_voucher", row, None, fen, zh, en)
+    returns = {row.number for row in run(transaction, schema.fund_return.select())}
+    for number in sorted(set(range(1, max(returns, default=0) + 1)) - returns):
+        yield Finding("fund_return", str(number), None, 0, "退款单缺失", "is missing")
+
+
+def _clearing(transaction: Transaction) -> Iterator[Finding]:
+    """What the clearinghouse posted for this region is what `used_away` and `clearing` say."""
+    region = _region(transaction)
+    sums: dict[str, int] = defaultdict(int)
+    for row in run(transaction, schema.clearing_item.select()):
+        legs = json_to_legs(row.legs)
+        total = sum(leg.amount_fen for leg in legs)
+        place = f"{row.side} {row.redemption_id.hex()}/{row.number}"
+        if total != row.discount_fen:
+            words = difference(row.discount_fen, total)
+            yield Finding("clearing_item", place, None, row.discount_fen - total, *words)
+        if row.side == "merchant":
+            sums[clearing_account(region)] += sum(leg.amount_fen for leg in legs if is_limited(leg.account))
+        if row.side == "funder" or row.issuer != region:
+            for movement in used_away(region, legs, ""):
+                sums[movement.account] += movement.posted_fen
+    for row in run(transaction, schema.settlement_window.select()):
+        if row.settled:
+            sums[clearing_account(region)] -= row.net_fen
+    account = books_schema.account.c.account
+    ours = account.startswith("used_away/", autoescape=True) | account.startswith("clearing/")
+    known = {row.account: int(row.posted_fen) for row in run(transaction, books_schema.account.select().where(ours))}
+    for code in sorted(sums.keys() | known.keys()):
+        said, found = known.get(code, 0), sums.get(code, 0)
+        if said != found:
+            yield Finding("clearing_item", code, None, said - found, *difference(said, found))
+
+
+def _away(transaction: Transaction) -> Iterator[Finding]:
+    """An away redemption as the answers left it is what its captures and refunds say."""
+    item = schema.clearing_item
+    history: dict[bytes, list[Any]] = defaultdict(list)
+    for row in run(transaction, item.select().where(item.c.side == "merchant").order_by(item.c.number)):
+        history[row.redemption_id].append(row)
+    known = {row.redemption_id: row for row in run(transaction, schema.away.select())}
+    for id in sorted(history.keys() | known.keys()):
+        row, items = known.get(id), history.get(id, [])
+        if row is None or (row.state in ("CAPTURED", "PARTLY_REFUNDED", "REFUNDED") and not items):
+            fen = row.discount_fen if row is not None else sum(each.discount_fen for each in items)
+            zh, en = "异地核销与其收退明细只存其一", "either the redemption or its postings are missing"
+            yield Finding("away", id.hex(), None, fen, zh, en)
+        elif items:
+            refunded = -sum(each.order_fen for each in items[1:])
+            for name, said, found in (
+                ("discount_fen", row.discount_fen, sum(each.discount_fen for each in items)),
+                ("order_fen", row.order_fen, items[0].order_fen),
+                ("refunded_order_fen", row.refunded_order_fen, refunded),
+            ):
+                if said != found:
+                    yield Finding("away", f"{id.hex()} {name}", None, said - found, *difference(said, found))
+
+
+def _windows(transaction: Transaction) -> Iterator[Finding]:
+    """A window's net is its statement's."""
+    for row in run(transaction, schema.settlement_window.select()):
+        if row.statement is None:
+            continue
+        place = f"window {row.number}"
+        try:
+            net = json_to_statement(row.statement).net_fen
+        except InvalidInput as error:
+            yield Finding("settlement_window", place, None, row.net_fen, f"对账单自相矛盾：{error}", str(error))
+            continue
+        if net != row.net_fen:
+            yield Finding("settlement_window", place, None, row.net_fen - net, *difference(row.net_fen, net))
+
+
+def _region(transaction: Transaction) -> str:
+    """Whose node this is, by its accounts; empty for one that has none yet."""
+    for code in run(transaction, sa.select(books_schema.account.c.account).order_by(books_schema.account.c.account)):
+        kind, _, rest = code.account.partition("/")
+        region = str(rest.partition("/")[0])
+        if region and (kind in ("clearing", "used_away", "prefund") or (kind == "funding" and VISITORS not in rest)):
+            return region
+    return ""
+
+
+def _reservations(row: Any) -> list[tuple[Leg, ...]]:
+    """By index: the legs of each voucher of a pack."""
+    return [
+        json_to_legs(json.dumps(cofunders)) + json_to_legs(json.dumps(public))
+        for cofunders, public in json.loads(row.reservations)
+    ]
+
+
+_KEY = (books_schema.voucher.c.pack_id, books_schema.voucher.c.voucher_index)
+CHECKS = PartyChecks(
+    "pack",
+    (_packs, _limits, _hand_overs, _clearing, _away, _windows),
+    _reserved_in_packs,
+    lambda transaction: {row.redemption_id for row in run(transaction, sa.select(schema.away.c.redemption_id))},
+)

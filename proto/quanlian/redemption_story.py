@@ -1,0 +1,263 @@
+"""The whole story of one redemption's money, step by step, each with its figures and its rule, in Chinese and English.
+
+Told from what the deciding party stored: its terms, its agreement, its answers and postings. The sums are done again,
+so a step that does not follow says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from quanlian.account_names import account_name
+from quanlian.accounts import VISITORS, at_region
+from quanlian.agreements import Agreement
+from quanlian.apportionment import Leg, capture_release, reduce_legs, refund_due
+from quanlian.explanation import discount_step
+from quanlian.ledger import is_limited
+from quanlian.money import yuan
+from quanlian.redemptions import Posting, Redemption, owed_between_regions
+from quanlian.refusals import CHINA
+from quanlian.regions import region
+from quanlian.terms import Terms, VoucherType
+
+SPLIT, REFUNDS = "money.md, Split at authorize", "money.md, Refunds"
+
+
+class Hold(NamedTuple):
+    """A redemption as it was authorized: before a smaller capture and refunds changed it."""
+
+    order_fen: int
+    discount_fen: int
+    legs: tuple[Leg, ...]
+
+
+class Booked(NamedTuple):
+    """A capture or refund with the journal's entry."""
+
+    posting: Posting
+    entry: int
+
+
+class Window(NamedTuple):
+    """A settlement window as the party knows it; `state` in the party's words."""
+
+    number: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a party knows of a redemption that it decided. `held` is None where its first answer is gone."""
+
+    redemption: Redemption
+    booked: tuple[Booked, ...]
+    terms: Terms
+    voucher_type: VoucherType
+    agreement: Agreement | None
+    held: Hold | None
+    windows: tuple[Window, ...]
+
+
+class StoryStep(NamedTuple):
+    """One step: when, what, by which rule, and the accounts' amounts that it moved, in fen."""
+
+    at: int | None
+    zh: str
+    en: str
+    rule: str
+    legs: tuple[Leg, ...] = ()
+    entry: int | None = None
+
+    def as_data(self) -> dict[str, Any]:
+        names = [account_name(leg.account) for leg in self.legs]
+        legs = [
+            {"account": leg.account, "name_zh": zh, "name_en": en, "amount_fen": leg.amount_fen}
+            for leg, (zh, en) in zip(self.legs, names, strict=True)
+        ]
+        return {**self._asdict(), "legs": legs}
+
+
+def story(facts: Facts) -> list[StoryStep]:
+    """Sale and discount, who pays and why, then every capture and refund, and where the money stands."""
+    steps = [_sale(facts), *_split(facts)]
+    returned = refunded = 0
+    for booked in facts.booked:
+        if booked.posting.kind == "capture":
+            steps.append(_capture(facts, booked))
+        else:
+            steps.append(_refund(facts, booked, refunded, returned))
+            refunded -= booked.posting.order_fen
+            returned -= booked.posting.discount_fen
+    return [*steps, *_standing(facts)]
+
+
+def _sale(facts: Facts) -> StoryStep:
+    redemption, held = facts.redemption, _held(facts)
+    sale, where = redemption.sale, _place(redemption.redeeming_region)
+    found = discount_step(facts.voucher_type, sale.order, held.discount_fen)
+    zh = (
+        f"{_place(redemption.voucher.issuer)}的“{facts.voucher_type.title_zh}”在{where}商户{sale.merchant}的订单"
+        f"{sale.order_id}（{yuan(held.order_fen)}元）上使用。{found.zh}"
+    )
+    en = (
+        f"“{facts.voucher_type.title_en}” of {redemption.voucher.issuer} used in {redemption.redeeming_region}, "
+        f"merchant {sale.merchant}, order {sale.order_id} of {yuan(held.order_fen)}: {found.en}"
+    )
+    return StoryStep(redemption.authorized_at, zh, en, found.source)
+
+
+def _split(facts: Facts) -> Iterator[StoryStep]:
+    """Reserved, then the three steps of money.md, as they were held."""
+    redemption, held = facts.redemption, _held(facts)
+    highest, used = yuan(facts.voucher_type.max_discount_fen), yuan(held.discount_fen)
+    yield StoryStep(
+        None,
+        f"领取时已按最高优惠{highest}元向发券地出资方预留，本次使用其中{used}元",
+        f"at issue the highest discount of {highest} was reserved; this use takes {used} of it",
+        "money.md, Reserved at issue",
+    )
+    named = {at_region(each.account, redemption.redeeming_region) for each in facts.terms.cofunder_plan()}
+    cofunded = tuple(leg for leg in held.legs if leg.account in named)
+    visitors = tuple(leg for leg in held.legs if f"/{VISITORS}/" in leg.account)
+    public = tuple(leg for leg in held.legs if leg not in cofunded and leg not in visitors)
+    public_fen = sum(leg.amount_fen for leg in public + visitors)
+    if cofunded:
+        amount = yuan(sum(leg.amount_fen for leg in cofunded))
+        zh, en = f"共同出资方先承担{amount}元", f"the co-funders pay {amount} first"
+        yield StoryStep(
+            None, f"{zh}，其余{yuan(public_fen)}元为公共资金", f"{en}; {yuan(public_fen)} are public", SPLIT, cofunded
+        )
+    yield _between_regions(facts, held, public_fen, sum(leg.amount_fen for leg in visitors))
+    yield StoryStep(
+        None,
+        f"发券地部分按各出资方的预留分摊：{yuan(sum(leg.amount_fen for leg in public))}元",
+        f"the issuer's part over its funders by what each reserved: {yuan(sum(leg.amount_fen for leg in public))}",
+        SPLIT,
+        public,
+    )
+    if visitors:
+        amount = yuan(sum(leg.amount_fen for leg in visitors))
+        zh, en = (
+            f"核销地部分由其异地用券资金承担：{amount}元",
+            f"the redeeming region's part from its visitors' fund: {amount}",
+        )
+        yield StoryStep(None, zh, en, SPLIT, visitors)
+
+
+def _between_regions(facts: Facts, held: Hold, public_fen: int, visitors_fen: int) -> StoryStep:
+    redemption, agreement = facts.redemption, facts.agreement
+    if redemption.voucher.issuer == redemption.redeeming_region:
+        zh, en = "本地使用，公共部分全由发券地承担", "used at home: all of the public part is the issuer's"
+        return StoryStep(None, f"{zh}：{yuan(public_fen)}元", f"{en}: {yuan(public_fen)}", SPLIT)
+    name = redemption.agreement
+    if agreement is None:
+        zh = f"按分担协议{name}：核销地{yuan(visitors_fen)}元，发券地{yuan(public_fen - visitors_fen)}元"
+        en = f"by agreement {name}: redeeming {yuan(visitors_fen)}, issuing {yuan(public_fen - visitors_fen)}"
+        return StoryStep(None, zh, en, "money.md, Agreements")
+    agreed = agreement.between(redemption.voucher.issuer, redemption.redeeming_region)
+    due = agreed.redeemer_pays(public_fen, held.order_fen, held.discount_fen)
+    zh = f"公共部分{yuan(public_fen)}元按分担协议{name}（{agreement.method}）：核销地应承担{yuan(due)}元"
+    en = f"the public part of {yuan(public_fen)} by agreement {name} ({agreement.method}): redeeming region {yuan(due)}"
+    if due and not visitors_fen:
+        zh += "；其异地用券资金或年度上限不足，由发券地承担"
+        en += "; its visitors' fund or yearly ceiling could not meet it, so the issuing region pays"
+    elif due != visitors_fen:
+        zh += f"；账上为{yuan(visitors_fen)}元，与协议不符"
+        en += f"; the books say {yuan(visitors_fen)}, which does not follow"
+    return StoryStep(None, zh, en, "money.md, Agreements")
+
+
+def _capture(facts: Facts, booked: Booked) -> StoryStep:
+    posting, held = booked.posting, _held(facts)
+    zh = f"请款{yuan(posting.order_fen)}元，优惠{yuan(posting.discount_fen)}元入账"
+    en = f"captured {yuan(posting.order_fen)}: a discount of {yuan(posting.discount_fen)} is booked"
+    if posting.order_fen != held.order_fen:
+        released = capture_release(held.discount_fen, held.order_fen, posting.order_fen)
+        less = yuan(held.order_fen - posting.order_fen)
+        sum_of = f"{yuan(held.discount_fen)} × {less} ÷ {yuan(held.order_fen)}"
+        zh += f"；少请{less}元，按{sum_of}退回{yuan(released)}元"
+        en += f"; {less} less than was held gives {sum_of} = {yuan(released)} back"
+    return _booked_step(booked, zh, en, REFUNDS)
+
+
+def _refund(facts: Facts, booked: Booked, refunded_fen: int, returned_fen: int) -> StoryStep:
+    posting, redemption = booked.posting, facts.redemption
+    back, total = -posting.discount_fen, refunded_fen - posting.order_fen
+    policy, minimum = facts.terms.refund_policy, facts.voucher_type.minimum_spend_fen
+    due = refund_due(redemption.discount_fen, redemption.order_fen, total, policy, minimum)
+    due = min(due, returned_fen - posting.order_fen)
+    shopper = yuan(-posting.order_fen - back)
+    zh = (
+        f"退货{yuan(-posting.order_fen)}元，累计{yuan(total)}元：应退回出资方累计{yuan(due)}元，此前已退{yuan(returned_fen)}元，"
+        f"本次{yuan(back)}元；顾客得{shopper}元"
+    )
+    en = (
+        f"refund of {yuan(-posting.order_fen)}, {yuan(total)} in all: funders are due {yuan(due)} in all, had "
+        f"{yuan(returned_fen)}, now get {yuan(back)}; the shopper gets {shopper} ({policy})"
+    )
+    return _booked_step(booked, zh, en, REFUNDS)
+
+
+def _booked_step(booked: Booked, zh: str, en: str, rule: str) -> StoryStep:
+    posting = booked.posting
+    zh += f"；分录{booked.entry}" + (f"，场次{posting.window}" if posting.window else "")
+    en += f"; entry {booked.entry}" + (f", window {posting.window}" if posting.window else "")
+    return StoryStep(posting.at, zh, en, rule, posting.legs, booked.entry)
+
+
+def _standing(facts: Facts) -> Iterator[StoryStep]:
+    """Where the money stands, and how it is settled between the regions."""
+    redemption = facts.redemption
+    total = yuan(redemption.standing_fen)
+    zh, en = (
+        f"现状{redemption.state.name}：出资方共承担{total}元",
+        f"stands {redemption.state.name}: funders bear {total}",
+    )
+    yield StoryStep(None, zh, en, "protocol.md, Redemption life cycle", redemption.standing)
+    owed = owed_between_regions(redemption, redemption.standing)
+    if not facts.booked:
+        return
+    if redemption.voucher.issuer == redemption.redeeming_region and not facts.windows:
+        payable = sum(leg.amount_fen for leg in redemption.standing if is_limited(leg.account))
+        zh = f"应付收单机构{redemption.acquirer} {yuan(payable)}元，不涉及他地"
+        en = f"{yuan(payable)} are payable to the acquirer {redemption.acquirer}; no other region is concerned"
+        yield StoryStep(None, zh, en, "money.md, Ledger")
+        return
+    for window in facts.windows:
+        zh = f"场次{window.number}：{window.state}"
+        yield StoryStep(None, zh, f"window {window.number}: {window.state}", "money.md, Settlement windows")
+    zh = f"{_place(redemption.voucher.issuer)}欠{_place(redemption.redeeming_region)}{yuan(owed)}元，计入场次轧差"
+    en = f"{redemption.voucher.issuer} owes {redemption.redeeming_region} {yuan(owed)}, netted in its windows"
+    yield StoryStep(None, zh, en, "money.md, Settlement windows")
+
+
+def follows(facts: Facts) -> bool:
+    """Whether each refund took from every leg what the rules take."""
+    left: Sequence[Leg] = ()
+    for booked in facts.booked:
+        legs = booked.posting.legs
+        if booked.posting.kind == "capture":
+            left = legs
+            continue
+        parts = reduce_legs(left, -booked.posting.discount_fen)
+        if [-leg.amount_fen for leg in legs] != parts:
+            return False
+        left = [Leg(leg.account, leg.amount_fen - part) for leg, part in zip(left, parts, strict=True)]
+    return True
+
+
+def _held(facts: Facts) -> Hold:
+    redemption = facts.redemption
+    return facts.held or Hold(redemption.order_fen, redemption.discount_fen, redemption.legs)
+
+
+def _place(code: str) -> str:
+    return region(code).name
+
+
+def time_of(at: int | None) -> str:
+    """A step's time in China, or nothing."""
+    return "" if at is None else datetime.fromtimestamp(at, CHINA).strftime("%Y-%m-%d %H:%M:%S")

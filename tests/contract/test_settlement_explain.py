@@ -1,0 +1,111 @@
+"""The story of one redemption's money, told from a party's books: every step with its figures and its rule."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from batch_stories import request_id
+from local_parties import (
+    HANGZHOU,
+    SHANGHAI,
+    LocalClearinghouse,
+    LocalNode,
+    Party,
+    answer_of,
+    item,
+    keys_of,
+    purchase,
+)
+
+from chassis import cli
+from quanlian.v1 import clearing_operator_pb2
+from quanlian.v1 import redemption_pb2 as pb
+
+Out = pytest.CaptureFixture[str]
+
+
+def explained(party: Party, redemption_id: bytes, capsys: Out, *options: str) -> str:
+    url = party.database.engine.url.set(drivername=party.database.dialect).render_as_string(hide_password=False)
+    place = ("--database", url, "--schema", party.database.schema)
+    assert cli.main(["settlement", "explain", redemption_id.hex(), *place, *options]) == 0
+    return capsys.readouterr().out
+
+
+def data(party: Party, redemption_id: bytes, capsys: Out) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(explained(party, redemption_id, capsys, "--json"))
+    return told
+
+
+def away(node: LocalNode, clearinghouse: LocalClearinghouse) -> bytes:
+    node.publish()
+    clearinghouse.learn(node)
+    (token,) = node.claim()
+    clearinghouse.decide(*clearinghouse.hand_overs(node.release(*keys_of(token))))
+    return token
+
+
+def test_a_use_away_with_a_smaller_capture_and_a_refund(
+    node: LocalNode, clearinghouse: LocalClearinghouse, capsys: Out
+) -> None:
+    token = away(node, clearinghouse)
+    (held,) = clearinghouse.redeem(item(request_id(1), authorize=purchase(token, 0, "order-1")))
+    id = answer_of(held).redemption_id
+    clearinghouse.redeem(item(request_id(2), capture=pb.Capture(redemption_id=id, order_fen=5000)))
+    clearinghouse.redeem(item(request_id(3), refund=pb.Refund(redemption_id=id, order_fen=2000)))
+    clearinghouse.do(clearinghouse.service.close_window())
+    told = data(clearinghouse, id, capsys)
+    assert (told["state"], told["agreement"], told["follows"]) == ("PARTLY_REFUNDED", "TEST v1", True)
+    english = [step["en"] for step in told["steps"]]
+    # 10.00 × 8.00 ÷ 58.00 = 1.37 back; of 8.63, 8.63 × 20 ÷ 50 = 3.45 back
+    assert "the public part of 10.00 by agreement TEST v1 (fixed): redeeming region 3.00" in english[2]
+    assert any("10.00 × 8.00 ÷ 58.00 = 1.37 back" in each for each in english)
+    assert any(
+        "funders are due 3.45 in all, had 0.00, now get 3.45; the shopper gets 16.55" in each for each in english
+    )
+    assert any("window 1: CALCULATED" in each for each in english)
+    booked = [step for step in told["steps"] if step["entry"] is not None]
+    assert [sum(leg["amount_fen"] for leg in step["legs"]) for step in booked] == [863, -345]
+    assert told["standing_fen"] == 863 - 345
+    assert all(step["zh"] and step["rule"] for step in told["steps"])
+
+
+def test_it_says_when_the_issuer_paid_for_a_dry_visitors_fund(
+    node: LocalNode, clearinghouse: LocalClearinghouse, capsys: Out
+) -> None:
+    token = away(node, clearinghouse)
+    funder = clearing_operator_pb2.VisitorsFunder(name="city", weight=1, budget_fen=299)
+    clearinghouse.do(
+        clearinghouse.service.set_visitors_fund(
+            clearing_operator_pb2.SetVisitorsFundRequest(
+                region=SHANGHAI, fiscal_year=2026, rule="refuse", funders=[funder]
+            )
+        )
+    )
+    (answer,) = clearinghouse.redeem(item(request_id(1), redeem=purchase(token, 0, "order-1")))
+    told = data(clearinghouse, answer_of(answer).redemption_id, capsys)
+    assert "so the issuing region pays" in told["steps"][2]["en"]
+    assert "由发券地承担" in told["steps"][2]["zh"]
+
+
+def test_a_use_at_home_is_told_by_the_node_in_both_languages(node: LocalNode, capsys: Out) -> None:
+    node.publish()
+    (token,) = node.claim()
+    (answer,) = node.redeem(item(request_id(1), redeem=purchase(token, 0, "order-1")))
+    shown = explained(node, answer_of(answer).redemption_id, capsys)
+    assert "本地使用，公共部分全由发券地承担：10.00元" in shown
+    assert "used at home: all of the public part is the issuer's: 10.00" in shown
+    assert "are payable to the acquirer alipay" in shown
+    assert f"funding/{HANGZHOU}/2026/spring/county" in shown
+
+
+def test_a_party_that_did_not_decide_it_says_who_did(
+    node: LocalNode, clearinghouse: LocalClearinghouse, capsys: Out
+) -> None:
+    token = away(node, clearinghouse)
+    (answer,) = clearinghouse.redeem(item(request_id(1), redeem=purchase(token, 0, "order-1")))
+    id = answer_of(answer).redemption_id
+    url = node.database.engine.url.set(drivername=node.database.dialect).render_as_string(hide_password=False)
+    assert cli.main(["settlement", "explain", id.hex(), "--database", url, "--schema", node.database.schema]) == 1
+    assert "is not on these books" in capsys.readouterr().err

@@ -1,0 +1,741 @@
+"""Whoever edits, deletes, doubles, makes up or moves a row behind a party's back is found, by row, entry and amount.
+
+Sound books of a node and the clearinghouse, on both databases, with all that can happen to them; then one kind of
+tampering after another, each undone before the next. The chain of digests and the seals are not recomputed by these
+tamperers: whoever runs this code against the books needs an anchor outside the database (docs/security.md).
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import sqlalchemy as sa
+from local_parties import (
+    HANGZHOU,
+    KEYRING,
+    SHANGHAI,
+    LocalClearinghouse,
+    LocalNode,
+    Party,
+    answer_of,
+    item,
+    keys_of,
+    open_standing,
+    purchase,
+    undone,
+)
+
+from chassis import cli
+from custodian.campaigns import verify_change
+from custodian.ledger.check import check_books
+from custodian.ledger.findings import Finding
+from node.feed import News
+from node.redeeming import ClearinghouseAnswer, Forwarded
+from quanlian.v1 import redemption_pb2 as pb
+
+NODE, CLEARING = "node", "clearinghouse"
+BOTH = (NODE, CLEARING)
+CAPTURE = "(SELECT MIN(redemption_id) FROM posting WHERE kind = 'capture')"
+REFUND = "(SELECT MIN(redemption_id) FROM posting WHERE kind = 'refund')"
+LAST = "(SELECT MAX(number) FROM entry)"
+BATCH = "(SELECT MIN(entry) FROM posting)"
+FUNDING = "account LIKE 'funding/%/spring/city'"
+ROW_OF_FUNDING = f"entry = {BATCH} AND posted_fen > 0 AND {FUNDING}"
+
+
+class Tampering(NamedTuple):
+    """What somebody does, at which party, the table that the findings must name, and whether entry or amount too."""
+
+    story: str
+    parties: tuple[str, ...]
+    statements: tuple[str, ...]
+    table: str
+    entry: bool = False
+    amount: bool = False
+
+
+def kind(story: str, parties: tuple[str, ...], *statements: str, table: str, names: str = "") -> Tampering:
+    return Tampering(story, parties, statements, table, "entry" in names, "amount" in names)
+
+
+TAMPERINGS = [
+    # journal
+    kind(
+        "entry back-dated",
+        BOTH,
+        f"UPDATE entry SET at = at - 86400 WHERE number = {BATCH}",
+        table="entry",
+        names="entry amount",
+    ),
+    kind(
+        "entry relabelled",
+        BOTH,
+        f"UPDATE entry SET kind = 'deposit' WHERE number = {BATCH}",
+        table="entry",
+        names="entry amount",
+    ),
+    kind(
+        "entry's reference changed",
+        BOTH,
+        f"UPDATE entry SET reference = 'x' WHERE number = {BATCH}",
+        table="entry",
+        names="entry amount",
+    ),
+    kind(
+        "entry moved to another window",
+        BOTH,
+        f"UPDATE entry SET settlement_window = settlement_window + 1 WHERE number = {BATCH}",
+        table="entry",
+        names="entry amount",
+    ),
+    kind(
+        "entry deleted, its lines left",
+        BOTH,
+        f"DELETE FROM entry WHERE number = {BATCH}",
+        table="entry",
+        names="entry amount",
+    ),
+    kind(
+        "entry deleted with its lines",
+        BOTH,
+        f"DELETE FROM line WHERE entry = {BATCH}",
+        f"DELETE FROM entry WHERE number = {BATCH}",
+        table="account",
+        names="entry amount",
+    ),
+    kind(
+        "last entry cut off with its lines, totals mended",
+        BOTH,
+        "UPDATE account SET posted_fen = posted_fen - (SELECT COALESCE(SUM(l.posted_fen), 0) FROM line l WHERE "
+        f"l.entry = {LAST} AND l.account = account.account), reserved_fen = reserved_fen - (SELECT "
+        f"COALESCE(SUM(l.reserved_fen), 0) FROM line l WHERE l.entry = {LAST} AND l.account = account.account)",
+        f"DELETE FROM line WHERE entry = {LAST}",
+        f"DELETE FROM entry WHERE number = {LAST}",
+        table="entry",
+        names="entry",
+    ),
+    kind(
+        "entry doubled under a new number",
+        BOTH,
+        f"INSERT INTO line SELECT 9999, number, account, counterpart, posted_fen, reserved_fen, held_fen, limit_fen "
+        f"FROM line WHERE entry = {BATCH}",
+        f"INSERT INTO entry SELECT 9999, kind, settlement_window, at, reference, digest FROM entry WHERE "
+        f"number = {BATCH}",
+        table="entry",
+        names="entry amount",
+    ),
+    kind(
+        "entry made up as the next, the counter raised",
+        BOTH,
+        f"INSERT INTO entry SELECT {LAST} + 1, 'batch', 1, at, '', digest FROM entry WHERE number = {BATCH}",
+        "UPDATE counter SET value = value + 1 WHERE name = 'entry'",
+        table="entry",
+        names="entry",
+    ),
+    kind(
+        "two entries change places",
+        BOTH,
+        f"UPDATE entry SET number = -1 WHERE number = {BATCH}",
+        f"UPDATE entry SET number = {BATCH} WHERE number = {LAST}",
+        f"UPDATE entry SET number = {LAST} + 1 WHERE number = -1",
+        table="entry",
+        names="entry",
+    ),
+    kind(
+        "line edited",
+        BOTH,
+        f"UPDATE line SET posted_fen = posted_fen + 100 WHERE {ROW_OF_FUNDING}",
+        table="line",
+        names="entry amount",
+    ),
+    kind(
+        "two lines edited so that they sum to zero",
+        BOTH,
+        f"UPDATE line SET posted_fen = posted_fen + 100 WHERE {ROW_OF_FUNDING}",
+        f"UPDATE line SET posted_fen = posted_fen - 100 WHERE entry = {BATCH} AND posted_fen > 0 AND account LIKE "
+        "'%/county'",
+        table="account",
+        names="entry amount",
+    ),
+    kind(
+        "two lines edited, accounts and totals mended too",
+        BOTH,
+        f"UPDATE line SET posted_fen = posted_fen + 100 WHERE {ROW_OF_FUNDING}",
+        f"UPDATE line SET posted_fen = posted_fen - 100 WHERE entry = {BATCH} AND posted_fen > 0 AND account LIKE "
+        "'%/spring/county'",
+        f"UPDATE account SET posted_fen = posted_fen + 100 WHERE {FUNDING}",
+        "UPDATE account SET posted_fen = posted_fen - 100 WHERE account LIKE 'funding/%/spring/county'",
+        table="entry",
+        names="entry amount",
+    ),
+    kind("line deleted", BOTH, f"DELETE FROM line WHERE {ROW_OF_FUNDING}", table="line", names="entry amount"),
+    kind(
+        "line moved to another entry",
+        BOTH,
+        f"UPDATE line SET entry = {LAST}, number = 999 WHERE {ROW_OF_FUNDING}",
+        table="line",
+        names="entry amount",
+    ),
+    kind(
+        "line moved to another account",
+        BOTH,
+        f"UPDATE line SET account = 'funding/330100/2026/spring/nobody' WHERE {ROW_OF_FUNDING}",
+        table="account",
+        names="entry amount",
+    ),
+    kind(
+        "line's counterpart changed",
+        BOTH,
+        f"UPDATE line SET counterpart = '320500' WHERE {ROW_OF_FUNDING}",
+        table="turnover",
+        names="amount",
+    ),
+    kind(
+        "line of a reservation edited",
+        BOTH,
+        "UPDATE line SET reserved_fen = reserved_fen + 7 WHERE entry = (SELECT MIN(entry) FROM line WHERE "
+        "reserved_fen > 0) AND account LIKE '%/city' AND reserved_fen > 0",
+        table="account",
+        names="entry amount",
+    ),
+    kind(
+        "pair of lines made up",
+        BOTH,
+        f"INSERT INTO line VALUES ({BATCH}, 901, 'bank/x', '', 500, 0, 0, 0)",
+        f"INSERT INTO line VALUES ({BATCH}, 902, 'settlement/330100', '', -500, 0, 0, 0)",
+        table="account",
+        names="entry amount",
+    ),
+    # totals
+    kind(
+        "balance edited",
+        BOTH,
+        f"UPDATE account SET posted_fen = posted_fen - 1 WHERE {FUNDING}",
+        table="account",
+        names="entry amount",
+    ),
+    kind(
+        "budget raised",
+        BOTH,
+        f"UPDATE account SET limit_fen = limit_fen + 100000 WHERE {FUNDING}",
+        table="account",
+        names="entry amount",
+    ),
+    kind("account deleted", BOTH, f"DELETE FROM account WHERE {FUNDING}", table="account", names="entry amount"),
+    kind(
+        "account made up",
+        BOTH,
+        "INSERT INTO account VALUES ('bank/nowhere', 12345, 0, 0, 0)",
+        table="account",
+        names="amount",
+    ),
+    kind(
+        "running total edited",
+        BOTH,
+        "UPDATE turnover SET posted_fen = posted_fen + 3 WHERE account = (SELECT MIN(account) FROM turnover WHERE "
+        f"{FUNDING})",
+        table="turnover",
+        names="amount",
+    ),
+    kind("running total deleted", BOTH, f"DELETE FROM turnover WHERE {FUNDING}", table="turnover", names="amount"),
+    kind(
+        "running total moved to another window",
+        BOTH,
+        f"UPDATE turnover SET settlement_window = 77 WHERE {FUNDING}",
+        table="turnover",
+        names="amount",
+    ),
+    kind("flow edited", BOTH, "UPDATE flow SET discount_fen = discount_fen + 5", table="flow", names="amount"),
+    kind("flow deleted", BOTH, "DELETE FROM flow", table="flow", names="amount"),
+    kind(
+        "entry counter turned back",
+        BOTH,
+        "UPDATE counter SET value = value - 1 WHERE name = 'entry'",
+        table="entry",
+        names="entry",
+    ),
+    # captures and refunds
+    kind(
+        "capture's discount edited",
+        BOTH,
+        f"UPDATE posting SET discount_fen = discount_fen + 100 WHERE redemption_id = {CAPTURE} AND kind = 'capture'",
+        table="posting",
+        names="entry amount",
+    ),
+    kind(
+        "capture's legs moved between funders",
+        BOTH,
+        "UPDATE posting SET legs = REPLACE(REPLACE(REPLACE(legs, '/city', '/x'), '/county', '/city'), '/x', "
+        f"'/county') WHERE redemption_id = {CAPTURE} AND kind = 'capture'",
+        table="posting",
+        names="entry amount",
+    ),
+    kind(
+        "capture deleted",
+        BOTH,
+        f"DELETE FROM posting WHERE redemption_id = {CAPTURE}",
+        table="posting",
+        names="entry amount",
+    ),
+    kind(
+        "refund deleted",
+        BOTH,
+        f"DELETE FROM posting WHERE redemption_id = {REFUND} AND kind = 'refund'",
+        table="posting",
+        names="entry amount",
+    ),
+    kind(
+        "refund doubled",
+        BOTH,
+        "INSERT INTO posting SELECT redemption_id, 99, kind, order_fen, discount_fen, legs, settlement_window, at, "
+        "entry FROM posting WHERE kind = 'refund'",
+        table="posting",
+        names="entry amount",
+    ),
+    kind(
+        "refund moved to another window",
+        BOTH,
+        "UPDATE posting SET settlement_window = settlement_window + 1 WHERE kind = 'refund'",
+        table="entry",
+        names="entry amount",
+    ),
+    kind(
+        "refund moved to another redemption",
+        BOTH,
+        f"UPDATE posting SET redemption_id = (SELECT MIN(redemption_id) FROM posting WHERE redemption_id <> {REFUND}), "
+        "number = 50 WHERE kind = 'refund'",
+        table="redemption",
+        names="amount",
+    ),
+    # redemptions
+    kind(
+        "redemption's discount raised",
+        BOTH,
+        f"UPDATE redemption SET discount_fen = discount_fen + 9 WHERE id = {CAPTURE}",
+        table="redemption",
+        names="entry amount",
+    ),
+    kind(
+        "redemption's refund taken back",
+        BOTH,
+        "UPDATE redemption SET refunded_order_fen = 0, returned_fen = 0, state = 'CAPTURED' WHERE "
+        "refunded_order_fen > 0",
+        table="redemption",
+        names="entry amount",
+    ),
+    kind(
+        "redemption's merchant exchanged",
+        BOTH,
+        f"UPDATE redemption SET merchant = '9' WHERE id = {CAPTURE}",
+        table="redemption",
+        names="amount",
+    ),
+    kind(
+        "redemption deleted",
+        BOTH,
+        f"DELETE FROM redemption WHERE id = {CAPTURE}",
+        table="redemption",
+        names="entry amount",
+    ),
+    kind(
+        "redemption's hold freed",
+        BOTH,
+        "UPDATE redemption SET state = 'VOIDED' WHERE state = 'AUTHORIZED'",
+        table="voucher",
+        names="amount",
+    ),
+    kind(
+        "redemption renamed",
+        BOTH,
+        f"UPDATE redemption SET order_id = 'y' WHERE id = {REFUND}",
+        table="redemption",
+        names="amount",
+    ),
+    # vouchers
+    kind(
+        "captured voucher made usable",
+        BOTH,
+        "UPDATE voucher SET status = 'usable' WHERE status = 'captured'",
+        table="voucher",
+        names="amount",
+    ),
+    kind("voucher given a later end", BOTH, "UPDATE voucher SET not_after = not_after + 86400", table="voucher"),
+    kind("voucher taken back from the other party", BOTH, "UPDATE voucher SET epoch = epoch + 1", table="voucher"),
+    kind(
+        "voucher's reserved money enlarged",
+        BOTH,
+        "UPDATE voucher SET reserved_public = REPLACE(reserved_public, '667', '900') WHERE "
+        "reserved_public LIKE '%667%'",
+        table="voucher",
+    ),
+    kind("voucher deleted", BOTH, "DELETE FROM voucher WHERE status = 'captured'", table="voucher", names="amount"),
+    kind(
+        "spend deleted, so that a voucher could be used again", BOTH, "DELETE FROM spend", table="spend", names="amount"
+    ),
+    kind(
+        "spend turned to another redemption",
+        BOTH,
+        f"UPDATE spend SET redemption_id = {REFUND} WHERE redemption_id <> {REFUND}",
+        table="spend",
+        names="amount",
+    ),
+    kind(
+        "spend made up, so that a voucher could not be used",
+        BOTH,
+        "INSERT INTO spend SELECT issuer, pack_id, 77, pack_id FROM spend WHERE voucher_index = 0",
+        table="spend",
+    ),
+    # answers
+    kind(
+        "stored answer edited",
+        BOTH,
+        "UPDATE request SET answer = body_hash WHERE redemption_id IS NOT NULL",
+        table="request",
+    ),
+    kind(
+        "stored answer deleted",
+        BOTH,
+        f"DELETE FROM request WHERE redemption_id = {CAPTURE}",
+        table="request",
+        names="amount",
+    ),
+    kind(
+        "stored answer moved to another caller",
+        BOTH,
+        "UPDATE request SET participant = 'x' WHERE redemption_id IS NOT NULL",
+        table="request",
+    ),
+    # the clearinghouse's own
+    kind(
+        "deposit raised",
+        (CLEARING,),
+        "UPDATE deposit SET amount_fen = amount_fen + 100 WHERE region = '330100'",
+        table="deposit",
+        names="entry amount",
+    ),
+    kind(
+        "deposit deleted",
+        (CLEARING,),
+        "DELETE FROM deposit WHERE region = '330100'",
+        table="deposit",
+        names="entry amount",
+    ),
+    kind(
+        "deposit made up",
+        (CLEARING,),
+        "INSERT INTO deposit VALUES ('b', '330100', 5, 5, '')",
+        table="deposit",
+        names="amount",
+    ),
+    kind(
+        "deposit turned to another region",
+        (CLEARING,),
+        "UPDATE deposit SET region = '310000'",
+        table="deposit",
+        names="entry",
+    ),
+    kind(
+        "visitors' budget raised",
+        (CLEARING,),
+        "UPDATE visitors_funder SET budget_fen = budget_fen + 1",
+        table="visitors_funder",
+        names="amount",
+    ),
+    kind("hand-over deleted", (CLEARING,), "DELETE FROM hand_over WHERE number = 1", table="hand_over", names="amount"),
+    kind("fund return deleted", (CLEARING,), "DELETE FROM fund_return", table="fund_return"),
+    kind("news to a region deleted", (CLEARING,), "DELETE FROM feed WHERE sequence = 1", table="feed"),
+    kind(
+        "news told to another region",
+        (CLEARING,),
+        "UPDATE feed SET region = '320500' WHERE region = '330100'",
+        table="feed",
+    ),
+    kind(
+        "debt of a region forgotten",
+        (CLEARING,),
+        "UPDATE participant SET owed_posted_fen = 0 WHERE region = '330100'",
+        table="participant",
+        names="amount",
+    ),
+    kind(
+        "debt between two regions edited",
+        (CLEARING,),
+        "UPDATE bilateral SET amount_fen = amount_fen + 1",
+        table="bilateral",
+        names="amount",
+    ),
+    kind(
+        "net position edited",
+        (CLEARING,),
+        "UPDATE net_position SET net_fen = net_fen + 1 WHERE region = '330100'",
+        table="net_position",
+        names="amount",
+    ),
+    kind(
+        "net positions exchanged",
+        (CLEARING,),
+        "UPDATE net_position SET net_fen = -net_fen",
+        table="net_position",
+        names="amount",
+    ),
+    kind(
+        "window's gross edited",
+        (CLEARING,),
+        "UPDATE settlement_window SET gross_fen = gross_fen + 1 WHERE gross_fen > 0",
+        table="settlement_window",
+        names="amount",
+    ),
+    kind(
+        "statement of another region put in place",
+        (CLEARING,),
+        "UPDATE statement SET document = (SELECT document FROM statement WHERE region = '310000')",
+        table="statement",
+        names="amount",
+    ),
+    kind("terms exchanged under their hash", (CLEARING,), "UPDATE terms SET document = terms_hash", table="terms"),
+    kind(
+        "ceiling's use forgotten",
+        (CLEARING,),
+        "UPDATE account SET posted_fen = 0 WHERE account LIKE 'ceiling/%'",
+        table="account",
+        names="amount",
+    ),
+    # the node's own
+    kind(
+        "pack's reserved money edited",
+        (NODE,),
+        "UPDATE pack SET reserved_fen = reserved_fen + 1",
+        table="pack",
+        names="amount",
+    ),
+    kind(
+        "pack deleted", (NODE,), "DELETE FROM pack WHERE pack_id = (SELECT MAX(pack_id) FROM pack)", table="claim_round"
+    ),
+    kind(
+        "pack turned to another holder",
+        (NODE,),
+        "UPDATE pack SET holder_tag = (SELECT MIN(holder_tag) FROM pack)",
+        table="holder_claim",
+    ),
+    kind("round's count turned back", (NODE,), "UPDATE claim_round SET claimed = claimed - 1", table="claim_round"),
+    kind("hand-over deleted at the giver", (NODE,), "DELETE FROM hand_over WHERE number = 1", table="hand_over"),
+    kind(
+        "voucher's hand-over renumbered",
+        (NODE,),
+        "UPDATE handed_voucher SET number = number + 1",
+        table="handed_voucher",
+        names="amount",
+    ),
+    kind("returned money deleted", (NODE,), "DELETE FROM fund_return", table="hand_over", names="amount"),
+    kind(
+        "posting of the clearinghouse edited",
+        (NODE,),
+        "UPDATE clearing_item SET discount_fen = discount_fen + 1 WHERE side = 'funder'",
+        table="clearing_item",
+        names="amount",
+    ),
+    kind(
+        "posting of the clearinghouse deleted",
+        (NODE,),
+        "DELETE FROM clearing_item WHERE side = 'funder'",
+        table="clearing_item",
+        names="amount",
+    ),
+    kind(
+        "redemption away edited",
+        (NODE,),
+        "UPDATE away SET discount_fen = discount_fen - 1",
+        table="away",
+        names="amount",
+    ),
+    kind("redemption away deleted", (NODE,), "DELETE FROM away", table="away", names="amount"),
+    kind(
+        "window's net edited",
+        (NODE,),
+        "UPDATE settlement_window SET net_fen = net_fen + 1",
+        table="settlement_window",
+        names="amount",
+    ),
+]
+CASES = [(each, party) for each in TAMPERINGS for party in each.parties]
+
+
+@dataclass(slots=True)
+class Sound:
+    """A node and a clearinghouse to which everything has happened."""
+
+    parties: dict[str, Party]
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def sound(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sound]:
+    mark = f"t{uuid.uuid4().hex[:12]}"
+    if request.param == "sqlite":
+        folder: Path = tmp_path_factory.mktemp("tampering")
+        databases = {name: open_standing(f"sqlite:///{folder / name}.db", "") for name in BOTH}
+    else:
+        url = request.getfixturevalue("postgres_url")
+        databases = {name: open_standing(url, f"{mark}_{name}") for name in BOTH}
+    node, clearinghouse = LocalNode(databases[NODE]), LocalClearinghouse(databases[CLEARING])
+    _happen(node, clearinghouse)
+    try:
+        yield Sound({NODE: node, CLEARING: clearinghouse})
+    finally:
+        for name, database in databases.items():
+            if database.dialect == "postgresql":
+                with database.engine.begin() as connection:
+                    connection.exec_driver_sql(f'DROP SCHEMA "{mark}_{name}" CASCADE')
+            database.close()
+
+
+def _happen(node: LocalNode, clearinghouse: LocalClearinghouse) -> None:
+    """Claims, home and away captures, a refund on each book, a hold on each, a hold that was voided, a voucher that is
+    released and not used, a home use by way of the clearinghouse, a closed and calculated window, its news taken.
+    """
+    node.publish()
+    clearinghouse.learn(node)
+    home, away, back, kept, free, spare = node.claim(6)
+    node.redeem(_redeem(1, home, 0), item(_id(2), authorize=purchase(home, 1, "order-2")))
+    captured = node.rows("redemption")[0]["id"]
+    node.redeem(_redeem(3, kept, 0), item(_id(4), refund=pb.Refund(redemption_id=captured, order_fen=1000)))
+    (held,) = node.redeem(item(_id(10), authorize=purchase(free, 0, "order-10")))
+    node.redeem(item(_id(11), void=pb.Void(redemption_id=answer_of(held).redemption_id)))
+    keys = [*keys_of(away), *keys_of(back), *keys_of(spare)]
+    clearinghouse.decide(*clearinghouse.hand_overs(node.release(*keys)))
+    answers = clearinghouse.redeem(
+        _redeem(5, away, 0), item(_id(6), authorize=purchase(away, 1, "order-6")), _redeem(7, back, 1)
+    )
+    refund = pb.Refund(redemption_id=answer_of(answers[0]).redemption_id, order_fen=2000)
+    clearinghouse.redeem(item(_id(8), refund=refund))
+    (sent,) = node.decide(node.intake(_redeem(9, back, 0)))
+    assert isinstance(sent, Forwarded)
+    assert sent.content is not None
+    (answer,) = clearinghouse.redeem(sent.content, region=HANGZHOU)
+    node.decide(ClearinghouseAnswer(answer))
+    clearinghouse.do(clearinghouse.service.close_window())
+    events = clearinghouse.feed(HANGZHOU)
+    changes = {
+        each.sequence: verify_change(each.campaign_change, KEYRING)
+        for each in events
+        if each.HasField("campaign_change")
+    }
+    node.decide(News(events, changes))
+    _keep_statement(node, clearinghouse)
+
+
+def _keep_statement(node: LocalNode, clearinghouse: LocalClearinghouse) -> None:
+    """The node has its statement, as reconciling leaves it."""
+    message = clearinghouse.do(clearinghouse.service.statement(HANGZHOU, 1))
+    net = next(row["net_fen"] for row in clearinghouse.rows("net_position") if row["region"] == HANGZHOU)
+    table = node.tables["settlement_window"]
+    with node.database.transaction() as transaction:
+        transaction.connection.execute(table.update().values(statement=message.body, net_fen=net))
+
+
+def _id(number: int) -> bytes:
+    return b"t" * 12 + number.to_bytes(4, "big")
+
+
+def _redeem(number: int, token: bytes, index: int) -> bytes:
+    return item(_id(number), redeem=purchase(token, index, f"order-{number}"))
+
+
+def check(party: Party) -> list[Finding]:
+    with party.database.snapshot() as transaction:
+        return check_books(transaction)
+
+
+def test_sound_books_hold(sound: Sound) -> None:
+    assert {name: check(party) for name, party in sound.parties.items()} == {NODE: [], CLEARING: []}
+
+
+def test_there_are_at_least_33_kinds_over_all_the_tables_of_money() -> None:
+    assert len({each.story for each in TAMPERINGS}) == len(TAMPERINGS) >= 33
+    touched = {
+        word
+        for each in TAMPERINGS
+        for statement in each.statements
+        for word in statement.replace("INTO", "").split()[1:3]
+    }
+    shared = {"entry", "line", "account", "turnover", "flow", "counter", "posting", "redemption", "voucher", "spend"}
+    assert (
+        shared | {"request", "deposit", "visitors_funder", "hand_over", "fund_return", "feed", "participant"}
+    ) <= touched | {"FROM"}
+
+
+@pytest.mark.parametrize(("tampering", "name"), CASES, ids=[f"{name}: {each.story}" for each, name in CASES])
+def test_tampering_is_named(sound: Sound, tampering: Tampering, name: str) -> None:
+    party = sound.parties[name]
+    with undone(party):
+        with party.database.engine.begin() as connection:
+            changed = sum(connection.execute(sa.text(each)).rowcount for each in tampering.statements)
+        assert changed, "nothing was tampered with"
+        findings = check(party)
+        named = [each for each in findings if each.table == tampering.table]
+        assert named, f"not named: {findings}"
+        if tampering.entry:
+            assert any(each.entry is not None for each in findings), findings
+        if tampering.amount:
+            assert any(each.amount_fen for each in findings), findings
+        assert all(each.zh and each.en for each in findings)
+
+
+class TestCommands:
+    def _run(self, sound: Sound, name: str, *arguments: str) -> tuple[int, list[str]]:
+        database = sound.parties[name].database
+        url = database.engine.url.set(drivername=database.dialect).render_as_string(hide_password=False)
+        return cli.main(["ledger", *arguments, "--database", url, "--schema", database.schema]), [url]
+
+    def test_check_exits_with_1_once_something_was_edited(
+        self, sound: Sound, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        party = sound.parties[NODE]
+        assert self._run(sound, NODE, "check")[0] == 0
+        assert "账目全部相符 · The books hold" in capsys.readouterr().out
+        with undone(party):
+            with party.database.engine.begin() as connection:
+                connection.execute(sa.text(f"UPDATE account SET posted_fen = posted_fen + 123 WHERE {FUNDING}"))
+            assert self._run(sound, NODE, "check", "--json")[0] == 1
+        data = json.loads(capsys.readouterr().out)
+        assert data["holds"] is False
+        assert 123 in [each["amount_fen"] for each in data["findings"]]
+
+    def test_balances_have_names_in_both_languages(self, sound: Sound, capsys: pytest.CaptureFixture[str]) -> None:
+        assert self._run(sound, CLEARING, "balances", "--json", "--account", "settlement/")[0] == 0
+        accounts = json.loads(capsys.readouterr().out)["accounts"]
+        assert {each["account"]: (each["name_zh"], each["posted_fen"]) for each in accounts} == {
+            f"settlement/{HANGZHOU}": ("结算账户·杭州市", -1_000_000),
+            f"settlement/{SHANGHAI}": ("结算账户·上海市", -1_000_000),
+        }
+
+    def test_the_journal_reads_like_a_plain_text_accounting_file(
+        self, sound: Sound, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert self._run(sound, CLEARING, "journal", "--account", "bank/")[0] == 0
+        first = capsys.readouterr().out.split("\n\n")[0]
+        assert first.splitlines()[0] == f"2026-05-29 04:26:40 * 1 deposit deposit-{HANGZHOU}"
+        assert first.splitlines()[1].split() == ["bank/clearinghouse", "10,000.00", "CNY"]
+
+    def test_the_journal_of_one_redemption_shows_its_legs(
+        self, sound: Sound, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        refunded = next(row for row in sound.parties[CLEARING].rows("posting") if row["kind"] == "refund")
+        assert self._run(sound, CLEARING, "journal", "--json", "--redemption", refunded["redemption_id"].hex())[0] == 0
+        entries = json.loads(capsys.readouterr().out)["entries"]
+        kinds = [posting["kind"] for entry in entries for posting in entry["postings"]]
+        assert kinds == ["capture", "refund"]
+        assert self._run(sound, CLEARING, "journal", "--until", "2026-05-28")[0] == 0
+        assert capsys.readouterr().out == ""
+
+    def test_a_wrong_path_is_told_and_nothing_is_made_there(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.main(["ledger", "check", "--database", f"sqlite:///{tmp_path / 'none.db'}"]) == 1
+        assert "no such file" in capsys.readouterr().err
+        assert list(tmp_path.iterdir()) == []
