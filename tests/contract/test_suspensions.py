@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from batch_stories import request_id
 from local_parties import (
@@ -295,8 +297,11 @@ class TestASigningKey:
         event.deny_list.body, event.deny_list.key_id = body, MESSAGE.key_id
         event.deny_list.signature = MESSAGE.sign("deny-list", body)
         service = node.another_service()
-        with pytest.raises(Exception, match="only the message key of clearinghouse"):
-            node.ask(lambda _: service.take_news([event]))
+        service.start()
+        asyncio.run(service.take_news([event]))
+        service.close()
+        (parked,) = node.rows("parked_event")
+        assert "only the message key of clearinghouse" in parked["reason"]
         assert node.rows("deny_list") == []
 
     @pytest.mark.parametrize(
