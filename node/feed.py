@@ -20,7 +20,7 @@ from node import schema
 from node.desk import Desk
 from node.publishing import take_change
 from node.recall import take_return
-from node.redeeming import count_away, keep_clearing_item, used_away
+from node.redeeming import book_posting, count_away, keep_clearing_item, used_away
 from pki.denylist import DenyList
 from quanlian import wire
 from quanlian.accounts import clearing_account, settlement_account
@@ -157,6 +157,10 @@ def _take(desk: Desk, event: custody_pb2.FeedEvent, read: Read) -> None:
         desk.books.move(used_away(desk.name, legs, event.posting.redeeming_region))
         if event.posting.redeeming_region != desk.name:
             count_away(desk, event.posting)
+    elif kind == "adjustment":
+        _take_adjustment(desk, event.adjustment)
+    elif kind == "month_ready":
+        _open_month(desk, event.month_ready)
     elif kind == "fund_return":
         _take_fund_return(desk, event.fund_return)
     elif kind == "custody_return":
@@ -216,6 +220,18 @@ def _take_fund_return(desk: Desk, message: signed_pb2.SignedMessage) -> None:
         [{"number": fund_return.number, "body": message.body, "signature": message.signature}],
     )
     desk.books.move(Movement(leg.account, "", limit_fen=leg.amount_fen) for leg in wire.legs_of(fund_return.legs))
+
+
+def _take_adjustment(desk: Desk, posting: redemption_pb2.Posting) -> None:
+    """Our merchants' side of an adjusting entry; the acquirer that was credited too much is owed less."""
+    known = desk.away(posting.redemption_id)
+    assert known is not None, "an adjustment follows the answer that captured"
+    book_posting(desk, known.caller, posting)
+    desk.put_away(known._replace(discount_fen=known.discount_fen + posting.discount_fen))
+
+
+def _open_month(desk: Desk, month: str) -> None:
+    desk.transaction.insert(schema.statement_month, [{"month": month, "confirmed_by": ""}])
 
 
 def _open_window(desk: Desk, number: int) -> None:

@@ -21,6 +21,7 @@ from node.config import NodeSettings
 from node.desk import Region
 from node.operations import NodeOperations
 from node.service import NodeService, Signers
+from node.settling import NodeSettling
 from pki import files
 from pki.keystore import FileKeyStore
 from pki.tls_files import ROOT
@@ -49,6 +50,12 @@ OPERATOR_METHODS = (
     "Suspend",
     "ListSuspensions",
     "GetNodeStats",
+    "GetOwnStatement",
+    "GetOwnEvidence",
+    "GetReconciliation",
+    "ConfirmOwnStatement",
+    "DisputeOwnStatement",
+    "GetOwnCampaignReport",
 )
 ALLOW = {
     **{f"{_PACKAGE}RedemptionService/{method}": frozenset({"platform"}) for method in REDEMPTION_METHODS},
@@ -86,7 +93,9 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
     service.load_keys()
     service.load_deny_list()
     root = (settings.tls_directory / ROOT).read_bytes()
-    _register(host, service, NodeOperations(service, signers.terms, root), keyring, signers)
+    settling = NodeSettling(service, link, signers.message)
+    operator = NodeOperatorServicer(NodeOperations(service, signers.terms, root), settling)
+    _register(host, service, operator, keyring, signers)
     reasons.append(lambda: service.recovery)
     service.lineage = Lineage(database, settings.keys_directory / "lineage")
     if not service.lineage.begin():
@@ -108,15 +117,13 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
         database.close()
 
 
-def _register(host: Host, service: NodeService, operations: NodeOperations, keyring: Keyring, signers: Signers) -> None:
+def _register(
+    host: Host, service: NodeService, operator: NodeOperatorServicer, keyring: Keyring, signers: Signers
+) -> None:
     redemptions = RedemptionServicer(service, keyring, signers.message)
     host.add(lambda server: redemption_pb2_grpc.add_RedemptionServiceServicer_to_server(redemptions, server))
     host.add(lambda server: claim_pb2_grpc.add_ClaimServiceServicer_to_server(ClaimServicer(service), server))
-    host.add(
-        lambda server: node_operator_pb2_grpc.add_NodeOperatorServiceServicer_to_server(
-            NodeOperatorServicer(operations), server
-        )
-    )
+    host.add(lambda server: node_operator_pb2_grpc.add_NodeOperatorServiceServicer_to_server(operator, server))
 
 
 def open_database(settings: NodeSettings) -> Database:

@@ -544,6 +544,7 @@ class LocalClearinghouse(Party):
         self.ids = Ids()
         keyring = TestKeyring(KEYRING)
         self.service = ClearinghouseService(database, keyring, _CLEARING, _STATEMENTS, 1.0)  # type: ignore[arg-type]
+        self.statement_signer = _STATEMENTS
         with database.transaction() as transaction:
             transaction.insert(clearinghouse_schema.settlement_window, [new_window(1, AT)])
         asyncio.run(self._admit(visitors_fen))

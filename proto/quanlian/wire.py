@@ -491,6 +491,12 @@ def handed_voucher(message: custody_pb2.HandedVoucher, issuer: str) -> VoucherSt
     )
 
 
+def body_to_hand_over(body: bytes) -> tuple[str, int, list[VoucherState]]:
+    """Issuer, number and vouchers of a hand-over. Raises InvalidInput."""
+    message = parse(custody_pb2.HandOver, body, "hand-over")
+    return message.issuer, message.number, [handed_voucher(each, message.issuer) for each in message.vouchers]
+
+
 def _need(holds: bool, place: str, wanted: str) -> None:
     if not holds:
         raise InvalidInput("out of range", place=place, remedy=f"send {wanted}")
