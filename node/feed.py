@@ -205,10 +205,10 @@ def _parked_subjects(desk: Desk) -> dict[str, int]:
     return {row.subject: row.sequence for row in rows if row.subject}
 
 
-def _has_posting(desk: Desk, posting: redemption_pb2.Posting) -> bool:
+def _has_posting(desk: Desk, posting: redemption_pb2.Posting, side: str = "funder") -> bool:
     """Whether it was told before: a clearinghouse that recovers tells its postings again."""
     table = schema.clearing_item
-    key = ("funder", posting.redemption_id, posting.number)
+    key = (side, posting.redemption_id, posting.number)
     return bool(desk.transaction.select_keys(table, list(table.primary_key.columns), [key]))
 
 
@@ -224,6 +224,8 @@ def _take_fund_return(desk: Desk, message: signed_pb2.SignedMessage) -> None:
 
 def _take_adjustment(desk: Desk, posting: redemption_pb2.Posting) -> None:
     """Our merchants' side of an adjusting entry; the acquirer that was credited too much is owed less."""
+    if _has_posting(desk, posting, "merchant"):
+        return
     known = desk.away(posting.redemption_id)
     assert known is not None, "an adjustment follows the answer that captured"
     book_posting(desk, known.caller, posting)

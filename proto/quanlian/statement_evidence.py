@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-SEAL_KIND = "evidence"
+SEAL_KIND = "statement-evidence"
 
 
 def seal_payload(region: str, window: int, lines: int, sha256: bytes, agreements: Mapping[str, str]) -> bytes:
