@@ -58,7 +58,7 @@ def judge(lines: Sequence[bytes], grounds: Grounds) -> Judged:
     """Recompute the redemptions of a portion; the hand-overs that tell their reserved money stand before them."""
     judged = Judged()
     items: list[statements.ItemFigures] = []
-    grounds.reserved.clear()
+    grounds.begin_portion()
     for content in lines:
         try:
             line = json.loads(content)

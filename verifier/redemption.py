@@ -62,6 +62,13 @@ class Grounds:
     documents: Documents
     verifier: Verifier
     reserved: dict[VoucherKey, Reservation] = field(default_factory=dict)
+    tokens: dict[str, tuple[Voucher, str]] = field(default_factory=dict)
+    """Packs seen, by token: the voucher, and why its signature does not count. The vouchers of a pack share a token."""
+
+    def begin_portion(self) -> None:
+        """Forget what only the portion before needed."""
+        self.reserved.clear()
+        self.tokens.clear()
 
 
 class Recomputed(NamedTuple):
@@ -84,10 +91,16 @@ def recompute(line: Mapping[str, Any], grounds: Grounds) -> Recomputed:
 
 
 def _recompute(line: Mapping[str, Any], grounds: Grounds, finder: Finder) -> Recomputed:
-    token = wire.bytes_to_token(b64decode(line["token"], validate=True))
-    voucher = wire.body_to_voucher(token.body)
+    if line["token"] not in grounds.tokens:
+        grounds.tokens[line["token"]] = _read_token(line["token"], grounds.verifier)
+    voucher, fault = grounds.tokens[line["token"]]
     index, redeemer = line["index"], line["redeeming_region"]
-    _check_token(token, voucher, line, grounds, finder)
+    if fault:
+        finder.note("token", fault)
+    if line["authorized_at"] < voucher.not_before:
+        finder.equal("authorized_at", line["authorized_at"], f"{voucher.not_before} or later")
+    if grounds.region not in (voucher.issuer, redeemer):
+        finder.equal("redeeming_region", redeemer, grounds.region)
     key = VoucherKey(voucher.issuer, voucher.pack_id, index)
     terms, reservation = grounds.documents.terms.get(voucher.terms_hash), grounds.reserved.get(key)
     if terms is None or (terms.issuer, terms.campaign) != (voucher.issuer, voucher.campaign):
@@ -105,19 +118,17 @@ def _recompute(line: Mapping[str, Any], grounds: Grounds, finder: Finder) -> Rec
     return Recomputed(bytes.fromhex(line["id"]), key, items, finder.findings)
 
 
-def _check_token(token: Any, voucher: Voucher, line: Mapping[str, Any], grounds: Grounds, finder: Finder) -> None:
-    """The issuer signed the voucher with a key that was good then, and it was used after it became valid."""
+def _read_token(content: str, verifier: Verifier) -> tuple[Voucher, str]:
+    """The voucher, and why it does not count: the issuer signed it, with a key that was good then."""
+    token = wire.bytes_to_token(b64decode(content, validate=True))
+    voucher = wire.body_to_voucher(token.body)
     try:
-        key = vouchers.verify(token, voucher, grounds.verifier)
+        key = vouchers.verify(token, voucher, verifier)
     except QuanlianError as error:
-        finder.note("token", error)
-        return
+        return voucher, str(error)
     if not vouchers.key_was_valid(key, voucher.issued_at) or vouchers.key_was_revoked(key, voucher.issued_at):
-        finder.note("token", f"its key was not valid at {voucher.issued_at}")
-    if line["authorized_at"] < voucher.not_before:
-        finder.equal("authorized_at", line["authorized_at"], f"{voucher.not_before} or later")
-    if grounds.region not in (voucher.issuer, line["redeeming_region"]):
-        finder.equal("redeeming_region", line["redeeming_region"], grounds.region)
+        return voucher, f"its key was not valid at {voucher.issued_at}"
+    return voucher, ""
 
 
 def _split(
