@@ -50,7 +50,8 @@ from quanlian.custody import VoucherState
 from quanlian.errors import InvalidInput
 from quanlian.regions import region
 from quanlian.signing import Signer, signing_bytes
-from quanlian.terms import Terms, parse_terms
+from quanlian.terms import Terms
+from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import clearing_operator_pb2, custody_pb2, redemption_pb2, signed_pb2
 from quanlian.vouchers import SUITE_ED25519_BATCH, Token, Voucher, VoucherKey
 from reporting.evidence_files import write_evidence

@@ -7,7 +7,8 @@ from clearinghouse import schema
 from custodian import campaign_figures
 from custodian.campaigns import Campaigns
 from quanlian.errors import InvalidInput
-from quanlian.terms import Terms, parse_terms
+from quanlian.terms import Terms
+from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import report_pb2
 
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from pki.trust import Keyring
 from quanlian.agreements import Agreement, agreement_hash, parse_agreement
 from quanlian.errors import InvalidInput, QuanlianError
-from quanlian.terms import Terms, parse_terms
+from quanlian.terms import Terms
+from quanlian.terms_parsing import parse_terms
 from reporting.signed_file import read_signed
 
 
