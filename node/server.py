@@ -105,6 +105,7 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
     background = [
         asyncio.create_task(link.run(service)),
         asyncio.create_task(every(settings.sweep_seconds, "sweep", service.sweep)),
+        asyncio.create_task(every(settings.sweep_seconds, "disputes", settling.send_disputes)),
         asyncio.create_task(_learn_directory(service)),
     ]
     announce_ready(f"node/{settings.region}", f"{settings.listen.rpartition(':')[0]}:{port}")

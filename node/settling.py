@@ -30,7 +30,7 @@ from quanlian.statements import (
 )
 from quanlian.terms import Terms
 from quanlian.v1 import node_operator_pb2 as pb
-from quanlian.v1 import report_pb2, settlement_pb2
+from quanlian.v1 import report_pb2, settlement_pb2, signed_pb2
 
 
 class NodeSettling:
@@ -120,9 +120,16 @@ class NodeSettling:
         statement, _, _ = await self._compared(request.window, "")
         _require_lines(statement, request.lines)
         made = await asyncio.to_thread(keep)
-        await self._clearinghouse.dispute(signed(made.SerializeToString(), "dispute", self._signer))
-        await asyncio.to_thread(self._mark_sent, made.number)
+        await self.send_disputes()
         return made.number
+
+    async def send_disputes(self) -> None:
+        """Give the clearinghouse the disputes that it does not have yet, in order. Raises Unavailable."""
+        table = schema.dispute
+        for row in await self._service.read(table.select().where(table.c.sent.is_(False)).order_by(table.c.number)):
+            message = signed_pb2.SignedMessage(body=row.body, key_id=row.key_id, signature=row.signature)
+            await self._clearinghouse.dispute(message)
+            await asyncio.to_thread(self._mark_sent, row.number)
 
     async def report(self, campaign: str) -> report_pb2.CampaignFigures:
         """The seven figures of an own campaign, over this node's books and the clearinghouse's."""

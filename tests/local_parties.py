@@ -248,6 +248,15 @@ _STATEMENTS = TestSigner(CLEARINGHOUSE, "statement")
 KEYRING = _certified(_VOUCHER, _TERMS, _MESSAGE, _CLEARING, _STATEMENTS)
 
 
+def node_signers() -> Signers:
+    """Hangzhou's private keys."""
+    return Signers(_VOUCHER, _TERMS, _MESSAGE)
+
+
+def message_signer() -> TestSigner:
+    return _MESSAGE
+
+
 # Requests
 
 
@@ -435,8 +444,8 @@ class LocalNode(Party):
 
     def another_service(self) -> NodeService:
         """A node's service over this database, as a process of its own would run it."""
-        signers = Signers(_VOUCHER, _TERMS, _MESSAGE)
-        return NodeService(self.database, self.region, signers, TestKeyring(KEYRING), self.clearinghouse)  # type: ignore[arg-type]
+        keyring = TestKeyring(KEYRING)
+        return NodeService(self.database, self.region, node_signers(), keyring, self.clearinghouse)  # type: ignore[arg-type]
 
     def publish(self, **changes: object) -> Terms:
         """Publish the spring campaign and open its budgets."""
