@@ -89,16 +89,16 @@ def _take_hand_over(line: Mapping[str, Any], grounds: Grounds, judged: Judged) -
         key = grounds.verifier.verify(
             bytes.fromhex(line["key_id"]), "hand-over", body, b64decode(line["signature"], validate=True)
         )
-        issuer, number, handed = wire.body_to_hand_over(body)
-        if (key.owner, key.purpose) != (issuer, "message"):
+        handed = wire.HandedMoney(body)
+        if (key.owner, key.purpose) != (handed.issuer, "message"):
             raise BadSignature(f"is signed by {key.owner}'s key for {key.purpose}")
-        if (issuer, number) != (line["issuer"], line["number"]):
-            raise BadSignature(f"is {issuer}/{number}")
+        if (handed.issuer, handed.number) != (line["issuer"], line["number"]):
+            raise BadSignature(f"is {handed.issuer}/{handed.number}")
     except (QuanlianError, ValueError, KeyError, TypeError) as error:
         judged.findings.append(Finding(place, "signature", str(error)))
-        return
-    for voucher in handed:
-        grounds.reserved[voucher.key] = voucher.reservation
+        grounds.handed = None
+    else:
+        grounds.handed = handed
 
 
 def line_place(key: Sequence[str]) -> str:

@@ -54,20 +54,20 @@ class Finder:
 
 @dataclass(slots=True)
 class Grounds:
-    """What redemptions are judged by. `reserved` has the issuers' signed word, by issuer, pack and index."""
+    """What redemptions are judged by. `handed` is the signed hand-over that stands before them, if it is sound."""
 
     region: str
     windows: Mapping[int, tuple[int, int]]
     """The windows that are added up, each with when it opened and closed; 0 and 0 where that is not known."""
     documents: Documents
     verifier: Verifier
-    reserved: dict[VoucherKey, Reservation] = field(default_factory=dict)
+    handed: wire.HandedMoney | None = None
     tokens: dict[str, tuple[Voucher, str]] = field(default_factory=dict)
     """Packs seen, by token: the voucher, and why its signature does not count. The vouchers of a pack share a token."""
 
     def begin_portion(self) -> None:
         """Forget what only the portion before needed."""
-        self.reserved.clear()
+        self.handed = None
         self.tokens.clear()
 
 
@@ -102,7 +102,8 @@ def _recompute(line: Mapping[str, Any], grounds: Grounds, finder: Finder) -> Rec
     if grounds.region not in (voucher.issuer, redeemer):
         finder.equal("redeeming_region", redeemer, grounds.region)
     key = VoucherKey(voucher.issuer, voucher.pack_id, index)
-    terms, reservation = grounds.documents.terms.get(voucher.terms_hash), grounds.reserved.get(key)
+    terms = grounds.documents.terms.get(voucher.terms_hash)
+    reservation = grounds.handed.reservation(key) if grounds.handed else None
     if terms is None or (terms.issuer, terms.campaign) != (voucher.issuer, voucher.campaign):
         finder.note("terms", f"no signed terms {voucher.terms_hash.hex()} of {voucher.campaign}")
     elif reservation is None:

@@ -491,10 +491,19 @@ def handed_voucher(message: custody_pb2.HandedVoucher, issuer: str) -> VoucherSt
     )
 
 
-def body_to_hand_over(body: bytes) -> tuple[str, int, list[VoucherState]]:
-    """Issuer, number and vouchers of a hand-over. Raises InvalidInput."""
-    message = parse(custody_pb2.HandOver, body, "hand-over")
-    return message.issuer, message.number, [handed_voucher(each, message.issuer) for each in message.vouchers]
+class HandedMoney:
+    """The reserved money of a hand-over's vouchers, each read when it is asked for: a hand-over may bring thousands."""
+
+    def __init__(self, body: bytes) -> None:
+        """Raises InvalidInput."""
+        message = parse(custody_pb2.HandOver, body, "hand-over")
+        self.issuer, self.number = message.issuer, message.number
+        self._vouchers = {(each.pack_id, each.index): each for each in message.vouchers}
+
+    def reservation(self, key: VoucherKey) -> Reservation | None:
+        """What the issuer reserved for a voucher. Raises InvalidInput for another region's money."""
+        found = self._vouchers.get((key.pack_id, key.voucher_index)) if key.issuer == self.issuer else None
+        return handed_voucher(found, self.issuer).reservation if found is not None else None
 
 
 def _need(holds: bool, place: str, wanted: str) -> None:
