@@ -172,7 +172,7 @@ class Desk:
         held, posted = owed_change(before, redemption)
         self.move_position(issuer, held_fen=held, posted_fen=posted)
         self.move_position(redemption.redeeming_region, due_fen=posted)
-        if before is None:
+        if before is None and redemption.id in self._proofs:
             self._new_proofs.append(self._proofs[redemption.id])
         if outcome.posting:
             self.tell(issuer, posting=posting_message(outcome.posting, redemption))
