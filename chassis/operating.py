@@ -68,6 +68,20 @@ def call(
             raise _explained(settings, error.code(), str(error.details() or "")) from error
 
 
+def follow(
+    settings: OperatorSettings,
+    service: Callable[[grpc.Channel], S],
+    method: Callable[[S], grpc.UnaryStreamMultiCallable[Request, Response]],
+    request: Request,
+) -> Iterator[Response]:
+    """The messages that `method` streams, as long as they come. Raises as `call`."""
+    with _channel(settings) as channel:
+        try:
+            yield from method(service(channel))(request)
+        except grpc.RpcError as error:
+            raise _explained(settings, error.code(), str(error.details() or "")) from error
+
+
 def read_file(path: Path) -> bytes:
     """A file that the operator named. Raises ConfigurationError when it cannot be read."""
     return files.read(path, "name a file that exists and that you may read")

@@ -21,11 +21,11 @@ from chassis.operating import (
     operator_settings,
     read_signing_chain,
 )
+from clearinghouse import statements_cli
 from clearinghouse.config import ClearinghouseSettings
 from custodian import showing
 from custodian.evidence_option import Id, Out, write_evidence
 from custodian.recovery_report import show_recovery
-from quanlian import regions
 from quanlian.errors import InvalidInput
 from quanlian.refusals import CHINA
 from quanlian.suspensions import SuspensionKind
@@ -33,6 +33,7 @@ from quanlian.v1 import clearing_operator_pb2 as pb
 from quanlian.v1 import settlement_pb2
 from quanlian.v1.clearing_operator_pb2_grpc import ClearingOperatorServiceStub
 from quanlian.v1.settlement_pb2_grpc import SettlementServiceStub
+from reporting.names import moment, region_zh
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -163,9 +164,81 @@ def deposit(
 
 
 @app.command()
-def close(config: Config = None, as_json: Json = False) -> None:
-    """截止当前场次并轧差 · Close the open window and calculate it; the next one opens."""
-    request = pb.CloseWindowRequest()
+def receipt(
+    yuan: Yuan,
+    reference: Reference,
+    memo: Annotated[str, typer.Option("--memo", help="银行附言 · What the bank's receipt says.")] = "",
+    config: Config = None,
+) -> None:
+    """登记不明来款，暂挂待认领 · Record a receipt that is nobody's yet; it stands in suspense."""
+    request = pb.RecordDepositRequest(amount_fen=yuan, bank_reference=reference, memo=memo)
+    answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.RecordDeposit, request)
+    console.say(f"已暂挂 {console.yuan(yuan)} 元 · in suspense; together {console.yuan(answer.settlement_fen)} yuan")
+
+
+@app.command()
+def receipts(config: Config = None, as_json: Json = False) -> None:
+    """待认领来款 · Receipts in suspense."""
+    request = pb.ListReceiptsRequest()
+    listed = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.ListReceipts, request)
+    if as_json:
+        fields = ("bank_reference", "amount_fen", "received_at", "memo")
+        console.print_json([{name: getattr(each, name) for name in fields} for each in listed.receipts])
+        return
+    headings: list[console.Heading] = [
+        ("银行流水号", "Bank reference"),
+        ("金额（元）", "Yuan"),
+        ("到账", "Received"),
+        ("附言", "Memo"),
+    ]
+    rows = [
+        [each.bank_reference, console.yuan(each.amount_fen), moment(each.received_at), each.memo]
+        for each in listed.receipts
+    ]
+    console.console.print(console.table("", headings, rows))
+
+
+@app.command()
+def assign(
+    reference: Annotated[str, typer.Argument(metavar="REFERENCE", help="银行流水号 · The bank's reference.")],
+    region: Region,
+    config: Config = None,
+) -> None:
+    """认领来款：记入某地区结算账户 · Assign a receipt in suspense to the region whose it is."""
+    request = pb.AssignReceiptRequest(bank_reference=reference, region=region)
+    answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.AssignReceipt, request)
+    console.say(f"已认领 · Assigned {reference}; {region} 结算账户 balance {console.yuan(answer.settlement_fen)} 元")
+
+
+@app.command("pay-out")
+def pay_out(region: Region, yuan: Yuan, reference: Reference, config: Config = None, as_json: Json = False) -> None:
+    """登记划出：地区取回多余资金或补发欠付 · Record that the bank paid a region what it may take out."""
+    request = pb.PayOutRequest(region=region, amount_fen=yuan, bank_reference=reference)
+    answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.PayOut, request)
+    if as_json:
+        console.print_json({"region": region, "settlement_fen": answer.settlement_fen})
+        return
+    console.say(
+        f"已划出 · Paid out {console.yuan(yuan)} 元; {region} 余额 balance {console.yuan(answer.settlement_fen)} 元"
+    )
+
+
+@app.command()
+def close(
+    number: Annotated[
+        int,
+        typer.Argument(
+            metavar="[NUMBER]",
+            show_default=False,
+            min=0,
+            help="场次号，默认当前；写明则可安全重复 · Its number, by default the open one; with it, safe to repeat.",
+        ),
+    ] = 0,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """截止场次并轧差；已截止的不变 · Close a window and calculate it; one that is closed stays as it is."""
+    request = pb.CloseWindowRequest(window=number)
     answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.CloseWindow, request)
     _show_window(answer.window, as_json)
 
@@ -266,11 +339,13 @@ def status(config: Config = None, as_json: Json = False) -> None:
         ("已达", "Reached"),
         ("结算账户（元）", "Settlement account, yuan"),
         ("已暂停", "Suspended"),
+        ("欠款（元）", "Arrears, yuan"),
+        ("暂扣（元）", "Withheld, yuan"),
     ]
     rows = [
         (
             each.region,
-            _name(each.region),
+            region_zh(each.region),
             console.yes_no(each.custody_stream_open),
             console.yuan(each.exposure_fen),
             console.yuan(each.limit_fen),
@@ -279,6 +354,8 @@ def status(config: Config = None, as_json: Json = False) -> None:
             _percent(each.credit_percent),
             console.yuan(each.settlement_fen),
             console.yes_no(each.suspended),
+            console.yuan(each.arrears_fen),
+            console.yuan(each.withheld_fen),
         )
         for each in answer.regions
     ]
@@ -296,6 +373,8 @@ _STATUS_FIELDS = (
     "credit_used_fen",
     "credit_percent",
     "settlement_fen",
+    "arrears_fen",
+    "withheld_fen",
     "suspended",
 )
 
@@ -414,7 +493,7 @@ def _show_window(shown: settlement_pb2.SettlementWindow, as_json: bool) -> None:
         console.print_json(_window_data(shown, state))
         return
     console.say(f"场次 · Window {shown.number}: {_STATES_ZH[state]} {state}")
-    console.say(f"起 · opened {_time(shown.opened_at)}，止 · closed {_time(shown.closed_at)}")
+    console.say(f"起 · opened {moment(shown.opened_at)}，止 · closed {moment(shown.closed_at)}")
     if not shown.positions:
         return
     console.say(f"轧差前 · Before netting {console.yuan(shown.gross_fen)} 元 yuan")
@@ -422,14 +501,16 @@ def _show_window(shown: settlement_pb2.SettlementWindow, as_json: bool) -> None:
         ("地区", "Region"),
         "",
         ("净额（元，正为应收）", "Net, yuan (+ receives)"),
+        ("应付出（元）", "Pay-out, yuan"),
         ("已确认", "Confirmed"),
         ("银行流水号", "Bank reference"),
     ]
     rows = [
         (
             each.region,
-            _name(each.region),
+            region_zh(each.region),
             console.yuan(each.net_fen),
+            console.yuan(each.payout_fen),
             console.yes_no(each.confirmed),
             each.bank_reference,
         )
@@ -449,7 +530,7 @@ _STATES_ZH = {
 
 
 def _window_data(shown: settlement_pb2.SettlementWindow, state: str) -> dict[str, Any]:
-    names = ("region", "net_fen", "confirmed", "bank_reference")
+    names = ("region", "net_fen", "payout_fen", "confirmed", "bank_reference")
     return {
         "number": shown.number,
         "state": state,
@@ -460,11 +541,4 @@ def _window_data(shown: settlement_pb2.SettlementWindow, state: str) -> dict[str
     }
 
 
-def _name(code: str) -> str:
-    """The region's Chinese name, a county's with its city."""
-    found = regions.region(code)
-    return found.name if code.endswith("00") or not found.parent else f"{_name(found.parent)}{found.name}"
-
-
-def _time(at: int) -> str:
-    return datetime.fromtimestamp(at, CHINA).strftime("%Y-%m-%d %H:%M:%S") if at else "—"
+app.add_typer(statements_cli.app)

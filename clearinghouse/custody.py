@@ -71,6 +71,10 @@ class TakeHandOver:
                 }
             ],
         )
+        desk.transaction.upsert(
+            schema.handed_voucher,
+            [{**each.key._asdict(), "number": self.number} for each in self.vouchers],
+        )
 
 
 def _require_terms(desk: Desk, offered: VoucherState) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from custodian.campaigns import Campaigns
 from custodian.decisions import Apportioned, Received
 from custodian.limit_warnings import warning_row
 from custodian.suspensions import Suspensions
+from quanlian import wire
 from quanlian.accounts import ceiling_account, reimbursement_account, settlement_account, visitors_account
 from quanlian.agreements import Agreement, lookup, parse_agreement
 from quanlian.apportionment import FundingPlan, split
@@ -67,13 +69,17 @@ class Desk:
         self.shelf = shelf
         self.signer = signer
         self.at = transaction.now()
-        self.window = _open_window(transaction)
+        opened = _open_window(transaction)
+        self.window, self.window_opened_at = int(opened.number), int(opened.opened_at)
         self.books = Books(transaction)
         self.campaigns = Campaigns(transaction)
         self.suspensions = Suspensions(transaction)
         rows = transaction.connection.execute(schema.participant.select()).all()
         self._positions = {row.region: _position(row) for row in rows}
         self._changed_positions: set[str] = set()
+        self._withheld = {row.region: int(row.withheld_fen) for row in rows}
+        self._proofs: dict[bytes, dict[str, Any]] = {}
+        self._new_proofs: list[dict[str, Any]] = []
         self._agreements: list[Agreement] | None = None
         self._visitors: dict[tuple[str, int], FundingPlan | None] = {}
         self._news: list[dict[str, Any]] = []
@@ -126,6 +132,13 @@ class Desk:
             agreement = lookup(self.agreements(), voucher.campaign, issuer, redeemer, self.at)
             used = self.books.balance(ceiling_account(redeemer, china_year(self.at), agreement.number))
             ceiling_left_fen = ceiling_left(agreement, redeemer, used)
+        visitors = self.visitors(redeemer) if agreement else None
+        asked: dict[str, int] = {}
+
+        def left(account: str) -> int:
+            asked[account] = self.books.free_fen(account)
+            return asked[account]
+
         paid = split(
             found.discount_fen,
             purchase.sale.order.order_fen,
@@ -133,10 +146,17 @@ class Desk:
             agreement,
             redeemer,
             issuer,
-            self.visitors(redeemer) if agreement else None,
-            self.books.free_fen,
+            visitors,
+            left,
             ceiling_left_fen,
         )
+        self._proofs[received.redemption_id] = {
+            "redemption_id": received.redemption_id,
+            "token": wire.token_to_bytes(purchase.token),
+            "order_fen": purchase.sale.order.order_fen,
+            "discount_fen": found.discount_fen,
+            "visitors": visitors_to_json(visitors, asked) if visitors and asked else None,
+        }
         return Apportioned(paid, agreement.name if agreement else "")
 
     def over_cap(self, draft: Redemption) -> Refusal | None:
@@ -158,6 +178,8 @@ class Desk:
         self.books.move(ceiling_movements(before, redemption))
         self.move_position(issuer, held_fen=held, posted_fen=posted)
         self.move_position(redemption.redeeming_region, due_fen=posted)
+        if before is None and redemption.id in self._proofs:
+            self._new_proofs.append(self._proofs[redemption.id])
         if outcome.posting:
             self.tell(issuer, posting=posting_message(outcome.posting, redemption))
         for region in {issuer: None, redemption.redeeming_region: None}:
@@ -241,6 +263,14 @@ class Desk:
         self._warnings.append(warning_row(warning))
         self.tell(region, limit_warning=warning)
 
+    def withheld_fen(self, region: str) -> int:
+        """What of the region's balance is not there while others are in arrears."""
+        return self._withheld[region]
+
+    def withhold(self, region: str, fen: int) -> None:
+        self._withheld[region] += fen
+        self._changed_positions.add(region)
+
     # Feed
 
     def tell(self, region: str, **event: Any) -> None:
@@ -264,6 +294,7 @@ class Desk:
         self.books.save(kind, self.at, self.window if window is None else window, reference, self.signer)
         self.transaction.insert(schema.feed, self._news)
         self.transaction.insert(custodian_schema.limit_warning, self._warnings)
+        self.transaction.insert(schema.proof, self._new_proofs)
         table = schema.participant
         for region in sorted(self._changed_positions):
             position = self._positions[region]
@@ -276,6 +307,7 @@ class Desk:
                     due_posted_fen=position.due_posted_fen,
                     limit_percent=position.warned[0],
                     credit_percent=position.warned[1],
+                    withheld_fen=self._withheld[region],
                 )
             )
 
@@ -285,12 +317,18 @@ def china_year(at: int) -> int:
     return datetime.fromtimestamp(at + CHINA_OFFSET_SECONDS, UTC).year
 
 
-def _open_window(transaction: Transaction) -> int:
+def visitors_to_json(plan: FundingPlan, left: Mapping[str, int]) -> str:
+    """A standing fund as a split found it: its rule, its funders with their weights and what they had left."""
+    funders = [[account, weight, left[account]] for account, weight in zip(plan.accounts, plan.weights, strict=True)]
+    return json.dumps({"rule": plan.rule, "funders": funders}, separators=(",", ":"))
+
+
+def _open_window(transaction: Transaction) -> Any:
     table = schema.settlement_window
     row = transaction.connection.execute(table.select().where(table.c.state == "OPEN")).one_or_none()
     if row is None:
         raise BooksDoNotBalance("no settlement window is open")
-    return int(row.number)
+    return row
 
 
 def _position(row: Any) -> Position:

@@ -20,6 +20,7 @@ participant = Table(
     Column("due_posted_fen", BigInteger, nullable=False, comment="from other regions, posted and not settled"),
     Column("limit_percent", Integer, nullable=False, comment="threshold that its exposure has reached: 0, 75, 90"),
     Column("credit_percent", Integer, nullable=False, comment="threshold that its use of credit has reached"),
+    Column("withheld_fen", BigInteger, nullable=False, comment="of its pay-outs, while others are in arrears"),
 )
 
 signing_chain = Table(
@@ -97,6 +98,16 @@ custody_return = Table(
     comment="custody given back to issuers",
 )
 
+handed_voucher = Table(
+    "handed_voucher",
+    METADATA,
+    Column("issuer", String, primary_key=True),
+    Column("pack_id", LargeBinary, primary_key=True),
+    Column("voucher_index", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+    comment="which hand-over brought a voucher last: the issuer's word on its reserved money",
+)
+
 returned_voucher = Table(
     "returned_voucher",
     METADATA,
@@ -137,6 +148,17 @@ receipts_complete = Table(
     Column("feed", BigInteger, nullable=False),
     Column("last_window", BigInteger, nullable=False),
     comment="during a recovery: nodes that handed over everything, and what else they have seen",
+)
+
+proof = Table(
+    "proof",
+    METADATA,
+    Column("redemption_id", LargeBinary, primary_key=True),
+    Column("token", LargeBinary, nullable=False, comment="as the shopper showed it"),
+    Column("order_fen", BigInteger, nullable=False, comment="as held, before a smaller capture"),
+    Column("discount_fen", BigInteger, nullable=False, comment="as held"),
+    Column("visitors", Text, comment="JSON, if asked: {rule, funders: [[account, weight, fen left], …]}"),
+    comment="what a redemption was decided on, for anyone who recomputes it",
 )
 
 fund_return = Table(
@@ -182,6 +204,7 @@ net_position = Table(
     Column("settlement_window", BigInteger, primary_key=True, autoincrement=False),
     Column("region", String, primary_key=True),
     Column("net_fen", BigInteger, nullable=False, comment="positive: receives"),
+    Column("payout_fen", BigInteger, nullable=False, comment="what of it is paid out once settled"),
     Column("bank_reference", String, nullable=False),
 )
 
@@ -190,6 +213,7 @@ statement = Table(
     METADATA,
     Column("settlement_window", BigInteger, primary_key=True, autoincrement=False),
     Column("region", String, primary_key=True),
+    Column("closing_fen", BigInteger, nullable=False),
     Column("document", LargeBinary, nullable=False, comment="JSON, as signed"),
     Column("key_id", LargeBinary, nullable=False),
     Column("signature", LargeBinary, nullable=False),
@@ -198,12 +222,51 @@ statement = Table(
     Column("confirmation_signature", LargeBinary),
 )
 
+monthly_statement = Table(
+    "monthly_statement",
+    METADATA,
+    Column("month", String, primary_key=True, comment="2026-05"),
+    Column("region", String, primary_key=True),
+    Column("document", LargeBinary, nullable=False, comment="JSON, as signed"),
+    Column("key_id", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("confirmation", LargeBinary, comment="the region's signed confirmation, by a person"),
+    Column("confirmation_key_id", LargeBinary),
+    Column("confirmation_signature", LargeBinary),
+)
+
+dispute = Table(
+    "dispute",
+    METADATA,
+    Column("region", String, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("settlement_window", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False, comment="a serialised Dispute, as the region signed it"),
+    Column("key_id", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("raised_at", BigInteger, nullable=False),
+    Column("outcome", String, nullable=False, comment="open, upheld or rejected"),
+    Column("resolution", Text, nullable=False, comment="why it was decided so"),
+    Column("resolved_at", BigInteger, nullable=False, comment="0 while open"),
+)
+
 deposit = Table(
     "deposit",
     METADATA,
     Column("bank_reference", String, primary_key=True),
-    Column("region", String, nullable=False),
+    Column("region", String, nullable=False, comment="empty: in suspense, nobody's yet"),
     Column("amount_fen", BigInteger, nullable=False),
     Column("received_at", BigInteger, nullable=False),
+    Column("settlement_window", BigInteger, nullable=False, index=True, comment="open when it became the region's"),
     Column("memo", Text, nullable=False),
+)
+
+payout = Table(
+    "payout",
+    METADATA,
+    Column("bank_reference", String, primary_key=True),
+    Column("region", String, nullable=False),
+    Column("amount_fen", BigInteger, nullable=False),
+    Column("paid_at", BigInteger, nullable=False),
+    Column("settlement_window", BigInteger, nullable=False, index=True, comment="open when it was booked"),
 )

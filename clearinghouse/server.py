@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from chassis import telemetry
 from chassis.database import Database
@@ -38,6 +38,7 @@ from quanlian.v1 import (
 )
 
 PURPOSES = ("message", "statement")
+CLOCK_SECONDS = 1.0
 _log = telemetry.logger("clearinghouse")
 _PACKAGE = "/quanlian.v1."
 _NODES = frozenset({"node"})
@@ -56,6 +57,9 @@ OPERATOR_METHODS = (
     "SetLimits",
     "SetVisitorsFund",
     "RecordDeposit",
+    "AssignReceipt",
+    "ListReceipts",
+    "PayOut",
     "CloseWindow",
     "InstructWindow",
     "MarkPaid",
@@ -66,12 +70,18 @@ OPERATOR_METHODS = (
     "SuspendInNetwork",
     "ListNetworkSuspensions",
     "GetClearingStats",
+    "GetRegionStatement",
+    "GetRegionEvidence",
+    "ListDisputes",
+    "ResolveDispute",
+    "GetCampaignReport",
 )
+NODE_SETTLEMENT_METHODS = ("GetStatement", "ConfirmStatement", "DisputeStatement", "GetEvidence", "GetCampaignFigures")
 ALLOW = {
     **{f"{_PACKAGE}RedemptionService/{method}": _NODES for method in REDEMPTION_METHODS},
     **{f"{_PACKAGE}CustodyService/{method}": _NODES for method in CUSTODY_METHODS},
     **{f"{_PACKAGE}DirectoryService/{method}": _NODES for method in DIRECTORY_METHODS},
-    **{f"{_PACKAGE}SettlementService/{method}": _NODES for method in ("GetStatement", "ConfirmStatement")},
+    **{f"{_PACKAGE}SettlementService/{method}": _NODES for method in NODE_SETTLEMENT_METHODS},
     f"{_PACKAGE}SettlementService/GetWindow": _NODES | _OPERATORS,
     **{f"{_PACKAGE}ClearingOperatorService/{method}": _OPERATORS for method in OPERATOR_METHODS},
     **{f"{_PACKAGE}AgreementService/{method}": _OPERATORS for method in AGREEMENT_METHODS},
@@ -106,11 +116,11 @@ async def _serve(settings: ClearinghouseSettings, stop: asyncio.Event) -> None:
     )
     port = host.bind()
     database = open_database(settings)
-    service = ClearinghouseService(database, keyring, message_signer, statement_signer, settings.release_seconds)
-    root = (settings.tls_directory / ROOT).read_bytes()
-    _register(
-        host, service, RedemptionServicer(service, keyring, message_signer), DirectoryServicer(service, chains), root
+    service = ClearinghouseService(
+        database, keyring, message_signer, statement_signer, settings.release_seconds, settings.daily_cut_off
     )
+    root = (settings.tls_directory / ROOT).read_bytes()
+    _register(host, service, RedemptionServicer(service, keyring, message_signer), chains, root)
     host.add(
         lambda server: agreement_pb2_grpc.add_AgreementServiceServicer_to_server(
             AgreementServicer(service.agreements), server
@@ -125,10 +135,13 @@ async def _serve(settings: ClearinghouseSettings, stop: asyncio.Event) -> None:
     if not service.recovery:
         await service.calculate_closed()
     await host.start()
-    sweeping = asyncio.create_task(every(settings.sweep_seconds, "sweep", service.sweep))
+    background = [
+        asyncio.create_task(every(settings.sweep_seconds, "sweep", service.sweep)),
+        asyncio.create_task(every(CLOCK_SECONDS, "cut-off", service.keep_time)),
+    ]
     announce_ready(CLEARINGHOUSE, f"{settings.listen.rpartition(':')[0]}:{port}")
     try:
-        await until(stop, [sweeping])
+        await until(stop, background)
     finally:
         await host.stop(grace=1.0)
         await asyncio.to_thread(service.close)
@@ -157,20 +170,18 @@ def _register(
     host: Host,
     service: ClearinghouseService,
     redemptions: RedemptionServicer,
-    directory: DirectoryServicer,
+    chains: Sequence[bytes],
     root: bytes,
 ) -> None:
+    statement_chain = chains[PURPOSES.index("statement")]
+    directory, custody = DirectoryServicer(service, chains), CustodyServicer(service)
+    settlement = SettlementServicer(service, statement_chain)
+    operator = ClearingOperatorServicer(service, statement_chain, root)
     host.add(lambda server: redemption_pb2_grpc.add_RedemptionServiceServicer_to_server(redemptions, server))
-    host.add(lambda server: custody_pb2_grpc.add_CustodyServiceServicer_to_server(CustodyServicer(service), server))
+    host.add(lambda server: custody_pb2_grpc.add_CustodyServiceServicer_to_server(custody, server))
     host.add(lambda server: directory_pb2_grpc.add_DirectoryServiceServicer_to_server(directory, server))
-    host.add(
-        lambda server: settlement_pb2_grpc.add_SettlementServiceServicer_to_server(SettlementServicer(service), server)
-    )
-    host.add(
-        lambda server: clearing_operator_pb2_grpc.add_ClearingOperatorServiceServicer_to_server(
-            ClearingOperatorServicer(service, root), server
-        )
-    )
+    host.add(lambda server: settlement_pb2_grpc.add_SettlementServiceServicer_to_server(settlement, server))
+    host.add(lambda server: clearing_operator_pb2_grpc.add_ClearingOperatorServiceServicer_to_server(operator, server))
 
 
 def open_database(settings: ClearinghouseSettings) -> Database:

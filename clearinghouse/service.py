@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from sqlalchemy import func, select
@@ -20,12 +21,18 @@ from clearinghouse import schema
 from clearinghouse.agreements import AgreementRegister, on_file
 from clearinghouse.custody import overdue, read_hand_over
 from clearinghouse.desk import Desk, Shelf, Work
+from clearinghouse.disputes import Resolve, TakeDispute, record
+from clearinghouse.domain.cutoff import is_due
 from clearinghouse.domain.visitors import VisitorsFunder, check_visitors_fund, require_budget
+from clearinghouse.evidence import evidence
+from clearinghouse.money import AssignReceipt, PayOut, RecordDeposit, arrears_fen
 from clearinghouse.publishing import PublishChange
 from clearinghouse.recall import Recall
 from clearinghouse.receipts import receipts_of
 from clearinghouse.recovery import Recovery
 from clearinghouse.redeeming import Redeem, wanted
+from clearinghouse.reports import clearing_figures
+from clearinghouse.statements import ConfirmMonth, StateMonth, months_to_state, signed_statement
 from clearinghouse.suspending import Suspend, TakeSuspension, tell_newcomer
 from clearinghouse.windows import Calculate, Close, Confirm, Instruct, MarkPaid, Settle, new_window
 from custodian import evidence_file, lookup
@@ -48,7 +55,7 @@ from pki.denylist import DenyList
 from pki.identity import CLEARINGHOUSE, Identity
 from pki.trust import Keyring
 from quanlian import regions, wire
-from quanlian.accounts import bank_account, settlement_account, visitors_account
+from quanlian.accounts import visitors_account
 from quanlian.errors import BadSignature, InvalidInput, UnknownKey
 from quanlian.ledger import Movement
 from quanlian.redemptions import Redemption
@@ -61,6 +68,7 @@ from quanlian.v1 import (
     custody_pb2,
     directory_pb2,
     recovery_pb2,
+    report_pb2,
     settlement_pb2,
     signed_pb2,
     stats_pb2,
@@ -103,8 +111,10 @@ class ClearinghouseService:
         message_signer: Signer,
         statement_signer: Signer,
         release_seconds: float,
+        cut_off: tuple[int, int] | None = None,
     ) -> None:
         self.database = database
+        self._cut_off = cut_off
         self.keyring = keyring
         self._roots = RootMemory(keyring)
         self._signer = message_signer
@@ -215,6 +225,8 @@ class ClearinghouseService:
     def _decide_together(self, works: Sequence[Work]) -> list[Any]:
         with self.database.transaction() as transaction:
             desk = Desk(transaction, self._shelf, self._signer)
+            if is_due(desk.window_opened_at, desk.at, self._cut_off):
+                Close().decide(desk)
             for work in works:
                 work.load(desk)
             desk.books.fetch()
@@ -551,6 +563,7 @@ class ClearinghouseService:
             "due_posted_fen": 0,
             "limit_percent": 0,
             "credit_percent": 0,
+            "withheld_fen": 0,
         }
 
         def store(transaction: Transaction) -> None:
@@ -617,54 +630,73 @@ class ClearinghouseService:
         await self._write(store)
 
     async def record_deposit(self, request: clearing_operator_pb2.RecordDepositRequest) -> int:
-        """Dr `bank` / Cr `settlement`. A bank reference is booked once; returns the region's balance in fen."""
-        if request.amount_fen <= 0 or not request.bank_reference:
-            raise InvalidInput("needs an amount above 0 and a bank reference", place="deposit")
+        """A region's money, or with no region a receipt that is nobody's yet.
 
-        def store(transaction: Transaction) -> int:
-            _require_enrolled(transaction, request.region)
-            desk = Desk(transaction, self._shelf, self._signer)
-            account, table = settlement_account(request.region), schema.deposit
-            known = transaction.select_keys(table, [table.c.bank_reference], [(request.bank_reference,)])
-            if not known:
-                desk.books.move(
-                    [
-                        Movement(bank_account("clearinghouse"), "", posted_fen=request.amount_fen),
-                        Movement(account, "", posted_fen=-request.amount_fen),
-                    ]
-                )
-                transaction.insert(
-                    table,
-                    [
-                        {
-                            "bank_reference": request.bank_reference,
-                            "region": request.region,
-                            "amount_fen": request.amount_fen,
-                            "received_at": desk.at,
-                            "memo": "",
-                        }
-                    ],
-                )
-                desk.watch(request.region)
-                desk.save("deposit", request.bank_reference, window=0)
-            elif (known[0].region, known[0].amount_fen) != (request.region, request.amount_fen):
-                raise InvalidInput(f"{request.bank_reference} was booked for another deposit", place="bank_reference")
-            return -desk.books.balance(account).posted_fen
+        Returns the region's balance, or what is in suspense, in fen.
+        """
+        work = RecordDeposit(request.region, request.amount_fen, request.bank_reference, request.memo)
+        return int(await self._step(work, "deposit", 0))
 
-        return await asyncio.to_thread(self._in_transaction, store)
+    async def assign_receipt(self, request: clearing_operator_pb2.AssignReceiptRequest) -> int:
+        """Returns the balance of the region whose the receipt is, in fen."""
+        return int(await self._step(AssignReceipt(request.bank_reference, request.region), "assignment", 0))
+
+    async def pay_out(self, request: clearing_operator_pb2.PayOutRequest) -> int:
+        """Returns what is left of the region's balance, in fen."""
+        return int(await self._step(PayOut(request.region, request.amount_fen, request.bank_reference), "pay-out", 0))
+
+    async def bank_receipts(self) -> list[clearing_operator_pb2.BankReceipt]:
+        """Receipts in suspense, oldest first."""
+        table = schema.deposit
+        query = table.select().where(table.c.region == "").order_by(table.c.received_at, table.c.bank_reference)
+
+        def load() -> list[clearing_operator_pb2.BankReceipt]:
+            with self.database.snapshot() as transaction:
+                return [
+                    clearing_operator_pb2.BankReceipt(
+                        bank_reference=row.bank_reference,
+                        amount_fen=row.amount_fen,
+                        received_at=row.received_at,
+                        memo=row.memo,
+                    )
+                    for row in transaction.connection.execute(query)
+                ]
+
+        return await asyncio.to_thread(load)
 
     # Settlement
 
-    async def close_window(self) -> int:
-        """Close the open window, then calculate what is closed. Returns its number."""
-        number: int = await self._step(Close(), "close", 0)
+    async def close_window(self, number: int = 0) -> int:
+        """Close a window (0: the open one), then calculate what is closed. Returns its number."""
+        closed: int = await self._step(Close(number), "close", 0)
         await self.calculate_closed()
-        return number
+        return closed
+
+    async def keep_time(self) -> None:
+        """Close the open window when its cut-off has come; what the batches closed themselves is calculated."""
+        if self.recovery:
+            return
+        if await asyncio.to_thread(self._is_due):
+            await self._step(Close(), "close", 0)
+        await self.calculate_closed()
+
+    def _is_due(self) -> bool:
+        with self.database.snapshot() as transaction:
+            desk = Desk(transaction, self._shelf, self._signer)
+            return is_due(desk.window_opened_at, desk.at, self._cut_off)
 
     async def calculate_closed(self) -> None:
-        """Calculate every window that is closed and not calculated: also one that a crash left so."""
+        """Calculate every window that is closed and not calculated, also one that a crash left so; then the months
+        that are over.
+        """
         for number in await asyncio.to_thread(self._closed_windows):
             await self._step(Calculate(number, self._statement_signer), "calculate", 0)
+        for month in await asyncio.to_thread(self._months_to_state):
+            await self._step(StateMonth(month, self._statement_signer), "month", 0)
+
+    def _months_to_state(self) -> list[str]:
+        with self.database.snapshot() as transaction:
+            return months_to_state(transaction)
 
     def _closed_windows(self) -> list[int]:
         table = schema.settlement_window
@@ -675,7 +707,8 @@ class ClearinghouseService:
     async def confirm(self, region: str, message: signed_pb2.SignedMessage) -> int:
         self._verify_region(message, "confirmation", region)
         confirmation = wire.parse(settlement_pb2.Confirmation, message.body, "confirmation")
-        return int(await self._step(Confirm(region, message, confirmation), "confirm", 0))
+        kind = ConfirmMonth if confirmation.month else Confirm
+        return int(await self._step(kind(region, message, confirmation), "confirm", 0))
 
     async def instruct(self, number: int) -> None:
         await self._step(Instruct(number), "instruct", 0)
@@ -686,14 +719,14 @@ class ClearinghouseService:
     async def settle(self, number: int) -> None:
         await self._step(Settle(number), "settlement", 0)
 
-    async def _step(self, work: Work, kind: str, window: int) -> Any:
-        """One work in a transaction of its own, so that its fault concerns nobody else."""
+    async def _step(self, work: Work, kind: str, window: int | None, reference: str = "") -> Any:
+        """One work in a transaction of its own, so that its fault concerns nobody else; window None: the open one."""
 
         def run() -> Any:
             with self.database.transaction() as transaction:
                 desk = Desk(transaction, self._shelf, self._signer)
                 result = work.decide(desk)
-                desk.save(kind, window=window)
+                desk.save(kind, reference, window)
             self._announce(desk.told)
             return result
 
@@ -730,6 +763,7 @@ class ClearinghouseService:
                         net_fen=each.net_fen,
                         confirmed=each.region in confirmed,
                         bank_reference=each.bank_reference,
+                        payout_fen=each.payout_fen,
                     )
                     for each in positions
                 ],
@@ -737,19 +771,62 @@ class ClearinghouseService:
 
         return await asyncio.to_thread(load)
 
-    async def statement(self, region: str, window: int) -> signed_pb2.SignedMessage:
-        """A region's signed statement. Raises InvalidInput where there is none."""
+    async def statement(self, region: str, window: int, month: str = "") -> signed_pb2.SignedMessage:
+        """A region's signed statement of a window, or of a month. Raises InvalidInput where there is none."""
 
-        def load() -> Any:
-            table = schema.statement
+        def load() -> signed_pb2.SignedMessage:
             with self.database.snapshot() as transaction:
-                return transaction.select_keys(table, [table.c.settlement_window, table.c.region], [(window, region)])
+                return signed_statement(transaction, region, window, month)
 
-        rows = await asyncio.to_thread(load)
-        if not rows:
-            raise InvalidInput(f"no statement of {region} for window {window}", place="window")
-        row = rows[0]
-        return signed_pb2.SignedMessage(body=row.document, key_id=row.key_id, signature=row.signature)
+        return await asyncio.to_thread(load)
+
+    async def statement_evidence(self, region: str, window: int) -> AsyncIterator[list[bytes]]:
+        """What a region's statement can be recomputed from, as lines of JSON, some at a time."""
+        lines = evidence(self.database, self._statement_signer, region, window)
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1, "evidence") as reader:
+            try:
+                while (some := await loop.run_in_executor(reader, next, lines, None)) is not None:
+                    yield some
+            finally:
+                await loop.run_in_executor(reader, lines.close)
+
+    async def take_dispute(self, region: str, message: signed_pb2.SignedMessage) -> None:
+        self._verify_region(message, "dispute", region)
+        dispute = wire.parse(settlement_pb2.Dispute, message.body, "dispute")
+        if dispute.region != region or not dispute.lines or not dispute.why:
+            raise InvalidInput(f"needs lines of {region}'s statement and a reason", place="dispute")
+        await self._step(TakeDispute(message, dispute), "dispute", 0)
+
+    async def disputes(self) -> list[clearing_operator_pb2.DisputeRecord]:
+        """Every dispute, the open ones first, then by time."""
+        table = schema.dispute
+        query = table.select().order_by(table.c.resolved_at != 0, table.c.raised_at, table.c.region, table.c.number)
+
+        def load() -> list[clearing_operator_pb2.DisputeRecord]:
+            with self.database.snapshot() as transaction:
+                return [record(row) for row in transaction.connection.execute(query)]
+
+        return await asyncio.to_thread(load)
+
+    async def resolve_dispute(
+        self, request: clearing_operator_pb2.ResolveDisputeRequest
+    ) -> clearing_operator_pb2.DisputeRecord:
+        """Decide a dispute; adjusting entries are booked in the window that is open now and name it."""
+        adjustments = [(each.redemption_id, each.amount_fen) for each in request.adjustments]
+        work = Resolve(request.region, request.number, request.upheld, request.why, adjustments)
+        reference = f"dispute {request.region}/{request.number}"
+        resolved: clearing_operator_pb2.DisputeRecord = await self._step(work, "adjustment", None, reference)
+        return resolved
+
+    async def campaign_figures(self, campaign: str, issuer: str = "") -> report_pb2.CampaignFigures:
+        """What was decided here of a campaign, for its issuer or (empty) the clearinghouse's own operator."""
+
+        def load() -> report_pb2.CampaignFigures:
+            with self.database.snapshot() as transaction:
+                return clearing_figures(transaction, campaign, issuer)
+
+        return await asyncio.to_thread(load)
 
     async def status(self) -> clearing_operator_pb2.GetClearingStatusResponse:
         def load() -> clearing_operator_pb2.GetClearingStatusResponse:
@@ -770,6 +847,8 @@ class ClearinghouseService:
             exposure_fen=position.exposure_fen,
             limit_fen=position.limit_fen,
             settlement_fen=position.secured_fen,
+            arrears_fen=arrears_fen(desk, region),
+            withheld_fen=desk.withheld_fen(region),
             limit_percent=position.warned[0],
             credit_line_fen=position.credit_line_fen,
             credit_used_fen=position.credit_used_fen,

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import func, select
+
 from clearinghouse import schema
 from clearinghouse.custody import return_free_money
 from clearinghouse.desk import Desk
@@ -13,16 +15,18 @@ from clearinghouse.domain.windows import (
     Flow,
     Turnover,
     WindowState,
+    arrears_movements,
     bilateral,
+    by_region,
+    flows_by_region,
     require_state,
     settlement_movements,
     statement_lines,
 )
+from clearinghouse.money import arrears_fen, book_payout, require_new_reference, settlement_fen
 from custodian import schema as custodian_schema
 from quanlian import netting
-from quanlian.accounts import bank_account, settlement_account
 from quanlian.errors import InvalidInput
-from quanlian.ledger import Movement
 from quanlian.signing import Signer, digest
 from quanlian.statements import Statement, statement_to_json
 from quanlian.v1 import settlement_pb2, signed_pb2
@@ -30,16 +34,28 @@ from quanlian.v1 import settlement_pb2, signed_pb2
 
 @dataclass(slots=True)
 class Close:
-    """Close the open window and open the next in the same transaction; what commits later belongs to the next."""
+    """Close the open window and open the next in the same transaction; what commits later belongs to the next.
+
+    `number` is the window that is meant, 0 whichever is open. To close one that is closed already changes nothing, so
+    that a command which never saw its answer can be sent again.
+    """
+
+    number: int = 0
 
     def load(self, desk: Desk) -> None:
         pass
 
     def decide(self, desk: Desk) -> int:
-        number = desk.window
-        _set_window(desk, number, state=WindowState.CLOSED.name, closed_at=desk.at)
-        return_free_money(desk, number)
-        desk.transaction.insert(schema.settlement_window, [new_window(number + 1, desk.at)])
+        number = self.number or desk.window
+        if number > desk.window:
+            raise InvalidInput(
+                f"window {number} is not open yet", place="window", remedy=f"close window {desk.window}, which is open"
+            )
+        if number == desk.window:
+            _set_window(desk, number, state=WindowState.CLOSED.name, closed_at=desk.at)
+            return_free_money(desk, number)
+            desk.transaction.insert(schema.settlement_window, [new_window(number + 1, desk.at)])
+            desk.window, desk.window_opened_at = number + 1, desk.at
         return number
 
 
@@ -61,26 +77,40 @@ class Calculate:
         nets = dict.fromkeys(desk.regions, 0) | netting.net_positions(pairs)
         netting.require_zero_sum(nets)
         self._keep_positions(desk, pairs, nets)
-        for region in desk.regions:
-            lines, funders = statement_lines(region, flows, turnovers)
-            statement = Statement(
-                window=self.number,
-                region=region,
-                opened_at=row.opened_at,
-                closed_at=row.closed_at,
-                opening_fen=desk.position(region).secured_fen,
-                lines=lines,
-                funders=funders,
-            )
-            if statement.net_fen != nets[region]:
+        statements = self._statements(desk, row, turnovers, flows)
+        for statement in statements:
+            if statement.net_fen != nets[statement.region]:
                 raise InvalidInput(
-                    f"the statement of {region} gives {statement.net_fen}, netting {nets[region]} fen",
+                    f"the statement of {statement.region} gives {statement.net_fen}, "
+                    f"netting {nets[statement.region]} fen",
                     place=f"window {self.number}",
                 )
-            self._keep_statement(desk, statement)
-            desk.tell(region, statement_ready=self.number)
+            desk.tell(statement.region, statement_ready=self.number)
+        desk.transaction.insert(schema.statement, [self._signed(statement) for statement in statements])
         gross = netting.figures(pairs).gross_fen
         _set_window(desk, self.number, state=WindowState.CALCULATED.name, gross_fen=gross)
+
+    def _statements(self, desk: Desk, row: Any, turnovers: list[Turnover], flows: list[Flow]) -> list[Statement]:
+        opening = _closing_balances(desk, self.number - 1)
+        lodged, paid_out = (_by_region(desk, table, self.number) for table in (schema.deposit, schema.payout))
+        own_turnovers, own_flows = by_region(turnovers), flows_by_region(flows)
+        statements = []
+        for region in desk.regions:
+            lines, funders = statement_lines(region, own_flows.get(region, ()), own_turnovers.get(region, ()))
+            statements.append(
+                Statement(
+                    window=self.number,
+                    region=region,
+                    opened_at=row.opened_at,
+                    closed_at=row.closed_at,
+                    opening_fen=opening.get(region, 0),
+                    lines=lines,
+                    funders=funders,
+                    lodged_fen=lodged.get(region, 0),
+                    paid_out_fen=paid_out.get(region, 0),
+                )
+            )
+        return statements
 
     def _keep_positions(self, desk: Desk, pairs: Mapping[tuple[str, str], int], nets: Mapping[str, int]) -> None:
         desk.transaction.insert(
@@ -93,25 +123,27 @@ class Calculate:
         desk.transaction.insert(
             schema.net_position,
             [
-                {"settlement_window": self.number, "region": region, "net_fen": fen, "bank_reference": ""}
+                {
+                    "settlement_window": self.number,
+                    "region": region,
+                    "net_fen": fen,
+                    "payout_fen": max(0, fen),
+                    "bank_reference": "",
+                }
                 for region, fen in sorted(nets.items())
             ],
         )
 
-    def _keep_statement(self, desk: Desk, statement: Statement) -> None:
+    def _signed(self, statement: Statement) -> dict[str, Any]:
         document = statement_to_json(statement)
-        desk.transaction.insert(
-            schema.statement,
-            [
-                {
-                    "settlement_window": self.number,
-                    "region": statement.region,
-                    "document": document,
-                    "key_id": self.signer.key_id,
-                    "signature": self.signer.sign("statement", document),
-                }
-            ],
-        )
+        return {
+            "settlement_window": self.number,
+            "region": statement.region,
+            "closing_fen": statement.closing_fen,
+            "document": document,
+            "key_id": self.signer.key_id,
+            "signature": self.signer.sign("statement", document),
+        }
 
 
 @dataclass(slots=True)
@@ -128,23 +160,7 @@ class Confirm:
     def decide(self, desk: Desk) -> WindowState:
         number, table = self.confirmation.window, schema.statement
         row = _window(desk, number)
-        found = desk.transaction.select_keys(
-            table, [table.c.settlement_window, table.c.region], [(number, self.region)]
-        )
-        if not found or self.confirmation.region != self.region:
-            raise InvalidInput(f"no statement of {self.region} for window {number}", place="confirmation")
-        if digest("statement", found[0].document) != self.confirmation.statement_digest:
-            raise InvalidInput("confirms another statement", place="confirmation.statement_digest")
-        if found[0].confirmation is None:
-            desk.transaction.connection.execute(
-                table.update()
-                .where(table.c.settlement_window == number, table.c.region == self.region)
-                .values(
-                    confirmation=self.message.body,
-                    confirmation_key_id=self.message.key_id,
-                    confirmation_signature=self.message.signature,
-                )
-            )
+        keep_confirmation(desk, table, table.c.settlement_window, number, self)
         state = WindowState[row.state]
         if state is WindowState.CALCULATED and _all_confirmed(desk, number):
             _set_window(desk, number, state=WindowState.CONFIRMED.name)
@@ -168,7 +184,11 @@ class Instruct:
 
 @dataclass(slots=True)
 class MarkPaid:
-    """The bank's word that a region's instruction was carried out."""
+    """The bank's word that a region's instruction was carried out.
+
+    While a debtor is short nobody can say yet what its creditors get: their pay-outs are marked once the window is
+    settled, and booked then.
+    """
 
     number: int
     region: str
@@ -178,7 +198,9 @@ class MarkPaid:
         pass
 
     def decide(self, desk: Desk) -> None:
-        require_state(self.number, WindowState[_window(desk, self.number).state], WindowState.INSTRUCTED)
+        state = WindowState[_window(desk, self.number).state]
+        if state is not WindowState.SETTLED:
+            require_state(self.number, state, WindowState.INSTRUCTED)
         if not self.bank_reference:
             raise InvalidInput("is empty", place="bank_reference", remedy="give the bank's reference")
         table = schema.net_position
@@ -190,25 +212,38 @@ class MarkPaid:
         if rows[0].bank_reference == self.bank_reference:
             return
         self._require_new_reference(desk, rows[0].bank_reference)
+        if rows[0].net_fen > 0 and state is WindowState.INSTRUCTED:
+            self._require_no_shortfall(desk)
         desk.transaction.connection.execute(
             table.update()
             .where(table.c.settlement_window == self.number, table.c.region == self.region)
             .values(bank_reference=self.bank_reference)
         )
+        if state is WindowState.SETTLED:
+            book_payout(desk, self.region, rows[0].payout_fen, self.bank_reference)
 
     def _require_new_reference(self, desk: Desk, marked: str) -> None:
         """A payment keeps the reference it was marked with, and a reference names one payment or deposit."""
-        table, deposit = schema.net_position, schema.deposit
-        used = desk.transaction.select_keys(table, [table.c.bank_reference], [(self.bank_reference,)])
-        used += desk.transaction.select_keys(deposit, [deposit.c.bank_reference], [(self.bank_reference,)])
-        if marked or used:
-            what = f"is marked with {marked}" if marked else f"{self.bank_reference} names another payment"
-            raise InvalidInput(what, place="bank_reference", remedy="check the bank's reference")
+        if marked:
+            raise InvalidInput(f"is marked with {marked}", place="bank_reference", remedy="check the bank's reference")
+        require_new_reference(desk, self.bank_reference)
+
+    def _require_no_shortfall(self, desk: Desk) -> None:
+        for row in _positions(desk, self.number):
+            short_fen = -(settlement_fen(desk, row.region) - arrears_fen(desk, row.region) + row.net_fen)
+            if row.net_fen < 0 and short_fen > 0:
+                raise InvalidInput(
+                    f"{row.region} is short by {short_fen} fen, so pay-outs of window {self.number} are not sure",
+                    place="payment",
+                    remedy="record its money, or settle at the deadline and mark the reduced pay-outs then",
+                )
 
 
 @dataclass(slots=True)
 class Settle:
-    """SETTLED is one transaction for all regions: claims and contributions against `settlement`, payments booked."""
+    """SETTLED is one transaction for all regions: claims and contributions against `settlement`, then what a debtor
+    cannot cover as arrears, then the pay-outs that the bank made, each as entries of their own.
+    """
 
     number: int
 
@@ -217,38 +252,80 @@ class Settle:
 
     def decide(self, desk: Desk) -> None:
         require_state(self.number, WindowState[_window(desk, self.number).state], WindowState.INSTRUCTED)
+        reference = f"window {self.number}"
         turnovers, _ = _totals(desk, self.number)
+        own = by_region(turnovers)
         for region in desk.regions:
-            balance = -desk.books.balance(settlement_account(region)).posted_fen
-            desk.books.move(settlement_movements(region, turnovers, balance))
+            desk.books.move(settlement_movements(region, own.get(region, ())))
             desk.tell(region, window_settled=self.number)
+        desk.books.book("settlement", desk.at, reference)
         for (debtor, creditor), fen in bilateral(turnovers).items():
             desk.move_position(debtor, posted_fen=-fen)
             desk.move_position(creditor, due_fen=-fen)
-        desk.books.move(self._payments(desk))
+        shortfall_fen = self._stand_in_arrears(desk)
+        desk.books.book("arrears", desk.at, reference)
+        self._pay_out(desk, shortfall_fen)
         for region in desk.regions:
             desk.watch(region)
         _set_window(desk, self.number, state=WindowState.SETTLED.name)
 
-    def _payments(self, desk: Desk) -> list[Movement]:
-        """Pay out to each region that receives, and was marked paid: Dr `settlement` / Cr `bank`."""
-        table = schema.net_position
-        rows = desk.transaction.connection.execute(
-            table.select().where(table.c.settlement_window == self.number, table.c.net_fen > 0)
-        ).all()
-        movements = []
-        for row in rows:
-            if not row.bank_reference:
-                raise InvalidInput(
-                    f"{row.region} is not marked paid", place=f"window {self.number}", remedy="mark its payment first"
+    def _stand_in_arrears(self, desk: Desk) -> int:
+        """Returns what all debtors together are newly short of."""
+        before = sum(arrears_fen(desk, region) for region in desk.regions)
+        for region in desk.regions:
+            balance_fen, standing_fen = settlement_fen(desk, region), arrears_fen(desk, region)
+            desk.books.move(arrears_movements(region, balance_fen, standing_fen))
+        return max(0, sum(arrears_fen(desk, region) for region in desk.regions) - before)
+
+    def _pay_out(self, desk: Desk, shortfall_fen: int) -> None:
+        """Book what the bank paid already; the other pay-outs shrink by their part of the shortfall (money.md,
+        Settlement windows), and what they lack is withheld until the arrears are cured.
+        """
+        creditors = [row for row in _positions(desk, self.number) if row.net_fen > 0]
+        open_fen = {row.region: row.net_fen for row in creditors if not row.bank_reference}
+        if open_fen and not shortfall_fen:
+            raise InvalidInput(
+                f"{min(open_fen)} is not marked paid", place=f"window {self.number}", remedy="mark its payment first"
+            )
+        payouts = netting.payouts_after_shortfall(open_fen, min(shortfall_fen, sum(open_fen.values())))
+        for row in creditors:
+            if row.bank_reference:
+                book_payout(desk, row.region, row.net_fen, row.bank_reference)
+            elif payouts[row.region] < row.net_fen:
+                desk.withhold(row.region, row.net_fen - payouts[row.region])
+                table = schema.net_position
+                desk.transaction.connection.execute(
+                    table.update()
+                    .where(table.c.settlement_window == self.number, table.c.region == row.region)
+                    .values(payout_fen=payouts[row.region])
                 )
-            movements.append(Movement(settlement_account(row.region), "", posted_fen=row.net_fen))
-            movements.append(Movement(bank_account("clearinghouse"), "", posted_fen=-row.net_fen))
-        return movements
 
 
 def new_window(number: int, at: int) -> dict[str, Any]:
     return {"number": number, "state": WindowState.OPEN.name, "opened_at": at, "closed_at": 0, "gross_fen": 0}
+
+
+def keep_confirmation(desk: Desk, table: Any, period: Any, value: Any, confirm: Any) -> None:
+    """Store a region's confirmation beside the statement of a window or month; the first one stays.
+
+    Raises InvalidInput where there is no such statement, or it confirms other bytes.
+    """
+    found = desk.transaction.select_keys(table, [period, table.c.region], [(value, confirm.region)])
+    confirmation = confirm.confirmation
+    if not found or confirmation.region != confirm.region:
+        raise InvalidInput(f"no statement of {confirm.region} for {period.name} {value}", place="confirmation")
+    if digest("statement", found[0].document) != confirmation.statement_digest:
+        raise InvalidInput("confirms another statement", place="confirmation.statement_digest")
+    if found[0].confirmation is None:
+        desk.transaction.connection.execute(
+            table.update()
+            .where(period == value, table.c.region == confirm.region)
+            .values(
+                confirmation=confirm.message.body,
+                confirmation_key_id=confirm.message.key_id,
+                confirmation_signature=confirm.message.signature,
+            )
+        )
 
 
 def _window(desk: Desk, number: int) -> Any:
@@ -262,6 +339,29 @@ def _window(desk: Desk, number: int) -> Any:
 def _set_window(desk: Desk, number: int, **values: Any) -> None:
     table = schema.settlement_window
     desk.transaction.connection.execute(table.update().where(table.c.number == number).values(**values))
+
+
+def _positions(desk: Desk, number: int) -> list[Any]:
+    table = schema.net_position
+    query = table.select().where(table.c.settlement_window == number).order_by(table.c.region)
+    return list(desk.transaction.connection.execute(query))
+
+
+def _closing_balances(desk: Desk, number: int) -> dict[str, int]:
+    """What each region's statement of a window closed with; nothing before the first."""
+    table = schema.statement
+    query = select(table.c.region, table.c.closing_fen).where(table.c.settlement_window == number)
+    return {row.region: row.closing_fen for row in desk.transaction.connection.execute(query)}
+
+
+def _by_region(desk: Desk, table: Any, number: int) -> dict[str, int]:
+    """Deposits or pay-outs of a window, by region."""
+    query = (
+        select(table.c.region, func.sum(table.c.amount_fen).label("fen"))
+        .where(table.c.settlement_window == number, table.c.region != "")
+        .group_by(table.c.region)
+    )
+    return {row.region: int(row.fen) for row in desk.transaction.connection.execute(query)}
 
 
 def _all_confirmed(desk: Desk, number: int) -> bool:

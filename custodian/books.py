@@ -215,6 +215,11 @@ class Books:
 
     # Saving
 
+    def book(self, kind: str, at: int, reference: str = "", window: int = 0) -> None:
+        """Write the movements so far as an entry of their own; `save` writes those that follow."""
+        self._save_entry(kind, at, window, reference)
+        self._movements = []
+
     def save(self, kind: str, at: int, window: int = 0, reference: str = "", signer: Signer | None = None) -> None:
         """Write everything that changed, with one journal entry of `kind` for all movements.
 

@@ -117,6 +117,7 @@ posting = Table(
     Column("settlement_window", BigInteger, nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("entry", BigInteger, nullable=False),
+    Index("posting_by_window", "settlement_window", "redemption_id"),
     comment="history of each redemption's money; only appended",
 )
 

@@ -25,6 +25,7 @@ from chassis.operating import (
 from custodian import showing
 from custodian.evidence_option import Id, Out, write_evidence
 from custodian.recovery_report import show_recovery
+from node import statements_cli
 from node.campaign.rendering import show_difference
 from node.config import NodeSettings
 from node.merchants_file import read_merchants
@@ -549,3 +550,6 @@ def _status_data(answer: pb.GetNodeStatusResponse) -> dict[str, Any]:
         "windows": [{name: getattr(each, name) for name in names} for each in answer.windows],
         "warnings": showing.warnings_data(answer.warnings),
     }
+
+
+app.add_typer(statements_cli.app)

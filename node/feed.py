@@ -20,7 +20,7 @@ from node import schema
 from node.desk import Desk
 from node.publishing import take_change
 from node.recall import take_return
-from node.redeeming import count_away, keep_clearing_item, used_away
+from node.redeeming import book_posting, count_away, keep_clearing_item, used_away
 from pki.denylist import DenyList
 from quanlian import wire
 from quanlian.accounts import clearing_account, settlement_account
@@ -157,6 +157,10 @@ def _take(desk: Desk, event: custody_pb2.FeedEvent, read: Read) -> None:
         desk.books.move(used_away(desk.name, legs, event.posting.redeeming_region))
         if event.posting.redeeming_region != desk.name:
             count_away(desk, event.posting)
+    elif kind == "adjustment":
+        _take_adjustment(desk, event.adjustment)
+    elif kind == "month_ready":
+        _open_month(desk, event.month_ready)
     elif kind == "fund_return":
         _take_fund_return(desk, event.fund_return)
     elif kind == "custody_return":
@@ -201,10 +205,10 @@ def _parked_subjects(desk: Desk) -> dict[str, int]:
     return {row.subject: row.sequence for row in rows if row.subject}
 
 
-def _has_posting(desk: Desk, posting: redemption_pb2.Posting) -> bool:
+def _has_posting(desk: Desk, posting: redemption_pb2.Posting, side: str = "funder") -> bool:
     """Whether it was told before: a clearinghouse that recovers tells its postings again."""
     table = schema.clearing_item
-    key = ("funder", posting.redemption_id, posting.number)
+    key = (side, posting.redemption_id, posting.number)
     return bool(desk.transaction.select_keys(table, list(table.primary_key.columns), [key]))
 
 
@@ -216,6 +220,20 @@ def _take_fund_return(desk: Desk, message: signed_pb2.SignedMessage) -> None:
         [{"number": fund_return.number, "body": message.body, "signature": message.signature}],
     )
     desk.books.move(Movement(leg.account, "", limit_fen=leg.amount_fen) for leg in wire.legs_of(fund_return.legs))
+
+
+def _take_adjustment(desk: Desk, posting: redemption_pb2.Posting) -> None:
+    """Our merchants' side of an adjusting entry; the acquirer that was credited too much is owed less."""
+    if _has_posting(desk, posting, "merchant"):
+        return
+    known = desk.away(posting.redemption_id)
+    assert known is not None, "an adjustment follows the answer that captured"
+    book_posting(desk, known.caller, posting)
+    desk.put_away(known._replace(discount_fen=known.discount_fen + posting.discount_fen))
+
+
+def _open_month(desk: Desk, month: str) -> None:
+    desk.transaction.insert(schema.statement_month, [{"month": month, "confirmed_by": ""}])
 
 
 def _open_window(desk: Desk, number: int) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
-from quanlian.v1 import agreement_pb2, custody_pb2, directory_pb2, signed_pb2
+from quanlian.v1 import agreement_pb2, custody_pb2, directory_pb2, report_pb2, settlement_pb2, signed_pb2
 
 
 class Clearinghouse(Protocol):
@@ -39,6 +39,12 @@ class Clearinghouse(Protocol):
         self, agreement: signed_pb2.SignedMessage, proposes: bool
     ) -> agreement_pb2.SignedAgreement: ...
 
-    async def statement(self, window: int) -> signed_pb2.SignedMessage: ...
+    async def statement(self, window: int, month: str = "") -> settlement_pb2.GetStatementResponse: ...
 
-    async def confirm(self, confirmation: signed_pb2.SignedMessage) -> None: ...
+    async def confirm(self, confirmation: signed_pb2.SignedMessage) -> int: ...
+
+    async def dispute(self, dispute: signed_pb2.SignedMessage) -> None: ...
+
+    def evidence(self, window: int) -> AsyncIterator[Sequence[bytes]]: ...
+
+    async def campaign_figures(self, campaign: str) -> report_pb2.CampaignFigures: ...

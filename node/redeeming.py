@@ -196,10 +196,10 @@ class ClearinghouseAnswer:
             desk.take_order(sent.merchant, sent.order_id, message.redemption_id, None)
         _keep_away(desk, sent, message)
         if message.HasField("posting"):
-            _book_posting(desk, sent.caller, message.posting)
+            book_posting(desk, sent.caller, message.posting)
 
 
-def _book_posting(desk: Desk, acquirer: str, posting: redemption_pb2.Posting) -> None:
+def book_posting(desk: Desk, acquirer: str, posting: redemption_pb2.Posting) -> None:
     """Our side of a capture or refund: owed by the clearinghouse, owed to the acquirer; visitors' funds as used."""
     legs = wire.legs_of(posting.legs)
     owed = sum(leg.amount_fen for leg in legs if is_limited(leg.account))

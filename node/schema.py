@@ -227,7 +227,7 @@ settlement_window = Table(
     "settlement_window",
     METADATA,
     Column("number", BigInteger, primary_key=True, autoincrement=False),
-    Column("statement", LargeBinary),
+    Column("statement", LargeBinary, comment="JSON, as the clearinghouse signed it"),
     Column("matched", Integer, nullable=False),
     Column("missing", Integer, nullable=False),
     Column("extra", Integer, nullable=False),
@@ -235,4 +235,24 @@ settlement_window = Table(
     Column("net_fen", BigInteger, nullable=False),
     Column("confirmed", Boolean, nullable=False),
     Column("settled", Boolean, nullable=False),
+)
+
+statement_month = Table(
+    "statement_month",
+    METADATA,
+    Column("month", String, primary_key=True),
+    Column("confirmed_by", String, nullable=False, comment="the person who did; empty while nobody has"),
+    comment="months whose statement can be fetched",
+)
+
+dispute = Table(
+    "dispute",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("settlement_window", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False, comment="a serialised Dispute, as it was signed"),
+    Column("key_id", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("sent", Boolean, nullable=False),
+    comment="statement lines that this region does not accept",
 )

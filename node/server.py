@@ -23,6 +23,7 @@ from node.config import NodeSettings
 from node.desk import Region
 from node.operations import NodeOperations
 from node.service import NodeService, Signers
+from node.settling import NodeSettling
 from pki import files
 from pki.keystore import FileKeyStore
 from pki.tls_files import ROOT
@@ -51,6 +52,12 @@ OPERATOR_METHODS = (
     "Suspend",
     "ListSuspensions",
     "GetNodeStats",
+    "GetOwnStatement",
+    "GetOwnEvidence",
+    "GetReconciliation",
+    "ConfirmOwnStatement",
+    "DisputeOwnStatement",
+    "GetOwnCampaignReport",
 )
 ALLOW = {
     **{f"{_PACKAGE}RedemptionService/{method}": frozenset({"platform"}) for method in REDEMPTION_METHODS},
@@ -89,7 +96,9 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
     service.load_keys()
     service.load_deny_list()
     root = (settings.tls_directory / ROOT).read_bytes()
-    _register(host, service, NodeOperations(service, signers.terms, root), link, keyring, signers)
+    settling = NodeSettling(service, link, signers.message)
+    operator = NodeOperatorServicer(NodeOperations(service, signers.terms, root), settling)
+    _register(host, service, operator, link, keyring, signers)
     reasons.append(lambda: service.recovery)
     service.lineage = Lineage(database, settings.keys_directory / "lineage")
     if not service.lineage.begin():
@@ -99,6 +108,7 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
     background = [
         asyncio.create_task(link.run(service)),
         asyncio.create_task(every(settings.sweep_seconds, "sweep", service.sweep)),
+        asyncio.create_task(every(settings.sweep_seconds, "disputes", settling.send_disputes)),
         asyncio.create_task(_learn_directory(service)),
     ]
     announce_ready(f"node/{settings.region}", f"{settings.listen.rpartition(':')[0]}:{port}")
@@ -114,7 +124,7 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
 def _register(
     host: Host,
     service: NodeService,
-    operations: NodeOperations,
+    operator: NodeOperatorServicer,
     link: ClearingLink,
     keyring: Keyring,
     signers: Signers,
@@ -124,11 +134,7 @@ def _register(
     host.add(lambda server: claim_pb2_grpc.add_ClaimServiceServicer_to_server(ClaimServicer(service), server))
     agreements = AgreementServicer(RegionSignatory(service, link, signers.terms))
     host.add(lambda server: agreement_pb2_grpc.add_AgreementServiceServicer_to_server(agreements, server))
-    host.add(
-        lambda server: node_operator_pb2_grpc.add_NodeOperatorServiceServicer_to_server(
-            NodeOperatorServicer(operations), server
-        )
-    )
+    host.add(lambda server: node_operator_pb2_grpc.add_NodeOperatorServiceServicer_to_server(operator, server))
 
 
 def open_database(settings: NodeSettings) -> Database:

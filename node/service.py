@@ -376,7 +376,7 @@ class NodeService:
         """Hand-overs and refusals for the clearinghouse; what it gave back is taken first, in the same commit."""
         epochs = {(each.pack_id, each.index): each.epoch for each in request.vouchers}
         for message in request.returns:
-            self._verify_clearinghouse(message, "hand-over")
+            self.verify_clearinghouse(message, "hand-over")
         works: list[Work] = [TakeReturns([each]) for each in request.returns]
         *_, messages = await self._engine.submit_many([*works, Release(list(epochs), epochs)])
         given: list[custody_pb2.CustodyStreamRequest] = raised(messages)
@@ -401,7 +401,7 @@ class NodeService:
         response = await self._clearinghouse.recall(request)
         refusals = [read_refused(each, CLEARINGHOUSE, self.keyring) for each in response.refused]
         for message in response.returns:
-            self._verify_clearinghouse(message, "hand-over")
+            self.verify_clearinghouse(message, "hand-over")
         raised(await self._engine.submit(TakeReturns(list(response.returns))))
         return Recalled(len(request.vouchers) - len(refusals), refusals)
 
@@ -477,7 +477,7 @@ class NodeService:
             return verify_suspension(message, self.keyring)
         if kind == "deny_list":
             return load_denylist(message.body, message.signature, message.key_id, self.keyring)
-        self._verify_clearinghouse(message, "fund-return" if kind == "fund_return" else "hand-over")
+        self.verify_clearinghouse(message, "fund-return" if kind == "fund_return" else "hand-over")
         return None
 
     async def parked_events(self) -> Sequence[Any]:
@@ -525,7 +525,8 @@ class NodeService:
         if found.vouchers or found.packs:
             raised(await self._engine.submit(found))
 
-    def _verify_clearinghouse(self, message: signed_pb2.SignedMessage, kind: str) -> None:
+    def verify_clearinghouse(self, message: signed_pb2.SignedMessage, kind: str) -> None:
+        """Raises UnknownKey, or BadSignature for what the clearinghouse did not sign."""
         key = self.keyring.verify(message.key_id, kind, message.body, message.signature)
         purpose = "statement" if kind == "statement" else "message"
         if key.owner != CLEARINGHOUSE or key.purpose != purpose:
@@ -540,27 +541,39 @@ class NodeService:
             await self._reconcile(row.number)
 
     async def _reconcile(self, window: int) -> None:
-        message = await self._clearinghouse.statement(window)
-        self._verify_clearinghouse(message, "statement")
+        message = (await self._clearinghouse.statement(window)).statement
+        self.verify_clearinghouse(message, "statement")
         statement = statements.json_to_statement(message.body)
         if await self._awaits_answers_from(statement.closed_at):
             return
-        result = statements.reconcile(statement, *await asyncio.to_thread(self._own_sums, window))
+        result = statements.reconcile(statement, *await asyncio.to_thread(self.own_sums, (window,)))
+        confirmed = result.fully_matched
+        if confirmed:
+            await self.confirm(message.body, statement, result)
+        else:
+            _log.warning("statement does not match", window=window, differences=str(result[1:]))
+        await asyncio.to_thread(self.keep_reconciliation, statement, message.body, result, confirmed)
+
+    async def confirm(
+        self, document: bytes, statement: statements.Statement, result: statements.Reconciliation, by: str = ""
+    ) -> int:
+        """Give this region's signed word on a statement; `by` is the person who does, empty for the node itself.
+
+        Returns the window's state.
+        """
         confirmation = settlement_pb2.Confirmation(
             region=self.region.code,
-            window=window,
-            statement_digest=digest("statement", message.body),
+            window=statement.window,
+            month=statement.month,
+            statement_digest=digest("statement", document),
             matched=len(result.matched),
             missing=len(result.missing),
             extra=len(result.extra),
             different=len(result.different),
+            by=by,
         )
-        if result.fully_matched:
-            body = confirmation.SerializeToString()
-            await self._clearinghouse.confirm(signed(body, "confirmation", self._signers.message))
-        else:
-            _log.warning("statement does not match", window=window, differences=str(result[1:]))
-        await asyncio.to_thread(self._keep_reconciliation, statement, message.body, confirmation)
+        body = confirmation.SerializeToString()
+        return await self._clearinghouse.confirm(signed(body, "confirmation", self._signers.message))
 
     async def _awaits_answers_from(self, closed_at: int) -> bool:
         """Whether a request that may belong to a window is unanswered still: then its books are not complete here."""
@@ -568,10 +581,12 @@ class NodeService:
         query = select(table.c.own_id).where(table.c.answered.is_(False), table.c.sent_at <= closed_at).limit(1)
         return bool(await self.read(query))
 
-    def _own_sums(self, window: int) -> Any:
+    def own_sums(self, windows: Sequence[int]) -> statements.Sums:
+        """This node's own lines and funders of some windows, from its single captures and refunds."""
         table = schema.clearing_item
         with self.database.snapshot() as transaction:
-            rows = transaction.connection.execute(table.select().where(table.c.settlement_window == window)).all()
+            query = table.select().where(table.c.settlement_window.in_(windows))
+            rows = transaction.connection.execute(query).all()
         items = (
             statements.ItemFigures(
                 row.side,
@@ -586,23 +601,22 @@ class NodeService:
         )
         return statements.add_up(self.region.code, items)
 
-    def _keep_reconciliation(
-        self, statement: statements.Statement, document: bytes, confirmation: settlement_pb2.Confirmation
+    def keep_reconciliation(
+        self, statement: statements.Statement, document: bytes, result: statements.Reconciliation, confirmed: bool
     ) -> None:
         table = schema.settlement_window
-        bad = confirmation.missing + confirmation.extra + confirmation.different
         with self.database.transaction() as transaction:
             transaction.connection.execute(
                 table.update()
                 .where(table.c.number == statement.window)
                 .values(
                     statement=document,
-                    matched=confirmation.matched,
-                    missing=confirmation.missing,
-                    extra=confirmation.extra,
-                    different=confirmation.different,
+                    matched=len(result.matched),
+                    missing=len(result.missing),
+                    extra=len(result.extra),
+                    different=len(result.different),
                     net_fen=statement.net_fen,
-                    confirmed=bad == 0,
+                    confirmed=confirmed,
                 )
             )
 

@@ -250,6 +250,15 @@ _STATEMENTS = TestSigner(CLEARINGHOUSE, "statement")
 KEYRING = _certified(_VOUCHER, _TERMS, _MESSAGE, _CLEARING, _STATEMENTS)
 
 
+def node_signers() -> Signers:
+    """Hangzhou's private keys."""
+    return Signers(_VOUCHER, _TERMS, _MESSAGE)
+
+
+def message_signer() -> TestSigner:
+    return _MESSAGE
+
+
 # Requests
 
 
@@ -437,8 +446,8 @@ class LocalNode(Party):
 
     def another_service(self) -> NodeService:
         """A node's service over this database, as a process of its own would run it."""
-        signers = Signers(_VOUCHER, _TERMS, _MESSAGE)
-        return NodeService(self.database, self.region, signers, TestKeyring(KEYRING), self.clearinghouse)  # type: ignore[arg-type]
+        keyring = TestKeyring(KEYRING)
+        return NodeService(self.database, self.region, node_signers(), keyring, self.clearinghouse)  # type: ignore[arg-type]
 
     def publish(self, **changes: object) -> Terms:
         """Publish the spring campaign and open its budgets."""
@@ -546,6 +555,7 @@ class LocalClearinghouse(Party):
         self.ids = Ids()
         keyring = TestKeyring(KEYRING)
         self.service = ClearinghouseService(database, keyring, _CLEARING, _STATEMENTS, 1.0)  # type: ignore[arg-type]
+        self.statement_signer = _STATEMENTS
         with database.transaction() as transaction:
             transaction.insert(clearinghouse_schema.settlement_window, [new_window(1, AT)])
         asyncio.run(self._admit(visitors_fen))

@@ -200,6 +200,7 @@ class SoundNetwork:
                         "due_posted_fen": 0,
                         "limit_percent": 0,
                         "credit_percent": 0,
+                        "withheld_fen": 0,
                     }
                     for region in NODES
                 ],
@@ -457,14 +458,27 @@ class SoundNetwork:
                 ],
             )
             positions = [
-                {"settlement_window": number, "region": region, "net_fen": fen, "bank_reference": "paid"}
+                {
+                    "settlement_window": number,
+                    "region": region,
+                    "net_fen": fen,
+                    "payout_fen": max(0, fen),
+                    "bank_reference": "paid",
+                }
                 for region, fen in nets.items()
             ]
             transaction.insert(clearinghouse_schema.net_position, positions)
             for region in NODES:
                 lines, funders = statement_lines(region, flows, turnovers)
-                document = statement_to_json(Statement(number, region, AT, AT, 100_000, lines, funders))
-                row = {"settlement_window": number, "region": region, "document": document, **_SIGNED}
+                statement = Statement(number, region, AT, AT, 100_000, lines, funders)
+                document = statement_to_json(statement)
+                row = {
+                    "settlement_window": number,
+                    "region": region,
+                    "closing_fen": statement.closing_fen,
+                    "document": document,
+                    **_SIGNED,
+                }
                 transaction.insert(clearinghouse_schema.statement, [row])
             gross = netting.figures(pairs).gross_fen
             table = clearinghouse_schema.settlement_window
@@ -478,8 +492,7 @@ class SoundNetwork:
             books = Books(transaction)
             turnovers, _ = _totals(transaction, number)
             for region in NODES:
-                balance = -books.balance(settlement_account(region)).posted_fen
-                books.move(settlement_movements(region, turnovers, balance))
+                books.move(settlement_movements(region, turnovers))
                 self._tell(transaction, books, region, events=2)
             for (debtor, creditor), fen in bilateral(turnovers).items():
                 self._move_position(transaction, debtor, posted_fen=-fen)

@@ -152,8 +152,9 @@ class DirectoryServicer(directory_pb2_grpc.DirectoryServiceServicer):
 
 
 class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
-    def __init__(self, service: ClearinghouseService) -> None:
+    def __init__(self, service: ClearinghouseService, statement_chain: bytes) -> None:
         self._service = service
+        self._statement_chain = statement_chain
 
     async def GetWindow(  # noqa: N802
         self, request: settlement_pb2.GetWindowRequest, context: Context
@@ -163,8 +164,8 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
     async def GetStatement(  # noqa: N802
         self, request: settlement_pb2.GetStatementRequest, context: Context
     ) -> settlement_pb2.GetStatementResponse:
-        statement = await self._service.statement(caller(context).host, request.window)
-        return settlement_pb2.GetStatementResponse(statement=statement)
+        statement = await self._service.statement(caller(context).host, request.window, request.month)
+        return settlement_pb2.GetStatementResponse(statement=statement, chain=self._statement_chain)
 
     async def ConfirmStatement(  # noqa: N802
         self, request: settlement_pb2.ConfirmStatementRequest, context: Context
@@ -172,10 +173,29 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         state = await self._service.confirm(caller(context).host, request.confirmation)
         return settlement_pb2.ConfirmStatementResponse(state=state)  # type: ignore[arg-type]
 
+    async def DisputeStatement(  # noqa: N802
+        self, request: settlement_pb2.DisputeStatementRequest, context: Context
+    ) -> settlement_pb2.DisputeStatementResponse:
+        await self._service.take_dispute(caller(context).host, request.dispute)
+        return settlement_pb2.DisputeStatementResponse()
+
+    async def GetEvidence(  # noqa: N802
+        self, request: settlement_pb2.GetEvidenceRequest, context: Context
+    ) -> AsyncIterator[settlement_pb2.GetEvidenceResponse]:
+        async for lines in self._service.statement_evidence(caller(context).host, request.window):
+            yield settlement_pb2.GetEvidenceResponse(lines=lines)
+
+    async def GetCampaignFigures(  # noqa: N802
+        self, request: settlement_pb2.GetCampaignFiguresRequest, context: Context
+    ) -> settlement_pb2.GetCampaignFiguresResponse:
+        figures = await self._service.campaign_figures(request.campaign, caller(context).host)
+        return settlement_pb2.GetCampaignFiguresResponse(figures=figures)
+
 
 class ClearingOperatorServicer(clearing_operator_pb2_grpc.ClearingOperatorServiceServicer):
-    def __init__(self, service: ClearinghouseService, root: bytes) -> None:
+    def __init__(self, service: ClearinghouseService, statement_chain: bytes, root: bytes) -> None:
         self._service = service
+        self._statement_chain = statement_chain
         self._root = root
 
     async def RecoverClearinghouse(  # noqa: N802
@@ -209,8 +229,21 @@ class ClearingOperatorServicer(clearing_operator_pb2_grpc.ClearingOperatorServic
     ) -> pb.RecordDepositResponse:
         return pb.RecordDepositResponse(settlement_fen=await self._service.record_deposit(request))
 
+    async def AssignReceipt(  # noqa: N802
+        self, request: pb.AssignReceiptRequest, context: Context
+    ) -> pb.AssignReceiptResponse:
+        return pb.AssignReceiptResponse(settlement_fen=await self._service.assign_receipt(request))
+
+    async def ListReceipts(  # noqa: N802
+        self, request: pb.ListReceiptsRequest, context: Context
+    ) -> pb.ListReceiptsResponse:
+        return pb.ListReceiptsResponse(receipts=await self._service.bank_receipts())
+
+    async def PayOut(self, request: pb.PayOutRequest, context: Context) -> pb.PayOutResponse:  # noqa: N802
+        return pb.PayOutResponse(settlement_fen=await self._service.pay_out(request))
+
     async def CloseWindow(self, request: pb.CloseWindowRequest, context: Context) -> pb.CloseWindowResponse:  # noqa: N802
-        number = await self._service.close_window()
+        number = await self._service.close_window(request.window)
         return pb.CloseWindowResponse(window=await self._service.window(number))
 
     async def InstructWindow(  # noqa: N802
@@ -246,3 +279,30 @@ class ClearingOperatorServicer(clearing_operator_pb2_grpc.ClearingOperatorServic
         self, request: pb.GetClearingStatsRequest, context: Context
     ) -> pb.GetClearingStatsResponse:
         return pb.GetClearingStatsResponse(rows=await self._service.stats(request.query))
+
+    async def GetRegionStatement(  # noqa: N802
+        self, request: pb.GetRegionStatementRequest, context: Context
+    ) -> pb.GetRegionStatementResponse:
+        statement = await self._service.statement(request.region, request.window, request.month)
+        return pb.GetRegionStatementResponse(statement=statement, chain=self._statement_chain)
+
+    async def GetRegionEvidence(  # noqa: N802
+        self, request: pb.GetRegionEvidenceRequest, context: Context
+    ) -> AsyncIterator[pb.GetRegionEvidenceResponse]:
+        async for lines in self._service.statement_evidence(request.region, request.window):
+            yield pb.GetRegionEvidenceResponse(lines=lines)
+
+    async def ListDisputes(  # noqa: N802
+        self, request: pb.ListDisputesRequest, context: Context
+    ) -> pb.ListDisputesResponse:
+        return pb.ListDisputesResponse(disputes=await self._service.disputes())
+
+    async def ResolveDispute(  # noqa: N802
+        self, request: pb.ResolveDisputeRequest, context: Context
+    ) -> pb.ResolveDisputeResponse:
+        return pb.ResolveDisputeResponse(dispute=await self._service.resolve_dispute(request))
+
+    async def GetCampaignReport(  # noqa: N802
+        self, request: pb.GetCampaignReportRequest, context: Context
+    ) -> pb.GetCampaignReportResponse:
+        return pb.GetCampaignReportResponse(figures=await self._service.campaign_figures(request.campaign))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
+from functools import cache
 from typing import NamedTuple
 
 from quanlian.accounts import (
@@ -16,6 +17,7 @@ from quanlian.accounts import (
 )
 from quanlian.errors import InvalidInput
 from quanlian.ledger import Movement
+from quanlian.money import allocate
 from quanlian.statements import HOME, ISSUER, REDEEMER, LineFigures, LineKey
 
 
@@ -74,6 +76,7 @@ class Funding(NamedTuple):
         return self.campaign != VISITORS and self.funder != MERCHANT
 
 
+@cache
 def funding(account: str) -> Funding | None:
     """The dimensions of a funding account, or None for any other."""
     kind, *parts = account.split("/")
@@ -81,6 +84,26 @@ def funding(account: str) -> Funding | None:
         return None
     region, year, campaign, funder = parts
     return Funding(region, int(year), campaign, funder)
+
+
+def by_region(turnovers: Iterable[Turnover]) -> dict[str, list[Turnover]]:
+    """Each region's turnovers: those of its own accounts, and those of others that have it as counterpart."""
+    found: dict[str, list[Turnover]] = {}
+    for each in turnovers:
+        account = funding(each.account)
+        own = account.region if account else each.account.partition("/")[2]
+        for region in {own, each.counterpart} - {""}:
+            found.setdefault(region, []).append(each)
+    return found
+
+
+def flows_by_region(flows: Iterable[Flow]) -> dict[str, list[Flow]]:
+    """Each region's flows, as issuer or as redeeming region."""
+    found: dict[str, list[Flow]] = {}
+    for flow in flows:
+        for region in {flow.issuer, flow.redeeming_region}:
+            found.setdefault(region, []).append(flow)
+    return found
 
 
 def bilateral(turnovers: Iterable[Turnover]) -> dict[tuple[str, str], int]:
@@ -119,27 +142,43 @@ def statement_lines(
     return lines, funders
 
 
-def settlement_movements(region: str, turnovers: Iterable[Turnover], settlement_fen: int) -> list[Movement]:
-    """What settles one region's window: its claims and contributions against `settlement`, a shortfall in arrears.
-
-    `settlement_fen` is the balance before, credit positive.
-    """
+def settlement_movements(region: str, turnovers: Iterable[Turnover]) -> list[Movement]:
+    """What settles one region's window: its claims and contributions against `settlement`."""
     movements, settlement = [], settlement_account(region)
     for each in turnovers:
         account = funding(each.account)
         if each.account == reimbursement_account(region) and each.posted_fen:
             movements.append(Movement(each.account, "", posted_fen=-each.posted_fen))
             movements.append(Movement(settlement, "", posted_fen=each.posted_fen))
-            settlement_fen -= each.posted_fen
         elif account and account.region == region and account.funder != MERCHANT and each.posted_fen:
             contribution = contribution_account(region, account.year, account.campaign, account.funder)
             movements.append(Movement(settlement, "", posted_fen=each.posted_fen))
             movements.append(Movement(contribution, "", posted_fen=-each.posted_fen))
-            settlement_fen -= each.posted_fen
-    if settlement_fen < 0:
-        movements.append(Movement(arrears_account(region), "", posted_fen=-settlement_fen))
-        movements.append(Movement(settlement, "", posted_fen=settlement_fen))
     return movements
+
+
+def arrears_movements(region: str, settlement_fen: int, arrears_fen: int) -> list[Movement]:
+    """What `settlement` cannot cover stands in `arrears`; what it can cover of earlier arrears cures them.
+
+    `settlement_fen` is the balance, credit positive; `arrears_fen` what stands already.
+    """
+    change = -settlement_fen if settlement_fen < 0 else -min(settlement_fen, arrears_fen)
+    if not change:
+        return []
+    return [
+        Movement(arrears_account(region), "", posted_fen=change),
+        Movement(settlement_account(region), "", posted_fen=-change),
+    ]
+
+
+def released_after_cure(withheld: Mapping[str, int], cured_fen: int) -> dict[str, int]:
+    """How much of each region's withheld pay-out is free again: `allocate(cured, withheld)`, by region code.
+
+    At most what is withheld: arrears may stand of which no pay-out was short.
+    """
+    regions = sorted(withheld)
+    parts = allocate(min(cured_fen, sum(withheld.values())), [withheld[region] for region in regions])
+    return dict(zip(regions, parts, strict=True))
 
 
 def _paid_by_issuers(turnovers: Iterable[Turnover]) -> Mapping[tuple[str, str, str], int]:

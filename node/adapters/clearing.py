@@ -33,6 +33,7 @@ from quanlian.v1 import (
     directory_pb2_grpc,
     redemption_pb2,
     redemption_pb2_grpc,
+    report_pb2,
     settlement_pb2,
     settlement_pb2_grpc,
     signed_pb2,
@@ -130,22 +131,38 @@ class ClearingLink:
         response: directory_pb2.SubmitAgreementResponse = await self._call(self._directory.SubmitAgreement, request)
         return response.agreement
 
-    async def statement(self, window: int) -> signed_pb2.SignedMessage:
-        request = settlement_pb2.GetStatementRequest(window=window)
+    async def statement(self, window: int, month: str = "") -> settlement_pb2.GetStatementResponse:
+        request = settlement_pb2.GetStatementRequest(window=window, month=month)
         response: settlement_pb2.GetStatementResponse = await self._call(self._settlement.GetStatement, request)
-        return response.statement
+        return response
 
-    async def confirm(self, confirmation: signed_pb2.SignedMessage) -> None:
+    async def confirm(self, confirmation: signed_pb2.SignedMessage) -> int:
         request = settlement_pb2.ConfirmStatementRequest(confirmation=confirmation)
-        await self._call(self._settlement.ConfirmStatement, request)
+        response: settlement_pb2.ConfirmStatementResponse = await self._call(self._settlement.ConfirmStatement, request)
+        return response.state
+
+    async def dispute(self, dispute: signed_pb2.SignedMessage) -> None:
+        await self._call(self._settlement.DisputeStatement, settlement_pb2.DisputeStatementRequest(dispute=dispute))
+
+    async def evidence(self, window: int) -> AsyncIterator[Sequence[bytes]]:
+        try:
+            async for response in self._settlement.GetEvidence(settlement_pb2.GetEvidenceRequest(window=window)):
+                yield response.lines
+        except grpc.aio.AioRpcError as error:
+            raise _explained(error) from error
+
+    async def campaign_figures(self, campaign: str) -> report_pb2.CampaignFigures:
+        request = settlement_pb2.GetCampaignFiguresRequest(campaign=campaign)
+        response: settlement_pb2.GetCampaignFiguresResponse = await self._call(
+            self._settlement.GetCampaignFigures, request
+        )
+        return response.figures
 
     async def _call(self, method: Any, request: Any) -> Any:
         try:
             return await method(request, timeout=CALL_SECONDS)
         except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
-                raise InvalidInput(str(error.details())) from error
-            raise Unavailable(f"the clearinghouse: {error.code().name}: {error.details()}") from error
+            raise _explained(error) from error
 
     # Streams
 
@@ -272,6 +289,13 @@ class ClearingLink:
         answers, key_id, signature = tuple(response.answers), response.key_id, response.signature
         verify_batch(self._verifier, _SERVER, ANSWER_KIND, answers, key_id, signature)
         return SignedBatch(fresh_uuid7(), ANSWER_KIND, answers, key_id, signature)
+
+
+def _explained(error: grpc.aio.AioRpcError) -> QuanlianError:
+    """What the clearinghouse refuses is told as it is; anything else is its absence."""
+    if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+        return InvalidInput(str(error.details()))
+    return Unavailable(f"the clearinghouse: {error.code().name}: {error.details()}")
 
 
 def _replaced_at(tls_directory: Path) -> int:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from chassis.host import Context, caller
 from node.operations import NodeOperations
 from node.service import NodeService
+from node.settling import NodeSettling
 from quanlian.v1 import claim_pb2, claim_pb2_grpc, node_operator_pb2_grpc
 from quanlian.v1 import node_operator_pb2 as pb
 
@@ -28,8 +29,9 @@ class ClaimServicer(claim_pb2_grpc.ClaimServiceServicer):
 
 
 class NodeOperatorServicer(node_operator_pb2_grpc.NodeOperatorServiceServicer):
-    def __init__(self, operations: NodeOperations) -> None:
+    def __init__(self, operations: NodeOperations, settling: NodeSettling) -> None:
         self._operations = operations
+        self._settling = settling
 
     async def PublishCampaign(  # noqa: N802
         self, request: pb.PublishCampaignRequest, context: Context
@@ -92,3 +94,35 @@ class NodeOperatorServicer(node_operator_pb2_grpc.NodeOperatorServiceServicer):
 
     async def GetNodeStats(self, request: pb.GetNodeStatsRequest, context: Context) -> pb.GetNodeStatsResponse:  # noqa: N802
         return pb.GetNodeStatsResponse(rows=await self._operations.stats(request.query))
+
+    async def GetOwnStatement(  # noqa: N802
+        self, request: pb.GetOwnStatementRequest, context: Context
+    ) -> pb.GetOwnStatementResponse:
+        return await self._settling.statement(request.window, request.month)
+
+    async def GetOwnEvidence(  # noqa: N802
+        self, request: pb.GetOwnEvidenceRequest, context: Context
+    ) -> AsyncIterator[pb.GetOwnEvidenceResponse]:
+        async for lines in self._settling.evidence(request.window):
+            yield pb.GetOwnEvidenceResponse(lines=lines)
+
+    async def GetReconciliation(  # noqa: N802
+        self, request: pb.GetReconciliationRequest, context: Context
+    ) -> pb.GetReconciliationResponse:
+        return await self._settling.reconciliation(request.window, request.month)
+
+    async def ConfirmOwnStatement(  # noqa: N802
+        self, request: pb.ConfirmOwnStatementRequest, context: Context
+    ) -> pb.ConfirmOwnStatementResponse:
+        state = await self._settling.confirm(caller(context), request.window, request.month)
+        return pb.ConfirmOwnStatementResponse(state=state)  # type: ignore[arg-type]
+
+    async def DisputeOwnStatement(  # noqa: N802
+        self, request: pb.DisputeOwnStatementRequest, context: Context
+    ) -> pb.DisputeOwnStatementResponse:
+        return pb.DisputeOwnStatementResponse(number=await self._settling.dispute(caller(context), request))
+
+    async def GetOwnCampaignReport(  # noqa: N802
+        self, request: pb.GetOwnCampaignReportRequest, context: Context
+    ) -> pb.GetOwnCampaignReportResponse:
+        return pb.GetOwnCampaignReportResponse(figures=await self._settling.report(request.campaign))

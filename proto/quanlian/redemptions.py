@@ -17,6 +17,7 @@ from quanlian.accounts import account_region, advance_account, borne_account
 from quanlian.apportionment import Leg, Reservation, Split, capture_release, reduce_legs, refund_due
 from quanlian.custody import VoucherState
 from quanlian.discounts import Order
+from quanlian.errors import InvalidInput
 from quanlian.ledger import Movement, is_limited
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.vouchers import VoucherKey
@@ -212,13 +213,42 @@ def refund(
         state=State.REFUNDED if total == redemption.order_fen else State.PARTLY_REFUNDED,
         standing=_less(redemption.standing, parts),
         refunded_order_fen=total,
-        returned_fen=due,
+        returned_fen=redemption.returned_fen + increment,
         postings=number,
     )
     negative = tuple(Leg(leg.account, 0).plus(leg, -1) for leg in returned)
     posting = Posting(redemption.id, number, "refund", -order_fen, -increment, negative, window, at)
     movements = tuple(_posted(redemption, returned, credit, -1))
     return Outcome(refunded, voucher, movements, posting, increment, order_fen - increment)
+
+
+def adjust(
+    redemption: Redemption, voucher: VoucherState, amount_fen: int, credit: str, window: int, at: int
+) -> Outcome:
+    """Give `amount_fen` of a captured discount back to its funders: the adjusting entry of an upheld dispute.
+
+    It is posted as a refund of no part of the order; what later refunds return is less by it. Raises InvalidInput
+    unless the redemption stands captured with that much left.
+    """
+    if redemption.state not in (State.CAPTURED, State.PARTLY_REFUNDED) or not 0 < amount_fen <= redemption.standing_fen:
+        raise InvalidInput(
+            f"redemption {redemption.id.hex()} is {redemption.state.name} with {redemption.standing_fen} fen left, "
+            f"not to be adjusted by {amount_fen}",
+            place="adjustment",
+            remedy="adjust a captured redemption by at most what is left of its discount",
+        )
+    parts = reduce_legs(redemption.standing, amount_fen)
+    returned = tuple(Leg(leg.account, part) for leg, part in zip(redemption.standing, parts, strict=True))
+    number = redemption.postings + 1
+    adjusted = replace(
+        redemption,
+        standing=_less(redemption.standing, parts),
+        returned_fen=redemption.returned_fen + amount_fen,
+        postings=number,
+    )
+    negative = tuple(Leg(leg.account, -leg.amount_fen) for leg in returned)
+    posting = Posting(redemption.id, number, "refund", 0, -amount_fen, negative, window, at)
+    return Outcome(adjusted, voucher, tuple(_posted(redemption, returned, credit, -1)), posting, amount_fen)
 
 
 def expire_voucher(voucher: VoucherState) -> tuple[VoucherState, tuple[Movement, ...]]:

@@ -1,4 +1,4 @@
-"""A region's statement of a settlement window, and how a node compares it with its own books (money.md, Statement).
+"""A region's statement of a window or month, and how a node compares it with its own books (money.md, Statement).
 
 The clearinghouse fills a statement from running totals; a node adds its lines up from the single captures and refunds
 it knows of. The two ways share only the shapes in this file.
@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from quanlian.accounts import account_region
 from quanlian.apportionment import Leg
-from quanlian.errors import InvalidInput
+from quanlian.errors import BooksDoNotBalance, InvalidInput
 
 ISSUER, REDEEMER, HOME = "issuer", "redeemer", "home"
 
@@ -53,7 +54,12 @@ def net_fen(key: LineKey, figures: LineFigures) -> int:
 
 @dataclass(slots=True)
 class Statement:
-    """One region, one window. Balances are of its `settlement` account at the clearinghouse, credit positive."""
+    """One region, one window or month. Amounts in fen, times in UTC seconds.
+
+    The balance is the region's position at the clearinghouse as if every window so far were settled: what it lodged,
+    less what was paid out to it, plus the nets of its windows. `month` is empty on a window's statement; on a month's
+    (`2026-05`) `window` is 0 and `windows` are those that opened in it.
+    """
 
     window: int
     region: str
@@ -63,6 +69,12 @@ class Statement:
     lines: dict[LineKey, LineFigures]
     funders: dict[tuple[str, str], int] = field(default_factory=dict)
     """Used by each of the region's funding accounts, by counterpart, net of refunds."""
+    lodged_fen: int = 0
+    """What the bank received from the region while the window was open."""
+    paid_out_fen: int = 0
+    """What the bank paid to the region while the window was open."""
+    month: str = ""
+    windows: tuple[int, ...] = ()
 
     @property
     def net_fen(self) -> int:
@@ -77,9 +89,60 @@ class Statement:
         return self.received_fen - self.net_fen
 
     @property
+    def refunded_fen(self) -> int:
+        """Discounts that refunds gave back to funders, on all lines."""
+        return sum(figures.refunded_fen for figures in self.lines.values())
+
+    @property
     def closing_fen(self) -> int:
-        """The balance once the window is settled."""
-        return self.opening_fen + self.net_fen
+        return self.opening_fen + self.lodged_fen - self.paid_out_fen + self.net_fen
+
+    @property
+    def covers(self) -> tuple[int, ...]:
+        """The windows whose captures and refunds it adds up."""
+        return self.windows if self.month else (self.window,)
+
+    @property
+    def period(self) -> str:
+        """How a file or a person names it: `window-7`, or `2026-05`."""
+        return self.month or f"window-{self.window}"
+
+
+def monthly(month: str, statements: Sequence[Statement]) -> Statement:
+    """One region's statement of a month from those of its windows, in order.
+
+    Raises BooksDoNotBalance where a window does not open with the balance that the one before closed with.
+    """
+    first, last = statements[0], statements[-1]
+    whole = Statement(
+        window=0,
+        region=first.region,
+        opened_at=first.opened_at,
+        closed_at=last.closed_at,
+        opening_fen=first.opening_fen,
+        lines={},
+        lodged_fen=sum(each.lodged_fen for each in statements),
+        paid_out_fen=sum(each.paid_out_fen for each in statements),
+        month=month,
+        windows=tuple(each.window for each in statements),
+    )
+    for before, after in pairwise(statements):
+        if before.closing_fen != after.opening_fen:
+            raise BooksDoNotBalance(
+                f"{first.region}: window {before.window} closes with {before.closing_fen} fen, "
+                f"window {after.window} opens with {after.opening_fen} fen"
+            )
+    for each in statements:
+        for key, figures in each.lines.items():
+            whole.lines[key] = _added(whole.lines.get(key, LineFigures()), figures)
+        for funder, used_fen in each.funders.items():
+            whole.funders[funder] = whole.funders.get(funder, 0) + used_fen
+    whole.funders = {funder: fen for funder, fen in whole.funders.items() if fen}
+    return whole
+
+
+def _added(one: LineFigures, other: LineFigures) -> LineFigures:
+    return LineFigures(*(getattr(one, name) + getattr(other, name) for name in LineFigures.__dataclass_fields__))
 
 
 def statement_to_json(statement: Statement) -> bytes:
@@ -88,12 +151,17 @@ def statement_to_json(statement: Statement) -> bytes:
         "kind": "quanlian statement",
         "version": 1,
         "window": statement.window,
+        "month": statement.month,
+        "windows": list(statement.covers),
         "region": statement.region,
         "opened_at": statement.opened_at,
         "closed_at": statement.closed_at,
         "opening_fen": statement.opening_fen,
+        "lodged_fen": statement.lodged_fen,
+        "paid_out_fen": statement.paid_out_fen,
         "received_fen": statement.received_fen,
         "paid_fen": statement.paid_fen,
+        "refunded_fen": statement.refunded_fen,
         "net_fen": statement.net_fen,
         "closing_fen": statement.closing_fen,
         "lines": [
@@ -128,6 +196,10 @@ def json_to_statement(content: bytes) -> Statement:
             _whole(data["opening_fen"]),
             lines,
             funders,
+            _whole(data["lodged_fen"]),
+            _whole(data["paid_out_fen"]),
+            data["month"],
+            tuple(map(_whole, data["windows"])) if data["month"] else (),
         )
         follows = json.loads(statement_to_json(statement))
     except (ValueError, KeyError, TypeError) as error:
@@ -158,7 +230,14 @@ class ItemFigures(NamedTuple):
     legs: Sequence[Leg]
 
 
-def add_up(region: str, items: Iterable[ItemFigures]) -> tuple[dict[LineKey, LineFigures], dict[tuple[str, str], int]]:
+class Sums(NamedTuple):
+    """What a statement says by line, and by funding account and counterpart."""
+
+    lines: dict[LineKey, LineFigures]
+    funders: dict[tuple[str, str], int]
+
+
+def add_up(region: str, items: Iterable[ItemFigures]) -> Sums:
     """The lines and funders of a statement, from single captures and refunds of one window."""
     lines: dict[LineKey, LineFigures] = {}
     funders: dict[tuple[str, str], int] = {}
@@ -172,7 +251,7 @@ def add_up(region: str, items: Iterable[ItemFigures]) -> tuple[dict[LineKey, Lin
         if away or item.side == "merchant":
             role = HOME if not away else (ISSUER if item.side == "funder" else REDEEMER)
             _count(lines.setdefault(LineKey(role, counterpart, item.campaign), LineFigures()), item, own)
-    return lines, {key: fen for key, fen in funders.items() if fen}
+    return Sums(lines, {key: fen for key, fen in funders.items() if fen})
 
 
 def _by_key(lines: Mapping[LineKey, LineFigures], funders: Mapping[tuple[str, str], int]) -> dict[tuple[str, ...], Any]:

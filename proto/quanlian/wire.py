@@ -513,6 +513,21 @@ def _need_advances(leg: Leg) -> None:
     _need(advanced_fen <= leg.amount_fen, place, f"at most the {leg.amount_fen} fen of the leg")
 
 
+class HandedMoney:
+    """The reserved money of a hand-over's vouchers, each read when it is asked for: a hand-over may bring thousands."""
+
+    def __init__(self, body: bytes) -> None:
+        """Raises InvalidInput."""
+        message = parse(custody_pb2.HandOver, body, "hand-over")
+        self.issuer, self.number = message.issuer, message.number
+        self._vouchers = {(each.pack_id, each.index): each for each in message.vouchers}
+
+    def reservation(self, key: VoucherKey) -> Reservation | None:
+        """What the issuer reserved for a voucher. Raises InvalidInput for another region's money."""
+        found = self._vouchers.get((key.pack_id, key.voucher_index)) if key.issuer == self.issuer else None
+        return handed_voucher(found, self.issuer).reservation if found is not None else None
+
+
 def _need(holds: bool, place: str, wanted: str) -> None:
     if not holds:
         raise InvalidInput("out of range", place=place, remedy=f"send {wanted}")

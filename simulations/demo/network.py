@@ -119,7 +119,7 @@ class Network:
             "sweep_seconds": 1.0,
         }
         if party == CLEARINGHOUSE:
-            settings["release_seconds"] = RELEASE_SECONDS
+            settings |= {"release_seconds": RELEASE_SECONDS, "cut_off": ""}
         else:
             settings |= {"region": party, "clearinghouse": self.address(CLEARINGHOUSE)}
             settings |= next(region.node for region in REGIONS if region.code == party)

@@ -51,11 +51,27 @@ def upgrade() -> None:
     op.create_table(
         "deposit",
         sa.Column("bank_reference", sa.String(), nullable=False),
-        sa.Column("region", sa.String(), nullable=False),
+        sa.Column("region", sa.String(), nullable=False, comment="empty: in suspense, nobody's yet"),
         sa.Column("amount_fen", sa.BigInteger(), nullable=False),
         sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("settlement_window", sa.BigInteger(), nullable=False, comment="open when it became the region's"),
         sa.Column("memo", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("bank_reference"),
+    )
+    op.create_index(op.f("ix_deposit_settlement_window"), "deposit", ["settlement_window"], unique=False)
+    op.create_table(
+        "dispute",
+        sa.Column("region", sa.String(), nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("settlement_window", sa.BigInteger(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False, comment="a serialised Dispute, as the region signed it"),
+        sa.Column("key_id", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("raised_at", sa.BigInteger(), nullable=False),
+        sa.Column("outcome", sa.String(), nullable=False, comment="open, upheld or rejected"),
+        sa.Column("resolution", sa.Text(), nullable=False, comment="why it was decided so"),
+        sa.Column("resolved_at", sa.BigInteger(), nullable=False, comment="0 while open"),
+        sa.PrimaryKeyConstraint("region", "number"),
     )
     op.create_table(
         "feed",
@@ -85,10 +101,34 @@ def upgrade() -> None:
         comment="custody taken from issuers, as they signed it",
     )
     op.create_table(
+        "handed_voucher",
+        sa.Column("issuer", sa.String(), nullable=False),
+        sa.Column("pack_id", sa.LargeBinary(), nullable=False),
+        sa.Column("voucher_index", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("issuer", "pack_id", "voucher_index"),
+        comment="which hand-over brought a voucher last: the issuer's word on its reserved money",
+    )
+    op.create_table(
+        "monthly_statement",
+        sa.Column("month", sa.String(), nullable=False, comment="2026-05"),
+        sa.Column("region", sa.String(), nullable=False),
+        sa.Column("document", sa.LargeBinary(), nullable=False, comment="JSON, as signed"),
+        sa.Column("key_id", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column(
+            "confirmation", sa.LargeBinary(), nullable=True, comment="the region's signed confirmation, by a person"
+        ),
+        sa.Column("confirmation_key_id", sa.LargeBinary(), nullable=True),
+        sa.Column("confirmation_signature", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("month", "region"),
+    )
+    op.create_table(
         "net_position",
         sa.Column("settlement_window", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("region", sa.String(), nullable=False),
         sa.Column("net_fen", sa.BigInteger(), nullable=False, comment="positive: receives"),
+        sa.Column("payout_fen", sa.BigInteger(), nullable=False, comment="what of it is paid out once settled"),
         sa.Column("bank_reference", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("settlement_window", "region"),
     )
@@ -113,7 +153,35 @@ def upgrade() -> None:
         sa.Column(
             "credit_percent", sa.Integer(), nullable=False, comment="threshold that its use of credit has reached"
         ),
+        sa.Column(
+            "withheld_fen", sa.BigInteger(), nullable=False, comment="of its pay-outs, while others are in arrears"
+        ),
         sa.PrimaryKeyConstraint("region"),
+    )
+    op.create_table(
+        "payout",
+        sa.Column("bank_reference", sa.String(), nullable=False),
+        sa.Column("region", sa.String(), nullable=False),
+        sa.Column("amount_fen", sa.BigInteger(), nullable=False),
+        sa.Column("paid_at", sa.BigInteger(), nullable=False),
+        sa.Column("settlement_window", sa.BigInteger(), nullable=False, comment="open when it was booked"),
+        sa.PrimaryKeyConstraint("bank_reference"),
+    )
+    op.create_index(op.f("ix_payout_settlement_window"), "payout", ["settlement_window"], unique=False)
+    op.create_table(
+        "proof",
+        sa.Column("redemption_id", sa.LargeBinary(), nullable=False),
+        sa.Column("token", sa.LargeBinary(), nullable=False, comment="as the shopper showed it"),
+        sa.Column("order_fen", sa.BigInteger(), nullable=False, comment="as held, before a smaller capture"),
+        sa.Column("discount_fen", sa.BigInteger(), nullable=False, comment="as held"),
+        sa.Column(
+            "visitors",
+            sa.Text(),
+            nullable=True,
+            comment="JSON, if asked: {rule, funders: [[account, weight, fen left], …]}",
+        ),
+        sa.PrimaryKeyConstraint("redemption_id"),
+        comment="what a redemption was decided on, for anyone who recomputes it",
     )
     op.create_table(
         "receipt",
@@ -173,6 +241,7 @@ def upgrade() -> None:
         "statement",
         sa.Column("settlement_window", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("region", sa.String(), nullable=False),
+        sa.Column("closing_fen", sa.BigInteger(), nullable=False),
         sa.Column("document", sa.LargeBinary(), nullable=False, comment="JSON, as signed"),
         sa.Column("key_id", sa.LargeBinary(), nullable=False),
         sa.Column("signature", sa.LargeBinary(), nullable=False),

@@ -149,6 +149,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("redemption_id", "number"),
         comment="history of each redemption's money; only appended",
     )
+    op.create_index("posting_by_window", "posting", ["settlement_window", "redemption_id"], unique=False)
     op.create_table(
         "redemption",
         sa.Column("id", sa.LargeBinary(), nullable=False),

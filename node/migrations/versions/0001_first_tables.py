@@ -79,6 +79,17 @@ def upgrade() -> None:
         comment="vouchers that came back from the clearinghouse, taken once",
     )
     op.create_table(
+        "dispute",
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("settlement_window", sa.BigInteger(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False, comment="a serialised Dispute, as it was signed"),
+        sa.Column("key_id", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("sent", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("number"),
+        comment="statement lines that this region does not accept",
+    )
+    op.create_table(
         "evidence",
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
@@ -223,7 +234,7 @@ def upgrade() -> None:
     op.create_table(
         "settlement_window",
         sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("statement", sa.LargeBinary(), nullable=True),
+        sa.Column("statement", sa.LargeBinary(), nullable=True, comment="JSON, as the clearinghouse signed it"),
         sa.Column("matched", sa.Integer(), nullable=False),
         sa.Column("missing", sa.Integer(), nullable=False),
         sa.Column("extra", sa.Integer(), nullable=False),
@@ -232,6 +243,13 @@ def upgrade() -> None:
         sa.Column("confirmed", sa.Boolean(), nullable=False),
         sa.Column("settled", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("number"),
+    )
+    op.create_table(
+        "statement_month",
+        sa.Column("month", sa.String(), nullable=False),
+        sa.Column("confirmed_by", sa.String(), nullable=False, comment="the person who did; empty while nobody has"),
+        sa.PrimaryKeyConstraint("month"),
+        comment="months whose statement can be fetched",
     )
     op.create_table(
         "terms",

@@ -9,7 +9,9 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from quanlian.v1 import limit_pb2 as _limit_pb2
 from quanlian.v1 import recovery_pb2 as _recovery_pb2
+from quanlian.v1 import report_pb2 as _report_pb2
 from quanlian.v1 import settlement_pb2 as _settlement_pb2
+from quanlian.v1 import signed_pb2 as _signed_pb2
 from quanlian.v1 import stats_pb2 as _stats_pb2
 from quanlian.v1 import suspension_pb2 as _suspension_pb2
 import builtins as _builtins
@@ -323,6 +325,160 @@ class RecordDepositRequest(_message.Message):
     REGION_FIELD_NUMBER: _builtins.int
     AMOUNT_FEN_FIELD_NUMBER: _builtins.int
     BANK_REFERENCE_FIELD_NUMBER: _builtins.int
+    MEMO_FIELD_NUMBER: _builtins.int
+    region: _builtins.str
+    """Empty: nobody knows yet whose it is, and it stands in suspense."""
+    amount_fen: _builtins.int
+    bank_reference: _builtins.str
+    memo: _builtins.str
+    """What the bank's receipt says."""
+    def __init__(
+        self,
+        *,
+        region: _builtins.str = ...,
+        amount_fen: _builtins.int = ...,
+        bank_reference: _builtins.str = ...,
+        memo: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "bank_reference", b"bank_reference", "memo", b"memo", "region", b"region"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordDepositRequest: _TypeAlias = RecordDepositRequest  # noqa: Y015
+
+@_typing.final
+class RecordDepositResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTLEMENT_FEN_FIELD_NUMBER: _builtins.int
+    settlement_fen: _builtins.int
+    """The region's balance, or what is in suspense."""
+    def __init__(
+        self,
+        *,
+        settlement_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["settlement_fen", b"settlement_fen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordDepositResponse: _TypeAlias = RecordDepositResponse  # noqa: Y015
+
+@_typing.final
+class AssignReceiptRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BANK_REFERENCE_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
+    bank_reference: _builtins.str
+    region: _builtins.str
+    def __init__(
+        self,
+        *,
+        bank_reference: _builtins.str = ...,
+        region: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_reference", b"bank_reference", "region", b"region"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssignReceiptRequest: _TypeAlias = AssignReceiptRequest  # noqa: Y015
+
+@_typing.final
+class AssignReceiptResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTLEMENT_FEN_FIELD_NUMBER: _builtins.int
+    settlement_fen: _builtins.int
+    def __init__(
+        self,
+        *,
+        settlement_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["settlement_fen", b"settlement_fen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssignReceiptResponse: _TypeAlias = AssignReceiptResponse  # noqa: Y015
+
+@_typing.final
+class BankReceipt(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BANK_REFERENCE_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    RECEIVED_AT_FIELD_NUMBER: _builtins.int
+    MEMO_FIELD_NUMBER: _builtins.int
+    bank_reference: _builtins.str
+    amount_fen: _builtins.int
+    received_at: _builtins.int
+    memo: _builtins.str
+    def __init__(
+        self,
+        *,
+        bank_reference: _builtins.str = ...,
+        amount_fen: _builtins.int = ...,
+        received_at: _builtins.int = ...,
+        memo: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "bank_reference", b"bank_reference", "memo", b"memo", "received_at", b"received_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BankReceipt: _TypeAlias = BankReceipt  # noqa: Y015
+
+@_typing.final
+class ListReceiptsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReceiptsRequest: _TypeAlias = ListReceiptsRequest  # noqa: Y015
+
+@_typing.final
+class ListReceiptsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def receipts(self) -> _containers.RepeatedCompositeFieldContainer[Global___BankReceipt]: ...
+    def __init__(
+        self,
+        *,
+        receipts: _abc.Iterable[Global___BankReceipt] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipts", b"receipts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReceiptsResponse: _TypeAlias = ListReceiptsResponse  # noqa: Y015
+
+@_typing.final
+class PayOutRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REGION_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    BANK_REFERENCE_FIELD_NUMBER: _builtins.int
     region: _builtins.str
     amount_fen: _builtins.int
     bank_reference: _builtins.str
@@ -339,10 +495,10 @@ class RecordDepositRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___RecordDepositRequest: _TypeAlias = RecordDepositRequest  # noqa: Y015
+Global___PayOutRequest: _TypeAlias = PayOutRequest  # noqa: Y015
 
 @_typing.final
-class RecordDepositResponse(_message.Message):
+class PayOutResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SETTLEMENT_FEN_FIELD_NUMBER: _builtins.int
@@ -358,18 +514,23 @@ class RecordDepositResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___RecordDepositResponse: _TypeAlias = RecordDepositResponse  # noqa: Y015
+Global___PayOutResponse: _TypeAlias = PayOutResponse  # noqa: Y015
 
 @_typing.final
 class CloseWindowRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    WINDOW_FIELD_NUMBER: _builtins.int
+    window: _builtins.int
+    """The window that is meant, 0 the open one. One that is closed already stays so: safe to send again."""
     def __init__(
         self,
+        *,
+        window: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -573,6 +734,8 @@ class RegionStatus(_message.Message):
     CREDIT_USED_FEN_FIELD_NUMBER: _builtins.int
     CREDIT_PERCENT_FIELD_NUMBER: _builtins.int
     SUSPENDED_FIELD_NUMBER: _builtins.int
+    ARREARS_FEN_FIELD_NUMBER: _builtins.int
+    WITHHELD_FEN_FIELD_NUMBER: _builtins.int
     region: _builtins.str
     custody_stream_open: _builtins.bool
     exposure_fen: _builtins.int
@@ -585,6 +748,10 @@ class RegionStatus(_message.Message):
     """What of the credit line is used, and the threshold reached."""
     credit_percent: _builtins.int
     suspended: _builtins.bool
+    arrears_fen: _builtins.int
+    """What its balance could not cover."""
+    withheld_fen: _builtins.int
+    """Of its pay-outs, while others are in arrears."""
     def __init__(
         self,
         *,
@@ -598,14 +765,292 @@ class RegionStatus(_message.Message):
         credit_used_fen: _builtins.int = ...,
         credit_percent: _builtins.int = ...,
         suspended: _builtins.bool = ...,
+        arrears_fen: _builtins.int = ...,
+        withheld_fen: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit_line_fen", b"credit_line_fen", "credit_percent", b"credit_percent", "credit_used_fen", b"credit_used_fen", "custody_stream_open", b"custody_stream_open", "exposure_fen", b"exposure_fen", "limit_fen", b"limit_fen", "limit_percent", b"limit_percent", "region", b"region", "settlement_fen", b"settlement_fen", "suspended", b"suspended"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrears_fen", b"arrears_fen", "credit_line_fen", b"credit_line_fen", "credit_percent", b"credit_percent", "credit_used_fen", b"credit_used_fen", "custody_stream_open", b"custody_stream_open", "exposure_fen", b"exposure_fen", "limit_fen", b"limit_fen", "limit_percent", b"limit_percent", "region", b"region", "settlement_fen", b"settlement_fen", "suspended", b"suspended", "withheld_fen", b"withheld_fen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RegionStatus: _TypeAlias = RegionStatus  # noqa: Y015
+
+@_typing.final
+class GetRegionStatementRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REGION_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
+    MONTH_FIELD_NUMBER: _builtins.int
+    region: _builtins.str
+    window: _builtins.int
+    month: _builtins.str
+    """A month like 2026-05 instead of a window."""
+    def __init__(
+        self,
+        *,
+        region: _builtins.str = ...,
+        window: _builtins.int = ...,
+        month: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["month", b"month", "region", b"region", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRegionStatementRequest: _TypeAlias = GetRegionStatementRequest  # noqa: Y015
+
+@_typing.final
+class GetRegionStatementResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATEMENT_FIELD_NUMBER: _builtins.int
+    CHAIN_FIELD_NUMBER: _builtins.int
+    chain: _builtins.bytes
+    """PEM chain of the key that signed it."""
+    @_builtins.property
+    def statement(self) -> _signed_pb2.SignedMessage:
+        """Body: the statement as JSON; kind "statement"."""
+
+    def __init__(
+        self,
+        *,
+        statement: _signed_pb2.SignedMessage | None = ...,
+        chain: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["statement", b"statement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "statement", b"statement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRegionStatementResponse: _TypeAlias = GetRegionStatementResponse  # noqa: Y015
+
+@_typing.final
+class GetRegionEvidenceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REGION_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
+    region: _builtins.str
+    window: _builtins.int
+    def __init__(
+        self,
+        *,
+        region: _builtins.str = ...,
+        window: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["region", b"region", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRegionEvidenceRequest: _TypeAlias = GetRegionEvidenceRequest  # noqa: Y015
+
+@_typing.final
+class GetRegionEvidenceResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    def __init__(
+        self,
+        *,
+        lines: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRegionEvidenceResponse: _TypeAlias = GetRegionEvidenceResponse  # noqa: Y015
+
+@_typing.final
+class DisputeRecord(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISPUTE_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    RESOLUTION_FIELD_NUMBER: _builtins.int
+    RESOLVED_AT_FIELD_NUMBER: _builtins.int
+    outcome: _builtins.str
+    """open, upheld or rejected."""
+    resolution: _builtins.str
+    resolved_at: _builtins.int
+    @_builtins.property
+    def dispute(self) -> _settlement_pb2.Dispute: ...
+    def __init__(
+        self,
+        *,
+        dispute: _settlement_pb2.Dispute | None = ...,
+        outcome: _builtins.str = ...,
+        resolution: _builtins.str = ...,
+        resolved_at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dispute", b"dispute"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispute", b"dispute", "outcome", b"outcome", "resolution", b"resolution", "resolved_at", b"resolved_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisputeRecord: _TypeAlias = DisputeRecord  # noqa: Y015
+
+@_typing.final
+class ListDisputesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDisputesRequest: _TypeAlias = ListDisputesRequest  # noqa: Y015
+
+@_typing.final
+class ListDisputesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISPUTES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def disputes(self) -> _containers.RepeatedCompositeFieldContainer[Global___DisputeRecord]: ...
+    def __init__(
+        self,
+        *,
+        disputes: _abc.Iterable[Global___DisputeRecord] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disputes", b"disputes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDisputesResponse: _TypeAlias = ListDisputesResponse  # noqa: Y015
+
+@_typing.final
+class Adjustment(_message.Message):
+    """Part of a redemption's discount that goes back to its funders."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REDEMPTION_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    redemption_id: _builtins.bytes
+    amount_fen: _builtins.int
+    def __init__(
+        self,
+        *,
+        redemption_id: _builtins.bytes = ...,
+        amount_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "redemption_id", b"redemption_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Adjustment: _TypeAlias = Adjustment  # noqa: Y015
+
+@_typing.final
+class ResolveDisputeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REGION_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    UPHELD_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    ADJUSTMENTS_FIELD_NUMBER: _builtins.int
+    region: _builtins.str
+    number: _builtins.int
+    upheld: _builtins.bool
+    why: _builtins.str
+    @_builtins.property
+    def adjustments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Adjustment]:
+        """Of an upheld dispute."""
+
+    def __init__(
+        self,
+        *,
+        region: _builtins.str = ...,
+        number: _builtins.int = ...,
+        upheld: _builtins.bool = ...,
+        why: _builtins.str = ...,
+        adjustments: _abc.Iterable[Global___Adjustment] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustments", b"adjustments", "number", b"number", "region", b"region", "upheld", b"upheld", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveDisputeRequest: _TypeAlias = ResolveDisputeRequest  # noqa: Y015
+
+@_typing.final
+class ResolveDisputeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISPUTE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def dispute(self) -> Global___DisputeRecord: ...
+    def __init__(
+        self,
+        *,
+        dispute: Global___DisputeRecord | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dispute", b"dispute"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispute", b"dispute"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveDisputeResponse: _TypeAlias = ResolveDisputeResponse  # noqa: Y015
+
+@_typing.final
+class GetCampaignReportRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    campaign: _builtins.str
+    def __init__(
+        self,
+        *,
+        campaign: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCampaignReportRequest: _TypeAlias = GetCampaignReportRequest  # noqa: Y015
+
+@_typing.final
+class GetCampaignReportResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIGURES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def figures(self) -> _report_pb2.CampaignFigures: ...
+    def __init__(
+        self,
+        *,
+        figures: _report_pb2.CampaignFigures | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["figures", b"figures"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["figures", b"figures"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCampaignReportResponse: _TypeAlias = GetCampaignReportResponse  # noqa: Y015
 
 @_typing.final
 class GetClearingEvidenceRequest(_message.Message):

@@ -55,6 +55,21 @@ class ClearingOperatorServiceStub:
                 request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.RecordDepositRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.RecordDepositResponse.FromString,
                 _registered_method=True)
+        self.AssignReceipt = channel.unary_unary(
+                '/quanlian.v1.ClearingOperatorService/AssignReceipt',
+                request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.AssignReceiptRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.AssignReceiptResponse.FromString,
+                _registered_method=True)
+        self.ListReceipts = channel.unary_unary(
+                '/quanlian.v1.ClearingOperatorService/ListReceipts',
+                request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListReceiptsRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListReceiptsResponse.FromString,
+                _registered_method=True)
+        self.PayOut = channel.unary_unary(
+                '/quanlian.v1.ClearingOperatorService/PayOut',
+                request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.PayOutRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.PayOutResponse.FromString,
+                _registered_method=True)
         self.CloseWindow = channel.unary_unary(
                 '/quanlian.v1.ClearingOperatorService/CloseWindow',
                 request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.CloseWindowRequest.SerializeToString,
@@ -89,6 +104,31 @@ class ClearingOperatorServiceStub:
                 '/quanlian.v1.ClearingOperatorService/GetClearingStatus',
                 request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingStatusRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingStatusResponse.FromString,
+                _registered_method=True)
+        self.GetRegionStatement = channel.unary_unary(
+                '/quanlian.v1.ClearingOperatorService/GetRegionStatement',
+                request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetRegionStatementRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetRegionStatementResponse.FromString,
+                _registered_method=True)
+        self.GetRegionEvidence = channel.unary_stream(
+                '/quanlian.v1.ClearingOperatorService/GetRegionEvidence',
+                request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetRegionEvidenceRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetRegionEvidenceResponse.FromString,
+                _registered_method=True)
+        self.ListDisputes = channel.unary_unary(
+                '/quanlian.v1.ClearingOperatorService/ListDisputes',
+                request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListDisputesRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListDisputesResponse.FromString,
+                _registered_method=True)
+        self.ResolveDispute = channel.unary_unary(
+                '/quanlian.v1.ClearingOperatorService/ResolveDispute',
+                request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.ResolveDisputeRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.ResolveDisputeResponse.FromString,
+                _registered_method=True)
+        self.GetCampaignReport = channel.unary_unary(
+                '/quanlian.v1.ClearingOperatorService/GetCampaignReport',
+                request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetCampaignReportRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetCampaignReportResponse.FromString,
                 _registered_method=True)
         self.SuspendInNetwork = channel.unary_unary(
                 '/quanlian.v1.ClearingOperatorService/SuspendInNetwork',
@@ -131,6 +171,26 @@ class ClearingOperatorServiceServicer:
 
     def RecordDeposit(self, request, context):
         """A region's money arrived at the settlement bank.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AssignReceipt(self, request, context):
+        """It is found out whose a receipt in suspense is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReceipts(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PayOut(self, request, context):
+        """The bank paid a region what it may take out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -183,6 +243,38 @@ class ClearingOperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetRegionStatement(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRegionEvidence(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDisputes(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveDispute(self, request, context):
+        """Upholds a dispute by adjusting entries in the open window, or rejects it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCampaignReport(self, request, context):
+        """What a campaign brought, as far as the clearinghouse decided it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SuspendInNetwork(self, request, context):
         """Suspends or reactivates a region, key, merchant or voucher, from the next batch of every party on.
         """
@@ -226,6 +318,21 @@ def add_ClearingOperatorServiceServicer_to_server(servicer, server):
                     request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.RecordDepositRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.RecordDepositResponse.SerializeToString,
             ),
+            'AssignReceipt': grpc.unary_unary_rpc_method_handler(
+                    servicer.AssignReceipt,
+                    request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.AssignReceiptRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.AssignReceiptResponse.SerializeToString,
+            ),
+            'ListReceipts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReceipts,
+                    request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListReceiptsRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListReceiptsResponse.SerializeToString,
+            ),
+            'PayOut': grpc.unary_unary_rpc_method_handler(
+                    servicer.PayOut,
+                    request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.PayOutRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.PayOutResponse.SerializeToString,
+            ),
             'CloseWindow': grpc.unary_unary_rpc_method_handler(
                     servicer.CloseWindow,
                     request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.CloseWindowRequest.FromString,
@@ -260,6 +367,31 @@ def add_ClearingOperatorServiceServicer_to_server(servicer, server):
                     servicer.GetClearingStatus,
                     request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingStatusRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingStatusResponse.SerializeToString,
+            ),
+            'GetRegionStatement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRegionStatement,
+                    request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetRegionStatementRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetRegionStatementResponse.SerializeToString,
+            ),
+            'GetRegionEvidence': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetRegionEvidence,
+                    request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetRegionEvidenceRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetRegionEvidenceResponse.SerializeToString,
+            ),
+            'ListDisputes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDisputes,
+                    request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListDisputesRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListDisputesResponse.SerializeToString,
+            ),
+            'ResolveDispute': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveDispute,
+                    request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.ResolveDisputeRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.ResolveDisputeResponse.SerializeToString,
+            ),
+            'GetCampaignReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCampaignReport,
+                    request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetCampaignReportRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetCampaignReportResponse.SerializeToString,
             ),
             'SuspendInNetwork': grpc.unary_unary_rpc_method_handler(
                     servicer.SuspendInNetwork,
@@ -386,6 +518,87 @@ class ClearingOperatorService:
             '/quanlian.v1.ClearingOperatorService/RecordDeposit',
             quanlian_dot_v1_dot_clearing__operator__pb2.RecordDepositRequest.SerializeToString,
             quanlian_dot_v1_dot_clearing__operator__pb2.RecordDepositResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AssignReceipt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.ClearingOperatorService/AssignReceipt',
+            quanlian_dot_v1_dot_clearing__operator__pb2.AssignReceiptRequest.SerializeToString,
+            quanlian_dot_v1_dot_clearing__operator__pb2.AssignReceiptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReceipts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.ClearingOperatorService/ListReceipts',
+            quanlian_dot_v1_dot_clearing__operator__pb2.ListReceiptsRequest.SerializeToString,
+            quanlian_dot_v1_dot_clearing__operator__pb2.ListReceiptsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PayOut(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.ClearingOperatorService/PayOut',
+            quanlian_dot_v1_dot_clearing__operator__pb2.PayOutRequest.SerializeToString,
+            quanlian_dot_v1_dot_clearing__operator__pb2.PayOutResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -575,6 +788,141 @@ class ClearingOperatorService:
             '/quanlian.v1.ClearingOperatorService/GetClearingStatus',
             quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingStatusRequest.SerializeToString,
             quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRegionStatement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.ClearingOperatorService/GetRegionStatement',
+            quanlian_dot_v1_dot_clearing__operator__pb2.GetRegionStatementRequest.SerializeToString,
+            quanlian_dot_v1_dot_clearing__operator__pb2.GetRegionStatementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRegionEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/quanlian.v1.ClearingOperatorService/GetRegionEvidence',
+            quanlian_dot_v1_dot_clearing__operator__pb2.GetRegionEvidenceRequest.SerializeToString,
+            quanlian_dot_v1_dot_clearing__operator__pb2.GetRegionEvidenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDisputes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.ClearingOperatorService/ListDisputes',
+            quanlian_dot_v1_dot_clearing__operator__pb2.ListDisputesRequest.SerializeToString,
+            quanlian_dot_v1_dot_clearing__operator__pb2.ListDisputesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveDispute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.ClearingOperatorService/ResolveDispute',
+            quanlian_dot_v1_dot_clearing__operator__pb2.ResolveDisputeRequest.SerializeToString,
+            quanlian_dot_v1_dot_clearing__operator__pb2.ResolveDisputeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCampaignReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.ClearingOperatorService/GetCampaignReport',
+            quanlian_dot_v1_dot_clearing__operator__pb2.GetCampaignReportRequest.SerializeToString,
+            quanlian_dot_v1_dot_clearing__operator__pb2.GetCampaignReportResponse.FromString,
             options,
             channel_credentials,
             insecure,

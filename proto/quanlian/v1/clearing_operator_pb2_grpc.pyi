@@ -38,6 +38,11 @@ class ClearingOperatorServiceStub:
     SetVisitorsFund: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.SetVisitorsFundRequest, _clearing_operator_pb2.SetVisitorsFundResponse]
     RecordDeposit: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.RecordDepositRequest, _clearing_operator_pb2.RecordDepositResponse]
     """A region's money arrived at the settlement bank."""
+    AssignReceipt: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.AssignReceiptRequest, _clearing_operator_pb2.AssignReceiptResponse]
+    """It is found out whose a receipt in suspense is."""
+    ListReceipts: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.ListReceiptsRequest, _clearing_operator_pb2.ListReceiptsResponse]
+    PayOut: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.PayOutRequest, _clearing_operator_pb2.PayOutResponse]
+    """The bank paid a region what it may take out."""
     CloseWindow: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.CloseWindowRequest, _clearing_operator_pb2.CloseWindowResponse]
     """Closes the open window, opens the next, and calculates the closed one."""
     InstructWindow: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.InstructWindowRequest, _clearing_operator_pb2.InstructWindowResponse]
@@ -50,6 +55,13 @@ class ClearingOperatorServiceStub:
     RecoverClearinghouse: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.RecoverClearinghouseRequest, _clearing_operator_pb2.RecoverClearinghouseResponse]
     """After a restore from a backup: learns again what the other side has, and begins a new incarnation."""
     GetClearingStatus: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetClearingStatusRequest, _clearing_operator_pb2.GetClearingStatusResponse]
+    GetRegionStatement: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetRegionStatementRequest, _clearing_operator_pb2.GetRegionStatementResponse]
+    GetRegionEvidence: _grpc.UnaryStreamMultiCallable[_clearing_operator_pb2.GetRegionEvidenceRequest, _clearing_operator_pb2.GetRegionEvidenceResponse]
+    ListDisputes: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.ListDisputesRequest, _clearing_operator_pb2.ListDisputesResponse]
+    ResolveDispute: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.ResolveDisputeRequest, _clearing_operator_pb2.ResolveDisputeResponse]
+    """Upholds a dispute by adjusting entries in the open window, or rejects it."""
+    GetCampaignReport: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetCampaignReportRequest, _clearing_operator_pb2.GetCampaignReportResponse]
+    """What a campaign brought, as far as the clearinghouse decided it."""
     SuspendInNetwork: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.SuspendInNetworkRequest, _clearing_operator_pb2.SuspendInNetworkResponse]
     """Suspends or reactivates a region, key, merchant or voucher, from the next batch of every party on."""
     ListNetworkSuspensions: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.ListNetworkSuspensionsRequest, _clearing_operator_pb2.ListNetworkSuspensionsResponse]
@@ -66,6 +78,11 @@ class ClearingOperatorServiceAsyncStub(ClearingOperatorServiceStub):
     SetVisitorsFund: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.SetVisitorsFundRequest, _clearing_operator_pb2.SetVisitorsFundResponse]  # type: ignore[assignment]
     RecordDeposit: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.RecordDepositRequest, _clearing_operator_pb2.RecordDepositResponse]  # type: ignore[assignment]
     """A region's money arrived at the settlement bank."""
+    AssignReceipt: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.AssignReceiptRequest, _clearing_operator_pb2.AssignReceiptResponse]  # type: ignore[assignment]
+    """It is found out whose a receipt in suspense is."""
+    ListReceipts: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.ListReceiptsRequest, _clearing_operator_pb2.ListReceiptsResponse]  # type: ignore[assignment]
+    PayOut: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.PayOutRequest, _clearing_operator_pb2.PayOutResponse]  # type: ignore[assignment]
+    """The bank paid a region what it may take out."""
     CloseWindow: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.CloseWindowRequest, _clearing_operator_pb2.CloseWindowResponse]  # type: ignore[assignment]
     """Closes the open window, opens the next, and calculates the closed one."""
     InstructWindow: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.InstructWindowRequest, _clearing_operator_pb2.InstructWindowResponse]  # type: ignore[assignment]
@@ -78,6 +95,13 @@ class ClearingOperatorServiceAsyncStub(ClearingOperatorServiceStub):
     RecoverClearinghouse: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.RecoverClearinghouseRequest, _clearing_operator_pb2.RecoverClearinghouseResponse]  # type: ignore[assignment]
     """After a restore from a backup: learns again what the other side has, and begins a new incarnation."""
     GetClearingStatus: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetClearingStatusRequest, _clearing_operator_pb2.GetClearingStatusResponse]  # type: ignore[assignment]
+    GetRegionStatement: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetRegionStatementRequest, _clearing_operator_pb2.GetRegionStatementResponse]  # type: ignore[assignment]
+    GetRegionEvidence: _aio.UnaryStreamMultiCallable[_clearing_operator_pb2.GetRegionEvidenceRequest, _clearing_operator_pb2.GetRegionEvidenceResponse]  # type: ignore[assignment]
+    ListDisputes: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.ListDisputesRequest, _clearing_operator_pb2.ListDisputesResponse]  # type: ignore[assignment]
+    ResolveDispute: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.ResolveDisputeRequest, _clearing_operator_pb2.ResolveDisputeResponse]  # type: ignore[assignment]
+    """Upholds a dispute by adjusting entries in the open window, or rejects it."""
+    GetCampaignReport: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetCampaignReportRequest, _clearing_operator_pb2.GetCampaignReportResponse]  # type: ignore[assignment]
+    """What a campaign brought, as far as the clearinghouse decided it."""
     SuspendInNetwork: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.SuspendInNetworkRequest, _clearing_operator_pb2.SuspendInNetworkResponse]  # type: ignore[assignment]
     """Suspends or reactivates a region, key, merchant or voucher, from the next batch of every party on."""
     ListNetworkSuspensions: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.ListNetworkSuspensionsRequest, _clearing_operator_pb2.ListNetworkSuspensionsResponse]  # type: ignore[assignment]
@@ -115,6 +139,29 @@ class ClearingOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_clearing_operator_pb2.RecordDepositResponse, _abc.Awaitable[_clearing_operator_pb2.RecordDepositResponse]]:
         """A region's money arrived at the settlement bank."""
+
+    @_abc_1.abstractmethod
+    def AssignReceipt(
+        self,
+        request: _clearing_operator_pb2.AssignReceiptRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_clearing_operator_pb2.AssignReceiptResponse, _abc.Awaitable[_clearing_operator_pb2.AssignReceiptResponse]]:
+        """It is found out whose a receipt in suspense is."""
+
+    @_abc_1.abstractmethod
+    def ListReceipts(
+        self,
+        request: _clearing_operator_pb2.ListReceiptsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_clearing_operator_pb2.ListReceiptsResponse, _abc.Awaitable[_clearing_operator_pb2.ListReceiptsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def PayOut(
+        self,
+        request: _clearing_operator_pb2.PayOutRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_clearing_operator_pb2.PayOutResponse, _abc.Awaitable[_clearing_operator_pb2.PayOutResponse]]:
+        """The bank paid a region what it may take out."""
 
     @_abc_1.abstractmethod
     def CloseWindow(
@@ -169,6 +216,43 @@ class ClearingOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _clearing_operator_pb2.GetClearingStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_clearing_operator_pb2.GetClearingStatusResponse, _abc.Awaitable[_clearing_operator_pb2.GetClearingStatusResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetRegionStatement(
+        self,
+        request: _clearing_operator_pb2.GetRegionStatementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_clearing_operator_pb2.GetRegionStatementResponse, _abc.Awaitable[_clearing_operator_pb2.GetRegionStatementResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetRegionEvidence(
+        self,
+        request: _clearing_operator_pb2.GetRegionEvidenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_clearing_operator_pb2.GetRegionEvidenceResponse], _abc.AsyncIterator[_clearing_operator_pb2.GetRegionEvidenceResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListDisputes(
+        self,
+        request: _clearing_operator_pb2.ListDisputesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_clearing_operator_pb2.ListDisputesResponse, _abc.Awaitable[_clearing_operator_pb2.ListDisputesResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ResolveDispute(
+        self,
+        request: _clearing_operator_pb2.ResolveDisputeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_clearing_operator_pb2.ResolveDisputeResponse, _abc.Awaitable[_clearing_operator_pb2.ResolveDisputeResponse]]:
+        """Upholds a dispute by adjusting entries in the open window, or rejects it."""
+
+    @_abc_1.abstractmethod
+    def GetCampaignReport(
+        self,
+        request: _clearing_operator_pb2.GetCampaignReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_clearing_operator_pb2.GetCampaignReportResponse, _abc.Awaitable[_clearing_operator_pb2.GetCampaignReportResponse]]:
+        """What a campaign brought, as far as the clearinghouse decided it."""
 
     @_abc_1.abstractmethod
     def SuspendInNetwork(

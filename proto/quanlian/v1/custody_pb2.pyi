@@ -582,11 +582,15 @@ class FeedEvent(_message.Message):
     DENY_LIST_FIELD_NUMBER: _builtins.int
     LIMIT_WARNING_FIELD_NUMBER: _builtins.int
     CUSTODY_RETURN_FIELD_NUMBER: _builtins.int
+    MONTH_READY_FIELD_NUMBER: _builtins.int
+    ADJUSTMENT_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     statement_ready: _builtins.int
     """Number of a window whose statement can be fetched."""
     window_settled: _builtins.int
     """Number of a window that was settled."""
+    month_ready: _builtins.str
+    """A month like 2026-05 whose statement can be fetched."""
     @_builtins.property
     def posting(self) -> _redemption_pb2.Posting: ...
     @_builtins.property
@@ -613,6 +617,10 @@ class FeedEvent(_message.Message):
     def custody_return(self) -> _signed_pb2.SignedMessage:
         """Vouchers given back; a serialised HandOver, kind "hand-over"."""
 
+    @_builtins.property
+    def adjustment(self) -> _redemption_pb2.Posting:
+        """An adjusting entry on a redemption at this region's merchants."""
+
     def __init__(
         self,
         *,
@@ -626,12 +634,14 @@ class FeedEvent(_message.Message):
         deny_list: _signed_pb2.SignedMessage | None = ...,
         limit_warning: _limit_pb2.LimitWarning | None = ...,
         custody_return: _signed_pb2.SignedMessage | None = ...,
+        month_ready: _builtins.str = ...,
+        adjustment: _redemption_pb2.Posting | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["campaign_change", b"campaign_change", "custody_return", b"custody_return", "deny_list", b"deny_list", "event", b"event", "fund_return", b"fund_return", "limit_warning", b"limit_warning", "posting", b"posting", "statement_ready", b"statement_ready", "suspension", b"suspension", "window_settled", b"window_settled"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "campaign_change", b"campaign_change", "custody_return", b"custody_return", "deny_list", b"deny_list", "event", b"event", "fund_return", b"fund_return", "limit_warning", b"limit_warning", "month_ready", b"month_ready", "posting", b"posting", "statement_ready", b"statement_ready", "suspension", b"suspension", "window_settled", b"window_settled"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_change", b"campaign_change", "custody_return", b"custody_return", "deny_list", b"deny_list", "event", b"event", "fund_return", b"fund_return", "limit_warning", b"limit_warning", "posting", b"posting", "sequence", b"sequence", "statement_ready", b"statement_ready", "suspension", b"suspension", "window_settled", b"window_settled"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "campaign_change", b"campaign_change", "custody_return", b"custody_return", "deny_list", b"deny_list", "event", b"event", "fund_return", b"fund_return", "limit_warning", b"limit_warning", "month_ready", b"month_ready", "posting", b"posting", "sequence", b"sequence", "statement_ready", b"statement_ready", "suspension", b"suspension", "window_settled", b"window_settled"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["posting", "fund_return", "statement_ready", "window_settled", "campaign_change", "suspension", "deny_list", "limit_warning", "custody_return"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["posting", "fund_return", "statement_ready", "window_settled", "campaign_change", "suspension", "deny_list", "limit_warning", "custody_return", "month_ready", "adjustment"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 

@@ -27,81 +27,110 @@ from quanlian.v1 import custody_pb2 as quanlian_dot_v1_dot_custody__pb2
 from quanlian.v1 import limit_pb2 as quanlian_dot_v1_dot_limit__pb2
 from quanlian.v1 import recovery_pb2 as quanlian_dot_v1_dot_recovery__pb2
 from quanlian.v1 import refusal_pb2 as quanlian_dot_v1_dot_refusal__pb2
+from quanlian.v1 import report_pb2 as quanlian_dot_v1_dot_report__pb2
+from quanlian.v1 import settlement_pb2 as quanlian_dot_v1_dot_settlement__pb2
+from quanlian.v1 import signed_pb2 as quanlian_dot_v1_dot_signed__pb2
 from quanlian.v1 import stats_pb2 as quanlian_dot_v1_dot_stats__pb2
 from quanlian.v1 import suspension_pb2 as quanlian_dot_v1_dot_suspension__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fquanlian/v1/node_operator.proto\x12\x0bquanlian.v1\x1a\x1aquanlian/v1/campaign.proto\x1a\x19quanlian/v1/custody.proto\x1a\x17quanlian/v1/limit.proto\x1a\x1aquanlian/v1/recovery.proto\x1a\x19quanlian/v1/refusal.proto\x1a\x17quanlian/v1/stats.proto\x1a\x1cquanlian/v1/suspension.proto\"l\n\x0eSuspendRequest\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.quanlian.v1.SuspensionKind\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x11\n\tsuspended\x18\x03 \x01(\x08\x12\x0b\n\x03why\x18\x04 \x01(\t\"Q\n\x0fSuspendResponse\x12+\n\nsuspension\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.Suspension\x12\x11\n\tannounced\x18\x02 \x01(\x08\")\n\x16ListSuspensionsRequest\x12\x0f\n\x07history\x18\x01 \x01(\x08\"I\n\x17ListSuspensionsResponse\x12.\n\x07records\x18\x01 \x03(\x0b\x32\x1d.quanlian.v1.SuspensionRecord\"=\n\x13GetNodeStatsRequest\x12&\n\x05query\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.StatsQuery\";\n\x14GetNodeStatsResponse\x12#\n\x04rows\x18\x01 \x03(\x0b\x32\x15.quanlian.v1.StatsRow\"G\n\x16PublishCampaignRequest\x12\r\n\x05terms\x18\x01 \x01(\x0c\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12\x0b\n\x03why\x18\x03 \x01(\t\"R\n\x17PublishCampaignResponse\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12\x12\n\nterms_hash\x18\x02 \x01(\x0c\x12\x11\n\tannounced\x18\x03 \x01(\x08\"\xc0\x01\n\x15\x43hangeCampaignRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12-\n\x04kind\x18\x02 \x01(\x0e\x32\x1f.quanlian.v1.CampaignChangeKind\x12\x1b\n\x13\x65xpected_terms_hash\x18\x03 \x01(\x0c\x12\x17\n\x0f\x65xpected_number\x18\x04 \x01(\r\x12\x0b\n\x03why\x18\x05 \x01(\t\x12\x10\n\x08\x64ocument\x18\x06 \x01(\x0c\x12\x11\n\tfile_name\x18\x07 \x01(\t\"X\n\x16\x43hangeCampaignResponse\x12+\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1b.quanlian.v1.CampaignChange\x12\x11\n\tannounced\x18\x02 \x01(\x08\".\n\x1aListCampaignChangesRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\"Z\n\x1bListCampaignChangesResponse\x12,\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1b.quanlian.v1.CampaignChange\x12\r\n\x05terms\x18\x02 \x01(\x0c\":\n\x08Merchant\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\ncategories\x18\x03 \x03(\t\"A\n\x15\x41\x64mitMerchantsRequest\x12(\n\tmerchants\x18\x01 \x03(\x0b\x32\x15.quanlian.v1.Merchant\"*\n\x16\x41\x64mitMerchantsResponse\x12\x10\n\x08\x61\x64mitted\x18\x01 \x01(\r\"-\n\x14\x41\x64mitPlatformRequest\x12\x15\n\rsigning_chain\x18\x01 \x01(\x0c\"%\n\x15\x41\x64mitPlatformResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\"d\n\x14RecordFundingRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12\x0e\n\x06\x66under\x18\x02 \x01(\t\x12\x12\n\namount_fen\x18\x03 \x01(\x03\x12\x16\n\x0e\x62\x61nk_reference\x18\x04 \x01(\t\".\n\x15RecordFundingResponse\x12\x15\n\rprefunded_fen\x18\x01 \x01(\x03\"\x16\n\x14GetNodeStatusRequest\"\xf4\x01\n\x15GetNodeStatusResponse\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x12\n\nunanswered\x18\x02 \x01(\r\x12\x17\n\x0fhand_overs_open\x18\x03 \x01(\r\x12\x15\n\rfeed_sequence\x18\x04 \x01(\x04\x12\x30\n\x07windows\x18\x05 \x03(\x0b\x32\x1f.quanlian.v1.WindowConfirmation\x12+\n\x08warnings\x18\x06 \x03(\x0b\x32\x19.quanlian.v1.LimitWarning\x12(\n\x06parked\x18\x07 \x03(\x0b\x32\x18.quanlian.v1.ParkedEvent\"P\n\x0bParkedEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x11\n\tparked_at\x18\x04 \x01(\x03\"|\n\x15RecallVouchersRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12&\n\x05\x61\x66ter\x18\x02 \x01(\x0b\x32\x17.quanlian.v1.VoucherRef\x12)\n\x08vouchers\x18\x03 \x03(\x0b\x32\x17.quanlian.v1.VoucherRef\"~\n\x16RecallVouchersResponse\x12\x10\n\x08returned\x18\x01 \x01(\r\x12+\n\x07refused\x18\x02 \x03(\x0b\x32\x1a.quanlian.v1.RecallRefused\x12%\n\x04next\x18\x03 \x01(\x0b\x32\x17.quanlian.v1.VoucherRef\"e\n\rRecallRefused\x12(\n\x07voucher\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.VoucherRef\x12*\n\x06reason\x18\x02 \x01(\x0e\x32\x1a.quanlian.v1.RefusalReason\"\x12\n\x10RetryFeedRequest\"L\n\x11RetryFeedResponse\x12\r\n\x05taken\x18\x01 \x03(\x04\x12(\n\x06parked\x18\x02 \x03(\x0b\x32\x18.quanlian.v1.ParkedEvent\"\x8c\x01\n\x12WindowConfirmation\x12\x0e\n\x06window\x18\x01 \x01(\x04\x12\x0f\n\x07matched\x18\x02 \x01(\r\x12\x0f\n\x07missing\x18\x03 \x01(\r\x12\r\n\x05\x65xtra\x18\x04 \x01(\r\x12\x11\n\tdifferent\x18\x05 \x01(\r\x12\x11\n\tconfirmed\x18\x06 \x01(\x08\x12\x0f\n\x07settled\x18\x07 \x01(\x08\"$\n\x16GetNodeEvidenceRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\"+\n\x17GetNodeEvidenceResponse\x12\x10\n\x08\x64ocument\x18\x01 \x01(\x0c\"\x14\n\x12RecoverNodeRequest\"B\n\x13RecoverNodeResponse\x12+\n\x06report\x18\x01 \x01(\x0b\x32\x1b.quanlian.v1.RecoveryReport2\xeb\t\n\x13NodeOperatorService\x12\\\n\x0fPublishCampaign\x12#.quanlian.v1.PublishCampaignRequest\x1a$.quanlian.v1.PublishCampaignResponse\x12Y\n\x0e\x43hangeCampaign\x12\".quanlian.v1.ChangeCampaignRequest\x1a#.quanlian.v1.ChangeCampaignResponse\x12h\n\x13ListCampaignChanges\x12\'.quanlian.v1.ListCampaignChangesRequest\x1a(.quanlian.v1.ListCampaignChangesResponse\x12Y\n\x0e\x41\x64mitMerchants\x12\".quanlian.v1.AdmitMerchantsRequest\x1a#.quanlian.v1.AdmitMerchantsResponse\x12V\n\rAdmitPlatform\x12!.quanlian.v1.AdmitPlatformRequest\x1a\".quanlian.v1.AdmitPlatformResponse\x12V\n\rRecordFunding\x12!.quanlian.v1.RecordFundingRequest\x1a\".quanlian.v1.RecordFundingResponse\x12\\\n\x0fGetNodeEvidence\x12#.quanlian.v1.GetNodeEvidenceRequest\x1a$.quanlian.v1.GetNodeEvidenceResponse\x12P\n\x0bRecoverNode\x12\x1f.quanlian.v1.RecoverNodeRequest\x1a .quanlian.v1.RecoverNodeResponse\x12V\n\rGetNodeStatus\x12!.quanlian.v1.GetNodeStatusRequest\x1a\".quanlian.v1.GetNodeStatusResponse\x12Y\n\x0eRecallVouchers\x12\".quanlian.v1.RecallVouchersRequest\x1a#.quanlian.v1.RecallVouchersResponse\x12J\n\tRetryFeed\x12\x1d.quanlian.v1.RetryFeedRequest\x1a\x1e.quanlian.v1.RetryFeedResponse\x12\x44\n\x07Suspend\x12\x1b.quanlian.v1.SuspendRequest\x1a\x1c.quanlian.v1.SuspendResponse\x12\\\n\x0fListSuspensions\x12#.quanlian.v1.ListSuspensionsRequest\x1a$.quanlian.v1.ListSuspensionsResponse\x12S\n\x0cGetNodeStats\x12 .quanlian.v1.GetNodeStatsRequest\x1a!.quanlian.v1.GetNodeStatsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fquanlian/v1/node_operator.proto\x12\x0bquanlian.v1\x1a\x1aquanlian/v1/campaign.proto\x1a\x19quanlian/v1/custody.proto\x1a\x17quanlian/v1/limit.proto\x1a\x1aquanlian/v1/recovery.proto\x1a\x19quanlian/v1/refusal.proto\x1a\x18quanlian/v1/report.proto\x1a\x1cquanlian/v1/settlement.proto\x1a\x18quanlian/v1/signed.proto\x1a\x17quanlian/v1/stats.proto\x1a\x1cquanlian/v1/suspension.proto\"l\n\x0eSuspendRequest\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.quanlian.v1.SuspensionKind\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x11\n\tsuspended\x18\x03 \x01(\x08\x12\x0b\n\x03why\x18\x04 \x01(\t\"Q\n\x0fSuspendResponse\x12+\n\nsuspension\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.Suspension\x12\x11\n\tannounced\x18\x02 \x01(\x08\")\n\x16ListSuspensionsRequest\x12\x0f\n\x07history\x18\x01 \x01(\x08\"I\n\x17ListSuspensionsResponse\x12.\n\x07records\x18\x01 \x03(\x0b\x32\x1d.quanlian.v1.SuspensionRecord\"=\n\x13GetNodeStatsRequest\x12&\n\x05query\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.StatsQuery\";\n\x14GetNodeStatsResponse\x12#\n\x04rows\x18\x01 \x03(\x0b\x32\x15.quanlian.v1.StatsRow\"G\n\x16PublishCampaignRequest\x12\r\n\x05terms\x18\x01 \x01(\x0c\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12\x0b\n\x03why\x18\x03 \x01(\t\"R\n\x17PublishCampaignResponse\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12\x12\n\nterms_hash\x18\x02 \x01(\x0c\x12\x11\n\tannounced\x18\x03 \x01(\x08\"\xc0\x01\n\x15\x43hangeCampaignRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12-\n\x04kind\x18\x02 \x01(\x0e\x32\x1f.quanlian.v1.CampaignChangeKind\x12\x1b\n\x13\x65xpected_terms_hash\x18\x03 \x01(\x0c\x12\x17\n\x0f\x65xpected_number\x18\x04 \x01(\r\x12\x0b\n\x03why\x18\x05 \x01(\t\x12\x10\n\x08\x64ocument\x18\x06 \x01(\x0c\x12\x11\n\tfile_name\x18\x07 \x01(\t\"X\n\x16\x43hangeCampaignResponse\x12+\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1b.quanlian.v1.CampaignChange\x12\x11\n\tannounced\x18\x02 \x01(\x08\".\n\x1aListCampaignChangesRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\"Z\n\x1bListCampaignChangesResponse\x12,\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1b.quanlian.v1.CampaignChange\x12\r\n\x05terms\x18\x02 \x01(\x0c\":\n\x08Merchant\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\ncategories\x18\x03 \x03(\t\"A\n\x15\x41\x64mitMerchantsRequest\x12(\n\tmerchants\x18\x01 \x03(\x0b\x32\x15.quanlian.v1.Merchant\"*\n\x16\x41\x64mitMerchantsResponse\x12\x10\n\x08\x61\x64mitted\x18\x01 \x01(\r\"-\n\x14\x41\x64mitPlatformRequest\x12\x15\n\rsigning_chain\x18\x01 \x01(\x0c\"%\n\x15\x41\x64mitPlatformResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\"d\n\x14RecordFundingRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12\x0e\n\x06\x66under\x18\x02 \x01(\t\x12\x12\n\namount_fen\x18\x03 \x01(\x03\x12\x16\n\x0e\x62\x61nk_reference\x18\x04 \x01(\t\".\n\x15RecordFundingResponse\x12\x15\n\rprefunded_fen\x18\x01 \x01(\x03\"\x16\n\x14GetNodeStatusRequest\"\xf4\x01\n\x15GetNodeStatusResponse\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x12\n\nunanswered\x18\x02 \x01(\r\x12\x17\n\x0fhand_overs_open\x18\x03 \x01(\r\x12\x15\n\rfeed_sequence\x18\x04 \x01(\x04\x12\x30\n\x07windows\x18\x05 \x03(\x0b\x32\x1f.quanlian.v1.WindowConfirmation\x12+\n\x08warnings\x18\x06 \x03(\x0b\x32\x19.quanlian.v1.LimitWarning\x12(\n\x06parked\x18\x07 \x03(\x0b\x32\x18.quanlian.v1.ParkedEvent\"P\n\x0bParkedEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x11\n\tparked_at\x18\x04 \x01(\x03\"|\n\x15RecallVouchersRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\x12&\n\x05\x61\x66ter\x18\x02 \x01(\x0b\x32\x17.quanlian.v1.VoucherRef\x12)\n\x08vouchers\x18\x03 \x03(\x0b\x32\x17.quanlian.v1.VoucherRef\"~\n\x16RecallVouchersResponse\x12\x10\n\x08returned\x18\x01 \x01(\r\x12+\n\x07refused\x18\x02 \x03(\x0b\x32\x1a.quanlian.v1.RecallRefused\x12%\n\x04next\x18\x03 \x01(\x0b\x32\x17.quanlian.v1.VoucherRef\"e\n\rRecallRefused\x12(\n\x07voucher\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.VoucherRef\x12*\n\x06reason\x18\x02 \x01(\x0e\x32\x1a.quanlian.v1.RefusalReason\"\x12\n\x10RetryFeedRequest\"L\n\x11RetryFeedResponse\x12\r\n\x05taken\x18\x01 \x03(\x04\x12(\n\x06parked\x18\x02 \x03(\x0b\x32\x18.quanlian.v1.ParkedEvent\"\x8c\x01\n\x12WindowConfirmation\x12\x0e\n\x06window\x18\x01 \x01(\x04\x12\x0f\n\x07matched\x18\x02 \x01(\r\x12\x0f\n\x07missing\x18\x03 \x01(\r\x12\r\n\x05\x65xtra\x18\x04 \x01(\r\x12\x11\n\tdifferent\x18\x05 \x01(\r\x12\x11\n\tconfirmed\x18\x06 \x01(\x08\x12\x0f\n\x07settled\x18\x07 \x01(\x08\"$\n\x16GetNodeEvidenceRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\"+\n\x17GetNodeEvidenceResponse\x12\x10\n\x08\x64ocument\x18\x01 \x01(\x0c\"\x14\n\x12RecoverNodeRequest\"B\n\x13RecoverNodeResponse\x12+\n\x06report\x18\x01 \x01(\x0b\x32\x1b.quanlian.v1.RecoveryReport\"7\n\x16GetOwnStatementRequest\x12\x0e\n\x06window\x18\x01 \x01(\x04\x12\r\n\x05month\x18\x02 \x01(\t\"W\n\x17GetOwnStatementResponse\x12-\n\tstatement\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessage\x12\r\n\x05\x63hain\x18\x02 \x01(\x0c\"\'\n\x15GetOwnEvidenceRequest\x12\x0e\n\x06window\x18\x01 \x01(\x04\"\'\n\x16GetOwnEvidenceResponse\x12\r\n\x05lines\x18\x01 \x03(\x0c\"9\n\x18GetReconciliationRequest\x12\x0e\n\x06window\x18\x01 \x01(\x04\x12\r\n\x05month\x18\x02 \x01(\t\"K\n\x0eReconciledLine\x12\x0c\n\x04list\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x03(\t\x12\x11\n\tstatement\x18\x03 \x03(\x03\x12\x0b\n\x03own\x18\x04 \x03(\x03\"Z\n\x19GetReconciliationResponse\x12*\n\x05lines\x18\x01 \x03(\x0b\x32\x1b.quanlian.v1.ReconciledLine\x12\x11\n\tconfirmed\x18\x02 \x01(\x08\";\n\x1a\x43onfirmOwnStatementRequest\x12\x0e\n\x06window\x18\x01 \x01(\x04\x12\r\n\x05month\x18\x02 \x01(\t\"F\n\x1b\x43onfirmOwnStatementResponse\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x18.quanlian.v1.WindowState\"^\n\x1a\x44isputeOwnStatementRequest\x12\x0e\n\x06window\x18\x01 \x01(\x04\x12#\n\x05lines\x18\x02 \x03(\x0b\x32\x14.quanlian.v1.LineRef\x12\x0b\n\x03why\x18\x03 \x01(\t\"-\n\x1b\x44isputeOwnStatementResponse\x12\x0e\n\x06number\x18\x01 \x01(\r\"/\n\x1bGetOwnCampaignReportRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\"M\n\x1cGetOwnCampaignReportResponse\x12-\n\x07\x66igures\x18\x01 \x01(\x0b\x32\x1c.quanlian.v1.CampaignFigures2\xcb\x0e\n\x13NodeOperatorService\x12\\\n\x0fPublishCampaign\x12#.quanlian.v1.PublishCampaignRequest\x1a$.quanlian.v1.PublishCampaignResponse\x12Y\n\x0e\x43hangeCampaign\x12\".quanlian.v1.ChangeCampaignRequest\x1a#.quanlian.v1.ChangeCampaignResponse\x12h\n\x13ListCampaignChanges\x12\'.quanlian.v1.ListCampaignChangesRequest\x1a(.quanlian.v1.ListCampaignChangesResponse\x12Y\n\x0e\x41\x64mitMerchants\x12\".quanlian.v1.AdmitMerchantsRequest\x1a#.quanlian.v1.AdmitMerchantsResponse\x12V\n\rAdmitPlatform\x12!.quanlian.v1.AdmitPlatformRequest\x1a\".quanlian.v1.AdmitPlatformResponse\x12V\n\rRecordFunding\x12!.quanlian.v1.RecordFundingRequest\x1a\".quanlian.v1.RecordFundingResponse\x12\\\n\x0fGetNodeEvidence\x12#.quanlian.v1.GetNodeEvidenceRequest\x1a$.quanlian.v1.GetNodeEvidenceResponse\x12P\n\x0bRecoverNode\x12\x1f.quanlian.v1.RecoverNodeRequest\x1a .quanlian.v1.RecoverNodeResponse\x12V\n\rGetNodeStatus\x12!.quanlian.v1.GetNodeStatusRequest\x1a\".quanlian.v1.GetNodeStatusResponse\x12Y\n\x0eRecallVouchers\x12\".quanlian.v1.RecallVouchersRequest\x1a#.quanlian.v1.RecallVouchersResponse\x12J\n\tRetryFeed\x12\x1d.quanlian.v1.RetryFeedRequest\x1a\x1e.quanlian.v1.RetryFeedResponse\x12\\\n\x0fGetOwnStatement\x12#.quanlian.v1.GetOwnStatementRequest\x1a$.quanlian.v1.GetOwnStatementResponse\x12[\n\x0eGetOwnEvidence\x12\".quanlian.v1.GetOwnEvidenceRequest\x1a#.quanlian.v1.GetOwnEvidenceResponse0\x01\x12\x62\n\x11GetReconciliation\x12%.quanlian.v1.GetReconciliationRequest\x1a&.quanlian.v1.GetReconciliationResponse\x12h\n\x13\x43onfirmOwnStatement\x12\'.quanlian.v1.ConfirmOwnStatementRequest\x1a(.quanlian.v1.ConfirmOwnStatementResponse\x12h\n\x13\x44isputeOwnStatement\x12\'.quanlian.v1.DisputeOwnStatementRequest\x1a(.quanlian.v1.DisputeOwnStatementResponse\x12k\n\x14GetOwnCampaignReport\x12(.quanlian.v1.GetOwnCampaignReportRequest\x1a).quanlian.v1.GetOwnCampaignReportResponse\x12\x44\n\x07Suspend\x12\x1b.quanlian.v1.SuspendRequest\x1a\x1c.quanlian.v1.SuspendResponse\x12\\\n\x0fListSuspensions\x12#.quanlian.v1.ListSuspensionsRequest\x1a$.quanlian.v1.ListSuspensionsResponse\x12S\n\x0cGetNodeStats\x12 .quanlian.v1.GetNodeStatsRequest\x1a!.quanlian.v1.GetNodeStatsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'quanlian.v1.node_operator_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SUSPENDREQUEST']._serialized_start=238
-  _globals['_SUSPENDREQUEST']._serialized_end=346
-  _globals['_SUSPENDRESPONSE']._serialized_start=348
-  _globals['_SUSPENDRESPONSE']._serialized_end=429
-  _globals['_LISTSUSPENSIONSREQUEST']._serialized_start=431
-  _globals['_LISTSUSPENSIONSREQUEST']._serialized_end=472
-  _globals['_LISTSUSPENSIONSRESPONSE']._serialized_start=474
-  _globals['_LISTSUSPENSIONSRESPONSE']._serialized_end=547
-  _globals['_GETNODESTATSREQUEST']._serialized_start=549
-  _globals['_GETNODESTATSREQUEST']._serialized_end=610
-  _globals['_GETNODESTATSRESPONSE']._serialized_start=612
-  _globals['_GETNODESTATSRESPONSE']._serialized_end=671
-  _globals['_PUBLISHCAMPAIGNREQUEST']._serialized_start=673
-  _globals['_PUBLISHCAMPAIGNREQUEST']._serialized_end=744
-  _globals['_PUBLISHCAMPAIGNRESPONSE']._serialized_start=746
-  _globals['_PUBLISHCAMPAIGNRESPONSE']._serialized_end=828
-  _globals['_CHANGECAMPAIGNREQUEST']._serialized_start=831
-  _globals['_CHANGECAMPAIGNREQUEST']._serialized_end=1023
-  _globals['_CHANGECAMPAIGNRESPONSE']._serialized_start=1025
-  _globals['_CHANGECAMPAIGNRESPONSE']._serialized_end=1113
-  _globals['_LISTCAMPAIGNCHANGESREQUEST']._serialized_start=1115
-  _globals['_LISTCAMPAIGNCHANGESREQUEST']._serialized_end=1161
-  _globals['_LISTCAMPAIGNCHANGESRESPONSE']._serialized_start=1163
-  _globals['_LISTCAMPAIGNCHANGESRESPONSE']._serialized_end=1253
-  _globals['_MERCHANT']._serialized_start=1255
-  _globals['_MERCHANT']._serialized_end=1313
-  _globals['_ADMITMERCHANTSREQUEST']._serialized_start=1315
-  _globals['_ADMITMERCHANTSREQUEST']._serialized_end=1380
-  _globals['_ADMITMERCHANTSRESPONSE']._serialized_start=1382
-  _globals['_ADMITMERCHANTSRESPONSE']._serialized_end=1424
-  _globals['_ADMITPLATFORMREQUEST']._serialized_start=1426
-  _globals['_ADMITPLATFORMREQUEST']._serialized_end=1471
-  _globals['_ADMITPLATFORMRESPONSE']._serialized_start=1473
-  _globals['_ADMITPLATFORMRESPONSE']._serialized_end=1510
-  _globals['_RECORDFUNDINGREQUEST']._serialized_start=1512
-  _globals['_RECORDFUNDINGREQUEST']._serialized_end=1612
-  _globals['_RECORDFUNDINGRESPONSE']._serialized_start=1614
-  _globals['_RECORDFUNDINGRESPONSE']._serialized_end=1660
-  _globals['_GETNODESTATUSREQUEST']._serialized_start=1662
-  _globals['_GETNODESTATUSREQUEST']._serialized_end=1684
-  _globals['_GETNODESTATUSRESPONSE']._serialized_start=1687
-  _globals['_GETNODESTATUSRESPONSE']._serialized_end=1931
-  _globals['_PARKEDEVENT']._serialized_start=1933
-  _globals['_PARKEDEVENT']._serialized_end=2013
-  _globals['_RECALLVOUCHERSREQUEST']._serialized_start=2015
-  _globals['_RECALLVOUCHERSREQUEST']._serialized_end=2139
-  _globals['_RECALLVOUCHERSRESPONSE']._serialized_start=2141
-  _globals['_RECALLVOUCHERSRESPONSE']._serialized_end=2267
-  _globals['_RECALLREFUSED']._serialized_start=2269
-  _globals['_RECALLREFUSED']._serialized_end=2370
-  _globals['_RETRYFEEDREQUEST']._serialized_start=2372
-  _globals['_RETRYFEEDREQUEST']._serialized_end=2390
-  _globals['_RETRYFEEDRESPONSE']._serialized_start=2392
-  _globals['_RETRYFEEDRESPONSE']._serialized_end=2468
-  _globals['_WINDOWCONFIRMATION']._serialized_start=2471
-  _globals['_WINDOWCONFIRMATION']._serialized_end=2611
-  _globals['_GETNODEEVIDENCEREQUEST']._serialized_start=2613
-  _globals['_GETNODEEVIDENCEREQUEST']._serialized_end=2649
-  _globals['_GETNODEEVIDENCERESPONSE']._serialized_start=2651
-  _globals['_GETNODEEVIDENCERESPONSE']._serialized_end=2694
-  _globals['_RECOVERNODEREQUEST']._serialized_start=2696
-  _globals['_RECOVERNODEREQUEST']._serialized_end=2716
-  _globals['_RECOVERNODERESPONSE']._serialized_start=2718
-  _globals['_RECOVERNODERESPONSE']._serialized_end=2784
-  _globals['_NODEOPERATORSERVICE']._serialized_start=2787
-  _globals['_NODEOPERATORSERVICE']._serialized_end=4046
+  _globals['_SUSPENDREQUEST']._serialized_start=320
+  _globals['_SUSPENDREQUEST']._serialized_end=428
+  _globals['_SUSPENDRESPONSE']._serialized_start=430
+  _globals['_SUSPENDRESPONSE']._serialized_end=511
+  _globals['_LISTSUSPENSIONSREQUEST']._serialized_start=513
+  _globals['_LISTSUSPENSIONSREQUEST']._serialized_end=554
+  _globals['_LISTSUSPENSIONSRESPONSE']._serialized_start=556
+  _globals['_LISTSUSPENSIONSRESPONSE']._serialized_end=629
+  _globals['_GETNODESTATSREQUEST']._serialized_start=631
+  _globals['_GETNODESTATSREQUEST']._serialized_end=692
+  _globals['_GETNODESTATSRESPONSE']._serialized_start=694
+  _globals['_GETNODESTATSRESPONSE']._serialized_end=753
+  _globals['_PUBLISHCAMPAIGNREQUEST']._serialized_start=755
+  _globals['_PUBLISHCAMPAIGNREQUEST']._serialized_end=826
+  _globals['_PUBLISHCAMPAIGNRESPONSE']._serialized_start=828
+  _globals['_PUBLISHCAMPAIGNRESPONSE']._serialized_end=910
+  _globals['_CHANGECAMPAIGNREQUEST']._serialized_start=913
+  _globals['_CHANGECAMPAIGNREQUEST']._serialized_end=1105
+  _globals['_CHANGECAMPAIGNRESPONSE']._serialized_start=1107
+  _globals['_CHANGECAMPAIGNRESPONSE']._serialized_end=1195
+  _globals['_LISTCAMPAIGNCHANGESREQUEST']._serialized_start=1197
+  _globals['_LISTCAMPAIGNCHANGESREQUEST']._serialized_end=1243
+  _globals['_LISTCAMPAIGNCHANGESRESPONSE']._serialized_start=1245
+  _globals['_LISTCAMPAIGNCHANGESRESPONSE']._serialized_end=1335
+  _globals['_MERCHANT']._serialized_start=1337
+  _globals['_MERCHANT']._serialized_end=1395
+  _globals['_ADMITMERCHANTSREQUEST']._serialized_start=1397
+  _globals['_ADMITMERCHANTSREQUEST']._serialized_end=1462
+  _globals['_ADMITMERCHANTSRESPONSE']._serialized_start=1464
+  _globals['_ADMITMERCHANTSRESPONSE']._serialized_end=1506
+  _globals['_ADMITPLATFORMREQUEST']._serialized_start=1508
+  _globals['_ADMITPLATFORMREQUEST']._serialized_end=1553
+  _globals['_ADMITPLATFORMRESPONSE']._serialized_start=1555
+  _globals['_ADMITPLATFORMRESPONSE']._serialized_end=1592
+  _globals['_RECORDFUNDINGREQUEST']._serialized_start=1594
+  _globals['_RECORDFUNDINGREQUEST']._serialized_end=1694
+  _globals['_RECORDFUNDINGRESPONSE']._serialized_start=1696
+  _globals['_RECORDFUNDINGRESPONSE']._serialized_end=1742
+  _globals['_GETNODESTATUSREQUEST']._serialized_start=1744
+  _globals['_GETNODESTATUSREQUEST']._serialized_end=1766
+  _globals['_GETNODESTATUSRESPONSE']._serialized_start=1769
+  _globals['_GETNODESTATUSRESPONSE']._serialized_end=2013
+  _globals['_PARKEDEVENT']._serialized_start=2015
+  _globals['_PARKEDEVENT']._serialized_end=2095
+  _globals['_RECALLVOUCHERSREQUEST']._serialized_start=2097
+  _globals['_RECALLVOUCHERSREQUEST']._serialized_end=2221
+  _globals['_RECALLVOUCHERSRESPONSE']._serialized_start=2223
+  _globals['_RECALLVOUCHERSRESPONSE']._serialized_end=2349
+  _globals['_RECALLREFUSED']._serialized_start=2351
+  _globals['_RECALLREFUSED']._serialized_end=2452
+  _globals['_RETRYFEEDREQUEST']._serialized_start=2454
+  _globals['_RETRYFEEDREQUEST']._serialized_end=2472
+  _globals['_RETRYFEEDRESPONSE']._serialized_start=2474
+  _globals['_RETRYFEEDRESPONSE']._serialized_end=2550
+  _globals['_WINDOWCONFIRMATION']._serialized_start=2553
+  _globals['_WINDOWCONFIRMATION']._serialized_end=2693
+  _globals['_GETNODEEVIDENCEREQUEST']._serialized_start=2695
+  _globals['_GETNODEEVIDENCEREQUEST']._serialized_end=2731
+  _globals['_GETNODEEVIDENCERESPONSE']._serialized_start=2733
+  _globals['_GETNODEEVIDENCERESPONSE']._serialized_end=2776
+  _globals['_RECOVERNODEREQUEST']._serialized_start=2778
+  _globals['_RECOVERNODEREQUEST']._serialized_end=2798
+  _globals['_RECOVERNODERESPONSE']._serialized_start=2800
+  _globals['_RECOVERNODERESPONSE']._serialized_end=2866
+  _globals['_GETOWNSTATEMENTREQUEST']._serialized_start=2868
+  _globals['_GETOWNSTATEMENTREQUEST']._serialized_end=2923
+  _globals['_GETOWNSTATEMENTRESPONSE']._serialized_start=2925
+  _globals['_GETOWNSTATEMENTRESPONSE']._serialized_end=3012
+  _globals['_GETOWNEVIDENCEREQUEST']._serialized_start=3014
+  _globals['_GETOWNEVIDENCEREQUEST']._serialized_end=3053
+  _globals['_GETOWNEVIDENCERESPONSE']._serialized_start=3055
+  _globals['_GETOWNEVIDENCERESPONSE']._serialized_end=3094
+  _globals['_GETRECONCILIATIONREQUEST']._serialized_start=3096
+  _globals['_GETRECONCILIATIONREQUEST']._serialized_end=3153
+  _globals['_RECONCILEDLINE']._serialized_start=3155
+  _globals['_RECONCILEDLINE']._serialized_end=3230
+  _globals['_GETRECONCILIATIONRESPONSE']._serialized_start=3232
+  _globals['_GETRECONCILIATIONRESPONSE']._serialized_end=3322
+  _globals['_CONFIRMOWNSTATEMENTREQUEST']._serialized_start=3324
+  _globals['_CONFIRMOWNSTATEMENTREQUEST']._serialized_end=3383
+  _globals['_CONFIRMOWNSTATEMENTRESPONSE']._serialized_start=3385
+  _globals['_CONFIRMOWNSTATEMENTRESPONSE']._serialized_end=3455
+  _globals['_DISPUTEOWNSTATEMENTREQUEST']._serialized_start=3457
+  _globals['_DISPUTEOWNSTATEMENTREQUEST']._serialized_end=3551
+  _globals['_DISPUTEOWNSTATEMENTRESPONSE']._serialized_start=3553
+  _globals['_DISPUTEOWNSTATEMENTRESPONSE']._serialized_end=3598
+  _globals['_GETOWNCAMPAIGNREPORTREQUEST']._serialized_start=3600
+  _globals['_GETOWNCAMPAIGNREPORTREQUEST']._serialized_end=3647
+  _globals['_GETOWNCAMPAIGNREPORTRESPONSE']._serialized_start=3649
+  _globals['_GETOWNCAMPAIGNREPORTRESPONSE']._serialized_end=3726
+  _globals['_NODEOPERATORSERVICE']._serialized_start=3729
+  _globals['_NODEOPERATORSERVICE']._serialized_end=5596
 # @@protoc_insertion_point(module_scope)

@@ -90,6 +90,36 @@ class NodeOperatorServiceStub:
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.RetryFeedRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.RetryFeedResponse.FromString,
                 _registered_method=True)
+        self.GetOwnStatement = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/GetOwnStatement',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.GetOwnStatementRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.GetOwnStatementResponse.FromString,
+                _registered_method=True)
+        self.GetOwnEvidence = channel.unary_stream(
+                '/quanlian.v1.NodeOperatorService/GetOwnEvidence',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.GetOwnEvidenceRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.GetOwnEvidenceResponse.FromString,
+                _registered_method=True)
+        self.GetReconciliation = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/GetReconciliation',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.GetReconciliationRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.GetReconciliationResponse.FromString,
+                _registered_method=True)
+        self.ConfirmOwnStatement = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/ConfirmOwnStatement',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.ConfirmOwnStatementRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.ConfirmOwnStatementResponse.FromString,
+                _registered_method=True)
+        self.DisputeOwnStatement = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/DisputeOwnStatement',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.DisputeOwnStatementRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.DisputeOwnStatementResponse.FromString,
+                _registered_method=True)
+        self.GetOwnCampaignReport = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/GetOwnCampaignReport',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.GetOwnCampaignReportRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.GetOwnCampaignReportResponse.FromString,
+                _registered_method=True)
         self.Suspend = channel.unary_unary(
                 '/quanlian.v1.NodeOperatorService/Suspend',
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.SuspendRequest.SerializeToString,
@@ -184,6 +214,46 @@ class NodeOperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetOwnStatement(self, request, context):
+        """This region's statement of a window or month, as the clearinghouse signed it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetOwnEvidence(self, request, context):
+        """What this region's statement can be recomputed from, as lines of a file.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReconciliation(self, request, context):
+        """A statement line by line beside this node's own books.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmOwnStatement(self, request, context):
+        """A person's word that a statement is right.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DisputeOwnStatement(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetOwnCampaignReport(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Suspend(self, request, context):
         """Suspends or reactivates a merchant here or a voucher issued here, from the next batch on.
         """
@@ -261,6 +331,36 @@ def add_NodeOperatorServiceServicer_to_server(servicer, server):
                     servicer.RetryFeed,
                     request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.RetryFeedRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_node__operator__pb2.RetryFeedResponse.SerializeToString,
+            ),
+            'GetOwnStatement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOwnStatement,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.GetOwnStatementRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.GetOwnStatementResponse.SerializeToString,
+            ),
+            'GetOwnEvidence': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetOwnEvidence,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.GetOwnEvidenceRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.GetOwnEvidenceResponse.SerializeToString,
+            ),
+            'GetReconciliation': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReconciliation,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.GetReconciliationRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.GetReconciliationResponse.SerializeToString,
+            ),
+            'ConfirmOwnStatement': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmOwnStatement,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.ConfirmOwnStatementRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.ConfirmOwnStatementResponse.SerializeToString,
+            ),
+            'DisputeOwnStatement': grpc.unary_unary_rpc_method_handler(
+                    servicer.DisputeOwnStatement,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.DisputeOwnStatementRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.DisputeOwnStatementResponse.SerializeToString,
+            ),
+            'GetOwnCampaignReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOwnCampaignReport,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.GetOwnCampaignReportRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.GetOwnCampaignReportResponse.SerializeToString,
             ),
             'Suspend': grpc.unary_unary_rpc_method_handler(
                     servicer.Suspend,
@@ -576,6 +676,168 @@ class NodeOperatorService:
             '/quanlian.v1.NodeOperatorService/RetryFeed',
             quanlian_dot_v1_dot_node__operator__pb2.RetryFeedRequest.SerializeToString,
             quanlian_dot_v1_dot_node__operator__pb2.RetryFeedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOwnStatement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/GetOwnStatement',
+            quanlian_dot_v1_dot_node__operator__pb2.GetOwnStatementRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.GetOwnStatementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOwnEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/GetOwnEvidence',
+            quanlian_dot_v1_dot_node__operator__pb2.GetOwnEvidenceRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.GetOwnEvidenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReconciliation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/GetReconciliation',
+            quanlian_dot_v1_dot_node__operator__pb2.GetReconciliationRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.GetReconciliationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmOwnStatement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/ConfirmOwnStatement',
+            quanlian_dot_v1_dot_node__operator__pb2.ConfirmOwnStatementRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.ConfirmOwnStatementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DisputeOwnStatement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/DisputeOwnStatement',
+            quanlian_dot_v1_dot_node__operator__pb2.DisputeOwnStatementRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.DisputeOwnStatementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOwnCampaignReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/GetOwnCampaignReport',
+            quanlian_dot_v1_dot_node__operator__pb2.GetOwnCampaignReportRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.GetOwnCampaignReportResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,16 @@ class NodeOperatorServiceStub:
     """Takes vouchers back from the clearinghouse, a page of a campaign at a time."""
     RetryFeed: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.RetryFeedRequest, _node_operator_pb2.RetryFeedResponse]
     """Tries events of the feed again that could not be taken."""
+    GetOwnStatement: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.GetOwnStatementRequest, _node_operator_pb2.GetOwnStatementResponse]
+    """This region's statement of a window or month, as the clearinghouse signed it."""
+    GetOwnEvidence: _grpc.UnaryStreamMultiCallable[_node_operator_pb2.GetOwnEvidenceRequest, _node_operator_pb2.GetOwnEvidenceResponse]
+    """What this region's statement can be recomputed from, as lines of a file."""
+    GetReconciliation: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.GetReconciliationRequest, _node_operator_pb2.GetReconciliationResponse]
+    """A statement line by line beside this node's own books."""
+    ConfirmOwnStatement: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.ConfirmOwnStatementRequest, _node_operator_pb2.ConfirmOwnStatementResponse]
+    """A person's word that a statement is right."""
+    DisputeOwnStatement: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.DisputeOwnStatementRequest, _node_operator_pb2.DisputeOwnStatementResponse]
+    GetOwnCampaignReport: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.GetOwnCampaignReportRequest, _node_operator_pb2.GetOwnCampaignReportResponse]
     Suspend: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.SuspendRequest, _node_operator_pb2.SuspendResponse]
     """Suspends or reactivates a merchant here or a voucher issued here, from the next batch on."""
     ListSuspensions: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.ListSuspensionsRequest, _node_operator_pb2.ListSuspensionsResponse]
@@ -80,6 +90,16 @@ class NodeOperatorServiceAsyncStub(NodeOperatorServiceStub):
     """Takes vouchers back from the clearinghouse, a page of a campaign at a time."""
     RetryFeed: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.RetryFeedRequest, _node_operator_pb2.RetryFeedResponse]  # type: ignore[assignment]
     """Tries events of the feed again that could not be taken."""
+    GetOwnStatement: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.GetOwnStatementRequest, _node_operator_pb2.GetOwnStatementResponse]  # type: ignore[assignment]
+    """This region's statement of a window or month, as the clearinghouse signed it."""
+    GetOwnEvidence: _aio.UnaryStreamMultiCallable[_node_operator_pb2.GetOwnEvidenceRequest, _node_operator_pb2.GetOwnEvidenceResponse]  # type: ignore[assignment]
+    """What this region's statement can be recomputed from, as lines of a file."""
+    GetReconciliation: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.GetReconciliationRequest, _node_operator_pb2.GetReconciliationResponse]  # type: ignore[assignment]
+    """A statement line by line beside this node's own books."""
+    ConfirmOwnStatement: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.ConfirmOwnStatementRequest, _node_operator_pb2.ConfirmOwnStatementResponse]  # type: ignore[assignment]
+    """A person's word that a statement is right."""
+    DisputeOwnStatement: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.DisputeOwnStatementRequest, _node_operator_pb2.DisputeOwnStatementResponse]  # type: ignore[assignment]
+    GetOwnCampaignReport: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.GetOwnCampaignReportRequest, _node_operator_pb2.GetOwnCampaignReportResponse]  # type: ignore[assignment]
     Suspend: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.SuspendRequest, _node_operator_pb2.SuspendResponse]  # type: ignore[assignment]
     """Suspends or reactivates a merchant here or a voucher issued here, from the next batch on."""
     ListSuspensions: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.ListSuspensionsRequest, _node_operator_pb2.ListSuspensionsResponse]  # type: ignore[assignment]
@@ -172,6 +192,52 @@ class NodeOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_node_operator_pb2.RetryFeedResponse, _abc.Awaitable[_node_operator_pb2.RetryFeedResponse]]:
         """Tries events of the feed again that could not be taken."""
+
+    @_abc_1.abstractmethod
+    def GetOwnStatement(
+        self,
+        request: _node_operator_pb2.GetOwnStatementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.GetOwnStatementResponse, _abc.Awaitable[_node_operator_pb2.GetOwnStatementResponse]]:
+        """This region's statement of a window or month, as the clearinghouse signed it."""
+
+    @_abc_1.abstractmethod
+    def GetOwnEvidence(
+        self,
+        request: _node_operator_pb2.GetOwnEvidenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_node_operator_pb2.GetOwnEvidenceResponse], _abc.AsyncIterator[_node_operator_pb2.GetOwnEvidenceResponse]]:
+        """What this region's statement can be recomputed from, as lines of a file."""
+
+    @_abc_1.abstractmethod
+    def GetReconciliation(
+        self,
+        request: _node_operator_pb2.GetReconciliationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.GetReconciliationResponse, _abc.Awaitable[_node_operator_pb2.GetReconciliationResponse]]:
+        """A statement line by line beside this node's own books."""
+
+    @_abc_1.abstractmethod
+    def ConfirmOwnStatement(
+        self,
+        request: _node_operator_pb2.ConfirmOwnStatementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.ConfirmOwnStatementResponse, _abc.Awaitable[_node_operator_pb2.ConfirmOwnStatementResponse]]:
+        """A person's word that a statement is right."""
+
+    @_abc_1.abstractmethod
+    def DisputeOwnStatement(
+        self,
+        request: _node_operator_pb2.DisputeOwnStatementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.DisputeOwnStatementResponse, _abc.Awaitable[_node_operator_pb2.DisputeOwnStatementResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetOwnCampaignReport(
+        self,
+        request: _node_operator_pb2.GetOwnCampaignReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.GetOwnCampaignReportResponse, _abc.Awaitable[_node_operator_pb2.GetOwnCampaignReportResponse]]: ...
 
     @_abc_1.abstractmethod
     def Suspend(

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from quanlian.v1 import report_pb2 as _report_pb2
 from quanlian.v1 import signed_pb2 as _signed_pb2
 import builtins as _builtins
 import sys
@@ -53,12 +54,15 @@ class NetPosition(_message.Message):
     NET_FEN_FIELD_NUMBER: _builtins.int
     CONFIRMED_FIELD_NUMBER: _builtins.int
     BANK_REFERENCE_FIELD_NUMBER: _builtins.int
+    PAYOUT_FEN_FIELD_NUMBER: _builtins.int
     region: _builtins.str
     net_fen: _builtins.int
     """Positive: the region receives."""
     confirmed: _builtins.bool
     bank_reference: _builtins.str
     """Bank reference of its payment; empty until marked."""
+    payout_fen: _builtins.int
+    """What of a positive position is paid out: less than it while a debtor is in arrears."""
     def __init__(
         self,
         *,
@@ -66,10 +70,11 @@ class NetPosition(_message.Message):
         net_fen: _builtins.int = ...,
         confirmed: _builtins.bool = ...,
         bank_reference: _builtins.str = ...,
+        payout_fen: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_reference", b"bank_reference", "confirmed", b"confirmed", "net_fen", b"net_fen", "region", b"region"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_reference", b"bank_reference", "confirmed", b"confirmed", "net_fen", b"net_fen", "payout_fen", b"payout_fen", "region", b"region"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -156,15 +161,19 @@ class GetStatementRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     WINDOW_FIELD_NUMBER: _builtins.int
+    MONTH_FIELD_NUMBER: _builtins.int
     window: _builtins.int
+    month: _builtins.str
+    """A month like 2026-05 instead of a window."""
     def __init__(
         self,
         *,
         window: _builtins.int = ...,
+        month: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["month", b"month", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -175,6 +184,9 @@ class GetStatementResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     STATEMENT_FIELD_NUMBER: _builtins.int
+    CHAIN_FIELD_NUMBER: _builtins.int
+    chain: _builtins.bytes
+    """PEM chain of the key that signed it."""
     @_builtins.property
     def statement(self) -> _signed_pb2.SignedMessage:
         """Body: the statement as JSON; kind "statement"."""
@@ -183,10 +195,11 @@ class GetStatementResponse(_message.Message):
         self,
         *,
         statement: _signed_pb2.SignedMessage | None = ...,
+        chain: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["statement", b"statement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["statement", b"statement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "statement", b"statement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -206,6 +219,8 @@ class Confirmation(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     DIFFERENT_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
+    MONTH_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
     region: _builtins.str
     window: _builtins.int
     statement_digest: _builtins.bytes
@@ -216,6 +231,10 @@ class Confirmation(_message.Message):
     extra: _builtins.int
     different: _builtins.int
     at: _builtins.int
+    month: _builtins.str
+    """Of a month's statement, which a person confirms; window is then 0."""
+    by: _builtins.str
+    """Who confirmed: a person's SPIFFE id; empty when the node did it by itself."""
     def __init__(
         self,
         *,
@@ -227,10 +246,12 @@ class Confirmation(_message.Message):
         extra: _builtins.int = ...,
         different: _builtins.int = ...,
         at: _builtins.int = ...,
+        month: _builtins.str = ...,
+        by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "different", b"different", "extra", b"extra", "matched", b"matched", "missing", b"missing", "region", b"region", "statement_digest", b"statement_digest", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "by", b"by", "different", b"different", "extra", b"extra", "matched", b"matched", "missing", b"missing", "month", b"month", "region", b"region", "statement_digest", b"statement_digest", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -276,3 +297,190 @@ class ConfirmStatementResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConfirmStatementResponse: _TypeAlias = ConfirmStatementResponse  # noqa: Y015
+
+@_typing.final
+class LineRef(_message.Message):
+    """A line of a statement."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    COUNTERPART_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    role: _builtins.str
+    """issuer, redeemer or home."""
+    counterpart: _builtins.str
+    campaign: _builtins.str
+    def __init__(
+        self,
+        *,
+        role: _builtins.str = ...,
+        counterpart: _builtins.str = ...,
+        campaign: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "counterpart", b"counterpart", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LineRef: _TypeAlias = LineRef  # noqa: Y015
+
+@_typing.final
+class Dispute(_message.Message):
+    """Lines that a region does not accept; kind "dispute"."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REGION_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    region: _builtins.str
+    number: _builtins.int
+    """Numbered per region, from 1."""
+    window: _builtins.int
+    why: _builtins.str
+    by: _builtins.str
+    """Who raised it."""
+    at: _builtins.int
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineRef]: ...
+    def __init__(
+        self,
+        *,
+        region: _builtins.str = ...,
+        number: _builtins.int = ...,
+        window: _builtins.int = ...,
+        lines: _abc.Iterable[Global___LineRef] | None = ...,
+        why: _builtins.str = ...,
+        by: _builtins.str = ...,
+        at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "by", b"by", "lines", b"lines", "number", b"number", "region", b"region", "why", b"why", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Dispute: _TypeAlias = Dispute  # noqa: Y015
+
+@_typing.final
+class DisputeStatementRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISPUTE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def dispute(self) -> _signed_pb2.SignedMessage:
+        """Body: a serialised Dispute."""
+
+    def __init__(
+        self,
+        *,
+        dispute: _signed_pb2.SignedMessage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dispute", b"dispute"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispute", b"dispute"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisputeStatementRequest: _TypeAlias = DisputeStatementRequest  # noqa: Y015
+
+@_typing.final
+class DisputeStatementResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisputeStatementResponse: _TypeAlias = DisputeStatementResponse  # noqa: Y015
+
+@_typing.final
+class GetEvidenceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WINDOW_FIELD_NUMBER: _builtins.int
+    window: _builtins.int
+    def __init__(
+        self,
+        *,
+        window: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetEvidenceRequest: _TypeAlias = GetEvidenceRequest  # noqa: Y015
+
+@_typing.final
+class GetEvidenceResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Lines of JSON; the last of all is a seal over those before it."""
+
+    def __init__(
+        self,
+        *,
+        lines: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetEvidenceResponse: _TypeAlias = GetEvidenceResponse  # noqa: Y015
+
+@_typing.final
+class GetCampaignFiguresRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    campaign: _builtins.str
+    def __init__(
+        self,
+        *,
+        campaign: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCampaignFiguresRequest: _TypeAlias = GetCampaignFiguresRequest  # noqa: Y015
+
+@_typing.final
+class GetCampaignFiguresResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIGURES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def figures(self) -> _report_pb2.CampaignFigures: ...
+    def __init__(
+        self,
+        *,
+        figures: _report_pb2.CampaignFigures | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["figures", b"figures"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["figures", b"figures"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCampaignFiguresResponse: _TypeAlias = GetCampaignFiguresResponse  # noqa: Y015

@@ -50,6 +50,21 @@ class SettlementServiceStub:
                 request_serializer=quanlian_dot_v1_dot_settlement__pb2.ConfirmStatementRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_settlement__pb2.ConfirmStatementResponse.FromString,
                 _registered_method=True)
+        self.DisputeStatement = channel.unary_unary(
+                '/quanlian.v1.SettlementService/DisputeStatement',
+                request_serializer=quanlian_dot_v1_dot_settlement__pb2.DisputeStatementRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_settlement__pb2.DisputeStatementResponse.FromString,
+                _registered_method=True)
+        self.GetEvidence = channel.unary_stream(
+                '/quanlian.v1.SettlementService/GetEvidence',
+                request_serializer=quanlian_dot_v1_dot_settlement__pb2.GetEvidenceRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_settlement__pb2.GetEvidenceResponse.FromString,
+                _registered_method=True)
+        self.GetCampaignFigures = channel.unary_unary(
+                '/quanlian.v1.SettlementService/GetCampaignFigures',
+                request_serializer=quanlian_dot_v1_dot_settlement__pb2.GetCampaignFiguresRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_settlement__pb2.GetCampaignFiguresResponse.FromString,
+                _registered_method=True)
 
 
 class SettlementServiceServicer:
@@ -74,6 +89,27 @@ class SettlementServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DisputeStatement(self, request, context):
+        """Names lines of a statement that the region does not accept; the window settles as calculated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEvidence(self, request, context):
+        """What a statement can be recomputed from, as lines of a file.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCampaignFigures(self, request, context):
+        """What the clearinghouse decided of a campaign of the caller's.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SettlementServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -91,6 +127,21 @@ def add_SettlementServiceServicer_to_server(servicer, server):
                     servicer.ConfirmStatement,
                     request_deserializer=quanlian_dot_v1_dot_settlement__pb2.ConfirmStatementRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_settlement__pb2.ConfirmStatementResponse.SerializeToString,
+            ),
+            'DisputeStatement': grpc.unary_unary_rpc_method_handler(
+                    servicer.DisputeStatement,
+                    request_deserializer=quanlian_dot_v1_dot_settlement__pb2.DisputeStatementRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_settlement__pb2.DisputeStatementResponse.SerializeToString,
+            ),
+            'GetEvidence': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetEvidence,
+                    request_deserializer=quanlian_dot_v1_dot_settlement__pb2.GetEvidenceRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_settlement__pb2.GetEvidenceResponse.SerializeToString,
+            ),
+            'GetCampaignFigures': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCampaignFigures,
+                    request_deserializer=quanlian_dot_v1_dot_settlement__pb2.GetCampaignFiguresRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_settlement__pb2.GetCampaignFiguresResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -175,6 +226,87 @@ class SettlementService:
             '/quanlian.v1.SettlementService/ConfirmStatement',
             quanlian_dot_v1_dot_settlement__pb2.ConfirmStatementRequest.SerializeToString,
             quanlian_dot_v1_dot_settlement__pb2.ConfirmStatementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DisputeStatement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.SettlementService/DisputeStatement',
+            quanlian_dot_v1_dot_settlement__pb2.DisputeStatementRequest.SerializeToString,
+            quanlian_dot_v1_dot_settlement__pb2.DisputeStatementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/quanlian.v1.SettlementService/GetEvidence',
+            quanlian_dot_v1_dot_settlement__pb2.GetEvidenceRequest.SerializeToString,
+            quanlian_dot_v1_dot_settlement__pb2.GetEvidenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCampaignFigures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.SettlementService/GetCampaignFigures',
+            quanlian_dot_v1_dot_settlement__pb2.GetCampaignFiguresRequest.SerializeToString,
+            quanlian_dot_v1_dot_settlement__pb2.GetCampaignFiguresResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,6 +36,12 @@ class SettlementServiceStub:
     GetWindow: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GetWindowRequest, _settlement_pb2.GetWindowResponse]
     GetStatement: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GetStatementRequest, _settlement_pb2.GetStatementResponse]
     ConfirmStatement: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ConfirmStatementRequest, _settlement_pb2.ConfirmStatementResponse]
+    DisputeStatement: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.DisputeStatementRequest, _settlement_pb2.DisputeStatementResponse]
+    """Names lines of a statement that the region does not accept; the window settles as calculated."""
+    GetEvidence: _grpc.UnaryStreamMultiCallable[_settlement_pb2.GetEvidenceRequest, _settlement_pb2.GetEvidenceResponse]
+    """What a statement can be recomputed from, as lines of a file."""
+    GetCampaignFigures: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GetCampaignFiguresRequest, _settlement_pb2.GetCampaignFiguresResponse]
+    """What the clearinghouse decided of a campaign of the caller's."""
 
 @_typing.type_check_only
 class SettlementServiceAsyncStub(SettlementServiceStub):
@@ -45,6 +51,12 @@ class SettlementServiceAsyncStub(SettlementServiceStub):
     GetWindow: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GetWindowRequest, _settlement_pb2.GetWindowResponse]  # type: ignore[assignment]
     GetStatement: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GetStatementRequest, _settlement_pb2.GetStatementResponse]  # type: ignore[assignment]
     ConfirmStatement: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ConfirmStatementRequest, _settlement_pb2.ConfirmStatementResponse]  # type: ignore[assignment]
+    DisputeStatement: _aio.UnaryUnaryMultiCallable[_settlement_pb2.DisputeStatementRequest, _settlement_pb2.DisputeStatementResponse]  # type: ignore[assignment]
+    """Names lines of a statement that the region does not accept; the window settles as calculated."""
+    GetEvidence: _aio.UnaryStreamMultiCallable[_settlement_pb2.GetEvidenceRequest, _settlement_pb2.GetEvidenceResponse]  # type: ignore[assignment]
+    """What a statement can be recomputed from, as lines of a file."""
+    GetCampaignFigures: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GetCampaignFiguresRequest, _settlement_pb2.GetCampaignFiguresResponse]  # type: ignore[assignment]
+    """What the clearinghouse decided of a campaign of the caller's."""
 
 class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
     """Statements of settlement windows. The clearinghouse offers it to nodes, for their own region."""
@@ -69,5 +81,29 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _settlement_pb2.ConfirmStatementRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_settlement_pb2.ConfirmStatementResponse, _abc.Awaitable[_settlement_pb2.ConfirmStatementResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def DisputeStatement(
+        self,
+        request: _settlement_pb2.DisputeStatementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.DisputeStatementResponse, _abc.Awaitable[_settlement_pb2.DisputeStatementResponse]]:
+        """Names lines of a statement that the region does not accept; the window settles as calculated."""
+
+    @_abc_1.abstractmethod
+    def GetEvidence(
+        self,
+        request: _settlement_pb2.GetEvidenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_settlement_pb2.GetEvidenceResponse], _abc.AsyncIterator[_settlement_pb2.GetEvidenceResponse]]:
+        """What a statement can be recomputed from, as lines of a file."""
+
+    @_abc_1.abstractmethod
+    def GetCampaignFigures(
+        self,
+        request: _settlement_pb2.GetCampaignFiguresRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_settlement_pb2.GetCampaignFiguresResponse, _abc.Awaitable[_settlement_pb2.GetCampaignFiguresResponse]]:
+        """What the clearinghouse decided of a campaign of the caller's."""
 
 def add_SettlementServiceServicer_to_server(servicer: SettlementServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

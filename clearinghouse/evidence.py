@@ -1,0 +1,212 @@
+"""What a statement can be recomputed from, for anyone with `quanlian verify`: lines of JSON (money.md, Verification).
+
+Certificate chains and documents come first, then each hand-over before the redemptions whose reserved money it tells,
+and last a seal, signed by the statement key, over all hand-overs and redemptions. The lines of a region are those of
+its own vouchers and of its own merchants. Nothing of a window is ever held in memory whole.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Generator, Iterator
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, or_, select
+
+from chassis.database import Database, Transaction
+from clearinghouse import schema
+from custodian import schema as custodian_schema
+from quanlian.agreements import agreement_hash
+from quanlian.errors import InvalidInput
+from quanlian.signing import Signer
+from quanlian.statement_evidence import SEAL_KIND, seal_payload
+
+PAGE = 500
+
+_posting, _redemption = custodian_schema.posting, custodian_schema.redemption
+_handed, _kept = schema.handed_voucher, schema.hand_over
+
+
+def evidence(database: Database, signer: Signer, region: str, window: int) -> Generator[list[bytes], None, None]:
+    """The lines, some at a time, over one consistent picture. Raises InvalidInput for a window that is not closed."""
+    with database.snapshot() as transaction:
+        _require_closed(transaction, window)
+        yield [_line(kind="evidence", version=1, region=region, window=window)]
+        yield list(_documents(transaction, region, window))
+        seal, count = sha256(), 0
+        for lines in _money(transaction, region, window):
+            for line in lines:
+                seal.update(line + b"\n")
+            count += len(lines)
+            yield lines
+        agreements = _agreement_hashes(transaction)
+        payload = seal_payload(region, window, count, seal.digest(), agreements)
+        yield [
+            _line(
+                kind="seal",
+                lines=count,
+                sha256=seal.hexdigest(),
+                agreements=agreements,
+                key_id=signer.key_id.hex(),
+                signature=_text(signer.sign(SEAL_KIND, payload)),
+            )
+        ]
+
+
+def _agreement_hashes(transaction: Transaction) -> dict[str, str]:
+    rows = transaction.connection.execute(schema.agreement.select())
+    return {f"{row.number} v{row.version}": agreement_hash(row.document).hex() for row in rows}
+
+
+def _require_closed(transaction: Transaction, window: int) -> None:
+    table = schema.settlement_window
+    rows = transaction.select_keys(table, [table.c.number], [(window,)])
+    if not rows or not rows[0].closed_at:
+        raise InvalidInput(f"window {window} is not closed", place="window", remedy="give a window that has statements")
+
+
+def _concerned(region: str, window: int) -> ColumnElement[bool]:
+    """Postings of a window, joined to their redemptions, that concern a region."""
+    own = or_(_redemption.c.issuer == region, _redemption.c.redeeming_region == region)
+    return and_(_posting.c.settlement_window == window, _posting.c.redemption_id == _redemption.c.id, own)
+
+
+def _documents(transaction: Transaction, region: str, window: int) -> Iterator[bytes]:
+    run = transaction.connection.execute
+    used = run(
+        select(_redemption.c.terms_hash, _redemption.c.issuer).where(_concerned(region, window)).distinct()
+    ).all()
+    issuers = sorted({row.issuer for row in used})
+    chains, terms = schema.signing_chain, schema.terms
+    for row in run(chains.select().where(chains.c.owner.in_(issuers)).order_by(chains.c.owner, chains.c.key_id)):
+        yield _line(kind="chain", pem=row.chain.decode("ascii"))
+    hashes = sorted({row.terms_hash for row in used})
+    for row in transaction.select_keys(terms, [terms.c.terms_hash], [(each,) for each in hashes]):
+        yield _line(
+            kind="terms",
+            issuer=row.issuer,
+            campaign=row.campaign,
+            document=_text(row.document),
+            key_id=row.key_id.hex(),
+            signature=_text(row.signature),
+        )
+    for row in run(schema.agreement.select().order_by(schema.agreement.c.number, schema.agreement.c.version)):
+        yield _line(kind="agreement", number=row.number, version=row.version, document=_text(row.document))
+
+
+def _money(transaction: Transaction, region: str, window: int) -> Iterator[list[bytes]]:
+    """Hand-overs and redemptions, ordered so that each hand-over stands before all of its redemptions, once."""
+    joined = and_(
+        _handed.c.issuer == _redemption.c.issuer,
+        _handed.c.pack_id == _redemption.c.pack_id,
+        _handed.c.voucher_index == _redemption.c.voucher_index,
+    )
+    query = (
+        select(_handed.c.issuer, _handed.c.number, _redemption.c.id)
+        .where(_concerned(region, window), joined)
+        .distinct()
+        .order_by(_handed.c.issuer, _handed.c.number, _redemption.c.id)
+    )
+    result = transaction.connection.execute(query, execution_options={"yield_per": PAGE})
+    told: tuple[str, int] | None = None
+    for rows in result.partitions(PAGE):
+        redemptions = _redemption_lines(transaction, [row.id for row in rows], window)
+        wanted = {(row.issuer, row.number) for row in rows}
+        hand_overs = {
+            (row.issuer, row.number): _hand_over_line(row)
+            for row in transaction.select_keys(_kept, [_kept.c.issuer, _kept.c.number], sorted(wanted))
+        }
+        lines = []
+        for row in rows:
+            if (row.issuer, row.number) != told:
+                told = (row.issuer, row.number)
+                lines.append(hand_overs[told])
+            lines.append(redemptions[row.id])
+        yield from _portions(lines)
+
+
+def _portions(lines: list[bytes], limit: int = 1_000_000) -> Iterator[list[bytes]]:
+    """Lines in messages of about a megabyte."""
+    portion: list[bytes] = []
+    size = 0
+    for line in lines:
+        if portion and size + len(line) > limit:
+            yield portion
+            portion, size = [], 0
+        portion.append(line)
+        size += len(line)
+    yield portion
+
+
+def _hand_over_line(row: Any) -> bytes:
+    return _line(
+        kind="hand-over",
+        issuer=row.issuer,
+        number=row.number,
+        body=_text(row.body),
+        key_id=row.key_id.hex(),
+        signature=_text(row.signature),
+    )
+
+
+def _redemption_lines(transaction: Transaction, ids: list[bytes], window: int) -> dict[bytes, bytes]:
+    keys = [(id,) for id in ids]
+    proofs = {
+        row.redemption_id: row for row in transaction.select_keys(schema.proof, [schema.proof.c.redemption_id], keys)
+    }
+    postings: dict[bytes, list[dict[str, Any]]] = {}
+    for row in sorted(
+        transaction.select_keys(_posting, [_posting.c.redemption_id], keys), key=lambda row: int(row.number)
+    ):
+        if row.settlement_window <= window:
+            postings.setdefault(row.redemption_id, []).append(_posting_data(row))
+    return {
+        row.id: _redemption_line(row, proofs.get(row.id), postings[row.id])
+        for row in transaction.select_keys(_redemption, [_redemption.c.id], keys)
+    }
+
+
+def _posting_data(row: Any) -> dict[str, Any]:
+    return {
+        "number": row.number,
+        "kind": row.kind,
+        "window": row.settlement_window,
+        "at": row.at,
+        "order_fen": row.order_fen,
+        "discount_fen": row.discount_fen,
+        "legs": json.loads(row.legs),
+    }
+
+
+def _redemption_line(row: Any, proof: Any, postings: list[dict[str, Any]]) -> bytes:
+    """A redemption whose proof a recovery could not bring back is told without token, and does not verify."""
+    return _line(
+        kind="redemption",
+        id=row.id.hex(),
+        token=_text(proof.token) if proof else "",
+        index=row.voucher_index,
+        redeeming_region=row.redeeming_region,
+        merchant=row.merchant,
+        order_id=row.order_id,
+        category=row.category,
+        channel=row.channel,
+        klass=row.klass,
+        order_fen=proof.order_fen if proof else row.order_fen,
+        invoice_fen=row.invoice_fen,
+        price_fen=row.price_fen,
+        discount_fen=proof.discount_fen if proof else row.discount_fen,
+        authorized_at=row.authorized_at,
+        agreement=row.agreement,
+        visitors=json.loads(proof.visitors) if proof and proof.visitors else None,
+        postings=postings,
+    )
+
+
+def _text(content: bytes) -> str:
+    return b64encode(content).decode("ascii")
+
+
+def _line(**fields: Any) -> bytes:
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,216 @@
+"""Money in and out of the dedicated account: deposits, receipts nobody is known for yet, cures, pay-outs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from clearinghouse import schema
+from clearinghouse.desk import Desk
+from clearinghouse.domain.windows import arrears_movements, released_after_cure
+from quanlian.accounts import arrears_account, bank_account, settlement_account, suspense_account
+from quanlian.errors import InvalidInput
+from quanlian.ledger import Movement
+from quanlian.money import yuan
+
+BANK = bank_account("clearinghouse")
+
+
+@dataclass(slots=True)
+class RecordDeposit:
+    """Dr `bank` / Cr `settlement`; without a region Cr `suspense`. A bank reference is booked once.
+
+    Gives the region's balance, or what is in suspense, in fen.
+    """
+
+    region: str
+    amount_fen: int
+    bank_reference: str
+    memo: str = ""
+
+    def load(self, desk: Desk) -> None:
+        pass
+
+    def decide(self, desk: Desk) -> int:
+        if self.amount_fen <= 0 or not self.bank_reference:
+            raise InvalidInput("needs an amount above 0 and a bank reference", place="deposit")
+        if self.region:
+            require_enrolled(desk, self.region)
+        known = _deposit(desk, self.bank_reference)
+        if known is None:
+            require_new_reference(desk, self.bank_reference)
+            self._book(desk)
+        elif (known.region, known.amount_fen) != (self.region, self.amount_fen):
+            raise InvalidInput(f"{self.bank_reference} was booked for another deposit", place="bank_reference")
+        if self.region:
+            return settlement_fen(desk, self.region)
+        return -desk.books.balance(suspense_account()).posted_fen
+
+    def _book(self, desk: Desk) -> None:
+        account = settlement_account(self.region) if self.region else suspense_account()
+        desk.books.move(
+            [
+                Movement(BANK, "", posted_fen=self.amount_fen),
+                Movement(account, "", posted_fen=-self.amount_fen),
+            ]
+        )
+        desk.transaction.insert(
+            schema.deposit,
+            [
+                {
+                    "bank_reference": self.bank_reference,
+                    "region": self.region,
+                    "amount_fen": self.amount_fen,
+                    "received_at": desk.at,
+                    "settlement_window": desk.window,
+                    "memo": self.memo,
+                }
+            ],
+        )
+        desk.books.book("deposit" if self.region else "receipt", desk.at, self.bank_reference)
+        if self.region:
+            cure(desk, self.region, self.bank_reference)
+            desk.watch(self.region)
+
+
+@dataclass(slots=True)
+class AssignReceipt:
+    """Dr `suspense` / Cr `settlement`: it is found out whose a receipt is."""
+
+    bank_reference: str
+    region: str
+
+    def load(self, desk: Desk) -> None:
+        pass
+
+    def decide(self, desk: Desk) -> int:
+        require_enrolled(desk, self.region)
+        known = _deposit(desk, self.bank_reference)
+        if known is None:
+            raise InvalidInput(f"no receipt {self.bank_reference}", place="bank_reference", remedy="list the receipts")
+        if known.region not in ("", self.region):
+            raise InvalidInput(f"{self.bank_reference} is {known.region}'s already", place="bank_reference")
+        if not known.region:
+            desk.books.move(
+                [
+                    Movement(suspense_account(), "", posted_fen=known.amount_fen),
+                    Movement(settlement_account(self.region), "", posted_fen=-known.amount_fen),
+                ]
+            )
+            table = schema.deposit
+            desk.transaction.connection.execute(
+                table.update()
+                .where(table.c.bank_reference == self.bank_reference)
+                .values(region=self.region, settlement_window=desk.window)
+            )
+            desk.books.book("assignment", desk.at, self.bank_reference)
+            cure(desk, self.region, self.bank_reference)
+            desk.watch(self.region)
+        return settlement_fen(desk, self.region)
+
+
+@dataclass(slots=True)
+class PayOut:
+    """Dr `settlement` / Cr `bank`, at a region's wish: what it has lodged too much, or what was withheld and is cured.
+
+    Must leave what the region owes within its limit, and what is withheld while others are in arrears.
+    """
+
+    region: str
+    amount_fen: int
+    bank_reference: str
+
+    def load(self, desk: Desk) -> None:
+        pass
+
+    def decide(self, desk: Desk) -> int:
+        require_enrolled(desk, self.region)
+        if self.amount_fen <= 0 or not self.bank_reference:
+            raise InvalidInput("needs an amount above 0 and a bank reference", place="pay-out")
+        table = schema.payout
+        known = desk.transaction.select_keys(table, [table.c.bank_reference], [(self.bank_reference,)])
+        if not known:
+            require_new_reference(desk, self.bank_reference)
+            self._require_enough(desk)
+            book_payout(desk, self.region, self.amount_fen, self.bank_reference)
+            desk.watch(self.region)
+        elif (known[0].region, known[0].amount_fen) != (self.region, self.amount_fen):
+            raise InvalidInput(f"{self.bank_reference} was booked for another payment", place="bank_reference")
+        return settlement_fen(desk, self.region)
+
+    def _require_enough(self, desk: Desk) -> None:
+        position = desk.position(self.region)
+        free_fen = position.secured_fen - desk.withheld_fen(self.region)
+        free_fen = min(free_fen, position.secured_fen + position.credit_line_fen - position.exposure_fen)
+        if self.amount_fen > free_fen:
+            raise InvalidInput(
+                f"{self.region} may take out {yuan(max(0, free_fen))} yuan now, not {yuan(self.amount_fen)}",
+                place="pay-out",
+                remedy="leave what it owes in windows not yet settled, and what others in arrears owe it",
+            )
+
+
+def settlement_fen(desk: Desk, region: str) -> int:
+    """What a region has at the clearinghouse, credit positive."""
+    return -desk.books.balance(settlement_account(region)).posted_fen
+
+
+def arrears_fen(desk: Desk, region: str) -> int:
+    return desk.books.balance(arrears_account(region)).posted_fen
+
+
+def cure(desk: Desk, region: str, reference: str) -> None:
+    """What arrived pays arrears first, by an entry of its own; withheld pay-outs are free again in proportion."""
+    before = arrears_fen(desk, region)
+    desk.books.move(arrears_movements(region, settlement_fen(desk, region), before))
+    cured_fen = before - arrears_fen(desk, region)
+    if cured_fen:
+        desk.books.book("cure", desk.at, reference)
+        withheld = {each: fen for each in desk.regions if (fen := desk.withheld_fen(each))}
+        for creditor, fen in released_after_cure(withheld, cured_fen).items():
+            desk.withhold(creditor, -fen)
+
+
+def book_payout(desk: Desk, region: str, amount_fen: int, bank_reference: str) -> None:
+    """The bank's payment to a region as an entry of its own; nothing for a payment of zero."""
+    if not amount_fen:
+        return
+    desk.books.move(
+        [
+            Movement(settlement_account(region), "", posted_fen=amount_fen),
+            Movement(BANK, "", posted_fen=-amount_fen),
+        ]
+    )
+    desk.transaction.insert(
+        schema.payout,
+        [
+            {
+                "bank_reference": bank_reference,
+                "region": region,
+                "amount_fen": amount_fen,
+                "paid_at": desk.at,
+                "settlement_window": desk.window,
+            }
+        ],
+    )
+    desk.books.book("pay-out", desk.at, bank_reference)
+
+
+def require_new_reference(desk: Desk, bank_reference: str) -> None:
+    """A bank reference names one payment, deposit or pay-out. Raises InvalidInput."""
+    for table in (schema.net_position, schema.deposit, schema.payout):
+        if desk.transaction.select_keys(table, [table.c.bank_reference], [(bank_reference,)]):
+            raise InvalidInput(
+                f"{bank_reference} names another payment", place="bank_reference", remedy="check the bank's reference"
+            )
+
+
+def require_enrolled(desk: Desk, region: str) -> None:
+    if region not in desk.regions:
+        raise InvalidInput(f"{region} is not enrolled", place="region", remedy="enrol it first")
+
+
+def _deposit(desk: Desk, bank_reference: str) -> Any:
+    table = schema.deposit
+    rows = desk.transaction.select_keys(table, [table.c.bank_reference], [(bank_reference,)])
+    return rows[0] if rows else None

@@ -1,0 +1,133 @@
+"""What a party's own decisions brought for a campaign: one read over its redemptions, grouped (money.md, The seven
+figures of a campaign).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select
+
+from chassis.database import Transaction
+from custodian import schema
+from quanlian.v1 import report_pb2
+
+CAPTURED = ("CAPTURED", "PARTLY_REFUNDED", "REFUNDED")
+CHINA_OFFSET_SECONDS, DAY_SECONDS = 8 * 3600, 86_400
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class Group:
+    """Net of refunds but `refunded_fen`; `redeemed` are vouchers captured and not refunded in full."""
+
+    redeemed: int = 0
+    order_fen: int = 0
+    redeemed_fen: int = 0
+    refunded_fen: int = 0
+
+    def add(self, row: Any) -> None:
+        self.redeemed += 0 if row.state == "REFUNDED" else row.redemptions
+        self.order_fen += int(row.order_fen)
+        self.redeemed_fen += int(row.redeemed_fen)
+        self.refunded_fen += int(row.refunded_fen)
+
+    def join(self, message: report_pb2.GroupFigures) -> None:
+        self.redeemed += message.redeemed_count
+        self.order_fen += message.order_fen
+        self.redeemed_fen += message.redeemed_fen
+        self.refunded_fen += message.refunded_fen
+
+
+@dataclass(slots=True)
+class Decided:
+    """A campaign's redemptions as one party decided them; days are those of capture, Asia/Shanghai."""
+
+    whole: Group = field(default_factory=Group)
+    by_category: dict[str, Group] = field(default_factory=dict)
+    by_region: dict[str, Group] = field(default_factory=dict)
+    by_day: dict[str, Group] = field(default_factory=dict)
+    merchants: dict[str, set[str]] = field(default_factory=dict)
+    """Merchants with at least one voucher not refunded in full, by region."""
+
+
+def decided(transaction: Transaction, issuer: str, campaign: str) -> Decided:
+    """What stands on this party's books of a campaign."""
+    redemption = schema.redemption.c
+    day = (redemption.captured_at + CHINA_OFFSET_SECONDS) // DAY_SECONDS
+    keys = [redemption.category, redemption.redeeming_region, redemption.merchant, redemption.state, day.label("day")]
+    query = (
+        select(
+            *keys,
+            func.count().label("redemptions"),
+            func.sum(redemption.order_fen - redemption.refunded_order_fen).label("order_fen"),
+            func.sum(redemption.discount_fen - redemption.returned_fen).label("redeemed_fen"),
+            func.sum(redemption.returned_fen).label("refunded_fen"),
+        )
+        .where(redemption.issuer == issuer, redemption.campaign == campaign, redemption.state.in_(CAPTURED))
+        .group_by(*keys)
+    )
+    found = Decided()
+    for row in transaction.connection.execute(query):
+        found.whole.add(row)
+        found.by_category.setdefault(row.category, Group()).add(row)
+        found.by_region.setdefault(row.redeeming_region, Group()).add(row)
+        found.by_day.setdefault(_day(int(row.day)), Group()).add(row)
+        if row.state != "REFUNDED":
+            found.merchants.setdefault(row.redeeming_region, set()).add(row.merchant)
+    return found
+
+
+def group_messages(groups: Mapping[str, Group]) -> list[report_pb2.GroupFigures]:
+    return [
+        report_pb2.GroupFigures(
+            name=name,
+            redeemed_count=group.redeemed,
+            order_fen=group.order_fen,
+            redeemed_fen=group.redeemed_fen,
+            refunded_fen=group.refunded_fen,
+        )
+        for name, group in sorted(groups.items())
+    ]
+
+
+def joined(groups: Mapping[str, Group], others: Iterable[report_pb2.GroupFigures]) -> dict[str, Group]:
+    """Own groups and those of the other book, added up by name."""
+    whole = {
+        name: Group(each.redeemed, each.order_fen, each.redeemed_fen, each.refunded_fen)
+        for name, each in groups.items()
+    }
+    for message in others:
+        whole.setdefault(message.name, Group()).join(message)
+    return whole
+
+
+def figures_message(campaign: str, issuer: str, found: Decided) -> report_pb2.CampaignFigures:
+    """As it is sent: merchants of the campaign's own region by code, the others counted."""
+    home = found.merchants.get(issuer, set())
+    return report_pb2.CampaignFigures(
+        campaign=campaign,
+        redeemed_count=found.whole.redeemed,
+        order_fen=found.whole.order_fen,
+        redeemed_fen=found.whole.redeemed_fen,
+        refunded_fen=found.whole.refunded_fen,
+        merchants=sum(len(codes) for codes in found.merchants.values()),
+        by_category=group_messages(found.by_category),
+        by_region=group_messages(found.by_region),
+        by_day=group_messages(found.by_day),
+        home_merchants=sorted(home),
+    )
+
+
+def budgets_used(transaction: Transaction, accounts: Sequence[str]) -> dict[str, Any]:
+    """The ledger's accounts with these codes, as far as they exist."""
+    table = schema.account
+    rows = transaction.select_keys(table, [table.c.account], [(account,) for account in accounts])
+    return {row.account: row for row in rows}
+
+
+def _day(number: int) -> str:
+    return (_EPOCH + timedelta(days=number)).date().isoformat()

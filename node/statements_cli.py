@@ -1,0 +1,193 @@
+"""Statements at a node: show, reconcile, confirm, dispute, export what proves them, report a campaign."""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from chassis import console
+from chassis.operating import Config, Json, call, follow, operator_settings, read_file
+from pki.tls_files import ROOT
+from quanlian.statements import LineFigures, json_to_statement
+from quanlian.v1 import node_operator_pb2 as pb
+from quanlian.v1 import settlement_pb2
+from quanlian.v1.node_operator_pb2_grpc import NodeOperatorServiceStub
+from reporting import names
+from reporting.campaign_report import report_data, show_report, write_report
+from reporting.evidence_files import write_evidence
+from reporting.signed_file import SignedFile
+from reporting.statement_files import write_statement
+from reporting.statement_options import Format, Formats, Month, Out, Window, check_period
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def statement(out: Out, window: Window = 0, month: Month = "", formats: Formats = None, config: Config = None) -> None:
+    """取本地区对账单：已签名的 JSON、Excel、可打印网页 · Fetch this region's statement: JSON, workbook, page."""
+    check_period(window, month)
+    for path in write_statement(_signed(config, window, month), out, formats or list(Format)):
+        console.say(str(path))
+
+
+@app.command("export-evidence")
+def export_evidence(out: Out, window: Window = 0, month: Month = "", config: Config = None) -> None:
+    """导出可复核的依据：对账单、逐笔核销、细则、协议 · Export a statement with all that it can be recomputed from.
+
+    用 quanlian verify 复核 · `quanlian verify` recomputes it, with these files alone.
+    """
+    check_period(window, month)
+    settings = operator_settings(config)
+    signed = _signed(config, window, month)
+    (path,) = write_statement(signed, out, [Format.JSON])
+    console.say(str(path))
+    root = read_file(settings.tls_directory / ROOT)
+    for number in json_to_statement(signed.body).covers:
+        request = pb.GetOwnEvidenceRequest(window=number)
+        messages = follow(settings, NodeOperatorServiceStub, lambda stub: stub.GetOwnEvidence, request)
+        lines = chain.from_iterable(message.lines for message in messages)
+        path, count = write_evidence(out, f"{settings.host}-window-{number}", root, lines)
+        console.say(f"{path} ({count:,} 笔 redemptions)")
+
+
+@app.command()
+def reconcile(window: Window = 0, month: Month = "", config: Config = None, as_json: Json = False) -> None:
+    """对账：一致、缺少、多出、不符，逐行列出双方数字 · A statement line by line beside this node's own books.
+
+    缺少：仅我方账上有；多出：仅对账单上有。 Missing: only in our books; extra: only in the statement.
+    """
+    check_period(window, month)
+    request = pb.GetReconciliationRequest(window=window, month=month)
+    answer = call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.GetReconciliation, request)
+    if as_json:
+        console.print_json(_reconciliation_data(answer))
+        return
+    lines = [each for each in answer.lines if len(each.key) == 3]
+    funders = [each for each in answer.lines if len(each.key) == 2]
+    counts = {name: sum(each.list == name for each in answer.lines) for name in names.LISTS}
+    console.say("  ".join(f"{zh} {en}: {counts[name]:,}" for name, (zh, en) in names.LISTS.items()))
+    console.say(f"已确认 Confirmed: {console.yes_no(answer.confirmed)}")
+    headings: list[console.Heading] = [
+        ("对账", "List"),
+        ("角色", "Role"),
+        ("对方地区", "Counterpart"),
+        ("活动", "Campaign"),
+        ("账面", "Side"),
+        *names.LINE_FIGURES,
+    ]
+    console.console.print(console.table("明细 Lines", headings, [row for each in lines for row in _line_rows(each)]))
+    headings = [
+        ("对账", "List"),
+        ("出资账户", "Funding account"),
+        ("对方地区", "Counterpart"),
+        ("对账单（元）", "Statement, yuan"),
+        ("我方（元）", "Own books, yuan"),
+    ]
+    rows = [[_list(each), *each.key, _yuan(each.statement), _yuan(each.own)] for each in funders]
+    console.console.print(console.table("出资方 Funders", headings, rows))
+
+
+@app.command()
+def confirm(window: Window = 0, month: Month = "", config: Config = None) -> None:
+    """确认对账单：月度由人确认；不符须先提异议 · Confirm a statement by hand; dispute differences first."""
+    check_period(window, month)
+    request = pb.ConfirmOwnStatementRequest(window=window, month=month)
+    call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.ConfirmOwnStatement, request)
+    console.say(f"已签名确认 · Confirmed and signed: {month or f'window {window}'}")
+
+
+@app.command()
+def dispute(
+    window: Annotated[int, typer.Argument(metavar="WINDOW", min=1, help="场次号 · Number of the window.")],
+    lines: Annotated[
+        list[str],
+        typer.Option("--line", metavar="ROLE/REGION/CAMPAIGN", help="有异议的行，可重复 · A line; may be repeated."),
+    ],
+    why: Annotated[str, typer.Option("--why", help="理由 · The reason.")],
+    config: Config = None,
+) -> None:
+    """对对账单的若干行提出异议；场次照常结清 · Dispute lines of a statement; the window settles as calculated.
+
+    行写作 角色/对方地区/活动 · A line is written as `quanlian node reconcile` shows it: issuer/310000/my-campaign.
+    """
+    request = pb.DisputeOwnStatementRequest(window=window, lines=[_line_ref(text) for text in lines], why=why)
+    answer = call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.DisputeOwnStatement, request)
+    console.say(f"异议第 {answer.number} 号已送达清分平台 · Dispute {answer.number} is with the clearinghouse")
+
+
+@app.command()
+def report(
+    campaign: Annotated[str, typer.Argument(metavar="CAMPAIGN", help="活动编号 · Campaign id.")],
+    xlsx: Annotated[Path | None, typer.Option("--xlsx", help="写出 Excel · Write a workbook.")] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """活动报告：七项指标、带动比、分类、分地区、分日、预算执行 · What a campaign brought, and its budgets."""
+    request = pb.GetOwnCampaignReportRequest(campaign=campaign)
+    settings = operator_settings(config)
+    figures = call(settings, NodeOperatorServiceStub, lambda stub: stub.GetOwnCampaignReport, request).figures
+    if xlsx is not None:
+        write_report(xlsx, figures)
+    if as_json:
+        console.print_json(report_data(figures))
+    else:
+        show_report(figures)
+
+
+def _signed(config: Path | None, window: int, month: str) -> SignedFile:
+    request = pb.GetOwnStatementRequest(window=window, month=month)
+    answer = call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.GetOwnStatement, request)
+    message = answer.statement
+    return SignedFile("statement", message.body, message.key_id, message.signature, answer.chain)
+
+
+def _line_ref(text: str) -> settlement_pb2.LineRef:
+    parts = text.split("/")
+    if len(parts) != 3 or parts[0] not in names.ROLES:
+        raise typer.BadParameter(f"{text!r} is not ROLE/REGION/CAMPAIGN — write it like issuer/310000/my-campaign")
+    return settlement_pb2.LineRef(role=parts[0], counterpart=parts[1], campaign=parts[2])
+
+
+def _line_rows(each: pb.ReconciledLine) -> list[list[console.Cell]]:
+    """One row where both sides agree, otherwise one a side."""
+    role, counterpart, campaign = each.key
+    head: list[console.Cell] = [_list(each), names.role(role), counterpart, campaign]
+    if each.list == "matched":
+        return [[*head, "双方 both", *_cells(each.statement)]]
+    sides = [("对账单 statement", each.statement), ("我方 own", each.own)]
+    return [[*head, name, *_cells(figures)] for name, figures in sides]
+
+
+def _cells(figures: Any) -> list[console.Cell]:
+    if not figures:
+        return [None] * len(names.LINE_FIGURES)
+    return [
+        fen if name in ("captures", "refunds") else console.yuan(fen)
+        for name, fen in zip(LineFigures.__dataclass_fields__, figures, strict=True)
+    ]
+
+
+def _list(each: pb.ReconciledLine) -> str:
+    zh, en = names.LISTS[each.list]
+    return f"{zh} {en}"
+
+
+def _yuan(figures: Any) -> console.Cell:
+    return console.yuan(figures[0]) if figures else None
+
+
+def _reconciliation_data(answer: pb.GetReconciliationResponse) -> dict[str, Any]:
+    lists: dict[str, list[dict[str, Any]]] = {name: [] for name in names.LISTS}
+    for each in answer.lines:
+        is_line = len(each.key) == 3
+        fields = ("role", "counterpart", "campaign") if is_line else ("account", "counterpart")
+        figures = list(LineFigures.__dataclass_fields__) if is_line else ["used_fen"]
+        sides = {
+            side: dict(zip(figures, values, strict=True)) if values else None
+            for side, values in (("statement", each.statement), ("own", each.own))
+        }
+        lists[each.list].append({**dict(zip(fields, each.key, strict=True)), **sides})
+    return {"confirmed": answer.confirmed, **lists}

@@ -1,0 +1,63 @@
+"""Regions and roles as a person reads them, in Chinese and English."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from quanlian.accounts import MERCHANT, VISITORS
+from quanlian.errors import InvalidInput
+from quanlian.refusals import CHINA
+from quanlian.regions import region
+from quanlian.statements import HOME, ISSUER, REDEEMER
+
+ROLES = {ISSUER: ("发券地", "issuer"), REDEEMER: ("用券地", "redeemer"), HOME: ("本地", "home")}
+LISTS = {
+    "matched": ("一致", "matched"),
+    "missing": ("缺少", "missing"),
+    "extra": ("多出", "extra"),
+    "different": ("不符", "different"),
+}
+LINE_FIGURES = (
+    ("核销笔数", "Captures"),
+    ("订单金额", "Orders"),
+    ("优惠金额", "Discounts"),
+    ("退款笔数", "Refunds"),
+    ("退款订单金额", "Refunded orders"),
+    ("退回优惠", "Refunded"),
+    ("本地承担", "Own share"),
+)
+"""Headings of `LineFigures`, in its order."""
+
+
+def region_zh(code: str) -> str:
+    """The region's Chinese name, a county's with its city; its code where the table lacks it."""
+    try:
+        found = region(code)
+    except InvalidInput:
+        return code
+    return found.name if code.endswith("00") or not found.parent else f"{region_zh(found.parent)}{found.name}"
+
+
+def region_en(code: str) -> str:
+    try:
+        return region(code).name_en or code
+    except InvalidInput:
+        return code
+
+
+def role(name: str) -> str:
+    zh, en = ROLES[name]
+    return f"{zh} {en}"
+
+
+def funder(account: str) -> str:
+    """A funding account as a person reads it: `city`, `异地用券资金 visitors city`, `商户 merchants`."""
+    _, _, _, campaign, name = account.split("/")
+    if campaign == VISITORS:
+        return f"异地用券资金 visitors' fund {name}"
+    return "商户自担 merchants" if name == MERCHANT else name
+
+
+def moment(at: int) -> str:
+    """A time in Asia/Shanghai; a dash for none."""
+    return datetime.fromtimestamp(at, CHINA).strftime("%Y-%m-%d %H:%M:%S") if at else "—"

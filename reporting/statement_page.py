@@ -1,0 +1,63 @@
+"""A statement as one A4 page to print and sign, with a chart of what flows to and from each counterpart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from typing import NamedTuple
+
+from jinja2 import Environment, StrictUndefined
+
+from quanlian.money import yuan
+from quanlian.statements import Statement, net_fen
+from reporting import names
+
+CHART_WIDTH, LABEL_WIDTH, BAR_HEIGHT, ROW_HEIGHT = 680, 150, 11, 30
+
+
+class Bar(NamedTuple):
+    """What one counterpart pays us and gets of us, and how long the bars are, in pixels."""
+
+    code: str
+    received_fen: int
+    paid_fen: int
+    received_width: int
+    paid_width: int
+
+
+def statement_page(statement: Statement, reference: str) -> str:
+    """The page as text; it loads nothing. `reference` names the signed document that it shows."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(
+        yuan=yuan,
+        region_zh=names.region_zh,
+        region_en=names.region_en,
+        role=names.role,
+        funder=names.funder,
+        moment=names.moment,
+    )
+    source = resources.files("reporting").joinpath("statement.html.j2").read_text(encoding="utf-8")
+    return environment.from_string(source).render(
+        statement=statement,
+        reference=reference,
+        lines=[(key, statement.lines[key], net_fen(key, statement.lines[key])) for key in sorted(statement.lines)],
+        funders=sorted(statement.funders.items()),
+        bars=bars(statement),
+        chart={"width": CHART_WIDTH, "label": LABEL_WIDTH, "bar": BAR_HEIGHT, "row": ROW_HEIGHT},
+    )
+
+
+def bars(statement: Statement) -> list[Bar]:
+    """Both directions of each counterpart, on one scale, the largest flow first."""
+    flows: dict[str, tuple[int, int]] = {}
+    for key, figures in statement.lines.items():
+        fen = net_fen(key, figures)
+        received, paid = flows.get(key.counterpart, (0, 0))
+        flows[key.counterpart] = (received + max(0, fen), paid + max(0, -fen))
+    shown: Mapping[str, tuple[int, int]] = {code: both for code, both in flows.items() if any(both)}
+    largest = max((max(both) for both in shown.values()), default=0)
+    room = CHART_WIDTH - LABEL_WIDTH - 110
+    return [
+        Bar(code, received, paid, received * room // largest, paid * room // largest)
+        for code, (received, paid) in sorted(shown.items(), key=lambda item: (-max(item[1]), item[0]))
+    ]

@@ -1,0 +1,184 @@
+"""A workbook as departments expect it: both languages in each heading, yuan with two decimals, sums as formulas.
+
+Each formula carries its value, so that a preview, or a reader that does not calculate, shows the figures too. Amounts
+are fen until the cell, where they become exact decimals.
+"""
+
+from __future__ import annotations
+
+import io
+import unicodedata
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Literal, NamedTuple
+
+import xlsxwriter
+from xlsxwriter.utility import xl_col_to_name, xl_rowcol_to_cell
+
+Kind = Literal["text", "count", "yuan", "percent"]
+_FONT = {"font_name": "Microsoft YaHei", "font_size": 10}
+_NUMBERS: dict[Kind, str] = {"text": "@", "count": "#,##0", "yuan": "#,##0.00;[Red]-#,##0.00", "percent": "0.00%"}
+_NARROWEST, _WIDEST = 9, 44
+FIRST_ROW = 4
+"""Where the rows of a table begin that stands right under a sheet's title, counted from 1 as formulas do."""
+
+
+class Column(NamedTuple):
+    """A column's heading in both languages; `summed` ones get a total below."""
+
+    zh: str
+    en: str
+    kind: Kind = "text"
+    summed: bool = False
+
+
+class Formula(NamedTuple):
+    """A cell that the workbook computes: `text` with `{row}` for its own row, and the value it must give."""
+
+    text: str
+    value: int
+
+
+Cell = str | int | Formula
+
+
+class Workbook:
+    """One file with some sheets, each printed on A4 across one page's width."""
+
+    def __init__(self, title: str) -> None:
+        self._content = io.BytesIO()
+        self._book = xlsxwriter.Workbook(self._content, {"in_memory": True})
+        self._book.set_properties({"title": title, "comments": "Quanlian 券联"})
+        self._formats: dict[str, Any] = {}
+
+    def sheet(self, name: str, title: str) -> Sheet:
+        return Sheet(self, self._book.add_worksheet(name), name, title)
+
+    def style(self, kind: Kind = "text", **more: Any) -> Any:
+        key = f"{kind} {sorted(more.items())}"
+        if key not in self._formats:
+            self._formats[key] = self._book.add_format({**_FONT, "num_format": _NUMBERS[kind], **more})
+        return self._formats[key]
+
+    def content(self) -> bytes:
+        """The finished file."""
+        self._book.close()
+        return self._content.getvalue()
+
+
+class Sheet:
+    """A sheet filled from the top: a title, facts, one table or more, lines to sign on."""
+
+    def __init__(self, book: Workbook, sheet: Any, name: str, title: str) -> None:
+        self._book, self._sheet, self.name = book, sheet, name
+        self._row, self._widths = 2, {}  # type: ignore[var-annotated]
+        sheet.set_landscape()
+        sheet.set_paper(9)
+        sheet.fit_to_pages(1, 0)
+        sheet.set_margins(0.5, 0.5, 0.6, 0.6)
+        sheet.set_footer("&C&P / &N")
+        sheet.hide_gridlines(2)
+        sheet.set_default_row(18)
+        sheet.write_string(0, 0, title, book.style(bold=True, font_size=15))
+
+    def fact(self, zh: str, en: str, value: str) -> None:
+        self._sheet.write_string(self._row, 0, f"{zh} {en}", self._book.style(font_color="#55626D"))
+        self._note_width(0, f"{zh} {en}")
+        self._sheet.write_string(self._row, 1, value, self._book.style())
+        self._row += 1
+
+    def amount(self, zh: str, en: str, value: int | Formula, bold: bool = False) -> str:
+        """A labelled amount in yuan; returns its cell, for formulas."""
+        self._sheet.write_string(self._row, 0, f"{zh} {en}", self._book.style(bold=bold))
+        self._note_width(0, f"{zh} {en} ")
+        self._put(self._row, 1, value, "yuan", bold=bold, top=1 if bold else 0)
+        self._note_width(1, _shown(value, "yuan"))
+        cell: str = xl_rowcol_to_cell(self._row, 1)
+        self._row += 1
+        return cell
+
+    def space(self) -> None:
+        self._row += 1
+
+    def table(self, columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
+        """Frozen headings, rows and, where a column is summed, a total."""
+        top = self._row
+        for n, column in enumerate(columns):
+            style = self._book.style(
+                bold=True, bottom=1, bg_color="#EEF1F4", text_wrap=True, valign="top",
+                align="left" if column.kind == "text" else "right",
+            )  # fmt: skip
+            self._sheet.write_string(top, n, f"{column.zh}\n{column.en}", style)
+            self._note_width(n, max(column.zh, column.en[: (len(column.en) + 3) // 2], key=_width))
+        self._sheet.set_row(top, 48)
+        self._sheet.freeze_panes(top + 1, 0)
+        self._sheet.repeat_rows(top)
+        for r, row in enumerate(rows, top + 1):
+            for n, (column, cell) in enumerate(zip(columns, row, strict=True)):
+                self._put(r, n, cell, column.kind)
+                self._note_width(n, _shown(cell, column.kind))
+        self._row = top + 1 + len(rows)
+        if rows and any(column.summed for column in columns):
+            self._total(columns, rows, top + 2, self._row)
+
+    def signatures(self) -> None:
+        """Lines for those who make, check and approve."""
+        self._row += 2
+        for n, text in enumerate(("经办 Maker", "复核 Checker", "审批（盖章） Approver (seal)", "日期 Date")):
+            self._sheet.write_string(self._row + n, 0, text, self._book.style())
+            self._note_width(0, text)
+            for column in range(1, 4):
+                self._sheet.write_blank(self._row + n, column, None, self._book.style(bottom=1))
+            self._sheet.set_row(self._row + n, 26)
+        self._row += 4
+
+    def fit(self) -> None:
+        """Give each column the width of what it shows."""
+        for column, width in self._widths.items():
+            self._sheet.set_column(column, column, min(_WIDEST, max(_NARROWEST, width + 2)))
+
+    def _total(self, columns: Sequence[Column], rows: Sequence[Sequence[Cell]], first: int, last: int) -> None:
+        self._sheet.write_string(self._row, 0, "合计 Total", self._book.style(bold=True, top=1))
+        for n, column in enumerate(columns):
+            if column.summed:
+                name = xl_col_to_name(n)
+                total = Formula(f"=SUM({name}{first}:{name}{last})", sum(_number(row[n]) for row in rows))
+                self._put(self._row, n, total, column.kind, bold=True, top=1)
+                self._note_width(n, _shown(total, column.kind))
+            elif n:
+                self._sheet.write_blank(self._row, n, None, self._book.style(top=1))
+        self._row += 1
+
+    def _put(self, row: int, column: int, cell: Cell, kind: Kind, **more: Any) -> None:
+        style = self._book.style(kind, **more)
+        if isinstance(cell, str):
+            self._sheet.write_string(row, column, cell, style)
+        elif isinstance(cell, Formula):
+            text = cell.text.format(row=row + 1)
+            self._sheet.write_formula(row, column, text, style, _decimal(cell.value, kind))
+        else:
+            self._sheet.write_number(row, column, _decimal(cell, kind), style)
+
+    def _note_width(self, column: int, text: str) -> None:
+        self._widths[column] = max(self._widths.get(column, 0), _width(text))
+
+
+def _decimal(value: int, kind: Kind) -> Decimal:
+    """Yuan from fen, a part from parts per million, exactly."""
+    return Decimal(value) / {"yuan": 100, "percent": 1_000_000}.get(kind, 1)
+
+
+def _number(cell: Cell) -> int:
+    assert not isinstance(cell, str)
+    return cell.value if isinstance(cell, Formula) else cell
+
+
+def _shown(cell: Cell, kind: Kind) -> str:
+    if isinstance(cell, str):
+        return cell
+    return f"{_decimal(_number(cell), kind):,.2f}" if kind in ("yuan", "percent") else f"{_number(cell):,}"
+
+
+def _width(text: str) -> int:
+    """Columns that a text takes: a Chinese character takes two."""
+    return sum(2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in text)

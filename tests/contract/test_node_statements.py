@@ -1,0 +1,238 @@
+"""What a department does with a statement: reconcile, confirm by hand, dispute; the clearinghouse is a real one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pytest
+from local_parties import (
+    AT,
+    HANGZHOU,
+    KEYRING,
+    OPERATOR,
+    SHANGHAI,
+    LocalClearinghouse,
+    LocalNode,
+    NoClearinghouse,
+    TestKeyring,
+    answer_of,
+    item,
+    keys_of,
+    message_signer,
+    node_signers,
+    purchase,
+)
+
+from clearinghouse.evidence import evidence
+from node import schema
+from node.service import NodeService
+from node.settling import NodeSettling
+from quanlian.errors import InvalidInput, Unavailable
+from quanlian.v1 import clearing_operator_pb2, node_operator_pb2, report_pb2, settlement_pb2, signed_pb2
+
+Result = TypeVar("Result")
+ISSUERS_LINE = settlement_pb2.LineRef(role="issuer", counterpart=SHANGHAI, campaign="spring")
+
+
+class Link(NoClearinghouse):
+    """The clearinghouse next door, as Hangzhou's node calls it."""
+
+    def __init__(self, clearinghouse: LocalClearinghouse) -> None:
+        super().__init__()
+        self._clearinghouse = clearinghouse
+
+    async def statement(self, window: int, month: str = "") -> settlement_pb2.GetStatementResponse:
+        message = await self._clearinghouse.service.statement(HANGZHOU, window, month)
+        return settlement_pb2.GetStatementResponse(statement=message, chain=b"PEM")
+
+    async def confirm(self, confirmation: signed_pb2.SignedMessage) -> int:
+        return await self._clearinghouse.service.confirm(HANGZHOU, confirmation)
+
+    async def dispute(self, dispute: signed_pb2.SignedMessage) -> None:
+        await self._clearinghouse.service.take_dispute(HANGZHOU, dispute)
+
+    async def evidence(self, window: int) -> AsyncIterator[Sequence[bytes]]:
+        for lines in evidence(self._clearinghouse.database, self._clearinghouse.statement_signer, HANGZHOU, window):
+            yield lines
+
+    async def campaign_figures(self, campaign: str) -> report_pb2.CampaignFigures:
+        return await self._clearinghouse.service.campaign_figures(campaign, HANGZHOU)
+
+
+@dataclass
+class Department:
+    """Hangzhou's node with its link, and what its operator may do."""
+
+    node: LocalNode
+    clearinghouse: LocalClearinghouse
+    service: NodeService
+    settling: NodeSettling
+
+    def do(self, call: Awaitable[Result]) -> Result:
+        async def done() -> Result:
+            return await call
+
+        return asyncio.run(done())
+
+    def hear(self) -> None:
+        """Take the news of the clearinghouse."""
+        self.do(self.service.take_news(self.clearinghouse.feed(HANGZHOU)))
+
+    def reconciliation(self, window: int = 1, month: str = "") -> node_operator_pb2.GetReconciliationResponse:
+        return self.do(self.settling.reconciliation(window, month))
+
+    def dispute(self, *lines: settlement_pb2.LineRef, why: str = "wrong order") -> int:
+        request = node_operator_pb2.DisputeOwnStatementRequest(window=1, lines=lines, why=why)
+        return self.do(self.settling.dispute(OPERATOR, request))
+
+
+@pytest.fixture
+def department(node: LocalNode, clearinghouse: LocalClearinghouse) -> Any:
+    """One voucher used in Shanghai and one at home, window 1 closed; the node has heard all of it."""
+    node.publish()
+    clearinghouse.learn(node)
+    away, home = node.claim(2)
+    clearinghouse.decide(*clearinghouse.hand_overs(node.release(*keys_of(away))))
+    (answer,) = clearinghouse.redeem(item(bytes(15) + b"a", redeem=purchase(away, 0, "order-1")))
+    assert not answer_of(answer).HasField("refusal")
+    node.redeem(item(bytes(15) + b"b", redeem=purchase(home, 0, "order-2")))
+    clearinghouse.do(clearinghouse.service.close_window())
+    link = Link(clearinghouse)
+    service = NodeService(node.database, node.region, node_signers(), TestKeyring(KEYRING), link)  # type: ignore[arg-type]
+    found = Department(node, clearinghouse, service, NodeSettling(service, link, message_signer()))  # type: ignore[arg-type]
+    service.start()
+    found.hear()
+    yield found
+    service.close()
+
+
+def lists(answer: node_operator_pb2.GetReconciliationResponse) -> dict[str, list[tuple[str, ...]]]:
+    found: dict[str, list[tuple[str, ...]]] = {}
+    for each in answer.lines:
+        found.setdefault(each.list, []).append(tuple(each.key))
+    return found
+
+
+def test_every_line_is_shown_with_both_sides(department: Department) -> None:
+    answer = department.reconciliation()
+    assert lists(answer).keys() == {"matched"}
+    line = next(each for each in answer.lines if len(each.key) == 3)
+    assert (list(line.key), list(line.statement)) == (
+        ["issuer", SHANGHAI, "spring"],
+        [1, 5800, 1000, 0, 0, 0, 700],
+    )
+    assert line.own == line.statement
+
+
+def test_a_fully_matched_daily_statement_confirms_itself(department: Department) -> None:
+    assert not department.reconciliation().confirmed
+    department.do(department.service.reconcile_open_windows())
+    assert department.reconciliation().confirmed
+    (row,) = [row for row in department.clearinghouse.rows("statement") if row["region"] == HANGZHOU]
+    word = settlement_pb2.Confirmation.FromString(row["confirmation"])
+    assert (word.matched, word.by) == (3, "")
+
+
+def lose_postings(department: Department) -> None:
+    """The node's own books lack what the clearinghouse posted."""
+    with department.node.database.transaction() as transaction:
+        transaction.connection.execute(schema.clearing_item.delete())
+
+
+def test_a_difference_is_never_confirmed_by_itself_and_by_a_person_only_once_it_is_disputed(
+    department: Department,
+) -> None:
+    lose_postings(department)
+    department.do(department.service.reconcile_open_windows())
+    answer = department.reconciliation()
+    assert not answer.confirmed
+    assert ("issuer", SHANGHAI, "spring") in lists(answer)["extra"]
+    with pytest.raises(InvalidInput, match="differs from this node's books — dispute the line first"):
+        department.do(department.settling.confirm(OPERATOR, 1, ""))
+    assert department.dispute(ISSUERS_LINE) == 1
+    department.do(department.settling.confirm(OPERATOR, 1, ""))
+    assert department.reconciliation().confirmed
+    (row,) = [row for row in department.clearinghouse.rows("statement") if row["region"] == HANGZHOU]
+    word = settlement_pb2.Confirmation.FromString(row["confirmation"])
+    assert (word.extra, word.by) == (3, OPERATOR.uri)
+
+
+def test_a_dispute_names_lines_of_the_statement_and_is_kept_signed_on_both_sides(department: Department) -> None:
+    wrong = settlement_pb2.LineRef(role="redeemer", counterpart=SHANGHAI, campaign="spring")
+    with pytest.raises(InvalidInput, match="is no line of window 1 — its lines are issuer/310000/spring"):
+        department.dispute(wrong)
+    with pytest.raises(InvalidInput, match="at least one line and a reason"):
+        department.dispute(ISSUERS_LINE, why="")
+    assert [department.dispute(ISSUERS_LINE), department.dispute(ISSUERS_LINE)] == [1, 2]
+    ours, theirs = department.node.rows("dispute"), department.clearinghouse.rows("dispute")
+    assert [row["body"] for row in ours] == [row["body"] for row in theirs]
+    assert [row["sent"] for row in ours] == [True, True]
+    raised = settlement_pb2.Dispute.FromString(theirs[0]["body"])
+    assert (raised.by, raised.why, raised.at) == (OPERATOR.uri, "wrong order", AT)
+
+
+def test_a_dispute_that_could_not_be_sent_is_sent_later(
+    department: Department, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(self: Link, dispute: signed_pb2.SignedMessage) -> None:
+        raise Unavailable("no route")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Link, "dispute", broken)
+        with pytest.raises(Unavailable):
+            department.dispute(ISSUERS_LINE)
+    assert department.clearinghouse.rows("dispute") == []
+    department.do(department.settling.send_disputes())
+    department.do(department.settling.send_disputes())
+    assert [row["number"] for row in department.clearinghouse.rows("dispute")] == [1]
+
+
+def test_a_rejected_dispute_books_nothing(department: Department) -> None:
+    department.dispute(ISSUERS_LINE)
+    before = department.clearinghouse.rows("line")
+    request = clearing_operator_pb2.ResolveDisputeRequest(region=HANGZHOU, number=1, upheld=False, why="as it was sold")
+    record = department.do(department.clearinghouse.service.resolve_dispute(request))
+    assert (record.outcome, record.resolution) == ("rejected", "as it was sold")
+    assert department.clearinghouse.rows("line") == before
+
+
+def test_an_adjustment_must_be_of_a_disputed_line_and_within_what_is_left(department: Department) -> None:
+    department.dispute(ISSUERS_LINE)
+    (redemption,) = department.clearinghouse.rows("redemption")
+    for id, fen, why in ((bytes(16), 1, "none of the disputed lines"), (redemption["id"], 1001, "not to be adjusted")):
+        adjustment = clearing_operator_pb2.Adjustment(redemption_id=id, amount_fen=fen)
+        request = clearing_operator_pb2.ResolveDisputeRequest(
+            region=HANGZHOU, number=1, upheld=True, why="so", adjustments=[adjustment]
+        )
+        with pytest.raises(InvalidInput, match=why):
+            department.do(department.clearinghouse.service.resolve_dispute(request))
+
+
+def test_a_month_waits_for_a_person(department: Department) -> None:
+    department.clearinghouse.pass_seconds(40 * 86_400)
+    department.node.pass_seconds(40 * 86_400)
+    department.clearinghouse.do(department.clearinghouse.service.close_window())
+    department.hear()
+    department.do(department.service.reconcile_open_windows())
+    assert not department.reconciliation(0, "2026-05").confirmed
+    department.do(department.settling.confirm(OPERATOR, 0, "2026-05"))
+    assert department.reconciliation(0, "2026-05").confirmed
+    assert [row["confirmed_by"] for row in department.node.rows("statement_month")] == [OPERATOR.uri]
+    confirmed = {row["region"]: row["confirmation"] for row in department.clearinghouse.rows("monthly_statement")}
+    assert settlement_pb2.Confirmation.FromString(confirmed[HANGZHOU]).month == "2026-05"
+    assert confirmed[SHANGHAI] is None
+
+
+def test_a_report_adds_home_and_away_up(department: Department) -> None:
+    figures = department.do(department.settling.report("spring"))
+    assert (figures.issued_count, figures.redeemed_count, figures.order_fen) == (4, 2, 11_600)
+    assert {each.name: each.redeemed_fen for each in figures.by_region} == {HANGZHOU: 1000, SHANGHAI: 1000}
+    city, county = figures.funders
+    assert (city.used_home_fen, city.used_away_fen) == (667, 467)
+    assert (county.used_home_fen, county.used_away_fen) == (333, 233)
+    assert city.planned_fen == 400_000
+    with pytest.raises(InvalidInput, match="no campaign summer"):
+        department.do(department.settling.report("summer"))

@@ -1,0 +1,306 @@
+"""A third party recomputes a statement from files alone, and names whatever was altered."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from evidence_files import Authorities, Exported
+from local_parties import (
+    HANGZHOU,
+    SHANGHAI,
+    LocalClearinghouse,
+    LocalNode,
+    answer_of,
+    item,
+    keys_of,
+    open_standing,
+    purchase,
+)
+
+from clearinghouse.disputes import TakeDispute
+from quanlian.errors import TrustError
+from quanlian.v1 import clearing_operator_pb2, redemption_pb2, settlement_pb2, signed_pb2
+from verifier.verification import Verdict, verify
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
+    """Two windows of captures and refunds, both regions' statements and evidence."""
+    folder = tmp_path_factory.mktemp("parties")
+    node = LocalNode(open_standing(f"sqlite:///{folder / 'node'}.db", ""))
+    clearinghouse = LocalClearinghouse(open_standing(f"sqlite:///{folder / 'clearinghouse'}.db", ""), visitors_fen=700)
+    authorities = Authorities(folder / "pki")
+    authorities.introduce(clearinghouse)
+    play(node, clearinghouse)
+    files = {
+        "hangzhou": authorities.export(clearinghouse, folder / "hangzhou", HANGZHOU, [1]),
+        "shanghai": authorities.export(clearinghouse, folder / "shanghai", SHANGHAI, [1]),
+        "second": authorities.export(clearinghouse, folder / "second", SHANGHAI, [2]),
+    }
+    for party in (node, clearinghouse):
+        party.database.close()
+    return files
+
+
+def play(node: LocalNode, clearinghouse: LocalClearinghouse) -> None:
+    """Whole and smaller captures, refunds within and after the window, a home use; the visitors' fund runs dry."""
+    node.publish()
+    clearinghouse.learn(node)
+    tokens = node.claim(5)
+    keys = [key for token in tokens for key in keys_of(token)]
+    clearinghouse.decide(*clearinghouse.hand_overs(node.release(*keys)))
+    number = iter(range(1, 100))
+
+    def ask(region: str = SHANGHAI, **operation: Any) -> redemption_pb2.RedemptionAnswer:
+        (answer,) = clearinghouse.redeem(item(next(number).to_bytes(16, "big"), **operation), region=region)
+        found = answer_of(answer)
+        assert not found.HasField("refusal"), found
+        return found
+
+    whole = ask(redeem=purchase(tokens[0], 0, "order-1"))
+    ask(redeem=purchase(tokens[0], 1, "order-2", 4001))
+    held = ask(authorize=purchase(tokens[1], 0, "order-3", 9999))
+    ask(capture=redemption_pb2.Capture(redemption_id=held.redemption_id, order_fen=7777))
+    ask(refund=redemption_pb2.Refund(redemption_id=whole.redemption_id, order_fen=2000))
+    ask(HANGZHOU, redeem=purchase(tokens[2], 0, "order-4"))
+    ask(redeem=purchase(tokens[3], 0, "order-5"))
+    clearinghouse.pass_seconds(60)
+    clearinghouse.do(clearinghouse.service.close_window())
+    clearinghouse.pass_seconds(60)
+    ask(refund=redemption_pb2.Refund(redemption_id=whole.redemption_id, order_fen=3800))
+    ask(refund=redemption_pb2.Refund(redemption_id=held.redemption_id, order_fen=777))
+    clearinghouse.pass_seconds(60)
+    clearinghouse.do(clearinghouse.service.close_window())
+
+
+def verdict_of(files: Exported) -> Verdict:
+    return verify(files.statement, files.redemptions, files.terms, files.agreements, files.fingerprint)
+
+
+@pytest.mark.parametrize("which", ["hangzhou", "shanghai", "second"])
+def test_a_sound_statement_holds(exported: dict[str, Exported], which: str) -> None:
+    verdict = verdict_of(exported[which])
+    assert verdict.findings == []
+    assert verdict.redemptions == {"hangzhou": 5, "shanghai": 4, "second": 2}[which]
+
+
+def test_another_root_is_not_trusted(exported: dict[str, Exported]) -> None:
+    with pytest.raises(TrustError, match="the root has fingerprint"):
+        verdict_of(exported["shanghai"]._replace(fingerprint="00" * 32))
+
+
+# Alterations, each by somebody who holds no key
+
+
+@pytest.fixture
+def copy(exported: dict[str, Exported], tmp_path: Path) -> Exported:
+    """Shanghai's files, to be altered."""
+    files = exported["shanghai"]
+    folder = tmp_path / "copy"
+    shutil.copytree(files.statement.parent, folder)
+    return Exported(
+        folder / files.statement.name,
+        [folder / path.name for path in files.redemptions],
+        folder / "terms",
+        folder / "agreements",
+        files.fingerprint,
+    )
+
+
+def found_in(verdict: Verdict) -> set[tuple[str, str]]:
+    """Place and field of every finding, ids cut off."""
+    return {(" ".join(word for word in each.place.split() if len(word) != 32), each.what) for each in verdict.findings}
+
+
+def alter_statement(files: Exported, change: Callable[[dict[str, Any]], object]) -> None:
+    data = json.loads(files.statement.read_bytes())
+    change(data)
+    files.statement.write_bytes(json.dumps(data, ensure_ascii=False, indent=1).encode())
+
+
+@pytest.mark.parametrize("name", ["opening_fen", "lodged_fen", "paid_out_fen"])
+def test_an_altered_balance_breaks_signature_and_closing_balance(copy: Exported, name: str) -> None:
+    alter_statement(copy, lambda data: data.update({name: data[name] + 1}))
+    assert {("statement", "signature"), ("statement", "closing_fen")} <= found_in(verdict_of(copy))
+
+
+@pytest.mark.parametrize("name", ["received_fen", "paid_fen", "refunded_fen", "net_fen", "closing_fen"])
+def test_an_altered_total_is_named_with_both_amounts(copy: Exported, name: str) -> None:
+    alter_statement(copy, lambda data: data.update({name: data[name] + 1}))
+    verdict = verdict_of(copy)
+    (finding,) = [each for each in verdict.findings if each.what == name]
+    assert int(finding.found) == int(finding.expected) + 1
+    assert ("statement", "signature") in found_in(verdict)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "captures",
+        "order_fen",
+        "discount_fen",
+        "refunds",
+        "refunded_order_fen",
+        "refunded_fen",
+        "own_share_fen",
+        "net_fen",
+    ],
+)
+def test_an_altered_figure_of_a_line_is_named(copy: Exported, name: str) -> None:
+    alter_statement(copy, lambda data: data["lines"][0].update({name: data["lines"][0][name] + 1}))
+    assert ("statement line redeemer/330100/spring", name) in found_in(verdict_of(copy))
+
+
+def test_altered_keys_and_funders_of_a_statement_are_named(copy: Exported) -> None:
+    def change(data: dict[str, Any]) -> None:
+        data["lines"][0]["campaign"] = "summer"
+        data["funders"][0]["used_fen"] += 7
+
+    alter_statement(copy, change)
+    found = found_in(verdict_of(copy))
+    assert ("statement line redeemer/330100/summer", "line") in found
+    assert ("statement line redeemer/330100/spring", "line") in found
+    assert ("statement funder funding/310000/2026/visitors/city, 330100", "used_fen") in found
+
+
+def test_a_line_left_out_of_the_statement_is_named(copy: Exported) -> None:
+    alter_statement(copy, lambda data: data["lines"].clear())
+    assert ("statement line redeemer/330100/spring", "line") in found_in(verdict_of(copy))
+
+
+def alter_line(files: Exported, kind: str, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the first line of a kind, nothing else."""
+    lines = files.redemptions[0].read_bytes().splitlines()
+    at = next(n for n, line in enumerate(lines) if line.startswith(f'{{"kind":"{kind}"'.encode()))
+    data = json.loads(lines[at])
+    change(data)
+    lines[at] = json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+    files.redemptions[0].write_bytes(b"\n".join(lines) + b"\n")
+
+
+def flipped(text: str) -> str:
+    """Base64 whose last byte is another."""
+    content = b64decode(text)
+    return b64encode(content[:-1] + bytes([content[-1] ^ 1])).decode()
+
+
+REDEMPTION_FIELDS: list[tuple[str, Callable[[dict[str, Any]], object], tuple[str, str]]] = [
+    ("token", lambda line: line.update(token=flipped(line["token"])), ("redemption", "token")),
+    ("index", lambda line: line.update(index=1 - line["index"]), ("voucher", "stands there")),
+    ("redeeming_region", lambda line: line.update(redeeming_region=HANGZHOU), ("redemption", "redeeming_region")),
+    ("order_fen", lambda line: line.update(order_fen=3999), ("redemption", "order_fen")),
+    ("discount_fen", lambda line: line.update(discount_fen=999), ("redemption", "discount_fen")),
+    ("authorized_at", lambda line: line.update(authorized_at=1), ("redemption", "authorized_at")),
+    ("agreement", lambda line: line.update(agreement="TEST v2"), ("redemption", "agreement")),
+    ("visitors", lambda line: line["visitors"]["funders"][0].__setitem__(2, 0), ("capture", "leg")),
+    ("posting number", lambda line: line["postings"][0].update(number=2), ("capture 1", "number")),
+    ("posting kind", lambda line: line["postings"][0].update(kind="refund"), ("refund 1", "kind")),
+    ("posting at", lambda line: line["postings"][0].update(at=1), ("redemption", "capture 1 at")),
+    ("posting window", lambda line: line["postings"][0].update(window=9), ("statement line", "captures")),
+    ("posting order", lambda line: line["postings"][0].update(order_fen=5799), ("statement line", "order_fen")),
+    ("posting discount", lambda line: line["postings"][0].update(discount_fen=999), ("capture 1", "discount_fen")),
+    ("leg", lambda line: line["postings"][0]["legs"][0].__setitem__(1, 1), ("capture 1", "leg funding/330100")),
+    ("leg account", lambda line: line["postings"][0]["legs"][0].__setitem__(0, "funding/x/1/y/z"), ("capture", "leg")),
+]
+
+
+@pytest.mark.parametrize(("field", "change", "named"), REDEMPTION_FIELDS, ids=[each[0] for each in REDEMPTION_FIELDS])
+def test_an_altered_field_of_a_redemption_is_named(
+    copy: Exported, field: str, change: Callable[[dict[str, Any]], object], named: tuple[str, str]
+) -> None:
+    alter_line(copy, "redemption", change)
+    verdict = verdict_of(copy)
+    place, what = named
+    assert any(place in each.place and each.what.startswith(what) for each in verdict.findings), verdict.findings
+    assert ("redemptions redemptions-310000-window-1.jsonl", "seal") in found_in(verdict)
+
+
+@pytest.mark.parametrize("field", ["merchant", "order_id", "category", "channel"])
+def test_what_no_figure_depends_on_is_under_the_seal(copy: Exported, field: str) -> None:
+    alter_line(copy, "redemption", lambda line: line.update({field: "another"}))
+    assert found_in(verdict_of(copy)) == {("redemptions redemptions-310000-window-1.jsonl", "seal")}
+
+
+def test_an_altered_hand_over_is_named_and_its_money_does_not_count(copy: Exported) -> None:
+    alter_line(copy, "hand-over", lambda line: line.update(body=flipped(line["body"])))
+    found = found_in(verdict_of(copy))
+    assert ("hand-over 330100/1", "signature") in found
+    assert ("redemption", "reserved money") in found
+
+
+def test_a_redemption_left_out_or_told_twice_is_named(copy: Exported) -> None:
+    lines = copy.redemptions[0].read_bytes().splitlines(keepends=True)
+    copy.redemptions[0].write_bytes(b"".join([*lines[:-2], lines[-1]]))
+    assert ("statement line redeemer/330100/spring", "captures") in found_in(verdict_of(copy))
+    copy.redemptions[0].write_bytes(b"".join([*lines[:-1], lines[-2], lines[-1]]))
+    assert ("redemption", "stands there") in found_in(verdict_of(copy))
+
+
+def test_a_seal_that_is_missing_or_another_s_is_named(copy: Exported) -> None:
+    lines = copy.redemptions[0].read_bytes().splitlines(keepends=True)
+    copy.redemptions[0].write_bytes(b"".join(lines[:-1]))
+    assert ("redemptions redemptions-310000-window-1.jsonl", "seal") in found_in(verdict_of(copy))
+
+
+def test_altered_terms_are_named_and_do_not_count(copy: Exported) -> None:
+    (path,) = copy.terms.glob("*.toml")
+    path.write_bytes(path.read_bytes().replace(b"face = 10.00", b"face = 11.00"))
+    found = found_in(verdict_of(copy))
+    assert (f"terms {path.name}", "document") in found
+    assert ("redemption", "terms") in found
+
+
+def test_an_altered_agreement_gives_other_legs(copy: Exported) -> None:
+    (path,) = copy.agreements.glob("*.toml")
+    path.write_bytes(path.read_bytes().replace(b"redeemer = 30", b"redeemer = 29"))
+    verdict = verdict_of(copy)
+    assert ("agreement TEST v1", "hash") in found_in(verdict)
+    legs = [each for each in verdict.findings if each.what == "leg funding/310000/2026/visitors/city"]
+    assert (legs[0].found, legs[0].expected) == ("300", "293")
+
+
+def test_another_window_s_evidence_is_named(exported: dict[str, Exported]) -> None:
+    files = exported["shanghai"]._replace(redemptions=exported["second"].redemptions)
+    found = found_in(verdict_of(files))
+    assert ("redemptions", "windows") in found
+    assert ("statement line redeemer/330100/spring", "captures") in found
+
+
+def test_an_adjusting_entry_is_recomputed_like_any_other(tmp_path: Path) -> None:
+    clearinghouse = LocalClearinghouse(open_standing(f"sqlite:///{tmp_path / 'clearinghouse'}.db", ""))
+    node = LocalNode(open_standing(f"sqlite:///{tmp_path / 'node'}.db", ""))
+    authorities = Authorities(tmp_path / "pki")
+    authorities.introduce(clearinghouse)
+    node.publish()
+    clearinghouse.learn(node)
+    (token,) = node.claim()
+    clearinghouse.decide(*clearinghouse.hand_overs(node.release(*keys_of(token))))
+    (answer,) = clearinghouse.redeem(item(bytes(16), redeem=purchase(token, 0, "order-1")))
+    clearinghouse.do(clearinghouse.service.close_window())
+    dispute(clearinghouse, answer_of(answer).redemption_id, 333)
+    clearinghouse.do(clearinghouse.service.close_window())
+    files = authorities.export(clearinghouse, tmp_path / "out", HANGZHOU, [2])
+    verdict = verdict_of(files)
+    assert verdict.findings == []
+    assert json.loads(files.statement.read_bytes())["lines"][0]["refunded_fen"] == 333
+    clearinghouse.check_books()
+
+
+def dispute(clearinghouse: LocalClearinghouse, redemption_id: bytes, fen: int) -> None:
+    """Hangzhou's dispute of window 1, upheld."""
+    line = settlement_pb2.LineRef(role="issuer", counterpart=SHANGHAI, campaign="spring")
+    raised = settlement_pb2.Dispute(region=HANGZHOU, number=1, window=1, lines=[line], why="wrong order", by="me")
+    message = signed_pb2.SignedMessage(body=raised.SerializeToString(), key_id=b"k", signature=b"s")
+    (result,) = clearinghouse.decide(TakeDispute(message, raised))
+    assert result is None
+    adjustment = clearing_operator_pb2.Adjustment(redemption_id=redemption_id, amount_fen=fen)
+    request = clearing_operator_pb2.ResolveDisputeRequest(
+        region=HANGZHOU, number=1, upheld=True, why="the merchant's till was wrong", adjustments=[adjustment]
+    )
+    assert clearinghouse.do(clearinghouse.service.resolve_dispute(request)).outcome == "upheld"

@@ -1,0 +1,297 @@
+"""Cut-offs, months, shortfalls and their cure, receipts in suspense, on both databases."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+import pytest
+from local_parties import (
+    AT,
+    HANGZHOU,
+    SHANGHAI,
+    LocalClearinghouse,
+    LocalNode,
+    answer_of,
+    item,
+    keys_of,
+    purchase,
+)
+
+from clearinghouse.domain.cutoff import is_due, last_cut_off
+from clearinghouse.statements import ConfirmMonth
+from clearinghouse.windows import Close, Confirm
+from quanlian.errors import InvalidInput
+from quanlian.refusals import CHINA
+from quanlian.signing import digest
+from quanlian.v1 import clearing_operator_pb2 as pb
+from quanlian.v1 import settlement_pb2, signed_pb2
+
+DAY = 86_400
+BANK = "bank/clearinghouse"
+
+
+def away(node: LocalNode, clearinghouse: LocalClearinghouse, packs: int = 1) -> list[bytes]:
+    """Packs of Hangzhou's vouchers in the clearinghouse's custody."""
+    node.publish()
+    clearinghouse.learn(node)
+    tokens = node.claim(packs)
+    keys = [key for token in tokens for key in keys_of(token)]
+    clearinghouse.decide(*clearinghouse.hand_overs(node.release(*keys)))
+    return tokens
+
+
+def redeem(clearinghouse: LocalClearinghouse, number: int, token: bytes, index: int = 0) -> None:
+    """10.00 at Shanghai's merchant: Hangzhou owes 7.00 of it, Shanghai's visitors' fund bears 3.00."""
+    (answer,) = clearinghouse.redeem(item(number.to_bytes(16, "big"), redeem=purchase(token, index, f"order-{number}")))
+    assert not answer_of(answer).HasField("refusal")
+
+
+def close(clearinghouse: LocalClearinghouse) -> int:
+    return clearinghouse.do(clearinghouse.service.close_window())
+
+
+def statement(clearinghouse: LocalClearinghouse, region: str, window: int) -> dict[str, Any]:
+    (row,) = [r for r in clearinghouse.rows("statement") if (r["settlement_window"], r["region"]) == (window, region)]
+    return dict(json.loads(row["document"]))
+
+
+def confirm_all(clearinghouse: LocalClearinghouse, window: int) -> None:
+    for row in clearinghouse.rows("statement"):
+        if row["settlement_window"] == window:
+            confirmation = settlement_pb2.Confirmation(
+                region=row["region"], window=window, statement_digest=digest("statement", row["document"])
+            )
+            (result,) = clearinghouse.decide(Confirm(row["region"], signed_pb2.SignedMessage(), confirmation))
+            assert not isinstance(result, Exception), result
+
+
+def instruct(clearinghouse: LocalClearinghouse, window: int) -> None:
+    confirm_all(clearinghouse, window)
+    clearinghouse.do(clearinghouse.service.instruct(window))
+
+
+def mark(clearinghouse: LocalClearinghouse, window: int, region: str, reference: str) -> None:
+    request = pb.MarkPaidRequest(window=window, region=region, bank_reference=reference)
+    clearinghouse.do(clearinghouse.service.mark_paid(request))
+
+
+def deposit(clearinghouse: LocalClearinghouse, region: str, fen: int, reference: str) -> int:
+    request = pb.RecordDepositRequest(region=region, amount_fen=fen, bank_reference=reference)
+    return clearinghouse.do(clearinghouse.service.record_deposit(request))
+
+
+def pay_out(clearinghouse: LocalClearinghouse, region: str, fen: int, reference: str) -> int:
+    request = pb.PayOutRequest(region=region, amount_fen=fen, bank_reference=reference)
+    return clearinghouse.do(clearinghouse.service.pay_out(request))
+
+
+def posted(clearinghouse: LocalClearinghouse, account: str) -> int:
+    return next((row["posted_fen"] for row in clearinghouse.rows("account") if row["account"] == account), 0)
+
+
+def china(text: str) -> int:
+    return int(datetime.fromisoformat(f"{text}+08:00").timestamp())
+
+
+class TestCutOffs:
+    @pytest.mark.parametrize(
+        ("opened", "now", "daily", "due"),
+        [
+            ("2026-05-29T20:00:00", "2026-05-30T19:59:59", (20, 0), False),
+            ("2026-05-29T20:00:00", "2026-05-30T20:00:00", (20, 0), True),
+            ("2026-05-29T20:00:00", "2026-06-02T09:00:00", (20, 0), True),
+            ("2026-05-30T20:00:00", "2026-05-30T20:00:00", (20, 0), False),
+            ("2026-12-31T20:00:00", "2026-12-31T23:59:59", (20, 0), False),
+            ("2026-12-31T20:00:00", "2027-01-01T00:00:00", (20, 0), True),
+            ("2026-05-29T20:00:00", "2026-12-31T23:59:59", None, False),
+            ("2026-05-29T20:00:00", "2027-01-01T00:00:00", None, True),
+        ],
+    )
+    def test_a_window_is_due_at_each_cut_off_and_at_the_end_of_a_fiscal_year(
+        self, opened: str, now: str, daily: tuple[int, int] | None, due: bool
+    ) -> None:
+        assert is_due(china(opened), china(now), daily) is due
+
+    def test_the_cut_off_is_a_time_of_day_in_china(self) -> None:
+        moment = datetime.fromtimestamp(last_cut_off(china("2026-05-30T07:00:00"), (0, 0)), CHINA)
+        assert moment.isoformat() == "2026-05-30T00:00:00+08:00"
+
+    def test_a_capture_after_the_cut_off_belongs_to_the_next_window_however_late_the_timer_is(
+        self, node: LocalNode, clearinghouse: LocalClearinghouse
+    ) -> None:
+        (token,) = away(node, clearinghouse)
+        clearinghouse.service._cut_off = (0, 0)
+        redeem(clearinghouse, 1, token)
+        clearinghouse.pass_seconds(DAY)
+        redeem(clearinghouse, 2, token, 1)
+        assert [row["settlement_window"] for row in clearinghouse.rows("posting")] == [1, 2]
+        clearinghouse.do(clearinghouse.service.keep_time())
+        assert [row["state"] for row in clearinghouse.rows("settlement_window")] == ["CALCULATED", "OPEN"]
+        clearinghouse.check_books()
+
+    def test_the_timer_closes_a_window_in_which_nothing_happens(self, clearinghouse: LocalClearinghouse) -> None:
+        clearinghouse.service._cut_off = (0, 0)
+        clearinghouse.do(clearinghouse.service.keep_time())
+        assert len(clearinghouse.rows("settlement_window")) == 1, "its cut-off has not come"
+        clearinghouse.pass_seconds(DAY)
+        clearinghouse.do(clearinghouse.service.keep_time())
+        clearinghouse.do(clearinghouse.service.keep_time())
+        assert [row["state"] for row in clearinghouse.rows("settlement_window")] == ["CALCULATED", "OPEN"]
+
+    def test_a_close_that_names_its_window_can_be_sent_again(self, clearinghouse: LocalClearinghouse) -> None:
+        service = clearinghouse.service
+        assert [clearinghouse.do(service.close_window(1)) for _ in range(3)] == [1, 1, 1]
+        assert [row["number"] for row in clearinghouse.rows("settlement_window")] == [1, 2]
+        (result,) = clearinghouse.decide(Close(3))
+        assert isinstance(result, InvalidInput)
+        assert "window 3 is not open yet" in str(result)
+
+
+class TestBalances:
+    def test_each_statement_opens_with_what_the_one_before_closed_with(
+        self, node: LocalNode, clearinghouse: LocalClearinghouse
+    ) -> None:
+        (token,) = away(node, clearinghouse)
+        redeem(clearinghouse, 1, token)
+        close(clearinghouse)
+        deposit(clearinghouse, HANGZHOU, 500, "top-up")
+        redeem(clearinghouse, 2, token, 1)
+        instruct(clearinghouse, 1)
+        mark(clearinghouse, 1, SHANGHAI, "paid-1")
+        clearinghouse.do(clearinghouse.service.settle(1))
+        close(clearinghouse)
+        first, second = (statement(clearinghouse, HANGZHOU, window) for window in (1, 2))
+        names = ("opening_fen", "lodged_fen", "paid_out_fen", "net_fen", "closing_fen")
+        assert [first[name] for name in names] == [0, 1_000_000, 0, -700, 999_300]
+        assert [second[name] for name in names] == [999_300, 500, 0, -700, 999_100]
+        theirs = statement(clearinghouse, SHANGHAI, 2)
+        assert [theirs[name] for name in names] == [1_000_700, 0, 700, 700, 1_000_700]
+
+    def test_a_month_adds_its_windows_up_and_a_person_confirms_it(
+        self, node: LocalNode, clearinghouse: LocalClearinghouse
+    ) -> None:
+        (token,) = away(node, clearinghouse)
+        redeem(clearinghouse, 1, token)
+        close(clearinghouse)
+        redeem(clearinghouse, 2, token, 1)
+        close(clearinghouse)
+        assert clearinghouse.rows("monthly_statement") == [], "the month is not over"
+        clearinghouse.pass_seconds(china("2026-06-01T00:00:00") - AT)
+        close(clearinghouse)
+        rows = {row["region"]: row for row in clearinghouse.rows("monthly_statement")}
+        assert {(row["month"], row["region"]) for row in rows.values()} == {
+            ("2026-05", HANGZHOU),
+            ("2026-05", SHANGHAI),
+        }
+        month = json.loads(rows[HANGZHOU]["document"])
+        assert (month["month"], month["windows"], month["window"]) == ("2026-05", [1, 2, 3], 0)
+        assert [each["captures"] for each in month["lines"]] == [2]
+        assert (month["opening_fen"], month["net_fen"], month["closing_fen"]) == (0, -1400, 998_600)
+        close(clearinghouse)
+        assert len(clearinghouse.rows("monthly_statement")) == 2, "a month is stated once"
+        word = settlement_pb2.Confirmation(
+            region=HANGZHOU, month="2026-05", statement_digest=digest("statement", rows[HANGZHOU]["document"]), by="Li"
+        )
+        clearinghouse.decide(ConfirmMonth(HANGZHOU, signed_pb2.SignedMessage(body=b"word"), word))
+        kept = {row["region"]: row["confirmation"] for row in clearinghouse.rows("monthly_statement")}
+        assert kept == {HANGZHOU: b"word", SHANGHAI: None}
+
+
+class TestShortfall:
+    """Hangzhou lodged 10,000.00 and takes all but 5.00 of it out; its window costs it 7.00."""
+
+    @pytest.fixture
+    def short(self, node: LocalNode, clearinghouse: LocalClearinghouse) -> LocalClearinghouse:
+        (token,) = away(node, clearinghouse)
+        clearinghouse.do(
+            clearinghouse.service.set_limits(
+                pb.SetLimitsRequest(region=HANGZHOU, net_debit_cap_fen=10**7, credit_line_fen=1000)
+            )
+        )
+        pay_out(clearinghouse, HANGZHOU, 1_000_000 - 500, "out")
+        redeem(clearinghouse, 1, token)
+        close(clearinghouse)
+        instruct(clearinghouse, 1)
+        return clearinghouse
+
+    def test_no_pay_out_is_marked_while_a_debtor_is_short(self, short: LocalClearinghouse) -> None:
+        with pytest.raises(InvalidInput, match="330100 is short by 200 fen"):
+            mark(short, 1, SHANGHAI, "too-early")
+        deposit(short, HANGZHOU, 200, "in-time")
+        mark(short, 1, SHANGHAI, "now")
+        short.do(short.service.settle(1))
+        assert posted(short, "arrears/330100") == 0
+
+    def test_a_shortfall_stands_in_arrears_and_the_pay_out_shrinks_by_it(self, short: LocalClearinghouse) -> None:
+        short.do(short.service.settle(1))
+        assert posted(short, "arrears/330100") == 200
+        assert posted(short, "settlement/330100") == 0
+        (position,) = [row for row in short.rows("net_position") if row["region"] == SHANGHAI]
+        assert (position["net_fen"], position["payout_fen"]) == (700, 500)
+        bank_before = posted(short, BANK)
+        mark(short, 1, SHANGHAI, "reduced")
+        assert posted(short, BANK) == bank_before - 500
+        assert posted(short, "settlement/310000") == -(1_000_000 + 200), "the rest is Shanghai's and not there yet"
+        with pytest.raises(InvalidInput, match=r"may take out 10,000\.00 yuan now"):
+            pay_out(short, SHANGHAI, 1_000_001, "all")
+        short.check_books()
+
+    def test_a_cure_is_an_entry_of_its_own_and_frees_what_was_withheld(self, short: LocalClearinghouse) -> None:
+        short.do(short.service.settle(1))
+        mark(short, 1, SHANGHAI, "reduced")
+        deposit(short, HANGZHOU, 150, "part")
+        assert posted(short, "arrears/330100") == 50
+        assert {row["region"]: row["withheld_fen"] for row in short.rows("participant")} == {HANGZHOU: 0, SHANGHAI: 50}
+        deposit(short, HANGZHOU, 150, "rest")
+        assert (posted(short, "arrears/330100"), posted(short, "settlement/330100")) == (0, -100)
+        pay_out(short, SHANGHAI, 200, "withheld")
+        kinds = [row["kind"] for row in short.rows("entry")]
+        settled = kinds.index("settlement")
+        assert kinds[settled:] == [
+            "settlement", "arrears", "pay-out", "deposit", "cure", "deposit", "cure", "pay-out",
+        ]  # fmt: skip
+        short.check_books()
+
+    def test_the_statement_shows_the_debt_as_a_negative_balance(self, short: LocalClearinghouse) -> None:
+        short.do(short.service.settle(1))
+        close(short)
+        assert statement(short, HANGZHOU, 2)["opening_fen"] == -200
+        assert statement(short, HANGZHOU, 2)["closing_fen"] == -200
+
+
+class TestBank:
+    def test_a_pay_out_must_leave_what_is_owed(self, node: LocalNode, clearinghouse: LocalClearinghouse) -> None:
+        (token,) = away(node, clearinghouse)
+        redeem(clearinghouse, 1, token)
+        with pytest.raises(InvalidInput, match=r"may take out 9,993\.00 yuan now, not 9,993\.01"):
+            pay_out(clearinghouse, HANGZHOU, 999_301, "too-much")
+        assert pay_out(clearinghouse, HANGZHOU, 999_300, "just") == 700
+        assert pay_out(clearinghouse, HANGZHOU, 999_300, "just") == 700, "a reference is booked once"
+        with pytest.raises(InvalidInput, match="was booked for another payment"):
+            pay_out(clearinghouse, HANGZHOU, 1, "just")
+        clearinghouse.check_books()
+
+    def test_a_receipt_is_nobody_s_until_it_is_assigned(self, clearinghouse: LocalClearinghouse) -> None:
+        assert deposit(clearinghouse, "", 1234, "stray") == 1234
+        assert posted(clearinghouse, "suspense") == -1234
+        assign = pb.AssignReceiptRequest(bank_reference="stray", region=SHANGHAI)
+        assert [clearinghouse.do(clearinghouse.service.assign_receipt(assign)) for _ in range(2)] == [1_001_234] * 2
+        assert posted(clearinghouse, "suspense") == 0
+        other = pb.AssignReceiptRequest(bank_reference="stray", region=HANGZHOU)
+        with pytest.raises(InvalidInput, match="is 310000's already"):
+            clearinghouse.do(clearinghouse.service.assign_receipt(other))
+        unknown = pb.AssignReceiptRequest(bank_reference="none", region=HANGZHOU)
+        with pytest.raises(InvalidInput, match="no receipt none"):
+            clearinghouse.do(clearinghouse.service.assign_receipt(unknown))
+        close(clearinghouse)
+        assert statement(clearinghouse, SHANGHAI, 1)["lodged_fen"] == 1_001_234
+        clearinghouse.check_books()
+
+    def test_a_reference_names_one_movement_at_the_bank(self, clearinghouse: LocalClearinghouse) -> None:
+        deposit(clearinghouse, HANGZHOU, 100, "once")
+        with pytest.raises(InvalidInput, match="names another payment"):
+            pay_out(clearinghouse, HANGZHOU, 100, "once")
+        with pytest.raises(InvalidInput, match="was booked for another deposit"):
+            deposit(clearinghouse, SHANGHAI, 100, "once")

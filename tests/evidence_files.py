@@ -1,0 +1,73 @@
+"""A window's statement and evidence as files, from parties whose test keys real authorities have certified."""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from local_parties import AT, CLEARINGHOUSE, HANGZHOU, KEYRING, SHANGHAI, LocalClearinghouse
+
+from clearinghouse import schema
+from clearinghouse.evidence import evidence
+from clearinghouse.statements import signed_statement
+from pki.authority import CERTIFICATE, RootAuthority
+from reporting.evidence_files import write_evidence
+from reporting.signed_file import SignedFile
+from reporting.statement_files import write_statement
+from reporting.statement_options import Format
+
+YEAR_SECONDS = 365 * 86_400
+
+
+class Exported(NamedTuple):
+    """Where the files are that `quanlian verify` reads."""
+
+    statement: Path
+    redemptions: list[Path]
+    terms: Path
+    agreements: Path
+    fingerprint: str
+
+
+class Authorities:
+    """A root whose regions vouch for the keys of `local_parties`."""
+
+    def __init__(self, folder: Path) -> None:
+        root = RootAuthority.create(folder / "root", AT - 86_400)
+        self.fingerprint, self.root_pem = root.fingerprint, (folder / "root" / CERTIFICATE).read_bytes()
+        self.chains: dict[tuple[str, str], bytes] = {}
+        for owner in (HANGZHOU, SHANGHAI, CLEARINGHOUSE):
+            authority = root.enrol(folder / owner, owner, AT - 86_400)
+            for key in KEYRING.values():
+                if key.owner == owner:
+                    self.chains[(owner, key.purpose)] = authority.issue_signer(
+                        key.purpose, key.public_key, AT - 86_400, YEAR_SECONDS
+                    )
+
+    def introduce(self, clearinghouse: LocalClearinghouse) -> None:
+        """Enrol the regions' keys as the operator would."""
+        rows = [
+            {"owner": key.owner, "key_id": key.key_id, "chain": self.chains[(key.owner, key.purpose)]}
+            for key in KEYRING.values()
+            if key.owner != CLEARINGHOUSE
+        ]
+        with clearinghouse.database.transaction() as transaction:
+            transaction.upsert(schema.signing_chain, rows)
+
+    def export(
+        self, clearinghouse: LocalClearinghouse, out: Path, region: str, windows: list[int], month: str = ""
+    ) -> Exported:
+        """A region's statement of a window (or of a month) and the evidence of its windows."""
+        with clearinghouse.database.snapshot() as transaction:
+            message = signed_statement(transaction, region, windows[0], month)
+        signed = SignedFile(
+            "statement", message.body, message.key_id, message.signature, self.chains[(CLEARINGHOUSE, "statement")]
+        )
+        (statement,) = write_statement(signed, out, [Format.JSON])
+        files = []
+        for window in windows:
+            lines = evidence(clearinghouse.database, clearinghouse.statement_signer, region, window)
+            path, _ = write_evidence(out, f"{region}-window-{window}", self.root_pem, chain.from_iterable(lines))
+            files.append(path)
+        return Exported(statement, files, out / "terms", out / "agreements", self.fingerprint)

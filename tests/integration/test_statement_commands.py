@@ -1,0 +1,207 @@
+"""What departments do with statements over the command line, at the network that a demonstration left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+
+from chassis import cli
+from pki.authority import RootAuthority
+from simulations.demo.network import Network
+from simulations.demo.run import examine, run
+
+HANGZHOU, SHANGHAI, CLEARINGHOUSE = "330100", "310000", "clearinghouse"
+CAMPAIGN = "hangzhou-2020-r1"
+SHOPPERS, SEED = 60, 2020
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    """All parties again, after a demonstration that settled window 1."""
+    network = Network(tmp_path_factory.mktemp("network") / "demo")
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert asyncio.run(run(network, SEED, SHOPPERS)).sound
+    with network.running():
+        yield network
+
+
+@pytest.fixture(scope="module")
+def fingerprint(network: Network) -> str:
+    return RootAuthority.load(network.directory / "root").fingerprint
+
+
+def quanlian(*arguments: str | Path) -> tuple[int, str, str]:
+    shown, error = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(error):
+        code = cli.main([*map(str, arguments)])
+    return code, shown.getvalue(), error.getvalue()
+
+
+def operate(network: Network, party: str, *arguments: str | Path) -> str:
+    group = "clearinghouse" if party == CLEARINGHOUSE else "node"
+    code, shown, error = quanlian(group, *arguments, "--config", network.directory / party / "operator.toml")
+    assert code == 0, error
+    return shown
+
+
+def refused(network: Network, party: str, *arguments: str | Path) -> str:
+    group = "clearinghouse" if party == CLEARINGHOUSE else "node"
+    code, _, error = quanlian(group, *arguments, "--config", network.directory / party / "operator.toml")
+    assert code == 1, error
+    return error
+
+
+def data(network: Network, party: str, *arguments: str | Path) -> Any:
+    return json.loads(operate(network, party, *arguments, "--json"))
+
+
+def test_a_statement_reconciles_line_by_line(network: Network) -> None:
+    lists = data(network, HANGZHOU, "reconcile", "1")
+    assert lists["confirmed"]
+    assert [lists[name] for name in ("missing", "extra", "different")] == [[], [], []]
+    assert lists["matched"]
+    assert all(each["statement"] == each["own"] for each in lists["matched"])
+    shown = operate(network, HANGZHOU, "reconcile", "1")
+    assert "一致 matched" in shown
+    assert CAMPAIGN in shown
+
+
+def test_node_and_clearinghouse_write_the_same_statement(network: Network, tmp_path: Path) -> None:
+    operate(network, HANGZHOU, "statement", "1", "--out", tmp_path / "node")
+    operate(network, CLEARINGHOUSE, "statement", HANGZHOU, "1", "--out", tmp_path / "clearinghouse")
+    name = f"statement-{HANGZHOU}-window-1"
+    for form in ("json", "json.sig", "html"):
+        mine, theirs = ((tmp_path / who / f"{name}.{form}").read_bytes() for who in ("node", "clearinghouse"))
+        assert mine == theirs
+    statement = json.loads((tmp_path / "node" / f"{name}.json").read_bytes())
+    book = openpyxl.load_workbook(tmp_path / "node" / f"{name}.xlsx", data_only=True)
+    values = {row[0].value: row[1].value for row in book["汇总 Summary"].iter_rows(max_col=2) if row[0].value}
+    assert round(values["净额（正为应收） Net (+ receives)"] * 100) == statement["net_fen"]
+    assert round(values["期末余额（元） Closing balance, yuan"] * 100) == statement["closing_fen"]
+
+
+@pytest.mark.parametrize("party", [HANGZHOU, CLEARINGHOUSE])
+def test_exported_evidence_verifies(network: Network, tmp_path: Path, fingerprint: str, party: str) -> None:
+    region = [] if party == HANGZHOU else [HANGZHOU]
+    operate(network, party, "export-evidence", *region, "1", "--out", tmp_path)
+    options = ["--terms", tmp_path / "terms", "--agreements", tmp_path / "agreements", "--trust", fingerprint]
+    files = [tmp_path / f"statement-{HANGZHOU}-window-1.json", "--redemptions"]
+    files += [tmp_path / f"redemptions-{HANGZHOU}-window-1.jsonl"]
+    code, shown, error = quanlian("verify", *files, *options, "--json")
+    assert code == 0, shown + error
+    verdict = json.loads(shown)
+    assert verdict["holds"]
+    assert verdict["redemptions"] > 0
+    path = tmp_path / f"statement-{HANGZHOU}-window-1.json"
+    path.write_bytes(path.read_bytes().replace(b'"captures": ', b'"captures": 1', 1))
+    code, shown, _ = quanlian("verify", *files, *options)
+    assert code == 1
+    assert "captures" in shown
+    assert "signature" in shown
+
+
+def test_a_campaign_s_report_equals_the_demonstration_s_figures(network: Network, tmp_path: Path) -> None:
+    figures, _ = examine(network)
+    wanted = figures.campaigns[CAMPAIGN]
+    report = data(network, HANGZHOU, "report", CAMPAIGN, "--xlsx", tmp_path / "report.xlsx")
+    names = ("issued_count", "redeemed_count", "order_fen", "redeemed_fen", "refunded_fen", "merchants")
+    assert {name: report[name] for name in names} == {name: getattr(wanted, name) for name in names}
+    assert report["redemption_rate_ppm"] == wanted.rate_ppm
+    for group in ("by_category", "by_region", "by_day"):
+        assert sum(each["redeemed_fen"] for each in report[group]) == wanted.redeemed_fen
+        assert sum(each["redeemed_count"] for each in report[group]) == wanted.redeemed_count
+    book = openpyxl.load_workbook(tmp_path / "report.xlsx", data_only=True)
+    totals = [row[3].value for row in book["按地区 By region"].iter_rows() if row[0].value == "合计 Total"]
+    assert [round(total * 100) for total in totals] == [wanted.redeemed_fen]
+    away = data(network, CLEARINGHOUSE, "report", CAMPAIGN)
+    assert 0 < away["redeemed_fen"] < wanted.redeemed_fen
+    assert "直接带动比" in operate(network, HANGZHOU, "report", CAMPAIGN)
+
+
+def test_a_dispute_ends_in_an_adjusting_entry_that_every_book_has(network: Network, tmp_path: Path) -> None:
+    assert "is no line of window 1" in refused(
+        network, HANGZHOU, "dispute", "1", "--line", f"issuer/999999/{CAMPAIGN}", "--why", "typing error"
+    )
+    line = next(
+        each
+        for each in data(network, HANGZHOU, "reconcile", "1")["matched"]
+        if each.get("role") == "issuer" and each["campaign"] == CAMPAIGN
+    )
+    name = f"issuer/{line['counterpart']}/{CAMPAIGN}"
+    operate(network, HANGZHOU, "dispute", "1", "--line", name, "--why", "the order was 20 yuan less")
+    (open_dispute,) = data(network, CLEARINGHOUSE, "disputes")
+    assert (open_dispute["outcome"], open_dispute["why"]) == ("open", "the order was 20 yuan less")
+    redemption = captured_at(network, tmp_path, line["counterpart"])
+    operate(network, CLEARINGHOUSE, "uphold", HANGZHOU, "1", f"{redemption}=1.23", "--why", "the till was wrong")
+    assert "is upheld already" in refused(network, CLEARINGHOUSE, "reject", HANGZHOU, "1", "--why", "no")
+    window = data(network, CLEARINGHOUSE, "close")["number"]
+    positions = {each["region"]: each["net_fen"] for each in wait_for_confirmations(network, window)}
+    assert sum(positions.values()) == 0
+    assert positions[HANGZHOU] > 0, "the issuer gets back"
+    assert data(network, HANGZHOU, "reconcile", str(window))["confirmed"]
+
+
+def captured_at(network: Network, folder: Path, region: str) -> str:
+    """The id of a redemption of Hangzhou's voucher at a region's merchant that stands captured in full."""
+    operate(network, HANGZHOU, "export-evidence", "1", "--out", folder)
+    lines = (folder / f"redemptions-{HANGZHOU}-window-1.jsonl").read_text(encoding="utf-8").splitlines()
+    redemptions = [json.loads(line) for line in lines if line.startswith('{"kind":"redemption"')]
+    return next(
+        str(each["id"])
+        for each in redemptions
+        if each["redeeming_region"] == region
+        and len(each["postings"]) == 1
+        and f"/{CAMPAIGN}/" in json.dumps(each["postings"][0]["legs"])
+    )
+
+
+def wait_for_confirmations(network: Network, window: int) -> list[Any]:
+    async def confirmed() -> list[Any]:
+        for _ in range(300):
+            shown = data(network, CLEARINGHOUSE, "window", str(window))
+            if shown["state"] == "CONFIRMED":
+                return list(shown["positions"])
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"window {window} is {shown['state']}")
+
+    return asyncio.run(confirmed())
+
+
+def test_closing_a_window_again_by_its_number_changes_nothing(network: Network) -> None:
+    first = data(network, CLEARINGHOUSE, "close")
+    again = data(network, CLEARINGHOUSE, "close", str(first["number"]))
+    assert again["closed_at"] == first["closed_at"]
+    assert "is not open yet" in refused(network, CLEARINGHOUSE, "close", "99")
+
+
+def test_a_receipt_waits_in_suspense_until_it_is_assigned(network: Network) -> None:
+    operate(network, CLEARINGHOUSE, "receipt", "12.34", "--reference", "R-1", "--memo", "consumption vouchers")
+    (waiting,) = data(network, CLEARINGHOUSE, "receipts")
+    assert (waiting["amount_fen"], waiting["memo"]) == (1234, "consumption vouchers")
+    before = {each["region"]: each["settlement_fen"] for each in data(network, CLEARINGHOUSE, "status")["regions"]}
+    operate(network, CLEARINGHOUSE, "assign", "R-1", SHANGHAI)
+    assert data(network, CLEARINGHOUSE, "receipts") == []
+    after = {each["region"]: each["settlement_fen"] for each in data(network, CLEARINGHOUSE, "status")["regions"]}
+    assert after[SHANGHAI] == before[SHANGHAI] + 1234
+    operate(network, CLEARINGHOUSE, "pay-out", SHANGHAI, "12.34", "--reference", "P-1")
+    assert "may take out" in refused(network, CLEARINGHOUSE, "pay-out", SHANGHAI, "900000000", "--reference", "P-2")
+
+
+def test_a_period_is_a_window_or_a_month_and_not_both(network: Network, tmp_path: Path) -> None:
+    for period in ([], ["1", "--month", "2026-05"]):
+        code, _, _ = quanlian("node", "statement", *period, "--out", tmp_path)
+        assert code == 2
+    assert "no statement of" in refused(network, HANGZHOU, "statement", "--month", "2020-01", "--out", tmp_path)
+
+
+def test_after_all_that_every_check_of_the_auditor_holds(network: Network) -> None:
+    _, checks = examine(network)
+    assert [(check.name, check.findings[:3]) for check in checks if not check.holds] == []

@@ -1,0 +1,176 @@
+"""A statement as a workbook and a page: figures visible before anything is calculated, one page that loads nothing."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import openpyxl
+import pytest
+
+from quanlian.errors import BooksDoNotBalance, InvalidInput
+from quanlian.statements import HOME, ISSUER, REDEEMER, LineFigures, LineKey, Statement, json_to_statement, monthly
+from quanlian.statements import statement_to_json as to_json
+from reporting.campaign_report import report_data, report_workbook, two_decimals
+from reporting.evidence_files import write_evidence
+from reporting.signed_file import SignedFile, read_signed
+from reporting.statement_files import write_statement
+from reporting.statement_options import Format
+from reporting.statement_page import bars, statement_page
+from reporting.statement_workbook import statement_workbook
+
+HANGZHOU, SHANGHAI = "330100", "310000"
+SPRING, SUMMER = "hangzhou-2020-r1", "shanghai-55"
+LINES = {
+    LineKey(ISSUER, SHANGHAI, SPRING): LineFigures(1200, 7_000_000, 1_200_000, 30, 120_000, 20_000, 826_000),
+    LineKey(REDEEMER, SHANGHAI, SUMMER): LineFigures(800, 5_000_000, 800_000, 10, 60_000, 9_000, 237_300),
+    LineKey(HOME, HANGZHOU, SPRING): LineFigures(10, 58_000, 10_001, 0, 0, 0, 10_001),
+}
+FUNDERS = {
+    ("funding/330100/2020/hangzhou-2020-r1/city", SHANGHAI): 826_000,
+    ("funding/330100/2026/visitors/city", SHANGHAI): 237_300,
+}
+
+
+def a_statement(window: int = 7, opening_fen: int = 50_000_003, **more: int) -> Statement:
+    return Statement(window, HANGZHOU, 1_780_000_000, 1_780_086_400, opening_fen, dict(LINES), dict(FUNDERS), **more)
+
+
+STATEMENT = a_statement(lodged_fen=1_000_000, paid_out_fen=20_000)
+NOTHING = Statement(8, HANGZHOU, 1_780_086_400, 1_780_172_800, 5, {})
+
+
+def sheets(content: bytes, cached: bool) -> openpyxl.Workbook:
+    return openpyxl.load_workbook(io.BytesIO(content), data_only=cached)
+
+
+class TestWorkbook:
+    CONTENT = statement_workbook(STATEMENT, "reference")
+
+    def test_sums_are_formulas_and_their_values_are_there_before_anything_is_calculated(self) -> None:
+        cached, formulas = (sheets(self.CONTENT, each)["明细 Lines"] for each in (True, False))
+        total = next(row for row in range(1, 30) if cached.cell(row, 1).value == "合计 Total")
+        for column, wanted in ((5, 2010), (6, 120_580), (7, 20_100.01), (12, 10_733.01), (13, -2723.0)):
+            assert str(formulas.cell(total, column).value).startswith("=SUM(")
+            assert cached.cell(total, column).value == pytest.approx(wanted)
+
+    def test_every_formula_gives_what_it_says(self) -> None:
+        """Recomputed here: each row's net discount and net, and the summary from the lines."""
+        cached = sheets(self.CONTENT, True)
+        rows = [[cell.value for cell in row] for row in cached["明细 Lines"].iter_rows(min_row=4, max_row=6)]
+        for row in rows:
+            assert row[10] == pytest.approx(row[6] - row[9])
+            net = {"发券地 issuer": -row[11], "用券地 redeemer": row[10] - row[11], "本地 home": 0}[row[0]]
+            assert row[12] == pytest.approx(net)
+        summary = {row[0].value: row[1].value for row in cached["汇总 Summary"].iter_rows(max_col=2)}
+        assert summary["应收 Received"] == pytest.approx(sum(row[12] for row in rows if row[12] > 0))
+        assert summary["应付 Paid"] == pytest.approx(-sum(row[12] for row in rows if row[12] < 0))
+        assert summary["期末余额（元） Closing balance, yuan"] == pytest.approx(STATEMENT.closing_fen / 100)
+
+    def test_headings_are_in_both_languages_and_frozen_and_amounts_have_two_decimals(self) -> None:
+        lines = sheets(self.CONTENT, True)["明细 Lines"]
+        assert lines.cell(3, 7).value == "优惠金额（元）\nDiscounts, yuan"
+        assert lines.freeze_panes == "A4"
+        assert lines.cell(4, 7).number_format.startswith("#,##0.00")
+        assert lines.column_dimensions["D"].width >= len("hangzhou-2020-r1")
+
+    def test_maker_checker_and_approver_have_lines_to_sign(self) -> None:
+        labels = [row[0].value for row in sheets(self.CONTENT, True)["汇总 Summary"].iter_rows(max_col=1)]
+        assert {"经办 Maker", "复核 Checker", "审批（盖章） Approver (seal)"} <= set(labels)
+
+    def test_a_window_in_which_nothing_happened_is_a_workbook_too(self) -> None:
+        summary = sheets(statement_workbook(NOTHING, "reference"), True)["汇总 Summary"]
+        values = {row[0].value: row[1].value for row in summary.iter_rows(max_col=2)}
+        assert values["期末余额（元） Closing balance, yuan"] == pytest.approx(0.05)
+
+    def test_a_name_that_looks_like_a_formula_stays_text(self) -> None:
+        lines = {LineKey(ISSUER, SHANGHAI, "=1+1"): LineFigures(1, 100, 10)}
+        content = statement_workbook(Statement(1, HANGZHOU, 1, 2, 0, lines), "=2+2")
+        cell = sheets(content, False)["明细 Lines"].cell(4, 4)
+        assert (cell.value, cell.data_type) == ("=1+1", "s")
+
+
+class TestPage:
+    def test_it_loads_nothing_and_shows_every_figure(self) -> None:
+        page = statement_page(STATEMENT, "reference")
+        assert not re.search(r"""(src|href)=|@import|url\(|<script""", page)
+        for shown in ("杭州市", "Hangzhou", "500,000.03", "-2,723.00", "12,000.00", "经办 Maker", "<svg"):
+            assert shown in page
+
+    def test_a_name_cannot_break_it(self) -> None:
+        lines = {LineKey(ISSUER, SHANGHAI, "<script>alert(1)</script>"): LineFigures(1, 100, 10, own_share_fen=10)}
+        assert "<script" not in statement_page(Statement(1, HANGZHOU, 1, 2, 0, lines), "<b>")
+
+    def test_the_chart_s_bars_are_in_proportion_and_the_largest_flow_comes_first(self) -> None:
+        (bar,) = bars(STATEMENT)
+        assert (bar.code, bar.received_fen, bar.paid_fen) == (SHANGHAI, 553_700, 826_000)
+        assert bar.received_width == bar.paid_width * 553_700 // 826_000
+        assert bars(NOTHING) == []
+
+    def test_a_window_in_which_nothing_happened_says_so(self) -> None:
+        assert "本期无往来" in statement_page(NOTHING, "reference")
+
+
+class TestMonths:
+    def test_a_month_is_the_sum_of_its_windows(self) -> None:
+        first = a_statement(lodged_fen=100)
+        second = a_statement(8, first.closing_fen, paid_out_fen=50)
+        month = monthly("2026-05", [first, second])
+        assert (month.opening_fen, month.closing_fen) == (first.opening_fen, second.closing_fen)
+        assert (month.lodged_fen, month.paid_out_fen, month.net_fen) == (100, 50, 2 * first.net_fen)
+        assert month.lines[LineKey(ISSUER, SHANGHAI, SPRING)].captures == 2400
+        assert month.covers == (7, 8)
+        assert json_to_statement(to_json(month)) == month
+
+    def test_windows_that_do_not_follow_on_one_another_are_no_month(self) -> None:
+        with pytest.raises(BooksDoNotBalance, match=r"window 7 closes with .* window 8 opens with 1 fen"):
+            monthly("2026-05", [a_statement(), a_statement(8, 1)])
+
+
+class TestFiles:
+    SIGNED = SignedFile("statement", to_json(STATEMENT), b"k" * 8, b"s" * 64, b"PEM")
+
+    def test_a_signed_file_comes_back_as_it_was(self, tmp_path: Path) -> None:
+        written = write_statement(self.SIGNED, tmp_path / "new", list(Format))
+        assert [path.name for path in written] == [f"statement-330100-window-7.{each}" for each in Format]
+        assert read_signed(written[0]) == self.SIGNED
+
+    def test_a_signature_file_that_is_none_says_so(self, tmp_path: Path) -> None:
+        (path,) = write_statement(self.SIGNED, tmp_path, [Format.JSON])
+        path.with_name(path.name + ".sig").write_text("{}")
+        with pytest.raises(InvalidInput, match="is no signature"):
+            read_signed(path)
+
+    def test_a_document_from_the_network_cannot_choose_where_it_is_written(self, tmp_path: Path) -> None:
+        line = b'{"kind":"agreement","number":"../evil","version":1,"document":""}'
+        with pytest.raises(InvalidInput, match="cannot name a file"):
+            write_evidence(tmp_path, "x", b"", [line])
+        assert not (tmp_path.parent / "evil-v1.toml").exists()
+
+
+class TestCampaignReport:
+    def figures(self) -> object:
+        from quanlian.v1 import report_pb2 as pb
+
+        group = pb.GroupFigures(name=SHANGHAI, redeemed_count=3, order_fen=12_345, redeemed_fen=1000, refunded_fen=7)
+        budget = pb.BudgetFigures(
+            funder="city", title_zh="市级", level="city", planned_fen=10_000, used_home_fen=700, used_away_fen=300
+        )
+        return pb.CampaignFigures(
+            campaign="c", title_zh="春", title_en="Spring", issued_count=9, redeemed_count=3, order_fen=12_345,
+            redeemed_fen=1000, refunded_fen=7, merchants=2, by_region=[group], funders=[budget],
+        )  # fmt: skip
+
+    def test_the_seven_figures_and_the_direct_multiplier(self) -> None:
+        data = report_data(self.figures())  # type: ignore[arg-type]
+        assert (data["redemption_rate_ppm"], data["direct_multiplier"]) == (333_333, "12.35")
+        assert data["funders"][0]["used_ppm"] == 100_000
+        assert two_decimals(None) == "—"
+
+    def test_budgets_against_plan_are_formulas_with_their_values(self) -> None:
+        content = report_workbook(self.figures())  # type: ignore[arg-type]
+        cached, formulas = (sheets(content, each)["预算执行 Budgets"] for each in (True, False))
+        assert [cached.cell(4, column).value for column in (3, 8, 9)] == pytest.approx([100, 10, 0.1])
+        assert formulas.cell(4, 8).value == "=F4+G4"
+        assert cached.cell(5, 8).value == pytest.approx(10)

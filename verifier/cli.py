@@ -1,0 +1,72 @@
+"""复核 · Recompute a statement from its evidence: no database, no secret, no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chassis import console
+from verifier.verification import Verdict, verify
+
+SHOWN = 50
+"""Findings that the terminal lists; --json has them all."""
+
+
+def command(
+    statement: Annotated[
+        Path, typer.Argument(metavar="STATEMENT", help="对账单 JSON，旁有 .sig · The statement, its .sig beside it.")
+    ],
+    redemptions: Annotated[
+        list[Path],
+        typer.Option("--redemptions", metavar="FILE", help="逐笔核销，月度每场次一个 · One file for each window."),
+    ],
+    terms: Annotated[Path, typer.Option("--terms", metavar="DIR", help="已签名的活动细则 · Signed campaign terms.")],
+    agreements: Annotated[Path, typer.Option("--agreements", metavar="DIR", help="分担协议 · Funding agreements.")],
+    trust: Annotated[
+        str, typer.Option("--trust", metavar="FINGERPRINT", help="根证书指纹 · SHA-256 of the network's root.")
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="输出 JSON，金额以分计 · Print JSON, amounts in fen.")
+    ] = False,
+) -> None:
+    """复核对账单：签名、优惠、分担、合计、净额，逐项列出不成立之处 · Recompute a statement and list what does not hold.
+
+    只用文件 · From files alone: those of `quanlian node export-evidence`. Exit code 1 if anything does not hold.
+    """
+    with console.progress() as progress:
+        task = progress.add_task("复核 verifying", total=None)
+        verdict = verify(statement, redemptions, terms, agreements, trust, lambda lines: progress.advance(task, lines))
+    if as_json:
+        console.print_json(_data(verdict))
+    else:
+        _show(verdict)
+    if not verdict.holds:
+        raise typer.Exit(1)
+
+
+def _data(verdict: Verdict) -> dict[str, object]:
+    return {
+        "statement": verdict.statement,
+        "holds": verdict.holds,
+        "redemptions": verdict.redemptions,
+        "findings": [each._asdict() for each in verdict.findings],
+    }
+
+
+def _show(verdict: Verdict) -> None:
+    console.say(f"{verdict.statement}: 复核核销 {verdict.redemptions:,} 笔 · redemptions recomputed")
+    if verdict.holds:
+        console.say("全部成立 · Everything holds: signatures, discounts, splits, sums, nets")
+        return
+    headings: list[console.Heading] = [
+        ("位置", "Place"),
+        ("项目", "What"),
+        ("文件所载", "Found"),
+        ("应为", "Expected"),
+    ]
+    rows = [[each.place, each.what, each.found, each.expected] for each in verdict.findings[:SHOWN]]
+    console.console.print(console.table(f"不成立 {len(verdict.findings):,} 项 · do not hold", headings, rows))
+    if len(verdict.findings) > SHOWN:
+        console.say(f"另有 {len(verdict.findings) - SHOWN:,} 项，见 --json · and more, see --json")
