@@ -29,8 +29,8 @@ SHANGHAI = "310000"
 BEFORE_THE_CRASH = 20
 """Answers that have come when the party is killed."""
 
-TRANSIENT = {"ISSUER_UNREACHABLE"}
-"""A voucher's issuer could not be reached while somebody was down: an honest answer, to be tried with a new id."""
+TRANSIENT = {"ISSUER_UNREACHABLE", "NOT_IN_CUSTODY"}
+"""Somebody could not be reached while he was down: an honest answer, to be tried with a new id."""
 
 
 @dataclass
