@@ -100,7 +100,7 @@ async def _serve(settings: ClearinghouseSettings, stop: asyncio.Event) -> None:
     database = open_database(settings)
     service = ClearinghouseService(database, keyring, message_signer, statement_signer, settings.release_seconds)
     root = (settings.tls_directory / ROOT).read_bytes()
-    _register(
+    register(
         host, service, RedemptionServicer(service, keyring, message_signer), DirectoryServicer(service, chains), root
     )
     reasons.append(lambda: service.recovery)
@@ -140,13 +140,14 @@ def _load_identity(settings: ClearinghouseSettings) -> tuple[Trust, Keyring, Sig
     return trust, keyring, message_signer, statement_signer, chains
 
 
-def _register(
+def register(
     host: Host,
     service: ClearinghouseService,
     redemptions: RedemptionServicer,
     directory: DirectoryServicer,
     root: bytes,
 ) -> None:
+    """Every service that the clearinghouse offers."""
     host.add(lambda server: redemption_pb2_grpc.add_RedemptionServiceServicer_to_server(redemptions, server))
     host.add(lambda server: custody_pb2_grpc.add_CustodyServiceServicer_to_server(CustodyServicer(service), server))
     host.add(lambda server: directory_pb2_grpc.add_DirectoryServiceServicer_to_server(directory, server))

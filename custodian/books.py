@@ -222,8 +222,10 @@ class Books:
         entry = self._save_entry(kind, at, window, reference)
         self._save_batches(signer, at)
         save.insert(tables.request, list(self._new_requests.values()))
-        save.upsert(tables.voucher, [_voucher_row(self._vouchers[key]) for key in self._changed_vouchers])
-        save.upsert(tables.redemption, [_redemption_row(self._redemptions[id]) for id in self._changed_redemptions])
+        save.upsert(tables.voucher, [_voucher_row(self._vouchers[key]) for key in sorted(self._changed_vouchers)])
+        save.upsert(
+            tables.redemption, [_redemption_row(self._redemptions[id]) for id in sorted(self._changed_redemptions)]
+        )
         save.insert(tables.posting, [_posting_row(posting, entry) for _, posting in self._history])
         captured = [redemption for redemption, posting in self._history if posting.kind == "capture"]
         save.insert(tables.spend, [{**_key_row(each.voucher), "redemption_id": each.id} for each in captured])

@@ -86,7 +86,7 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
     service.load_keys()
     service.load_deny_list()
     root = (settings.tls_directory / ROOT).read_bytes()
-    _register(host, service, NodeOperations(service, signers.terms, root), keyring, signers)
+    register(host, service, NodeOperations(service, signers.terms, root), keyring, signers)
     reasons.append(lambda: service.recovery)
     service.lineage = Lineage(database, settings.keys_directory / "lineage")
     if not service.lineage.begin():
@@ -96,7 +96,7 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
     background = [
         asyncio.create_task(link.run(service)),
         asyncio.create_task(every(settings.sweep_seconds, "sweep", service.sweep)),
-        asyncio.create_task(_learn_directory(service)),
+        asyncio.create_task(learn_directory(service)),
     ]
     announce_ready(f"node/{settings.region}", f"{settings.listen.rpartition(':')[0]}:{port}")
     try:
@@ -108,8 +108,9 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
         database.close()
 
 
-def _register(host: Host, service: NodeService, operations: NodeOperations, keyring: Keyring, signers: Signers) -> None:
-    redemptions = RedemptionServicer(service, keyring, signers.message)
+def register(host: Host, service: NodeService, operations: NodeOperations, keyring: Keyring, signers: Signers) -> None:
+    """Every service that a node offers."""
+    redemptions = RedemptionServicer(service, keyring, signers.message, service.ids)
     host.add(lambda server: redemption_pb2_grpc.add_RedemptionServiceServicer_to_server(redemptions, server))
     host.add(lambda server: claim_pb2_grpc.add_ClaimServiceServicer_to_server(ClaimServicer(service), server))
     host.add(
@@ -165,7 +166,7 @@ def _tag_key(directory: Path) -> bytes:
     return key
 
 
-async def _learn_directory(service: NodeService) -> None:
+async def learn_directory(service: NodeService) -> None:
     """Learn the other participants' keys as soon as the clearinghouse answers."""
     while True:
         with contextlib.suppress(QuanlianError):
