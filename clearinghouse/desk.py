@@ -281,10 +281,10 @@ def china_year(at: int) -> int:
 
 def _open_window(transaction: Transaction) -> int:
     table = schema.settlement_window
-    row = transaction.connection.execute(table.select().where(table.c.state == "OPEN")).one_or_none()
-    if row is None:
-        raise BooksDoNotBalance("no settlement window is open")
-    return int(row.number)
+    rows = transaction.select_keys(table, [table.c.state], [("OPEN",)])
+    if len(rows) != 1:
+        raise BooksDoNotBalance(f"{len(rows)} settlement windows are open")
+    return int(rows[0].number)
 
 
 def _position(row: Any) -> Position:
