@@ -560,12 +560,14 @@ class NodeService:
             extra=len(result.extra),
             different=len(result.different),
         )
+        # Kept before it is confirmed: once it is, the window may settle, and settling books what is kept here.
+        await asyncio.to_thread(self._keep_reconciliation, statement, message.body, confirmation)
         if result.fully_matched:
             body = confirmation.SerializeToString()
             await self._clearinghouse.confirm(signed(body, "confirmation", self._signers.message))
+            await asyncio.to_thread(self._mark_confirmed, window)
         else:
             _log.warning("statement does not match", window=window, differences=str(result[1:]))
-        await asyncio.to_thread(self._keep_reconciliation, statement, message.body, confirmation)
 
     async def _awaits_answers_from(self, closed_at: int) -> bool:
         """Whether a request that may belong to a window is unanswered still: then its books are not complete here."""
@@ -595,7 +597,6 @@ class NodeService:
         self, statement: statements.Statement, document: bytes, confirmation: settlement_pb2.Confirmation
     ) -> None:
         table = schema.settlement_window
-        bad = confirmation.missing + confirmation.extra + confirmation.different
         with self.database.transaction() as transaction:
             transaction.connection.execute(
                 table.update()
@@ -607,9 +608,13 @@ class NodeService:
                     extra=confirmation.extra,
                     different=confirmation.different,
                     net_fen=statement.net_fen,
-                    confirmed=bad == 0,
                 )
             )
+
+    def _mark_confirmed(self, window: int) -> None:
+        table = schema.settlement_window
+        with self.database.transaction() as transaction:
+            transaction.connection.execute(table.update().where(table.c.number == window).values(confirmed=True))
 
     # Directory
 
