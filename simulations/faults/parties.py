@@ -72,10 +72,11 @@ def clearinghouse(network: Network) -> Program:
             machine.ids(),
             machine.commit(process),
         )
-        redemptions = RedemptionServicer(service, keyring, message)
+        redemptions = RedemptionServicer(service, keyring, message, machine.ids())
         service.start()
+        service.keep_chains(own)
         await service.calculate_closed()
-        clearinghouse_server.register(_host(process), service, redemptions, DirectoryServicer(service, own))
+        clearinghouse_server.register(_host(process), service, redemptions, DirectoryServicer(service, own), b"")
         await every(SWEEP_SECONDS, "sweep", service.sweep)
 
     return program
@@ -98,8 +99,9 @@ def node(network: Network, region: str) -> Program:
             machine.ids(),
             machine.commit(process),
         )
-        service.load_platforms()
-        node_server.register(_host(process), service, NodeOperations(service, signers["terms"]), keyring, named)
+        service.load_keys()
+        service.load_deny_list()
+        node_server.register(_host(process), service, NodeOperations(service, signers["terms"], b""), keyring, named)
         service.start()
         await asyncio.gather(
             link.run(service),
@@ -126,7 +128,7 @@ class _Link(ClearingLink):
 
     def __init__(self, network: Network, process: Process, region: str, signer: SeededSigner, keyring: Keyring) -> None:
         self._simulated = Channel(network, process, CLEARINGHOUSE, Identity(region, "node"))
-        super().__init__("", Path(), signer, keyring)
+        super().__init__("", Path(), signer, keyring, process.machine.ids())
 
     def _open_channel(self) -> None:
         self._call_over(cast(Any, self._simulated))
