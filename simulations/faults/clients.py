@@ -20,6 +20,9 @@ from quanlian.v1 import (
     claim_pb2_grpc,
     clearing_operator_pb2,
     clearing_operator_pb2_grpc,
+    custody_pb2,
+    node_operator_pb2,
+    node_operator_pb2_grpc,
     redemption_pb2,
     redemption_pb2_grpc,
     settlement_pb2,
@@ -30,7 +33,7 @@ from simulations.auditor import Promise
 from simulations.faults import parties
 from simulations.faults.opening import READY_PACKS, claim_item, merchant_of, request_id
 from simulations.faults.plan import Operation, Plan, VoucherChoice
-from simulations.faults.stage import Stage, platform_machine
+from simulations.faults.stage import OPERATOR, Stage, platform_machine
 
 CALL_SECONDS = 4.0
 AGAIN_SECONDS = (0.3, 1.5)
@@ -77,7 +80,7 @@ class Clients:
     def start(self) -> None:
         for request in self.requests.values():
             machine = platform_machine(request.operation.region)
-            process = self._stage.client("operator" if request.operation.kind == "close-window" else machine)
+            process = self._stage.client(OPERATOR if request.operation.kind in ("close-window", "recall") else machine)
             process.spawn(self._perform(request))
 
     async def ask_again(self) -> None:
@@ -106,6 +109,8 @@ class Clients:
         await asyncio.sleep(operation.at)
         if operation.kind == "close-window":
             await self._insist(lambda: self._operator.CloseWindow(_pb.CloseWindowRequest(), timeout=CALL_SECONDS))
+        elif operation.kind == "recall" and operation.voucher is not None:
+            await self._recall(operation.region, operation.voucher)
         else:
             content = await self._content(operation)
             if content:
@@ -118,6 +123,14 @@ class Clients:
                 )
         request.sent.set()
         request.done.set()
+
+    async def _recall(self, region: str, voucher: VoucherChoice) -> None:
+        token = await self._token(voucher)
+        if token:
+            refs = [custody_pb2.VoucherRef(pack_id=_pack_of(token), index=voucher.index)]
+            recall = node_operator_pb2.RecallVouchersRequest(vouchers=refs)
+            stub = node_operator_pb2_grpc.NodeOperatorServiceStub(_any(self._stage.operator_channel(region)))
+            await self._insist(lambda: stub.RecallVouchers(recall, timeout=CALL_SECONDS))
 
     async def _send(self, operation: Operation, content: bytes) -> bytes:
         """Ask until there is an answer, and keep it."""

@@ -108,18 +108,20 @@ class _Drawing:
             self._at = random.uniform(0, STORM_SECONDS - 1)
         else:
             self._at = min(STORM_SECONDS, self._at + random.choice((0.0, 0.0, 0.002, 0.05, 0.4)))
-        purchases = [each for each in self._drawn if each.voucher is not None]
+        purchases = [each for each in self._drawn if each.kind in ("redeem", "authorize")]
         chance = random.random()
         if chance < 0.09:
             at = random.choice(purchases).at + random.uniform(0.0, 0.1) if purchases else self._at
             return Operation(number, at, "close-window", CLEARINGHOUSE)
-        if chance < 0.17:
+        if chance < 0.13:
+            return self._recall(number, purchases)
+        if chance < 0.21:
             return Operation(number, self._at, "claim", random.choice(self._regions), random.choice(list(CAMPAIGNS)))
-        if chance < 0.27 and purchases:
+        if chance < 0.31 and purchases:
             return self._companion(number, random.choice(purchases))
-        if chance < 0.52 and purchases:
+        if chance < 0.55 and purchases:
             return self._follow_up(number, random.choice(purchases))
-        if chance < 0.63 and self._drawn:
+        if chance < 0.65 and self._drawn:
             return self._again(number)
         return self._purchase(number)
 
@@ -140,6 +142,20 @@ class _Drawing:
             order_fen=random.choice(ORDER_FEN),
         )
 
+    def _recall(self, number: int, purchases: list[Operation]) -> Operation:
+        """An issuer takes a voucher back: one that was just handed over, or that somebody is using."""
+        random = self._random
+        claims = [each for each in self._drawn if each.kind == "claim"]
+        if claims and random.random() < 0.7:
+            claim = random.choice(claims)
+            voucher = VoucherChoice(claim.region, 0, random.randrange(PACK_SIZE), claim.number)
+            return Operation(number, claim.at + random.uniform(0, 0.05), "recall", claim.region, voucher=voucher)
+        voucher, at = random.choice(self._wanted), self._at
+        if purchases:
+            used = random.choice(purchases)
+            voucher, at = used.voucher or voucher, used.at + random.uniform(0, 0.3)
+        return Operation(number, at, "recall", voucher.issuer, voucher=voucher)
+
     def _companion(self, number: int, purchase: Operation) -> Operation:
         """The other voucher of the pack, at the same moment and place, for an order of its own."""
         assert purchase.voucher is not None
@@ -157,7 +173,7 @@ class _Drawing:
         return Operation(number, self._at, kind, purchase.region, of=purchase.number, order_fen=amount)
 
     def _again(self, number: int) -> Operation:
-        known = [each for each in self._drawn if each.kind not in ("close-window", "again")]
+        known = [each for each in self._drawn if each.kind not in ("close-window", "recall", "again")]
         if not known:
             return self._purchase(number)
         of = self._random.choice(known)

@@ -46,7 +46,7 @@ def _operation(step: Operation) -> str:
     if step.voucher is not None:
         pack = f"the pack of step {step.voucher.claim}" if step.voucher.claim else f"ready pack {step.voucher.pack}"
         words += f", voucher {step.voucher.index} of {pack} of {step.voucher.issuer}"
-        words += f", {step.order} of {_yuan(step.order_fen)}"
+        words += f", {step.order} of {_yuan(step.order_fen)}" if step.order else ""
     elif step.campaign:
         words += f", {step.campaign}"
     elif step.of is not None:
