@@ -5,6 +5,7 @@ Every step stands for itself with its own time, so that any of them can be left 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -78,7 +79,9 @@ def draw(seed: int, schedule: int, restores: bool = False) -> Plan:
     regions = parties.REGIONS[: 3 if random.random() < 0.1 else 2]
     operations = _Drawing(random, regions).operations()
     kinds = [*_FAULTS, "restore"] if restores else list(_FAULTS)
-    faults = tuple(_fault(random, number, regions, kinds) for number in range(1, random.randint(*FAULTS) + 1))
+    moments = [each.at for each in operations]
+    count = random.randint(*FAULTS)
+    faults = tuple(_fault(random, number, regions, kinds, moments) for number in range(1, count + 1))
     return Plan(name, regions, operations, faults, settles=random.random() < 0.2, asks_again=random.random() < 0.2)
 
 
@@ -184,8 +187,13 @@ class _Drawing:
 _FAULTS = ("cut", "cut", "slow", "mishap", "mishap", "crash", "commit", "commit", "commit", "clock")
 
 
-def _fault(random: Random, number: int, regions: tuple[str, ...], kinds: list[str]) -> Fault:
+def _fault(
+    random: Random, number: int, regions: tuple[str, ...], kinds: list[str], moments: Sequence[float]
+) -> Fault:
+    """Most strike while something is under way."""
     at, kind = random.uniform(0, STORM_SECONDS), random.choice(kinds)
+    if random.random() < 0.6:
+        at = max(0.0, random.choice(moments) + random.uniform(-0.02, 0.1))
     party = random.choice((CLEARINGHOUSE, *regions))
     if kind in ("cut", "slow", "mishap"):
         return _link_fault(random, number, at, kind, _link(random, regions))
