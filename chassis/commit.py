@@ -120,20 +120,23 @@ class GroupCommit(Generic[Item, Answer]):
 
     def _run(self) -> None:
         while groups := self._next_batch():
-            items = [item for group in groups for item in group.items]
-            try:
-                self._deciding_since = time.monotonic()
-                answers = self._decide(items)
-                if len(answers) != len(items):
-                    raise RuntimeError(f"{self._name}: {len(answers)} answers were decided for {len(items)} items")
-            except Exception as error:
-                self._answer(groups, error)
-            except BaseException as error:
-                self._answer(groups, RuntimeError(f"{self._name}: deciding ended with {error!r}"))
-            else:
-                self._answer(groups, answers)
-            finally:
-                self._deciding_since = None
+            self._commit(groups)
+
+    def _commit(self, groups: list[_Group[Item, Answer]]) -> None:
+        items = [item for group in groups for item in group.items]
+        try:
+            self._deciding_since = time.monotonic()
+            answers = self._decide(items)
+            if len(answers) != len(items):
+                raise RuntimeError(f"{self._name}: {len(answers)} answers were decided for {len(items)} items")
+        except Exception as error:
+            self._answer(groups, error)
+        except BaseException as error:
+            self._answer(groups, RuntimeError(f"{self._name}: deciding ended with {error!r}"))
+        else:
+            self._answer(groups, answers)
+        finally:
+            self._deciding_since = None
 
     def _next_batch(self) -> list[_Group[Item, Answer]]:
         """The groups that wait, up to the size of a batch; empty when the engine is closed and drained."""

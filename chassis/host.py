@@ -54,6 +54,11 @@ def caller(context: Context) -> Identity:
     return _caller.get()
 
 
+def handle_as(identity: Identity) -> None:
+    """Says who is behind the call that this task handles, after the transport has made sure of it."""
+    _caller.set(identity)
+
+
 def status_of(error: Exception) -> grpc.StatusCode:
     """The gRPC status that an error leaves a handler as."""
     match error:
@@ -272,7 +277,7 @@ class _Guard(grpc.aio.ServerInterceptor):
         """Runs a handler for an admitted caller and turns what it raises into a status."""
         try:
             identity = self._admit(method, context, needs_deadline)
-            _caller.set(identity)
+            handle_as(identity)
             yield
         except (grpc.aio.AbortError, asyncio.CancelledError, GeneratorExit):
             raise

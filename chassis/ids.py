@@ -8,10 +8,16 @@ import time
 from quanlian.ids import RANDOM_BYTES, uuid7
 
 
-def fresh_uuid7() -> bytes:
-    """A UUIDv7 of now, as 16 bytes."""
-    return uuid7(unix_milliseconds(), secrets.token_bytes(RANDOM_BYTES))
+class FreshIds:
+    """Where a service takes its ids from: this machine, or whatever stands in for it."""
 
+    def uuid7(self) -> bytes:
+        """A UUIDv7 of now, as 16 bytes."""
+        return uuid7(self.milliseconds(), self.random(RANDOM_BYTES))
 
-def unix_milliseconds() -> int:
-    return time.time_ns() // 1_000_000
+    def milliseconds(self) -> int:
+        """Unix time."""
+        return time.time_ns() // 1_000_000
+
+    def random(self, size: int) -> bytes:
+        return secrets.token_bytes(size)

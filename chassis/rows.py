@@ -33,6 +33,8 @@ def tuples(table: sa.Table, rows: Rows, dialect: Dialect) -> tuple[tuple[str, ..
 
 def results(columns: tuple[sa.Column[Any], ...], values: list[tuple[Any, ...]], dialect: Dialect) -> list[sa.Row[Any]]:
     """What the driver read from `columns`, as the Rows that SQLAlchemy would have made of it."""
+    if not values:
+        return []
     described = SimpleResultMetaData([column.name for column in columns], extra=[(column,) for column in columns])
     converted = _converted(values, _from_driver(columns, dialect))
     read: IteratorResult[Any] = IteratorResult(described, iter(converted))

@@ -77,6 +77,8 @@ class SqliteTransaction(Transaction):
         fetch: Sequence[sa.Column[Any]] = (),
     ) -> list[sa.Row[Any]]:
         """One look-up a key with one prepared statement: SQLite uses no index for `(a, b) IN (VALUES …)`."""
+        if not keys:
+            return []
         read = tuple(fetch or table.c)
         statement = _look_up_statement(table, tuple(columns), read)
         cursor = self._driver.cursor()

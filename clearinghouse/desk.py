@@ -325,10 +325,10 @@ def visitors_to_json(plan: FundingPlan, left: Mapping[str, int]) -> str:
 
 def _open_window(transaction: Transaction) -> Any:
     table = schema.settlement_window
-    row = transaction.connection.execute(table.select().where(table.c.state == "OPEN")).one_or_none()
-    if row is None:
-        raise BooksDoNotBalance("no settlement window is open")
-    return row
+    rows = transaction.select_keys(table, [table.c.state], [("OPEN",)])
+    if len(rows) != 1:
+        raise BooksDoNotBalance(f"{len(rows)} settlement windows are open")
+    return rows[0]
 
 
 def _position(row: Any) -> Position:

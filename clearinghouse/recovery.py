@@ -26,7 +26,7 @@ from quanlian.errors import BadSignature, InvalidInput, QuanlianError
 from quanlian.evidence import ANSWER_KIND, Message
 from quanlian.ledger import Movement, is_limited
 from quanlian.redemptions import Redemption
-from quanlian.refusals import RefusalReason
+from quanlian.refusals import Refusal, RefusalReason
 from quanlian.signing import Signer
 from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import custody_pb2, recovery_pb2, redemption_pb2, signed_pb2
@@ -46,8 +46,8 @@ class _Different(QuanlianError):
 class RecoveryDesk(Desk):
     """Decides what was decided before: a net debit cap was judged then, by limits that may not be known now."""
 
-    def within_cap(self, draft: Redemption) -> bool:
-        return True
+    def over_cap(self, draft: Redemption) -> Refusal | None:
+        return None
 
 
 class Waiting(NamedTuple):

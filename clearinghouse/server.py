@@ -120,12 +120,7 @@ async def _serve(settings: ClearinghouseSettings, stop: asyncio.Event) -> None:
         database, keyring, message_signer, statement_signer, settings.release_seconds, settings.daily_cut_off
     )
     root = (settings.tls_directory / ROOT).read_bytes()
-    _register(host, service, RedemptionServicer(service, keyring, message_signer), chains, root)
-    host.add(
-        lambda server: agreement_pb2_grpc.add_AgreementServiceServicer_to_server(
-            AgreementServicer(service.agreements), server
-        )
-    )
+    register(host, service, RedemptionServicer(service, keyring, message_signer), chains, root)
     reasons.append(lambda: service.recovery)
     service.lineage = Lineage(database, settings.keys_directory / "lineage")
     if not service.lineage.begin():
@@ -166,13 +161,14 @@ def _load_identity(settings: ClearinghouseSettings) -> tuple[Trust, Keyring, Sig
     return trust, keyring, message_signer, statement_signer, chains
 
 
-def _register(
+def register(
     host: Host,
     service: ClearinghouseService,
     redemptions: RedemptionServicer,
     chains: Sequence[bytes],
     root: bytes,
 ) -> None:
+    """Every service that the clearinghouse offers."""
     statement_chain = chains[PURPOSES.index("statement")]
     directory, custody = DirectoryServicer(service, chains), CustodyServicer(service)
     settlement = SettlementServicer(service, statement_chain)
@@ -182,6 +178,8 @@ def _register(
     host.add(lambda server: directory_pb2_grpc.add_DirectoryServiceServicer_to_server(directory, server))
     host.add(lambda server: settlement_pb2_grpc.add_SettlementServiceServicer_to_server(settlement, server))
     host.add(lambda server: clearing_operator_pb2_grpc.add_ClearingOperatorServiceServicer_to_server(operator, server))
+    agreements = AgreementServicer(service.agreements)
+    host.add(lambda server: agreement_pb2_grpc.add_AgreementServiceServicer_to_server(agreements, server))
 
 
 def open_database(settings: ClearinghouseSettings) -> Database:

@@ -7,7 +7,7 @@ leaves its batch, and is decided again when the issuer has answered.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 from chassis import telemetry
 from chassis.commit import GroupCommit
 from chassis.database import Database, Transaction
-from chassis.ids import fresh_uuid7
+from chassis.ids import FreshIds
 from clearinghouse import schema
 from clearinghouse.agreements import AgreementRegister, on_file
 from clearinghouse.custody import overdue, read_hand_over
@@ -102,7 +102,10 @@ class _Wanted(NamedTuple):
 
 
 class ClearinghouseService:
-    """The clearinghouse. Methods are safe to call from one event loop."""
+    """The clearinghouse. Methods are safe to call from one event loop.
+
+    `commit` runs the group commit and `ids` gives fresh ids: this machine's, unless a simulation brings its own.
+    """
 
     def __init__(
         self,
@@ -112,6 +115,8 @@ class ClearinghouseService:
         statement_signer: Signer,
         release_seconds: float,
         cut_off: tuple[int, int] | None = None,
+        ids: FreshIds | None = None,
+        commit: Callable[..., GroupCommit[Work, Any]] = GroupCommit,
     ) -> None:
         self.database = database
         self._cut_off = cut_off
@@ -122,7 +127,8 @@ class ClearinghouseService:
         self.agreements = AgreementRegister(database, keyring, statement_signer)
         self._release_seconds = release_seconds
         self._shelf = Shelf()
-        self._engine: GroupCommit[Work, Any] = GroupCommit(self._decide, name="clearinghouse")
+        self._ids = ids or FreshIds()
+        self._engine = commit(self._decide, name="clearinghouse")
         self._streams: dict[str, asyncio.Queue[custody_pb2.CustodyStreamResponse]] = {}
         self._releases: dict[VoucherKey, _Wanted] = {}
         self._news: dict[str, asyncio.Event] = {}
@@ -238,7 +244,7 @@ class ClearinghouseService:
     def _announce(self, told: set[str]) -> None:
         """Wake the followers of the feeds that grew; from any thread."""
         if told and self._loop is not None:
-            for region in told:
+            for region in sorted(told):
                 self._loop.call_soon_threadsafe(self._news_of(region).set)
 
     def _news_of(self, region: str) -> asyncio.Event:
@@ -309,7 +315,7 @@ class ClearinghouseService:
             participant=caller.host,
             acquirer="",
             redeeming_region=caller.host,
-            redemption_id=fresh_uuid7(),
+            redemption_id=self._ids.uuid7(),
             verifier=self._roots,
             batch=batch,
         )

@@ -229,9 +229,9 @@ class Books:
         self._save_entry(kind, at, window, reference)
         self._save_batches(signer, at)
         save.insert(tables.request, sealed(tables.request, self._new_requests.values()))
-        vouchers = [_voucher_row(self._vouchers[key]) for key in self._changed_vouchers]
+        vouchers = [_voucher_row(self._vouchers[key]) for key in sorted(self._changed_vouchers)]
         save.upsert(tables.voucher, sealed(tables.voucher, vouchers))
-        redemptions = [_redemption_row(self._redemptions[id]) for id in self._changed_redemptions]
+        redemptions = [_redemption_row(self._redemptions[id]) for id in sorted(self._changed_redemptions)]
         save.upsert(tables.redemption, sealed(tables.redemption, redemptions))
         captured = [redemption for redemption, posting in self._history if posting.kind == "capture"]
         save.insert(tables.spend, [{**_key_row(each.voucher), "redemption_id": each.id} for each in captured])

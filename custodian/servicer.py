@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol
 
 from chassis.host import Context, caller
-from chassis.ids import fresh_uuid7
+from chassis.ids import FreshIds
 from custodian.evidence import SignedBatch
 from pki.identity import Identity
 from quanlian.errors import BadSignature, InvalidInput
@@ -107,10 +107,11 @@ def verify_batch(
 class RedemptionServicer(redemption_pb2_grpc.RedemptionServiceServicer):
     """Serves a `Decider`."""
 
-    def __init__(self, decider: Decider, verifier: Verifier, signer: Signer) -> None:
+    def __init__(self, decider: Decider, verifier: Verifier, signer: Signer, ids: FreshIds | None = None) -> None:
         self._decider = decider
         self._verifier = verifier
         self._signer = signer
+        self._ids = ids or FreshIds()
 
     async def Quote(self, request: pb.QuoteRequest, context: Context) -> pb.QuoteResponse:  # noqa: N802
         return pb.QuoteResponse(answer=await self._one(request.item, "quote", context))
@@ -213,7 +214,7 @@ class RedemptionServicer(redemption_pb2_grpc.RedemptionServiceServicer):
     def _received(self, sender: Identity, items: Sequence[bytes], key_id: bytes, signature: bytes) -> SignedBatch:
         """A message as evidence. Raises UnknownKey or BadSignature for one that is not the sender's."""
         verify_batch(self._verifier, sender, REQUEST_KIND, items, key_id, signature)
-        return SignedBatch(fresh_uuid7(), REQUEST_KIND, tuple(items), key_id, signature)
+        return SignedBatch(self._ids.uuid7(), REQUEST_KIND, tuple(items), key_id, signature)
 
 
 def _check_operation(content: bytes, operation: str) -> None:

@@ -341,17 +341,19 @@ class Desk:
     def save(self) -> None:
         self.books.save("batch", self.at, signer=self.region.message_signer)
         self.transaction.insert(schema.clearing_item, self._clearing_items)
-        self.transaction.upsert(schema.away, [away._asdict() for id in self._changed_away if (away := self._away[id])])
+        self.transaction.upsert(
+            schema.away, [away._asdict() for id in sorted(self._changed_away) if (away := self._away[id])]
+        )
         self.transaction.upsert(
             schema.merchant_order,
             [
                 {"merchant": order[0], "order_id": order[1], "taken_by": taken.taken_by, "until": taken.until}
-                for order in self._changed_orders
+                for order in sorted(self._changed_orders)
                 if (taken := self._orders[order])
             ],
         )
         self.transaction.upsert(
-            schema.outbox, [sent._asdict() for key in self._changed_outbox if (sent := self._outbox[key])]
+            schema.outbox, [sent._asdict() for key in sorted(self._changed_outbox) if (sent := self._outbox[key])]
         )
 
     # Packs

@@ -98,7 +98,7 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
     root = (settings.tls_directory / ROOT).read_bytes()
     settling = NodeSettling(service, link, signers.message)
     operator = NodeOperatorServicer(NodeOperations(service, signers.terms, root), settling)
-    _register(host, service, operator, link, keyring, signers)
+    register(host, service, operator, link, keyring, signers)
     reasons.append(lambda: service.recovery)
     service.lineage = Lineage(database, settings.keys_directory / "lineage")
     if not service.lineage.begin():
@@ -109,7 +109,7 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
         asyncio.create_task(link.run(service)),
         asyncio.create_task(every(settings.sweep_seconds, "sweep", service.sweep)),
         asyncio.create_task(every(settings.sweep_seconds, "disputes", settling.send_disputes)),
-        asyncio.create_task(_learn_directory(service)),
+        asyncio.create_task(learn_directory(service)),
     ]
     announce_ready(f"node/{settings.region}", f"{settings.listen.rpartition(':')[0]}:{port}")
     try:
@@ -121,7 +121,7 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
         database.close()
 
 
-def _register(
+def register(
     host: Host,
     service: NodeService,
     operator: NodeOperatorServicer,
@@ -129,7 +129,8 @@ def _register(
     keyring: Keyring,
     signers: Signers,
 ) -> None:
-    redemptions = RedemptionServicer(service, keyring, signers.message)
+    """Every service that a node offers."""
+    redemptions = RedemptionServicer(service, keyring, signers.message, service.ids)
     host.add(lambda server: redemption_pb2_grpc.add_RedemptionServiceServicer_to_server(redemptions, server))
     host.add(lambda server: claim_pb2_grpc.add_ClaimServiceServicer_to_server(ClaimServicer(service), server))
     agreements = AgreementServicer(RegionSignatory(service, link, signers.terms))
@@ -183,7 +184,7 @@ def _tag_key(directory: Path) -> bytes:
     return key
 
 
-async def _learn_directory(service: NodeService) -> None:
+async def learn_directory(service: NodeService) -> None:
     """Learn the other participants' keys as soon as the clearinghouse answers."""
     while True:
         with contextlib.suppress(QuanlianError):

@@ -7,8 +7,7 @@ Everything that changes the books goes through one group commit; this file prepa
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ from sqlalchemy import select, true
 from chassis import telemetry
 from chassis.commit import GroupCommit, Overloaded
 from chassis.database import Database
-from chassis.ids import fresh_uuid7, unix_milliseconds
+from chassis.ids import FreshIds
 from custodian import lookup
 from custodian import schema as custodian_schema
 from custodian.batching import decide_apart, raised
@@ -99,7 +98,10 @@ class Recalled(NamedTuple):
 
 
 class NodeService:
-    """One region's node. Methods are safe to call from one event loop."""
+    """One region's node. Methods are safe to call from one event loop.
+
+    `commit` runs the group commit and `ids` gives fresh ids: this machine's, unless a simulation brings its own.
+    """
 
     def __init__(
         self,
@@ -108,6 +110,8 @@ class NodeService:
         signers: Signers,
         keyring: Keyring,
         clearinghouse: Clearinghouse,
+        ids: FreshIds | None = None,
+        commit: Callable[..., GroupCommit[Work, Any]] = GroupCommit,
     ) -> None:
         self.database = database
         self.region = region
@@ -124,7 +128,8 @@ class NodeService:
         self._clearinghouse = clearinghouse
         self.shelf = TermsShelf()
         self._waiting: dict[bytes, asyncio.Future[bytes]] = {}
-        self._engine: GroupCommit[Work, Any] = GroupCommit(self._decide, name=f"node {region.code}")
+        self.ids = ids or FreshIds()
+        self._engine = commit(self._decide, name=f"node {region.code}")
 
     def start(self) -> None:
         self._engine.start()
@@ -241,7 +246,7 @@ class NodeService:
             raise Overloaded(f"{len(self._waiting)} requests wait for the clearinghouse — send it again later")
         received = [await self._receive(caller, content, batch) for content in items]
         unreachable = self._clearinghouse_unreachable()
-        intakes = [Intake(each, fresh_uuid7(), unreachable) for each in received]
+        intakes = [Intake(each, self.ids.uuid7(), unreachable) for each in received]
         replies = [raised(reply) for reply in await self._engine.submit_many(intakes)]
         emit([reply.content for reply in replies if isinstance(reply, Answered)])
         forwarded = [reply for reply in replies if isinstance(reply, Forwarded)]
@@ -284,7 +289,7 @@ class NodeService:
             participant=caller.name,
             acquirer=caller.name,
             redeeming_region=self.region.code,
-            redemption_id=fresh_uuid7(),
+            redemption_id=self.ids.uuid7(),
             verifier=self._roots,
             batch=batch,
             acquaint=self._acquaint,
@@ -367,7 +372,7 @@ class NodeService:
         item = wire.parse(claim_pb2.ClaimItem, content, "claim")
         if len(item.request_id) != wire.REQUEST_ID_BYTES or not item.holder_id:
             raise InvalidInput("needs a request id of 16 bytes and a holder id", place="claim")
-        pack_id = vouchers.make_pack_id(unix_milliseconds(), secrets.token_bytes(9))
+        pack_id = vouchers.make_pack_id(self.ids.milliseconds(), self.ids.random(9))
         return Claim(caller.name, content, item, pack_id)
 
     # Custody and feed
@@ -547,12 +552,13 @@ class NodeService:
         if await self._awaits_answers_from(statement.closed_at):
             return
         result = statements.reconcile(statement, *await asyncio.to_thread(self.own_sums, (window,)))
-        confirmed = result.fully_matched
-        if confirmed:
+        # Kept before it is confirmed: once it is, the window may settle, and settling books what is kept here.
+        await asyncio.to_thread(self.keep_reconciliation, statement, message.body, result)
+        if result.fully_matched:
             await self.confirm(message.body, statement, result)
+            await asyncio.to_thread(self.mark_confirmed, window)
         else:
             _log.warning("statement does not match", window=window, differences=str(result[1:]))
-        await asyncio.to_thread(self.keep_reconciliation, statement, message.body, result, confirmed)
 
     async def confirm(
         self, document: bytes, statement: statements.Statement, result: statements.Reconciliation, by: str = ""
@@ -602,7 +608,7 @@ class NodeService:
         return statements.add_up(self.region.code, items)
 
     def keep_reconciliation(
-        self, statement: statements.Statement, document: bytes, result: statements.Reconciliation, confirmed: bool
+        self, statement: statements.Statement, document: bytes, result: statements.Reconciliation
     ) -> None:
         table = schema.settlement_window
         with self.database.transaction() as transaction:
@@ -616,9 +622,13 @@ class NodeService:
                     extra=len(result.extra),
                     different=len(result.different),
                     net_fen=statement.net_fen,
-                    confirmed=confirmed,
                 )
             )
+
+    def mark_confirmed(self, window: int) -> None:
+        table = schema.settlement_window
+        with self.database.transaction() as transaction:
+            transaction.connection.execute(table.update().where(table.c.number == window).values(confirmed=True))
 
     # Directory
 

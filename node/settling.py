@@ -84,8 +84,10 @@ class NodeSettling:
                     place=f"statement {statement.period}",
                     remedy="dispute the line first (quanlian node dispute), or find its cause",
                 )
+        if not statement.month:
+            await asyncio.to_thread(self._service.keep_reconciliation, statement, document, result)
         state = await self._service.confirm(document, statement, result, caller.uri)
-        await asyncio.to_thread(self._keep_confirmed, statement, document, result, caller.uri)
+        await asyncio.to_thread(self._keep_confirmed, statement, caller.uri)
         return state
 
     async def dispute(self, caller: Identity, request: pb.DisputeOwnStatementRequest) -> int:
@@ -188,9 +190,9 @@ class NodeSettling:
             for line in settlement_pb2.Dispute.FromString(row.body).lines
         }
 
-    def _keep_confirmed(self, statement: Statement, document: bytes, result: Reconciliation, by: str) -> None:
+    def _keep_confirmed(self, statement: Statement, by: str) -> None:
         if not statement.month:
-            self._service.keep_reconciliation(statement, document, result, confirmed=True)
+            self._service.mark_confirmed(statement.window)
             return
         with self._service.database.transaction() as transaction:
             transaction.upsert(schema.statement_month, [{"month": statement.month, "confirmed_by": by}])

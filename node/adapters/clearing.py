@@ -17,7 +17,7 @@ import grpc.aio
 
 from chassis import telemetry
 from chassis.host import channel
-from chassis.ids import fresh_uuid7
+from chassis.ids import FreshIds
 from chassis.service import every
 from custodian.evidence import SignedBatch
 from custodian.servicer import ANSWER_KIND, MAX_ITEMS_PER_MESSAGE, sign_items, verify_batch
@@ -58,11 +58,14 @@ _SERVER = Identity(CLEARINGHOUSE, "server")
 class ClearingLink:
     """Implements `node.ports.Clearinghouse`; `run` keeps the streams open until it is cancelled."""
 
-    def __init__(self, address: str, tls_directory: Path, signer: Signer, verifier: Verifier) -> None:
+    def __init__(
+        self, address: str, tls_directory: Path, signer: Signer, verifier: Verifier, ids: FreshIds | None = None
+    ) -> None:
         self._address = address
         self._tls_directory = tls_directory
         self._signer = signer
         self._verifier = verifier
+        self._ids = ids or FreshIds()
         self._outgoing: asyncio.Queue[bytes] = asyncio.Queue()
         self._hand_overs = asyncio.Event()
         self._open_channel()
@@ -70,7 +73,10 @@ class ClearingLink:
     def _open_channel(self) -> None:
         """A channel keeps the certificate that it was opened with."""
         self._certificate_of = _replaced_at(self._tls_directory)
-        self._channel = channel(self._address, CLEARINGHOUSE, self._tls_directory)
+        self._call_over(channel(self._address, CLEARINGHOUSE, self._tls_directory))
+
+    def _call_over(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
         self._redemptions = redemption_pb2_grpc.RedemptionServiceStub(self._channel)
         self._custody = custody_pb2_grpc.CustodyServiceStub(self._channel)
         self._directory = directory_pb2_grpc.DirectoryServiceStub(self._channel)
@@ -288,7 +294,7 @@ class ClearingLink:
         """Raises UnknownKey or BadSignature for answers that are not the clearinghouse's."""
         answers, key_id, signature = tuple(response.answers), response.key_id, response.signature
         verify_batch(self._verifier, _SERVER, ANSWER_KIND, answers, key_id, signature)
-        return SignedBatch(fresh_uuid7(), ANSWER_KIND, answers, key_id, signature)
+        return SignedBatch(self._ids.uuid7(), ANSWER_KIND, answers, key_id, signature)
 
 
 def _explained(error: grpc.aio.AioRpcError) -> QuanlianError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
 
 from quanlian import file_rules, terms_rules
 from quanlian.accounts import MERCHANT, VISITORS
@@ -59,8 +60,9 @@ _CAMPAIGN_ID = re.compile(r"[a-z0-9-]{3,48}")
 _PPM = 1_000_000
 
 
+@lru_cache(maxsize=64)
 def parse_terms(content: bytes, name: str) -> Terms:
-    """The terms in the bytes of the file called `name`. Raises InvalidTerms with every problem found."""
+    """The terms in the bytes of the file called `name`, remembered. Raises InvalidTerms with every problem found."""
     terms, problems = read_terms(content, name)
     if terms is None:
         raise InvalidTerms(name, problems)

@@ -14,10 +14,11 @@ from google.protobuf.message import DecodeError
 from sqlalchemy.exc import SQLAlchemyError
 
 from simulations.auditor import captures, discounts, funders, ledgers, mirrors, positions, totals
-from simulations.auditor.databases import Network, Party, open_network
+from simulations.auditor.databases import Network, Party, network_in_memory, open_network
 from simulations.auditor.inquiry import Inquiry
+from simulations.auditor.promises import Promise, examine_promises
 
-__all__ = ["Check", "Party", "audit"]
+__all__ = ["Check", "Network", "Party", "Promise", "audit", "audit_promises", "network_in_memory"]
 
 
 class Check(NamedTuple):
@@ -81,6 +82,13 @@ _INVARIANTS = (
     ),
 )
 
+_CAPS = _Invariant(
+    "caps_kept",
+    "各地应付不超过净借记限额",
+    "No region owes more than its net debit cap",
+    positions.examine_caps,
+)
+
 
 def audit(parties: Sequence[Party], *, quiescent: bool = True) -> list[Check]:
     """Examine every invariant over the databases of one clearinghouse and its nodes, in a fixed order.
@@ -94,6 +102,17 @@ def audit(parties: Sequence[Party], *, quiescent: bool = True) -> list[Check]:
             return [_checked(invariant, network) for invariant in _INVARIANTS]
     except SQLAlchemyError as error:
         return [_unreadable(invariant, error) for invariant in _INVARIANTS]
+
+
+def audit_promises(network: Network, promises: Sequence[Promise]) -> list[Check]:
+    """As `audit`, over books that are open already, with what clients were told against what the books say."""
+    told = _Invariant(
+        "promises_kept",
+        "已答复的都已落账，同一请求号答复相同",
+        "What was acknowledged is in the books, and one request id has one answer",
+        lambda books, inquiry: examine_promises(books, promises, inquiry),
+    )
+    return [_checked(invariant, network) for invariant in (*_INVARIANTS, _CAPS, told)]
 
 
 def _checked(invariant: _Invariant, network: Network) -> Check:

@@ -94,6 +94,11 @@ def _one_custodian(network: Network, inquiry: Inquiry) -> None:
             row.epoch % 2 == 0 or epoch % 2 == 1,
             f"voucher {_shown(key)} has two custodians: epoch {row.epoch} at the clearinghouse, {epoch} at {issuer}",
         )
+        if network.quiescent and row.epoch != epoch:
+            inquiry.find(
+                f"voucher {_shown(key)} has no custodian that both know: "
+                f"epoch {row.epoch} at the clearinghouse, {epoch} at {issuer}"
+            )
 
 
 def _issued(network: Network, key: VoucherKey) -> bool:

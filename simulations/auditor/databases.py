@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections import namedtuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -26,27 +27,31 @@ class Party(NamedTuple):
     schema: str = ""
 
 
+Read = Callable[[str, Mapping[str, str]], Sequence[Any]]
+"""Runs a statement with its named parameters; columns of a row are its attributes."""
+
+
 class Book:
     """One party's tables, as rows."""
 
-    def __init__(self, name: str, connection: sa.Connection) -> None:
+    def __init__(self, name: str, read: Read) -> None:
         self.name = name
-        self._connection = connection
+        self._read = read
 
     @property
     def is_clearinghouse(self) -> bool:
         return self.name == CLEARINGHOUSE
 
-    def rows(self, statement: str, **parameters: str) -> Sequence[sa.Row[Any]]:
-        return self._connection.execute(sa.text(statement), parameters).all()
+    def rows(self, statement: str, **parameters: str) -> Sequence[Any]:
+        return self._read(statement, parameters)
 
     @cached_property
-    def redemptions(self) -> dict[bytes, sa.Row[Any]]:
+    def redemptions(self) -> dict[bytes, Any]:
         """By id."""
         return {row.id: row for row in self.rows("SELECT * FROM redemption ORDER BY id")}
 
     @cached_property
-    def postings(self) -> Sequence[sa.Row[Any]]:
+    def postings(self) -> Sequence[Any]:
         """Captures and refunds in order, each with its redemption's voucher, regions and campaign, if there is one."""
         return self.rows(
             "SELECT p.redemption_id, p.number, p.kind, p.order_fen, p.discount_fen, p.legs, p.settlement_window, "
@@ -55,7 +60,7 @@ class Book:
         )
 
     @cached_property
-    def vouchers(self) -> dict[VoucherKey, sa.Row[Any]]:
+    def vouchers(self) -> dict[VoucherKey, Any]:
         """Vouchers that have a row of their own."""
         rows = self.rows(
             "SELECT issuer, pack_id, voucher_index, status, epoch, hold, reserved_cofunders, reserved_public "
@@ -64,13 +69,13 @@ class Book:
         return {(row.issuer, row.pack_id, row.voucher_index): row for row in rows}
 
     @cached_property
-    def packs(self) -> dict[bytes, sa.Row[Any]]:
+    def packs(self) -> dict[bytes, Any]:
         """A node's packs, by id."""
         rows = self.rows("SELECT pack_id, campaign, roaming, voucher_types, reservations, reserved_fen FROM pack")
         return {row.pack_id: row for row in rows}
 
     @cached_property
-    def accounts(self) -> dict[str, sa.Row[Any]]:
+    def accounts(self) -> dict[str, Any]:
         rows = self.rows("SELECT account, posted_fen, reserved_fen, held_fen, limit_fen FROM account ORDER BY account")
         return {row.account: row for row in rows}
 
@@ -103,6 +108,27 @@ def open_network(parties: Sequence[Party], quiescent: bool = True) -> Iterator[N
         yield Network(clearinghouse, dict(sorted(books.items())), quiescent)
 
 
+def network_in_memory(connections: Mapping[str, sqlite3.Connection], quiescent: bool = True) -> Network:
+    """The books of parties whose SQLite databases are in this process, by their names."""
+    books = {name: Book(name, _reader(connection)) for name, connection in connections.items()}
+    clearinghouse = books.pop(CLEARINGHOUSE)
+    return Network(clearinghouse, dict(sorted(books.items())), quiescent)
+
+
+def _reader(connection: sqlite3.Connection) -> Read:
+    def read(statement: str, parameters: Mapping[str, str]) -> Sequence[Any]:
+        cursor = connection.execute(statement, parameters)
+        row = _row_of(tuple(column[0] for column in cursor.description))
+        return [row(*values) for values in cursor]
+
+    return read
+
+
+@cache
+def _row_of(columns: tuple[str, ...]) -> Callable[..., Any]:
+    return namedtuple("Row", columns)
+
+
 def legs(text: str) -> Legs:
     """Legs as the databases keep them: `[[account, fen], …]`. Raises ValueError for amounts that are not whole."""
     read = [(account, fen) for account, fen, *_ in json.loads(text)]
@@ -113,13 +139,13 @@ def legs(text: str) -> Legs:
 
 
 @contextmanager
-def _reading(party: Party) -> Iterator[sa.Connection]:
+def _reading(party: Party) -> Iterator[Read]:
     engine = _engine(sa.make_url(party.url), party.schema)
     try:
         with engine.connect() as connection:
             if engine.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN")
-            yield connection
+            yield lambda statement, parameters: connection.execute(sa.text(statement), parameters).all()
     finally:
         engine.dispose()
 

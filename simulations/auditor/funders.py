@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from quanlian.v1 import custody_pb2
@@ -222,7 +223,8 @@ def _published_budgets(clearinghouse: Book, node: Book, inquiry: Inquiry) -> dic
     return budgets
 
 
-def _budgets(document: bytes) -> dict[str, int]:
+@lru_cache(maxsize=64)
+def _budgets(document: bytes) -> Mapping[str, int]:
     terms: dict[str, Any] = tomllib.loads(document.decode(), parse_float=Decimal)
     campaign = terms["campaign"]
     payers = [*terms["funder"], *(each for each in terms.get("cofunder", ()) if each["kind"] != "merchant")]

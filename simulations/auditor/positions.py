@@ -94,5 +94,17 @@ def _exposures(book: Book, owed: dict[int, Counter[Pair]], windows: dict[int, An
         inquiry.equal(f"{place}, due_posted_fen", row.due_posted_fen, claims[row.region])
 
 
+def examine_caps(network: Network, inquiry: Inquiry) -> None:
+    """No region owes more than its cap, where nobody lowered a cap or let claims of its own count (`credit_offset`)."""
+    book = network.clearinghouse
+    columns = "region, net_debit_cap_fen, owed_held_fen, owed_posted_fen"
+    for row in book.rows(f"SELECT {columns} FROM participant WHERE credit_offset_bp = 0"):
+        owed_fen = row.owed_held_fen + row.owed_posted_fen
+        inquiry.require(
+            owed_fen <= row.net_debit_cap_fen,
+            f"clearinghouse: {row.region} owes {owed_fen} fen, more than its cap of {row.net_debit_cap_fen} fen",
+        )
+
+
 def _is_merchants(account: str) -> bool:
     return account.endswith("/merchant")

@@ -1,0 +1,97 @@
+"""What clients were told, against the books: an acknowledged answer is durable, and one request id has one answer."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from quanlian.v1 import claim_pb2, redemption_pb2, refusal_pb2, voucher_pb2
+from simulations.auditor.databases import Book, Network
+from simulations.auditor.inquiry import Inquiry
+
+_NOT_KEPT = (
+    refusal_pb2.REFUSAL_REASON_MALFORMED,
+    refusal_pb2.REFUSAL_REASON_UNKNOWN_KEY,
+    refusal_pb2.REFUSAL_REASON_BAD_SIGNATURE,
+    refusal_pb2.REFUSAL_REASON_KEY_NOT_VALID,
+    refusal_pb2.REFUSAL_REASON_KEY_REVOKED,
+    refusal_pb2.REFUSAL_REASON_REQUEST_ID_REUSED,
+)
+"""Answers that do not consume the request id: the next attempt is judged anew."""
+
+
+class Promise(NamedTuple):
+    """An answer that reached a client: `region` is the node that gave it, `name` how people speak of the request."""
+
+    region: str
+    participant: str
+    request_id: bytes
+    name: str
+    is_claim: bool
+    content: bytes
+    answer: bytes
+
+
+def examine_promises(network: Network, promises: Sequence[Promise], inquiry: Inquiry) -> None:
+    by_request: defaultdict[tuple[str, str, bytes], list[Promise]] = defaultdict(list)
+    for promise in promises:
+        if _refusal(promise) not in _NOT_KEPT:
+            by_request[(promise.region, promise.participant, promise.request_id)].append(promise)
+    stored = {region: _stored(book) for region, book in network.nodes.items()}
+    for (region, participant, request_id), told in by_request.items():
+        first = told[0]
+        place = f"{first.name} at {region}"
+        answers = {each.answer for each in told}
+        inquiry.require(len(answers) == 1, f"{place}: one request id was answered in {len(answers)} ways")
+        known = stored[region].get((participant, request_id))
+        inquiry.require(known is not None, f"{place}: was answered, and the database has no such request")
+        if known is not None and known not in answers:
+            inquiry.find(f"{place}: was answered otherwise than the database says")
+    _packs_exist(network, promises, inquiry)
+    _captured_once(promises, inquiry)
+
+
+def _packs_exist(network: Network, promises: Sequence[Promise], inquiry: Inquiry) -> None:
+    """A token that a shopper was given stands for a pack of its issuer."""
+    for promise in promises:
+        if promise.is_claim and not _refusal(promise):
+            token = voucher_pb2.VoucherToken.FromString(claim_pb2.ClaimAnswer.FromString(promise.answer).token)
+            pack_id = voucher_pb2.VoucherBody.FromString(token.body).pack_id
+            inquiry.require(
+                pack_id in network.nodes[promise.region].packs,
+                f"{promise.name} at {promise.region}: the shopper has a pack that the database does not know",
+            )
+
+
+def _captured_once(promises: Sequence[Promise], inquiry: Inquiry) -> None:
+    """By what clients were told alone: one redemption a voucher was captured."""
+    captures: defaultdict[bytes, dict[bytes, str]] = defaultdict(dict)
+    purchases: dict[bytes, bytes] = {}
+    for promise in promises:
+        if promise.is_claim or _refusal(promise):
+            continue
+        item = redemption_pb2.RedemptionItem.FromString(promise.content)
+        answer = redemption_pb2.RedemptionAnswer.FromString(promise.answer)
+        operation = item.WhichOneof("operation")
+        if operation in ("redeem", "authorize"):
+            purchase = item.redeem if operation == "redeem" else item.authorize
+            purchases[answer.redemption_id] = purchase.token + bytes([purchase.index])
+        if operation in ("redeem", "capture") and answer.redemption_id in purchases:
+            captures[purchases[answer.redemption_id]][answer.redemption_id] = promise.name
+    for by in captures.values():
+        inquiry.require(
+            len(by) == 1, f"clients were told of {len(by)} captures of one voucher: {', '.join(by.values())}"
+        )
+
+
+def _refusal(promise: Promise) -> int:
+    """Why a request was refused; 0 if it was not."""
+    if promise.is_claim:
+        return claim_pb2.ClaimAnswer.FromString(promise.answer).refusal.reason
+    return redemption_pb2.RedemptionAnswer.FromString(promise.answer).refusal.reason
+
+
+def _stored(book: Book) -> dict[tuple[str, bytes], bytes]:
+    rows = book.rows("SELECT participant, request_id, answer FROM request")
+    return {(row.participant, row.request_id): row.answer for row in rows}

@@ -1,0 +1,137 @@
+"""模拟 · Search seeded schedules of faults for one that breaks an invariant, and tell its story."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from quanlian.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from simulations.faults.plan import Plan
+    from simulations.faults.run import Summary
+    from simulations.faults.world import Result
+
+
+def command(
+    faults: Annotated[
+        bool, typer.Option("--faults", help="模拟故障 · Simulate faults of network and machines.")
+    ] = False,
+    schedules: Annotated[int, typer.Option(min=1, help="场次数 · How many schedules to play.")] = 1000,
+    seed: Annotated[int, typer.Option(help="随机种子 · The same seed gives the same schedules and traces.")] = 2020,
+    schedule: Annotated[
+        int | None, typer.Option(min=0, help="只重放一场并讲述经过 · Play this one schedule and tell its story.")
+    ] = None,
+    restores: Annotated[
+        bool, typer.Option("--restores", help="数据库退回旧副本 · Also set databases back to older copies.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="进程数，默认每核一个 · Processes; by default one a core.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="以 JSON 输出结果 · Print the result as JSON.")] = False,
+) -> None:
+    """模拟：消息丢失、重复、乱序、断网、崩溃、时钟跳变，逐场核对 · Play schedules of faults and audit each.
+
+    节点与清分平台运行真实代码，时间、网络、数据库由模拟器提供。
+    The services' real code runs on virtual time, over a simulated network, with databases in memory.
+    Exit code 1 if any schedule breaks an invariant.
+    """
+    if not faults:
+        raise ConfigurationError("nothing to simulate", place="simulate", remedy="give --faults")
+    if schedule is not None:
+        sound = _one(seed, schedule, restores, as_json)
+    else:
+        sound = _many(seed, schedules, workers, restores, as_json)
+    if not sound:
+        raise typer.Exit(1)
+
+
+def _one(seed: int, schedule: int, restores: bool, as_json: bool) -> bool:
+    from simulations.faults.plan import draw
+    from simulations.faults.run import prepare
+    from simulations.faults.world import play
+
+    prepare()
+    plan = draw(seed, schedule, restores)
+    result = play(plan, tell=True)
+    if result.violations:
+        plan, result = _shortened(plan)
+    _show(plan, result, as_json, {"schedule": schedule})
+    return not result.violations
+
+
+def _many(seed: int, schedules: int, workers: int | None, restores: bool, as_json: bool) -> bool:
+    from simulations.faults import run
+    from simulations.faults.plan import draw
+
+    began = time.monotonic()
+    summary = _with_progress(seed, schedules, workers or os.cpu_count() or 1, restores)
+    known = run.as_json(summary)
+    if summary.failures:
+        run.prepare()
+        plan, result = _shortened(draw(seed, summary.failures[0].schedule, restores))
+        _show(plan, result, as_json, known)
+    elif as_json:
+        from chassis.console import print_json
+
+        print_json({"seed": seed, **known})
+    if not as_json:
+        _tell(seed, summary, time.monotonic() - began)
+    return not summary.failed
+
+
+def _with_progress(seed: int, schedules: int, workers: int, restores: bool) -> Summary:
+    from chassis.console import progress
+    from simulations.faults.run import simulate
+
+    began = time.monotonic()
+    with progress() as bar:
+        task = bar.add_task("模拟 simulating", total=schedules)
+
+        def tell(summary: Summary) -> None:
+            rate = summary.schedules / (time.monotonic() - began)
+            failed = f"，失败 failed {summary.failed}" if summary.failed else ""
+            bar.update(task, completed=summary.schedules, description=f"模拟 simulating {rate:,.0f}/s{failed}")
+
+        return simulate(seed, schedules, workers, tell, restores)
+
+
+def _shortened(plan: Plan) -> tuple[Plan, Result]:
+    """The shortest failing part of a plan that was found, and what came of it."""
+    from simulations.faults.shrinking import shortened
+    from simulations.faults.world import play
+
+    short = shortened(plan, lambda candidate: bool(play(candidate).violations))
+    return short, play(short, tell=True)
+
+
+def _show(plan: Plan, result: Result, as_json: bool, known: dict[str, Any]) -> None:
+    from chassis.console import print_json, say
+    from simulations.faults.story import story
+
+    lines = story(plan, result)
+    if as_json:
+        violations = list(result.violations)
+        print_json({"seed": plan.seed, **known, "violations": violations, "digest": result.digest, "story": lines})
+        return
+    for line in lines:
+        say(line)
+
+
+def _tell(seed: int, summary: Summary, seconds: float) -> None:
+    from chassis.console import console, figure, table
+
+    rows: list[tuple[str, Any]] = [
+        ("种子 seed", seed),
+        ("场次 schedules", summary.schedules),
+        ("失败 failed", summary.failed),
+        ("提交 commits", summary.commits),
+        ("答复 answers kept", summary.answers),
+        ("每场处理器毫秒 CPU ms a schedule", figure(f"{1000 * summary.cpu_seconds / summary.schedules:,.1f}")),
+        ("每秒场次 schedules a second", figure(f"{summary.schedules / seconds:,.1f}")),
+        ("轨迹摘要 trace digest", summary.digest),
+    ]
+    console.print(table("故障模拟 Fault simulation", [("项目", "figure"), ("数值", "value")], rows))

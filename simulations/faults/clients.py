@@ -1,0 +1,279 @@
+"""Those who call the network: payment platforms for their shoppers, and an operator. They never give up.
+
+A request is sent again with the same bytes until it is answered, and every answer is kept as a promise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from custodian.servicer import sign_items
+from pki.identity import CLEARINGHOUSE
+from quanlian.v1 import (
+    claim_pb2,
+    claim_pb2_grpc,
+    clearing_operator_pb2,
+    clearing_operator_pb2_grpc,
+    custody_pb2,
+    node_operator_pb2,
+    node_operator_pb2_grpc,
+    redemption_pb2,
+    redemption_pb2_grpc,
+    settlement_pb2,
+    settlement_pb2_grpc,
+    voucher_pb2,
+)
+from simulations.auditor import Promise
+from simulations.faults import parties
+from simulations.faults.opening import READY_PACKS, claim_item, merchant_of, request_id
+from simulations.faults.plan import Operation, Plan, VoucherChoice
+from simulations.faults.stage import OPERATOR, Stage, platform_machine
+
+CALL_SECONDS = 4.0
+AGAIN_SECONDS = (0.3, 1.5)
+PASSING = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.INTERNAL,
+)
+"""What a client tries again after. INTERNAL is a fault of the service, and counted as one where it happens."""
+
+
+class Request:
+    """One operation of the plan on its way: its bytes once they are known, its answer once it came."""
+
+    def __init__(self, operation: Operation) -> None:
+        self.operation = operation
+        self.content: bytes = b""
+        self.answer: bytes | None = None
+        self.sent = asyncio.Event()
+        self.done = asyncio.Event()
+
+
+class Clients:
+    """Everybody who asks for something in one schedule."""
+
+    def __init__(self, stage: Stage, plan: Plan, tokens: dict[str, tuple[bytes, ...]]) -> None:
+        self.requests = {each.number: Request(each) for each in plan.operations}
+        self.promises: list[Promise] = []
+        self.broken_calls: list[str] = []
+        self._stage, self._plan, self._tokens = stage, plan, tokens
+        self._redemptions = {
+            region: redemption_pb2_grpc.RedemptionServiceStub(_any(stage.platform_channel(region)))
+            for region in stage.regions
+        }
+        self._claims = {
+            region: claim_pb2_grpc.ClaimServiceStub(_any(stage.platform_channel(region))) for region in stage.regions
+        }
+        self._operator = clearing_operator_pb2_grpc.ClearingOperatorServiceStub(
+            _any(stage.operator_channel(CLEARINGHOUSE))
+        )
+        self._settlement = settlement_pb2_grpc.SettlementServiceStub(_any(stage.operator_channel(CLEARINGHOUSE)))
+
+    def start(self) -> None:
+        for request in self.requests.values():
+            machine = platform_machine(request.operation.region)
+            process = self._stage.client(OPERATOR if request.operation.kind in ("close-window", "recall") else machine)
+            process.spawn(self._perform(request))
+
+    async def ask_again(self) -> None:
+        """Every request once more, with the bytes of its first time."""
+        known = [request for request in self.requests.values() if request.content]
+        await asyncio.gather(*(self._send(request.operation, request.content) for request in known))
+
+    def names(self) -> dict[bytes, str]:
+        """What a story calls requests and packs."""
+        names = {request_id(self._name(each.operation)): f"step {each.operation.number}" for each in self._all()}
+        for region, tokens in self._tokens.items():
+            for number, token in enumerate(tokens):
+                names[_pack_of(token)] = f"{region}/{READY_PACKS[number]}-{number}"
+        for request in self._all():
+            token = claim_pb2.ClaimAnswer.FromString(request.answer or b"").token
+            if request.operation.kind == "claim" and token:
+                campaign = request.operation.campaign
+                names[_pack_of(token)] = f"{request.operation.region}/{campaign}-of-step-{request.operation.number}"
+        return names
+
+    def _all(self) -> list[Request]:
+        return list(self.requests.values())
+
+    async def _perform(self, request: Request) -> None:
+        operation = request.operation
+        await asyncio.sleep(operation.at)
+        if operation.kind == "close-window":
+            await self._insist(lambda: self._operator.CloseWindow(_pb.CloseWindowRequest(), timeout=CALL_SECONDS))
+        elif operation.kind == "recall" and operation.voucher is not None:
+            await self._recall(operation.region, operation.voucher)
+        else:
+            content = await self._content(operation)
+            if content:
+                request.content = content
+                request.sent.set()
+                request.answer = await self._send(operation, content)
+            else:
+                self._stage.machine(platform_machine(operation.region)).say(
+                    "has nothing to do for step {}", operation.number
+                )
+        request.sent.set()
+        request.done.set()
+
+    async def _recall(self, region: str, voucher: VoucherChoice) -> None:
+        token = await self._token(voucher)
+        if token:
+            refs = [custody_pb2.VoucherRef(pack_id=_pack_of(token), index=voucher.index)]
+            recall = node_operator_pb2.RecallVouchersRequest(vouchers=refs)
+            stub = node_operator_pb2_grpc.NodeOperatorServiceStub(_any(self._stage.operator_channel(region)))
+            await self._insist(lambda: stub.RecallVouchers(recall, timeout=CALL_SECONDS))
+
+    async def _send(self, operation: Operation, content: bytes) -> bytes:
+        """Ask until there is an answer, and keep it."""
+        kind = self._kind(operation)
+        if kind == "claim":
+            call = self._claims[operation.region].Claim
+            message: Any = claim_pb2.ClaimRequest(item=content)
+        else:
+            signed = sign_items([content], parties.PLATFORM_SIGNERS[operation.region])
+            item = redemption_pb2.SignedItem(item=content, key_id=signed.key_id, signature=signed.signature)
+            call = getattr(self._redemptions[operation.region], kind.capitalize())
+            message = getattr(redemption_pb2, f"{kind.capitalize()}Request")(item=item)
+        response = await self._insist(lambda: call(message, timeout=CALL_SECONDS))
+        answer: bytes = response.answer if kind == "claim" else response.answer.answer
+        name = f"step {operation.number}, {operation.kind}"
+        parsed = claim_pb2.ClaimItem if kind == "claim" else redemption_pb2.RedemptionItem
+        id = parsed.FromString(content).request_id
+        self.promises.append(Promise(operation.region, parties.PLATFORM, id, name, kind == "claim", content, answer))
+        return answer
+
+    def _kind(self, operation: Operation) -> str:
+        """The call that an operation makes; a repetition makes that of its original."""
+        if operation.kind == "again" and operation.of in self.requests:
+            return self.requests[operation.of].operation.kind
+        return operation.kind
+
+    async def _insist(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        wait, longest = AGAIN_SECONDS
+        while True:
+            try:
+                return await call()
+            except grpc.aio.AioRpcError as error:
+                if error.code() not in PASSING:
+                    self.broken_calls.append(f"a call ended with {error.code().name}: {error.details()}")
+                    raise
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, longest)
+
+    # What is asked
+
+    async def _content(self, operation: Operation) -> bytes:
+        """The bytes of a request; empty where what it follows up never came to be."""
+        if operation.kind == "claim":
+            return claim_item(self._name(operation), operation.campaign, f"holder of {operation.number}")
+        if operation.kind == "again":
+            return await self._repeated(operation)
+        if operation.voucher is not None:
+            return await self._purchase(operation, operation.voucher)
+        original = self.requests.get(operation.of or 0)
+        if original is None:
+            return b""
+        item = redemption_pb2.RedemptionItem(request_id=request_id(self._name(operation)))
+        if operation.kind == "reverse":
+            await original.sent.wait()
+            item.reverse.original_request_id = request_id(self._name(original.operation))
+            return item.SerializeToString()
+        await original.done.wait()
+        redemption_id = redemption_pb2.RedemptionAnswer.FromString(original.answer or b"").redemption_id
+        if not redemption_id:
+            return b""
+        if operation.kind == "capture":
+            item.capture.redemption_id, item.capture.order_fen = redemption_id, operation.order_fen
+        elif operation.kind == "void":
+            item.void.redemption_id = redemption_id
+        else:
+            item.refund.redemption_id, item.refund.order_fen = redemption_id, operation.order_fen or 1
+        return item.SerializeToString()
+
+    async def _repeated(self, operation: Operation) -> bytes:
+        original = self.requests.get(operation.of or 0)
+        if original is None:
+            return b""
+        await original.sent.wait()
+        if not original.content or not operation.altered:
+            return original.content
+        if original.operation.kind == "claim":
+            return original.content + claim_pb2.ClaimItem(holder_id="somebody else").SerializeToString()
+        item = redemption_pb2.RedemptionItem.FromString(original.content)
+        which = item.WhichOneof("operation") or ""
+        if which in ("redeem", "authorize"):
+            getattr(item, which).order.order_fen += 100
+        elif which in ("capture", "refund"):
+            getattr(item, which).order_fen += 1
+        return item.SerializeToString()
+
+    async def _purchase(self, operation: Operation, voucher: VoucherChoice) -> bytes:
+        token = await self._token(voucher)
+        if not token:
+            return b""
+        order = redemption_pb2.Order(
+            merchant=merchant_of(operation.region),
+            order_id=operation.order,
+            order_fen=operation.order_fen,
+            category="retail",
+            channel="shop",
+        )
+        purchase = redemption_pb2.Purchase(token=token, index=voucher.index, order=order)
+        fields: dict[str, Any] = {operation.kind: purchase}
+        item = redemption_pb2.RedemptionItem(request_id=request_id(self._name(operation)), **fields)
+        return item.SerializeToString()
+
+    async def _token(self, voucher: VoucherChoice) -> bytes:
+        if voucher.claim is None:
+            return self._tokens[voucher.issuer][voucher.pack]
+        claim = self.requests.get(voucher.claim)
+        if claim is None:
+            return b""
+        await claim.done.wait()
+        return bytes(claim_pb2.ClaimAnswer.FromString(claim.answer or b"").token)
+
+    def _name(self, operation: Operation) -> str:
+        return f"{self._plan.seed} {operation.number}"
+
+    # Settlement
+
+    async def close_window(self) -> None:
+        await self._insist(lambda: self._operator.CloseWindow(_pb.CloseWindowRequest(), timeout=CALL_SECONDS))
+
+    async def settle(self, number: int) -> None:
+        """Take a confirmed window to its end."""
+        call = self._insist
+        await call(
+            lambda: self._operator.InstructWindow(_pb.InstructWindowRequest(window=number), timeout=CALL_SECONDS)
+        )
+        window = await call(
+            lambda: self._settlement.GetWindow(settlement_pb2.GetWindowRequest(number=number), timeout=CALL_SECONDS)
+        )
+        for position in window.window.positions:
+            if position.net_fen > 0:
+                paid = _pb.MarkPaidRequest(
+                    window=number, region=position.region, bank_reference=f"pay-{number}-{position.region}"
+                )
+                await call(partial(self._operator.MarkPaid, paid, timeout=CALL_SECONDS))
+        await call(lambda: self._operator.SettleWindow(_pb.SettleWindowRequest(window=number), timeout=CALL_SECONDS))
+
+
+_pb = clearing_operator_pb2
+
+
+def _pack_of(token: bytes) -> bytes:
+    return voucher_pb2.VoucherBody.FromString(voucher_pb2.VoucherToken.FromString(token).body).pack_id
+
+
+def _any(value: object) -> Any:
+    """A simulated channel, where a stub is typed for gRPC's own."""
+    return value
