@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,6 +29,7 @@ from custodian.evidence_option import Id, Out, write_evidence
 from custodian.recovery_report import show_recovery
 from quanlian.errors import InvalidInput
 from quanlian.refusals import CHINA
+from quanlian.regions import full_name
 from quanlian.suspensions import SuspensionKind
 from quanlian.v1 import clearing_operator_pb2 as pb
 from quanlian.v1 import settlement_pb2
@@ -334,11 +336,7 @@ def status(config: Config = None, as_json: Json = False) -> None:
         ("已连接", "Connected"),
         ("未结应付（元）", "Exposure, yuan"),
         ("限额（元）", "Limit, yuan"),
-        ("已达", "Reached"),
-        ("已用信用（元）", "Credit used, yuan"),
-        ("已达", "Reached"),
         ("结算账户（元）", "Settlement account, yuan"),
-        ("已暂停", "Suspended"),
         ("欠款（元）", "Arrears, yuan"),
         ("暂扣（元）", "Withheld, yuan"),
     ]
@@ -349,17 +347,14 @@ def status(config: Config = None, as_json: Json = False) -> None:
             console.yes_no(each.custody_stream_open),
             console.yuan(each.exposure_fen),
             console.yuan(each.limit_fen),
-            _percent(each.limit_percent),
-            console.yuan(each.credit_used_fen),
-            _percent(each.credit_percent),
             console.yuan(each.settlement_fen),
-            console.yes_no(each.suspended),
             console.yuan(each.arrears_fen),
             console.yuan(each.withheld_fen),
         )
         for each in answer.regions
     ]
     console.console.print(console.table("", headings, rows))
+    _show_what_is_amiss(answer.regions)
     showing.show_warnings(answer.warnings)
 
 
@@ -379,9 +374,18 @@ _STATUS_FIELDS = (
 )
 
 
-def _percent(reached: int) -> console.Cell:
-    """The threshold of a limit that is reached."""
-    return console.figure(f"{reached} %" if reached else "—")
+def _show_what_is_amiss(regions: Iterable[pb.RegionStatus]) -> None:
+    """A line for each region that is suspended, or near one of its limits now."""
+    for each in regions:
+        if each.suspended:
+            console.say(f"已暂停 · Suspended: {each.region} {full_name(each.region)}")
+        if each.limit_percent:
+            console.say(f"已达净借记限额 {each.limit_percent} % · of its net debit limit: {each.region}")
+        if each.credit_percent:
+            used, line = console.yuan(each.credit_used_fen), console.yuan(each.credit_line_fen)
+            console.say(
+                f"已用信用额度 {each.credit_percent} % · of its credit line: {each.region}，{used} / {line} 元 yuan"
+            )
 
 
 SubjectKind = Annotated[

@@ -1,0 +1,118 @@
+"""What operators of both parties are shown of suspensions, warnings and totals: two languages, aligned, in yuan."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import datetime
+
+import pytest
+from rich.console import Console
+
+from chassis import console
+from custodian import showing
+from quanlian.v1 import limit_pb2, stats_pb2, suspension_pb2
+
+AT = 1_780_000_000
+"""2026-05-29 04:26:40 in China."""
+
+SPRING = stats_pb2.StatsRow(
+    campaign="spring",
+    issuer="330100",
+    captures=1234,
+    order_fen=715_720_00,
+    discount_fen=123_400_00,
+    refunds=1,
+    refunded_order_fen=2000,
+    refunded_fen=344,
+)
+AUTUMN = stats_pb2.StatsRow(campaign="autumn", issuer="330100", captures=1, order_fen=4000, discount_fen=1000)
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What is shown on a wide terminal."""
+    shown = io.StringIO()
+    monkeypatch.setattr(console, "console", Console(file=shown, width=200))
+    return shown
+
+
+def test_totals_are_a_table_in_yuan_with_the_sum_last(screen: io.StringIO) -> None:
+    showing.show_stats("campaign", [SPRING, AUTUMN], as_json=False)
+    text = screen.getvalue()
+    for heading in (
+        "活动",
+        "Campaign",
+        "核销笔数",
+        "Captures",
+        "退回优惠（元）",
+        "Returned, yuan",
+        "直接带动比",
+        "Multiplier",
+    ):
+        assert heading in text
+    *_, last = [line for line in text.splitlines() if "│" in line]
+    cells = [cell.strip() for cell in last.strip("│").split("│")]
+    assert cells == ["合计 Total", "", "1,235", "715,760.00", "123,410.00", "1", "20.00", "3.44", "5.79"]
+
+
+def test_json_has_fen_and_the_multiplier_in_millionths(capsys: pytest.CaptureFixture[str]) -> None:
+    showing.show_stats("campaign", [AUTUMN], as_json=True)
+    data = json.loads(capsys.readouterr().out)
+    assert data["rows"] == [{"campaign": "autumn", "issuer": "330100", **data["total"]}]
+    assert data["total"]["order_fen"] == 4000
+    assert data["total"]["multiplier_ppm"] == 4_000_000
+
+
+def test_nothing_redeemed_has_no_multiplier(screen: io.StringIO) -> None:
+    showing.show_stats("day", [], as_json=False)
+    assert "—" in screen.getvalue()
+    given_back = stats_pb2.StatsRow(
+        captures=1, order_fen=4000, discount_fen=1000, refunded_order_fen=4000, refunded_fen=1000
+    )
+    assert showing.multiplier_ppm(given_back) is None
+
+
+def test_a_day_of_shanghai_is_asked_for_from_its_midnight_to_the_next() -> None:
+    query = showing.stats_query("hour", "", "", "", datetime(2026, 5, 29))  # noqa: DTZ001
+    assert (query.from_at, query.to_at) == (AT - 16_000, AT - 16_000 + 86_400)
+    assert not showing.stats_query("hour", "", "", "", None).from_at
+
+
+def test_a_suspension_is_listed_with_whom_when_and_why(screen: io.StringIO) -> None:
+    suspension = suspension_pb2.Suspension(
+        authority="330100",
+        number=1,
+        kind=suspension_pb2.SUSPENSION_KIND_VOUCHER,
+        subject="330100/ab/0",
+        suspended=True,
+        at=AT,
+        by="spiffe://330100.quanlian/operator/li",
+        why="挂失",
+    )
+    showing.show_suspensions([suspension_pb2.SuspensionRecord(suspension=suspension, in_force=True)], as_json=False)
+    text = screen.getvalue()
+    for part in ("券 voucher", "330100/ab/0", "暂停 suspended", "是 yes", "2026-05-29 04:26:40", "operator/li", "挂失"):
+        assert part in text
+
+
+def test_warnings_name_the_limit_and_what_is_used_of_it(screen: io.StringIO) -> None:
+    warning = limit_pb2.LimitWarning(
+        region="330100",
+        number=1,
+        measure=limit_pb2.LIMIT_MEASURE_CREDIT_LINE,
+        percent=75,
+        used_fen=75_000_00,
+        limit_fen=100_000_00,
+        at=AT,
+    )
+    showing.show_warnings([warning])
+    text = screen.getvalue()
+    for part in ("限额预警 · Limit warnings", "信用额度 credit line", "75 %", "75,000.00", "100,000.00"):
+        assert part in text
+    assert showing.warnings_data([warning])[0]["measure"] == "credit_line"
+
+
+def test_without_warnings_no_table_is_shown(screen: io.StringIO) -> None:
+    showing.show_warnings([])
+    assert screen.getvalue() == ""
