@@ -37,7 +37,8 @@ _UNITS: Final[Mapping[str, Words]] = {
     "percent, to 4 decimals": Words("{} %", "{} %"),
     "ratio 1–1000": Words("{} 倍", "{} times"),
 }
-_ENDS: Final = frozenset({"campaign.ends_at", "pack[].valid_until", "round[].closes_at", "notice.valid_until"})
+ENDS: Final = frozenset({"campaign.ends_at", "pack[].valid_until", "round[].closes_at", "notice.valid_until"})
+"""Fields that hold an end, which is not included."""
 
 
 def identity(entry: Entry) -> str:
@@ -125,7 +126,7 @@ def _times(word: Words, count: int) -> Words:
 
 
 def _instant(field: Field, value: datetime) -> str:
-    if field.name in _ENDS:
+    if field.name in ENDS:
         return until(int(value.timestamp()))
     return value.astimezone(CHINA).strftime("%Y-%m-%d %H:%M:%S").removesuffix(":00")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -387,3 +388,17 @@ def test_a_tab_may_have_either_half_of_its_name() -> None:
         book["资金 Funding"].title = "funding"
 
     assert imported(rename).content == complete_file()
+
+
+def test_a_bare_date_of_an_end_is_a_warning_in_its_cell_and_an_untouched_export_has_none() -> None:
+    found = imported(put("Campaign", "ends_at", datetime(2026, 12, 31)))  # noqa: DTZ001
+    told = [fault for fault in found.warnings if fault.field == "campaign.ends_at"]
+    assert [fault.rule.wrong.en for fault in told] == ["ends at 0:00: the last day is 30 December 2026"]
+    assert not [fault for fault in imported().warnings if "0:00" in fault.rule.wrong.en]
+    assert b"ends at 0:00" not in found.content
+
+
+def test_a_bare_day_typed_as_an_end_is_a_fault() -> None:
+    found = imported(put("Rounds", "closes_at", "2026年12月31日"))
+    assert [fault.field for fault in found.errors] == ["round[1].closes_at"]
+    assert found.content == b""

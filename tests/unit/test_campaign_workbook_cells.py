@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from workbook_edits import layout
 
-from node.campaign.workbook.cells import Lost, Misread, Raw, cell_of, is_blank, shown, value_of
+from node.campaign.workbook.cells import Lost, Misread, Raw, cell_of, doubt_of, is_blank, shown, value_of
 from node.campaign.workbook.layout import LAYOUTS, Column, Form
 from quanlian import terms
 from quanlian.refusals import CHINA
@@ -195,3 +195,48 @@ def test_a_value_written_to_a_cell_is_read_again(column: Column, value: Any) -> 
     written = cell_of(column, value)
     stored = float(written) if isinstance(written, Decimal) else written
     assert value_of(column, Raw(stored, percent=column.form is Form.PERCENT)) == value
+
+
+ENDS = [column for sheet in LAYOUTS for column in sheet.columns if column.form is Form.END]
+BARE_DAYS = ["2026-12-31", "2026年12月31日", "2026.12.31", "２０２６／１２／３１"]
+
+
+def test_every_end_of_the_terms_is_read_as_an_end() -> None:
+    assert [column.field.name for column in ENDS] == ["campaign.ends_at", "pack[].valid_until", "round[].closes_at"]
+
+
+@pytest.mark.parametrize("column", ENDS, ids=lambda column: column.key)
+@pytest.mark.parametrize("found", BARE_DAYS)
+def test_an_end_that_is_typed_without_its_hour_is_not_guessed(column: Column, found: str) -> None:
+    with pytest.raises(Misread, match="write 2026-12-31 24:00 if it does, 2026-12-31 0:00 if not"):
+        value_of(column, Raw(found))
+
+
+@pytest.mark.parametrize("column", ENDS, ids=lambda column: column.key)
+@pytest.mark.parametrize("found", [datetime(2026, 12, 31), 46387.0, 46387])  # noqa: DTZ001
+def test_a_date_cell_at_midnight_says_which_day_is_the_last(column: Column, found: Any) -> None:
+    raw = Raw(found)
+    value = value_of(column, raw)
+    assert value == datetime(2026, 12, 31, tzinfo=CHINA)
+    doubt = doubt_of(column, raw, value)
+    assert doubt is not None
+    assert doubt.wrong.zh == "止于 0:00，最后一天是2026年12月30日"
+    assert doubt.remedy.en == "write 2026-12-31 24:00 if 31 December counts, 2026-12-30 24:00 if not"
+
+
+@pytest.mark.parametrize(
+    "found",
+    ["2026-12-30 24:00", "2026-12-31 0:00", "2026年12月31日0时", datetime(2026, 12, 31, 18)],  # noqa: DTZ001
+)
+def test_an_end_with_its_hour_leaves_no_doubt(found: Any) -> None:
+    for column in ENDS:
+        assert doubt_of(column, Raw(found), value_of(column, Raw(found))) is None
+
+
+@pytest.mark.parametrize("end", [datetime(2027, 1, 1), datetime(2026, 12, 31, 18), datetime(2026, 12, 31, 23, 59, 59)])  # noqa: DTZ001
+def test_an_end_is_exported_as_text_that_reads_back(end: datetime) -> None:
+    end = end.replace(tzinfo=CHINA)
+    for column in ENDS:
+        written = cell_of(column, end)
+        assert isinstance(written, str)
+        assert (value_of(column, Raw(written)), doubt_of(column, Raw(written), end)) == (end, None)

@@ -18,10 +18,10 @@ from typing import Any, Final, NamedTuple
 from node.campaign.workbook import rules
 from node.campaign.workbook.layout import SCOPES, Column, Form, label
 from quanlian.errors import InvalidInput
-from quanlian.file_rules import Rule
+from quanlian.file_rules import Rule, Words
 from quanlian.refusals import CHINA
 from quanlian.regions import region
-from quanlian.terms_words import CATEGORIES, WORDS
+from quanlian.terms_words import CATEGORIES, WORDS, until
 
 YES, NO = "是 yes", "否 no"
 
@@ -39,6 +39,7 @@ _SECOND: Final = r"(?:[:分]\s*(?:(?P<second>[0-9]{1,2})\s*秒?)?)?"
 _HOUR: Final = rf"(?P<hour>[0-9]{{1,2}})\s*[:时点]\s*(?:(?P<minute>[0-9]{{1,2}})\s*{_SECOND})?"
 _ZONE: Final = r"(?P<zone>Z|[+-][0-9]{2}:?[0-9]{2})"
 _TIME: Final = re.compile(rf"{_DAY}(?:\s*T?\s*{_HOUR}\s*{_ZONE}?)?", re.IGNORECASE)
+_HOURED: Final = re.compile(r"[:时点]")
 _SERIAL_YEARS: Final = range(2000, 2100)
 _BETWEEN_WORDS: Final = re.compile(r"[\s,、;|]+")
 _CODE_AND_NAME: Final = re.compile(r"([0-9]{6})(?:\s+(\S.*))?")
@@ -83,6 +84,8 @@ def cell_of(column: Column, value: Any) -> CellValue:
         case Form.INSTANT:
             moment: datetime = value.astimezone(CHINA)
             return moment.replace(tzinfo=None)
+        case Form.END:
+            return until(int(value.timestamp()))
         case _:
             return value if isinstance(value, int | Decimal) else str(value)
 
@@ -119,6 +122,21 @@ def value_of(column: Column, raw: Raw) -> Any:
     if isinstance(raw.value, Lost):
         raise Misread(rules.ERROR_VALUE if raw.value.shown.startswith("#") else rules.UNSOLVED)
     return _READERS[column.form](column, raw)
+
+
+def doubt_of(column: Column, raw: Raw, value: Any) -> Rule | None:
+    """What a cell may say and not mean: a date without an hour is 0:00, so that its day is not the last one."""
+    if column.form is not Form.END or isinstance(raw.value, str) or not isinstance(value, datetime):
+        return None
+    if value.timetz().replace(tzinfo=None) != time():
+        return None
+    last = value - timedelta(days=1)
+    return rules.ENDS_AT_MIDNIGHT.of(
+        last=Words(f"{last.year}年{last.month}月{last.day}日", f"{last.day} {last:%B %Y}"),
+        day=Words(f"{value.month}月{value.day}日", f"{value.day} {value:%B}"),
+        end=f"{value:%Y-%m-%d} 24:00",
+        known=until(int(value.timestamp())),
+    )
 
 
 def _text(column: Column, raw: Raw) -> str:
@@ -273,6 +291,14 @@ def _instant(column: Column, raw: Raw) -> datetime:
         raise wrong from error
 
 
+def _end(column: Column, raw: Raw) -> datetime:
+    """As `_instant`; what is typed must tell its hour."""
+    found = _instant(column, raw)
+    if isinstance(raw.value, str) and not _HOURED.search(unicodedata.normalize("NFKC", raw.value)):
+        raise Misread(rules.NO_HOUR.of(day=f"{found:%Y-%m-%d}"))
+    return found
+
+
 def _written_time(text: str, wrong: Misread) -> datetime:
     found = _TIME.fullmatch(text) if len(text) <= _MAX_SHOWN else None
     if found is None:
@@ -302,4 +328,5 @@ _READERS: Final[dict[Form, Callable[[Column, Raw], Any]]] = {
     Form.RATIO: _ratio,
     Form.WHOLE: _whole,
     Form.INSTANT: _instant,
+    Form.END: _end,
 }

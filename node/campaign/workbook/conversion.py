@@ -65,7 +65,8 @@ def read_campaign(book: Workbook, name: str) -> Import:
     content = rewrite_terms(source, reading.values) if source else write_terms(reading.values)
     report = check_campaign(content, name)
     errors = _together(reading, report.errors)
-    warnings = tuple(located(problem, reading.places, _FIRST) for problem in report.warnings)
+    judged = [located(problem, reading.places, _FIRST) for problem in report.warnings]
+    warnings = (*reading.doubts, *judged)
     pages = tuple(reading.found.get(layout.table) or page_of(layout, []) for layout in LAYOUTS)
     terms, written = (None, b"") if errors else (report.terms, content)
     return Import(terms, written, errors, warnings, tuple(book.unread), pages, source)

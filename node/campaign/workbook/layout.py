@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from quanlian.regions import EVERYWHERE, GROUPS
+from quanlian.terms_display import ENDS
 from quanlian.terms_fields import FIELDS, REQUIRED, Field, in_chinese
 from quanlian.terms_parsing import MAX_VOUCHERS_A_PACK
 from quanlian.terms_words import WORDS
@@ -34,6 +35,7 @@ class Form(Enum):
     RATIO = "a number with decimals"
     WHOLE = "a whole number"
     INSTANT = "a date and time of Asia/Shanghai"
+    END = "a date and time of Asia/Shanghai, not included; as text, for a bare date does not tell its last day"
 
 
 class Column(NamedTuple):
@@ -72,6 +74,8 @@ class Column(NamedTuple):
         """Its unit or values, in Chinese and English."""
         if self.form in (Form.TICK, Form.FLAG):
             return "是/否 yes or no"
+        if self.form is Form.END:
+            return f"{_both(self.field.unit)}，如 like 2026-12-31 24:00"
         return _both(self.field.unit)
 
     @property
@@ -163,6 +167,9 @@ SCOPES: Final = (EVERYWHERE, *GROUPS)
 
 def _columns_of(field: Field) -> Iterator[Column]:
     name = field.key
+    if field.name in ENDS:
+        yield Column(name, field, Form.END)
+        return
     if field.unit in _FORMS:
         yield Column(name, field, _FORMS[field.unit], target=_TARGETS.get(field.unit, ""))
         return

@@ -76,3 +76,15 @@ NOT_A_TIME: Final = rule(
     "写北京时间，如 2026-01-20 10:00:00",
     "write Beijing time, like 2026-01-20 10:00:00",
 )
+NO_HOUR: Final = rule(
+    "没有写明时刻，看不出当天是否包括在内",
+    "has no hour, so it does not tell whether that day counts",
+    "写 {day} 24:00（含当天）或 {day} 0:00（不含当天）",
+    "write {day} 24:00 if it does, {day} 0:00 if not",
+)
+ENDS_AT_MIDNIGHT: Final = rule(
+    "止于 0:00，最后一天是{last}",
+    "ends at 0:00: the last day is {last}",
+    "如{day}也算，写 {end}；否则写 {known}",
+    "write {end} if {day} counts, {known} if not",
+)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from node.campaign.workbook import rules
-from node.campaign.workbook.cells import Misread, Raw, is_blank, shown, value_of
+from node.campaign.workbook.cells import Misread, Raw, doubt_of, is_blank, shown, value_of
 from node.campaign.workbook.faults import Fault, Place
 from node.campaign.workbook.layout import LAYOUTS, Form, Layout, layout_of
 from node.campaign.workbook.pages import KEY_HEADING, KEY_ROW, VALUE_HEADING, Cell, Page, address
@@ -38,11 +38,12 @@ class Sheet(NamedTuple):
 
 @dataclass(slots=True)
 class Reading:
-    """What the sheets say, where it stands, and what could not be read."""
+    """What the sheets say, where it stands, what could not be read, and what may not be meant."""
 
     values: dict[str, Any] = field(default_factory=dict)
     places: dict[str, Place] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    doubts: list[Fault] = field(default_factory=list)
     found: dict[str, Page] = field(default_factory=dict)
     """By table: the sheets with their own positions, whatever their cells hold."""
 
@@ -247,6 +248,10 @@ class _Rows:
             except Misread as fault:
                 value = shown(raw) or "?"
                 self._reading.faults.append(Fault(place, f"{path}.{name}", value, fault.rule, column.field.source))
+            doubt = doubt_of(column, raw, value)
+            if doubt:
+                named = f"{path}.{name}"
+                self._reading.doubts.append(Fault(place, named, shown(raw), doubt, column.field.source))
             if column.form is not Form.TICK:
                 entry[name] = value
             elif value is True:

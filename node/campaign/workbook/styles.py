@@ -37,12 +37,13 @@ WARNING: Final[Style] = {"bg_color": "#FFE699", "font_color": "#000000"}
 _CELL: Final[Style] = {**_FONT, "border": 1, "border_color": "#BFBFBF"}
 _NAME: Final[Style] = {**_CELL, "bg_color": "#DDEBF7", "text_wrap": True}
 _REMARK: Final[Style] = {**_CELL, "text_wrap": True, "font_size": 9}
+TIME: Final[Style] = {"num_format": "yyyy-mm-dd hh:mm:ss"}
 _NUMBER_FORMATS: Final[dict[Form, str]] = {
     Form.YUAN: "#,##0.00",
     Form.PERCENT: "0.00%",
     Form.WHOLE: "#,##0",
     Form.RATIO: "General",
-    Form.INSTANT: "yyyy-mm-dd hh:mm:ss",
+    Form.INSTANT: TIME["num_format"],
 }
 _UPRIGHT: Final = ({**_NAME, "bold": True}, _NAME, _REMARK, _REMARK, _REMARK, KEY)
 """By column; that of the values has a style of its own."""

@@ -23,6 +23,7 @@ from node.campaign.workbook.styles import (
     HEADING,
     LINK,
     TEXT,
+    TIME,
     TITLE,
     WARNING,
     Style,
@@ -195,14 +196,14 @@ class _Writer:
         elif isinstance(value, bool):
             sheet.write_boolean(row, position, value, self._format(style))
         elif isinstance(value, datetime) and value.year >= 1900:
-            if form is not Form.INSTANT:
-                style = {**style, "num_format": "yyyy-mm-dd hh:mm:ss"}
-            sheet.write_datetime(row, position, value.replace(tzinfo=None), self._format(style))
+            sheet.write_datetime(row, position, value.replace(tzinfo=None), self._format({**style, **TIME}))
         elif isinstance(value, int | float | Decimal) and math.isfinite(value):
             if form is Form.PERCENT:
                 style = {**style, "num_format": _percent_format(found)}
-            if form is Form.INSTANT and isinstance(found, Raw) and found.since.year == 1904:
-                value += _EPOCH_1904_DAYS
+            if form in (Form.INSTANT, Form.END):
+                style = {**style, **TIME}
+                if isinstance(found, Raw) and found.since.year == 1904:
+                    value += _EPOCH_1904_DAYS
             sheet.write_number(row, position, value, self._format(style))
         else:
             sheet.write_string(row, position, _text(found)[:_MAX_TEXT], self._format(style))
