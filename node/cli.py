@@ -29,9 +29,9 @@ from node import statements_cli
 from node.campaign.rendering import show_difference
 from node.config import NodeSettings
 from node.merchants_file import read_merchants
-from quanlian.campaign_changes import ChangeKind
+from quanlian.campaign_changes import ChangeKind, standing
 from quanlian.errors import InvalidInput
-from quanlian.notices import parse_notice
+from quanlian.notices import check_notice, parse_notice
 from quanlian.refusals import CHINA, RefusalReason
 from quanlian.suspensions import SuspensionKind
 from quanlian.terms import Terms
@@ -41,6 +41,7 @@ from quanlian.v1 import node_operator_pb2 as pb
 from quanlian.v1.campaign_pb2 import CampaignChange, CampaignChangeKind
 from quanlian.v1.custody_pb2 import VoucherRef
 from quanlian.v1.node_operator_pb2_grpc import NodeOperatorServiceStub
+from quanlian.wire import change_of
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 feed = typer.Typer(help="清分平台通知 · The clearinghouse's feed.", no_args_is_help=True)
@@ -125,7 +126,9 @@ def amend(
     content = read_file(file)
     new = parse_terms(content, str(file))
     known = _changes(settings, new.campaign)
-    show_difference(f"{new.title_zh} · {new.title_en}", difference(known.terms, content), TAKES_EFFECT)
+    found = difference(known.terms, content)
+    title = f"{new.title_zh} · {new.title_en}"
+    show_difference(title, found, TAKES_EFFECT, same_file=known.terms == content)
     if not yes and not typer.confirm("公布此修订？ Publish this amendment?"):
         raise typer.Exit(1)
     _change(settings, known, pb.ChangeCampaignRequest(kind=AMEND, why=why, document=content, file_name=str(file)))
@@ -144,10 +147,13 @@ def notice(
     """
     settings = operator_settings(config)
     content = read_file(file)
-    known = _changes(settings, parse_notice(content, str(file)).campaign)
+    given = parse_notice(content, str(file))
+    known = _changes(settings, given.campaign)
     terms = parse_terms(known.terms, "terms in force")
-    gains = notice_difference(known.terms, content)
-    show_difference(f"{terms.title_zh} · {terms.title_en}", gains, NOTICE_TAKES_EFFECT)
+    earlier = standing(map(change_of, known.changes)).given
+    check_notice(given, terms, earlier, int(datetime.now(UTC).timestamp()))
+    gains = notice_difference(known.terms, content, earlier)
+    show_difference(f"{terms.title_zh} · {terms.title_en}", gains, NOTICE_TAKES_EFFECT, same_file=False)
     if not yes and not typer.confirm("公布此公告？ Publish this notice?"):
         raise typer.Exit(1)
     _change(settings, known, pb.ChangeCampaignRequest(kind=NOTICE, why=why, document=content, file_name=str(file)))

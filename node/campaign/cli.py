@@ -41,6 +41,7 @@ UNREADABLE = rule(
     "name a campaign file that exists and that you may read",
 )
 _YUAN = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,2}))?")
+_MARKED = re.compile(r"\.faults(?:-[0-9]+)?$")
 _BOUND = re.compile(r"([0-9]{6})=([0-9]{1,4}(?:\.[0-9]{1,4})?)")
 
 File = Annotated[Path, typer.Argument(help="活动细则文件（TOML） · The campaign's file.")]
@@ -150,6 +151,7 @@ def diff(
 ) -> None:
     """两版细则的差异，逐项列出对持券人有利与否；也可看公告给了什么 · What changes, and for whom it is better."""
     terms, content = _terms(old), _read(new)
+    same_file = _read(old) == content
     if is_notice(content):
         check_notice(parse_notice(content, str(new)), terms, NOTHING_GIVEN, terms.starts_at)
         changes, takes_effect = notice_difference(_read(old), content), NOTICE_TAKES_EFFECT
@@ -158,9 +160,9 @@ def diff(
         changes, takes_effect = difference(_read(old), content), TAKES_EFFECT
     if as_json:
         data = {"changes": [rendering.difference_data(each) for each in changes]}
-        console.print_json({"takes_effect": takes_effect._asdict(), **data})
+        console.print_json({"takes_effect": takes_effect._asdict(), "same_file": same_file, **data})
         return
-    rendering.show_difference(f"{terms.title_zh} · {terms.title_en}", changes, takes_effect)
+    rendering.show_difference(f"{terms.title_zh} · {terms.title_en}", changes, takes_effect, same_file=same_file)
 
 
 @app.command()
@@ -216,8 +218,11 @@ def import_excel(
 ) -> None:
     """工作簿读回细则文件，一次列出全部错误 · A workbook back to a campaign file, or every fault with its cell.
 
-    有错误时不写细则，另写标红的副本（.faults.xlsx），退出码为1。 With faults no terms are written but a copy with the
-    faulty cells in red (.faults.xlsx), and the exit code is 1. Without --out nothing that exists is overwritten.
+    有错误时不写细则，另写标红的副本（.faults.xlsx，已有则 .faults-2.xlsx），退出码为1；自建的表不抄入副本。
+
+    With faults no terms are written but a copy with the faulty cells in red (.faults.xlsx, or .faults-2.xlsx where
+    that is there), and the exit code is 1; sheets of your own are not in the copy. Without --out nothing that exists
+    is overwritten.
     """
     from node.campaign.workbook.archive import MAX_FILE_BYTES as MAX_WORKBOOK_BYTES
     from node.campaign.workbook.conversion import import_workbook
@@ -225,15 +230,16 @@ def import_excel(
     content = _read(file, MAX_WORKBOOK_BYTES)
     with _working("读取工作簿 Reading the workbook"):
         found = import_workbook(content, str(file))
-    name = file.stem.removesuffix(".faults")
+    name = _MARKED.sub("", file.stem)
     written = out or file.with_name(f"{name}.toml")
     if not as_json:
         for line in rendering.fault_lines(str(file), found):
             print(line)
         print(rendering.fault_summary(found), file=sys.stderr)
     if found.errors:
-        written = file.with_name(f"{name}.faults.xlsx")
-        _write(written, written, found.marked_copy())
+        marked = found.marked_copy()
+        written = _free_name(file.with_name(f"{name}.faults.xlsx"), marked)
+        _write(written, None, marked)
     else:
         _write(written, out, found.content)
     if as_json:
@@ -257,6 +263,15 @@ def _write(default: Path, chosen: Path | None, content: bytes) -> None:
         raise ConfigurationError("exists and says something else", place=str(path), remedy=remedy)
     write_atomically(path, content)
     print(f"已写出 written: {path}", file=sys.stderr)
+
+
+def _free_name(path: Path, content: bytes) -> Path:
+    """The path, or the first like it with a number, where nothing else is: a copy that somebody is mending stays."""
+    free, number = path, 1
+    while free.exists() and free.read_bytes() != content:
+        number += 1
+        free = path.with_stem(f"{path.stem}-{number}")
+    return free
 
 
 def _checked(path: Path, bounds: tuple[Bound, ...]) -> Report:

@@ -42,8 +42,9 @@ def fault_lines(file: str, found: Import) -> Iterator[str]:
     for severity, faults in (("错误 error", found.errors), ("警告 warning", found.warnings)):
         for fault in faults:
             yield f"{file}: {severity}: {fault}"
+    lost = "，也不在标红的副本中 nor in the marked copy" if found.errors else ""
     for title in found.unread:
-        yield f"{file}: 未读取 not read: {title}"
+        yield f"{file}: 未读取 not read: {title}{lost}"
 
 
 def fault_summary(found: Import) -> str:
@@ -88,10 +89,14 @@ def difference_data(each: Difference) -> dict[str, Any]:
     return {"field": each.field, "kind": each.kind, "holders": each.holders, **told}
 
 
-def show_difference(title: str, changes: Sequence[Difference], takes_effect: Words) -> None:
-    """A row for each change, and from when it counts."""
+def show_difference(title: str, changes: Sequence[Difference], takes_effect: Words, *, same_file: bool) -> None:
+    """A row for each change, and from when it counts; two files may differ and say the same."""
     if not changes:
-        console.say("没有变更 · Nothing changed")
+        console.say(
+            "没有变更 · Nothing changed"
+            if same_file
+            else "细则相同，只是注释、写法或排列不同 · Same terms; the file differs in comments, spelling or order"
+        )
         return
     headings: list[console.Heading] = [
         ("字段", "Field"),

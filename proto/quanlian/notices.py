@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from quanlian.errors import InvalidInput
 from quanlian.file_rules import rule
+from quanlian.regions import covers_all
 from quanlian.terms import CHANNELS, Pack, Terms, written
 from quanlian.terms_fields import NOTICE_SOURCES
 from quanlian.terms_file import InvalidTerms, Problem, open_document
@@ -90,8 +91,7 @@ def check_notice(notice: Notice, terms: Terms, given: Given, at: int) -> None:
         raise InvalidInput(f"is for {notice.campaign}", place="notice.campaign", remedy=f"name {terms.campaign}")
     if notice.valid_until is not None:
         _check_valid_until(notice.valid_until, terms, given, at)
-    known = {*terms.regions, *given.regions}
-    _require_new("regions", [scope for scope in notice.regions if scope not in known], notice.regions)
+    _check_regions(notice.regions, terms, given)
     channels = notice.channels - terms.channels - given.channels
     _require_new("channels", channels, notice.channels)
 
@@ -117,6 +117,20 @@ def _check_valid_until(valid_until: int, terms: Terms, given: Given, at: int) ->
             f"{written(valid_until)} postpones no pack's end: vouchers are good until {written(end)} at least",
             place="notice.valid_until",
             remedy="name a later instant: a notice may only extend",
+        )
+
+
+def _check_regions(scopes: tuple[str, ...], terms: Terms, given: Given) -> None:
+    """Regions are new by what they cover, not by their name; vouchers that do not roam reach their issuer alone."""
+    known = (*terms.regions, *given.regions)
+    _require_new("regions", [scope for scope in scopes if not covers_all(known, [scope])], scopes)
+    home = covers_all(scopes, [terms.issuer]) and not covers_all(known, [terms.issuer])
+    if scopes and not home and all(pack.roaming == "never" for pack in terms.packs):
+        raise InvalidInput(
+            f"{', '.join(scopes)}: 全部券包不可异地使用，增加地区无人受益 "
+            "no pack of the campaign roams, so that further regions give holders nothing",
+            place="notice.regions",
+            remedy="不写 regions leave regions out",
         )
 
 

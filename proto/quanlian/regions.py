@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable
 from functools import cache
 from importlib import resources
 from typing import Final, NamedTuple
@@ -79,6 +80,14 @@ def matches(scope: str, code: str) -> bool:
             remedy=f"use a region code, one of {', '.join(GROUPS)}, or {EVERYWHERE}",
         )
     return covers(scope, code)
+
+
+def covers_all(scopes: Iterable[str], others: Iterable[str]) -> bool:
+    """Whether these scopes together reach wherever the others do. Raises InvalidInput as `matches`."""
+    known, codes = tuple(scopes), [code for scope in others for code in GROUPS.get(scope, (scope,))]
+    if EVERYWHERE in known:
+        return True
+    return EVERYWHERE not in codes and all(any(matches(scope, code) for scope in known) for code in codes)
 
 
 @cache

@@ -42,9 +42,9 @@ ENDS: Final = frozenset({"campaign.ends_at", "pack[].valid_until", "round[].clos
 
 
 def identity(entry: Entry) -> str:
-    """What an entry is matched by: its id, its name, or, of a tier, its class and lower bound."""
+    """What an entry is matched by: its id, its name, or, of a tier, its class and lower bound; empty without any."""
     named = entry.get("id") or entry.get("name")
-    return str(named) if named else f"{entry['class']} {entry['from']}"
+    return str(named) if named else f"{entry.get('class', '')} {entry.get('from', '')}".strip()
 
 
 class Version:
@@ -65,13 +65,17 @@ class Version:
 
     def label(self, table: str, entry: Entry) -> Words:
         """What an entry is called: 券包“零售类消费券包”."""
-        name = Words(identity(entry), identity(entry))
-        if "title_zh" in entry:
-            name = Words(entry["title_zh"], entry.get("title_en") or identity(entry))
-        elif "class" in entry:
-            klass, start = CLASSES.get(entry["class"], Words(entry["class"], entry["class"])), entry["from"]
-            name = Words(f"{klass.zh} {_amount(start)} 元起", f"{klass.en} from {_amount(start)}")
+        name = self.title(entry)
         return Words(f"{TABLES[table].zh}“{name.zh}”", f"{TABLES[table].en} “{name.en}”")
+
+    def title(self, entry: Entry) -> Words:
+        """Its title, or what it is matched by; of a tier, its class and lower bound."""
+        if "title_zh" in entry:
+            return Words(entry["title_zh"], entry.get("title_en") or identity(entry))
+        if "class" in entry:
+            klass, start = CLASSES.get(entry["class"], Words(entry["class"], entry["class"])), entry["from"]
+            return Words(f"{klass.zh} {_amount(start)} 元起", f"{klass.en} from {_amount(start)}")
+        return Words(identity(entry), identity(entry))
 
     def summary(self, table: str, entry: Entry) -> Words:
         """Everything an entry says beside its name."""

@@ -16,22 +16,27 @@ from typing import Any, Final, NamedTuple
 import tree_sitter_toml
 from tree_sitter import Language, Node, Parser
 
+from quanlian.terms_display import identity
 from quanlian.terms_fields import FIELDS
 
 _ORDERED: Final = frozenset({"regions", "vouchers"})
 """Lists whose order the terms keep; every other list is a set."""
 _TABLES: Final = tuple(dict.fromkeys(entry.name.replace("[]", "").partition(".")[0] for entry in FIELDS))
-_GROUPED_FROM: Final = 10_000  # written `10_000`, as the examples do; a year stays `2026`
+_GROUPED_FROM: Final = 10_000  # written `10_000`, as the examples do; a year stays `2026`, an amount is `2_000.00`
 _TOML: Final = Language(tree_sitter_toml.language())
 _SPACED_COMMENT: Final = re.compile(rb"( +)#")
 
 
+Who = tuple[str | int, ...]
+"""The names of the tables that an entry stands in, each of a list with what its entry is matched by."""
+
+
 class _Entry(NamedTuple):
-    """One table of a file. `who` tells it from the others of its list by id or name, else by its place."""
+    """One table of a file. `who` tells it from the others of its list by what it is matched by, else by its place."""
 
     names: tuple[str, ...]
     listed: bool
-    who: tuple[str | int, ...]
+    who: Who
     pairs: dict[str, Any]
 
 
@@ -78,7 +83,9 @@ def rewrite_terms(base: bytes, values: Mapping[str, Any]) -> bytes:
     entries, (blocks, foot) = list(_entries(old)), _blocks(base)
     if len(entries) == len(blocks) and all(_heads(*both) for both in zip(entries, blocks, strict=True)):
         known = {entry.who: (entry, block) for entry, block in zip(entries, blocks, strict=True)}
-        rows = [row for entry in _entries(_in_order(old, values)) for row in _carried(entry, known.get(entry.who))]
+        news = list(_entries(_in_order(old, values)))
+        moved = _moved_tiers([entry.who for entry in entries], [entry.who for entry in news])
+        rows = [row for entry in news for row in _carried(entry, known.get(moved.get(entry.who, entry.who)))]
         content = b"\n".join(rows + foot)
         try:
             if _alike(tomllib.loads(content.decode("utf-8"), parse_float=Decimal), values):
@@ -88,18 +95,30 @@ def rewrite_terms(base: bytes, values: Mapping[str, Any]) -> bytes:
     return write_terms(values)
 
 
-def _entries(
-    table: Mapping[str, Any], above: tuple[str, ...] = (), who: tuple[str | int, ...] = ()
-) -> Iterator[_Entry]:
+def _moved_tiers(olds: Sequence[Who], news: Sequence[Who]) -> dict[Who, Who]:
+    """Tiers whose lower bound changed, and what it was: as many of a class came as went, in the same order."""
+    found: dict[Who, Who] = {}
+    for came in (who for who in news if who not in olds and "tier" in who[:-1]):
+
+        def of_its_class(who: Who, kin: Who = came) -> bool:
+            return who[:-1] == kin[:-1] and str(who[-1]).split(" ")[0] == str(kin[-1]).split(" ")[0]
+
+        coming = [who for who in news if who not in olds and of_its_class(who)]
+        gone = [who for who in olds if who not in news and of_its_class(who)]
+        if len(coming) == len(gone):
+            found[came] = gone[coming.index(came)]
+    return found
+
+
+def _entries(table: Mapping[str, Any], above: tuple[str, ...] = (), who: Who = ()) -> Iterator[_Entry]:
     for name, value in table.items():
         listed = isinstance(value, list) and bool(value) and isinstance(value[0], dict)
         for place, each in enumerate(value if listed else [value]):
             if isinstance(each, dict):
                 pairs = {key: field for key, field in each.items() if not _holds_tables(field)}
-                known = str(each.get("id") or each.get("name") or "") or place
-                identity = (*who, name, known) if listed else (*who, name)
-                yield _Entry((*above, name), listed, identity, pairs)
-                yield from _entries(each, (*above, name), identity)
+                one = (*who, name, identity(each) or place) if listed else (*who, name)
+                yield _Entry((*above, name), listed, one, pairs)
+                yield from _entries(each, (*above, name), one)
 
 
 def _holds_tables(value: Any) -> bool:
@@ -226,7 +245,7 @@ def _value(value: Any) -> bytes:
         case int():
             text = f"{value:_}" if abs(value) >= _GROUPED_FROM else str(value)
         case Decimal():
-            text = f"{value:,f}".replace(",", "_") if abs(value) >= _GROUPED_FROM else f"{value:f}"
+            text = f"{value:,f}".replace(",", "_")
         case datetime():
             text = value.isoformat()
         case list():

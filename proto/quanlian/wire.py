@@ -405,6 +405,11 @@ def body_to_change(body: bytes) -> Change:
     message = parse(campaign_pb2.CampaignChange, body, "campaign change")
     _need(message.kind in CHANGE_KINDS, "campaign change.kind", "one of the kinds of change")
     _need(bool(message.by and message.why), "campaign change", "who decided it and why")
+    return change_of(message)
+
+
+def change_of(message: campaign_pb2.CampaignChange) -> Change:
+    """The change that a message tells; its kind must be one of `CHANGE_KINDS`."""
     return Change(
         message.issuer,
         message.campaign,

@@ -188,7 +188,7 @@ def test_the_difference_names_what_is_new_and_from_when_it_counts(capsys: Out) -
 def test_the_difference_is_data_too(capsys: Out) -> None:
     assert run("diff", "--json", JINCHENG, AMENDED) == 0
     found = json.loads(capsys.readouterr().out)
-    assert set(found) == {"takes_effect", "changes"}
+    assert set(found) == {"takes_effect", "same_file", "changes"}
     assert found["changes"][0]["field"] == "funder[district].budget"
     assert found["changes"][0]["label_en"] == "funder “district”: budget"
     assert {each["holders"] for each in found["changes"][1:]} == {"better"}
@@ -246,3 +246,12 @@ def test_an_explanation_names_regions_funders_and_classes(capsys: Out) -> None:
 def test_every_category_of_the_examples_has_a_word_in_chinese(path: Path) -> None:
     words = set(re.findall(r'"([a-z-]+)"', " ".join(re.findall(r"categories = (\[.*?\])", path.read_text("utf-8")))))
     assert words <= CATEGORIES.keys()
+
+
+def test_a_file_that_says_the_same_in_other_bytes_is_not_called_unchanged(tmp_path: Path, capsys: Out) -> None:
+    commented = tmp_path / "commented.toml"
+    commented.write_bytes(JINCHENG.read_bytes() + b"\n# checked\n")
+    assert run("diff", JINCHENG, commented) == 0
+    assert "Same terms; the file differs in comments, spelling or order" in " ".join(capsys.readouterr().out.split())
+    assert run("diff", JINCHENG, JINCHENG) == 0
+    assert "Nothing changed" in capsys.readouterr().out

@@ -134,3 +134,19 @@ def test_tabs_that_were_not_read_are_named(campaign: Path, capsys: Out) -> None:
     book.write_bytes(resaved(exported(EXAMPLE.read_bytes()), lambda each: each.create_sheet("测算")))
     assert run("import-excel", book) == 0
     assert f"{book}: 未读取 not read: 测算" in capsys.readouterr().out
+
+
+def test_a_marked_copy_that_is_still_faulty_is_never_overwritten(faulty: Path, capsys: Out) -> None:
+    assert run("import-excel", faulty) == 1
+    marked = faulty.with_name("round.faults.xlsx")
+    own = resaved(marked.read_bytes(), put("Rounds", "pack", "three"), lambda book: book.create_sheet("测算"))
+    marked.write_bytes(own)
+    assert run("import-excel", marked) == 1
+    assert run("import-excel", marked) == 1
+    assert marked.read_bytes() == own
+    assert files(faulty.parent) == ["round.faults-2.xlsx", "round.faults.xlsx", "round.xlsx"]
+    assert "未读取 not read: 测算，也不在标红的副本中 nor in the marked copy" in capsys.readouterr().out
+    second = faulty.with_name("round.faults-2.xlsx")
+    second.write_bytes(resaved(second.read_bytes(), put("Vouchers", "face", 20)))
+    assert run("import-excel", second) == 0
+    assert faulty.with_name("round.toml").read_bytes() == EXAMPLE.read_bytes()

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from pathlib import Path
+
 import pytest
 from local_parties import campaign
 
 from quanlian.file_rules import Words
+from quanlian.notices import Given
+from quanlian.refusals import CHINA
 from quanlian.terms_difference import (
+    _DEPENDS,
     _KEPT,
     _LESS,
     _MORE,
+    _NEITHER,
     _ROAMING,
     _UNLIMITED,
     Difference,
@@ -93,7 +100,7 @@ def test_a_voucher_that_is_gone_is_shown_as_taken_away() -> None:
         ('channels = ["shop"]', 'channels = ["shop", "online"]', "campaign.channels", "better"),
         ('channels = ["shop"]', 'channels = ["online"]', "campaign.channels", "depends"),
         ('"ten", "ten"]', '"ten"]', "pack[two].vouchers", "worse"),
-        ('mode = "first-come"', 'mode = "application"', "round[r1].mode", "neither"),
+        ('mode = "first-come"', 'mode = "lottery"', "round[r1].mode", "depends"),
         ("fiscal_year = 2026", "fiscal_year = 2027", "campaign.fiscal_year", "refused"),
     ],
 )
@@ -144,5 +151,64 @@ def test_a_notice_is_shown_by_what_it_gives() -> None:
 
 def test_every_field_that_is_judged_is_a_field_and_every_table_has_a_name() -> None:
     names = {field.name for field in FIELDS}
-    assert names >= _MORE | _LESS | _UNLIMITED | _ROAMING | _KEPT
+    assert names >= _UNLIMITED
+    kinds = (_MORE, _LESS, _DEPENDS, _NEITHER, _ROAMING, _KEPT)
+    assert sorted(name for kind in kinds for name in kind) == sorted(names), "each field is in exactly one of them"
     assert {field.table for field in FIELDS} == TABLES.keys()
+
+
+CAMPAIGNS = Path(__file__).parents[2] / "examples" / "campaigns"
+FULL_VALUE = with_line('kind = "threshold"', 'kind = "full-value"').replace(b"minimum_spend = 40.00\n", b"")
+
+
+def test_a_new_minimum_spend_is_worse_and_its_end_better() -> None:
+    worse = {each.field: each.holders for each in difference(FULL_VALUE, OLD)}
+    assert worse == {"voucher_type[ten].kind": "depends", "voucher_type[ten].minimum_spend": "worse"}
+    assert [each.holders for each in difference(OLD, FULL_VALUE)] == ["depends", "better"]
+
+
+def test_a_cheaper_joint_ticket_is_worse() -> None:
+    old = (CAMPAIGNS / "delta-pass-2026.toml").read_bytes()
+    price = next(row for row in old.decode().splitlines() if row.startswith("price = "))
+    (found,) = difference(old, old.replace(price.encode(), b"price = 20.00"))
+    assert (found.field.rpartition(".")[2], found.holders) == ("price", "worse")
+
+
+def test_another_pack_in_a_round_depends() -> None:
+    pack = OLD[OLD.index(b"[[pack]]") : OLD.index(b"[[round]]")]
+    longer = OLD.replace(b"[[round]]", pack.replace(b'id = "two"', b'id = "three"') + b"[[round]]", 1)
+    (found,) = difference(longer, longer.replace(b'pack = "two"', b'pack = "three"'))
+    assert (found.field, found.holders) == ("round[r1].pack", "depends")
+
+
+def with_funders(*names: str) -> bytes:
+    """The terms with funders of these names, which stand in for each other in this order."""
+    start = OLD.index(b"[[funder]]")
+    rest = OLD.index(b"[[voucher_type]]")
+    tables = [
+        f'[[funder]]\nname = "{name}"\ntitle_zh = "{name}-zh"\nlevel = "city"\nweight = 1\nbudget = 10.00\n'
+        for name in names
+    ]
+    return OLD[:start] + "\n".join(tables).encode() + OLD[rest:]
+
+
+def test_who_stands_in_first_is_a_difference() -> None:
+    (found,) = difference(with_funders("a", "b"), with_funders("b", "a"))
+    assert (found.field, found.label.zh) == ("funder", "出资方顺序（依次递补）")
+    assert (found.before, found.after) == (Words("a-zh、b-zh", "a, b"), Words("b-zh、a-zh", "b, a"))
+
+
+def test_a_funder_put_before_others_changes_the_order_and_one_behind_them_does_not() -> None:
+    assert [each.field for each in difference(with_funders("a"), with_funders("b", "a"))] == ["funder", "funder[b]"]
+    assert [each.field for each in difference(with_funders("a"), with_funders("a", "b"))] == ["funder[b]"]
+    assert [each.field for each in difference(with_funders("a", "b"), with_funders("b"))] == ["funder[a]"]
+
+
+def test_a_notice_is_shown_beyond_what_earlier_ones_gave() -> None:
+    notice = (
+        '[notice]\ncampaign = "spring"\nvalid_until = 2027-03-01T00:00:00+08:00\nchannels = ["online", "delivery"]\n'
+    )
+    february = int(datetime(2027, 2, 1, tzinfo=CHINA).timestamp())
+    until, channels = notice_difference(OLD, notice.encode(), Given(february, (), frozenset({"online"})))
+    assert (until.before.zh, until.after.zh) == ("7 天，且不早于 2027-01-31 24:00", "7 天，且不早于 2027-02-28 24:00")
+    assert (channels.before.zh, channels.after.zh) == ("实体门店、线上", "实体门店、线上、外卖")

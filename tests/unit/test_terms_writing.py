@@ -142,3 +142,52 @@ def test_line_ends_of_windows_stay() -> None:
     values = values_of(content)
     values["campaign"]["hold_seconds"] = 60
     assert rewrite_terms(content, values) == content.replace(b"900            #", b"60             #")
+
+
+TIERS = b"""\
+[[voucher_type]]
+id = "car"
+
+# the first
+[[voucher_type.tier]]
+class = "used"
+from = 30_000.00
+amount = 1_000.00             # a thousand
+
+# the second
+[[voucher_type.tier]]
+class = "used"
+from = 60_000.00
+amount = 2_000.00             # two thousand
+
+# the third
+[[voucher_type.tier]]
+class = "used"
+from = 90_000.00
+amount = 3_000.00             # three thousand
+"""
+
+
+def test_a_tier_put_between_others_leaves_each_its_comments() -> None:
+    values = values_of(TIERS)
+    tier = {"class": "used", "from": Decimal("45000.00"), "amount": Decimal("1500.00")}
+    values["voucher_type"][0]["tier"].insert(1, tier)
+    gone, came = changed(TIERS, values)
+    assert gone == []
+    assert came == ["from = 45_000.00", "amount = 1_500.00"]
+    text = rewrite_terms(TIERS, values).decode()
+    assert text.index("a thousand") < text.index("45_000.00") < text.index("# the second") < text.index("60_000.00")
+
+
+def test_a_tier_that_goes_takes_its_own_comments_along() -> None:
+    values = values_of(TIERS)
+    del values["voucher_type"][0]["tier"][0]
+    gone, came = changed(TIERS, values)
+    assert gone == ["# the first", "from = 30_000.00", "amount = 1_000.00             # a thousand"]
+    assert came == []
+
+
+def test_a_tier_whose_bound_and_amount_change_keeps_its_comments_and_its_grouping() -> None:
+    values = values_of(TIERS)
+    values["voucher_type"][0]["tier"][1] |= {"from": Decimal("50000.00"), "amount": Decimal("2500.00")}
+    assert changed(TIERS, values)[1] == ["from = 50_000.00", "amount = 2_500.00             # two thousand"]

@@ -22,7 +22,8 @@ GUIDE: Final[tuple[tuple[str, str], ...]] = (
         "金额以元为单位，至多两位小数。比例写成20%。时间为北京时间，如2026-01-20 10:00:00；结束时间须写明时刻，"
         "如2026-12-31 24:00：只写日期看不出当天是否包括在内。",
         "Amounts are yuan with two decimals at most. Shares are written as 20%. Times are Beijing time, like "
-        "2026-01-20 10:00:00; an end needs its hour, like 2026-12-31 24:00: a bare date does not tell whether that day counts.",  # noqa: E501
+        "2026-01-20 10:00:00; an end needs its hour, like 2026-12-31 24:00: a bare date does not tell whether that day "
+        "counts.",
     ),
     (
         "一行一条，可增删、可换序，空行不计；券种、券包、轮次等靠代号互相引用，改代号须处处改。",
