@@ -31,11 +31,12 @@ from node.config import NodeSettings
 from node.merchants_file import read_merchants
 from quanlian.campaign_changes import ChangeKind, standing
 from quanlian.errors import InvalidInput
-from quanlian.notices import check_notice, parse_notice
+from quanlian.file_rules import Words
+from quanlian.notices import check_notice, doubts_of, parse_notice
 from quanlian.refusals import CHINA, RefusalReason
 from quanlian.suspensions import SuspensionKind
 from quanlian.terms import Terms
-from quanlian.terms_difference import NOTICE_TAKES_EFFECT, TAKES_EFFECT, difference, notice_difference
+from quanlian.terms_difference import NOTICE_TAKES_EFFECT, TAKES_EFFECT, Difference, difference, notice_difference
 from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import node_operator_pb2 as pb
 from quanlian.v1.campaign_pb2 import CampaignChange, CampaignChangeKind
@@ -147,16 +148,25 @@ def notice(
     """
     settings = operator_settings(config)
     content = read_file(file)
-    given = parse_notice(content, str(file))
-    known = _changes(settings, given.campaign)
+    known = _changes(settings, parse_notice(content, str(file)).campaign)
     terms = parse_terms(known.terms, "terms in force")
-    earlier = standing(map(change_of, known.changes)).given
-    check_notice(given, terms, earlier, int(datetime.now(UTC).timestamp()))
-    gains = notice_difference(known.terms, content, earlier)
+    gains, doubts = notice_preview(known, content, str(file), int(datetime.now(UTC).timestamp()))
     show_difference(f"{terms.title_zh} · {terms.title_en}", gains, NOTICE_TAKES_EFFECT, same_file=False)
+    for doubt in doubts:
+        console.say(f"警告 · Warning: {doubt.zh} · {doubt.en}")
     if not yes and not typer.confirm("公布此公告？ Publish this notice?"):
         raise typer.Exit(1)
     _change(settings, known, pb.ChangeCampaignRequest(kind=NOTICE, why=why, document=content, file_name=str(file)))
+
+
+def notice_preview(
+    known: pb.ListCampaignChangesResponse, content: bytes, name: str, at: int
+) -> tuple[list[Difference], list[Words]]:
+    """What a notice gives beyond earlier ones, and what about it may not be meant. Raises InvalidInput as the node."""
+    given, terms = parse_notice(content, name), parse_terms(known.terms, "terms in force")
+    earlier = standing(map(change_of, known.changes)).given
+    check_notice(given, terms, earlier, at)
+    return notice_difference(known.terms, content, earlier), doubts_of(given, terms, at)
 
 
 @app.command()

@@ -75,12 +75,15 @@ def check(
             {
                 "errors": [problem_data(file, each) for file, report in reports for each in report.errors],
                 "warnings": [problem_data(file, each) for file, report in reports for each in report.warnings],
+                "not_judged": [file for file, report in reports if not report.judged],
             }
         )
     else:
         for file, report in reports:
             for line in rendering.report_lines(file, report):
                 print(line)
+        for file in (name for name, report in reports if not report.judged):
+            print(rendering.not_judged(file), file=sys.stderr)
         print(f"{len(reports)} 个文件 files: {errors} 个错误 errors, {warnings} 个警告 warnings", file=sys.stderr)
     if errors:
         raise typer.Exit(1)
@@ -235,6 +238,8 @@ def import_excel(
     if not as_json:
         for line in rendering.fault_lines(str(file), found):
             print(line)
+        if not found.judged:
+            print(rendering.not_judged(str(file)), file=sys.stderr)
         print(rendering.fault_summary(found), file=sys.stderr)
     if found.errors:
         marked = found.marked_copy()

@@ -30,6 +30,11 @@ _HOLDERS: Mapping[Holders, str] = {
 }
 
 
+def not_judged(file: str) -> str:
+    """What is said of a file with errors that keep a warning from being judged."""
+    return f"{file}: 警告尚未全部判定，请先改正错误 not all warnings are judged yet: mend the errors first"
+
+
 def report_lines(file: str, report: Report) -> Iterator[str]:
     """Errors, then warnings, each in the order of the file."""
     for severity, problems in (("错误 error", report.errors), ("警告 warning", report.warnings)):

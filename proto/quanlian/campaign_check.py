@@ -7,7 +7,7 @@ without errors, each with its line and the source of its rule.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from quanlian import terms_rules as rules
@@ -18,24 +18,27 @@ from quanlian.money import allocate, yuan
 from quanlian.notices import read_notice
 from quanlian.refusals import CHINA
 from quanlian.regions import full_name, region
-from quanlian.terms import Pack, Round, Terms, decimal_of, written
+from quanlian.terms import Pack, Round, Terms, decimal_of, written, year_after
 from quanlian.terms_file import Document, InvalidTerms, Path, Problem
 from quanlian.terms_parsing import read_document
 
 _DAY_SECONDS = 86_400
 _YEAR_DAYS = 365
-_LEAP_YEAR_DAYS = 366
 _PPM = 1_000_000
 _TERM = "Zhejiang proposal"
 _DRY = "money.md, A funder that runs dry"
 
 
 class Report(NamedTuple):
-    """What checking a file found, in the order of its lines. `terms` is None if it has errors, or is a notice."""
+    """What checking a file found, in the order of its lines. `terms` is None if it has errors, or is a notice.
+
+    `judged` is whether no error kept a warning from being judged.
+    """
 
     terms: Terms | None
     errors: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
+    judged: bool = True
 
 
 def check_campaign(content: bytes, name: str, bounds: Sequence[Bound] | None = None) -> Report:
@@ -46,11 +49,11 @@ def check_campaign(content: bytes, name: str, bounds: Sequence[Bound] | None = N
     try:
         terms, document = read_document(content, name)
     except InvalidTerms as error:
-        return Report(None, error.problems, ())
+        return Report(None, error.problems, (), judged=False)
     errors = tuple(sorted(document.problems))
     draft = _Draft(terms, document, published_bounds() if bounds is None else bounds)
     warnings = tuple(sorted(warning for rule in _RULES for warning in rule(draft)))
-    return Report(None if errors else terms, errors, warnings)
+    return Report(None if errors else terms, errors, warnings, draft.judged)
 
 
 def check_notice_file(content: bytes, name: str) -> Report:
@@ -70,11 +73,14 @@ class _Draft:
         self._document = document
         self._wrong = [problem.field for problem in document.problems]
         self._unread = "file" in self._wrong
+        self.judged = True
 
     def sound(self, *fields: str) -> bool:
         """Whether no error stands in these fields or tables; `round` are all rounds, `round[1]` is the first."""
         inside = tuple(f"{field}{end}" for field in fields for end in (".", "["))
-        return not self._unread and not any(wrong in fields or wrong.startswith(inside) for wrong in self._wrong)
+        sound = not self._unread and not any(wrong in fields or wrong.startswith(inside) for wrong in self._wrong)
+        self.judged = self.judged and sound
+        return sound
 
     def warn(self, path: Path, value: str, rule: Rule, source: str = "") -> Problem:
         return self._document.problem(path, value, rule, source)
@@ -136,24 +142,22 @@ def _against_validity(draft: _Draft, index: int, entry: Round, pack: Pack) -> It
 def _long_terms(draft: _Draft) -> Iterator[Problem]:
     """At most a year, 3 to 6 months recommended (使用时限性)."""
     terms = draft.terms
-    if draft.sound("campaign.starts_at", "campaign.ends_at"):
-        days = (terms.ends_at - terms.starts_at) // _DAY_SECONDS
-        if days > _LEAP_YEAR_DAYS:
-            yield draft.warn(("campaign", "ends_at"), written(terms.ends_at), rules.CAMPAIGN_OVER_A_YEAR, _TERM)
+    if draft.sound("campaign.starts_at", "campaign.ends_at") and terms.ends_at > year_after(terms.starts_at):
+        yield draft.warn(("campaign", "ends_at"), written(terms.ends_at), rules.CAMPAIGN_OVER_A_YEAR, _TERM)
     for index, pack in enumerate(terms.packs):
         if not draft.sound(f"pack[{index + 1}]", "round", "campaign.starts_at"):
             continue
         if pack.valid_days is not None and pack.valid_days > _YEAR_DAYS:
             yield draft.warn(("pack", index, "valid_days"), str(pack.valid_days), rules.TERM_OVER_A_YEAR, _TERM)
         opens_at = min((entry.opens_at for entry in terms.rounds if entry.pack == pack.id), default=terms.starts_at)
-        if pack.valid_until is not None and pack.valid_until > _year_after(opens_at):
+        if pack.valid_until is not None and pack.valid_until > year_after(opens_at):
             yield draft.warn(("pack", index, "valid_until"), written(pack.valid_until), rules.TERM_OVER_A_YEAR, _TERM)
 
 
 def _budgets(draft: _Draft) -> Iterator[Problem]:
     """Budgets against the most that all rounds together can reserve."""
     terms = draft.terms
-    if not draft.sound("funder", "cofunder", "voucher_type", "pack", "round", "funding.shortfall_rule", "campaign"):
+    if not draft.sound("funder", "cofunder", "voucher_type", "pack", "round", "funding.shortfall_rule"):
         return
     cofunded, public = _needed(terms)
     for index, (cofunder, needed_fen) in enumerate(zip(terms.cofunders, cofunded, strict=True)):
@@ -171,9 +175,15 @@ def _budgets(draft: _Draft) -> Iterator[Problem]:
                 yield _short(draft, ("funder", index, "budget"), funder.budget_fen, share_fen)
         return
     backstops = terms.shortfall_rule == "cascade"
-    paying = [funder.budget_fen for funder in terms.funders if funder.weight or backstops]
-    if sum(paying) < public:
-        yield _short(draft, ("funder", 0, "budget"), sum(paying), public)
+    paying = [index for index, funder in enumerate(terms.funders) if funder.weight or backstops]
+    together = sum(terms.funders[index].budget_fen for index in paying)
+    if together >= public:
+        return
+    if len(paying) == 1:
+        yield _short(draft, ("funder", paying[0], "budget"), together, public)
+    else:
+        rule = rules.BUDGETS_SHORT.of(needed=yuan(public), short=yuan(public - together), count=len(paying))
+        yield draft.warn(("funder", paying[0]), yuan(together), rule, "money.md, Reserved at issue")
 
 
 def _short(draft: _Draft, path: Path, budget_fen: int, needed_fen: int) -> Problem:
@@ -251,13 +261,6 @@ _RULES: tuple[Callable[[_Draft], Iterator[Problem]], ...] = (
     _unused,
     _scope,
 )
-
-
-def _year_after(at: int) -> int:
-    day = datetime.fromtimestamp(at, CHINA)
-    leap_day = (day.month, day.day) == (2, 29)
-    later = day.replace(year=day.year + 1, month=3, day=1) if leap_day else day.replace(year=day.year + 1)
-    return at + (later - day) // timedelta(seconds=1)
 
 
 def _names(code: str) -> Words:

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from quanlian.errors import InvalidInput
-from quanlian.file_rules import rule
+from quanlian.file_rules import Words, rule
 from quanlian.regions import covers_all
-from quanlian.terms import CHANNELS, Pack, Terms, written
+from quanlian.terms import CHANNELS, Pack, Terms, written, year_after
 from quanlian.terms_fields import NOTICE_SOURCES
 from quanlian.terms_file import InvalidTerms, Problem, open_document
 from quanlian.terms_parsing import read_scopes
+from quanlian.terms_words import until
 
 GIVES_NOTHING: Final = rule(
     "没有给持券人任何利益",
@@ -94,6 +95,24 @@ def check_notice(notice: Notice, terms: Terms, given: Given, at: int) -> None:
     _check_regions(notice.regions, terms, given)
     channels = notice.channels - terms.channels - given.channels
     _require_new("channels", channels, notice.channels)
+
+
+def doubts_of(notice: Notice, terms: Terms, at: int) -> list[Words]:
+    """What a notice given at `at` (UTC seconds) may say and seldom means; it holds for all packs and stays for good."""
+    if notice.valid_until is None:
+        return []
+    end, found = until(notice.valid_until), []
+    if notice.valid_until > terms.ends_at:
+        closes = until(terms.ends_at)
+        found.append(
+            Words(
+                f"{end} 晚于活动结束 {closes}：所有券包的券此后仍可使用，预留资金随之延后释放",
+                f"{end} is after the campaign's end, {closes}: vouchers of all packs stay good, their money reserved",
+            )
+        )
+    if notice.valid_until > year_after(at):
+        found.append(Words(f"{end} 在一年以后；公告不能收回", f"{end} is over a year away; a notice stays for good"))
+    return found
 
 
 def latest_end(pack: Pack, terms: Terms, at: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Final, NoReturn, get_args
 
@@ -299,3 +299,11 @@ def decimal_of(ratio: Fraction) -> str:
 def written(at: int) -> str:
     """An instant as a campaign file writes it, in Beijing time."""
     return datetime.fromtimestamp(at, CHINA).isoformat()
+
+
+def year_after(at: int) -> int:
+    """The same day and hour a year later in Beijing, both in UTC seconds; 1 March after 29 February."""
+    day = datetime.fromtimestamp(at, CHINA)
+    leap_day = (day.month, day.day) == (2, 29)
+    later = day.replace(year=day.year + 1, month=3, day=1) if leap_day else day.replace(year=day.year + 1)
+    return at + (later - day) // timedelta(seconds=1)

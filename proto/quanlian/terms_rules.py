@@ -159,6 +159,13 @@ BUDGET_SHORT: Final = rule(
     "增加预算或减少份数；资金用尽后不再发放",
     "raise the budget or lower the quota; claims are refused once the money is gone",
 )
+BUDGETS_SHORT: Final = rule(
+    "是 {count} 个出资方预算的合计，不足以支付全部轮次的份数：最多占用 {needed} 元，缺 {short} 元",
+    "are the budgets of {count} funders together, which cannot cover the quota of all rounds, "
+    "which reserves up to {needed}: {short} short",
+    "增加预算或减少份数；资金用尽后不再发放",
+    "raise the budgets or lower the quota; claims are refused once the money is gone",
+)
 NEVER_PAYS: Final = rule(
     "在 {rule} 下从不出资",
     "never pays under {rule}",

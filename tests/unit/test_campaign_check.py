@@ -23,7 +23,7 @@ def checked(text: str, old: str = "", new: str = "") -> Report:
 
 
 WARNINGS = [
-    (R2, "quota = 1_500_000", "quota = 1_500_001", "funder[1].budget", "cannot cover the quota"),
+    (R2, "quota = 1_500_000", "quota = 1_500_001", "funder[1]", "funders together, which cannot cover the quota"),
     (R2, 'shortfall_rule = "cascade"', 'shortfall_rule = "refuse"', None, ""),
     (R2, "budget = 30_000_000.00", "budget = 29_999_999.99", "cofunder[1].budget", "0.01 short"),
     (R2, "valid_days = 7", "valid_days = 4", "round[1].closes_at", "round longer than the term"),
@@ -43,6 +43,7 @@ WARNINGS = [
         "campaign.ends_at",
         "a term over a year",
     ),
+    (ZHEJIANG, "budget = 52_000_000.00", "budget = 1_000_000.00", "funder[1]", "funders together, which cannot cover"),
     (ZHEJIANG, 'shortfall_rule = "cascade"', 'shortfall_rule = "pro-rata"', "funder[4].weight", "never pays under"),
     (ZHEJIANG, 'groups = ["low-income"]\n', "", "round[1].mode", "names no population group"),
     (R2, 'regions = ["330100"]', 'regions = ["330000", "320000"]', "campaign.roaming", "not reached"),
@@ -181,3 +182,31 @@ def test_a_ticket_for_more_uses_than_can_be_counted_is_one_problem() -> None:
     text = (EXAMPLES / "delta-pass-2026.toml").read_text(encoding="utf-8")
     report = checked(text, "uses = 4", f"uses = {10**30}")
     assert "voucher_type[1].uses" in [each.field for each in report.errors]
+
+
+STARTS = next(row for row in R2.splitlines() if row.startswith("starts_at = "))
+
+
+@pytest.mark.parametrize(("end", "warned"), [("2021-09-01", False), ("2021-09-02", True)])
+def test_a_term_is_over_a_year_from_the_first_day_after_it(end: str, warned: bool) -> None:
+    text = R2.replace(STARTS, "starts_at = 2020-09-01T00:00:00+08:00").replace(
+        "ends_at = 2020-04-14", f"ends_at = {end}"
+    )
+    text = text.replace("opens_at = 2020-", "opens_at = 2021-").replace("closes_at = 2020-", "closes_at = 2021-")
+    report = check_campaign(text.encode(), "a.toml")
+    assert report.errors == ()
+    assert any("over a year" in each.rule for each in report.warnings) is warned
+
+
+def test_an_error_hides_no_warning_that_does_not_need_its_field() -> None:
+    text = R2.replace("quota = 1_500_000", "quota = 1_500_001")
+    report = checked(text, 'channels = ["shop"', 'channels = ["shopp"')
+    assert [each.field for each in report.errors] == ["campaign.channels[1]"]
+    assert any("cannot cover the quota" in each.rule for each in report.warnings)
+
+
+def test_warnings_that_an_error_kept_from_being_judged_are_told() -> None:
+    assert checked(R2).judged
+    assert not checked(R2, "quota = 1_500_000", "quota = 0").judged
+    assert not checked(R2, "fiscal_year = 2020", "fiscal_year = = 2020").judged
+    assert not check_campaign(b"\xff", "a.toml").judged

@@ -250,8 +250,19 @@ def test_every_category_of_the_examples_has_a_word_in_chinese(path: Path) -> Non
 
 def test_a_file_that_says_the_same_in_other_bytes_is_not_called_unchanged(tmp_path: Path, capsys: Out) -> None:
     commented = tmp_path / "commented.toml"
-    commented.write_bytes(JINCHENG.read_bytes() + b"\n# checked\n")
-    assert run("diff", JINCHENG, commented) == 0
+    commented.write_bytes(Path(JINCHENG).read_bytes() + b"\n# checked\n")
+    assert run("diff", JINCHENG, str(commented)) == 0
     assert "Same terms; the file differs in comments, spelling or order" in " ".join(capsys.readouterr().out.split())
     assert run("diff", JINCHENG, JINCHENG) == 0
     assert "Nothing changed" in capsys.readouterr().out
+
+
+def test_warnings_that_wait_for_an_error_are_announced(tmp_path: Path, capsys: Out) -> None:
+    bad = tmp_path / "bad.toml"
+    bad.write_text(Path(R2).read_text(encoding="utf-8").replace("quota = 1_500_000", "quota = 0"), encoding="utf-8")
+    assert run("check", str(bad), R2) == 1
+    assert capsys.readouterr().err.splitlines()[0] == (
+        f"{bad}: 警告尚未全部判定，请先改正错误 not all warnings are judged yet: mend the errors first"
+    )
+    assert run("check", "--json", str(bad), R2) == 1
+    assert json.loads(capsys.readouterr().out)["not_judged"] == [str(bad)]

@@ -23,7 +23,7 @@ class Import(NamedTuple):
     """What a workbook says. `terms` is None and `content` empty if it has errors, in the order of its sheets.
 
     `unread` are tabs that hold no terms; `pages` are the sheets as they were found, `source` the campaign file
-    that the workbook was exported from, None if it is not there.
+    that the workbook was exported from, None if it is not there. `judged` is as in `Report`.
     """
 
     terms: Terms | None
@@ -33,6 +33,7 @@ class Import(NamedTuple):
     unread: tuple[str, ...]
     pages: tuple[Page, ...]
     source: bytes | None
+    judged: bool
 
     def marked_copy(self) -> bytes:
         """The workbook as it was found, with each error and warning in its cell and a sheet that lists them."""
@@ -69,7 +70,7 @@ def read_campaign(book: Workbook, name: str) -> Import:
     warnings = (*reading.doubts, *judged)
     pages = tuple(reading.found.get(layout.table) or page_of(layout, []) for layout in LAYOUTS)
     terms, written = (None, b"") if errors else (report.terms, content)
-    return Import(terms, written, errors, warnings, tuple(book.unread), pages, source)
+    return Import(terms, written, errors, warnings, tuple(book.unread), pages, source, report.judged)
 
 
 _FIRST = Place(LAYOUTS[0].title)
