@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -13,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from rich.text import Text
 
 from chassis import console
-from quanlian.errors import ConfigurationError
+from pki.files import write_atomically
 from quanlian.sheet import Section, Sheet
 
 
@@ -50,20 +48,7 @@ def page_of(sheets: Sequence[Sheet]) -> str:
 
 def write_page(path: Path, page: str) -> None:
     """Write the page, whole or not at all. Raises ConfigurationError where it cannot be written."""
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(page)
-            os.chmod(name, 0o644)
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot be written ({error.strerror})", place=str(path), remedy="name a file in a folder that is yours"
-        ) from error
+    write_atomically(path, page.encode("utf-8"))
 
 
 def sheet_data(sheet: Sheet) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from node import statements_cli
 from node.campaign.rendering import show_difference
 from node.config import NodeSettings
 from node.merchants_file import read_merchants
+from pki.files import write_atomically
 from quanlian.campaign_changes import ChangeKind, standing
 from quanlian.errors import InvalidInput
 from quanlian.file_rules import Words
@@ -197,7 +198,7 @@ def changes(campaign: Campaign, config: Config = None, as_json: Json = False) ->
     if as_json:
         console.print_json([_change_data(each) for each in listed])
         return
-    rows = [list(_change_data(each).values()) for each in listed]
+    rows = [[value or "" for value in _change_data(each).values()] for each in listed]
     headings: list[console.Heading] = [
         ("序号", "No."),
         ("变更", "Change"),
@@ -205,12 +206,32 @@ def changes(campaign: Campaign, config: Config = None, as_json: Json = False) ->
         ("经办", "By"),
         ("原因", "Why"),
         ("细则哈希", "Terms hash"),
+        ("公告", "Notice"),
     ]
     console.console.print(console.table(campaign, headings, rows))
 
 
-def _changes(settings: OperatorSettings, campaign: str) -> pb.ListCampaignChangesResponse:
-    request = pb.ListCampaignChangesRequest(campaign=campaign)
+@app.command("terms")
+def show_terms(
+    campaign: Campaign,
+    number: Annotated[
+        int,
+        typer.Option("--number", min=0, help="第几次变更后的，默认现行 · After which change; default: last."),
+    ] = 0,
+    out: Annotated[Path | None, typer.Option("--out", help="写入文件，默认显示 · File; default: print.")] = None,
+    config: Config = None,
+) -> None:
+    """取回细则原文：现行的，或某次变更后的 · The terms in force, or as they were after a change (TOML)."""
+    content = _changes(operator_settings(config), campaign, number).terms
+    if out is None:
+        print(content.decode("utf-8"), end="")
+        return
+    write_atomically(out, content)
+    console.say(f"已写出 written: {out}")
+
+
+def _changes(settings: OperatorSettings, campaign: str, number: int = 0) -> pb.ListCampaignChangesResponse:
+    request = pb.ListCampaignChangesRequest(campaign=campaign, number=number)
     listed: pb.ListCampaignChangesResponse = call(
         settings, NodeOperatorServiceStub, lambda stub: stub.ListCampaignChanges, request
     )
@@ -247,6 +268,7 @@ def _change_data(change: CampaignChange) -> dict[str, Any]:
         "by": change.by,
         "why": change.why,
         "terms_hash": change.terms_hash.hex(),
+        "notice": change.notice.decode("utf-8") or None,
     }
 
 

@@ -107,16 +107,19 @@ class NodeOperations:
             change=change_message(made), announced=await self._service.all_announced()
         )
 
-    async def list_changes(self, campaign: str) -> node_operator_pb2.ListCampaignChangesResponse:
-        """Every change of an own campaign with who and why, and the terms in force."""
+    async def list_changes(self, campaign: str, number: int = 0) -> node_operator_pb2.ListCampaignChangesResponse:
+        """Every change of an own campaign with who and why, and the terms after change `number`; 0 is the last."""
 
         def load() -> node_operator_pb2.ListCampaignChangesResponse:
             with self._service.database.snapshot() as transaction:
                 changes = Campaigns(transaction).changes(self._service.region.code, campaign)
                 if not changes:
                     raise _unknown(campaign)
+                if number > len(changes):
+                    what, remedy = f"没有第{number}次变更 has no change {number}", f"1–{len(changes)}"
+                    raise InvalidInput(what, place=f"campaign {campaign}", remedy=remedy)
                 table = schema.terms
-                key = (changes[-1].change.terms_hash,)
+                key = (changes[number - 1].change.terms_hash,)
                 rows = transaction.select_keys(table, [table.c.terms_hash], [key])
             return node_operator_pb2.ListCampaignChangesResponse(
                 changes=[change_message(each.change) for each in changes], terms=rows[0].document

@@ -46,7 +46,7 @@ class NodeOperatorServicer(node_operator_pb2_grpc.NodeOperatorServiceServicer):
     async def ListCampaignChanges(  # noqa: N802
         self, request: pb.ListCampaignChangesRequest, context: Context
     ) -> pb.ListCampaignChangesResponse:
-        return await self._operations.list_changes(request.campaign)
+        return await self._operations.list_changes(request.campaign, request.number)
 
     async def AdmitMerchants(  # noqa: N802
         self, request: pb.AdmitMerchantsRequest, context: Context

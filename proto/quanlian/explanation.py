@@ -6,6 +6,7 @@ with the campaign's budgets still whole and a merchant that is admitted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib import resources
@@ -20,15 +21,16 @@ from quanlian.file_rules import Words
 from quanlian.money import yuan
 from quanlian.redemptions import Sale
 from quanlian.refusals import Refusal, RefusalReason
-from quanlian.regions import region
+from quanlian.regions import full_name, region
 from quanlian.signing import SigningKey
 from quanlian.terms import CoFunderTerms, FunderTerms, Pack, Terms, VoucherType, decimal_of
-from quanlian.terms_words import CLASSES
+from quanlian.terms_words import CATEGORIES, CLASSES, WORDS
 from quanlian.validation import Facts, check
 from quanlian.vouchers import SUITE_ED25519, Voucher
 
 VISITORS_FUNDER = "visitors"
 _MERCHANT = "any merchant"
+_TERMS_SOURCE = "protocol.md, Campaign terms"
 
 
 class Step(NamedTuple):
@@ -102,7 +104,7 @@ def explain(
     bound = leverage_bound if away else None
     found = check(_facts(terms, pack, voucher_type, order, at_region, bound), _issued_at(terms, pack))
     if isinstance(found, Refusal):
-        return _refused(found, [])
+        return _refused(found, _why(found.reason, terms, pack, voucher_type, order, at_region))
     steps = [discount_step(voucher_type, order, found.discount_fen)]
     budgets = terms.budgets()
 
@@ -196,6 +198,46 @@ def _facts(
     )
 
 
+def _why(
+    reason: RefusalReason, terms: Terms, pack: Pack, voucher_type: VoucherType, order: Order, at_region: str
+) -> list[Step]:
+    """What the terms say that a refusal turned on, where the refusal itself has no room for it."""
+    limit = voucher_type.price_limit_fen
+    match reason:
+        case RefusalReason.REGION_NOT_COVERED if terms.covers_region(at_region):
+            zh = f"券包“{pack.title_zh}”的异地使用为 never：只可在发券地使用，虽然本活动适用地区包括该地"
+            en = f"the roaming of the pack “{pack.title_en}” is never: it is good at its issuer alone, though the "
+            return [Step(zh, f"{en}campaign covers that region", "protocol.md, Custody")]
+        case RefusalReason.REGION_NOT_COVERED:
+            return [_covered("适用地区", "regions", terms.regions)]
+        case RefusalReason.CHANNEL_NOT_COVERED:
+            return [_covered("消费渠道", "channels", sorted(terms.channels))]
+        case RefusalReason.CATEGORY_NOT_COVERED:
+            return [_covered("适用行业", "categories", sorted(voucher_type.categories))]
+        case RefusalReason.NO_MATCHING_TIER if voucher_type.kind == "rate" and limit is not None:
+            price = yuan(order.price_fen or order.order_fen)
+            zh = f"本券没有档次：价格{price}元超过价格上限{yuan(limit)}元，不予补贴"
+            en = f"the voucher has no tiers: the price of {price} is above the price limit of {yuan(limit)}"
+            return [Step(zh, en, "money.md, Discount on an order")]
+        case RefusalReason.NO_MATCHING_TIER if voucher_type.kind == "tiered":
+            tiers = [tier.from_fen for tier in voucher_type.tiers if tier.klass == order.klass]
+            klass, least = _class_title(voucher_type, order.klass), yuan(min(tiers, default=0))
+            zh, en = f"{klass.zh}的最低档从发票{least}元起", f"the lowest tier of {klass.en} is from {least}"
+            return [Step(zh, en, "money.md, Discount on an order")]
+    return []
+
+
+def _covered(label_zh: str, label_en: str, words: Sequence[str]) -> Step:
+    """What there is, in the words of the file with their Chinese."""
+    titles = [CATEGORIES.get(word) or WORDS.get(word) or _region_title(word) for word in words]
+    zh = "、".join(f"{title.zh} {word}" for title, word in zip(titles, words, strict=True))
+    return Step(f"本券的{label_zh}：{zh}", f"{label_en} of the voucher: {', '.join(words)}", _TERMS_SOURCE)
+
+
+def _region_title(word: str) -> Words:
+    return Words(full_name(word), word) if word.isdigit() else Words("", word)
+
+
 def _refused(refusal: Refusal, steps: list[Step]) -> Explanation:
     step = Step(refusal.message_zh, refusal.message_en, 'protocol.md, "Refusal reasons, in order"')
     return Explanation(0, refusal, (), (*steps, step))
@@ -243,8 +285,9 @@ def _paying_steps(
     reserved, shared, paying = (_listed(terms, legs) for legs in (reservation.legs(), cofunders, public))
     steps = [
         Step(
-            f"领取时按最高优惠{yuan(reservation.total_fen)}元预留：{reserved.zh}",
-            f"reserved at issue, the highest discount of {yuan(reservation.total_fen)}: {reserved.en}",
+            f"领取时按最高优惠{yuan(reservation.total_fen)}元预留（各方预算按尚未动用计）：{reserved.zh}",
+            f"reserved at issue, the highest discount of {yuan(reservation.total_fen)}, all budgets taken as whole: "
+            f"{reserved.en}",
             "money.md, Reserved at issue",
         )
     ]

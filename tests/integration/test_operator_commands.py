@@ -286,6 +286,13 @@ def test_jinchengs_plan_is_amended_after_its_difference_was_shown_and_then_notic
         ("amend", "区政府常务会议"),
         ("notice", "线上商户上线"),
     ]
+    assert [each["notice"] for each in listed] == [None, None, notice.read_text(encoding="utf-8")]
+    kept = tmp_path / "first.toml"
+    operators(JINCHENG, "terms", "jincheng-2026", "--number", 1, "--out", kept)
+    assert kept.read_bytes() == (ROOT / "examples/campaigns/jincheng-2026.toml").read_bytes()
+    in_force = operators(JINCHENG, "terms", "jincheng-2026")
+    assert in_force == amendment[1].read_text(encoding="utf-8")
+    assert "has no change 4" in operators.refused(JINCHENG, "terms", "jincheng-2026", "--number", 4)
 
 
 def test_merchants_are_admitted_from_a_file_that_excel_wrote(operators: Operators, tmp_path: Path) -> None:

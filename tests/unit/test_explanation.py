@@ -143,3 +143,36 @@ def test_the_legs_always_sum_to_the_discount_and_each_step_has_its_source(name: 
         explanation = explain(terms, voucher_type, order, terms.issuer)
         assert explanation.discount_fen == sum(leg.amount_fen for leg in explanation.legs) > 0
         assert all(step.zh and step.en and step.source for step in explanation.steps)
+
+
+def refused_because(terms: Terms, voucher: str, order: Order, at: str) -> str:
+    found = explain(terms, terms.voucher_type(voucher), order, at)
+    assert found.refusal is not None
+    return " ".join(f"{step.zh} {step.en}" for step in found.steps)
+
+
+def test_a_refusal_names_what_it_turned_on() -> None:
+    trade_in, jincheng = campaign("trade-in-2026"), campaign("jincheng-2026")
+    digital = trade_in.voucher_type("digital")
+    dear = refused_because(
+        trade_in, "digital", Order(600_001, min(digital.categories), min(trade_in.channels)), trade_in.issuer
+    )
+    assert "没有档次：价格6,000.01元超过价格上限6,000.00元" in dear
+    car = jincheng.voucher_type("car")
+    sale = Order(5_000_000, min(car.categories), min(jincheng.channels), next(tier.klass for tier in car.tiers))
+    away = refused_because(jincheng, "car", sale, "310000")
+    assert "roaming of the pack" in away
+
+
+def test_a_refusal_names_the_channels_and_categories_that_are_covered(hangzhou: Terms) -> None:
+    offline = [step.zh for step in told(hangzhou, channel="group-buying").steps]
+    assert offline[0].startswith("本券的消费渠道：实体门店 shop")
+    fuel = [step.en for step in told(hangzhou, category="fuel").steps]
+    assert fuel[0].startswith("categories of the voucher: ")
+    assert "retail" in fuel[0]
+
+
+def test_an_explanation_says_that_budgets_are_taken_as_whole(hangzhou: Terms) -> None:
+    assert any(
+        "各方预算按尚未动用计" in step.zh and "all budgets taken as whole" in step.en for step in told(hangzhou).steps
+    )

@@ -283,15 +283,19 @@ class ListCampaignChangesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CAMPAIGN_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
     campaign: _builtins.str
+    number: _builtins.int
+    """Whose terms to give, those in force after this change; 0 is the last."""
     def __init__(
         self,
         *,
         campaign: _builtins.str = ...,
+        number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "number", b"number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -304,7 +308,7 @@ class ListCampaignChangesResponse(_message.Message):
     CHANGES_FIELD_NUMBER: _builtins.int
     TERMS_FIELD_NUMBER: _builtins.int
     terms: _builtins.bytes
-    """The terms in force, as a TOML file."""
+    """The terms in force after the change that was asked for, as a TOML file."""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[_campaign_pb2.CampaignChange]: ...
     def __init__(
