@@ -312,7 +312,11 @@ def _agreement(path: Path | None) -> Agreement | None:
 def _fen(text: str, option: str) -> int:
     found = _YUAN.fullmatch(text)
     if found is None:
-        raise InvalidInput(f"{text!r} is not an amount in yuan", place=option, remedy="write it like 58 or 58.50")
+        raise InvalidInput(
+            f"{text!r} 不是以元为单位的金额 is not an amount in yuan",
+            place=option,
+            remedy="写成 write it like 58 or 58.50",
+        )
     return int(found[1]) * 100 + int((found[2] or "").ljust(2, "0"))
 
 

@@ -75,6 +75,12 @@ NOT_TOML: Final = rule(
     "改正这一行或前一行",
     "mend the line, or the one before it",
 )
+WRITTEN_TWICE: Final = rule(
+    "{key} 在第 {first} 行已写过",
+    "{key} stands on line {first} already",
+    "只保留一处",
+    "keep one of them",
+)
 
 # Fields and tables
 

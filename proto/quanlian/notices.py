@@ -89,7 +89,9 @@ def check_notice(notice: Notice, terms: Terms, given: Given, at: int) -> None:
     InvalidInput.
     """
     if notice.campaign != terms.campaign:
-        raise InvalidInput(f"is for {notice.campaign}", place="notice.campaign", remedy=f"name {terms.campaign}")
+        raise InvalidInput(
+            f"属于另一活动 is for {notice.campaign}", place="notice.campaign", remedy=f"写 name {terms.campaign}"
+        )
     if notice.valid_until is not None:
         _check_valid_until(notice.valid_until, terms, given, at)
     _check_regions(notice.regions, terms, given)
@@ -128,14 +130,17 @@ def latest_end(pack: Pack, terms: Terms, at: int) -> int:
 def _check_valid_until(valid_until: int, terms: Terms, given: Given, at: int) -> None:
     if valid_until <= at:
         raise InvalidInput(
-            f"{written(valid_until)} is past", place="notice.valid_until", remedy="name an instant still to come"
+            f"{written(valid_until)} 已过 is past",
+            place="notice.valid_until",
+            remedy="写未来的时间 name an instant to come",
         )
     end = max(min(latest_end(pack, terms, at) for pack in terms.packs), given.valid_until)
     if valid_until <= end:
         raise InvalidInput(
-            f"{written(valid_until)} postpones no pack's end: vouchers are good until {written(end)} at least",
+            f"{written(valid_until)} 没有延长任何券包，券至少可用至 {written(end)} "
+            f"postpones no pack's end: vouchers are good until {written(end)} at least",
             place="notice.valid_until",
-            remedy="name a later instant: a notice may only extend",
+            remedy="公告只能延长，写更晚的时间 name a later instant: a notice may only extend",
         )
 
 
@@ -156,7 +161,7 @@ def _check_regions(scopes: tuple[str, ...], terms: Terms, given: Given) -> None:
 def _require_new(field: str, new: Iterable[str], named: Iterable[str]) -> None:
     if not new and named:
         raise InvalidInput(
-            f"{', '.join(sorted(named))}: holders have that already",
+            f"{', '.join(sorted(named))}: 持券人已有 holders have that already",
             place=f"notice.{field}",
-            remedy=f"leave {field} out, or name further ones: a notice may only widen",
+            remedy=f"删去 {field} 或写新的 leave {field} out, or name further ones: a notice may only widen",
         )

@@ -285,7 +285,12 @@ class Terms:
 
     def _lacks(self, what: str, name: str, known: Sequence[Pack | Round | VoucherType]) -> NoReturn:
         names = ", ".join(each.id for each in known)
-        raise InvalidInput(f"no {what} {name!r}", place=f"campaign {self.campaign}", remedy=f"use one of {names}")
+        zh = {"pack": "券包", "round": "轮次", "voucher type": "券种"}[what]
+        raise InvalidInput(
+            f"没有{zh}{name!r} no {what} {name!r}",
+            place=f"campaign {self.campaign}",
+            remedy=f"可用 use one of {names}",
+        )
 
 
 def decimal_of(ratio: Fraction) -> str:

@@ -361,11 +361,26 @@ def _load(content: bytes, name: str) -> tuple[dict[str, Any], bytes, list[Proble
             where = re.search(r"at line (\d+)", str(error))
             line = int(where[1]) if where else len(rows)
             if line not in {problem.line for problem in problems}:
-                rule = rules.NOT_TOML.of(fault=str(error)[:_MAX_FAULT_SHOWN])
+                rule = _repeated(rows, line - 1) if "overwrite" in str(error) else None
+                rule = rule or rules.NOT_TOML.of(fault=str(error)[:_MAX_FAULT_SHOWN])
                 problems.append(unreadable(line, "", rule, "TOML 1.0"))
             if not where or not _pass_over(rows, line - 1, twice="overwrite" in str(error)):
                 break
     raise InvalidTerms(name, problems)
+
+
+def _repeated(rows: Sequence[str], index: int) -> Rule | None:
+    """The rule for a field that its table has already, if it stands above on a row of its own."""
+    found = _FIELD.match(rows[index])
+    name = found[0] if found else ""
+    for above in range(index - 1, -1, -1):
+        row = rows[above]
+        if not name or row.lstrip().startswith("["):
+            return None
+        earlier = _FIELD.match(row)
+        if earlier and earlier[0].split() == name.split():
+            return rules.WRITTEN_TWICE.of(key=_cut(name.rstrip("= \t").strip()), first=above + 1)
+    return None
 
 
 def _pass_over(rows: list[str], index: int, *, twice: bool) -> bool:

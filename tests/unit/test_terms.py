@@ -116,7 +116,7 @@ def test_leverage_is_a_fraction_and_only_of_threshold_vouchers(hangzhou: Terms) 
 
 @pytest.mark.parametrize("what", ["pack", "round", "voucher_type"])
 def test_asking_for_what_the_terms_do_not_name_says_so(hangzhou: Terms, what: str) -> None:
-    with pytest.raises(InvalidInput, match=r"campaign hangzhou-2020-r1: no .* 'nothing'"):
+    with pytest.raises(InvalidInput, match=r"campaign hangzhou-2020-r1: 没有.* no .* 'nothing'"):
         getattr(hangzhou, what)("nothing")
 
 

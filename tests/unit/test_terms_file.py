@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from local_parties import campaign
 
 from quanlian.errors import InvalidInput
 from quanlian.terms_file import MAX_FILE_BYTES, InvalidTerms, shift_dates
@@ -285,7 +286,10 @@ def test_an_id_given_twice_is_reported_at_its_second_place() -> None:
         (GOOD.encode("gbk"), "a.toml:3: file: byte 37 is not UTF-8 — save the file as UTF-8, not GBK"),
         (b"\xef\xbb\xbf" + GOOD.encode(), "a.toml:1: file: begins with a byte-order mark"),
         (GOOD.replace("weight = 1", "weight = ").encode(), "a.toml:21: file: is not TOML: Invalid value"),
-        (GOOD.replace("weight = 1", "weight = 1\nweight = 2").encode(), "a.toml:22: file: is not TOML"),
+        (
+            GOOD.replace("weight = 1", "weight = 1\nweight = 2").encode(),
+            "a.toml:22: file: weight stands on line 21 already",
+        ),
         (GOOD.encode() + b"[", "a.toml:71: file: is not TOML"),
         (b"a = " + b"[" * 100_000, "a.toml:1: file: nests too deeply"),
         (b"a = " + b"9" * 5000, "a.toml:1: file: is not TOML"),
@@ -332,3 +336,17 @@ def test_only_dates_move_not_texts_comments_or_numbers() -> None:
 def test_dates_are_not_shifted_out_of_the_calendar() -> None:
     with pytest.raises(InvalidInput, match=re.escape("line 2: 2020-02-28 moved by 10000000 days is no date")):
         shift_dates(b"\na = 2020-02-28T23:00:00+08:00\n", 10_000_000)
+
+
+def test_a_field_written_twice_is_named_with_its_first_line() -> None:
+    content = b'[campaign]\nid = "abc"\n# more\nid = "def"\n'
+    with pytest.raises(InvalidTerms) as caught:
+        parse_terms(content, "a.toml")
+    problem = next(each for each in caught.value.problems if each.field == "file")
+    assert (problem.line, problem.rule, problem.rule_zh) == (4, "id stands on line 2 already", "id 在第 2 行已写过")
+
+
+def test_what_a_campaign_lacks_is_told_in_both_languages() -> None:
+    terms = parse_terms(campaign(), "a.toml")
+    with pytest.raises(InvalidInput, match="没有券种'retail' no voucher type 'retail'"):
+        terms.voucher_type("retail")
