@@ -16,6 +16,7 @@ from custodian import schema as books_schema
 from custodian.books import Books, json_to_legs
 from custodian.ledger.check import difference, run
 from custodian.ledger.findings import Finding, PartyChecks
+from custodian.totals import HOUR_SECONDS, Sums, add_up
 from quanlian import netting, wire
 from quanlian.accounts import settlement_account, visitors_account
 from quanlian.errors import InvalidInput
@@ -82,6 +83,10 @@ def _custody(transaction: Transaction) -> Iterator[Finding]:
                 place = f"{row.issuer}/{voucher.key.pack_id.hex()}/{voucher.key.voucher_index}"
                 zh, en = f"移交单{row.number}所交的券缺失", f"missing, though hand-over {row.number} brought it"
                 yield Finding("voucher", place, None, voucher.reservation.total_fen, zh, en)
+    for row in run(transaction, schema.custody_return.select()):
+        for each in custody_pb2.HandOver.FromString(row.body).vouchers:
+            for leg in wire.handed_voucher(each, row.region).reservation.legs():
+                moved[leg.account] -= leg.amount_fen if is_limited(leg.account) else 0
     for row in run(transaction, schema.fund_return.select()):
         for leg in wire.legs_of(custody_pb2.FundReturn.FromString(row.body).legs):
             moved[leg.account] -= leg.amount_fen
@@ -95,11 +100,13 @@ def _custody(transaction: Transaction) -> Iterator[Finding]:
 
 
 def _series(transaction: Transaction) -> Iterator[Finding]:
-    """Feeds and fund returns are numbered without a gap, as far as their counters."""
+    """Feeds, fund returns and custody returns are numbered without a gap, as far as their counters."""
     counters = {row.name: row.value for row in run(transaction, books_schema.counter.select())}
+    recovered = any(row.incarnation > 1 for row in run(transaction, books_schema.lineage.select()))
     for table, column, name in (
         (schema.feed, schema.feed.c.sequence, "feed"),
         (schema.fund_return, schema.fund_return.c.number, "fund-return"),
+        (schema.custody_return, schema.custody_return.c.number, "custody-return"),
     ):
         numbers: dict[str, set[int]] = defaultdict(set)
         for region, number in run(transaction, sa.select(table.c.region, column)):
@@ -107,10 +114,38 @@ def _series(transaction: Transaction) -> Iterator[Finding]:
         regions = {key.partition("/")[2] for key in counters if key.startswith(f"{name}/")} | numbers.keys()
         for region in sorted(regions):
             expected = set(range(1, counters.get(f"{name}/{region}", 0) + 1))
+            if table is schema.feed and recovered:
+                expected &= numbers[region]  # what was told and lost is known where it was heard, and not told again
             for number in sorted(expected ^ numbers[region]):
                 missing = number in expected
                 zh, en = ("缺失", "is missing") if missing else ("系添加", "was added: its counter ends before")
                 yield Finding(table.name, f"{region}/{number}", None, 0, zh, en)
+
+
+def _hours(transaction: Transaction) -> Iterator[Finding]:
+    """Hourly totals count each capture and refund once, in the hour in which it was posted."""
+    posting, redemption, table = books_schema.posting.c, books_schema.redemption.c, books_schema.hourly_flow
+    query = sa.select(
+        posting.at,
+        redemption.issuer,
+        redemption.redeeming_region,
+        redemption.campaign,
+        redemption.category,
+        posting.order_fen,
+        posting.discount_fen,
+    ).join_from(books_schema.posting, books_schema.redemption, posting.redemption_id == redemption.id)
+    sums: Sums = {}
+    for row in run(transaction, query):
+        key = (row.at - row.at % HOUR_SECONDS, *tuple(row)[1:5])
+        add_up(sums, key, row.order_fen, row.discount_fen)
+    stored = {tuple(row)[:5]: list(tuple(row)[5:]) for row in run(transaction, table.select())}
+    for key in sorted(sums.keys() | stored.keys()):
+        said, found = stored.get(key, [0] * 6), sums.get(key, [0] * 6)
+        if said != found:
+            zh, en = f"记为{said}，应为{found}", f"says {said}, must be {found}"
+            yield Finding(
+                "hourly_flow", " ".join(map(str, key)), None, said[2] - found[2] or said[5] - found[5], zh, en
+            )
 
 
 def _told(transaction: Transaction) -> Iterator[Finding]:
@@ -243,7 +278,7 @@ def _limits(transaction: Transaction) -> dict[str, int]:
 
 CHECKS = PartyChecks(
     "participant",
-    (_deposits, _visitors_funds, _custody, _series, _told, _positions, _ceilings, _settlement, _documents),
+    (_deposits, _visitors_funds, _custody, _series, _hours, _told, _positions, _ceilings, _settlement, _documents),
     lambda transaction: {},
     lambda transaction: set(),
 )

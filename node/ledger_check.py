@@ -70,7 +70,7 @@ def _counts(table: str, said: dict[Any, int], found: dict[Any, int]) -> Iterator
 
 
 def _limits(transaction: Transaction) -> Iterator[Finding]:
-    """Budgets of the campaigns in force, less what was handed over, with what came back, are this book's limits."""
+    """Budgets of the campaigns in force, less hand-overs, with vouchers and money that came back, are its limits."""
     expected: dict[str, int] = defaultdict(int)
     query = sa.select(schema.campaign.c.campaign, schema.terms.c.document).join_from(
         schema.campaign, schema.terms, schema.campaign.c.terms_hash == schema.terms.c.terms_hash
@@ -79,10 +79,11 @@ def _limits(transaction: Transaction) -> Iterator[Finding]:
         for account, fen in parse_terms(row.document, row.campaign).budgets().items():
             expected[account] += fen
     region = _region(transaction)
-    for row in run(transaction, schema.hand_over.select()):
-        for each in custody_pb2.HandOver.FromString(row.body).vouchers:
-            for leg in wire.handed_voucher(each, region).reservation.legs():
-                expected[leg.account] -= leg.amount_fen if is_limited(leg.account) else 0
+    for table, sign in ((schema.hand_over, -1), (schema.custody_return, 1)):
+        for row in run(transaction, table.select()):
+            for each in custody_pb2.HandOver.FromString(row.body).vouchers:
+                for leg in wire.handed_voucher(each, region).reservation.legs():
+                    expected[leg.account] += sign * leg.amount_fen if is_limited(leg.account) else 0
     for row in run(transaction, schema.fund_return.select()):
         for leg in wire.legs_of(custody_pb2.FundReturn.FromString(row.body).legs):
             expected[leg.account] += leg.amount_fen

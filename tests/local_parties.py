@@ -27,6 +27,7 @@ from clearinghouse.service import ClearinghouseService
 from clearinghouse.windows import new_window
 from custodian import schema as custodian_schema
 from custodian.decisions import Answered, Received
+from custodian.ledger.check import check_books
 from node import schema as node_schema
 from node.claiming import Claim
 from node.custody import Release
@@ -70,7 +71,7 @@ OPERATOR = Identity(HANGZHOU, "operator", "test")
 CLEARING_OPERATOR = Identity(CLEARINGHOUSE, "operator", "test")
 LOCK_WAIT_SECONDS = 30.0
 JOURNAL, TOTALS = {"entry", "line", "counter", "signed_batch"}, {"account", "turnover"}
-BY_BATCH = {"entry", "answer_batch"}
+BY_BATCH = {"entry", "answer_batch", "seal"}
 """What tells in which batch something was decided."""
 FACE_FEN, MINIMUM_FEN = 1000, 4000
 Result = TypeVar("Result")
@@ -367,7 +368,12 @@ class Party:
         self.database.at += seconds
 
     def check_books(self) -> None:
-        """The ledger sums to zero, running totals equal their lines, each captured voucher is spent once."""
+        """The ledger sums to zero, running totals equal their lines, each captured voucher is spent once, and the
+        check of the books finds nothing.
+        """
+        with self.database.snapshot() as transaction:
+            found = check_books(transaction)
+        assert not found, found
         lines, accounts = self.rows("line"), self.rows("account")
         assert sum(line["posted_fen"] for line in lines if not is_memo(line["account"])) == 0
         for account in accounts:

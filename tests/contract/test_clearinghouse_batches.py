@@ -360,7 +360,8 @@ def confirm(clearinghouse: LocalClearinghouse, region: str) -> None:
     confirmation = settlement_pb2.Confirmation(
         region=region, window=1, statement_digest=digest("statement", statement["document"])
     )
-    (result,) = clearinghouse.decide(Confirm(region, signed_pb2.SignedMessage(), confirmation))
+    message = signed_pb2.SignedMessage(body=confirmation.SerializeToString())
+    (result,) = clearinghouse.decide(Confirm(region, message, confirmation))
     assert not isinstance(result, Exception), result
 
 

@@ -19,7 +19,7 @@ from local_parties import (
     purchase,
 )
 
-from chassis import cli
+from chassis import cli, console
 from quanlian.v1 import clearing_operator_pb2
 from quanlian.v1 import redemption_pb2 as pb
 
@@ -89,7 +89,10 @@ def test_it_says_when_the_issuer_paid_for_a_dry_visitors_fund(
     assert "由发券地承担" in told["steps"][2]["zh"]
 
 
-def test_a_use_at_home_is_told_by_the_node_in_both_languages(node: LocalNode, capsys: Out) -> None:
+def test_a_use_at_home_is_told_by_the_node_in_both_languages(
+    node: LocalNode, capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console.console, "width", 250)
     node.publish()
     (token,) = node.claim()
     (answer,) = node.redeem(item(request_id(1), redeem=purchase(token, 0, "order-1")))

@@ -252,6 +252,13 @@ TAMPERINGS = [
         names="amount",
     ),
     kind("flow edited", BOTH, "UPDATE flow SET discount_fen = discount_fen + 5", table="flow", names="amount"),
+    kind(
+        "hour's total edited",
+        (CLEARING,),
+        "UPDATE hourly_flow SET discount_fen = discount_fen + 5",
+        table="hourly_flow",
+        names="amount",
+    ),
     kind("flow deleted", BOTH, "DELETE FROM flow", table="flow", names="amount"),
     kind(
         "entry counter turned back",

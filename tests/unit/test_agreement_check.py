@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chassis import cli
+from chassis import cli, console
 from quanlian.agreement_check import check_agreement
 from quanlian.agreement_sheet import agreement_sheet
 from quanlian.agreements import Method, agreement_hash, parse_agreement
@@ -76,7 +76,10 @@ class TestCommands:
         (error,) = json.loads(capsys.readouterr().out)["errors"]
         assert (error["file"], error["field"]) == (str(tmp_path / "none.toml"), "file")
 
-    def test_show_prints_both_languages_and_writes_a_page(self, tmp_path: Path, capsys: Out) -> None:
+    def test_show_prints_both_languages_and_writes_a_page(
+        self, tmp_path: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(console.console, "width", 200)
         assert cli.main(["agreement", "show", str(FIXED)]) == 0
         shown = capsys.readouterr().out
         assert "杭州市财政局" in shown
