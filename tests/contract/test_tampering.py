@@ -436,7 +436,7 @@ TAMPERINGS = [
     kind(
         "deposit made up",
         (CLEARING,),
-        "INSERT INTO deposit VALUES ('b', '330100', 5, 5, '')",
+        "INSERT INTO deposit VALUES ('b', '330100', 5, 5, 1, '')",
         table="deposit",
         names="amount",
     ),
