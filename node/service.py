@@ -502,6 +502,7 @@ class NodeService:
                 raise
             except Exception as error:
                 outcome[event.sequence] = str(error) or repr(error)
+        self._deny(await asyncio.to_thread(self._newest_deny_list))
         return outcome
 
     # Trust
