@@ -19,6 +19,7 @@ from quanlian import custody, wire
 from quanlian.custody import VoucherState, give, in_custody
 from quanlian.ledger import Movement, is_limited
 from quanlian.refusals import RefusalReason
+from quanlian.suspensions import SuspensionKind, voucher_subject
 from quanlian.v1 import custody_pb2, signed_pb2
 from quanlian.vouchers import VoucherKey
 
@@ -40,7 +41,9 @@ class Release:
     epochs: Mapping[tuple[bytes, int], int] = field(default_factory=dict)
 
     def load(self, desk: Desk) -> None:
-        desk.books.want(vouchers=[VoucherKey(desk.name, *ref) for ref in self.refs])
+        keys = [VoucherKey(desk.name, *ref) for ref in self.refs]
+        desk.books.want(vouchers=keys)
+        desk.suspensions.want(*((SuspensionKind.VOUCHER, voucher_subject(key)) for key in keys))
 
     def decide(self, desk: Desk) -> list[custody_pb2.CustodyStreamRequest]:
         """One hand-over for all that can be given, earlier ones again for what was given before, and refusals."""
@@ -68,6 +71,8 @@ def _releasable(desk: Desk, key: VoucherKey) -> VoucherState | RefusalReason:
         return RefusalReason.VOUCHER_UNKNOWN
     if not in_custody(voucher, desk.name):
         return voucher
+    if desk.suspensions.since(SuspensionKind.VOUCHER, voucher_subject(key)) is not None:
+        return RefusalReason.VOUCHER_SUSPENDED
     if voucher.status == custody.HELD:
         expire_overdue(voucher, desk.books, desk)
         voucher = desk.books.voucher(key)

@@ -26,8 +26,10 @@ from local_parties import (
     refusal_of,
 )
 
+from custodian.custody_messages import read_refused
 from custodian.servicer import REQUEST_KIND, verify_batch
 from custodian.suspensions import SignedSuspension, sign_suspension, verify_suspension
+from node.custody import Release
 from node.suspending import Suspend
 from pki.denylist import DenyList
 from pki.identity import Identity
@@ -120,6 +122,15 @@ class TestAVoucherReportedLost:
         clearinghouse.learn(node)
         results = at_clearinghouse(clearinghouse, redeem(1, away), redeem(2, away, index=1))
         assert results == ["VOUCHER_SUSPENDED", "CAPTURED"]
+
+    def test_its_issuer_does_not_release_it(self, node: LocalNode, token: bytes) -> None:
+        """Else the clearinghouse, which may not have been told yet, would capture it."""
+        node.suspend(VOUCHER, voucher(token))
+        (answer,) = node.decide(Release([keys_of(token)[0][1:]]))[0]
+        assert read_refused(answer.release_refused, HANGZHOU, KEYRING).reason == RefusalReason.VOUCHER_SUSPENDED
+        node.suspend(VOUCHER, voucher(token), suspended=False)
+        (given,) = node.decide(Release([keys_of(token)[0][1:]]))[0]
+        assert given.HasField("hand_over")
 
     def test_every_region_is_told_once_with_the_very_bytes_that_the_issuer_signed(
         self, node: LocalNode, clearinghouse: LocalClearinghouse, away: bytes
