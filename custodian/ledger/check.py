@@ -279,7 +279,7 @@ def _redemption_figures(row: Any, postings: list[Any]) -> Iterator[tuple[str, An
     _add(stored, json_to_legs(row.standing))
     yield "standing", dict(stored), dict(standing)
     refunded = -sum(each.order_fen for each in refunds)
-    state = "REFUNDED" if refunded == captured.order_fen else "PARTLY_REFUNDED" if refunds else "CAPTURED"
+    state = "REFUNDED" if refunded == captured.order_fen else "PARTLY_REFUNDED" if refunded else "CAPTURED"
     yield "state", row.state, state
 
 

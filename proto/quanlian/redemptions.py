@@ -194,6 +194,7 @@ def refund(
     """Give part of the order back: the funders get theirs in proportion, the shopper the rest (money.md, Refunds).
 
     A return gives funders at most what was returned: what a full clawback cannot take from it, the next returns give.
+    What an adjusting entry gave them already is not given twice.
     Never refused for cap, budget, suspension or close-out.
     """
     if redemption.state not in (State.CAPTURED, State.PARTLY_REFUNDED, State.REFUNDED):
@@ -204,7 +205,7 @@ def refund(
     total = redemption.refunded_order_fen + order_fen
     due = refund_due(redemption.discount_fen, redemption.order_fen, total, rule.policy, rule.minimum_spend_fen)
     due = min(due, redemption.returned_fen + order_fen)
-    increment = due - redemption.returned_fen
+    increment = max(0, due - redemption.returned_fen)
     parts = reduce_legs(redemption.standing, increment)
     returned = tuple(leg.part(part) for leg, part in zip(redemption.standing, parts, strict=True))
     number = redemption.postings + 1
@@ -238,7 +239,7 @@ def adjust(
             remedy="adjust a captured redemption by at most what is left of its discount",
         )
     parts = reduce_legs(redemption.standing, amount_fen)
-    returned = tuple(Leg(leg.account, part) for leg, part in zip(redemption.standing, parts, strict=True))
+    returned = tuple(leg.part(part) for leg, part in zip(redemption.standing, parts, strict=True))
     number = redemption.postings + 1
     adjusted = replace(
         redemption,
@@ -246,7 +247,7 @@ def adjust(
         returned_fen=redemption.returned_fen + amount_fen,
         postings=number,
     )
-    negative = tuple(Leg(leg.account, -leg.amount_fen) for leg in returned)
+    negative = tuple(Leg(leg.account, 0).plus(leg, -1) for leg in returned)
     posting = Posting(redemption.id, number, "refund", 0, -amount_fen, negative, window, at)
     return Outcome(adjusted, voucher, tuple(_posted(redemption, returned, credit, -1)), posting, amount_fen)
 

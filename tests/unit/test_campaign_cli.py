@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from chassis import console
 from chassis.cli import main
 from quanlian.terms_words import CATEGORIES
 
@@ -176,7 +177,8 @@ SHANXI = str(CAMPAIGNS / "shanxi-2020.toml")
 NOTICE = str(CAMPAIGNS / "notices" / "shanxi-2020.toml")
 
 
-def test_the_difference_names_what_is_new_and_from_when_it_counts(capsys: Out) -> None:
+def test_the_difference_names_what_is_new_and_from_when_it_counts(capsys: Out, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console.console, "width", 150)
     assert run("diff", JINCHENG, AMENDED) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "│ 出资方“晋城市城区财政局” 预算 │ 55,000,000.00 元 │ 60,000,000.00 元 │ — │" in shown
