@@ -18,7 +18,7 @@ from custodian.ledger.check import difference, run
 from custodian.ledger.findings import Finding, PartyChecks
 from custodian.totals import HOUR_SECONDS, Sums, add_up
 from quanlian import netting, wire
-from quanlian.accounts import settlement_account, visitors_account
+from quanlian.accounts import settlement_account, suspense_account, visitors_account
 from quanlian.errors import InvalidInput
 from quanlian.ledger import is_limited
 from quanlian.money import yuan
@@ -30,26 +30,41 @@ from quanlian.vouchers import VoucherKey
 
 
 def _deposits(transaction: Transaction) -> Iterator[Finding]:
-    """Each deposit is one entry under its bank reference, and each such entry a deposit."""
-    entry, line = books_schema.entry, books_schema.line
-    query = (
-        sa.select(entry.c.reference, line.c.account, line.c.posted_fen, entry.c.number)
-        .join_from(entry, line, line.c.entry == entry.c.number)
-        .where(entry.c.kind == "deposit", line.c.posted_fen < 0)
-    )
-    booked = {row.reference: row for row in run(transaction, query)}
+    """Each deposit is one entry under its bank reference, in suspense until it is assigned, and each such entry one."""
+    booked = _bank_entries(transaction, "deposit", "receipt")
+    assigned = _bank_entries(transaction, "assignment")
     for row in run(transaction, schema.deposit.select()):
-        found = booked.pop(row.bank_reference, None)
         place = f"{row.bank_reference} {row.region}"
+        found = booked.pop(row.bank_reference, None)
+        owned = assigned.pop(row.bank_reference, None)
         if found is None:
             zh, en = "没有相应分录", "no entry has its bank reference"
             yield Finding("deposit", place, None, row.amount_fen, zh, en)
-        elif (found.account, -found.posted_fen) != (settlement_account(row.region), row.amount_fen):
-            words = difference(row.amount_fen, -found.posted_fen)
-            yield Finding("deposit", place, found.number, row.amount_fen + found.posted_fen, *words)
-    for reference, found in booked.items():
+            continue
+        steps = [(found, settlement_account(row.region))]
+        if found.kind == "receipt":
+            steps = [(found, suspense_account()), *([(owned, settlement_account(row.region))] if row.region else [])]
+        for entry, account in steps:
+            if entry is None:
+                zh, en = "没有认领分录", "no entry assigns it"
+                yield Finding("deposit", place, None, row.amount_fen, zh, en)
+            elif (entry.account, -entry.posted_fen) != (account, row.amount_fen):
+                words = difference(row.amount_fen, -entry.posted_fen)
+                yield Finding("deposit", place, entry.number, row.amount_fen + entry.posted_fen, *words)
+    for reference, found in (booked | assigned).items():
         zh, en = "分录没有相应的到账登记", "the entry's deposit is missing"
         yield Finding("deposit", reference, found.number, -found.posted_fen, zh, en)
+
+
+def _bank_entries(transaction: Transaction, *kinds: str) -> dict[str, Any]:
+    """What entries of these kinds credited, by bank reference."""
+    entry, line = books_schema.entry, books_schema.line
+    query = (
+        sa.select(entry.c.kind, entry.c.reference, line.c.account, line.c.posted_fen, entry.c.number)
+        .join_from(entry, line, line.c.entry == entry.c.number)
+        .where(entry.c.kind.in_(kinds), line.c.posted_fen < 0)
+    )
+    return {row.reference: row for row in run(transaction, query)}
 
 
 def _visitors_funds(transaction: Transaction) -> Iterator[Finding]:

@@ -63,7 +63,8 @@ def confirm_all(clearinghouse: LocalClearinghouse, window: int) -> None:
             confirmation = settlement_pb2.Confirmation(
                 region=row["region"], window=window, statement_digest=digest("statement", row["document"])
             )
-            (result,) = clearinghouse.decide(Confirm(row["region"], signed_pb2.SignedMessage(), confirmation))
+            message = signed_pb2.SignedMessage(body=confirmation.SerializeToString())
+            (result,) = clearinghouse.decide(Confirm(row["region"], message, confirmation))
             assert not isinstance(result, Exception), result
 
 

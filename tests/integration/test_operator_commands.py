@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -48,7 +50,8 @@ class Operators:
         group = group or ("clearinghouse" if party == CLEARINGHOUSE else "node")
         settings = self.network.directory / party / "operator.toml"
         shown, error = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(error):
+        wide = mock.patch.dict(os.environ, COLUMNS="200")
+        with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(error), wide:
             code = cli.main([group, *map(str, arguments), "--config", str(settings)])
         return code, shown.getvalue(), error.getvalue()
 
