@@ -18,7 +18,8 @@ from custodian.ledger.check import difference, run
 from custodian.ledger.findings import Finding, PartyChecks
 from custodian.totals import HOUR_SECONDS, Sums, add_up
 from quanlian import netting, wire
-from quanlian.accounts import settlement_account, suspense_account, visitors_account
+from quanlian.accounts import bank_account, settlement_account, suspense_account, visitors_account
+from quanlian.custody import CLEARINGHOUSE
 from quanlian.errors import InvalidInput
 from quanlian.ledger import is_limited
 from quanlian.money import yuan
@@ -29,31 +30,49 @@ from quanlian.v1 import custody_pb2
 from quanlian.vouchers import VoucherKey
 
 
-def _deposits(transaction: Transaction) -> Iterator[Finding]:
-    """Each deposit is one entry under its bank reference, in suspense until it is assigned, and each such entry one."""
-    booked = _bank_entries(transaction, "deposit", "receipt")
-    assigned = _bank_entries(transaction, "assignment")
+def _money(transaction: Transaction) -> Iterator[Finding]:
+    """Each deposit, receipt, assignment and pay-out is one entry under its bank reference, and each such entry one."""
+    booked = _booked_money(transaction)
+    expected: dict[tuple[str, str], tuple[str, str, int]] = {}
     for row in run(transaction, schema.deposit.select()):
+        place, account = f"{row.bank_reference} {row.region}", settlement_account(row.region) if row.region else ""
+        if ("receipt", row.bank_reference) in booked:
+            expected[("receipt", row.bank_reference)] = (place, suspense_account(), row.amount_fen)
+            if account:
+                expected[("assignment", row.bank_reference)] = (place, account, row.amount_fen)
+        else:
+            expected[("deposit", row.bank_reference)] = (place, account or suspense_account(), row.amount_fen)
+    for row in run(transaction, schema.payout.select()):
         place = f"{row.bank_reference} {row.region}"
-        found = booked.pop(row.bank_reference, None)
-        owned = assigned.pop(row.bank_reference, None)
-        if found is None:
-            zh, en = "没有相应分录", "no entry has its bank reference"
-            yield Finding("deposit", place, None, row.amount_fen, zh, en)
-            continue
-        steps = [(found, settlement_account(row.region))]
-        if found.kind == "receipt":
-            steps = [(found, suspense_account()), *([(owned, settlement_account(row.region))] if row.region else [])]
-        for entry, account in steps:
-            if entry is None:
-                zh, en = "没有认领分录", "no entry assigns it"
-                yield Finding("deposit", place, None, row.amount_fen, zh, en)
-            elif (entry.account, -entry.posted_fen) != (account, row.amount_fen):
-                words = difference(row.amount_fen, -entry.posted_fen)
-                yield Finding("deposit", place, entry.number, row.amount_fen + entry.posted_fen, *words)
-    for reference, found in (booked | assigned).items():
-        zh, en = "分录没有相应的到账登记", "the entry's deposit is missing"
-        yield Finding("deposit", reference, found.number, -found.posted_fen, zh, en)
+        expected[("pay-out", row.bank_reference)] = (place, bank_account(CLEARINGHOUSE), row.amount_fen)
+    for key in sorted(expected.keys() | booked.keys()):
+        table = "payout" if key[0] == "pay-out" else "deposit"
+        found = booked.get(key)
+        if key not in expected:
+            fen = -booked[key].posted_fen
+            zh, en = f"{key[0]}分录没有相应的登记", f"the {key[0]} that the entry books is missing"
+            yield Finding(table, key[1], booked[key].number, fen, zh, en)
+        elif found is None:
+            place, _, fen = expected[key]
+            yield Finding(
+                table, place, None, fen, f"没有相应的{key[0]}分录", f"no {key[0]} entry has its bank reference"
+            )
+        elif (found.account, -found.posted_fen) != expected[key][1:]:
+            place, account, fen = expected[key]
+            zh, en = difference(fen, -found.posted_fen)
+            zh, en = f"{zh}，记入{found.account}", f"{en}, booked on {found.account}, not {account}"
+            yield Finding(table, place, found.number, fen + found.posted_fen, zh, en)
+
+
+def _booked_money(transaction: Transaction) -> dict[tuple[str, str], Any]:
+    """The credit line of every entry of the dedicated account, by kind and bank reference."""
+    entry, line = books_schema.entry, books_schema.line
+    query = (
+        sa.select(entry.c.kind, entry.c.reference, entry.c.number, line.c.account, line.c.posted_fen)
+        .join_from(entry, line, line.c.entry == entry.c.number)
+        .where(entry.c.kind.in_(("deposit", "receipt", "assignment", "pay-out")), line.c.posted_fen < 0)
+    )
+    return {(row.kind, row.reference): row for row in run(transaction, query)}
 
 
 def _bank_entries(transaction: Transaction, *kinds: str) -> dict[str, Any]:
@@ -293,7 +312,7 @@ def _limits(transaction: Transaction) -> dict[str, int]:
 
 CHECKS = PartyChecks(
     "participant",
-    (_deposits, _visitors_funds, _custody, _series, _hours, _told, _positions, _ceilings, _settlement, _documents),
+    (_money, _visitors_funds, _custody, _series, _hours, _told, _positions, _ceilings, _settlement, _documents),
     lambda transaction: {},
     lambda transaction: set(),
 )

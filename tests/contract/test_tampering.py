@@ -37,6 +37,7 @@ from custodian.ledger.check import check_books
 from custodian.ledger.findings import Finding
 from node.feed import News
 from node.redeeming import ClearinghouseAnswer, Forwarded
+from quanlian.v1 import clearing_operator_pb2
 from quanlian.v1 import redemption_pb2 as pb
 
 NODE, CLEARING = "node", "clearinghouse"
@@ -434,6 +435,21 @@ TAMPERINGS = [
         names="entry amount",
     ),
     kind(
+        "receipt assigned to nobody again",
+        (CLEARING,),
+        "UPDATE deposit SET region = '' WHERE bank_reference = 'stray'",
+        table="deposit",
+        names="entry amount",
+    ),
+    kind(
+        "pay-out lowered",
+        (CLEARING,),
+        "UPDATE payout SET amount_fen = amount_fen - 1",
+        table="payout",
+        names="entry amount",
+    ),
+    kind("pay-out deleted", (CLEARING,), "DELETE FROM payout", table="payout", names="entry amount"),
+    kind(
         "deposit made up",
         (CLEARING,),
         "INSERT INTO deposit VALUES ('b', '330100', 5, 5, 1, '')",
@@ -626,6 +642,7 @@ def _happen(node: LocalNode, clearinghouse: LocalClearinghouse) -> None:
     (answer,) = clearinghouse.redeem(sent.content, region=HANGZHOU)
     node.decide(ClearinghouseAnswer(answer))
     clearinghouse.do(clearinghouse.service.close_window())
+    _bank(clearinghouse)
     events = clearinghouse.feed(HANGZHOU)
     changes = {
         each.sequence: verify_change(each.campaign_change, KEYRING)
@@ -634,6 +651,15 @@ def _happen(node: LocalNode, clearinghouse: LocalClearinghouse) -> None:
     }
     node.decide(News(events, changes))
     _keep_statement(node, clearinghouse)
+
+
+def _bank(clearinghouse: LocalClearinghouse) -> None:
+    """A receipt that nobody knew and was assigned, and a pay-out at a region's wish."""
+    pb, service = clearing_operator_pb2, clearinghouse.service
+    clearinghouse.do(service.record_deposit(pb.RecordDepositRequest(amount_fen=77, bank_reference="stray")))
+    clearinghouse.do(service.assign_receipt(pb.AssignReceiptRequest(bank_reference="stray", region=SHANGHAI)))
+    payout = pb.PayOutRequest(region=SHANGHAI, amount_fen=77, bank_reference="out")
+    clearinghouse.do(service.pay_out(payout))
 
 
 def _keep_statement(node: LocalNode, clearinghouse: LocalClearinghouse) -> None:
