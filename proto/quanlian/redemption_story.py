@@ -88,7 +88,8 @@ def story(facts: Facts) -> list[StoryStep]:
         if booked.posting.kind == "capture":
             steps.append(_capture(facts, booked))
         else:
-            steps.append(_refund(facts, booked, refunded, returned))
+            told = _refund(facts, booked, refunded, returned) if booked.posting.order_fen else _adjustment(booked)
+            steps.append(told)
             refunded -= booked.posting.order_fen
             returned -= booked.posting.discount_fen
     return [*steps, *_standing(facts)]
@@ -188,7 +189,7 @@ def _refund(facts: Facts, booked: Booked, refunded_fen: int, returned_fen: int) 
     back, total = -posting.discount_fen, refunded_fen - posting.order_fen
     policy, minimum = facts.terms.refund_policy, facts.voucher_type.minimum_spend_fen
     due = refund_due(redemption.discount_fen, redemption.order_fen, total, policy, minimum)
-    due = min(due, returned_fen - posting.order_fen)
+    due = max(returned_fen, min(due, returned_fen - posting.order_fen))
     shopper = yuan(-posting.order_fen - back)
     zh = (
         f"退货{yuan(-posting.order_fen)}元，累计{yuan(total)}元：应退回出资方累计{yuan(due)}元，此前已退{yuan(returned_fen)}元，"
@@ -199,6 +200,16 @@ def _refund(facts: Facts, booked: Booked, refunded_fen: int, returned_fen: int) 
         f"{yuan(returned_fen)}, now get {yuan(back)}; the shopper gets {shopper} ({policy})"
     )
     return _booked_step(booked, zh, en, REFUNDS)
+
+
+def _adjustment(booked: Booked) -> StoryStep:
+    """A refund of no part of the order is the adjusting entry of an upheld dispute."""
+    back = yuan(-booked.posting.discount_fen)
+    zh, en = (
+        f"异议成立，调整分录退回出资方{back}元",
+        f"a dispute was upheld: an adjusting entry gives funders {back} back",
+    )
+    return _booked_step(booked, zh, en, "money.md, Statement")
 
 
 def _booked_step(booked: Booked, zh: str, en: str, rule: str) -> StoryStep:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from local_parties import (
 )
 
 from chassis import cli, console
+from clearinghouse.desk import Desk
+from quanlian.redemptions import adjust
 from quanlian.v1 import clearing_operator_pb2
 from quanlian.v1 import redemption_pb2 as pb
 
@@ -112,3 +115,39 @@ def test_a_party_that_did_not_decide_it_says_who_did(
     url = node.database.engine.url.set(drivername=node.database.dialect).render_as_string(hide_password=False)
     assert cli.main(["settlement", "explain", id.hex(), "--database", url, "--schema", node.database.schema]) == 1
     assert "is not on these books" in capsys.readouterr().err
+
+
+def test_an_adjusting_entry_is_told_as_one_and_the_next_refund_gives_it_only_once(
+    node: LocalNode, clearinghouse: LocalClearinghouse, capsys: Out
+) -> None:
+    token = away(node, clearinghouse)
+    (answer,) = clearinghouse.redeem(item(request_id(1), redeem=purchase(token, 0, "order-1")))
+    id = answer_of(answer).redemption_id
+    clearinghouse.decide(Adjusting(id, 250))
+    clearinghouse.redeem(item(request_id(2), refund=pb.Refund(redemption_id=id, order_fen=2900)))
+    told = data(clearinghouse, id, capsys)
+    english = [step["en"] for step in told["steps"]]
+    assert any("an adjusting entry gives funders 2.50 back" in each for each in english)
+    assert any("due 5.00 in all, had 2.50, now get 2.50; the shopper gets 26.50" in each for each in english)
+    assert (told["standing_fen"], told["follows"]) == (500, True)
+    clearinghouse.check_books()
+
+
+@dataclass
+class Adjusting:
+    """An upheld dispute's adjusting entry, as a work of its own."""
+
+    redemption_id: bytes
+    amount_fen: int
+
+    def load(self, desk: Desk) -> None:
+        desk.books.want(redemptions=[self.redemption_id])
+
+    def decide(self, desk: Desk) -> None:
+        before = desk.books.redemption(self.redemption_id)
+        assert before is not None
+        voucher = desk.books.voucher(before.voucher)
+        assert voucher is not None
+        result = adjust(before, voucher, self.amount_fen, desk.credit(before), desk.window, desk.at)
+        desk.books.apply(result)
+        desk.applied(before, result)
