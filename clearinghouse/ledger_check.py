@@ -75,17 +75,6 @@ def _booked_money(transaction: Transaction) -> dict[tuple[str, str], Any]:
     return {(row.kind, row.reference): row for row in run(transaction, query)}
 
 
-def _bank_entries(transaction: Transaction, *kinds: str) -> dict[str, Any]:
-    """What entries of these kinds credited, by bank reference."""
-    entry, line = books_schema.entry, books_schema.line
-    query = (
-        sa.select(entry.c.kind, entry.c.reference, line.c.account, line.c.posted_fen, entry.c.number)
-        .join_from(entry, line, line.c.entry == entry.c.number)
-        .where(entry.c.kind.in_(kinds), line.c.posted_fen < 0)
-    )
-    return {row.reference: row for row in run(transaction, query)}
-
-
 def _visitors_funds(transaction: Transaction) -> Iterator[Finding]:
     """A fund's budgets are the limits of its accounts."""
     budgets: dict[str, int] = {}

@@ -217,7 +217,7 @@ def _replay(
             increment = -posting["discount_fen"]
         else:
             due = refund_due(discount_fen, order_fen, refunded_fen, terms.refund_policy, minimum_spend_fen)
-            increment = max(0, due - returned_fen)
+            increment = max(0, min(due, returned_fen - posting["order_fen"]) - returned_fen)
         parts = reduce_legs(standing, increment)
         returned_fen += increment
         yield Step(

@@ -23,9 +23,10 @@ from simulations.demo.setting import CLEARINGHOUSE
 HANGZHOU, SHANGHAI = "330100", "310000"
 CALL_SECONDS = 60.0
 NODE_METHODS, CLEARINGHOUSE_METHODS = sorted(node.server.ALLOW), sorted(clearinghouse.server.ALLOW)
-OPERATING = [method for method in CLEARINGHOUSE_METHODS if "ClearingOperatorService" in method]
-NOT_OPERATING = [method for method in CLEARINGHOUSE_METHODS if "ClearingOperatorService" not in method]
-NODE_OPERATING = [method for method in NODE_METHODS if "NodeOperatorService" in method]
+OPERATORS_SERVICES = ("ClearingOperatorService", "NodeOperatorService", "AgreementService")
+OPERATING = [method for method in CLEARINGHOUSE_METHODS if method.split("/")[1].endswith(OPERATORS_SERVICES)]
+NOT_OPERATING = [method for method in CLEARINGHOUSE_METHODS if method not in OPERATING]
+NODE_OPERATING = [method for method in NODE_METHODS if method.split("/")[1].endswith(OPERATORS_SERVICES)]
 READING = ("GetRedemption", "ListRedemptions")
 NODE_PLATFORM_ONLY = [each for each in NODE_METHODS if each not in NODE_OPERATING and not each.endswith(READING)]
 
