@@ -29,7 +29,6 @@ from custodian.evidence_option import Id, Out, write_evidence
 from custodian.recovery_report import show_recovery
 from quanlian.errors import InvalidInput
 from quanlian.refusals import CHINA
-from quanlian.regions import full_name
 from quanlian.suspensions import SuspensionKind
 from quanlian.v1 import clearing_operator_pb2 as pb
 from quanlian.v1 import settlement_pb2
@@ -378,7 +377,7 @@ def _show_what_is_amiss(regions: Iterable[pb.RegionStatus]) -> None:
     """A line for each region that is suspended, or near one of its limits now."""
     for each in regions:
         if each.suspended:
-            console.say(f"已暂停 · Suspended: {each.region} {full_name(each.region)}")
+            console.say(f"已暂停 · Suspended: {each.region} {region_zh(each.region)}")
         if each.limit_percent:
             console.say(f"已达净借记限额 {each.limit_percent} % · of its net debit limit: {each.region}")
         if each.credit_percent:
