@@ -20,7 +20,7 @@ Cell = str | int | Text | None
 
 def _width() -> int | None:
     """A pipe has no width; cutting a table there to 80 columns would lose figures."""
-    return None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH_WITHOUT_TERMINAL
+    return None if sys.stdout.isatty() or os.environ.get("COLUMNS") else _WIDTH_WITHOUT_TERMINAL
 
 
 console = Console(width=_width(), highlight=False)

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from chassis.database import Database
 
+os.environ["COLUMNS"] = "200"  # tables are as wide here as in a pipe, whatever the terminal of the run
 DatabaseFactory = Callable[[str], Database]
 BACKENDS = ("sqlite", "postgresql")
 

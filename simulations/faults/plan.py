@@ -19,6 +19,7 @@ from simulations.faults.storage import CrashPoint
 STORM_SECONDS = 4.0
 OPERATIONS, FAULTS = (4, 8), (3, 6)
 ORDER_FEN = (4000, 5800, 9900)
+AT_ISSUE = [campaign for campaign, roaming in CAMPAIGNS.items() if roaming == "at-issue"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,10 @@ def draw(seed: int, schedule: int, restores: bool = False) -> Plan:
     kinds = [*_FAULTS, "restore"] if restores else list(_FAULTS)
     moments = [each.at for each in operations]
     count = random.randint(*FAULTS)
-    faults = tuple(_fault(random, number, regions, kinds, moments) for number in range(1, count + 1))
-    return Plan(name, regions, operations, faults, settles=random.random() < 0.2, asks_again=random.random() < 0.2)
+    faults = [_fault(random, number, regions, kinds, moments) for number in range(1, count + 1)]
+    faults += _lost_hand_overs(random, operations, count)
+    settles, asks_again = random.random() < 0.2, random.random() < 0.2
+    return Plan(name, regions, operations, tuple(faults), settles, asks_again)
 
 
 class _Drawing:
@@ -148,7 +151,7 @@ class _Drawing:
     def _recall(self, number: int, purchases: list[Operation]) -> Operation:
         """An issuer takes a voucher back: one that was just handed over, or that somebody is using."""
         random = self._random
-        claims = [each for each in self._drawn if each.kind == "claim"]
+        claims = [each for each in self._drawn if each.campaign in AT_ISSUE]
         if claims and random.random() < 0.7:
             claim = random.choice(claims)
             voucher = VoucherChoice(claim.region, 0, random.randrange(PACK_SIZE), claim.number)
@@ -202,6 +205,17 @@ def _fault(random: Random, number: int, regions: tuple[str, ...], kinds: list[st
         return Fault(number, at, kind, party, seconds=random.uniform(0.5, 3))
     point = random.choice(list(CrashPoint)) if kind == "commit" else ""
     return Fault(number, at, kind, party, seconds=random.choice((0.05, 0.5, 2.0)), detail=point)
+
+
+def _lost_hand_overs(random: Random, operations: Sequence[Operation], count: int) -> list[Fault]:
+    """Now and then what a claim hands over is lost while its issuer recalls it: the rarest way to cross a release."""
+    claims = {each.number: each for each in operations if each.campaign in AT_ISSUE}
+    recalled = [each.voucher.claim for each in operations if each.kind == "recall" and each.voucher]
+    lost = [claims[number] for number in recalled if number in claims and random.random() < 0.7]
+    return [
+        Fault(number, claim.at + 0.01, "mishap", link=Link(claim.region, CLEARINGHOUSE), detail=Mishap.LOST)
+        for number, claim in enumerate(lost, count + 1)
+    ]
 
 
 def _link_fault(random: Random, number: int, at: float, kind: str, link: Link) -> Fault:

@@ -50,8 +50,7 @@ class Operators:
         group = group or ("clearinghouse" if party == CLEARINGHOUSE else "node")
         settings = self.network.directory / party / "operator.toml"
         shown, error = io.StringIO(), io.StringIO()
-        wide = mock.patch.dict(os.environ, COLUMNS="200")
-        with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(error), wide:
+        with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(error):
             code = cli.main([group, *map(str, arguments), "--config", str(settings)])
         return code, shown.getvalue(), error.getvalue()
 

@@ -153,7 +153,7 @@ ANYTHING = (
     st.none()
     | st.booleans()
     | st.integers()
-    | st.floats()
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=30)
     | st.datetimes()
     | st.times()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import re
 import warnings
 import zipfile
@@ -91,6 +92,8 @@ def _raw(cell: Any, since: Any) -> Raw:
     if cell.data_type == "e":
         return Raw(Lost(str(cell.value)))
     number = isinstance(cell.value, int | float) and not isinstance(cell.value, bool)
+    if number and not math.isfinite(cell.value):
+        return Raw(Lost("#NUM!"))
     return Raw(cell.value, percent=number and "%" in cell.number_format, since=since)
 
 
