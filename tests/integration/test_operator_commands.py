@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 

@@ -154,3 +154,9 @@ def test_as_many_shared_texts_as_fit_are_read_in_bounded_time() -> None:
     assert import_workbook(content, "long.xlsx").content == complete_file()
     assert time.monotonic() - started < SECONDS
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < MEGABYTES * 1024
+
+
+def test_a_number_beyond_all_measure_is_an_error_in_its_cell() -> None:
+    found = import_workbook(with_rows(b'<row r="40"><c r="A40"><v>1E999</v></c></row>'), "plan.xlsx")
+    faults = [fault for fault in found.errors if fault.place.cell == "A40"]
+    assert [fault.value for fault in faults] == ["#NUM!"]
