@@ -6,14 +6,19 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from textwrap import wrap
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 _WIDTH_WITHOUT_TERMINAL = 200
+_NARROWEST_TEXT = 12
+_SHORTEST_ENGLISH = 9
+_BORDER = 3
 Heading = str | tuple[str, str]
 Cell = str | int | Text | None
 
@@ -23,7 +28,14 @@ def _width() -> int | None:
     return None if sys.stdout.isatty() or os.environ.get("COLUMNS") else _WIDTH_WITHOUT_TERMINAL
 
 
-console = Console(width=_width(), highlight=False)
+class _Terminal(Console):
+    """Cuts nothing: what is wider than the terminal is left to it to wrap."""
+
+    def print(self, *objects: Any, crop: bool = False, **options: Any) -> None:
+        super().print(*objects, crop=crop, **options)
+
+
+console = _Terminal(width=_width(), highlight=False)
 
 
 def yuan(fen: int) -> Text:
@@ -38,19 +50,27 @@ def figure(text: str) -> Text:
 
 
 def table(title: str, headings: Sequence[Heading], rows: Iterable[Sequence[Cell]]) -> Table:
-    """A table whose columns of integers and `yuan` cells go to the right.
+    """A table whose columns of integers and `yuan` cells go to the right; where it is narrow, only text is folded.
 
     A heading is text, or a (Chinese, English) pair shown on two lines.
     """
-    cells = [list(row) for row in rows]
+    cells = [[_rendered(cell) if cell is not None else None for cell in row] for row in rows]
     shown = Table(title=title or None, title_justify="left", header_style="bold")
     for position, heading in enumerate(headings):
-        column = [row[position] for row in cells if row[position] is not None]
-        figures = bool(column) and all(_is_figure(cell) for cell in column)
-        text = heading if isinstance(heading, str) else "\n".join(heading)
-        shown.add_column(Text(text), justify="right" if figures else "left", overflow="fold")
+        column = [cell for row in cells if (cell := row[position]) is not None]
+        widest = max((cell.cell_len for cell in column), default=0)
+        lines = [heading] if isinstance(heading, str) else list(heading)
+        if column and all(cell.justify == "right" for cell in column):
+            lines = _folded(lines, widest)
+            width = max(widest, *map(cell_len, lines))
+            shown.add_column("\n".join(lines), justify="right", no_wrap=True, min_width=width)
+        else:
+            width = min(max(widest, *map(cell_len, lines)), _NARROWEST_TEXT)
+            shown.add_column("\n".join(lines), overflow="fold", min_width=width)
     for row in cells:
-        shown.add_row(*(_rendered(cell) for cell in row))
+        shown.add_row(*(cell or Text() for cell in row))
+    needed = sum((column.min_width or 0) + _BORDER for column in shown.columns) + 1
+    shown.width = needed if needed > console.width else None
     return shown
 
 
@@ -82,13 +102,21 @@ def progress() -> Progress:
     )
 
 
-def _is_figure(cell: Cell) -> bool:
-    return isinstance(cell, int) or (isinstance(cell, Text) and cell.justify == "right")
+def _folded(lines: Iterable[str], width: int) -> list[str]:
+    """A heading over figures of that width: Chinese before its unit, English between words."""
+    folded: list[str] = []
+    for line in lines:
+        head, bracket, unit = line.partition("（")
+        if head.isascii():
+            folded += wrap(line, max(width, _SHORTEST_ENGLISH), break_long_words=False)
+        elif bracket and cell_len(line) > width:
+            folded += [head, bracket + unit]
+        else:
+            folded.append(line)
+    return folded
 
 
-def _rendered(cell: Cell) -> Text:
+def _rendered(cell: str | int | Text) -> Text:
     if isinstance(cell, Text):
         return cell
-    if isinstance(cell, int):
-        return Text(f"{cell:,}", justify="right")
-    return Text(cell or "")
+    return Text(f"{cell:,}", justify="right") if isinstance(cell, int) else Text(cell)

@@ -29,6 +29,7 @@ from custodian.evidence_option import Id, Out, write_evidence
 from custodian.recovery_report import show_recovery
 from quanlian.errors import InvalidInput
 from quanlian.refusals import CHINA
+from quanlian.state_names import WINDOW_STATES_ZH
 from quanlian.suspensions import SuspensionKind
 from quanlian.v1 import clearing_operator_pb2 as pb
 from quanlian.v1 import settlement_pb2
@@ -495,7 +496,7 @@ def _show_window(shown: settlement_pb2.SettlementWindow, as_json: bool) -> None:
     if as_json:
         console.print_json(_window_data(shown, state))
         return
-    console.say(f"场次 · Window {shown.number}: {_STATES_ZH[state]} {state}")
+    console.say(f"场次 · Window {shown.number}: {WINDOW_STATES_ZH[state]} {state}")
     console.say(f"起 · opened {moment(shown.opened_at)}，止 · closed {moment(shown.closed_at)}")
     if not shown.positions:
         return
@@ -520,16 +521,6 @@ def _show_window(shown: settlement_pb2.SettlementWindow, as_json: bool) -> None:
         for each in shown.positions
     ]
     console.console.print(console.table("", headings, rows))
-
-
-_STATES_ZH = {
-    "OPEN": "进行中",
-    "CLOSED": "已截止",
-    "CALCULATED": "已轧差，待各地确认",
-    "CONFIRMED": "各地已确认",
-    "INSTRUCTED": "已出具付款指令",
-    "SETTLED": "已结清",
-}
 
 
 def _window_data(shown: settlement_pb2.SettlementWindow, state: str) -> dict[str, Any]:

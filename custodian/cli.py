@@ -13,6 +13,7 @@ from chassis.operating import read_file
 from custodian.evidence_file import Proven
 from custodian.evidence_file import verify as verify_file
 from quanlian.refusals import CHINA, RefusalReason
+from quanlian.state_names import REDEMPTION_STATES_ZH
 from quanlian.v1 import redemption_pb2 as pb
 from quanlian.wire import body_to_voucher, bytes_to_token
 
@@ -26,14 +27,6 @@ OPERATIONS_ZH = {
     "void": "撤销",
     "reverse": "冲正",
     "refund": "退货退款",
-}
-STATES_ZH = {
-    "AUTHORIZED": "已占用",
-    "CAPTURED": "已核销",
-    "PARTLY_REFUNDED": "部分退款",
-    "REFUNDED": "已退款",
-    "VOIDED": "已撤销",
-    "EXPIRED": "占用已过期",
 }
 
 
@@ -92,7 +85,7 @@ def _answer_lines(answer: pb.RedemptionAnswer | None) -> list[str]:
         return [f"{head}优惠 discount {console.yuan(answer.discount_fen)} 元 yuan"]
     state = data["state"]
     return [
-        f"{head}{STATES_ZH[state]} {state}，优惠 discount {console.yuan(answer.discount_fen)} 元 yuan",
+        f"{head}{REDEMPTION_STATES_ZH[state]} {state}，优惠 discount {console.yuan(answer.discount_fen)} 元 yuan",
         f"  核销记录 redemption {data['redemption_id']}",
         *(f"  {leg.account} {console.yuan(leg.amount_fen)} 元 yuan" for leg in answer.legs),
     ]

@@ -21,6 +21,7 @@ from quanlian.money import yuan
 from quanlian.redemptions import Posting, Redemption, owed_between_regions
 from quanlian.refusals import CHINA
 from quanlian.regions import region
+from quanlian.state_names import REDEMPTION_STATES_ZH, WINDOW_STATES_ZH
 from quanlian.terms import Terms, VoucherType
 
 SPLIT, REFUNDS = "money.md, Split at authorize", "money.md, Refunds"
@@ -224,7 +225,7 @@ def _standing(facts: Facts) -> Iterator[StoryStep]:
     redemption = facts.redemption
     total = yuan(redemption.standing_fen)
     zh, en = (
-        f"现状{redemption.state.name}：出资方共承担{total}元",
+        f"现状{REDEMPTION_STATES_ZH[redemption.state.name]}：出资方共承担{total}元",
         f"stands {redemption.state.name}: funders bear {total}",
     )
     yield StoryStep(None, zh, en, "protocol.md, Redemption life cycle", redemption.standing)
@@ -238,8 +239,12 @@ def _standing(facts: Facts) -> Iterator[StoryStep]:
         yield StoryStep(None, zh, en, "money.md, Ledger")
         return
     for window in facts.windows:
-        zh = f"场次{window.number}：{window.state}"
+        zh = f"场次{window.number}：{WINDOW_STATES_ZH.get(window.state, window.state)}"
         yield StoryStep(None, zh, f"window {window.number}: {window.state}", "money.md, Settlement windows")
+    if redemption.voucher.issuer == redemption.redeeming_region:
+        zh, en = "本地使用，各地之间互不相欠", "used at home: no region owes another"
+        yield StoryStep(None, zh, en, "money.md, Settlement windows")
+        return
     zh = f"{_place(redemption.voucher.issuer)}欠{_place(redemption.redeeming_region)}{yuan(owed)}元，计入场次轧差"
     en = f"{redemption.voucher.issuer} owes {redemption.redeeming_region} {yuan(owed)}, netted in its windows"
     yield StoryStep(None, zh, en, "money.md, Settlement windows")

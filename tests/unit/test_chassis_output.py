@@ -38,6 +38,21 @@ def test_figures_stand_to_the_right_under_their_headings() -> None:
     assert "[b]上海" in body[1]
 
 
+@pytest.mark.parametrize("width", [20, 60, 80, 120])
+def test_a_figure_is_neither_cut_nor_folded_however_narrow_the_terminal(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(console, "console", console._Terminal(file=out, width=width))
+    amounts = [("订单金额（元）", f"Orders {n}, yuan") for n in range(6)]
+    row = ["funding/330100/2026/spring/city", *(console.yuan(123_456_789_00 + n) for n in range(6))]
+    console.console.print(console.table("", [("账户", "Account"), *amounts], [row]))
+    shown = out.getvalue()
+    assert [f"123,456,789.0{n}" in shown for n in range(6)] == [True] * 6
+    folded = [line.split("│")[1].strip() for line in shown.splitlines() if line.startswith("│")]
+    assert "".join(folded) == "funding/330100/2026/spring/city"
+
+
 def test_json_is_written_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     console.print_json({"b": "券", "a": [1]})
     text = capsys.readouterr().out
