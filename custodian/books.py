@@ -125,15 +125,18 @@ class Books:
     # Reading
 
     def request(self, key: RequestKey) -> StoredAnswer | None:
-        self.load_requests([key])
+        if key not in self._requests:
+            self.load_requests([key])
         return self._requests[key]
 
     def voucher(self, key: VoucherKey) -> VoucherState | None:
-        self.load_vouchers([key])
+        if key not in self._vouchers:
+            self.load_vouchers([key])
         return self._vouchers[key]
 
     def redemption(self, id: bytes) -> Redemption | None:
-        self.load_redemptions([id])
+        if id not in self._redemptions:
+            self.load_redemptions([id])
         return self._redemptions[id]
 
     def held_until(self, voucher: VoucherState | None) -> int | None:
@@ -142,7 +145,8 @@ class Books:
         return held.expires_at if held else None
 
     def balance(self, account: str) -> Balance:
-        self._load_balances([account])
+        if account not in self._balances:
+            self._load_balances([account])
         return self._balances[account]
 
     def free_fen(self, account: str) -> int:

@@ -12,10 +12,10 @@ from custodian.books import StoredAnswer, leg_data
 from node import schema
 from node.custody import hand_over_packs
 from node.desk import Desk
-from node.domain.claims import WHOLE_ROUND, ClaimFacts, Evidence, Issue, china_day, decide_claim
+from node.domain.claims import WHOLE_ROUND, ClaimFacts, Evidence, Issue, china_day, decide_claim, usual_issue
 from quanlian import merkle, vouchers, wire
 from quanlian.campaign_changes import Standing
-from quanlian.ledger import Movement, is_limited
+from quanlian.ledger import Movement
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.signing import signing_bytes
 from quanlian.suspensions import SuspensionKind
@@ -29,12 +29,17 @@ EVIDENCE_KINDS = ("invoice_number", "vehicle_identification_number", "registrati
 
 @dataclass(slots=True)
 class Claim:
-    """A platform's claim for one shopper. `pack_id` is fresh; the holder's id becomes a tag and is not kept."""
+    """A platform's claim for one shopper. `pack_id` is fresh; the holder's id becomes a tag and is not kept.
+
+    `tag` and `counted_by`, what the shopper's caps count by, are known once a batch expects it.
+    """
 
     participant: str
     content: bytes
     item: claim_pb2.ClaimItem
     pack_id: bytes
+    tag: bytes = b""
+    counted_by: tuple[HolderKey, ...] = ()
 
     @property
     def key(self) -> tuple[str, bytes]:
@@ -60,7 +65,7 @@ class Claim:
             desk.books.answer(self.key, StoredAnswer(body_hash, answer, None, "claim"), desk.at)
             return answer
         standing = desk.campaigns.standing(desk.name, self.item.campaign)
-        draft = Draft(self, body_hash, result, batch.tag(self), standing)
+        draft = Draft(self, body_hash, result, standing)
         batch.add(draft)
         return lambda: draft.answer
 
@@ -68,8 +73,8 @@ class Claim:
 class Draft:
     """A pack that was decided and waits for its signature."""
 
-    def __init__(self, claim: Claim, body_hash: bytes, issue: Issue, holder_tag: bytes, standing: Standing) -> None:
-        self.claim, self.body_hash, self.issue, self.holder_tag = claim, body_hash, issue, holder_tag
+    def __init__(self, claim: Claim, body_hash: bytes, issue: Issue, standing: Standing) -> None:
+        self.claim, self.body_hash, self.issue = claim, body_hash, issue
         self._standing = standing
         self.answer = b""
 
@@ -95,8 +100,8 @@ class Draft:
             campaign=terms.campaign,
             terms_hash=terms.terms_hash,
             pack_id=self.claim.pack_id,
-            voucher_types=tuple(terms.voucher_type(each).number for each in pack.vouchers),
-            holder_tag=self.holder_tag,
+            voucher_types=self.issue.voucher_types,
+            holder_tag=self.claim.tag,
             issued_at=at,
             not_before=not_before,
             not_after=not_after,
@@ -115,24 +120,39 @@ class ClaimBatch:
         self._expected: list[Claim] = []
         self._evidence: dict[tuple[str, bytes], bytes | None] = {}
         self._terms = _own_terms(desk)
+        self._usual: dict[tuple[str, str], Issue | None] = {}
+        self._tag_keys: dict[str, bytes] = {}
+        self._today = china_day(desk.at)
 
     def expect(self, claim: Claim) -> None:
         """Note a claim that will be decided in this batch."""
+        item = claim.item
+        claim.tag = vouchers.holder_tag(self._tag_key(item.campaign), item.holder_id)
+        claim.counted_by = (
+            (item.campaign, item.round, claim.tag, WHOLE_ROUND),
+            (item.campaign, item.round, claim.tag, self._today),
+        )
         self._expected.append(claim)
 
-    def tag(self, claim: Claim) -> bytes:
-        """The holder's tag, under a key of the campaign that only this region can derive."""
-        campaign_key = hashlib.blake2b(
-            claim.item.campaign.encode(), key=self._desk.region.tag_key, digest_size=32
-        ).digest()
-        return vouchers.holder_tag(campaign_key, claim.item.holder_id)
+    def _tag_key(self, campaign: str) -> bytes:
+        """The campaign's key for holders' tags, which only this region can derive."""
+        if campaign not in self._tag_keys:
+            key = self._desk.region.tag_key
+            self._tag_keys[campaign] = hashlib.blake2b(campaign.encode(), key=key, digest_size=32).digest()
+        return self._tag_keys[campaign]
+
+    def _usual_issue(self, item: claim_pb2.ClaimItem) -> Issue | None:
+        key = (item.campaign, item.round)
+        if key not in self._usual:
+            self._usual[key] = usual_issue(self._terms.get(item.campaign), item.round)
+        return self._usual[key]
 
     def decide(self, claim: Claim) -> Issue | Refusal:
         """Whether the pack is issued, by the counts as the claims before it left them."""
         if self._expected:
             self._fetch()
         item, desk = claim.item, self._desk
-        in_round, today = self._holder_keys(claim)
+        in_round, today = claim.counted_by
         evidence = _evidence(item.evidence)
         standing = desk.campaigns.standing(desk.name, item.campaign)
         facts = ClaimFacts(
@@ -149,6 +169,7 @@ class ClaimBatch:
                 complete=len(evidence) == len(EVIDENCE_KINDS) and bool(item.evidence.review_reference),
                 used=any(self._evidence[each] is not None for each in evidence),
             ),
+            usual=self._usual_issue(item),
         )
         return decide_claim(facts, desk.books.free_fen, desk.at)
 
@@ -156,17 +177,12 @@ class ClaimBatch:
         """Count the pack and reserve its money; the seal follows when the batch is decided."""
         item, desk = draft.claim.item, self._desk
         self._claimed[(item.campaign, item.round)] += 1
-        for key in self._holder_keys(draft.claim):
+        for key in draft.claim.counted_by:
             self._by_holder[key] += 1
         if draft.issue.round.mode == "application":
             for shown in _evidence(item.evidence):
                 self._evidence[shown] = draft.claim.pack_id
-        desk.books.move(
-            Movement(leg.account, "", reserved_fen=leg.amount_fen)
-            for reservation in draft.issue.reservations
-            for leg in reservation.legs()
-            if is_limited(leg.account)
-        )
+        desk.books.move(Movement(account, "", reserved_fen=fen) for account, fen in draft.issue.needs.items())
         self.waiting[draft.claim.key] = draft
 
     def seal(self) -> None:
@@ -193,13 +209,14 @@ class ClaimBatch:
         for draft in drafts:
             stored = StoredAnswer(draft.body_hash, draft.answer, None, "claim")
             self._desk.books.answer(draft.claim.key, stored, self._desk.at)
-        transaction.insert(schema.pack, [_pack_row(draft, self._desk) for draft in drafts])
+        written = {issue: _reservations_to_json(issue) for issue in {draft.issue for draft in drafts}}
+        transaction.insert(schema.pack, [_pack_row(draft, written[draft.issue], self._desk.at) for draft in drafts])
         rounds = {(draft.claim.item.campaign, draft.claim.item.round) for draft in drafts}
         transaction.upsert(
             schema.claim_round,
             [{"campaign": key[0], "round": key[1], "claimed": self._claimed[key]} for key in sorted(rounds)],
         )
-        holders = {key for draft in drafts for key in self._holder_keys(draft.claim)}
+        holders = {key for draft in drafts for key in draft.claim.counted_by}
         names = ("campaign", "round", "holder_tag", "day")
         transaction.upsert(
             schema.holder_claim,
@@ -219,7 +236,7 @@ class ClaimBatch:
         """Read the counts of all expected claims at once, before the first is decided."""
         expected, self._expected = self._expected, []
         rounds = {(each.item.campaign, each.item.round) for each in expected} - self._claimed.keys()
-        holders = {key for each in expected for key in self._holder_keys(each)} - self._by_holder.keys()
+        holders = {key for each in expected for key in each.counted_by} - self._by_holder.keys()
         shown = {key for each in expected for key in _evidence(each.item.evidence)} - self._evidence.keys()
         self._claimed.update(dict.fromkeys(rounds, 0))
         self._by_holder.update(dict.fromkeys(holders, 0))
@@ -233,11 +250,6 @@ class ClaimBatch:
         table = schema.evidence
         for row in select(table, [table.c.kind, table.c.digest], list(shown)):
             self._evidence[(row.kind, row.digest)] = row.pack_id
-
-    def _holder_keys(self, claim: Claim) -> list[HolderKey]:
-        """What a shopper's caps count by: the whole round, and today."""
-        item, tag = claim.item, self.tag(claim)
-        return [(item.campaign, item.round, tag, day) for day in (WHOLE_ROUND, china_day(self._desk.at))]
 
 
 def claims_of(desk: Desk) -> ClaimBatch:
@@ -264,25 +276,29 @@ def _evidence(evidence: claim_pb2.Evidence) -> list[tuple[str, bytes]]:
     ]
 
 
-def _pack_row(draft: Draft, desk: Desk) -> dict[str, Any]:
-    issue = draft.issue
-    not_before, not_after = draft.validity(desk.at)
+def _reservations_to_json(issue: Issue) -> str:
     reservations = [
         [[leg_data(leg) for leg in each.cofunders], [leg_data(leg) for leg in each.public]]
         for each in issue.reservations
     ]
+    return json.dumps(reservations, separators=(",", ":"))
+
+
+def _pack_row(draft: Draft, reservations: str, at: int) -> dict[str, Any]:
+    issue = draft.issue
+    not_before, not_after = draft.validity(at)
     return {
         "pack_id": draft.claim.pack_id,
         "campaign": issue.terms.campaign,
         "round": issue.round.id,
         "terms_hash": issue.terms.terms_hash,
-        "holder_tag": draft.holder_tag,
-        "voucher_types": json.dumps([issue.terms.voucher_type(each).number for each in issue.pack.vouchers]),
-        "issued_at": desk.at,
+        "holder_tag": draft.claim.tag,
+        "voucher_types": json.dumps(issue.voucher_types),
+        "issued_at": at,
         "not_before": not_before,
         "not_after": not_after,
         "roaming": issue.pack.roaming,
-        "reservations": json.dumps(reservations, separators=(",", ":")),
+        "reservations": reservations,
         "reserved_fen": issue.reserved_fen,
         "swept": False,
     }

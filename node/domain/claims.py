@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from quanlian.apportionment import Reservation, reserve
+from quanlian.ledger import is_limited
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.terms import Pack, Round, Terms
 
@@ -16,6 +18,7 @@ RUN_MODES = frozenset({"first-come", "application"})
 CHINA_OFFSET_SECONDS = 8 * 3600
 DAY_SECONDS = 86_400
 WHOLE_ROUND = 0
+_PLENTY_FEN = 2**62
 
 
 class Evidence(NamedTuple):
@@ -27,7 +30,7 @@ class Evidence(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ClaimFacts:
-    """What the node knows when a claim is decided; counts are packs."""
+    """What the node knows when a claim is decided; counts are packs. `usual` is this round's `usual_issue`."""
 
     terms: Terms | None
     round_id: str
@@ -40,9 +43,10 @@ class ClaimFacts:
     suspended_at: int = 0
     region: str = ""
     region_suspended_at: int | None = None
+    usual: Issue | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Issue:
     """A pack that may be issued, with the money of each of its vouchers, by index."""
 
@@ -51,9 +55,24 @@ class Issue:
     pack: Pack
     reservations: tuple[Reservation, ...]
 
-    @property
+    @cached_property
     def reserved_fen(self) -> int:
         return sum(reservation.total_fen for reservation in self.reservations)
+
+    @cached_property
+    def needs(self) -> dict[str, int]:
+        """What it takes of each account that has a limit."""
+        taken: dict[str, int] = {}
+        for reservation in self.reservations:
+            for leg in reservation.legs():
+                if is_limited(leg.account):
+                    taken[leg.account] = taken.get(leg.account, 0) + leg.amount_fen
+        return taken
+
+    @cached_property
+    def voucher_types(self) -> tuple[int, ...]:
+        """The number of each voucher's type, by index."""
+        return tuple(self.terms.voucher_type(each).number for each in self.pack.vouchers)
 
 
 def decide_claim(facts: ClaimFacts, free_fen: Callable[[str], int], at: int) -> Issue | Refusal:
@@ -84,11 +103,27 @@ def decide_claim(facts: ClaimFacts, free_fen: Callable[[str], int], at: int) -> 
         return Refusal(RefusalReason.ROUND_NOT_OPEN, {"opens_at": opening.opens_at, "closes_at": last_at})
     if facts.claimed_in_round >= opening.quota:
         return Refusal(RefusalReason.QUOTA_EXHAUSTED)
+    if facts.usual and all(free_fen(account) >= fen for account, fen in facts.usual.needs.items()):
+        return facts.usual
     reservations = _reserve_pack(terms, pack, free_fen)
     if reservations is None:
         needed_fen = sum(terms.voucher_type(each).max_discount_fen for each in pack.vouchers)
         return Refusal(RefusalReason.FUNDING_EXHAUSTED, {"needed_fen": needed_fen})
     return Issue(terms, opening, pack, reservations)
+
+
+def usual_issue(terms: Terms | None, round_id: str) -> Issue | None:
+    """What a round issues while every funder has enough: one object for all, None where no pack can be.
+
+    A funder's share depends on its money only when it lacks some (money.md, A funder that runs dry), so whoever finds
+    each account with what `needs` says may issue this.
+    """
+    opening = next((each for each in terms.rounds if each.id == round_id), None) if terms else None
+    if terms is None or opening is None:
+        return None
+    pack = terms.pack(opening.pack)
+    reservations = _reserve_pack(terms, pack, lambda account: _PLENTY_FEN)
+    return Issue(terms, opening, pack, reservations) if reservations is not None else None
 
 
 def china_day(at: int) -> int:
