@@ -22,7 +22,8 @@ from node.desk import Desk
 from node.domain.publishing import check_publishable
 from node.publishing import TakeChange, current_terms
 from node.recall import given_page
-from node.service import NodeService, signed
+from node.service import NodeService
+from node.signatures import signed
 from node.suspending import Suspend
 from pki.identity import Identity
 from quanlian.accounts import bank_account, funding_account, prefund_account
@@ -75,7 +76,9 @@ class NodeOperations:
         if not known.last_number:
             await self._make(known, ChangeKind.PUBLISH, caller, request.why or FIRST_WHY, terms, request.terms)
         return node_operator_pb2.PublishCampaignResponse(
-            campaign=terms.campaign, terms_hash=terms.terms_hash, announced=await self._service.all_announced()
+            campaign=terms.campaign,
+            terms_hash=terms.terms_hash,
+            announced=await self._service.announcements.all_announced(),
         )
 
     async def change_campaign(
@@ -104,7 +107,7 @@ class NodeOperations:
             check_notice(parse_notice(notice, request.file_name or "notice"), current, known.given, at)
         made = await self._make(known, kind, caller, request.why, terms, document, notice)
         return node_operator_pb2.ChangeCampaignResponse(
-            change=change_message(made), announced=await self._service.all_announced()
+            change=change_message(made), announced=await self._service.announcements.all_announced()
         )
 
     async def list_changes(self, campaign: str, number: int = 0) -> node_operator_pb2.ListCampaignChangesResponse:
@@ -169,11 +172,11 @@ class NodeOperations:
         check_next(known, change)
         if document:
             message = signed(document, "terms", self._terms_signer)
-            await self._service.keep_terms(message)
+            await self._service.directory.keep_terms(message)
         message = signed(change_to_body(change), "campaign-change", self._terms_signer)
-        await self._service.submit_work(TakeChange(SignedChange(change, message)))
+        await self._service.engine.submit(TakeChange(SignedChange(change, message)))
         try:
-            await self._service.announce_changes()
+            await self._service.announcements.announce_changes()
         except Unavailable as error:
             _log.warning("a change will be announced later", campaign=change.campaign, error=str(error))
         return change
@@ -244,12 +247,12 @@ class NodeOperations:
             raise InvalidInput("needs why it is made", place="suspension")
         kind = suspension_kind(request.kind)
         work = Suspend(kind, request.subject, request.suspended, caller.uri, request.why)
-        suspension = await self._service.submit_work(work)
+        suspension = await self._service.engine.submit(work)
         try:
-            await self._service.announce_suspensions()
+            await self._service.announcements.announce_suspensions()
         except Unavailable as error:
             _log.warning("a suspension will be announced later", subject=suspension.subject, error=str(error))
-        announced = await self._service.suspensions_announced() >= suspension.number
+        announced = await self._service.announcements.suspensions_announced() >= suspension.number
         return node_operator_pb2.SuspendResponse(suspension=suspension_message(suspension), announced=announced)
 
     async def suspensions(self, history: bool) -> list[suspension_pb2.SuspensionRecord]:
@@ -327,7 +330,7 @@ class NodeOperations:
             return given_page(Desk(transaction, region, self._service.shelf), request.campaign, after, RECALL_PAGE)
 
     async def recover(self) -> recovery_pb2.RecoveryReport:
-        return await self._service.recover()
+        return await self._service.recovery.run()
 
     # Evidence
 
@@ -356,9 +359,9 @@ class NodeOperations:
 
     async def status(self) -> node_operator_pb2.GetNodeStatusResponse:
         outbox, handed, window = schema.outbox, schema.hand_over, schema.settlement_window
-        unanswered = await self._service.read(select(func.count()).where(outbox.c.answered.is_(False)))
-        open_hand_overs = await self._service.read(select(func.count()).where(handed.c.taken.is_(False)))
-        windows = await self._service.read(window.select().order_by(window.c.number))
+        unanswered = await self._service.engine.read(select(func.count()).where(outbox.c.answered.is_(False)))
+        open_hand_overs = await self._service.engine.read(select(func.count()).where(handed.c.taken.is_(False)))
+        windows = await self._service.engine.read(window.select().order_by(window.c.number))
         warnings = await asyncio.to_thread(self._warnings)
         return node_operator_pb2.GetNodeStatusResponse(
             region=self._service.region.code,
