@@ -18,6 +18,7 @@ from custodian.limit_warnings import latest_warnings
 from custodian.stats import read_stats
 from custodian.suspensions import records
 from node import evidence, schema
+from node.cancelling import Cancel, cancellations
 from node.desk import Desk
 from node.domain.publishing import check_publishable
 from node.publishing import TakeChange, current_terms
@@ -32,10 +33,11 @@ from quanlian.errors import InvalidInput, Unavailable
 from quanlian.ledger import Movement
 from quanlian.merchants import check_code
 from quanlian.notices import check_notice, parse_notice
+from quanlian.refusals import Refusal
 from quanlian.signing import Signer
 from quanlian.terms import Terms
 from quanlian.terms_parsing import parse_terms
-from quanlian.v1 import limit_pb2, node_operator_pb2, recovery_pb2, stats_pb2, suspension_pb2
+from quanlian.v1 import cancellation_pb2, limit_pb2, node_operator_pb2, recovery_pb2, stats_pb2, suspension_pb2
 from quanlian.vouchers import VoucherKey
 from quanlian.wire import CHANGE_KINDS, change_message, change_to_body, suspension_kind, suspension_message
 
@@ -328,6 +330,34 @@ class NodeOperations:
             after = VoucherKey(region.code, request.after.pack_id, request.after.index)
         with self._service.database.snapshot() as transaction:
             return given_page(Desk(transaction, region, self._service.shelf), request.campaign, after, RECALL_PAGE)
+
+    async def cancel_voucher(
+        self, caller: Identity, request: node_operator_pb2.CancelVoucherRequest
+    ) -> cancellation_pb2.Cancellation:
+        """Take a voucher out of use for good, from the next batch on; one that is away is recalled first.
+
+        Raises InvalidInput for one that is held or used, Unavailable when the clearinghouse must give it back and does
+        not answer.
+        """
+        if not request.why:
+            raise InvalidInput("needs why it is made", place="cancellation")
+        key = VoucherKey(self._service.region.code, request.voucher.pack_id, request.voucher.index)
+        for refused in (await self._service.recall([key])).refused:
+            refusal = Refusal(refused.reason)
+            raise InvalidInput(
+                f"the clearinghouse does not give it back: {refusal.message_zh} · {refusal.message_en}",
+                place="voucher",
+                remedy="a hold may be voided, a redemption refunded; then try again",
+            )
+        made: cancellation_pb2.Cancellation = await self._service.engine.submit(Cancel(key, caller.uri, request.why))
+        return made
+
+    async def cancellations(self) -> list[cancellation_pb2.Cancellation]:
+        def load() -> list[cancellation_pb2.Cancellation]:
+            with self._service.database.snapshot() as transaction:
+                return cancellations(transaction)
+
+        return await asyncio.to_thread(load)
 
     async def recover(self) -> recovery_pb2.RecoveryReport:
         return await self._service.recovery.run()

@@ -51,6 +51,8 @@ OPERATOR_METHODS = (
     "RecoverNode",
     "Suspend",
     "ListSuspensions",
+    "CancelVoucher",
+    "ListCancellations",
     "GetNodeStats",
     "GetOwnStatement",
     "GetOwnEvidence",
