@@ -184,13 +184,15 @@ async def open_clearinghouse(setting: Setting, database: Database) -> Clearingho
     year = time.gmtime(time.time() + 8 * 3600).tm_year
     for code in setting.regions:
         chains = [setting.chains[(code, purpose)] for purpose in ("voucher", "terms", "message")]
-        await service.enrol(pb.EnrolParticipantRequest(region=code, name_zh=code, name_en=code, signing_chains=chains))
-        await service.set_limits(pb.SetLimitsRequest(region=code, net_debit_cap_fen=10**12))
-        await service.record_deposit(
+        await service.operations.enrol(
+            pb.EnrolParticipantRequest(region=code, name_zh=code, name_en=code, signing_chains=chains)
+        )
+        await service.operations.set_limits(pb.SetLimitsRequest(region=code, net_debit_cap_fen=10**12))
+        await service.settlement.record_deposit(
             pb.RecordDepositRequest(region=code, amount_fen=10**11, bank_reference=f"bench-{code}")
         )
         funder = pb.VisitorsFunder(name="city", weight=1, budget_fen=10**12)
-        await service.set_visitors_fund(
+        await service.operations.set_visitors_fund(
             pb.SetVisitorsFundRequest(region=code, fiscal_year=year, rule="refuse", funders=[funder])
         )
     return service
@@ -274,7 +276,7 @@ class Traffic:
             ],
         ).SerializeToString()  # fmt: skip
         message = self._signed(terms.issuer, "message", "hand-over", body)
-        _all_good(self._service._decide([read_hand_over(terms.issuer, message)]))
+        _all_good(self._service.engine.decide([read_hand_over(terms.issuer, message)]))
 
     def _redeem(self, issuer: str, batch: list[tuple[Token, Voucher, int]]) -> None:
         others = [code for code in self._setting.regions if code != issuer]
@@ -290,9 +292,9 @@ class Traffic:
             if self._random.randrange(REFUND_IN) == 0:
                 refund = redemption_pb2.Refund(redemption_id=redemption_id, order_fen=order.order_fen // 3)
                 refunds.append(self._work(redeemer, self._fresh(16), refund=refund))
-        _all_good(self._service._decide(works))
+        _all_good(self._service.engine.decide(works))
         if refunds:
-            _all_good(self._service._decide(refunds))
+            _all_good(self._service.engine.decide(refunds))
 
     def _work(self, redeemer: str, redemption_id: bytes, **operation: Any) -> Redeem:
         content = redemption_pb2.RedemptionItem(request_id=self._fresh(16), **operation).SerializeToString()
@@ -333,7 +335,7 @@ async def measure(size: int, folder: Path, url: str) -> dict[str, float]:
     await Traffic(setting, service, at).play(size)
     clearing_s = time.perf_counter() - started
     started = time.perf_counter()
-    await service.close_window()
+    await service.settlement.close_window()
     close_s = time.perf_counter() - started
     started = time.perf_counter()
     statements = {code: _write_statement(setting, database, code, folder / code) for code in setting.regions}

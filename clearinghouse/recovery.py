@@ -6,17 +6,22 @@ on nothing else, so it must give the very bytes that were signed; what does not 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from chassis.database import Database, Transaction
+from sqlalchemy import func, select
+
+from chassis.database import Transaction
 from clearinghouse import schema
 from clearinghouse.custody import read_hand_over
-from clearinghouse.desk import Desk, Shelf
+from clearinghouse.desk import Desk
+from clearinghouse.engine import Engine
 from clearinghouse.publishing import PublishChange
-from custodian.books import StoredAnswer
+from custodian.books import Books, StoredAnswer
 from custodian.campaigns import verify_change
+from custodian.continuity import Continuity
 from custodian.decisions import Elsewhere, Received, decide
 from custodian.receiving import receive
 from pki.trust import Keyring
@@ -27,7 +32,6 @@ from quanlian.evidence import ANSWER_KIND, Message
 from quanlian.ledger import Movement, is_limited
 from quanlian.redemptions import Redemption
 from quanlian.refusals import Refusal, RefusalReason
-from quanlian.signing import Signer
 from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import custody_pb2, recovery_pb2, redemption_pb2, signed_pb2
 from quanlian.vouchers import VoucherKey
@@ -59,16 +63,45 @@ class Waiting(NamedTuple):
     received: Received | None
 
 
-@dataclass(slots=True)
 class Recovery:
     """Takes receipts in, and applies them once all nodes have handed over theirs."""
 
-    database: Database
-    shelf: Shelf
-    signer: Signer
-    keyring: Keyring
+    def __init__(self, engine: Engine, keyring: Keyring, continuity: Continuity) -> None:
+        self.database = engine.database
+        self.keyring = keyring
+        self._engine = engine
+        self._continuity = continuity
+
+    # Noticing
+
+    def compare(self, region: str, theirs: custody_pb2.Position) -> custody_pb2.Position:
+        """Where this party stands with a region. Raises RecoveryNeeded where the region has seen more of it."""
+        with self.database.snapshot() as transaction:
+            taken = _last_hand_over(transaction, region)
+            feed = Books(transaction).counter(f"feed/{region}")
+        if theirs.feed > feed:
+            raise self._continuity.breaks(f"{region} has event {theirs.feed} of its feed, {feed} is the last here")
+        return custody_pb2.Position(incarnation=self._continuity.incarnation, hand_overs=taken, feed=feed)
 
     # Taking in
+
+    async def hand_receipts(
+        self, region: str, request: custody_pb2.HandReceiptsRequest
+    ) -> custody_pb2.HandReceiptsResponse:
+        """Take in what a node holds of this party, while it needs it."""
+        lineage = self._continuity.lineage
+        if not self._continuity.broken or lineage is None:
+            return custody_pb2.HandReceiptsResponse(wanted=False)
+        if request.receipts or request.complete:
+            await asyncio.to_thread(self.keep, region, request)
+
+        def load() -> custody_pb2.HandReceiptsResponse:
+            with self.database.snapshot() as transaction:
+                after = _last_hand_over(transaction, region)
+            wanted = not self.complete(region)
+            return custody_pb2.HandReceiptsResponse(wanted=wanted, after_hand_over=after, since=lineage.restored.at)
+
+        return await asyncio.to_thread(load)
 
     def keep(self, region: str, request: custody_pb2.HandReceiptsRequest) -> None:
         """Store a node's receipts; what it signed or holds signed is checked when it is applied."""
@@ -96,9 +129,12 @@ class Recovery:
     # Applying
 
     async def run(self, without: Sequence[str]) -> recovery_pb2.RecoveryReport:
-        """Apply everything that was handed over. Raises InvalidInput while a node's receipts are missing, and for a
-        copy from before the close of a window.
+        """Apply everything that was handed over, begin a new incarnation, and serve again.
+
+        Raises InvalidInput where nothing needs it, while a node's receipts are missing, and for a copy from before the
+        close of a window.
         """
+        self._continuity.require_broken()
         self._require_all(without)
         self._go_on_numbering()
         report = recovery_pb2.RecoveryReport()
@@ -122,6 +158,7 @@ class Recovery:
         with self.database.transaction() as transaction:
             for table in (schema.receipt, schema.receipts_complete):
                 transaction.connection.execute(table.delete())
+        await self._continuity.go_on(report)
         return report
 
     def _require_all(self, without: Sequence[str]) -> None:
@@ -129,7 +166,7 @@ class Recovery:
             run = transaction.connection.execute
             regions = {row.region for row in run(schema.participant.select())}
             complete = run(schema.receipts_complete.select()).all()
-            open_window = Desk(transaction, self.shelf, self.signer).window
+            open_window = self._engine.desk(transaction).window
         missing = sorted(regions - {row.region for row in complete} - set(without))
         if missing:
             raise InvalidInput(
@@ -148,7 +185,7 @@ class Recovery:
     def _go_on_numbering(self) -> None:
         """No number that a node has seen is given out again."""
         with self.database.transaction() as transaction:
-            desk = Desk(transaction, self.shelf, self.signer)
+            desk = self._engine.desk(transaction)
             for row in transaction.connection.execute(schema.receipts_complete.select()).all():
                 while desk.books.counter(f"feed/{row.region}") < row.feed:
                     desk.books.next_number(f"feed/{row.region}")
@@ -178,7 +215,7 @@ class Recovery:
 
     def _apply(self, each: Waiting, report: recovery_pb2.RecoveryReport) -> None:
         with self.database.transaction() as transaction:
-            desk = RecoveryDesk(transaction, self.shelf, self.signer)
+            desk = RecoveryDesk(transaction, self._engine.shelf, self._engine.signer)
             kind = each.receipt.WhichOneof("receipt")
             if kind == "terms":
                 self._take_terms(transaction, each)
@@ -256,11 +293,17 @@ class Recovery:
             return
         key = VoucherKey(answer.posting.issuer, answer.posting.pack_id, answer.posting.index)
         with self.database.transaction() as transaction:
-            desk = Desk(transaction, self.shelf, self.signer)
+            desk = self._engine.desk(transaction)
             voucher = desk.books.voucher(key)
             if voucher is not None and voucher.status == custody.USABLE:
                 desk.books.put_voucher(replace(voucher, status=custody.CANCELLED))
                 desk.save("recovery", each.region)
+
+
+def _last_hand_over(transaction: Transaction, region: str) -> int:
+    table = schema.hand_over
+    last = select(func.max(table.c.number)).where(table.c.issuer == region)
+    return transaction.connection.execute(last).scalar() or 0
 
 
 def _id_of(receipt: custody_pb2.Receipt) -> bytes:

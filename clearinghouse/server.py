@@ -121,18 +121,16 @@ async def _serve(settings: ClearinghouseSettings, stop: asyncio.Event) -> None:
     )
     root = (settings.tls_directory / ROOT).read_bytes()
     register(host, service, RedemptionServicer(service, keyring, message_signer), chains, root)
-    reasons.append(lambda: service.recovery)
-    service.lineage = Lineage(database, settings.keys_directory / "lineage")
-    if not service.lineage.begin():
-        service.needs_recovery(f"{service.lineage.lost_commits} commits that were answered for are not in its database")
+    reasons.append(lambda: service.continuity.broken)
+    service.continuity.begin(Lineage(database, settings.keys_directory / "lineage"))
     service.start()
     service.keep_chains(chains)
-    if not service.recovery:
-        await service.calculate_closed()
+    if not service.continuity.broken:
+        await service.settlement.calculate_closed()
     await host.start()
     background = [
         asyncio.create_task(every(settings.sweep_seconds, "sweep", service.sweep)),
-        asyncio.create_task(every(CLOCK_SECONDS, "cut-off", service.keep_time)),
+        asyncio.create_task(every(CLOCK_SECONDS, "cut-off", service.settlement.keep_time)),
     ]
     announce_ready(CLEARINGHOUSE, f"{settings.listen.rpartition(':')[0]}:{port}")
     try:
@@ -171,7 +169,7 @@ def register(
     """Every service that the clearinghouse offers."""
     statement_chain = chains[PURPOSES.index("statement")]
     directory, custody = DirectoryServicer(service, chains), CustodyServicer(service)
-    settlement = SettlementServicer(service, statement_chain)
+    settlement = SettlementServicer(service.settlement, statement_chain)
     operator = ClearingOperatorServicer(service, statement_chain, root)
     host.add(lambda server: redemption_pb2_grpc.add_RedemptionServiceServicer_to_server(redemptions, server))
     host.add(lambda server: custody_pb2_grpc.add_CustodyServiceServicer_to_server(custody, server))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from node.ports import Clearinghouse
-from node.service import NodeService, signed
+from node.service import NodeService
+from node.signatures import signed
 from quanlian.agreement_signatures import KIND, signatories, verify_signature
 from quanlian.agreements import parse_agreement
 from quanlian.errors import BadSignature, InvalidInput
@@ -31,7 +32,7 @@ class RegionSignatory:
 
     async def agreements(self) -> list[pb.SignedAgreement]:
         """What the clearinghouse keeps, each signature checked here. Raises BadSignature for one that does not hold."""
-        directory = await self._service.refresh_directory()
+        directory = await self._service.directory.refresh()
         for agreement in directory.agreements:
             for each in agreement.signatures:
                 signer = verify_signature(agreement.document, each.key_id, each.signature, self._service.keyring)

@@ -25,7 +25,7 @@ from chassis.operating import (
 from custodian import showing
 from custodian.evidence_option import Id, Out, write_evidence
 from custodian.recovery_report import show_recovery
-from node import statements_cli
+from node import statements_cli, vouchers_cli
 from node.campaign.rendering import show_difference
 from node.config import NodeSettings
 from node.merchants_file import read_merchants
@@ -34,14 +34,13 @@ from quanlian.campaign_changes import ChangeKind, standing
 from quanlian.errors import InvalidInput
 from quanlian.file_rules import Words
 from quanlian.notices import check_notice, doubts_of, parse_notice
-from quanlian.refusals import CHINA, RefusalReason
+from quanlian.refusals import CHINA
 from quanlian.suspensions import SuspensionKind
 from quanlian.terms import Terms
 from quanlian.terms_difference import NOTICE_TAKES_EFFECT, TAKES_EFFECT, Difference, difference, notice_difference
 from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import node_operator_pb2 as pb
 from quanlian.v1.campaign_pb2 import CampaignChange, CampaignChangeKind
-from quanlian.v1.custody_pb2 import VoucherRef
 from quanlian.v1.node_operator_pb2_grpc import NodeOperatorServiceStub
 from quanlian.wire import change_of
 
@@ -450,59 +449,6 @@ def _suspend(kind: str, subject: str, why: str, config: Path | None, as_json: bo
 
 
 @app.command()
-def recall(
-    campaign: Annotated[
-        str, typer.Option("--campaign", metavar="ID", help="活动全部已移交的券 · All vouchers of a campaign.")
-    ] = "",
-    vouchers: Annotated[
-        list[str] | None,
-        typer.Option("--voucher", metavar="PACK/INDEX", help="单张券，可重复 · One voucher; repeatable."),
-    ] = None,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """收回移交清分平台的券及其资金 · Take vouchers back from the clearinghouse, with their money.
-
-    已核销、已占用的券不能收回 · What is redeemed or on hold there does not come back.
-    """
-    if bool(campaign) == bool(vouchers):
-        raise InvalidInput("names both or neither", place="--campaign, --voucher", remedy="give one of them")
-    settings = operator_settings(config)
-    request = pb.RecallVouchersRequest(campaign=campaign, vouchers=[_voucher_ref(each) for each in vouchers or ()])
-    returned, refused = 0, list[pb.RecallRefused]()
-    with console.progress() as bar:
-        task = bar.add_task("收回 recalled", total=None)
-        while True:
-            answer = call(settings, NodeOperatorServiceStub, lambda stub: stub.RecallVouchers, request)
-            returned, refused = returned + answer.returned, [*refused, *answer.refused]
-            bar.update(task, completed=returned)
-            if not answer.HasField("next"):
-                break
-            request.after.CopyFrom(answer.next)
-    _show_recalled(returned, refused, as_json)
-
-
-def _show_recalled(returned: int, refused: list[pb.RecallRefused], as_json: bool) -> None:
-    rows = [(f"{each.voucher.pack_id.hex()}/{each.voucher.index}", RefusalReason(each.reason).name) for each in refused]
-    if as_json:
-        listed = [{"voucher": voucher, "reason": reason} for voucher, reason in rows]
-        console.print_json({"returned": returned, "refused": listed})
-        return
-    console.say(f"已收回 {returned:,} 张 · {returned:,} taken back")
-    if rows:
-        console.console.print(console.table("未收回 · Not taken back", [("券", "Voucher"), ("原因", "Reason")], rows))
-
-
-def _voucher_ref(text: str) -> VoucherRef:
-    """`PACK/INDEX`, the pack's id as 30 hexadecimal digits. Raises InvalidInput."""
-    pack, _, index = text.partition("/")
-    try:
-        return VoucherRef(pack_id=bytes.fromhex(pack), index=int(index))
-    except ValueError:
-        raise InvalidInput(f"{text!r} is no voucher", place="--voucher", remedy="write PACK/INDEX") from None
-
-
-@app.command()
 def recover(config: Config = None, as_json: Json = False) -> None:
     """从备份恢复后：取回清分平台所持记录，重新受理 · After a restore: learn what the clearinghouse holds, and serve."""
     request = pb.RecoverNodeRequest()
@@ -590,4 +536,5 @@ def _status_data(answer: pb.GetNodeStatusResponse) -> dict[str, Any]:
     }
 
 
+app.add_typer(vouchers_cli.app)
 app.add_typer(statements_cli.app)

@@ -18,11 +18,13 @@ from custodian.limit_warnings import latest_warnings
 from custodian.stats import read_stats
 from custodian.suspensions import records
 from node import evidence, schema
+from node.cancelling import Cancel, cancellations
 from node.desk import Desk
 from node.domain.publishing import check_publishable
 from node.publishing import TakeChange, current_terms
 from node.recall import given_page
-from node.service import NodeService, signed
+from node.service import NodeService
+from node.signatures import signed
 from node.suspending import Suspend
 from pki.identity import Identity
 from quanlian.accounts import bank_account, funding_account, prefund_account
@@ -31,10 +33,11 @@ from quanlian.errors import InvalidInput, Unavailable
 from quanlian.ledger import Movement
 from quanlian.merchants import check_code
 from quanlian.notices import check_notice, parse_notice
+from quanlian.refusals import Refusal
 from quanlian.signing import Signer
 from quanlian.terms import Terms
 from quanlian.terms_parsing import parse_terms
-from quanlian.v1 import limit_pb2, node_operator_pb2, recovery_pb2, stats_pb2, suspension_pb2
+from quanlian.v1 import cancellation_pb2, limit_pb2, node_operator_pb2, recovery_pb2, stats_pb2, suspension_pb2
 from quanlian.vouchers import VoucherKey
 from quanlian.wire import CHANGE_KINDS, change_message, change_to_body, suspension_kind, suspension_message
 
@@ -75,7 +78,9 @@ class NodeOperations:
         if not known.last_number:
             await self._make(known, ChangeKind.PUBLISH, caller, request.why or FIRST_WHY, terms, request.terms)
         return node_operator_pb2.PublishCampaignResponse(
-            campaign=terms.campaign, terms_hash=terms.terms_hash, announced=await self._service.all_announced()
+            campaign=terms.campaign,
+            terms_hash=terms.terms_hash,
+            announced=await self._service.announcements.all_announced(),
         )
 
     async def change_campaign(
@@ -104,7 +109,7 @@ class NodeOperations:
             check_notice(parse_notice(notice, request.file_name or "notice"), current, known.given, at)
         made = await self._make(known, kind, caller, request.why, terms, document, notice)
         return node_operator_pb2.ChangeCampaignResponse(
-            change=change_message(made), announced=await self._service.all_announced()
+            change=change_message(made), announced=await self._service.announcements.all_announced()
         )
 
     async def list_changes(self, campaign: str, number: int = 0) -> node_operator_pb2.ListCampaignChangesResponse:
@@ -169,11 +174,11 @@ class NodeOperations:
         check_next(known, change)
         if document:
             message = signed(document, "terms", self._terms_signer)
-            await self._service.keep_terms(message)
+            await self._service.directory.keep_terms(message)
         message = signed(change_to_body(change), "campaign-change", self._terms_signer)
-        await self._service.submit_work(TakeChange(SignedChange(change, message)))
+        await self._service.engine.submit(TakeChange(SignedChange(change, message)))
         try:
-            await self._service.announce_changes()
+            await self._service.announcements.announce_changes()
         except Unavailable as error:
             _log.warning("a change will be announced later", campaign=change.campaign, error=str(error))
         return change
@@ -244,12 +249,12 @@ class NodeOperations:
             raise InvalidInput("needs why it is made", place="suspension")
         kind = suspension_kind(request.kind)
         work = Suspend(kind, request.subject, request.suspended, caller.uri, request.why)
-        suspension = await self._service.submit_work(work)
+        suspension = await self._service.engine.submit(work)
         try:
-            await self._service.announce_suspensions()
+            await self._service.announcements.announce_suspensions()
         except Unavailable as error:
             _log.warning("a suspension will be announced later", subject=suspension.subject, error=str(error))
-        announced = await self._service.suspensions_announced() >= suspension.number
+        announced = await self._service.announcements.suspensions_announced() >= suspension.number
         return node_operator_pb2.SuspendResponse(suspension=suspension_message(suspension), announced=announced)
 
     async def suspensions(self, history: bool) -> list[suspension_pb2.SuspensionRecord]:
@@ -326,8 +331,36 @@ class NodeOperations:
         with self._service.database.snapshot() as transaction:
             return given_page(Desk(transaction, region, self._service.shelf), request.campaign, after, RECALL_PAGE)
 
+    async def cancel_voucher(
+        self, caller: Identity, request: node_operator_pb2.CancelVoucherRequest
+    ) -> cancellation_pb2.Cancellation:
+        """Take a voucher out of use for good, from the next batch on; one that is away is recalled first.
+
+        Raises InvalidInput for one that is held or used, Unavailable when the clearinghouse must give it back and does
+        not answer.
+        """
+        if not request.why:
+            raise InvalidInput("needs why it is made", place="cancellation")
+        key = VoucherKey(self._service.region.code, request.voucher.pack_id, request.voucher.index)
+        for refused in (await self._service.recall([key])).refused:
+            refusal = Refusal(refused.reason)
+            raise InvalidInput(
+                f"the clearinghouse does not give it back: {refusal.message_zh} · {refusal.message_en}",
+                place="voucher",
+                remedy="a hold may be voided, a redemption refunded; then try again",
+            )
+        made: cancellation_pb2.Cancellation = await self._service.engine.submit(Cancel(key, caller.uri, request.why))
+        return made
+
+    async def cancellations(self) -> list[cancellation_pb2.Cancellation]:
+        def load() -> list[cancellation_pb2.Cancellation]:
+            with self._service.database.snapshot() as transaction:
+                return cancellations(transaction)
+
+        return await asyncio.to_thread(load)
+
     async def recover(self) -> recovery_pb2.RecoveryReport:
-        return await self._service.recover()
+        return await self._service.recovery.run()
 
     # Evidence
 
@@ -356,9 +389,9 @@ class NodeOperations:
 
     async def status(self) -> node_operator_pb2.GetNodeStatusResponse:
         outbox, handed, window = schema.outbox, schema.hand_over, schema.settlement_window
-        unanswered = await self._service.read(select(func.count()).where(outbox.c.answered.is_(False)))
-        open_hand_overs = await self._service.read(select(func.count()).where(handed.c.taken.is_(False)))
-        windows = await self._service.read(window.select().order_by(window.c.number))
+        unanswered = await self._service.engine.read(select(func.count()).where(outbox.c.answered.is_(False)))
+        open_hand_overs = await self._service.engine.read(select(func.count()).where(handed.c.taken.is_(False)))
+        windows = await self._service.engine.read(window.select().order_by(window.c.number))
         warnings = await asyncio.to_thread(self._warnings)
         return node_operator_pb2.GetNodeStatusResponse(
             region=self._service.region.code,

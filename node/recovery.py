@@ -6,21 +6,124 @@ What it decided alone in that time nobody else has: that is told to the operator
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from custodian.books import Books
+from custodian.continuity import Continuity
 from custodian.decisions import expire_overdue
 from node import schema
-from node.desk import Desk, Sent
+from node.desk import Desk, Sent, Work
+from node.directory import Directory
+from node.engine import Engine
+from node.feed import SEQUENCE
+from node.ports import Clearinghouse
+from node.receipts import receipts_held
 from node.redeeming import ClearinghouseAnswer
+from pki.trust import Keyring
 from quanlian import custody, redemptions, wire
 from quanlian.custody import EMPTY, VoucherState
-from quanlian.errors import InvalidInput
+from quanlian.errors import BadSignature, ConfigurationError, InvalidInput, QuanlianError, Unavailable
+from quanlian.ids import uuid7
 from quanlian.ledger import Movement, is_limited
 from quanlian.redemptions import State
-from quanlian.v1 import custody_pb2, redemption_pb2, signed_pb2
+from quanlian.v1 import custody_pb2, recovery_pb2, redemption_pb2, signed_pb2
 from quanlian.wire import Later, Purchase
+
+RECOVERY_MARGIN_SECONDS = 600
+"""How much earlier than the copy's last commit the answers are asked for: ids and clocks may differ a little."""
+
+
+class Recovery:
+    """Notices that the clearinghouse knows more of this node than it does itself, and learns it again."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        directory: Directory,
+        keyring: Keyring,
+        clearinghouse: Clearinghouse,
+        continuity: Continuity,
+    ) -> None:
+        self._engine = engine
+        self._directory = directory
+        self._keyring = keyring
+        self._clearinghouse = clearinghouse
+        self._continuity = continuity
+
+    async def position(self) -> custody_pb2.Position:
+        """Where this node stands with the clearinghouse."""
+
+        def load() -> custody_pb2.Position:
+            with self._engine.database.snapshot() as transaction:
+                books = Books(transaction)
+                hand_overs, feed = books.counter("hand-over"), books.counter(SEQUENCE)
+            incarnation = self._continuity.incarnation
+            return custody_pb2.Position(incarnation=incarnation, hand_overs=hand_overs, feed=feed)
+
+        return await asyncio.to_thread(load)
+
+    async def compare(self, theirs: custody_pb2.Position) -> None:
+        """Raises RecoveryNeeded where the clearinghouse has taken what this node does not know to have given."""
+        ours = await self.position()
+        if theirs.hand_overs > ours.hand_overs:
+            raise self._continuity.breaks(
+                f"the clearinghouse took hand-over {theirs.hand_overs}, {ours.hand_overs} is the last here"
+            )
+
+    async def run(self) -> recovery_pb2.RecoveryReport:
+        """Learn again what the clearinghouse holds, begin a new incarnation, and serve again.
+
+        Raises InvalidInput where nothing needs it, Unavailable while the clearinghouse does not answer.
+        """
+        lineage = self._continuity.require_broken()
+        await self._directory.refresh()
+        report = recovery_pb2.RecoveryReport()
+        position = await self.position()
+        asked = custody_pb2.GetReceiptsRequest(
+            after_hand_over=position.hand_overs,
+            after_request_id=uuid7(max(0, lineage.restored.at - RECOVERY_MARGIN_SECONDS) * 1000, bytes(10)),
+        )
+        while True:
+            response = await self._clearinghouse.receipts(asked)
+            await asyncio.to_thread(self._relearn, response, report)
+            if not response.HasField("next"):
+                break
+            asked = response.next
+        report.feed_events = max(0, response.feed - position.feed)
+        await self._continuity.go_on(report)
+        return report
+
+    def _relearn(self, response: custody_pb2.GetReceiptsResponse, report: recovery_pb2.RecoveryReport) -> None:
+        for message in response.hand_overs:
+            key = self._keyring.verify(message.key_id, "hand-over", message.body, message.signature)
+            name = f"hand-over {custody_pb2.HandOver.FromString(message.body).number}"
+            if key.owner != self._engine.region.code:
+                raise BadSignature(f"{name} is signed by {key.owner}")
+            report.vouchers += self._decide(RelearnHandOver(message), name, report)
+            report.hand_overs += 1
+        for each in response.answered:
+            name = wire.answer_request_id(each.answer).hex()
+            report.answers += self._decide(RelearnAnswer(each), name, report)
+
+    def _decide(self, work: Work, name: str, report: recovery_pb2.RecoveryReport) -> int:
+        """What a work learned; what it cannot is disputed."""
+        try:
+            return int(self._engine.decide_together([work])[0])
+        except (Unavailable, ConfigurationError):
+            raise
+        except QuanlianError as error:
+            report.disputed.add(region=self._engine.region.code, id=name, reason=str(error))
+            return 0
+
+    async def hand_receipts(self) -> None:
+        """Give a clearinghouse that recovers what this node holds of it."""
+        point = await self._clearinghouse.hand_receipts(custody_pb2.HandReceiptsRequest())
+        if point.wanted:
+            for page in await asyncio.to_thread(receipts_held, self._engine.database, point):
+                await self._clearinghouse.hand_receipts(page)
 
 
 @dataclass(slots=True)

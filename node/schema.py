@@ -201,6 +201,18 @@ custody_return = Table(
     comment="vouchers that came back from the clearinghouse, taken once",
 )
 
+cancellation = Table(
+    "cancellation",
+    METADATA,
+    Column("pack_id", LargeBinary, primary_key=True),
+    Column("voucher_index", Integer, primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("key_id", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("cancelled_at", BigInteger, nullable=False),
+    comment="vouchers that were taken out of use for good, by whom and why, signed",
+)
+
 parked_event = Table(
     "parked_event",
     METADATA,

@@ -51,6 +51,8 @@ OPERATOR_METHODS = (
     "RecoverNode",
     "Suspend",
     "ListSuspensions",
+    "CancelVoucher",
+    "ListCancellations",
     "GetNodeStats",
     "GetOwnStatement",
     "GetOwnEvidence",
@@ -93,16 +95,14 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
     database = open_database(settings)
     link = ClearingLink(settings.clearinghouse, settings.tls_directory, signers.message, keyring)
     service = NodeService(database, region, signers, keyring, link)
-    service.load_keys()
-    service.load_deny_list()
+    service.directory.load_keys()
+    service.directory.load_deny_list()
     root = (settings.tls_directory / ROOT).read_bytes()
     settling = NodeSettling(service, link, signers.message)
     operator = NodeOperatorServicer(NodeOperations(service, signers.terms, root), settling)
     register(host, service, operator, link, keyring, signers)
-    reasons.append(lambda: service.recovery)
-    service.lineage = Lineage(database, settings.keys_directory / "lineage")
-    if not service.lineage.begin():
-        service.needs_recovery(f"{service.lineage.lost_commits} commits that were answered for are not in its database")
+    reasons.append(lambda: service.continuity.broken)
+    service.continuity.begin(Lineage(database, settings.keys_directory / "lineage"))
     service.start()
     await host.start()
     background = [
@@ -188,6 +188,6 @@ async def learn_directory(service: NodeService) -> None:
     """Learn the other participants' keys as soon as the clearinghouse answers."""
     while True:
         with contextlib.suppress(QuanlianError):
-            await service.refresh_directory()
+            await service.directory.refresh()
             return
         await asyncio.sleep(1.0)

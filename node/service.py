@@ -1,4 +1,4 @@
-"""A node's use cases: claim, redeem, release, follow the clearinghouse, reconcile.
+"""A node's use cases: claim, redeem, release, recall, follow the clearinghouse.
 
 Everything that changes the books goes through one group commit; this file prepares what a batch needs from outside
 (signatures, terms and keys of other regions) and takes the results where they must go after the commit.
@@ -19,65 +19,53 @@ from chassis.database import Database
 from chassis.ids import FreshIds
 from custodian import lookup
 from custodian import schema as custodian_schema
-from custodian.batching import decide_apart, raised
-from custodian.books import Books, json_to_legs
-from custodian.campaigns import Campaigns, SignedChange, verify_change
+from custodian.batching import raised
+from custodian.campaigns import verify_change
+from custodian.continuity import Continuity
 from custodian.custody_messages import CustodyRefused, read_refused
 from custodian.decisions import Answered, Received
-from custodian.deny_lists import newest_deny_list
 from custodian.evidence import SignedBatch
-from custodian.lineage import Lineage, RecoveryNeeded
 from custodian.receiving import receive
 from custodian.servicer import Emit
-from custodian.suspensions import SignedSuspension, Suspensions, verify_suspension
+from custodian.suspensions import verify_suspension
 from custodian.verification import RootMemory
 from node import schema
+from node.announcing import Announcements
 from node.claiming import Claim
 from node.custody import HandOverTaken, Release, overdue
-from node.desk import Desk, Region, TermsShelf, Work
-from node.engine import decide_batch
+from node.desk import Desk, Region, Work
+from node.directory import Directory
+from node.engine import Engine
 from node.feed import SEQUENCE, FeedGap, Park, Read, TakeParked, kind_of, news_of
 from node.ports import Clearinghouse
-from node.publishing import TakeChange
 from node.recall import Given, TakeReturns
-from node.receipts import receipts_held
-from node.recovery import RelearnAnswer, RelearnHandOver
+from node.reconciling import Reconciler
+from node.recovery import Recovery
 from node.redeeming import ClearinghouseAnswer, Forwarded, Intake
-from pki.denylist import DenyList, load_denylist
+from node.signatures import require_clearinghouse
+from pki.denylist import load_denylist
 from pki.identity import CLEARINGHOUSE, Identity
 from pki.trust import Keyring
-from quanlian import statements, vouchers, wire
+from quanlian import vouchers, wire
 from quanlian.errors import (
-    BadSignature,
     ConfigurationError,
     InvalidInput,
-    QuanlianError,
-    TrustError,
     Unavailable,
-    UnknownKey,
 )
-from quanlian.ids import uuid7
 from quanlian.redemptions import Redemption
-from quanlian.signing import Signer, digest
-from quanlian.terms_parsing import parse_terms
-from quanlian.v1 import claim_pb2, custody_pb2, directory_pb2, recovery_pb2, settlement_pb2, signed_pb2
+from quanlian.signing import Signer
+from quanlian.v1 import claim_pb2, custody_pb2, signed_pb2
 from quanlian.vouchers import VoucherKey
-from quanlian.wire import Purchase
 
 SWEEP_LIMIT = 500
-ASK_AGAIN_SECONDS = 5.0
 UNREACHABLE_SECONDS = 5.0
 MAX_WAITING = 50_000
 """Requests that wait for the clearinghouse; with so many open, new ones are refused at once."""
-
-RECOVERY_MARGIN_SECONDS = 600
-"""How much earlier than the copy's last commit the answers are asked for: ids and clocks may differ a little."""
 
 RECOVER = "quanlian node recover"
 MAX_RELEASE_BYTES = 1024 * 1024
 """Of hand-overs that go with one recall, beside those that the clearinghouse has not acknowledged."""
 
-ANNOUNCED = "suspensions-announced"
 _log = telemetry.logger("node")
 
 
@@ -116,125 +104,25 @@ class NodeService:
         self.database = database
         self.region = region
         self.keyring = keyring
-        self._roots = RootMemory(keyring)
-        self._asking = asyncio.Lock()
-        self._directory_asked_at = float("-inf")
-        self._lost_at: float | None = None
-        self._recovery = ""
-        self._serving = asyncio.Event()
-        self._serving.set()
-        self.lineage: Lineage | None = None
-        self._signers = signers
-        self._clearinghouse = clearinghouse
-        self.shelf = TermsShelf()
-        self._waiting: dict[bytes, asyncio.Future[bytes]] = {}
         self.ids = ids or FreshIds()
-        self._engine = commit(self._decide, name=f"node {region.code}")
+        self.continuity = Continuity(RECOVER)
+        self.engine = Engine(database, region, self.continuity, commit)
+        self.shelf = self.engine.shelf
+        self._roots = RootMemory(keyring)
+        self.directory = Directory(self.engine, keyring, self._roots, clearinghouse)
+        self.announcements = Announcements(self.engine, clearinghouse)
+        self.reconciler = Reconciler(self.engine, keyring, signers.message, clearinghouse)
+        self.recovery = Recovery(self.engine, self.directory, keyring, clearinghouse, self.continuity)
+        self._clearinghouse = clearinghouse
+        self._lost_at: float | None = None
+        self._waiting: dict[bytes, asyncio.Future[bytes]] = {}
 
     def start(self) -> None:
-        self._engine.start()
+        self.engine.group.start()
 
     def close(self) -> None:
         """Decide what was accepted, then stop."""
-        self._engine.close()
-
-    # Recovery
-
-    @property
-    def recovery(self) -> str:
-        """Why this node answers nothing until it has recovered; empty while it need not."""
-        return self._recovery
-
-    def needs_recovery(self, why: str) -> None:
-        """The database is an older copy than the one that was answered from."""
-        self._recovery = str(RecoveryNeeded(why, RECOVER))
-        self._serving.clear()
-        if self.lineage is not None:
-            self.lineage.mark_as_behind()
-        _log.error("recovery is needed", why=why, remedy=RECOVER)
-
-    async def until_serving(self) -> None:
-        """Returns once the node need not be recovered."""
-        await self._serving.wait()
-
-    async def position(self) -> custody_pb2.Position:
-        """Where this node stands with the clearinghouse."""
-
-        def load() -> custody_pb2.Position:
-            with self.database.snapshot() as transaction:
-                books = Books(transaction)
-                hand_overs, feed = books.counter("hand-over"), books.counter(SEQUENCE)
-            incarnation = self.lineage.known.incarnation if self.lineage else 1
-            return custody_pb2.Position(incarnation=incarnation, hand_overs=hand_overs, feed=feed)
-
-        return await asyncio.to_thread(load)
-
-    async def compare(self, theirs: custody_pb2.Position) -> None:
-        """Raises RecoveryNeeded where the clearinghouse has taken what this node does not know to have given."""
-        ours = await self.position()
-        if theirs.hand_overs > ours.hand_overs:
-            why = f"the clearinghouse took hand-over {theirs.hand_overs}, {ours.hand_overs} is the last here"
-            self.needs_recovery(why)
-            raise RecoveryNeeded(why, RECOVER)
-
-    async def recover(self) -> recovery_pb2.RecoveryReport:
-        """Learn again what the clearinghouse holds, begin a new incarnation, and serve again.
-
-        Raises InvalidInput where nothing needs it, Unavailable while the clearinghouse does not answer.
-        """
-        if not self._recovery or self.lineage is None:
-            raise InvalidInput("nothing needs to be recovered", place="recovery")
-        await self.refresh_directory()
-        report = recovery_pb2.RecoveryReport()
-        position = await self.position()
-        asked = custody_pb2.GetReceiptsRequest(
-            after_hand_over=position.hand_overs,
-            after_request_id=uuid7(max(0, self.lineage.restored.at - RECOVERY_MARGIN_SECONDS) * 1000, bytes(10)),
-        )
-        while True:
-            response = await self._clearinghouse.receipts(asked)
-            await asyncio.to_thread(self._relearn, response, report)
-            if not response.HasField("next"):
-                break
-            asked = response.next
-        report.feed_events = max(0, response.feed - position.feed)
-        report.lost_commits, report.last_commit_at = self.lineage.lost_commits, self.lineage.restored.at
-        report.incarnation = (await asyncio.to_thread(self.lineage.renew)).incarnation
-        self._recovery = ""
-        self._serving.set()
-        return report
-
-    def _relearn(self, response: custody_pb2.GetReceiptsResponse, report: recovery_pb2.RecoveryReport) -> None:
-        def decide(work: Work, name: str) -> int:
-            try:
-                return int(decide_batch(self.database, self.region, self.shelf, [work])[0])
-            except (Unavailable, ConfigurationError):
-                raise
-            except QuanlianError as error:
-                report.disputed.add(region=self.region.code, id=name, reason=str(error))
-                return 0
-
-        for message in response.hand_overs:
-            key = self.keyring.verify(message.key_id, "hand-over", message.body, message.signature)
-            name = f"hand-over {custody_pb2.HandOver.FromString(message.body).number}"
-            if key.owner != self.region.code:
-                raise BadSignature(f"{name} is signed by {key.owner}")
-            report.vouchers += decide(RelearnHandOver(message), name)
-            report.hand_overs += 1
-        for each in response.answered:
-            report.answers += decide(RelearnAnswer(each), wire.answer_request_id(each.answer).hex())
-
-    async def hand_receipts(self) -> None:
-        """Give a clearinghouse that recovers what this node holds of it."""
-        point = await self._clearinghouse.hand_receipts(custody_pb2.HandReceiptsRequest())
-        if point.wanted:
-            for page in await asyncio.to_thread(receipts_held, self.database, point):
-                await self._clearinghouse.hand_receipts(page)
-
-    def _decide(self, works: list[Work]) -> list[Any]:
-        if self._recovery:
-            raise RecoveryNeeded("its books are behind", RECOVER)
-        return decide_apart(lambda some: decide_batch(self.database, self.region, self.shelf, some), works)
+        self.engine.group.close()
 
     # Redemptions
 
@@ -247,7 +135,7 @@ class NodeService:
         received = [await self._receive(caller, content, batch) for content in items]
         unreachable = self._clearinghouse_unreachable()
         intakes = [Intake(each, self.ids.uuid7(), unreachable) for each in received]
-        replies = [raised(reply) for reply in await self._engine.submit_many(intakes)]
+        replies = [raised(reply) for reply in await self.engine.group.submit_many(intakes)]
         emit([reply.content for reply in replies if isinstance(reply, Answered)])
         forwarded = [reply for reply in replies if isinstance(reply, Forwarded)]
         waiting = [self._wait_for(reply.own_id) for reply in forwarded]
@@ -261,7 +149,7 @@ class NodeService:
         Raises what kept one from being booked, once the others are: its request is unanswered still, and only a new
         stream sends it again.
         """
-        results = await self._engine.submit_many([ClearinghouseAnswer(each, batch) for each in answers])
+        results = await self.engine.group.submit_many([ClearinghouseAnswer(each, batch) for each in answers])
         for result in results:
             if not isinstance(result, Exception):
                 own_id, answer = result
@@ -275,7 +163,7 @@ class NodeService:
         """Items that the clearinghouse has not answered yet, oldest first: to be sent again after a break."""
         table = schema.outbox
         query = select(table.c.content).where(table.c.answered.is_(False)).order_by(table.c.own_id)
-        return [row.content for row in await self.read(query)]
+        return [row.content for row in await self.engine.read(query)]
 
     def _wait_for(self, own_id: bytes) -> asyncio.Future[bytes]:
         future = self._waiting.get(own_id)
@@ -292,63 +180,8 @@ class NodeService:
             redemption_id=self.ids.uuid7(),
             verifier=self._roots,
             batch=batch,
-            acquaint=self._acquaint,
+            acquaint=self.directory.acquaint,
         )
-
-    async def _acquaint(self, purchase: Purchase) -> None:
-        """Fetch the keys and terms of a visitor's voucher that this node has not met yet.
-
-        The directory is asked at most once in `ASK_AGAIN_SECONDS`, and terms only for a voucher whose signature holds,
-        so that made-up vouchers cost the clearinghouse nothing.
-        """
-        voucher = purchase.voucher
-        if not self._knows(voucher.key_id):
-            await self._ask_for_keys(voucher.key_id)
-        if voucher.issuer == self.region.code or self.shelf.get(voucher.terms_hash) is not None:
-            return
-        if await asyncio.to_thread(self._load_terms, voucher.terms_hash):
-            return
-        vouchers.verify(purchase.token, voucher, self._roots)
-        response = await self._clearinghouse.terms(voucher.terms_hash)
-        if response.HasField("terms"):
-            message = response.terms
-            key = self.keyring.verify(message.key_id, "terms", message.body, message.signature)
-            terms = parse_terms(message.body, "terms")
-            if key.owner == terms.issuer and key.purpose == "terms" and terms.terms_hash == voucher.terms_hash:
-                await self.keep_terms(message)
-                for change in response.changes:
-                    await self.submit_work(TakeChange(verify_change(change, self.keyring)))
-
-    def _knows(self, key_id: bytes) -> bool:
-        try:
-            self.keyring.key(key_id)
-        except UnknownKey:
-            return False
-        return True
-
-    async def _ask_for_keys(self, key_id: bytes) -> None:
-        """Ask for the directory, unless somebody just did; who comes meanwhile waits for that answer.
-
-        One that did not come is not asked for again at once either: a queue of unknown keys would wait for it in turn.
-        """
-        async with self._asking:
-            loop = asyncio.get_running_loop()
-            if not self._knows(key_id) and loop.time() - self._directory_asked_at >= ASK_AGAIN_SECONDS:
-                try:
-                    await self.refresh_directory()
-                except Unavailable as error:
-                    _log.warning("an unknown key could not be asked for", key=key_id.hex(), error=str(error))
-                finally:
-                    self._directory_asked_at = loop.time()
-
-    def _load_terms(self, terms_hash: bytes) -> bool:
-        """Take terms from the database, where they are since before the last start; whether they were there."""
-        table = schema.terms
-        with self.database.snapshot() as transaction:
-            rows = transaction.select_keys(table, [table.c.terms_hash], [(terms_hash,)])
-        for row in rows:
-            self.shelf.put(row.document)
-        return bool(rows)
 
     async def find(self, caller: Identity, redemption_id: bytes) -> Redemption | None:
         """A redemption that this node decided, for the platform that made it or the operator."""
@@ -364,7 +197,7 @@ class NodeService:
     async def claim(self, caller: Identity, contents: Sequence[bytes]) -> list[bytes]:
         """Decide claims, in order; packs that roam from their issue on are handed over at once."""
         claims = [self._claim(caller, content) for content in contents]
-        answers = [raised(answer) for answer in await self._engine.submit_many(claims)]
+        answers = [raised(answer) for answer in await self.engine.group.submit_many(claims)]
         self._clearinghouse.hand_overs_waiting()
         return answers
 
@@ -381,9 +214,9 @@ class NodeService:
         """Hand-overs and refusals for the clearinghouse; what it gave back is taken first, in the same commit."""
         epochs = {(each.pack_id, each.index): each.epoch for each in request.vouchers}
         for message in request.returns:
-            self.verify_clearinghouse(message, "hand-over")
+            require_clearinghouse(self.keyring, message, "hand-over")
         works: list[Work] = [TakeReturns([each]) for each in request.returns]
-        *_, messages = await self._engine.submit_many([*works, Release(list(epochs), epochs)])
+        *_, messages = await self.engine.group.submit_many([*works, Release(list(epochs), epochs)])
         given: list[custody_pb2.CustodyStreamRequest] = raised(messages)
         return given
 
@@ -406,8 +239,8 @@ class NodeService:
         response = await self._clearinghouse.recall(request)
         refusals = [read_refused(each, CLEARINGHOUSE, self.keyring) for each in response.refused]
         for message in response.returns:
-            self.verify_clearinghouse(message, "hand-over")
-        raised(await self._engine.submit(TakeReturns(list(response.returns))))
+            require_clearinghouse(self.keyring, message, "hand-over")
+        await self.engine.submit(TakeReturns(list(response.returns)))
         return Recalled(len(request.vouchers) - len(refusals), refusals)
 
     def clearinghouse_lost(self) -> None:
@@ -425,7 +258,7 @@ class NodeService:
         return self._lost_at is not None and now - self._lost_at > UNREACHABLE_SECONDS
 
     async def hand_over_taken(self, number: int) -> None:
-        raised(await self._engine.submit(HandOverTaken(number)))
+        await self.engine.submit(HandOverTaken(number))
 
     async def open_hand_overs(self, after: int) -> list[tuple[int, signed_pb2.SignedMessage]]:
         """Hand-overs given and not known to be taken, in order."""
@@ -433,12 +266,12 @@ class NodeService:
         query = table.select().where(table.c.taken.is_(False), table.c.number > after).order_by(table.c.number)
         return [
             (row.number, signed_pb2.SignedMessage(body=row.body, key_id=row.key_id, signature=row.signature))
-            for row in await self.read(query)
+            for row in await self.engine.read(query)
         ]
 
     async def feed_position(self) -> int:
         table = custodian_schema.counter
-        rows = await self.read(select(table.c.value).where(table.c.name == SEQUENCE))
+        rows = await self.engine.read(select(table.c.value).where(table.c.name == SEQUENCE))
         return rows[0].value if rows else 0
 
     async def take_news(self, events: Sequence[custody_pb2.FeedEvent]) -> None:
@@ -451,7 +284,7 @@ class NodeService:
             for event in events:
                 await self._take_or_park(event)
         if any(event.HasField("deny_list") for event in events):
-            self._deny(await asyncio.to_thread(self._newest_deny_list))
+            await self.directory.deny_newest()
 
     async def _take_or_park(self, event: custody_pb2.FeedEvent) -> None:
         try:
@@ -460,12 +293,12 @@ class NodeService:
             raise
         except Exception as error:
             reason = str(error) or repr(error)
-            raised(await self._engine.submit(Park(event, reason)))
+            await self.engine.submit(Park(event, reason))
             _alarm_parked(event.sequence, kind_of(event), reason)
 
     async def _take_together(self, events: Sequence[custody_pb2.FeedEvent]) -> None:
         read = {event.sequence: found for event in events if (found := await self._verified(event))}
-        for sequence in raised(await self._engine.submit(news_of(events, read))):
+        for sequence in await self.engine.submit(news_of(events, read)):
             _alarm_parked(sequence, "", "one that it depends on is parked")
 
     async def _verified(self, event: custody_pb2.FeedEvent) -> Read:
@@ -474,21 +307,21 @@ class NodeService:
         if kind not in ("fund_return", "campaign_change", "custody_return", "suspension", "deny_list"):
             return None
         message: signed_pb2.SignedMessage = getattr(event, kind)
-        if not self._knows(message.key_id):
-            await self.refresh_directory()
+        if not self.directory.knows(message.key_id):
+            await self.directory.refresh()
         if kind == "campaign_change":
             return verify_change(message, self.keyring)
         if kind == "suspension":
             return verify_suspension(message, self.keyring)
         if kind == "deny_list":
             return load_denylist(message.body, message.signature, message.key_id, self.keyring)
-        self.verify_clearinghouse(message, "fund-return" if kind == "fund_return" else "hand-over")
+        require_clearinghouse(self.keyring, message, "fund-return" if kind == "fund_return" else "hand-over")
         return None
 
     async def parked_events(self) -> Sequence[Any]:
         """Events that could not be taken, oldest first."""
         table = schema.parked_event
-        return await self.read(table.select().where(table.c.taken_at.is_(None)).order_by(table.c.sequence))
+        return await self.engine.read(table.select().where(table.c.taken_at.is_(None)).order_by(table.c.sequence))
 
     async def retry_parked(self) -> dict[int, str]:
         """Try every parked event again, in order. Returns why each was not taken, empty where it was, by sequence."""
@@ -496,29 +329,14 @@ class NodeService:
         for row in await self.parked_events():
             event = custody_pb2.FeedEvent.FromString(row.event)
             try:
-                raised(await self._engine.submit(TakeParked(event, await self._verified(event))))
+                await self.engine.submit(TakeParked(event, await self._verified(event)))
                 outcome[event.sequence] = ""
             except (Unavailable, ConfigurationError):
                 raise
             except Exception as error:
                 outcome[event.sequence] = str(error) or repr(error)
-        self._deny(await asyncio.to_thread(self._newest_deny_list))
+        await self.directory.deny_newest()
         return outcome
-
-    # Trust
-
-    def load_deny_list(self) -> None:
-        """Deny what the database's newest list denies, at start."""
-        self._deny(self._newest_deny_list())
-
-    def _newest_deny_list(self) -> DenyList | None:
-        with self.database.snapshot() as transaction:
-            known = newest_deny_list(transaction)
-        return known.denylist if known else None
-
-    def _deny(self, newest: DenyList | None) -> None:
-        if newest is not None and newest.number > self.keyring.denylist.number:
-            self.keyring.deny(newest)
 
     async def sweep(self) -> None:
         """Expire what the clock has passed."""
@@ -529,228 +347,7 @@ class NodeService:
 
         found = await asyncio.to_thread(look)
         if found.vouchers or found.packs:
-            raised(await self._engine.submit(found))
-
-    def verify_clearinghouse(self, message: signed_pb2.SignedMessage, kind: str) -> None:
-        """Raises UnknownKey, or BadSignature for what the clearinghouse did not sign."""
-        key = self.keyring.verify(message.key_id, kind, message.body, message.signature)
-        purpose = "statement" if kind == "statement" else "message"
-        if key.owner != CLEARINGHOUSE or key.purpose != purpose:
-            raise BadSignature(f"{kind} is not signed by the clearinghouse")
-
-    # Settlement
-
-    async def reconcile_open_windows(self) -> None:
-        """Fetch, compare and, when fully matched, confirm each statement that is ready and not confirmed."""
-        table = schema.settlement_window
-        for row in await self.read(select(table.c.number).where(table.c.confirmed.is_(False))):
-            await self._reconcile(row.number)
-
-    async def _reconcile(self, window: int) -> None:
-        message = (await self._clearinghouse.statement(window)).statement
-        self.verify_clearinghouse(message, "statement")
-        statement = statements.json_to_statement(message.body)
-        if await self._awaits_answers_from(statement.closed_at):
-            return
-        result = statements.reconcile(statement, *await asyncio.to_thread(self.own_sums, (window,)))
-        # Kept before it is confirmed: once it is, the window may settle, and settling books what is kept here.
-        await asyncio.to_thread(self.keep_reconciliation, statement, message.body, result)
-        if result.fully_matched:
-            await self.confirm(message.body, statement, result)
-            await asyncio.to_thread(self.mark_confirmed, window)
-        else:
-            _log.warning("statement does not match", window=window, differences=str(result[1:]))
-
-    async def confirm(
-        self, document: bytes, statement: statements.Statement, result: statements.Reconciliation, by: str = ""
-    ) -> int:
-        """Give this region's signed word on a statement; `by` is the person who does, empty for the node itself.
-
-        Returns the window's state.
-        """
-        confirmation = settlement_pb2.Confirmation(
-            region=self.region.code,
-            window=statement.window,
-            month=statement.month,
-            statement_digest=digest("statement", document),
-            matched=len(result.matched),
-            missing=len(result.missing),
-            extra=len(result.extra),
-            different=len(result.different),
-            by=by,
-        )
-        body = confirmation.SerializeToString()
-        return await self._clearinghouse.confirm(signed(body, "confirmation", self._signers.message))
-
-    async def _awaits_answers_from(self, closed_at: int) -> bool:
-        """Whether a request that may belong to a window is unanswered still: then its books are not complete here."""
-        table = schema.outbox
-        query = select(table.c.own_id).where(table.c.answered.is_(False), table.c.sent_at <= closed_at).limit(1)
-        return bool(await self.read(query))
-
-    def own_sums(self, windows: Sequence[int]) -> statements.Sums:
-        """This node's own lines and funders of some windows, from its single captures and refunds."""
-        table = schema.clearing_item
-        with self.database.snapshot() as transaction:
-            query = table.select().where(table.c.settlement_window.in_(windows))
-            rows = transaction.connection.execute(query).all()
-        items = (
-            statements.ItemFigures(
-                row.side,
-                row.issuer,
-                row.redeeming_region,
-                row.campaign,
-                row.order_fen,
-                row.discount_fen,
-                json_to_legs(row.legs),
-            )
-            for row in rows
-        )
-        return statements.add_up(self.region.code, items)
-
-    def keep_reconciliation(
-        self, statement: statements.Statement, document: bytes, result: statements.Reconciliation
-    ) -> None:
-        table = schema.settlement_window
-        with self.database.transaction() as transaction:
-            transaction.connection.execute(
-                table.update()
-                .where(table.c.number == statement.window)
-                .values(
-                    statement=document,
-                    matched=len(result.matched),
-                    missing=len(result.missing),
-                    extra=len(result.extra),
-                    different=len(result.different),
-                    net_fen=statement.net_fen,
-                )
-            )
-
-    def mark_confirmed(self, window: int) -> None:
-        table = schema.settlement_window
-        with self.database.transaction() as transaction:
-            transaction.connection.execute(table.update().where(table.c.number == window).values(confirmed=True))
-
-    # Directory
-
-    async def refresh_directory(self) -> directory_pb2.GetDirectoryResponse:
-        """Learn every participant's signing keys; what does not lead to the root is passed over with a warning."""
-        directory = await self._clearinghouse.directory()
-        chains = [chain for each in directory.participants for chain in each.signing_chains]
-        rows = []
-        for chain in (*directory.clearinghouse_chains, *chains):
-            try:
-                rows.append({"key_id": self.keyring.add(chain).key_id, "chain": chain})
-            except (TrustError, InvalidInput) as error:
-                _log.warning("a signing key was not admitted", error=str(error))
-        await asyncio.to_thread(self._keep_chains, rows)
-        return directory
-
-    def _keep_chains(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Store the chains that the database does not have yet."""
-        table = schema.known_chain
-        keys = [(row["key_id"],) for row in rows]
-        with self.database.snapshot() as transaction:
-            known = {(row.key_id, row.chain) for row in transaction.select_keys(table, [table.c.key_id], keys)}
-        new = [row for row in rows if (row["key_id"], row["chain"]) not in known]
-        if new:
-            with self.database.transaction() as transaction:
-                transaction.upsert(table, new)
-
-    def load_keys(self) -> None:
-        """Admit the keys that the database holds, at start: those of platforms, and of others met before."""
-        with self.database.snapshot() as transaction:
-            run = transaction.connection.execute
-            for row in (*run(schema.known_chain.select()), *run(schema.platform.select())):
-                self.keyring.add(row.chain)
-
-    async def keep_terms(self, message: signed_pb2.SignedMessage) -> None:
-        """Store a signed document of terms, whose signature was checked."""
-        terms = parse_terms(message.body, "terms")
-        row = {
-            "terms_hash": terms.terms_hash,
-            "campaign": terms.campaign,
-            "issuer": terms.issuer,
-            "document": message.body,
-            "key_id": message.key_id,
-            "signature": message.signature,
-        }
-
-        def store() -> None:
-            with self.database.transaction() as transaction:
-                transaction.upsert(schema.terms, [row])
-
-        await asyncio.to_thread(store)
-        self.shelf.put(message.body)
-
-    async def announce_changes(self) -> None:
-        """Make own campaign changes known that the clearinghouse does not have yet, in order. Raises Unavailable."""
-        for change, terms in await asyncio.to_thread(self._open_announcements):
-            await self._clearinghouse.publish_terms(terms)
-            await self._clearinghouse.publish_change(change.message)
-            await asyncio.to_thread(self._mark_announced, change)
-
-    async def all_announced(self) -> bool:
-        """Whether the clearinghouse has every change of this region's campaigns."""
-        table = schema.announcement
-        return not await self.read(select(table.c.number).where(table.c.announced.is_(False)).limit(1))
-
-    def _open_announcements(self) -> list[tuple[SignedChange, signed_pb2.SignedMessage]]:
-        table, documents = schema.announcement, schema.terms
-        query = table.select().where(table.c.announced.is_(False)).order_by(table.c.campaign, table.c.number)
-        found = []
-        with self.database.snapshot() as transaction:
-            for row in transaction.connection.execute(query).all():
-                change = Campaigns(transaction).changes(self.region.code, row.campaign)[row.number - 1]
-                key = (change.change.terms_hash,)
-                (terms,) = transaction.select_keys(documents, [documents.c.terms_hash], [key])
-                message = signed_pb2.SignedMessage(body=terms.document, key_id=terms.key_id, signature=terms.signature)
-                found.append((change, message))
-        return found
-
-    def _mark_announced(self, change: SignedChange) -> None:
-        table = schema.announcement
-        with self.database.transaction() as transaction:
-            transaction.connection.execute(
-                table.update()
-                .where(table.c.campaign == change.change.campaign, table.c.number == change.change.number)
-                .values(announced=True)
-            )
-
-    async def announce_suspensions(self) -> None:
-        """Make own suspensions known that the clearinghouse does not have yet, in order. Raises Unavailable."""
-        for each in await asyncio.to_thread(self._open_suspensions):
-            await self._clearinghouse.publish_suspension(each.message)
-            await asyncio.to_thread(self._mark_suspension_announced, each.suspension.number)
-
-    async def suspensions_announced(self) -> int:
-        """Number of the last own suspension that the clearinghouse has."""
-        table = custodian_schema.counter
-        rows = await self.read(select(table.c.value).where(table.c.name == ANNOUNCED))
-        return rows[0].value if rows else 0
-
-    def _open_suspensions(self) -> list[SignedSuspension]:
-        table = custodian_schema.counter
-        with self.database.snapshot() as transaction:
-            rows = transaction.select_keys(table, [table.c.name], [(ANNOUNCED,)])
-            return Suspensions(transaction).history(self.region.code, after=rows[0].value if rows else 0)
-
-    def _mark_suspension_announced(self, number: int) -> None:
-        with self.database.transaction() as transaction:
-            transaction.upsert(custodian_schema.counter, [{"name": ANNOUNCED, "value": number}])
-
-    # For the operator
-
-    async def submit_work(self, work: Work) -> Any:
-        """Decide one work with the next batch. Raises what it raises."""
-        return raised(await self._engine.submit(work))
-
-    async def read(self, query: Any) -> Sequence[Any]:
-        def run() -> Sequence[Any]:
-            with self.database.snapshot() as transaction:
-                return transaction.connection.execute(query).all()
-
-        return await asyncio.to_thread(run)
+            await self.engine.submit(found)
 
 
 def _alarm_parked(sequence: int, kind: str, reason: str) -> None:
@@ -761,7 +358,3 @@ def _alarm_parked(sequence: int, kind: str, reason: str) -> None:
         reason=reason,
         remedy="mend the cause, then run: quanlian node feed retry",
     )
-
-
-def signed(body: bytes, kind: str, signer: Signer) -> signed_pb2.SignedMessage:
-    return signed_pb2.SignedMessage(body=body, key_id=signer.key_id, signature=signer.sign(kind, body))

@@ -14,7 +14,8 @@ from node import schema
 from node.desk import Desk
 from node.ports import Clearinghouse
 from node.publishing import current_terms
-from node.service import NodeService, signed
+from node.service import NodeService
+from node.signatures import require_clearinghouse, signed
 from pki.identity import Identity
 from quanlian.accounts import used_away_account
 from quanlian.errors import InvalidInput
@@ -44,7 +45,7 @@ class NodeSettling:
     async def statement(self, window: int, month: str) -> pb.GetOwnStatementResponse:
         """This region's signed statement with the chain of its key. Raises InvalidInput where there is none."""
         response = await self._clearinghouse.statement(window, month)
-        self._service.verify_clearinghouse(response.statement, "statement")
+        require_clearinghouse(self._service.keyring, response.statement, "statement")
         return pb.GetOwnStatementResponse(statement=response.statement, chain=response.chain)
 
     def evidence(self, window: int) -> AsyncIterator[Sequence[bytes]]:
@@ -85,8 +86,8 @@ class NodeSettling:
                     remedy="dispute the line first (quanlian node dispute), or find its cause",
                 )
         if not statement.month:
-            await asyncio.to_thread(self._service.keep_reconciliation, statement, document, result)
-        state = await self._service.confirm(document, statement, result, caller.uri)
+            await asyncio.to_thread(self._service.reconciler.keep_reconciliation, statement, document, result)
+        state = await self._service.reconciler.confirm(document, statement, result, caller.uri)
         await asyncio.to_thread(self._keep_confirmed, statement, caller.uri)
         return state
 
@@ -128,7 +129,9 @@ class NodeSettling:
     async def send_disputes(self) -> None:
         """Give the clearinghouse the disputes that it does not have yet, in order. Raises Unavailable."""
         table = schema.dispute
-        for row in await self._service.read(table.select().where(table.c.sent.is_(False)).order_by(table.c.number)):
+        for row in await self._service.engine.read(
+            table.select().where(table.c.sent.is_(False)).order_by(table.c.number)
+        ):
             message = signed_pb2.SignedMessage(body=row.body, key_id=row.key_id, signature=row.signature)
             await self._clearinghouse.dispute(message)
             await asyncio.to_thread(self._mark_sent, row.number)
@@ -169,21 +172,21 @@ class NodeSettling:
     async def _compared(self, window: int, month: str) -> tuple[Statement, bytes, Reconciliation]:
         message = (await self.statement(window, month)).statement
         statement = json_to_statement(message.body)
-        sums = await asyncio.to_thread(self._service.own_sums, statement.covers)
+        sums = await asyncio.to_thread(self._service.reconciler.own_sums, statement.covers)
         return statement, message.body, reconcile(statement, *sums)
 
     async def _is_confirmed(self, statement: Statement) -> bool:
         if statement.month:
             month = schema.statement_month
-            rows = await self._service.read(month.select().where(month.c.month == statement.month))
+            rows = await self._service.engine.read(month.select().where(month.c.month == statement.month))
             return bool(rows and rows[0].confirmed_by)
         table = schema.settlement_window
-        rows = await self._service.read(table.select().where(table.c.number == statement.window))
+        rows = await self._service.engine.read(table.select().where(table.c.number == statement.window))
         return bool(rows and rows[0].confirmed)
 
     async def _disputed(self, windows: Sequence[int]) -> set[LineKey]:
         table = schema.dispute
-        rows = await self._service.read(table.select().where(table.c.settlement_window.in_(windows)))
+        rows = await self._service.engine.read(table.select().where(table.c.settlement_window.in_(windows)))
         return {
             LineKey(line.role, line.counterpart, line.campaign)
             for row in rows
@@ -192,7 +195,7 @@ class NodeSettling:
 
     def _keep_confirmed(self, statement: Statement, by: str) -> None:
         if not statement.month:
-            self._service.mark_confirmed(statement.window)
+            self._service.reconciler.mark_confirmed(statement.window)
             return
         with self._service.database.transaction() as transaction:
             transaction.upsert(schema.statement_month, [{"month": statement.month, "confirmed_by": by}])

@@ -450,10 +450,10 @@ class LocalNode(Party):
         merchant = node_operator_pb2.Merchant(code=merchant_code(), name="商户", categories=["retail"])
         asyncio.run(self._operations(self.service).admit_merchants([merchant]))
 
-    def another_service(self) -> NodeService:
+    def another_service(self, keyring: Any = None) -> NodeService:
         """A node's service over this database, as a process of its own would run it."""
-        keyring = TestKeyring(KEYRING)
-        return NodeService(self.database, self.region, node_signers(), keyring, self.clearinghouse)  # type: ignore[arg-type]
+        known = TestKeyring(KEYRING) if keyring is None else keyring
+        return NodeService(self.database, self.region, node_signers(), known, self.clearinghouse)  # type: ignore[arg-type]
 
     def publish(self, **changes: object) -> Terms:
         """Publish the spring campaign and open its budgets."""
@@ -570,14 +570,14 @@ class LocalClearinghouse(Party):
         pb, service = clearing_operator_pb2, self.service
         await service.agreements.sign_agreement(AGREEMENT, "test.toml", proposes=True)
         for region in (HANGZHOU, SHANGHAI):
-            await service.enrol(pb.EnrolParticipantRequest(region=region, name_zh=region, name_en=region))
-            await service.set_limits(pb.SetLimitsRequest(region=region, net_debit_cap_fen=10**7))
-            await service.record_deposit(
+            await service.operations.enrol(pb.EnrolParticipantRequest(region=region, name_zh=region, name_en=region))
+            await service.operations.set_limits(pb.SetLimitsRequest(region=region, net_debit_cap_fen=10**7))
+            await service.settlement.record_deposit(
                 pb.RecordDepositRequest(region=region, amount_fen=1_000_000, bank_reference=f"deposit-{region}")
             )
             funder = pb.VisitorsFunder(name="city", weight=1, budget_fen=visitors_fen)
             fund = pb.SetVisitorsFundRequest(region=region, fiscal_year=2026, rule="refuse", funders=[funder])
-            await service.set_visitors_fund(fund)
+            await service.operations.set_visitors_fund(fund)
 
     def learn(self, node: LocalNode) -> None:
         """Take the campaigns that the node published."""
@@ -596,11 +596,11 @@ class LocalClearinghouse(Party):
             why="as decided",
             bad_from=bad_from,
         )
-        return self.do(self.service.suspend(CLEARING_OPERATOR, request))
+        return self.do(self.service.operations.suspend(CLEARING_OPERATOR, request))
 
     def decide(self, *works: Any) -> list[Any]:
         """One batch as the group commit runs it: a fault concerns the work that caused it."""
-        return self.service._decide(list(works))
+        return self.service.engine.decide(list(works))
 
     def do(self, call: Awaitable[Result]) -> Result:
         """One of the service's calls, to its end."""

@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Sequence
 
 from chassis import telemetry
 from chassis.host import Context, caller
+from clearinghouse.receipts import receipts_of
 from clearinghouse.service import VOUCHERS_PER_MESSAGE, ClearinghouseService
+from clearinghouse.settlement import Settlement
 from quanlian.errors import QuanlianError
 from quanlian.v1 import clearing_operator_pb2 as pb
 from quanlian.v1 import (
@@ -56,7 +58,7 @@ class CustodyServicer(custody_pb2_grpc.CustodyServiceServicer):
     ) -> None:
         async for request in requests:
             if request.HasField("position"):
-                ours = await asyncio.to_thread(self._service.compare, region, request.position)
+                ours = await asyncio.to_thread(self._service.recovery.compare, region, request.position)
                 stream.put_nowait(custody_pb2.CustodyStreamResponse(position=ours))
                 continue
             try:
@@ -78,12 +80,12 @@ class CustodyServicer(custody_pb2_grpc.CustodyServiceServicer):
     async def GetReceipts(  # noqa: N802
         self, request: custody_pb2.GetReceiptsRequest, context: Context
     ) -> custody_pb2.GetReceiptsResponse:
-        return await self._service.receipts(caller(context).host, request)
+        return await asyncio.to_thread(receipts_of, self._service.database, caller(context).host, request)
 
     async def HandReceipts(  # noqa: N802
         self, request: custody_pb2.HandReceiptsRequest, context: Context
     ) -> custody_pb2.HandReceiptsResponse:
-        return await self._service.hand_receipts(caller(context).host, request)
+        return await self._service.recovery.hand_receipts(caller(context).host, request)
 
     async def FollowFeed(  # noqa: N802
         self, request: custody_pb2.FollowFeedRequest, context: Context
@@ -152,49 +154,51 @@ class DirectoryServicer(directory_pb2_grpc.DirectoryServiceServicer):
 
 
 class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
-    def __init__(self, service: ClearinghouseService, statement_chain: bytes) -> None:
-        self._service = service
+    def __init__(self, settlement: Settlement, statement_chain: bytes) -> None:
+        self._settlement = settlement
         self._statement_chain = statement_chain
 
     async def GetWindow(  # noqa: N802
         self, request: settlement_pb2.GetWindowRequest, context: Context
     ) -> settlement_pb2.GetWindowResponse:
-        return settlement_pb2.GetWindowResponse(window=await self._service.window(request.number))
+        return settlement_pb2.GetWindowResponse(window=await self._settlement.window(request.number))
 
     async def GetStatement(  # noqa: N802
         self, request: settlement_pb2.GetStatementRequest, context: Context
     ) -> settlement_pb2.GetStatementResponse:
-        statement = await self._service.statement(caller(context).host, request.window, request.month)
+        statement = await self._settlement.statement(caller(context).host, request.window, request.month)
         return settlement_pb2.GetStatementResponse(statement=statement, chain=self._statement_chain)
 
     async def ConfirmStatement(  # noqa: N802
         self, request: settlement_pb2.ConfirmStatementRequest, context: Context
     ) -> settlement_pb2.ConfirmStatementResponse:
-        state = await self._service.confirm(caller(context).host, request.confirmation)
+        state = await self._settlement.confirm(caller(context).host, request.confirmation)
         return settlement_pb2.ConfirmStatementResponse(state=state)  # type: ignore[arg-type]
 
     async def DisputeStatement(  # noqa: N802
         self, request: settlement_pb2.DisputeStatementRequest, context: Context
     ) -> settlement_pb2.DisputeStatementResponse:
-        await self._service.take_dispute(caller(context).host, request.dispute)
+        await self._settlement.take_dispute(caller(context).host, request.dispute)
         return settlement_pb2.DisputeStatementResponse()
 
     async def GetEvidence(  # noqa: N802
         self, request: settlement_pb2.GetEvidenceRequest, context: Context
     ) -> AsyncIterator[settlement_pb2.GetEvidenceResponse]:
-        async for lines in self._service.statement_evidence(caller(context).host, request.window):
+        async for lines in self._settlement.statement_evidence(caller(context).host, request.window):
             yield settlement_pb2.GetEvidenceResponse(lines=lines)
 
     async def GetCampaignFigures(  # noqa: N802
         self, request: settlement_pb2.GetCampaignFiguresRequest, context: Context
     ) -> settlement_pb2.GetCampaignFiguresResponse:
-        figures = await self._service.campaign_figures(request.campaign, caller(context).host)
+        figures = await self._settlement.campaign_figures(request.campaign, caller(context).host)
         return settlement_pb2.GetCampaignFiguresResponse(figures=figures)
 
 
 class ClearingOperatorServicer(clearing_operator_pb2_grpc.ClearingOperatorServiceServicer):
     def __init__(self, service: ClearinghouseService, statement_chain: bytes, root: bytes) -> None:
         self._service = service
+        self._settlement = service.settlement
+        self._operations = service.operations
         self._statement_chain = statement_chain
         self._root = root
 
@@ -211,98 +215,98 @@ class ClearingOperatorServicer(clearing_operator_pb2_grpc.ClearingOperatorServic
     async def EnrolParticipant(  # noqa: N802
         self, request: pb.EnrolParticipantRequest, context: Context
     ) -> pb.EnrolParticipantResponse:
-        await self._service.enrol(request)
+        await self._operations.enrol(request)
         return pb.EnrolParticipantResponse()
 
     async def SetLimits(self, request: pb.SetLimitsRequest, context: Context) -> pb.SetLimitsResponse:  # noqa: N802
-        await self._service.set_limits(request)
+        await self._operations.set_limits(request)
         return pb.SetLimitsResponse()
 
     async def SetVisitorsFund(  # noqa: N802
         self, request: pb.SetVisitorsFundRequest, context: Context
     ) -> pb.SetVisitorsFundResponse:
-        await self._service.set_visitors_fund(request)
+        await self._operations.set_visitors_fund(request)
         return pb.SetVisitorsFundResponse()
 
     async def RecordDeposit(  # noqa: N802
         self, request: pb.RecordDepositRequest, context: Context
     ) -> pb.RecordDepositResponse:
-        return pb.RecordDepositResponse(settlement_fen=await self._service.record_deposit(request))
+        return pb.RecordDepositResponse(settlement_fen=await self._settlement.record_deposit(request))
 
     async def AssignReceipt(  # noqa: N802
         self, request: pb.AssignReceiptRequest, context: Context
     ) -> pb.AssignReceiptResponse:
-        return pb.AssignReceiptResponse(settlement_fen=await self._service.assign_receipt(request))
+        return pb.AssignReceiptResponse(settlement_fen=await self._settlement.assign_receipt(request))
 
     async def ListReceipts(  # noqa: N802
         self, request: pb.ListReceiptsRequest, context: Context
     ) -> pb.ListReceiptsResponse:
-        return pb.ListReceiptsResponse(receipts=await self._service.bank_receipts())
+        return pb.ListReceiptsResponse(receipts=await self._settlement.bank_receipts())
 
     async def PayOut(self, request: pb.PayOutRequest, context: Context) -> pb.PayOutResponse:  # noqa: N802
-        return pb.PayOutResponse(settlement_fen=await self._service.pay_out(request))
+        return pb.PayOutResponse(settlement_fen=await self._settlement.pay_out(request))
 
     async def CloseWindow(self, request: pb.CloseWindowRequest, context: Context) -> pb.CloseWindowResponse:  # noqa: N802
-        number = await self._service.close_window(request.window)
-        return pb.CloseWindowResponse(window=await self._service.window(number))
+        number = await self._settlement.close_window(request.window)
+        return pb.CloseWindowResponse(window=await self._settlement.window(number))
 
     async def InstructWindow(  # noqa: N802
         self, request: pb.InstructWindowRequest, context: Context
     ) -> pb.InstructWindowResponse:
-        await self._service.instruct(request.window)
-        return pb.InstructWindowResponse(window=await self._service.window(request.window))
+        await self._settlement.instruct(request.window)
+        return pb.InstructWindowResponse(window=await self._settlement.window(request.window))
 
     async def MarkPaid(self, request: pb.MarkPaidRequest, context: Context) -> pb.MarkPaidResponse:  # noqa: N802
-        await self._service.mark_paid(request)
-        return pb.MarkPaidResponse(window=await self._service.window(request.window))
+        await self._settlement.mark_paid(request)
+        return pb.MarkPaidResponse(window=await self._settlement.window(request.window))
 
     async def SettleWindow(self, request: pb.SettleWindowRequest, context: Context) -> pb.SettleWindowResponse:  # noqa: N802
-        await self._service.settle(request.window)
-        return pb.SettleWindowResponse(window=await self._service.window(request.window))
+        await self._settlement.settle(request.window)
+        return pb.SettleWindowResponse(window=await self._settlement.window(request.window))
 
     async def GetClearingStatus(  # noqa: N802
         self, request: pb.GetClearingStatusRequest, context: Context
     ) -> pb.GetClearingStatusResponse:
-        return await self._service.status()
+        return await self._operations.status()
 
     async def SuspendInNetwork(  # noqa: N802
         self, request: pb.SuspendInNetworkRequest, context: Context
     ) -> pb.SuspendInNetworkResponse:
-        return pb.SuspendInNetworkResponse(suspension=await self._service.suspend(caller(context), request))
+        return pb.SuspendInNetworkResponse(suspension=await self._operations.suspend(caller(context), request))
 
     async def ListNetworkSuspensions(  # noqa: N802
         self, request: pb.ListNetworkSuspensionsRequest, context: Context
     ) -> pb.ListNetworkSuspensionsResponse:
-        return pb.ListNetworkSuspensionsResponse(records=await self._service.suspensions(request.history))
+        return pb.ListNetworkSuspensionsResponse(records=await self._operations.suspensions(request.history))
 
     async def GetClearingStats(  # noqa: N802
         self, request: pb.GetClearingStatsRequest, context: Context
     ) -> pb.GetClearingStatsResponse:
-        return pb.GetClearingStatsResponse(rows=await self._service.stats(request.query))
+        return pb.GetClearingStatsResponse(rows=await self._operations.stats(request.query))
 
     async def GetRegionStatement(  # noqa: N802
         self, request: pb.GetRegionStatementRequest, context: Context
     ) -> pb.GetRegionStatementResponse:
-        statement = await self._service.statement(request.region, request.window, request.month)
+        statement = await self._settlement.statement(request.region, request.window, request.month)
         return pb.GetRegionStatementResponse(statement=statement, chain=self._statement_chain)
 
     async def GetRegionEvidence(  # noqa: N802
         self, request: pb.GetRegionEvidenceRequest, context: Context
     ) -> AsyncIterator[pb.GetRegionEvidenceResponse]:
-        async for lines in self._service.statement_evidence(request.region, request.window):
+        async for lines in self._settlement.statement_evidence(request.region, request.window):
             yield pb.GetRegionEvidenceResponse(lines=lines)
 
     async def ListDisputes(  # noqa: N802
         self, request: pb.ListDisputesRequest, context: Context
     ) -> pb.ListDisputesResponse:
-        return pb.ListDisputesResponse(disputes=await self._service.disputes())
+        return pb.ListDisputesResponse(disputes=await self._settlement.disputes())
 
     async def ResolveDispute(  # noqa: N802
         self, request: pb.ResolveDisputeRequest, context: Context
     ) -> pb.ResolveDisputeResponse:
-        return pb.ResolveDisputeResponse(dispute=await self._service.resolve_dispute(request))
+        return pb.ResolveDisputeResponse(dispute=await self._settlement.resolve_dispute(request))
 
     async def GetCampaignReport(  # noqa: N802
         self, request: pb.GetCampaignReportRequest, context: Context
     ) -> pb.GetCampaignReportResponse:
-        return pb.GetCampaignReportResponse(figures=await self._service.campaign_figures(request.campaign))
+        return pb.GetCampaignReportResponse(figures=await self._settlement.campaign_figures(request.campaign))

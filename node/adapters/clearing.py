@@ -191,7 +191,7 @@ class ClearingLink:
         """Run a stream again whenever it breaks, a little later each time that it breaks at once."""
         attempt, loop = 0, asyncio.get_running_loop()
         while True:
-            await service.until_serving()
+            await service.continuity.until_serving()
             started = loop.time()
             try:
                 self._renew_channel()
@@ -199,7 +199,7 @@ class ClearingLink:
             except grpc.aio.AioRpcError as error:
                 _log.info("stream broke", stream=name, code=error.code().name, details=error.details())
                 if error.code() is grpc.StatusCode.FAILED_PRECONDITION and name == "custody":
-                    await _try_to(service.hand_receipts)
+                    await _try_to(service.recovery.hand_receipts)
             except TimeoutError:
                 _log.info("the clearinghouse cannot be reached", stream=name)
             except QuanlianError as error:
@@ -243,7 +243,7 @@ class ClearingLink:
         """Hand-overs not taken yet, and those to come; release requests answered from the books."""
         call = self._custody.CustodyStream()
         outgoing: asyncio.Queue[custody_pb2.CustodyStreamRequest] = asyncio.Queue()
-        outgoing.put_nowait(custody_pb2.CustodyStreamRequest(position=await service.position()))
+        outgoing.put_nowait(custody_pb2.CustodyStreamRequest(position=await service.recovery.position()))
 
         async def give() -> None:
             sent = 0
@@ -267,7 +267,7 @@ class ClearingLink:
                     for message in await service.release(response.release_request):
                         outgoing.put_nowait(message)
                 elif response.HasField("position"):
-                    await service.compare(response.position)
+                    await service.recovery.compare(response.position)
                 else:
                     await service.hand_over_taken(response.hand_over_taken)
 
@@ -281,12 +281,12 @@ class ClearingLink:
             await service.take_news(list(response.events))
 
     async def _reconcile(self, service: NodeService) -> None:
-        await every(RECONCILE_SECONDS, "reconcile", service.reconcile_open_windows)
+        await every(RECONCILE_SECONDS, "reconcile", service.reconciler.reconcile_open_windows)
 
     async def _announce(self, service: NodeService) -> None:
         async def announce() -> None:
-            await service.announce_changes()
-            await service.announce_suspensions()
+            await service.announcements.announce_changes()
+            await service.announcements.announce_suspensions()
 
         await every(RECONCILE_SECONDS, "announce changes", announce)
 

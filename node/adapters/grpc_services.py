@@ -92,6 +92,16 @@ class NodeOperatorServicer(node_operator_pb2_grpc.NodeOperatorServiceServicer):
     ) -> pb.ListSuspensionsResponse:
         return pb.ListSuspensionsResponse(records=await self._operations.suspensions(request.history))
 
+    async def CancelVoucher(  # noqa: N802
+        self, request: pb.CancelVoucherRequest, context: Context
+    ) -> pb.CancelVoucherResponse:
+        return pb.CancelVoucherResponse(cancellation=await self._operations.cancel_voucher(caller(context), request))
+
+    async def ListCancellations(  # noqa: N802
+        self, request: pb.ListCancellationsRequest, context: Context
+    ) -> pb.ListCancellationsResponse:
+        return pb.ListCancellationsResponse(cancellations=await self._operations.cancellations())
+
     async def GetNodeStats(self, request: pb.GetNodeStatsRequest, context: Context) -> pb.GetNodeStatsResponse:  # noqa: N802
         return pb.GetNodeStatsResponse(rows=await self._operations.stats(request.query))
 

@@ -254,12 +254,21 @@ def adjust(
 
 def expire_voucher(voucher: VoucherState) -> tuple[VoucherState, tuple[Movement, ...]]:
     """Only the custodian calls this: the voucher is over and its reserved money is free again."""
+    return _end(voucher, custody.EXPIRED)
+
+
+def cancel_voucher(voucher: VoucherState) -> tuple[VoucherState, tuple[Movement, ...]]:
+    """Only the custodian calls this, of a voucher neither held nor used: its money is free again as at expiry."""
+    return _end(voucher, custody.CANCELLED)
+
+
+def _end(voucher: VoucherState, status: str) -> tuple[VoucherState, tuple[Movement, ...]]:
     movements = tuple(
         Movement(leg.account, "", reserved_fen=-leg.amount_fen)
         for leg in voucher.reservation.legs()
         if _has_budget(leg)
     )
-    return replace(voucher, status=custody.EXPIRED, reservation=custody.EMPTY), movements
+    return replace(voucher, status=status, reservation=custody.EMPTY), movements
 
 
 def owed_between_regions(redemption: Redemption, legs: tuple[Leg, ...]) -> int:

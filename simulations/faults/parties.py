@@ -76,7 +76,7 @@ def clearinghouse(network: Network) -> Program:
         redemptions = RedemptionServicer(service, keyring, message, machine.ids())
         service.start()
         service.keep_chains(own)
-        await service.calculate_closed()
+        await service.settlement.calculate_closed()
         clearinghouse_server.register(_host(process), service, redemptions, own, b"")
         await every(SWEEP_SECONDS, "sweep", service.sweep)
 
@@ -100,8 +100,8 @@ def node(network: Network, region: str) -> Program:
             machine.ids(),
             machine.commit(process),
         )
-        service.load_keys()
-        service.load_deny_list()
+        service.directory.load_keys()
+        service.directory.load_deny_list()
         settling = NodeSettling(service, link, signers["message"])
         operator = NodeOperatorServicer(NodeOperations(service, signers["terms"], b""), settling)
         node_server.register(_host(process), service, operator, link, keyring, named)
@@ -137,10 +137,10 @@ class _Link(ClearingLink):
         self._call_over(cast(Any, self._simulated))
 
     async def _reconcile(self, service: NodeService) -> None:
-        await every(LOOK_SECONDS, "reconcile", service.reconcile_open_windows)
+        await every(LOOK_SECONDS, "reconcile", service.reconciler.reconcile_open_windows)
 
     async def _announce(self, service: NodeService) -> None:
-        await every(LOOK_SECONDS, "announce changes", service.announce_changes)
+        await every(LOOK_SECONDS, "announce changes", service.announcements.announce_changes)
 
     def _renew_channel(self) -> None:
         """A simulated channel has no certificate."""

@@ -50,8 +50,7 @@ def made_up(token: bytes, **changes: Any) -> bytes:
 def ask_for(node: LocalNode, tokens: list[bytes]) -> tuple[Asked, list[str]]:
     asked = Asked()
     node.clearinghouse = asked  # type: ignore[assignment]
-    service, answers = node.another_service(), list[bytes]()
-    service.keyring = ChoosyKeyring(KEYRING)  # type: ignore[assignment]
+    service, answers = node.another_service(ChoosyKeyring(KEYRING)), list[bytes]()
     service.start()
     items = [item(node.ids.fresh(), redeem=purchase(token, 0, f"order-{n}")) for n, token in enumerate(tokens)]
     asyncio.run(service.submit(Identity(HANGZHOU, "platform", PLATFORM), items, answers.extend))

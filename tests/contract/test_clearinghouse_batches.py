@@ -143,7 +143,7 @@ class TestRedemptions:
     ) -> None:
         tokens = released(node, clearinghouse, 3)
         limits = clearing_operator_pb2.SetLimitsRequest(region=HANGZHOU, net_debit_cap_fen=2 * 700)
-        clearinghouse.do(clearinghouse.service.set_limits(limits))
+        clearinghouse.do(clearinghouse.service.operations.set_limits(limits))
         answers = clearinghouse.redeem(*(redeem(n, token) for n, token in enumerate(tokens)))
         assert [outcome(answer) for answer in answers] == ["CAPTURED", "CAPTURED", "DEBIT_CAP_EXCEEDED"]
         (home,) = clearinghouse.redeem(redeem(9, tokens[2]), region=HANGZHOU)
@@ -157,7 +157,7 @@ class TestRedemptions:
         fund = clearing_operator_pb2.SetVisitorsFundRequest(
             region=SHANGHAI, fiscal_year=2026, rule="refuse", funders=[funder]
         )
-        clearinghouse.do(clearinghouse.service.set_visitors_fund(fund))
+        clearinghouse.do(clearinghouse.service.operations.set_visitors_fund(fund))
         answers = clearinghouse.redeem(*(redeem(n, token) for n, token in enumerate(tokens)))
         assert [_visitors_fen(answer) for answer in answers] == [300, 0]
         assert {sum(leg.amount_fen for leg in answer_of(answer).legs) for answer in answers} == {1000}
@@ -235,7 +235,7 @@ class TestWindows:
         (token,) = released(node, clearinghouse)
         clearinghouse.redeem(redeem(1, token))
         service = clearinghouse.service
-        assert clearinghouse.do(service.close_window()) == 1
+        assert clearinghouse.do(service.settlement.close_window()) == 1
         assert {row["region"]: row["net_fen"] for row in clearinghouse.rows("net_position")} == {
             HANGZHOU: -700,
             SHANGHAI: 700,
@@ -244,9 +244,9 @@ class TestWindows:
         assert state(clearinghouse) == "CALCULATED", "one region has not confirmed yet"
         confirm(clearinghouse, SHANGHAI)
         assert state(clearinghouse) == "CONFIRMED"
-        clearinghouse.do(service.instruct(1))
+        clearinghouse.do(service.settlement.instruct(1))
         pay(clearinghouse, HANGZHOU, SHANGHAI)
-        clearinghouse.do(service.settle(1))
+        clearinghouse.do(service.settlement.settle(1))
         assert state(clearinghouse) == "SETTLED"
         assert clearinghouse.balance("settlement/330100")[0] == -(1_000_000 - 700)
         # Its 10.00 came in, 3.00 of its visitors' fund went out, 7.00 were paid out.
@@ -260,30 +260,30 @@ class TestWindows:
     ) -> None:
         released(node, clearinghouse)
         service = clearinghouse.service
-        clearinghouse.do(service.close_window())
-        refused(clearinghouse, service.instruct(1), "is CALCULATED, this step needs CONFIRMED")
-        refused(clearinghouse, service.settle(1), "is CALCULATED, this step needs INSTRUCTED")
+        clearinghouse.do(service.settlement.close_window())
+        refused(clearinghouse, service.settlement.instruct(1), "is CALCULATED, this step needs CONFIRMED")
+        refused(clearinghouse, service.settlement.settle(1), "is CALCULATED, this step needs INSTRUCTED")
         confirm(clearinghouse, HANGZHOU)
         confirm(clearinghouse, SHANGHAI)
-        refused(clearinghouse, service.settle(1), "is CONFIRMED, this step needs INSTRUCTED")
-        clearinghouse.do(service.instruct(1))
-        refused(clearinghouse, service.instruct(1), "is INSTRUCTED, this step needs CONFIRMED")
-        clearinghouse.do(service.settle(1))
-        refused(clearinghouse, service.settle(1), "is SETTLED, this step needs INSTRUCTED")
-        refused(clearinghouse, service.settle(7), "no window 7")
+        refused(clearinghouse, service.settlement.settle(1), "is CONFIRMED, this step needs INSTRUCTED")
+        clearinghouse.do(service.settlement.instruct(1))
+        refused(clearinghouse, service.settlement.instruct(1), "is INSTRUCTED, this step needs CONFIRMED")
+        clearinghouse.do(service.settlement.settle(1))
+        refused(clearinghouse, service.settlement.settle(1), "is SETTLED, this step needs INSTRUCTED")
+        refused(clearinghouse, service.settlement.settle(7), "no window 7")
 
     def test_a_window_is_not_settled_before_those_who_receive_are_paid(
         self, node: LocalNode, clearinghouse: LocalClearinghouse
     ) -> None:
         (token,) = released(node, clearinghouse)
         clearinghouse.redeem(redeem(1, token))
-        clearinghouse.do(clearinghouse.service.close_window())
+        clearinghouse.do(clearinghouse.service.settlement.close_window())
         for region in (HANGZHOU, SHANGHAI):
             confirm(clearinghouse, region)
-        clearinghouse.do(clearinghouse.service.instruct(1))
+        clearinghouse.do(clearinghouse.service.settlement.instruct(1))
         before = clearinghouse.rows("account")
         pay(clearinghouse, HANGZHOU)
-        refused(clearinghouse, clearinghouse.service.settle(1), "310000 is not marked paid")
+        refused(clearinghouse, clearinghouse.service.settlement.settle(1), "310000 is not marked paid")
         assert clearinghouse.rows("account") == before
         assert state(clearinghouse) == "INSTRUCTED"
 
@@ -291,16 +291,18 @@ class TestWindows:
         self, node: LocalNode, clearinghouse: LocalClearinghouse
     ) -> None:
         released(node, clearinghouse)
-        clearinghouse.do(clearinghouse.service.close_window())
+        clearinghouse.do(clearinghouse.service.settlement.close_window())
         for region in (HANGZHOU, SHANGHAI):
             confirm(clearinghouse, region)
-        clearinghouse.do(clearinghouse.service.instruct(1))
+        clearinghouse.do(clearinghouse.service.settlement.instruct(1))
         pay(clearinghouse, HANGZHOU)
         pay(clearinghouse, HANGZHOU)
         (marked,) = {row["bank_reference"] for row in clearinghouse.rows("net_position")} - {""}
         for region, reference in ((HANGZHOU, "another"), (SHANGHAI, marked), (SHANGHAI, f"deposit-{HANGZHOU}")):
             request = clearing_operator_pb2.MarkPaidRequest(window=1, region=region, bank_reference=reference)
-            refused(clearinghouse, clearinghouse.service.mark_paid(request), "marked with|names another payment")
+            refused(
+                clearinghouse, clearinghouse.service.settlement.mark_paid(request), "marked with|names another payment"
+            )
 
     def test_a_window_that_a_crash_left_closed_is_calculated(
         self, node: LocalNode, clearinghouse: LocalClearinghouse
@@ -308,7 +310,7 @@ class TestWindows:
         released(node, clearinghouse)
         clearinghouse.decide(Close())
         assert state(clearinghouse) == "CLOSED"
-        clearinghouse.do(clearinghouse.service.calculate_closed())
+        clearinghouse.do(clearinghouse.service.settlement.calculate_closed())
         assert state(clearinghouse) == "CALCULATED"
 
     def test_nobody_confirms_a_statement_that_is_not_the_one(
@@ -316,7 +318,7 @@ class TestWindows:
     ) -> None:
         (token,) = released(node, clearinghouse)
         clearinghouse.redeem(redeem(1, token))
-        clearinghouse.do(clearinghouse.service.close_window())
+        clearinghouse.do(clearinghouse.service.settlement.close_window())
         other = settlement_pb2.Confirmation(region=HANGZHOU, window=1, statement_digest=bytes(32))
         (result,) = clearinghouse.decide(Confirm(HANGZHOU, signed_pb2.SignedMessage(), other))
         assert isinstance(result, InvalidInput)
@@ -327,7 +329,7 @@ class TestWindows:
     ) -> None:
         (token,) = released(node, clearinghouse)
         (captured,) = clearinghouse.redeem(redeem(1, token))
-        clearinghouse.do(clearinghouse.service.close_window())
+        clearinghouse.do(clearinghouse.service.settlement.close_window())
         refund = item(request_id(2), refund=pb.Refund(redemption_id=answer_of(captured).redemption_id, order_fen=5800))
         clearinghouse.redeem(refund)
         assert [(row["kind"], row["settlement_window"]) for row in clearinghouse.rows("posting")] == [
@@ -340,7 +342,7 @@ class TestWindows:
     ) -> None:
         (token,) = released(node, clearinghouse)
         clearinghouse.redeem(redeem(1, token))
-        clearinghouse.do(clearinghouse.service.close_window())
+        clearinghouse.do(clearinghouse.service.settlement.close_window())
         # Of 10.00 reserved the issuer paid 7.00; what its visitors' fund has is Shanghai's own.
         assert clearinghouse.balance("spring/city") == (467, 667, 0, 467 + 667)
         assert clearinghouse.balance("310000/2026/visitors/city") == (300, 0, 0, 100_000)
@@ -368,7 +370,7 @@ def confirm(clearinghouse: LocalClearinghouse, region: str) -> None:
 def pay(clearinghouse: LocalClearinghouse, *regions: str) -> None:
     for region in regions:
         paid = clearing_operator_pb2.MarkPaidRequest(window=1, region=region, bank_reference=f"bank-{region}")
-        clearinghouse.do(clearinghouse.service.mark_paid(paid))
+        clearinghouse.do(clearinghouse.service.settlement.mark_paid(paid))
 
 
 def refused(clearinghouse: LocalClearinghouse, step: object, why: str) -> None:
@@ -394,7 +396,7 @@ def two_clearinghouses(open_lasting_party: StandingFactory) -> tuple[Pair, list[
         pair[-1].learn(node)
         pair[-1].decide(*pair[-1].hand_overs(messages))
         limits = clearing_operator_pb2.SetLimitsRequest(region=HANGZHOU, net_debit_cap_fen=3000)
-        pair[-1].do(pair[-1].service.set_limits(limits))
+        pair[-1].do(pair[-1].service.operations.set_limits(limits))
     return (pair[0], pair[1]), tokens
 
 

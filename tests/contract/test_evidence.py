@@ -197,7 +197,7 @@ class TestSentOn:
         clearinghouse.decide(*clearinghouse.hand_overs([custody_pb2.CustodyStreamRequest(hand_over=hand_over)]))
         node.clearinghouse = forwarding = Forwarding(clearinghouse)
         clearinghouse.service.start = lambda: None  # type: ignore[method-assign]
-        clearinghouse.service._engine.start()
+        clearinghouse.service.engine.group.start()
         service, got = node.another_service(), list[bytes]()
         with node.database.transaction() as transaction:
             transaction.upsert(node.tables["platform"], [{"name": PLATFORM, "chain": b""}])

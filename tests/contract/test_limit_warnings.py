@@ -33,12 +33,12 @@ def limits(clearinghouse: LocalClearinghouse, cap_fen: int, credit_fen: int = 0,
     request = clearing_operator_pb2.SetLimitsRequest(
         region=region, net_debit_cap_fen=cap_fen, credit_line_fen=credit_fen
     )
-    clearinghouse.do(clearinghouse.service.set_limits(request))
+    clearinghouse.do(clearinghouse.service.operations.set_limits(request))
 
 
 def deposit(clearinghouse: LocalClearinghouse, fen: int, reference: str) -> None:
     request = clearing_operator_pb2.RecordDepositRequest(region=HANGZHOU, amount_fen=fen, bank_reference=reference)
-    clearinghouse.do(clearinghouse.service.record_deposit(request))
+    clearinghouse.do(clearinghouse.service.settlement.record_deposit(request))
 
 
 def told(clearinghouse: LocalClearinghouse, region: str = HANGZHOU) -> list[tuple[str, int, int, int]]:
@@ -187,7 +187,7 @@ def test_warnings_are_kept_and_shown_to_the_operators_of_both(
     clearinghouse.redeem(redeem(1, tokens[0]))
     node.follow(clearinghouse)
     node.follow(clearinghouse)
-    at_clearinghouse = clearinghouse.do(clearinghouse.service.status())
+    at_clearinghouse = clearinghouse.do(clearinghouse.service.operations.status())
     at_node = node.ask(lambda operations: operations.status())
     assert list(at_node.warnings) == list(at_clearinghouse.warnings)
     assert [(each.percent, each.used_fen, each.at) for each in at_node.warnings] == [(90, 700, AT), (75, 700, AT)]

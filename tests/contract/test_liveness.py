@@ -98,9 +98,7 @@ class TestAnswers:
         node.publish()
         (token,) = node.claim()
         node.clearinghouse = silent = Silent()
-        service, got = node.another_service(), list[bytes]()
-        service.keyring = type(KEYRING)()
-        service._roots = type(service._roots)(service.keyring)
+        service, got = node.another_service(type(KEYRING)()), list[bytes]()
         service.start()
         items = [item(node.ids.fresh(), redeem=purchase(token, 0, f"o-{n}")) for n in range(5)]
         asyncio.run(service.submit(ALIPAY, items, got.extend))

@@ -45,21 +45,21 @@ class Link(NoClearinghouse):
         self._clearinghouse = clearinghouse
 
     async def statement(self, window: int, month: str = "") -> settlement_pb2.GetStatementResponse:
-        message = await self._clearinghouse.service.statement(HANGZHOU, window, month)
+        message = await self._clearinghouse.service.settlement.statement(HANGZHOU, window, month)
         return settlement_pb2.GetStatementResponse(statement=message, chain=b"PEM")
 
     async def confirm(self, confirmation: signed_pb2.SignedMessage) -> int:
-        return await self._clearinghouse.service.confirm(HANGZHOU, confirmation)
+        return await self._clearinghouse.service.settlement.confirm(HANGZHOU, confirmation)
 
     async def dispute(self, dispute: signed_pb2.SignedMessage) -> None:
-        await self._clearinghouse.service.take_dispute(HANGZHOU, dispute)
+        await self._clearinghouse.service.settlement.take_dispute(HANGZHOU, dispute)
 
     async def evidence(self, window: int) -> AsyncIterator[Sequence[bytes]]:
         for lines in evidence(self._clearinghouse.database, self._clearinghouse.statement_signer, HANGZHOU, window):
             yield lines
 
     async def campaign_figures(self, campaign: str) -> report_pb2.CampaignFigures:
-        return await self._clearinghouse.service.campaign_figures(campaign, HANGZHOU)
+        return await self._clearinghouse.service.settlement.campaign_figures(campaign, HANGZHOU)
 
 
 @dataclass
@@ -99,7 +99,7 @@ def department(node: LocalNode, clearinghouse: LocalClearinghouse) -> Any:
     (answer,) = clearinghouse.redeem(item(bytes(15) + b"a", redeem=purchase(away, 0, "order-1")))
     assert not answer_of(answer).HasField("refusal")
     node.redeem(item(bytes(15) + b"b", redeem=purchase(home, 0, "order-2")))
-    clearinghouse.do(clearinghouse.service.close_window())
+    clearinghouse.do(clearinghouse.service.settlement.close_window())
     link = Link(clearinghouse)
     service = NodeService(node.database, node.region, node_signers(), TestKeyring(KEYRING), link)  # type: ignore[arg-type]
     found = Department(node, clearinghouse, service, NodeSettling(service, link, message_signer()))  # type: ignore[arg-type]
@@ -129,7 +129,7 @@ def test_every_line_is_shown_with_both_sides(department: Department) -> None:
 
 def test_a_fully_matched_daily_statement_confirms_itself(department: Department) -> None:
     assert not department.reconciliation().confirmed
-    department.do(department.service.reconcile_open_windows())
+    department.do(department.service.reconciler.reconcile_open_windows())
     assert department.reconciliation().confirmed
     (row,) = [row for row in department.clearinghouse.rows("statement") if row["region"] == HANGZHOU]
     word = settlement_pb2.Confirmation.FromString(row["confirmation"])
@@ -146,7 +146,7 @@ def test_a_difference_is_never_confirmed_by_itself_and_by_a_person_only_once_it_
     department: Department,
 ) -> None:
     lose_postings(department)
-    department.do(department.service.reconcile_open_windows())
+    department.do(department.service.reconciler.reconcile_open_windows())
     answer = department.reconciliation()
     assert not answer.confirmed
     assert ("issuer", SHANGHAI, "spring") in lists(answer)["extra"]
@@ -194,7 +194,7 @@ def test_a_rejected_dispute_books_nothing(department: Department) -> None:
     department.dispute(ISSUERS_LINE)
     before = department.clearinghouse.rows("line")
     request = clearing_operator_pb2.ResolveDisputeRequest(region=HANGZHOU, number=1, upheld=False, why="as it was sold")
-    record = department.do(department.clearinghouse.service.resolve_dispute(request))
+    record = department.do(department.clearinghouse.service.settlement.resolve_dispute(request))
     assert (record.outcome, record.resolution) == ("rejected", "as it was sold")
     assert department.clearinghouse.rows("line") == before
 
@@ -208,15 +208,15 @@ def test_an_adjustment_must_be_of_a_disputed_line_and_within_what_is_left(depart
             region=HANGZHOU, number=1, upheld=True, why="so", adjustments=[adjustment]
         )
         with pytest.raises(InvalidInput, match=why):
-            department.do(department.clearinghouse.service.resolve_dispute(request))
+            department.do(department.clearinghouse.service.settlement.resolve_dispute(request))
 
 
 def test_a_month_waits_for_a_person(department: Department) -> None:
     department.clearinghouse.pass_seconds(40 * 86_400)
     department.node.pass_seconds(40 * 86_400)
-    department.clearinghouse.do(department.clearinghouse.service.close_window())
+    department.clearinghouse.do(department.clearinghouse.service.settlement.close_window())
     department.hear()
-    department.do(department.service.reconcile_open_windows())
+    department.do(department.service.reconciler.reconcile_open_windows())
     assert not department.reconciliation(0, "2026-05").confirmed
     department.do(department.settling.confirm(OPERATOR, 0, "2026-05"))
     assert department.reconciliation(0, "2026-05").confirmed

@@ -117,7 +117,7 @@ def test_an_outage_or_a_gap_parks_nothing(
     def fail(works: object) -> Callable[[], None]:
         raise trouble
 
-    monkeypatch.setattr(service._engine, "_decide", fail)
+    monkeypatch.setattr(service.engine.group, "_decide", fail)
     with pytest.raises(type(trouble)):
         take(service, fund_return(1, 1))
     assert parked(node) == {}

@@ -95,7 +95,7 @@ class Wire(NoClearinghouse):
     async def all(self, asked: Sequence[tuple[bool, bytes]]) -> list[bytes]:
         """The answers to requests that are asked at once, each then repeated."""
         self.node.start()
-        self.clearinghouse._engine.start()
+        self.clearinghouse.engine.group.start()
         releasing = asyncio.create_task(self.release())
         answers = await asyncio.gather(*(self.ask(*each) for each in asked))
         again = await asyncio.gather(*(self.ask(*each) for each in asked))

@@ -67,15 +67,15 @@ def token(node: LocalNode, clearinghouse: LocalClearinghouse) -> bytes:
 def recall(node: LocalNode, clearinghouse: LocalClearinghouse, *keys: VoucherKey) -> node_service.Recalled:
     node.clearinghouse = Between(clearinghouse)
     service = node.another_service()
-    engine = type(clearinghouse.service._engine)(clearinghouse.service._decide, name="clearinghouse")
-    clearinghouse.service._engine = engine
+    engine = clearinghouse.service.engine
+    engine.group = type(engine.group)(engine.decide, name="clearinghouse")
     service.start()
-    engine.start()
+    engine.group.start()
     try:
         return asyncio.run(service.recall(keys))
     finally:
         service.close()
-        engine.close()
+        engine.group.close()
 
 
 def returned(response: custody_pb2.RecallResponse) -> list[signed_pb2.SignedMessage]:

@@ -26,6 +26,7 @@ from local_parties import (
 )
 
 from clearinghouse.custody import read_hand_over
+from clearinghouse.receipts import receipts_of
 from custodian.evidence import SignedBatch
 from custodian.lineage import Lineage, RecoveryNeeded
 from custodian.servicer import sign_answers, sign_items
@@ -56,10 +57,10 @@ class Between(NoClearinghouse):
         return await self.far.service.recall(HANGZHOU, request)
 
     async def receipts(self, request: custody_pb2.GetReceiptsRequest) -> custody_pb2.GetReceiptsResponse:
-        return await self.far.service.receipts(HANGZHOU, request)
+        return receipts_of(self.far.service.database, HANGZHOU, request)
 
     async def hand_receipts(self, request: custody_pb2.HandReceiptsRequest) -> custody_pb2.HandReceiptsResponse:
-        return await self.far.service.hand_receipts(HANGZHOU, request)
+        return await self.far.service.recovery.hand_receipts(HANGZHOU, request)
 
     async def directory(self) -> directory_pb2.GetDirectoryResponse:
         return directory_pb2.GetDirectoryResponse()
@@ -85,14 +86,12 @@ class Network:
     def serving(self) -> Iterator[NodeService]:
         """Both services, as their processes would start them."""
         service, far = self.node.another_service(), self.clearinghouse.service
-        far._engine = type(far._engine)(far._decide, name=CLEARINGHOUSE)
+        far.engine.group = type(far.engine.group)(far.engine.decide, name=CLEARINGHOUSE)
         for party, each in ((self.node, service), (self.clearinghouse, far)):
-            each.lineage = self.lineage(party)
-            each._recovery = ""
-            if not each.lineage.begin():
-                each.needs_recovery("its database is an older copy")
+            each.continuity.broken = ""
+            each.continuity.begin(self.lineage(party))
         service.start()
-        far._engine.start()
+        far.engine.group.start()
         try:
             yield service
         finally:
@@ -149,11 +148,11 @@ class Network:
         self.do(run)
 
     def recover_node(self) -> recovery_pb2.RecoveryReport:
-        return self.do(lambda service: service.recover())
+        return self.do(lambda service: service.recovery.run())
 
     def recover_clearinghouse(self, *without: str) -> recovery_pb2.RecoveryReport:
         async def run(service: NodeService) -> recovery_pb2.RecoveryReport:
-            await service.hand_receipts()
+            await service.recovery.hand_receipts()
             return await self.clearinghouse.service.recover(without)
 
         return self.do(run)
@@ -222,9 +221,9 @@ class TestNoticing:
         network.release(*keys_of(network.node.claim()[0]))
 
         async def run(service: NodeService) -> None:
-            await service.compare(custody_pb2.Position(hand_overs=1))
+            await service.recovery.compare(custody_pb2.Position(hand_overs=1))
             with pytest.raises(RecoveryNeeded, match="took hand-over 2"):
-                await service.compare(custody_pb2.Position(hand_overs=2))
+                await service.recovery.compare(custody_pb2.Position(hand_overs=2))
             with pytest.raises(RecoveryNeeded):
                 await service.release(custody_pb2.ReleaseRequest())
 
@@ -234,7 +233,7 @@ class TestNoticing:
     def test_a_clearinghouse_notices_by_a_feed_that_a_node_has_seen(self, network: Network) -> None:
         async def run(service: NodeService) -> None:
             with pytest.raises(RecoveryNeeded):
-                network.clearinghouse.service.compare(HANGZHOU, custody_pb2.Position(feed=99))
+                network.clearinghouse.service.recovery.compare(HANGZHOU, custody_pb2.Position(feed=99))
 
         network.do(run)
         assert not network.lineage(network.clearinghouse).begin()
@@ -366,7 +365,7 @@ class TestClearinghouse:
 
     def test_a_copy_from_before_a_window_s_close_is_not_enough(self, network: Network) -> None:
         copy = back_up(network.clearinghouse)
-        network.do(lambda service: network.clearinghouse.service.close_window())
+        network.do(lambda service: network.clearinghouse.service.settlement.close_window())
         network.follow()
         restore(network.clearinghouse, copy)
         with pytest.raises(InvalidInput, match="from after that window was closed"):

@@ -41,6 +41,7 @@ from clearinghouse.redeeming import Redeem
 from custodian.campaigns import Campaigns, SignedChange
 from custodian.receiving import receive
 from custodian.suspensions import Suspensions, sign_suspension
+from node.cancelling import Cancel
 from node.redeeming import Intake
 from quanlian import vouchers, wire
 from quanlian.campaign_changes import Change, ChangeKind
@@ -189,6 +190,7 @@ class Bench:
     pack_id: bytes
     ask: Callable[[bytes, frozenset[Wrong]], bytes]
     use: Callable[..., list[bytes]]
+    cancel: Callable[[], None]
     suspended_merchant: str
 
     def key(self, index: int) -> VoucherKey:
@@ -226,11 +228,12 @@ class Bench:
         recorded = [each for each in ("VOUCHER_CANCELLED", "ALREADY_HELD", "ALREADY_REDEEMED") if each in wrongs]
         if not recorded:
             return
+        if recorded[0] == "VOUCHER_CANCELLED":
+            self.cancel()
+            return
         operation = "redeem" if recorded[0] == "ALREADY_REDEEMED" else "authorize"
         sound = [self.request(frozenset(), index, f"other-{index}", operation) for index in (THRESHOLD, TIERED)]
         assert {outcome(answer) for answer in self.use(*sound)} <= {"AUTHORIZED", "CAPTURED"}
-        if recorded[0] == "VOUCHER_CANCELLED":
-            self._execute("UPDATE voucher SET status = 'cancelled', hold = NULL")
 
     def _suspend(self, kind: SuspensionKind, subject: str, bad_from: int = 0) -> None:
         def store(transaction: Any) -> None:
@@ -344,7 +347,10 @@ def at_node(node: LocalNode) -> Bench:
         intakes = [Intake(_received(each, PLATFORM, HANGZHOU, node.ids.fresh()), node.ids.fresh()) for each in contents]
         return [reply.content for reply in node.decide(*intakes)]
 
-    return Bench(node, HANGZHOU, pack_id, lambda content, wrongs: use(content)[0], use, BLOCKED)
+    def cancel() -> None:
+        node.decide(*(Cancel(VoucherKey(HANGZHOU, pack_id, index), "me", "test") for index in (THRESHOLD, TIERED)))
+
+    return Bench(node, HANGZHOU, pack_id, lambda content, wrongs: use(content)[0], use, cancel, BLOCKED)
 
 
 def at_clearinghouse(node: LocalNode, clearinghouse: LocalClearinghouse) -> Bench:
@@ -377,7 +383,12 @@ def at_clearinghouse(node: LocalNode, clearinghouse: LocalClearinghouse) -> Benc
                 transaction.connection.execute(voucher.update().values(epoch=0))
         return use(content, failed=RefusalReason[failures[0]])[0]
 
-    return Bench(clearinghouse, SHANGHAI, pack_id, ask, use, BLOCKED)
+    def cancel() -> None:
+        """As a recovery leaves a voucher that somebody was told is captured."""
+        with clearinghouse.database.transaction() as transaction:
+            transaction.connection.execute(clearinghouse.tables["voucher"].update().values(status="cancelled"))
+
+    return Bench(clearinghouse, SHANGHAI, pack_id, ask, use, cancel, BLOCKED)
 
 
 @pytest.fixture(params=["node", "clearinghouse"])

@@ -51,7 +51,7 @@ def stats(node: LocalNode, by: str = "campaign", **chosen: str) -> list[stats_pb
 
 def clearing_stats(clearinghouse: LocalClearinghouse, by: str = "campaign") -> list[stats_pb2.StatsRow]:
     query = stats_query(by, "", "", "", None)  # type: ignore[arg-type]
-    return clearinghouse.do(clearinghouse.service.stats(query))
+    return clearinghouse.do(clearinghouse.service.operations.stats(query))
 
 
 @pytest.fixture

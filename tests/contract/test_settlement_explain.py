@@ -57,7 +57,7 @@ def test_a_use_away_with_a_smaller_capture_and_a_refund(
     id = answer_of(held).redemption_id
     clearinghouse.redeem(item(request_id(2), capture=pb.Capture(redemption_id=id, order_fen=5000)))
     clearinghouse.redeem(item(request_id(3), refund=pb.Refund(redemption_id=id, order_fen=2000)))
-    clearinghouse.do(clearinghouse.service.close_window())
+    clearinghouse.do(clearinghouse.service.settlement.close_window())
     told = data(clearinghouse, id, capsys)
     assert (told["state"], told["agreement"], told["follows"]) == ("PARTLY_REFUNDED", "TEST v1", True)
     english = [step["en"] for step in told["steps"]]
@@ -80,7 +80,7 @@ def test_it_says_when_the_issuer_paid_for_a_dry_visitors_fund(
     token = away(node, clearinghouse)
     funder = clearing_operator_pb2.VisitorsFunder(name="city", weight=1, budget_fen=299)
     clearinghouse.do(
-        clearinghouse.service.set_visitors_fund(
+        clearinghouse.service.operations.set_visitors_fund(
             clearing_operator_pb2.SetVisitorsFundRequest(
                 region=SHANGHAI, fiscal_year=2026, rule="refuse", funders=[funder]
             )

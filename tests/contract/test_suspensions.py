@@ -225,7 +225,7 @@ class TestARegion:
         clearinghouse.suspend(REGION, SHANGHAI)
         directory = clearinghouse.do(clearinghouse.service.directory([]))
         assert {each.region: each.suspended for each in directory.participants} == {HANGZHOU: False, SHANGHAI: True}
-        status = clearinghouse.do(clearinghouse.service.status())
+        status = clearinghouse.do(clearinghouse.service.operations.status())
         assert {each.region: each.suspended for each in status.regions} == {HANGZHOU: False, SHANGHAI: True}
 
     def test_a_region_enrolled_later_learns_of_it(self, clearinghouse: LocalClearinghouse) -> None:
@@ -233,7 +233,7 @@ class TestARegion:
         clearinghouse.suspend(KEY, VOUCHER_SIGNER.key_id.hex())
         newcomer = clearing_operator_pb2.EnrolParticipantRequest(region="320500", name_zh="苏州市", name_en="Suzhou")
         for _ in range(2):
-            clearinghouse.do(clearinghouse.service.enrol(newcomer))
+            clearinghouse.do(clearinghouse.service.operations.enrol(newcomer))
         kinds = [event.WhichOneof("event") for event in clearinghouse.feed("320500")]
         assert kinds == ["suspension", "suspension", "deny_list"]
 
@@ -283,7 +283,7 @@ class TestASigningKey:
         clearinghouse.suspend(KEY, MESSAGE.key_id.hex())
         node.follow(clearinghouse)
         restarted = node.another_service()
-        restarted.load_deny_list()
+        restarted.directory.load_deny_list()
         assert restarted.keyring.key(MESSAGE.key_id).revoked_from == AT
 
     def test_nothing_is_taken_from_a_denied_message_key(

@@ -641,7 +641,7 @@ def _happen(node: LocalNode, clearinghouse: LocalClearinghouse) -> None:
     assert sent.content is not None
     (answer,) = clearinghouse.redeem(sent.content, region=HANGZHOU)
     node.decide(ClearinghouseAnswer(answer))
-    clearinghouse.do(clearinghouse.service.close_window())
+    clearinghouse.do(clearinghouse.service.settlement.close_window())
     _bank(clearinghouse)
     events = clearinghouse.feed(HANGZHOU)
     changes = {
@@ -656,15 +656,17 @@ def _happen(node: LocalNode, clearinghouse: LocalClearinghouse) -> None:
 def _bank(clearinghouse: LocalClearinghouse) -> None:
     """A receipt that nobody knew and was assigned, and a pay-out at a region's wish."""
     pb, service = clearing_operator_pb2, clearinghouse.service
-    clearinghouse.do(service.record_deposit(pb.RecordDepositRequest(amount_fen=77, bank_reference="stray")))
-    clearinghouse.do(service.assign_receipt(pb.AssignReceiptRequest(bank_reference="stray", region=SHANGHAI)))
+    clearinghouse.do(service.settlement.record_deposit(pb.RecordDepositRequest(amount_fen=77, bank_reference="stray")))
+    clearinghouse.do(
+        service.settlement.assign_receipt(pb.AssignReceiptRequest(bank_reference="stray", region=SHANGHAI))
+    )
     payout = pb.PayOutRequest(region=SHANGHAI, amount_fen=77, bank_reference="out")
-    clearinghouse.do(service.pay_out(payout))
+    clearinghouse.do(service.settlement.pay_out(payout))
 
 
 def _keep_statement(node: LocalNode, clearinghouse: LocalClearinghouse) -> None:
     """The node has its statement, as reconciling leaves it."""
-    message = clearinghouse.do(clearinghouse.service.statement(HANGZHOU, 1))
+    message = clearinghouse.do(clearinghouse.service.settlement.statement(HANGZHOU, 1))
     net = next(row["net_fen"] for row in clearinghouse.rows("net_position") if row["region"] == HANGZHOU)
     table = node.tables["settlement_window"]
     with node.database.transaction() as transaction:

@@ -71,12 +71,12 @@ def play(node: LocalNode, clearinghouse: LocalClearinghouse) -> None:
     ask(HANGZHOU, redeem=purchase(tokens[2], 0, "order-4"))
     ask(redeem=purchase(tokens[3], 0, "order-5"))
     clearinghouse.pass_seconds(60)
-    clearinghouse.do(clearinghouse.service.close_window())
+    clearinghouse.do(clearinghouse.service.settlement.close_window())
     clearinghouse.pass_seconds(60)
     ask(refund=redemption_pb2.Refund(redemption_id=whole.redemption_id, order_fen=3800))
     ask(refund=redemption_pb2.Refund(redemption_id=held.redemption_id, order_fen=777))
     clearinghouse.pass_seconds(60)
-    clearinghouse.do(clearinghouse.service.close_window())
+    clearinghouse.do(clearinghouse.service.settlement.close_window())
 
 
 def verdict_of(files: Exported) -> Verdict:
@@ -282,9 +282,9 @@ def test_an_adjusting_entry_is_recomputed_like_any_other(tmp_path: Path) -> None
     (token,) = node.claim()
     clearinghouse.decide(*clearinghouse.hand_overs(node.release(*keys_of(token))))
     (answer,) = clearinghouse.redeem(item(bytes(16), redeem=purchase(token, 0, "order-1")))
-    clearinghouse.do(clearinghouse.service.close_window())
+    clearinghouse.do(clearinghouse.service.settlement.close_window())
     dispute(clearinghouse, answer_of(answer).redemption_id, 333)
-    clearinghouse.do(clearinghouse.service.close_window())
+    clearinghouse.do(clearinghouse.service.settlement.close_window())
     files = authorities.export(clearinghouse, tmp_path / "out", HANGZHOU, [2])
     verdict = verdict_of(files)
     assert verdict.findings == []
@@ -303,4 +303,4 @@ def dispute(clearinghouse: LocalClearinghouse, redemption_id: bytes, fen: int) -
     request = clearing_operator_pb2.ResolveDisputeRequest(
         region=HANGZHOU, number=1, upheld=True, why="the merchant's till was wrong", adjustments=[adjustment]
     )
-    assert clearinghouse.do(clearinghouse.service.resolve_dispute(request)).outcome == "upheld"
+    assert clearinghouse.do(clearinghouse.service.settlement.resolve_dispute(request)).outcome == "upheld"

@@ -49,7 +49,7 @@ def redeem(clearinghouse: LocalClearinghouse, number: int, token: bytes, index: 
 
 
 def close(clearinghouse: LocalClearinghouse) -> int:
-    return clearinghouse.do(clearinghouse.service.close_window())
+    return clearinghouse.do(clearinghouse.service.settlement.close_window())
 
 
 def statement(clearinghouse: LocalClearinghouse, region: str, window: int) -> dict[str, Any]:
@@ -70,22 +70,22 @@ def confirm_all(clearinghouse: LocalClearinghouse, window: int) -> None:
 
 def instruct(clearinghouse: LocalClearinghouse, window: int) -> None:
     confirm_all(clearinghouse, window)
-    clearinghouse.do(clearinghouse.service.instruct(window))
+    clearinghouse.do(clearinghouse.service.settlement.instruct(window))
 
 
 def mark(clearinghouse: LocalClearinghouse, window: int, region: str, reference: str) -> None:
     request = pb.MarkPaidRequest(window=window, region=region, bank_reference=reference)
-    clearinghouse.do(clearinghouse.service.mark_paid(request))
+    clearinghouse.do(clearinghouse.service.settlement.mark_paid(request))
 
 
 def deposit(clearinghouse: LocalClearinghouse, region: str, fen: int, reference: str) -> int:
     request = pb.RecordDepositRequest(region=region, amount_fen=fen, bank_reference=reference)
-    return clearinghouse.do(clearinghouse.service.record_deposit(request))
+    return clearinghouse.do(clearinghouse.service.settlement.record_deposit(request))
 
 
 def pay_out(clearinghouse: LocalClearinghouse, region: str, fen: int, reference: str) -> int:
     request = pb.PayOutRequest(region=region, amount_fen=fen, bank_reference=reference)
-    return clearinghouse.do(clearinghouse.service.pay_out(request))
+    return clearinghouse.do(clearinghouse.service.settlement.pay_out(request))
 
 
 def posted(clearinghouse: LocalClearinghouse, account: str) -> int:
@@ -123,27 +123,27 @@ class TestCutOffs:
         self, node: LocalNode, clearinghouse: LocalClearinghouse
     ) -> None:
         (token,) = away(node, clearinghouse)
-        clearinghouse.service._cut_off = (0, 0)
+        clearinghouse.service.engine._cut_off = (0, 0)
         redeem(clearinghouse, 1, token)
         clearinghouse.pass_seconds(DAY)
         redeem(clearinghouse, 2, token, 1)
         assert [row["settlement_window"] for row in clearinghouse.rows("posting")] == [1, 2]
-        clearinghouse.do(clearinghouse.service.keep_time())
+        clearinghouse.do(clearinghouse.service.settlement.keep_time())
         assert [row["state"] for row in clearinghouse.rows("settlement_window")] == ["CALCULATED", "OPEN"]
         clearinghouse.check_books()
 
     def test_the_timer_closes_a_window_in_which_nothing_happens(self, clearinghouse: LocalClearinghouse) -> None:
-        clearinghouse.service._cut_off = (0, 0)
-        clearinghouse.do(clearinghouse.service.keep_time())
+        clearinghouse.service.engine._cut_off = (0, 0)
+        clearinghouse.do(clearinghouse.service.settlement.keep_time())
         assert len(clearinghouse.rows("settlement_window")) == 1, "its cut-off has not come"
         clearinghouse.pass_seconds(DAY)
-        clearinghouse.do(clearinghouse.service.keep_time())
-        clearinghouse.do(clearinghouse.service.keep_time())
+        clearinghouse.do(clearinghouse.service.settlement.keep_time())
+        clearinghouse.do(clearinghouse.service.settlement.keep_time())
         assert [row["state"] for row in clearinghouse.rows("settlement_window")] == ["CALCULATED", "OPEN"]
 
     def test_a_close_that_names_its_window_can_be_sent_again(self, clearinghouse: LocalClearinghouse) -> None:
         service = clearinghouse.service
-        assert [clearinghouse.do(service.close_window(1)) for _ in range(3)] == [1, 1, 1]
+        assert [clearinghouse.do(service.settlement.close_window(1)) for _ in range(3)] == [1, 1, 1]
         assert [row["number"] for row in clearinghouse.rows("settlement_window")] == [1, 2]
         (result,) = clearinghouse.decide(Close(3))
         assert isinstance(result, InvalidInput)
@@ -161,7 +161,7 @@ class TestBalances:
         redeem(clearinghouse, 2, token, 1)
         instruct(clearinghouse, 1)
         mark(clearinghouse, 1, SHANGHAI, "paid-1")
-        clearinghouse.do(clearinghouse.service.settle(1))
+        clearinghouse.do(clearinghouse.service.settlement.settle(1))
         close(clearinghouse)
         first, second = (statement(clearinghouse, HANGZHOU, window) for window in (1, 2))
         names = ("opening_fen", "lodged_fen", "paid_out_fen", "net_fen", "closing_fen")
@@ -207,7 +207,7 @@ class TestShortfall:
     def short(self, node: LocalNode, clearinghouse: LocalClearinghouse) -> LocalClearinghouse:
         (token,) = away(node, clearinghouse)
         clearinghouse.do(
-            clearinghouse.service.set_limits(
+            clearinghouse.service.operations.set_limits(
                 pb.SetLimitsRequest(region=HANGZHOU, net_debit_cap_fen=10**7, credit_line_fen=1000)
             )
         )
@@ -222,11 +222,11 @@ class TestShortfall:
             mark(short, 1, SHANGHAI, "too-early")
         deposit(short, HANGZHOU, 200, "in-time")
         mark(short, 1, SHANGHAI, "now")
-        short.do(short.service.settle(1))
+        short.do(short.service.settlement.settle(1))
         assert posted(short, "arrears/330100") == 0
 
     def test_a_shortfall_stands_in_arrears_and_the_pay_out_shrinks_by_it(self, short: LocalClearinghouse) -> None:
-        short.do(short.service.settle(1))
+        short.do(short.service.settlement.settle(1))
         assert posted(short, "arrears/330100") == 200
         assert posted(short, "settlement/330100") == 0
         (position,) = [row for row in short.rows("net_position") if row["region"] == SHANGHAI]
@@ -240,7 +240,7 @@ class TestShortfall:
         short.check_books()
 
     def test_a_cure_is_an_entry_of_its_own_and_frees_what_was_withheld(self, short: LocalClearinghouse) -> None:
-        short.do(short.service.settle(1))
+        short.do(short.service.settlement.settle(1))
         mark(short, 1, SHANGHAI, "reduced")
         deposit(short, HANGZHOU, 150, "part")
         assert posted(short, "arrears/330100") == 50
@@ -256,7 +256,7 @@ class TestShortfall:
         short.check_books()
 
     def test_the_statement_shows_the_debt_as_a_negative_balance(self, short: LocalClearinghouse) -> None:
-        short.do(short.service.settle(1))
+        short.do(short.service.settlement.settle(1))
         close(short)
         assert statement(short, HANGZHOU, 2)["opening_fen"] == -200
         assert statement(short, HANGZHOU, 2)["closing_fen"] == -200
@@ -278,14 +278,16 @@ class TestBank:
         assert deposit(clearinghouse, "", 1234, "stray") == 1234
         assert posted(clearinghouse, "suspense") == -1234
         assign = pb.AssignReceiptRequest(bank_reference="stray", region=SHANGHAI)
-        assert [clearinghouse.do(clearinghouse.service.assign_receipt(assign)) for _ in range(2)] == [1_001_234] * 2
+        assert [clearinghouse.do(clearinghouse.service.settlement.assign_receipt(assign)) for _ in range(2)] == [
+            1_001_234
+        ] * 2
         assert posted(clearinghouse, "suspense") == 0
         other = pb.AssignReceiptRequest(bank_reference="stray", region=HANGZHOU)
         with pytest.raises(InvalidInput, match="is 310000's already"):
-            clearinghouse.do(clearinghouse.service.assign_receipt(other))
+            clearinghouse.do(clearinghouse.service.settlement.assign_receipt(other))
         unknown = pb.AssignReceiptRequest(bank_reference="none", region=HANGZHOU)
         with pytest.raises(InvalidInput, match="no receipt none"):
-            clearinghouse.do(clearinghouse.service.assign_receipt(unknown))
+            clearinghouse.do(clearinghouse.service.settlement.assign_receipt(unknown))
         close(clearinghouse)
         assert statement(clearinghouse, SHANGHAI, 1)["lodged_fen"] == 1_001_234
         clearinghouse.check_books()

@@ -114,10 +114,10 @@ def test_each_window_s_statement_equals_its_redemptions(loaded: tuple[LocalClear
     acquirers.start()
     closed = 0
     while acquirers.working():
-        clearinghouse.do(clearinghouse.service.close_window())
+        clearinghouse.do(clearinghouse.service.settlement.close_window())
         closed += 1
     acquirers.join()
-    clearinghouse.do(clearinghouse.service.close_window())
+    clearinghouse.do(clearinghouse.service.settlement.close_window())
     assert acquirers.faults == []
     assert acquirers.slowest < SLOWEST_CLOSE_SECONDS
     windows = clearinghouse.rows("settlement_window")

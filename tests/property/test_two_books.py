@@ -89,7 +89,7 @@ class Story:
             case "take":
                 self.clearinghouse.decide(*self.clearinghouse.hand_overs(self.given))
             case "close":
-                self.clearinghouse.do(self.clearinghouse.service.close_window())
+                self.clearinghouse.do(self.clearinghouse.service.settlement.close_window())
             case "hear":
                 self._hear()
             case "day":

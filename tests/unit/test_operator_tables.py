@@ -11,7 +11,9 @@ from rich.console import Console
 
 from chassis import console
 from custodian import showing
+from node import vouchers_cli
 from quanlian.v1 import limit_pb2, stats_pb2, suspension_pb2
+from quanlian.v1.cancellation_pb2 import Cancellation
 
 AT = 1_780_000_000
 """2026-05-29 04:26:40 in China."""
@@ -116,3 +118,23 @@ def test_warnings_name_the_limit_and_what_is_used_of_it(screen: io.StringIO) -> 
 def test_without_warnings_no_table_is_shown(screen: io.StringIO) -> None:
     showing.show_warnings([])
     assert screen.getvalue() == ""
+
+
+MADE = Cancellation(issuer="330100", pack_id=bytes(14) + b"\1", index=1, at=AT, by="me", why="误发", freed_fen=123_456)
+
+
+def test_cancelled_vouchers_are_a_table_in_yuan_with_the_sum_last(screen: io.StringIO) -> None:
+    vouchers_cli.show_cancellations([MADE, MADE], as_json=False)
+    first, _, last = [line for line in screen.getvalue().splitlines() if "│" in line][-3:]
+    for shown in (f"{MADE.pack_id.hex()}/1", "2026-05-29", "误发", "1,234.56"):
+        assert shown in first
+    assert [cell.strip() for cell in last.strip("│").split("│")] == ["合计 Total", "", "", "", "2,469.12"]
+    vouchers_cli.show_cancellations([], as_json=False)
+    assert "没有作废的券 · No voucher is cancelled" in screen.getvalue()
+
+
+def test_cancelled_vouchers_as_json_have_fen(capsys: pytest.CaptureFixture[str]) -> None:
+    vouchers_cli.show_cancellations([MADE], as_json=True)
+    (shown,) = json.loads(capsys.readouterr().out)
+    assert (shown["voucher"], shown["freed_fen"], shown["why"]) == (f"{MADE.pack_id.hex()}/1", 123_456, "误发")
+    assert shown["at"] == "2026-05-29T04:26:40+08:00"

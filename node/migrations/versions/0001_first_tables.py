@@ -44,6 +44,17 @@ def upgrade() -> None:
         comment="this region's own campaigns",
     )
     op.create_table(
+        "cancellation",
+        sa.Column("pack_id", sa.LargeBinary(), nullable=False),
+        sa.Column("voucher_index", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("key_id", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("cancelled_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("pack_id", "voucher_index"),
+        comment="vouchers that were taken out of use for good, by whom and why, signed",
+    )
+    op.create_table(
         "claim_round",
         sa.Column("campaign", sa.String(), nullable=False),
         sa.Column("round", sa.String(), nullable=False),

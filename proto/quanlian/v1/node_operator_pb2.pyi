@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from quanlian.v1 import campaign_pb2 as _campaign_pb2
+from quanlian.v1 import cancellation_pb2 as _cancellation_pb2
 from quanlian.v1 import custody_pb2 as _custody_pb2
 from quanlian.v1 import limit_pb2 as _limit_pb2
 from quanlian.v1 import recovery_pb2 as _recovery_pb2
@@ -646,6 +647,86 @@ class RecallRefused(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecallRefused: _TypeAlias = RecallRefused  # noqa: Y015
+
+@_typing.final
+class CancelVoucherRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOUCHER_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    why: _builtins.str
+    @_builtins.property
+    def voucher(self) -> _custody_pb2.VoucherRef: ...
+    def __init__(
+        self,
+        *,
+        voucher: _custody_pb2.VoucherRef | None = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["voucher", b"voucher"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["voucher", b"voucher", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelVoucherRequest: _TypeAlias = CancelVoucherRequest  # noqa: Y015
+
+@_typing.final
+class CancelVoucherResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANCELLATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def cancellation(self) -> _cancellation_pb2.Cancellation: ...
+    def __init__(
+        self,
+        *,
+        cancellation: _cancellation_pb2.Cancellation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancellation", b"cancellation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancellation", b"cancellation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelVoucherResponse: _TypeAlias = CancelVoucherResponse  # noqa: Y015
+
+@_typing.final
+class ListCancellationsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCancellationsRequest: _TypeAlias = ListCancellationsRequest  # noqa: Y015
+
+@_typing.final
+class ListCancellationsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANCELLATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def cancellations(self) -> _containers.RepeatedCompositeFieldContainer[_cancellation_pb2.Cancellation]:
+        """In the order of their times."""
+
+    def __init__(
+        self,
+        *,
+        cancellations: _abc.Iterable[_cancellation_pb2.Cancellation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancellations", b"cancellations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCancellationsResponse: _TypeAlias = ListCancellationsResponse  # noqa: Y015
 
 @_typing.final
 class RetryFeedRequest(_message.Message):

@@ -130,6 +130,16 @@ class NodeOperatorServiceStub:
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.ListSuspensionsRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.ListSuspensionsResponse.FromString,
                 _registered_method=True)
+        self.CancelVoucher = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/CancelVoucher',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.CancelVoucherRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.CancelVoucherResponse.FromString,
+                _registered_method=True)
+        self.ListCancellations = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/ListCancellations',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.ListCancellationsRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.ListCancellationsResponse.FromString,
+                _registered_method=True)
         self.GetNodeStats = channel.unary_unary(
                 '/quanlian.v1.NodeOperatorService/GetNodeStats',
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeStatsRequest.SerializeToString,
@@ -267,6 +277,19 @@ class NodeOperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelVoucher(self, request, context):
+        """Takes a voucher out of use for good, recalling it first where it is with the clearinghouse.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCancellations(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetNodeStats(self, request, context):
         """Running totals of what concerns this region: its vouchers anywhere, and its merchants' sales.
         """
@@ -371,6 +394,16 @@ def add_NodeOperatorServiceServicer_to_server(servicer, server):
                     servicer.ListSuspensions,
                     request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.ListSuspensionsRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_node__operator__pb2.ListSuspensionsResponse.SerializeToString,
+            ),
+            'CancelVoucher': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelVoucher,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.CancelVoucherRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.CancelVoucherResponse.SerializeToString,
+            ),
+            'ListCancellations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCancellations,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.ListCancellationsRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.ListCancellationsResponse.SerializeToString,
             ),
             'GetNodeStats': grpc.unary_unary_rpc_method_handler(
                     servicer.GetNodeStats,
@@ -892,6 +925,60 @@ class NodeOperatorService:
             '/quanlian.v1.NodeOperatorService/ListSuspensions',
             quanlian_dot_v1_dot_node__operator__pb2.ListSuspensionsRequest.SerializeToString,
             quanlian_dot_v1_dot_node__operator__pb2.ListSuspensionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelVoucher(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/CancelVoucher',
+            quanlian_dot_v1_dot_node__operator__pb2.CancelVoucherRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.CancelVoucherResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCancellations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/ListCancellations',
+            quanlian_dot_v1_dot_node__operator__pb2.ListCancellationsRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.ListCancellationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

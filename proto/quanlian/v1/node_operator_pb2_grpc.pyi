@@ -64,6 +64,9 @@ class NodeOperatorServiceStub:
     Suspend: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.SuspendRequest, _node_operator_pb2.SuspendResponse]
     """Suspends or reactivates a merchant here or a voucher issued here, from the next batch on."""
     ListSuspensions: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.ListSuspensionsRequest, _node_operator_pb2.ListSuspensionsResponse]
+    CancelVoucher: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.CancelVoucherRequest, _node_operator_pb2.CancelVoucherResponse]
+    """Takes a voucher out of use for good, recalling it first where it is with the clearinghouse."""
+    ListCancellations: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.ListCancellationsRequest, _node_operator_pb2.ListCancellationsResponse]
     GetNodeStats: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeStatsRequest, _node_operator_pb2.GetNodeStatsResponse]
     """Running totals of what concerns this region: its vouchers anywhere, and its merchants' sales."""
 
@@ -103,6 +106,9 @@ class NodeOperatorServiceAsyncStub(NodeOperatorServiceStub):
     Suspend: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.SuspendRequest, _node_operator_pb2.SuspendResponse]  # type: ignore[assignment]
     """Suspends or reactivates a merchant here or a voucher issued here, from the next batch on."""
     ListSuspensions: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.ListSuspensionsRequest, _node_operator_pb2.ListSuspensionsResponse]  # type: ignore[assignment]
+    CancelVoucher: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.CancelVoucherRequest, _node_operator_pb2.CancelVoucherResponse]  # type: ignore[assignment]
+    """Takes a voucher out of use for good, recalling it first where it is with the clearinghouse."""
+    ListCancellations: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.ListCancellationsRequest, _node_operator_pb2.ListCancellationsResponse]  # type: ignore[assignment]
     GetNodeStats: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeStatsRequest, _node_operator_pb2.GetNodeStatsResponse]  # type: ignore[assignment]
     """Running totals of what concerns this region: its vouchers anywhere, and its merchants' sales."""
 
@@ -253,6 +259,21 @@ class NodeOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _node_operator_pb2.ListSuspensionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_node_operator_pb2.ListSuspensionsResponse, _abc.Awaitable[_node_operator_pb2.ListSuspensionsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def CancelVoucher(
+        self,
+        request: _node_operator_pb2.CancelVoucherRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.CancelVoucherResponse, _abc.Awaitable[_node_operator_pb2.CancelVoucherResponse]]:
+        """Takes a voucher out of use for good, recalling it first where it is with the clearinghouse."""
+
+    @_abc_1.abstractmethod
+    def ListCancellations(
+        self,
+        request: _node_operator_pb2.ListCancellationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.ListCancellationsResponse, _abc.Awaitable[_node_operator_pb2.ListCancellationsResponse]]: ...
 
     @_abc_1.abstractmethod
     def GetNodeStats(

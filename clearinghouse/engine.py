@@ -1,0 +1,102 @@
+"""The clearinghouse's group commit, and the steps that are transactions of their own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from chassis.commit import GroupCommit
+from chassis.database import Database, Transaction
+from clearinghouse.desk import Desk, Shelf, Work
+from clearinghouse.domain.cutoff import is_due
+from clearinghouse.windows import Close
+from custodian.batching import decide_apart
+from custodian.continuity import Continuity
+from quanlian.signing import Signer
+
+
+class Engine:
+    """Everything that writes the clearinghouse's books, and the bell that rings when a feed grew.
+
+    `commit` runs the group commit: this machine's, unless a simulation brings its own.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        signer: Signer,
+        continuity: Continuity,
+        cut_off: tuple[int, int] | None = None,
+        commit: Callable[..., GroupCommit[Work, Any]] = GroupCommit,
+    ) -> None:
+        self.database = database
+        self.signer = signer
+        self.shelf = Shelf()
+        self.group = commit(self.decide, name="clearinghouse")
+        self._continuity = continuity
+        self._cut_off = cut_off
+        self._news: dict[str, asyncio.Event] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """Begin deciding, for callers on the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self.group.start()
+
+    def desk(self, transaction: Transaction) -> Desk:
+        return Desk(transaction, self.shelf, self.signer)
+
+    def decide(self, works: list[Work]) -> list[Any]:
+        """A batch of the group commit. Raises RecoveryNeeded."""
+        self._continuity.require()
+        return decide_apart(self._decide_together, works)
+
+    def _decide_together(self, works: Sequence[Work]) -> list[Any]:
+        with self.database.transaction() as transaction:
+            desk = self.desk(transaction)
+            if self.is_due(desk):
+                Close().decide(desk)
+            for work in works:
+                work.load(desk)
+            desk.books.fetch()
+            results = [work.decide(desk) for work in works]
+            desk.save()
+        self._announce(desk.told)
+        return results
+
+    def is_due(self, desk: Desk) -> bool:
+        """Whether the open window's cut-off has come."""
+        return is_due(desk.window_opened_at, desk.at, self._cut_off)
+
+    async def step(self, work: Work, kind: str, window: int | None, reference: str = "") -> Any:
+        """One work in a transaction of its own, so that its fault concerns nobody else; window None: the open one."""
+
+        def run() -> Any:
+            with self.database.transaction() as transaction:
+                desk = self.desk(transaction)
+                result = work.decide(desk)
+                desk.save(kind, reference, window)
+            self._announce(desk.told)
+            return result
+
+        return await asyncio.to_thread(run)
+
+    async def write(self, store: Callable[[Transaction], Any]) -> None:
+        """What needs no desk, in a transaction of its own."""
+
+        def run() -> None:
+            with self.database.transaction() as transaction:
+                store(transaction)
+
+        await asyncio.to_thread(run)
+
+    def news_of(self, region: str) -> asyncio.Event:
+        """Set when a region's feed grew."""
+        return self._news.setdefault(region, asyncio.Event())
+
+    def _announce(self, told: set[str]) -> None:
+        """Wake the followers of the feeds that grew; from any thread."""
+        if told and self._loop is not None:
+            for region in sorted(told):
+                self._loop.call_soon_threadsafe(self.news_of(region).set)

@@ -1,0 +1,226 @@
+"""Windows from their close to their payment, money at the bank, statements and what is said of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+
+from sqlalchemy import select
+
+from clearinghouse import schema
+from clearinghouse.disputes import Resolve, TakeDispute, record
+from clearinghouse.engine import Engine
+from clearinghouse.evidence import evidence
+from clearinghouse.money import AssignReceipt, PayOut, RecordDeposit
+from clearinghouse.reports import clearing_figures
+from clearinghouse.signatures import require_signed
+from clearinghouse.statements import ConfirmMonth, StateMonth, months_to_state, signed_statement
+from clearinghouse.windows import Calculate, Close, Confirm, Instruct, MarkPaid, Settle
+from custodian.continuity import Continuity
+from pki.trust import Keyring
+from quanlian import wire
+from quanlian.errors import InvalidInput
+from quanlian.signing import Signer
+from quanlian.v1 import clearing_operator_pb2, report_pb2, settlement_pb2, signed_pb2
+
+
+class Settlement:
+    """The use cases around windows; each step is a transaction of its own."""
+
+    def __init__(self, engine: Engine, keyring: Keyring, statement_signer: Signer, continuity: Continuity) -> None:
+        self._engine = engine
+        self._keyring = keyring
+        self._statement_signer = statement_signer
+        self._continuity = continuity
+
+    # Windows
+
+    async def close_window(self, number: int = 0) -> int:
+        """Close a window (0: the open one), then calculate what is closed. Returns its number."""
+        closed: int = await self._engine.step(Close(number), "close", 0)
+        await self.calculate_closed()
+        return closed
+
+    async def keep_time(self) -> None:
+        """Close the open window when its cut-off has come; what the batches closed themselves is calculated."""
+        if self._continuity.broken:
+            return
+        if await asyncio.to_thread(self._is_due):
+            await self._engine.step(Close(), "close", 0)
+        await self.calculate_closed()
+
+    def _is_due(self) -> bool:
+        with self._engine.database.snapshot() as transaction:
+            return self._engine.is_due(self._engine.desk(transaction))
+
+    async def calculate_closed(self) -> None:
+        """Calculate every window that is closed and not calculated, also one that a crash left so; then the months
+        that are over.
+        """
+        for number in await asyncio.to_thread(self._closed_windows):
+            await self._engine.step(Calculate(number, self._statement_signer), "calculate", 0)
+        for month in await asyncio.to_thread(self._months_to_state):
+            await self._engine.step(StateMonth(month, self._statement_signer), "month", 0)
+
+    def _months_to_state(self) -> list[str]:
+        with self._engine.database.snapshot() as transaction:
+            return months_to_state(transaction)
+
+    def _closed_windows(self) -> list[int]:
+        table = schema.settlement_window
+        query = select(table.c.number).where(table.c.state == "CLOSED").order_by(table.c.number)
+        with self._engine.database.snapshot() as transaction:
+            return [row.number for row in transaction.connection.execute(query)]
+
+    async def confirm(self, region: str, message: signed_pb2.SignedMessage) -> int:
+        require_signed(self._keyring, message, "confirmation", region)
+        confirmation = wire.parse(settlement_pb2.Confirmation, message.body, "confirmation")
+        kind = ConfirmMonth if confirmation.month else Confirm
+        return int(await self._engine.step(kind(region, message, confirmation), "confirm", 0))
+
+    async def instruct(self, number: int) -> None:
+        await self._engine.step(Instruct(number), "instruct", 0)
+
+    async def mark_paid(self, request: clearing_operator_pb2.MarkPaidRequest) -> None:
+        await self._engine.step(MarkPaid(request.window, request.region, request.bank_reference), "mark-paid", 0)
+
+    async def settle(self, number: int) -> None:
+        await self._engine.step(Settle(number), "settlement", 0)
+
+    async def window(self, number: int) -> settlement_pb2.SettlementWindow:
+        """A window with its positions; 0 asks for the open one."""
+
+        def load() -> settlement_pb2.SettlementWindow:
+            table, position, statement = schema.settlement_window, schema.net_position, schema.statement
+            wanted = table.c.number == number if number else table.c.state == "OPEN"
+            with self._engine.database.snapshot() as transaction:
+                run = transaction.connection.execute
+                row = run(table.select().where(wanted)).first()
+                if row is None:
+                    raise InvalidInput(f"no window {number}", place="window")
+                confirmed = {
+                    each.region
+                    for each in run(statement.select().where(statement.c.settlement_window == row.number))
+                    if each.confirmation is not None
+                }
+                positions = run(
+                    position.select().where(position.c.settlement_window == row.number).order_by(position.c.region)
+                ).all()
+            return settlement_pb2.SettlementWindow(
+                number=row.number,
+                state=settlement_pb2.WindowState.Value(f"WINDOW_STATE_{row.state}"),
+                opened_at=row.opened_at,
+                closed_at=row.closed_at,
+                gross_fen=row.gross_fen,
+                positions=[
+                    settlement_pb2.NetPosition(
+                        region=each.region,
+                        net_fen=each.net_fen,
+                        confirmed=each.region in confirmed,
+                        bank_reference=each.bank_reference,
+                        payout_fen=each.payout_fen,
+                    )
+                    for each in positions
+                ],
+            )
+
+        return await asyncio.to_thread(load)
+
+    # Money at the bank
+
+    async def record_deposit(self, request: clearing_operator_pb2.RecordDepositRequest) -> int:
+        """A region's money, or with no region a receipt that is nobody's yet.
+
+        Returns the region's balance, or what is in suspense, in fen.
+        """
+        work = RecordDeposit(request.region, request.amount_fen, request.bank_reference, request.memo)
+        return int(await self._engine.step(work, "deposit", 0))
+
+    async def assign_receipt(self, request: clearing_operator_pb2.AssignReceiptRequest) -> int:
+        """Returns the balance of the region whose the receipt is, in fen."""
+        return int(await self._engine.step(AssignReceipt(request.bank_reference, request.region), "assignment", 0))
+
+    async def pay_out(self, request: clearing_operator_pb2.PayOutRequest) -> int:
+        """Returns what is left of the region's balance, in fen."""
+        return int(
+            await self._engine.step(PayOut(request.region, request.amount_fen, request.bank_reference), "pay-out", 0)
+        )
+
+    async def bank_receipts(self) -> list[clearing_operator_pb2.BankReceipt]:
+        """Receipts in suspense, oldest first."""
+        table = schema.deposit
+        query = table.select().where(table.c.region == "").order_by(table.c.received_at, table.c.bank_reference)
+
+        def load() -> list[clearing_operator_pb2.BankReceipt]:
+            with self._engine.database.snapshot() as transaction:
+                return [
+                    clearing_operator_pb2.BankReceipt(
+                        bank_reference=row.bank_reference,
+                        amount_fen=row.amount_fen,
+                        received_at=row.received_at,
+                        memo=row.memo,
+                    )
+                    for row in transaction.connection.execute(query)
+                ]
+
+        return await asyncio.to_thread(load)
+
+    # Statements
+
+    async def statement(self, region: str, window: int, month: str = "") -> signed_pb2.SignedMessage:
+        """A region's signed statement of a window, or of a month. Raises InvalidInput where there is none."""
+
+        def load() -> signed_pb2.SignedMessage:
+            with self._engine.database.snapshot() as transaction:
+                return signed_statement(transaction, region, window, month)
+
+        return await asyncio.to_thread(load)
+
+    async def statement_evidence(self, region: str, window: int) -> AsyncIterator[list[bytes]]:
+        """What a region's statement can be recomputed from, as lines of JSON, some at a time."""
+        lines = evidence(self._engine.database, self._statement_signer, region, window)
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1, "evidence") as reader:
+            try:
+                while (some := await loop.run_in_executor(reader, next, lines, None)) is not None:
+                    yield some
+            finally:
+                await loop.run_in_executor(reader, lines.close)
+
+    async def take_dispute(self, region: str, message: signed_pb2.SignedMessage) -> None:
+        require_signed(self._keyring, message, "dispute", region)
+        dispute = wire.parse(settlement_pb2.Dispute, message.body, "dispute")
+        if dispute.region != region or not dispute.lines or not dispute.why:
+            raise InvalidInput(f"needs lines of {region}'s statement and a reason", place="dispute")
+        await self._engine.step(TakeDispute(message, dispute), "dispute", 0)
+
+    async def disputes(self) -> list[clearing_operator_pb2.DisputeRecord]:
+        """Every dispute, the open ones first, then by time."""
+        table = schema.dispute
+        query = table.select().order_by(table.c.resolved_at != 0, table.c.raised_at, table.c.region, table.c.number)
+
+        def load() -> list[clearing_operator_pb2.DisputeRecord]:
+            with self._engine.database.snapshot() as transaction:
+                return [record(row) for row in transaction.connection.execute(query)]
+
+        return await asyncio.to_thread(load)
+
+    async def resolve_dispute(
+        self, request: clearing_operator_pb2.ResolveDisputeRequest
+    ) -> clearing_operator_pb2.DisputeRecord:
+        """Decide a dispute; adjusting entries are booked in the window that is open now and name it."""
+        adjustments = [(each.redemption_id, each.amount_fen) for each in request.adjustments]
+        work = Resolve(request.region, request.number, request.upheld, request.why, adjustments)
+        reference = f"dispute {request.region}/{request.number}"
+        resolved: clearing_operator_pb2.DisputeRecord = await self._engine.step(work, "adjustment", None, reference)
+        return resolved
+
+    async def campaign_figures(self, campaign: str, issuer: str = "") -> report_pb2.CampaignFigures:
+        """What was decided here of a campaign, for its issuer or (empty) the clearinghouse's own operator."""
+
+        def load() -> report_pb2.CampaignFigures:
+            with self._engine.database.snapshot() as transaction:
+                return clearing_figures(transaction, campaign, issuer)
+
+        return await asyncio.to_thread(load)

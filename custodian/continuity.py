@@ -1,0 +1,67 @@
+"""Whether a party's books go on from what it answered; while they do not, it answers nothing until it has recovered."""
+
+from __future__ import annotations
+
+import asyncio
+
+from chassis import telemetry
+from custodian.lineage import Lineage, RecoveryNeeded
+from quanlian.errors import InvalidInput
+from quanlian.v1 import recovery_pb2
+
+_log = telemetry.logger("recovery")
+
+
+class Continuity:
+    """`remedy` is the command that recovers this party; `broken` says why it must be, empty while it need not."""
+
+    def __init__(self, remedy: str) -> None:
+        self.broken = ""
+        self.lineage: Lineage | None = None
+        self._remedy = remedy
+        self._serving = asyncio.Event()
+        self._serving.set()
+
+    def begin(self, lineage: Lineage) -> None:
+        """Number the database's commits, unless it is an older copy than the one that was answered from."""
+        self.lineage = lineage
+        if not lineage.begin():
+            self.breaks(f"{lineage.lost_commits} commits that were answered for are not in its database")
+
+    def breaks(self, why: str) -> RecoveryNeeded:
+        """The database is an older copy: nothing is answered from now on. Returns what to tell who asks."""
+        needed = RecoveryNeeded(why, self._remedy)
+        self.broken = str(needed)
+        self._serving.clear()
+        if self.lineage is not None:
+            self.lineage.mark_as_behind()
+        _log.error("recovery is needed", why=why, remedy=self._remedy)
+        return needed
+
+    def require(self) -> None:
+        """Raises RecoveryNeeded."""
+        if self.broken:
+            raise RecoveryNeeded("its books are behind", self._remedy)
+
+    def require_broken(self) -> Lineage:
+        """Raises InvalidInput where nothing needs to be recovered."""
+        if not self.broken or self.lineage is None:
+            raise InvalidInput("nothing needs to be recovered", place="recovery")
+        return self.lineage
+
+    async def until_serving(self) -> None:
+        """Returns once the party need not be recovered."""
+        await self._serving.wait()
+
+    @property
+    def incarnation(self) -> int:
+        """Which life of the database this is; 1 where nobody counts."""
+        return self.lineage.known.incarnation if self.lineage else 1
+
+    async def go_on(self, report: recovery_pb2.RecoveryReport) -> None:
+        """Begin a new incarnation, now that the books are recovered, and serve again."""
+        lineage = self.require_broken()
+        report.lost_commits, report.last_commit_at = lineage.lost_commits, lineage.restored.at
+        report.incarnation = (await asyncio.to_thread(lineage.renew)).incarnation
+        self.broken = ""
+        self._serving.set()

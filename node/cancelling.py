@@ -1,0 +1,86 @@
+"""Single vouchers that this region takes out of use for good: issued by mistake, or returned by their holder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chassis.database import Transaction
+from custodian.decisions import expire_overdue
+from node import schema
+from node.desk import Desk
+from node.signatures import signed
+from quanlian import custody
+from quanlian.custody import VoucherState, in_custody
+from quanlian.errors import InvalidInput
+from quanlian.redemptions import cancel_voucher
+from quanlian.v1 import cancellation_pb2
+from quanlian.vouchers import VoucherKey
+
+_TABLE = schema.cancellation
+_NOT_IDLE = {
+    custody.HELD: ("is on hold for an order", "have the hold voided, or wait until it ends"),
+    custody.CAPTURED: ("is redeemed already", "have the order refunded instead"),
+    custody.EXPIRED: ("has expired, its money is free already", "nothing is left to be cancelled"),
+    custody.CANCELLED: ("is cancelled already", "see: quanlian node cancellations"),
+}
+
+
+@dataclass(slots=True)
+class Cancel:
+    """The operator's decision on a voucher that is in this region's custody; `by` is his URI."""
+
+    key: VoucherKey
+    by: str
+    why: str
+
+    def load(self, desk: Desk) -> None:
+        desk.books.want(vouchers=[self.key])
+
+    def decide(self, desk: Desk) -> cancellation_pb2.Cancellation:
+        """Free its money as at expiry, and keep the decision signed. Raises InvalidInput for what is not idle here."""
+        voucher = self._idle(desk)
+        cancelled, movements = cancel_voucher(voucher)
+        desk.books.put_voucher(cancelled)
+        desk.books.move(movements)
+        made = cancellation_pb2.Cancellation(
+            issuer=desk.name,
+            pack_id=self.key.pack_id,
+            index=self.key.voucher_index,
+            at=desk.at,
+            by=self.by,
+            why=self.why,
+            freed_fen=-sum(each.reserved_fen for each in movements),
+        )
+        message = signed(made.SerializeToString(), "cancellation", desk.region.message_signer)
+        row = {
+            "pack_id": self.key.pack_id,
+            "voucher_index": self.key.voucher_index,
+            "body": message.body,
+            "key_id": message.key_id,
+            "signature": message.signature,
+            "cancelled_at": desk.at,
+        }
+        desk.transaction.insert(_TABLE, [row])
+        return made
+
+    def _idle(self, desk: Desk) -> VoucherState:
+        known = desk.books.voucher(self.key)
+        if known is None:
+            raise self._invalid("is no voucher of this region", "write its pack and index, as on the claim's answer")
+        if not in_custody(known, desk.name):
+            raise self._invalid("is with the clearinghouse", "recall it first (quanlian node recall --voucher)")
+        expire_overdue(known, desk.books, desk)
+        voucher = desk.books.voucher(self.key)
+        assert voucher is not None
+        if voucher.status in _NOT_IDLE:
+            raise self._invalid(*_NOT_IDLE[voucher.status])
+        return voucher
+
+    def _invalid(self, what: str, remedy: str) -> InvalidInput:
+        return InvalidInput(f"{self.key.pack_id.hex()}/{self.key.voucher_index} {what}", place="voucher", remedy=remedy)
+
+
+def cancellations(transaction: Transaction) -> list[cancellation_pb2.Cancellation]:
+    """All of this region, in the order of their times."""
+    query = _TABLE.select().order_by(_TABLE.c.cancelled_at, _TABLE.c.pack_id, _TABLE.c.voucher_index)
+    return [cancellation_pb2.Cancellation.FromString(row.body) for row in transaction.connection.execute(query)]

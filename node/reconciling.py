@@ -1,0 +1,122 @@
+"""A window's statement against this node's own books: compared, and confirmed when every line matches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+from chassis import telemetry
+from custodian.books import json_to_legs
+from node import schema
+from node.engine import Engine
+from node.ports import Clearinghouse
+from node.signatures import require_clearinghouse, signed
+from pki.trust import Keyring
+from quanlian import statements
+from quanlian.signing import Signer, digest
+from quanlian.v1 import settlement_pb2
+
+_log = telemetry.logger("reconciling")
+
+
+class Reconciler:
+    """Reconciles by itself what is ready, and gives this region's word."""
+
+    def __init__(self, engine: Engine, keyring: Keyring, signer: Signer, clearinghouse: Clearinghouse) -> None:
+        self._engine = engine
+        self._keyring = keyring
+        self._signer = signer
+        self._clearinghouse = clearinghouse
+
+    async def reconcile_open_windows(self) -> None:
+        """Fetch, compare and, when fully matched, confirm each statement that is ready and not confirmed."""
+        table = schema.settlement_window
+        for row in await self._engine.read(select(table.c.number).where(table.c.confirmed.is_(False))):
+            await self._reconcile(row.number)
+
+    async def _reconcile(self, window: int) -> None:
+        message = (await self._clearinghouse.statement(window)).statement
+        require_clearinghouse(self._keyring, message, "statement")
+        statement = statements.json_to_statement(message.body)
+        if await self._awaits_answers_from(statement.closed_at):
+            return
+        result = statements.reconcile(statement, *await asyncio.to_thread(self.own_sums, (window,)))
+        # Kept before it is confirmed: once it is, the window may settle, and settling books what is kept here.
+        await asyncio.to_thread(self.keep_reconciliation, statement, message.body, result)
+        if result.fully_matched:
+            await self.confirm(message.body, statement, result)
+            await asyncio.to_thread(self.mark_confirmed, window)
+        else:
+            _log.warning("statement does not match", window=window, differences=str(result[1:]))
+
+    async def confirm(
+        self, document: bytes, statement: statements.Statement, result: statements.Reconciliation, by: str = ""
+    ) -> int:
+        """Give this region's signed word on a statement; `by` is the person who does, empty for the node itself.
+
+        Returns the window's state.
+        """
+        confirmation = settlement_pb2.Confirmation(
+            region=self._engine.region.code,
+            window=statement.window,
+            month=statement.month,
+            statement_digest=digest("statement", document),
+            matched=len(result.matched),
+            missing=len(result.missing),
+            extra=len(result.extra),
+            different=len(result.different),
+            by=by,
+        )
+        body = confirmation.SerializeToString()
+        return await self._clearinghouse.confirm(signed(body, "confirmation", self._signer))
+
+    async def _awaits_answers_from(self, closed_at: int) -> bool:
+        """Whether a request that may belong to a window is unanswered still: then its books are not complete here."""
+        table = schema.outbox
+        query = select(table.c.own_id).where(table.c.answered.is_(False), table.c.sent_at <= closed_at).limit(1)
+        return bool(await self._engine.read(query))
+
+    def own_sums(self, windows: Sequence[int]) -> statements.Sums:
+        """This node's own lines and funders of some windows, from its single captures and refunds."""
+        table = schema.clearing_item
+        with self._engine.database.snapshot() as transaction:
+            query = table.select().where(table.c.settlement_window.in_(windows))
+            rows = transaction.connection.execute(query).all()
+        items = (
+            statements.ItemFigures(
+                row.side,
+                row.issuer,
+                row.redeeming_region,
+                row.campaign,
+                row.order_fen,
+                row.discount_fen,
+                json_to_legs(row.legs),
+            )
+            for row in rows
+        )
+        return statements.add_up(self._engine.region.code, items)
+
+    def keep_reconciliation(
+        self, statement: statements.Statement, document: bytes, result: statements.Reconciliation
+    ) -> None:
+        table = schema.settlement_window
+        with self._engine.database.transaction() as transaction:
+            transaction.connection.execute(
+                table.update()
+                .where(table.c.number == statement.window)
+                .values(
+                    statement=document,
+                    matched=len(result.matched),
+                    missing=len(result.missing),
+                    extra=len(result.extra),
+                    different=len(result.different),
+                    net_fen=statement.net_fen,
+                )
+            )
+
+    def mark_confirmed(self, window: int) -> None:
+        table = schema.settlement_window
+        with self._engine.database.transaction() as transaction:
+            transaction.connection.execute(table.update().where(table.c.number == window).values(confirmed=True))
