@@ -35,10 +35,15 @@ def results(columns: tuple[sa.Column[Any], ...], values: list[tuple[Any, ...]], 
     """What the driver read from `columns`, as the Rows that SQLAlchemy would have made of it."""
     if not values:
         return []
-    described = SimpleResultMetaData([column.name for column in columns], extra=[(column,) for column in columns])
     converted = _converted(values, _from_driver(columns, dialect))
-    read: IteratorResult[Any] = IteratorResult(described, iter(converted))
+    read: IteratorResult[Any] = IteratorResult(_described(columns), iter(converted))
     return list(read.all())
+
+
+@lru_cache(maxsize=256)
+def _described(columns: tuple[sa.Column[Any], ...]) -> SimpleResultMetaData:
+    """What a Row knows of its columns."""
+    return SimpleResultMetaData([column.name for column in columns], extra=[(column,) for column in columns])
 
 
 _Conversions = list[tuple[int, Callable[[Any], Any]]]
