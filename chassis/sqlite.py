@@ -100,26 +100,26 @@ class SqliteTransaction(Transaction):
         return cast(DriverConnection, self.connection.connection.driver_connection)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _insert_statement(table: sa.Table, names: tuple[str, ...]) -> str:
     columns = ", ".join(_quote(name) for name in names)
     marks = ", ".join("?" * len(names))
     return f"INSERT INTO {_quote(table.name)} ({columns}) VALUES ({marks})"
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _upsert_statement(table: sa.Table, names: tuple[str, ...]) -> str:
     return _insert_statement(table, names) + conflict_clause(table, names)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _look_up_statement(table: sa.Table, columns: tuple[sa.Column[Any], ...], read: tuple[sa.Column[Any], ...]) -> str:
     names = ", ".join(_quote(column.name) for column in read)
     condition = " AND ".join(f"{_quote(column.name)} = ?" for column in columns)
     return f"SELECT {names} FROM {_quote(table.name)} WHERE {condition}"
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _update_statement(table: sa.Table, names: tuple[str, ...], key: tuple[str, ...]) -> str:
     changed = ", ".join(f"{_quote(name)} = ?" for name in names if name not in key)
     condition = " AND ".join(f"{_quote(name)} = ?" for name in key)

@@ -154,7 +154,7 @@ def overdue(transaction: Transaction, limit: int) -> Sweep:
     """At most `limit` holds and `limit` vouchers that the clock has passed and nobody has recorded yet."""
     at = transaction.now()
     holds, ended = (transaction.rows(query, at=at, most=limit) for query in (_HOLDS, _ENDED))
-    return Sweep([VoucherKey(*row) for row in (*holds, *ended)])
+    return Sweep([VoucherKey(*tuple(row)) for row in (*holds, *ended)])
 
 
 def return_free_money(desk: Desk, window: int) -> None:

@@ -383,4 +383,4 @@ def _totals(desk: Desk, number: int) -> tuple[list[Turnover], list[Flow]]:
         Turnover(row.account, row.counterpart, row.posted_fen)
         for row in find(turnover, [turnover.c.settlement_window], [(number,)])
     ]
-    return turnovers, [Flow(*row[1:]) for row in find(flow, [flow.c.settlement_window], [(number,)])]
+    return turnovers, [Flow(*tuple(row)[1:]) for row in find(flow, [flow.c.settlement_window], [(number,)])]

@@ -137,7 +137,7 @@ def overdue(transaction: Transaction, region: str, limit: int) -> Sweep:
     inside = [
         VoucherKey(region, row.pack_id, index) for row in packs for index in range(len(json.loads(row.voucher_types)))
     ]
-    return Sweep([*(VoucherKey(*row) for row in (*holds, *ended)), *inside], [row.pack_id for row in packs])
+    return Sweep([*(VoucherKey(*tuple(row)) for row in (*holds, *ended)), *inside], [row.pack_id for row in packs])
 
 
 def hand_over(desk: Desk, vouchers: Sequence[VoucherState]) -> signed_pb2.SignedMessage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Any
@@ -32,7 +33,8 @@ class _Call:
 class VirtualLoop(asyncio.BaseEventLoop):
     """Time is a number that jumps to the next timer. What asyncio would do in a thread happens here, a moment later."""
 
-    _ready: Any
+    _ready: deque[_Call]
+    _stopping: bool
 
     def __init__(self, thread_seconds: Callable[[], float]) -> None:
         """`thread_seconds` says how long a thread takes to begin with what it was given."""
@@ -48,17 +50,18 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def get_debug(self) -> bool:
         return False
 
-    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Any:
+    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> Any:  # type: ignore[override]
         call = _Call(callback, args, context)
         self._ready.append(call)
         return call
 
-    call_soon_threadsafe = call_soon
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Context | None = None) -> Any:  # type: ignore[override]
+        return self.call_soon(callback, *args, context=context)
 
-    def call_later(self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Any:
+    def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> Any:  # type: ignore[override]
         return self.call_at(self._seconds + delay, callback, *args, context=context)
 
-    def call_at(self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Any:
+    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> Any:  # type: ignore[override]
         call = _Call(callback, args, context)
         self._set_timers += 1
         heapq.heappush(self._timers, (when, self._set_timers, call))
@@ -81,6 +84,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 self._run(call)
 
     def _run(self, call: _Call) -> None:
+        assert call.callback is not None
         try:
             call.context.run(call.callback, *call.args)
         except (SystemExit, KeyboardInterrupt):

@@ -15,7 +15,6 @@ from chassis.database_errors import DRIVER_ERRORS, plain_errors, translate
 from chassis.sqlite import SqliteDatabase, SqliteTransaction
 from simulations.faults.loop import Halted
 
-
 STATEMENTS = 1000
 """Prepared statements that a connection keeps; SQLite's default of 128 is fewer than a party uses."""
 
