@@ -20,9 +20,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
 
 from chassis.database_errors import KeyTaken, plain_errors
+from chassis.queries import Query
 from quanlian.errors import ConfigurationError
 
-__all__ = ["Database", "KeyTaken", "Transaction"]
+__all__ = ["Database", "KeyTaken", "Query", "Transaction"]
 
 LOCK_WAIT_SECONDS = 30.0
 
@@ -74,6 +75,14 @@ class Transaction(ABC):
 
         `fetch` limits the columns that are read; without it all are.
         """
+
+    @abstractmethod
+    def rows(self, query: Query, **values: Any) -> list[sa.Row[Any]]:
+        """What a query finds with these values for its parameters."""
+
+    @abstractmethod
+    def update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int:
+        """Sets `values` in the rows that have `key` in its columns; returns how many they are."""
 
 
 Numbering = Callable[[Transaction], Callable[[], None]]

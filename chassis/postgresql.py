@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL, Connection
 
-from chassis.database import Database, Transaction, shown
+from chassis.database import Database, Query, Transaction, shown
 from chassis.rows import Rows, conflict_clause, distinct_by_key, results, tuples
 from quanlian.errors import ConfigurationError
 
@@ -103,6 +103,17 @@ class PostgresqlTransaction(Transaction):
             cursor.execute(statement, [list(values) for values in zip(*wanted, strict=True)])
             return results(read, cursor.fetchall(), self.connection.dialect)
 
+    def rows(self, query: Query, **values: Any) -> list[sa.Row[Any]]:
+        statement, fixed = query.compiled(self.connection.dialect)
+        with self._driver.cursor() as cursor:
+            cursor.execute(statement.encode(), fixed | values)
+            return results(query.columns, cursor.fetchall(), self.connection.dialect)
+
+    def update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int:
+        names, given = tuples(table, [values | key], self.connection.dialect)
+        with self._driver.cursor() as cursor:
+            return cursor.execute(_update_statement(table, names, tuple(key)), given[0]).rowcount
+
     @property
     def _driver(self) -> psycopg.Connection[Any]:
         return cast("psycopg.Connection[Any]", self.connection.connection.driver_connection)
@@ -150,6 +161,13 @@ def _upsert_statement(table: sa.Table, names: tuple[str, ...]) -> bytes:
     arrays = ", ".join(f"%b::{_array_type(table.c[name])}" for name in names)
     statement = f"INSERT INTO {_quote(table.name)} ({columns}) SELECT * FROM unnest({arrays})"
     return (statement + conflict_clause(table, names)).encode()
+
+
+@lru_cache(maxsize=256)
+def _update_statement(table: sa.Table, names: tuple[str, ...], key: tuple[str, ...]) -> bytes:
+    changed = ", ".join(f"{_quote(name)} = %s" for name in names if name not in key)
+    condition = " AND ".join(f"{_quote(name)} = %s" for name in key)
+    return f"UPDATE {_quote(table.name)} SET {changed} WHERE {condition}".encode()
 
 
 @lru_cache(maxsize=256)

@@ -8,9 +8,8 @@ from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Dialect, IteratorResult
+from sqlalchemy.engine import Dialect, result_tuple
 from sqlalchemy.engine.default import DefaultDialect
-from sqlalchemy.engine.result import SimpleResultMetaData
 
 Rows = Sequence[dict[str, Any]]
 
@@ -26,7 +25,7 @@ def tuples(table: sa.Table, rows: Rows, dialect: Dialect) -> tuple[tuple[str, ..
         values = [(row[names[0]],) for row in rows]
     else:
         values = list(map(itemgetter(*names), rows))
-    if any(len(row) != width for row in rows):
+    if len(rows) > 1 and any(len(row) != width for row in rows):
         raise ValueError(f"{table.name}: rows of one call give different columns; the first gives {', '.join(names)}")
     return names, _converted(values, _to_driver(tuple(table.c[name] for name in names), dialect))
 
@@ -35,10 +34,12 @@ def results(columns: tuple[sa.Column[Any], ...], values: list[tuple[Any, ...]], 
     """What the driver read from `columns`, as the Rows that SQLAlchemy would have made of it."""
     if not values:
         return []
-    described = SimpleResultMetaData([column.name for column in columns], extra=[(column,) for column in columns])
-    converted = _converted(values, _from_driver(columns, dialect))
-    read: IteratorResult[Any] = IteratorResult(described, iter(converted))
-    return list(read.all())
+    return list(map(_row_of(columns), _converted(values, _from_driver(columns, dialect))))
+
+
+@lru_cache(maxsize=1024)
+def _row_of(columns: tuple[sa.Column[Any], ...]) -> Callable[[tuple[Any, ...]], sa.Row[Any]]:
+    return result_tuple([column.name for column in columns], extra=[(column,) for column in columns])
 
 
 _Conversions = list[tuple[int, Callable[[Any], Any]]]
@@ -50,7 +51,7 @@ def _converted(values: list[tuple[Any, ...]], conversions: _Conversions) -> list
     return values
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _to_driver(columns: tuple[sa.Column[Any], ...], dialect: Dialect) -> _Conversions:
     """Converters of the columns that need one, such as JSON; numbers, text and bytes go as they are."""
     found: _Conversions = []
@@ -61,7 +62,7 @@ def _to_driver(columns: tuple[sa.Column[Any], ...], dialect: Dialect) -> _Conver
     return found
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _from_driver(columns: tuple[sa.Column[Any], ...], dialect: Dialect) -> _Conversions:
     found: _Conversions = []
     for position, column in enumerate(columns):
@@ -79,7 +80,7 @@ def distinct_by_key(table: sa.Table, rows: Rows) -> Rows:
     return rows if len(by_key) == len(rows) else list(by_key.values())
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def conflict_clause(table: sa.Table, names: tuple[str, ...]) -> str:
     """`ON CONFLICT` by primary key: replace the other given columns; both databases spell it the same way."""
     quote = DefaultDialect().identifier_preparer.quote

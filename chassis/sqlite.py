@@ -13,13 +13,14 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, Connection
 
-from chassis.database import Database, Transaction, shown
+from chassis.database import Database, Query, Transaction, shown
 from chassis.rows import Rows, conflict_clause, distinct_by_key, results, tuples
 from quanlian.errors import ConfigurationError
 
 _READ_ONLY = "chassis_read_only"
 _FULL = 2
-_quote = sqlite.dialect().identifier_preparer.quote
+_NAMED = sqlite.dialect(paramstyle="named")
+_quote = _NAMED.identifier_preparer.quote
 
 
 class SqliteDatabase(Database):
@@ -85,28 +86,44 @@ class SqliteTransaction(Transaction):
         values = [row for key in dict.fromkeys(keys) for row in cursor.execute(statement, key)]
         return results(read, values, self.connection.dialect)
 
+    def rows(self, query: Query, **values: Any) -> list[sa.Row[Any]]:
+        statement, fixed = query.compiled(_NAMED)
+        found = self._driver.execute(statement, fixed | values).fetchall()
+        return results(query.columns, found, self.connection.dialect)
+
+    def update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int:
+        names, given = tuples(table, [values | key], self.connection.dialect)
+        return self._driver.execute(_update_statement(table, names, tuple(key)), given[0]).rowcount
+
     @property
     def _driver(self) -> DriverConnection:
         return cast(DriverConnection, self.connection.connection.driver_connection)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _insert_statement(table: sa.Table, names: tuple[str, ...]) -> str:
     columns = ", ".join(_quote(name) for name in names)
     marks = ", ".join("?" * len(names))
     return f"INSERT INTO {_quote(table.name)} ({columns}) VALUES ({marks})"
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _upsert_statement(table: sa.Table, names: tuple[str, ...]) -> str:
     return _insert_statement(table, names) + conflict_clause(table, names)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _look_up_statement(table: sa.Table, columns: tuple[sa.Column[Any], ...], read: tuple[sa.Column[Any], ...]) -> str:
     names = ", ".join(_quote(column.name) for column in read)
     condition = " AND ".join(f"{_quote(column.name)} = ?" for column in columns)
     return f"SELECT {names} FROM {_quote(table.name)} WHERE {condition}"
+
+
+@lru_cache(maxsize=1024)
+def _update_statement(table: sa.Table, names: tuple[str, ...], key: tuple[str, ...]) -> str:
+    changed = ", ".join(f"{_quote(name)} = ?" for name in names if name not in key)
+    condition = " AND ".join(f"{_quote(name)} = ?" for name in key)
+    return f"UPDATE {_quote(table.name)} SET {changed} WHERE {condition}"
 
 
 def _prepare(connection: DriverConnection, record: object) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 from sqlalchemy import select
 
-from chassis.database import Database, Transaction
+from chassis.database import Database, Query, Transaction
 from clearinghouse import schema
 from quanlian.agreement_signatures import KIND, signatories, verify_signature
 from quanlian.agreements import Agreement, parse_agreement
@@ -17,6 +17,18 @@ from quanlian.v1 import agreement_pb2 as pb
 from quanlian.v1 import signed_pb2
 
 PLACE = "agreement"
+_AGREEMENT, _SIGNED = schema.agreement.c, schema.agreement_signature.c
+_AGREEMENTS = Query(schema.agreement.select().order_by(_AGREEMENT.number, _AGREEMENT.version))
+_SIGNATURES = Query(schema.agreement_signature.select().order_by(_SIGNED.signed_at, _SIGNED.signer))
+_IN_FORCE = Query(
+    select(_AGREEMENT.number, _AGREEMENT.document)
+    .join_from(
+        schema.agreement,
+        schema.agreement_signature,
+        (_AGREEMENT.number == _SIGNED.number) & (_AGREEMENT.version == _SIGNED.version),
+    )
+    .where(_SIGNED.signer == CLEARINGHOUSE)
+)
 
 
 class AgreementRegister:
@@ -65,10 +77,8 @@ class AgreementRegister:
 
 def on_file(transaction: Transaction) -> list[pb.SignedAgreement]:
     """Every agreement with its signatures in the order they were given, by number and version."""
-    table, signed = schema.agreement, schema.agreement_signature
-    run = transaction.connection.execute
     signatures: dict[tuple[str, int], list[pb.AgreementSignature]] = {}
-    for row in run(signed.select().order_by(signed.c.signed_at, signed.c.signer)):
+    for row in transaction.rows(_SIGNATURES):
         signatures.setdefault((row.number, row.version), []).append(
             pb.AgreementSignature(
                 signer=row.signer, key_id=row.key_id, signature=row.signature, signed_at=row.signed_at
@@ -76,19 +86,13 @@ def on_file(transaction: Transaction) -> list[pb.SignedAgreement]:
         )
     return [
         pb.SignedAgreement(document=row.document, signatures=signatures.get((row.number, row.version), []))
-        for row in run(table.select().order_by(table.c.number, table.c.version))
+        for row in transaction.rows(_AGREEMENTS)
     ]
 
 
 def documents_in_force(transaction: Transaction) -> list[tuple[str, bytes]]:
     """Number and file of each agreement that everybody signed; the clearinghouse signs last."""
-    table, signed = schema.agreement, schema.agreement_signature
-    query = (
-        select(table.c.number, table.c.document)
-        .join_from(table, signed, (table.c.number == signed.c.number) & (table.c.version == signed.c.version))
-        .where(signed.c.signer == CLEARINGHOUSE)
-    )
-    return [(row.number, row.document) for row in transaction.connection.execute(query)]
+    return [(row.number, row.document) for row in transaction.rows(_IN_FORCE)]
 
 
 def _same_version(kept: pb.SignedAgreement, agreement: Agreement) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
-from chassis.database import Transaction
+from chassis.database import Query, Transaction
 from clearinghouse import schema
 from clearinghouse.desk import Desk
 from clearinghouse.domain.windows import funding
@@ -22,6 +22,19 @@ from quanlian.money import allocate
 from quanlian.terms import Terms
 from quanlian.v1 import custody_pb2, signed_pb2
 from quanlian.vouchers import VoucherKey
+
+_HELD, _VOUCHER, _ACCOUNT = custodian_schema.redemption.c, custodian_schema.voucher.c, custodian_schema.account.c
+_HOLDS = Query(
+    select(_HELD.issuer, _HELD.pack_id, _HELD.voucher_index)
+    .where(_HELD.state == "AUTHORIZED", _HELD.expires_at <= bindparam("at"))
+    .limit(bindparam("most"))
+)
+_ENDED = Query(
+    select(_VOUCHER.issuer, _VOUCHER.pack_id, _VOUCHER.voucher_index)
+    .where(_VOUCHER.status == custody.USABLE, _VOUCHER.not_after <= bindparam("at"), _VOUCHER.epoch % 2 == 1)
+    .limit(bindparam("most"))
+)
+_WITH_LIMITS = Query(select(_ACCOUNT.account).where(_ACCOUNT.limit_fen > 0))
 
 
 @dataclass(slots=True)
@@ -139,26 +152,15 @@ class Sweep:
 
 def overdue(transaction: Transaction, limit: int) -> Sweep:
     """At most `limit` holds and `limit` vouchers that the clock has passed and nobody has recorded yet."""
-    at, run = transaction.now(), transaction.connection.execute
-    held, voucher = custodian_schema.redemption, custodian_schema.voucher
-    holds = run(
-        select(held.c.issuer, held.c.pack_id, held.c.voucher_index)
-        .where(held.c.state == "AUTHORIZED", held.c.expires_at <= at)
-        .limit(limit)
-    ).all()
-    ended = run(
-        select(voucher.c.issuer, voucher.c.pack_id, voucher.c.voucher_index)
-        .where(voucher.c.status == custody.USABLE, voucher.c.not_after <= at, voucher.c.epoch % 2 == 1)
-        .limit(limit)
-    ).all()
-    return Sweep([VoucherKey(*row) for row in (*holds, *ended)])
+    at = transaction.now()
+    holds, ended = (transaction.rows(query, at=at, most=limit) for query in (_HOLDS, _ENDED))
+    return Sweep([VoucherKey(*tuple(row)) for row in (*holds, *ended)])
 
 
 def return_free_money(desk: Desk, window: int) -> None:
     """Give what is free on this book back to the issuers, by a numbered, signed fund return for each region."""
-    table = custodian_schema.account
     free: dict[str, list[Leg]] = {}
-    for row in desk.transaction.connection.execute(select(table.c.account).where(table.c.limit_fen > 0)):
+    for row in desk.transaction.rows(_WITH_LIMITS):
         dimensions = funding(row.account)
         amount = desk.books.free_fen(row.account)
         if dimensions and dimensions.is_issuers and amount > 0:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from chassis.database import Transaction
+from chassis.database import Query, Transaction
 from clearinghouse import schema
 from clearinghouse.agreements import documents_in_force
 from clearinghouse.domain.ceilings import ceiling_left, ceiling_movements
@@ -36,6 +36,7 @@ from quanlian.validation import Discounted, Facts, MerchantFacts
 from quanlian.wire import Purchase, posting_message
 
 CHINA_OFFSET_SECONDS = 8 * 3600
+_PARTICIPANTS = Query(schema.participant.select())
 
 
 class Work(Protocol):
@@ -74,7 +75,7 @@ class Desk:
         self.books = Books(transaction)
         self.campaigns = Campaigns(transaction)
         self.suspensions = Suspensions(transaction)
-        rows = transaction.connection.execute(schema.participant.select()).all()
+        rows = transaction.rows(_PARTICIPANTS)
         self._positions = {row.region: _position(row) for row in rows}
         self._changed_positions: set[str] = set()
         self._withheld = {row.region: int(row.withheld_fen) for row in rows}
@@ -295,21 +296,17 @@ class Desk:
         self.transaction.insert(schema.feed, self._news)
         self.transaction.insert(custodian_schema.limit_warning, self._warnings)
         self.transaction.insert(schema.proof, self._new_proofs)
-        table = schema.participant
         for region in sorted(self._changed_positions):
             position = self._positions[region]
-            self.transaction.connection.execute(
-                table.update()
-                .where(table.c.region == region)
-                .values(
-                    owed_held_fen=position.owed_held_fen,
-                    owed_posted_fen=position.owed_posted_fen,
-                    due_posted_fen=position.due_posted_fen,
-                    limit_percent=position.warned[0],
-                    credit_percent=position.warned[1],
-                    withheld_fen=self._withheld[region],
-                )
-            )
+            values = {
+                "owed_held_fen": position.owed_held_fen,
+                "owed_posted_fen": position.owed_posted_fen,
+                "due_posted_fen": position.due_posted_fen,
+                "limit_percent": position.warned[0],
+                "credit_percent": position.warned[1],
+                "withheld_fen": self._withheld[region],
+            }
+            self.transaction.update(schema.participant, {"region": region}, values)
 
 
 def china_year(at: int) -> int:

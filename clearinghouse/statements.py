@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from chassis.database import Transaction
+from chassis.database import Query, Transaction
 from clearinghouse import schema
 from clearinghouse.desk import Desk
 from clearinghouse.domain.cutoff import month_of
@@ -18,6 +18,10 @@ from quanlian.errors import InvalidInput
 from quanlian.signing import Signer
 from quanlian.statements import Statement, json_to_statement, monthly, statement_to_json
 from quanlian.v1 import settlement_pb2, signed_pb2
+
+_WINDOW = schema.settlement_window.c
+_WINDOWS = Query(select(_WINDOW.number, _WINDOW.state, _WINDOW.opened_at).order_by(_WINDOW.number))
+_STATED = Query(select(schema.monthly_statement.c.month).distinct())
 
 
 @dataclass(slots=True)
@@ -74,8 +78,7 @@ def months_to_state(transaction: Transaction) -> list[str]:
         done = WindowState[row.state] >= WindowState.CALCULATED
         month = month_of(row.opened_at)
         months[month] = months.get(month, True) and done
-    table = schema.monthly_statement
-    stated = {row.month for row in transaction.connection.execute(select(table.c.month).distinct())}
+    stated = {row.month for row in transaction.rows(_STATED)}
     return sorted(month for month, done in months.items() if done and month < now and month not in stated)
 
 
@@ -107,6 +110,4 @@ def _by_region(desk: Desk, numbers: Sequence[int]) -> dict[str, list[Statement]]
 
 
 def _windows(transaction: Transaction) -> list[Any]:
-    table = schema.settlement_window
-    query = select(table.c.number, table.c.state, table.c.opened_at).order_by(table.c.number)
-    return list(transaction.connection.execute(query))
+    return transaction.rows(_WINDOWS)

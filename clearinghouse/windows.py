@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 
+from chassis.database import Query
 from clearinghouse import schema
 from clearinghouse.custody import return_free_money
 from clearinghouse.desk import Desk
@@ -30,6 +31,13 @@ from quanlian.errors import InvalidInput
 from quanlian.signing import Signer, digest
 from quanlian.statements import Statement, statement_to_json
 from quanlian.v1 import settlement_pb2, signed_pb2
+
+_STATEMENT = schema.statement.c
+_UNCONFIRMED = Query(
+    select(_STATEMENT.region).where(
+        _STATEMENT.settlement_window == bindparam("number"), _STATEMENT.confirmation.is_(None)
+    )
+)
 
 
 @dataclass(slots=True)
@@ -321,15 +329,12 @@ def keep_confirmation(desk: Desk, table: Any, period: Any, value: Any, confirm: 
     if digest("statement", found[0].document) != confirmation.statement_digest:
         raise InvalidInput("confirms another statement", place="confirmation.statement_digest")
     if found[0].confirmation is None:
-        desk.transaction.connection.execute(
-            table.update()
-            .where(period == value, table.c.region == confirm.region)
-            .values(
-                confirmation=confirm.message.body,
-                confirmation_key_id=confirm.message.key_id,
-                confirmation_signature=confirm.message.signature,
-            )
-        )
+        values = {
+            "confirmation": confirm.message.body,
+            "confirmation_key_id": confirm.message.key_id,
+            "confirmation_signature": confirm.message.signature,
+        }
+        desk.transaction.update(table, {period.name: value, "region": confirm.region}, values)
 
 
 def _window(desk: Desk, number: int) -> Any:
@@ -341,8 +346,7 @@ def _window(desk: Desk, number: int) -> Any:
 
 
 def _set_window(desk: Desk, number: int, **values: Any) -> None:
-    table = schema.settlement_window
-    desk.transaction.connection.execute(table.update().where(table.c.number == number).values(**values))
+    desk.transaction.update(schema.settlement_window, {"number": number}, values)
 
 
 def _positions(desk: Desk, number: int) -> list[Any]:
@@ -369,19 +373,14 @@ def _by_region(desk: Desk, table: Any, number: int) -> dict[str, int]:
 
 
 def _all_confirmed(desk: Desk, number: int) -> bool:
-    table = schema.statement
-    rows = desk.transaction.connection.execute(
-        table.select().where(table.c.settlement_window == number, table.c.confirmation.is_(None))
-    )
-    return rows.first() is None
+    return not desk.transaction.rows(_UNCONFIRMED, number=number)
 
 
 def _totals(desk: Desk, number: int) -> tuple[list[Turnover], list[Flow]]:
     turnover, flow = custodian_schema.turnover, custodian_schema.flow
-    run = desk.transaction.connection.execute
+    find = desk.transaction.select_keys
     turnovers = [
         Turnover(row.account, row.counterpart, row.posted_fen)
-        for row in run(turnover.select().where(turnover.c.settlement_window == number))
+        for row in find(turnover, [turnover.c.settlement_window], [(number,)])
     ]
-    flows = [Flow(*row[1:]) for row in run(flow.select().where(flow.c.settlement_window == number))]
-    return turnovers, flows
+    return turnovers, [Flow(*tuple(row)[1:]) for row in find(flow, [flow.c.settlement_window], [(number,)])]

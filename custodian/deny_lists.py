@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from chassis.database import Transaction
+from chassis.database import Query, Transaction
 from custodian import schema
 from pki.denylist import DenyList
 from quanlian.v1 import signed_pb2
+
+_NEWEST = Query(schema.deny_list.select().order_by(schema.deny_list.c.number.desc()).limit(1))
 
 
 class KeptDenyList(NamedTuple):
@@ -25,9 +27,9 @@ def keep_deny_list(transaction: Transaction, number: int, message: signed_pb2.Si
 
 def newest_deny_list(transaction: Transaction) -> KeptDenyList | None:
     """The list that counts, None before the first."""
-    table = schema.deny_list
-    row = transaction.connection.execute(table.select().order_by(table.c.number.desc()).limit(1)).first()
-    if row is None:
+    rows = transaction.rows(_NEWEST)
+    if not rows:
         return None
+    row = rows[0]
     message = signed_pb2.SignedMessage(body=row.body, key_id=row.key_id, signature=row.signature)
     return KeptDenyList(DenyList.parse(row.body), message)

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
-from chassis.database import Transaction
+from chassis.database import Query, Transaction
 from custodian import schema as custodian_schema
 from custodian.custody_messages import refused
 from custodian.decisions import expire_overdue
@@ -28,6 +28,22 @@ if TYPE_CHECKING:
 
 PACKS_PER_HAND_OVER = 200
 """Keeps a hand-over well under the message size limit."""
+_HELD, _VOUCHER, _PACK = custodian_schema.redemption.c, custodian_schema.voucher.c, schema.pack.c
+_HOLDS = Query(
+    select(_HELD.issuer, _HELD.pack_id, _HELD.voucher_index)
+    .where(_HELD.state == "AUTHORIZED", _HELD.expires_at <= bindparam("at"))
+    .limit(bindparam("most"))
+)
+_ENDED = Query(
+    select(_VOUCHER.issuer, _VOUCHER.pack_id, _VOUCHER.voucher_index)
+    .where(_VOUCHER.status == custody.USABLE, _VOUCHER.not_after <= bindparam("at"), _VOUCHER.epoch % 2 == 0)
+    .limit(bindparam("most"))
+)
+_PACKS = Query(
+    select(_PACK.pack_id, _PACK.voucher_types)
+    .where(_PACK.swept.is_(False), _PACK.not_after <= bindparam("at"))
+    .limit(bindparam("most"))
+)
 
 
 @dataclass(slots=True)
@@ -91,7 +107,7 @@ class HandOverTaken:
 
     def decide(self, desk: Desk) -> None:
         table = schema.hand_over
-        desk.transaction.connection.execute(table.update().where(table.c.number == self.number).values(taken=True))
+        desk.transaction.update(table, {"number": self.number}, {"taken": True})
 
 
 @dataclass(slots=True)
@@ -116,25 +132,12 @@ class Sweep:
 
 def overdue(transaction: Transaction, region: str, limit: int) -> Sweep:
     """At most `limit` holds, vouchers and packs that the clock has passed and nobody has recorded yet."""
-    at, run = transaction.now(), transaction.connection.execute
-    held, voucher, pack = custodian_schema.redemption, custodian_schema.voucher, schema.pack
-    holds = run(
-        select(held.c.issuer, held.c.pack_id, held.c.voucher_index)
-        .where(held.c.state == "AUTHORIZED", held.c.expires_at <= at)
-        .limit(limit)
-    ).all()
-    ended = run(
-        select(voucher.c.issuer, voucher.c.pack_id, voucher.c.voucher_index)
-        .where(voucher.c.status == custody.USABLE, voucher.c.not_after <= at, voucher.c.epoch % 2 == 0)
-        .limit(limit)
-    ).all()
-    packs = run(
-        select(pack.c.pack_id, pack.c.voucher_types).where(pack.c.swept.is_(False), pack.c.not_after <= at).limit(limit)
-    ).all()
+    at = transaction.now()
+    holds, ended, packs = (transaction.rows(query, at=at, most=limit) for query in (_HOLDS, _ENDED, _PACKS))
     inside = [
         VoucherKey(region, row.pack_id, index) for row in packs for index in range(len(json.loads(row.voucher_types)))
     ]
-    return Sweep([*(VoucherKey(*row) for row in (*holds, *ended)), *inside], [row.pack_id for row in packs])
+    return Sweep([*(VoucherKey(*tuple(row)) for row in (*holds, *ended)), *inside], [row.pack_id for row in packs])
 
 
 def hand_over(desk: Desk, vouchers: Sequence[VoucherState]) -> signed_pb2.SignedMessage:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from chassis.database import Query
 from custodian import schema as custodian_schema
 from custodian.campaigns import SignedChange
 from custodian.deny_lists import keep_deny_list
@@ -31,6 +31,12 @@ from quanlian.v1 import custody_pb2, redemption_pb2, signed_pb2
 SEQUENCE = "feed"
 MAX_REASON_CHARACTERS = 500
 
+
+_PARKED = Query(
+    schema.parked_event.select()
+    .where(schema.parked_event.c.taken_at.is_(None))
+    .order_by(schema.parked_event.c.sequence.desc())
+)
 
 Read = SignedChange | SignedSuspension | DenyList | None
 """What a signed event says, its signature checked."""
@@ -199,10 +205,7 @@ def _park(desk: Desk, event: custody_pb2.FeedEvent, reason: str) -> None:
 
 def _parked_subjects(desk: Desk) -> dict[str, int]:
     """The first parked event of each subject."""
-    table = schema.parked_event
-    query = table.select().where(table.c.taken_at.is_(None)).order_by(table.c.sequence.desc())
-    rows: Sequence[Any] = desk.transaction.connection.execute(query).all()
-    return {row.subject: row.sequence for row in rows if row.subject}
+    return {row.subject: row.sequence for row in desk.transaction.rows(_PARKED) if row.subject}
 
 
 def _has_posting(desk: Desk, posting: redemption_pb2.Posting, side: str = "funder") -> bool:
@@ -267,4 +270,4 @@ def _settle(desk: Desk, number: int) -> None:
             Movement(clearing_account(desk.name), "", posted_fen=-rows[0].net_fen),
         ]
     )
-    desk.transaction.connection.execute(table.update().where(table.c.number == number).values(settled=True))
+    desk.transaction.update(table, {"number": number}, {"settled": True})

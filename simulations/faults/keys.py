@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from nacl.signing import SigningKey as LibsodiumKey
 
@@ -54,5 +55,11 @@ class KnownKeys:
 
     def verify(self, key_id: bytes, kind: str, payload: bytes, signature: bytes) -> SigningKey:
         key = self.key(key_id)
-        suites.verify_payload(key.public_key, kind, payload, signature)
+        _verify(key.public_key, kind, payload, signature)
         return key
+
+
+@lru_cache(maxsize=4096)
+def _verify(public_key: bytes, kind: str, payload: bytes, signature: bytes) -> None:
+    """Depends on its arguments alone, so a signature that was found good need not be looked at again; a bad one is."""
+    suites.verify_payload(public_key, kind, payload, signature)

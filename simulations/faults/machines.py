@@ -190,7 +190,7 @@ class _VirtualCommit(GroupCommit[Any, Any]):
 def make_task(loop: asyncio.AbstractEventLoop, work: Any, *, context: Context | None = None) -> asyncio.Task[Any]:
     """A task factory: every task belongs to the process that started it."""
     task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, context=context)
-    process = (context or copy_context()).get(_process)
+    process = context.get(_process) if context is not None else _process.get(None)
     if process is not None:
         process.keep(task)
     return task

@@ -128,7 +128,7 @@ def opening(regions: tuple[str, ...]) -> Opening:
     for name in stage.parties:
         machine = stage.machine(name)
         machine.offset_seconds = -BEFORE_SECONDS
-        machine.disk.load(_tables(name))
+        machine.disk.begin(_tables(name))
     stage.start()
     tokens = stage.play(_prepare(stage))
     return Opening({name: stage.machine(name).disk.copy() for name in stage.parties}, tokens)

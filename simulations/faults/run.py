@@ -20,6 +20,8 @@ from simulations.faults.plan import draw
 from simulations.faults.world import play
 
 CHUNK = 20
+CHUNKS_A_PROCESS = 5
+READY = "simulations.faults.ready"
 KEPT_FAILURES = 20
 
 
@@ -85,20 +87,35 @@ def simulate(
     return summary
 
 
+def first_failure(seed: int, schedules: int) -> Failure | None:
+    """The first of `schedules` that violates something, played in this process; None if none does."""
+    prepare()
+    with _no_collections():
+        for first in range(0, schedules, CHUNK):
+            for schedule in range(first, min(first + CHUNK, schedules)):
+                violations = play(draw(seed, schedule)).violations
+                if violations:
+                    return Failure(schedule, violations)
+            gc.collect()
+    return None
+
+
 @contextmanager
 def _players(workers: int) -> Iterator[Callable[[Iterator[_Range]], Iterator[_Chunk]]]:
-    """Plays ranges in order: here, or in processes that are started anew, so that they inherit nothing."""
+    """Plays ranges in order: here, or in processes forked from one that has prepared itself and nothing else."""
     if workers <= 1:
         prepare()
-        yield lambda ranges: map(_play_range, ranges)
+        with _no_collections():
+            yield lambda ranges: map(_play_and_collect, ranges)
         return
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, initializer=_prepare_worker) as pool:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([READY])
+    with context.Pool(workers, _prepare_worker, maxtasksperchild=CHUNKS_A_PROCESS) as pool:
         yield lambda ranges: pool.imap(_play_range, ranges)
 
 
 def prepare() -> None:
-    """Make a process ready to play: its log goes to the schedule's trace, its garbage is collected between chunks."""
+    """Make a process ready to play: its log goes to the schedule's trace, and every schedule's opening is at hand."""
     structlog.configure(
         processors=[log_to_trace],
         wrapper_class=structlog.make_filtering_bound_logger(30),
@@ -110,26 +127,34 @@ def prepare() -> None:
 
 
 def _prepare_worker() -> None:
+    """A worker ends before what schedules leave behind, about 1 MB each, needs to be collected."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     prepare()
+    gc.freeze()
+    gc.disable()
 
 
 def _play_range(each: _Range) -> _Chunk:
     failures, commits, answers, cpu_seconds = [], 0, 0, 0.0
     digest = hashlib.blake2b(digest_size=16)
-    with _rare_collections():
-        for schedule in range(each.first, each.end):
-            result = play(draw(each.seed, schedule, each.restores))
-            digest.update(result.digest.encode())
-            commits, answers = commits + result.commits, answers + result.answers
-            cpu_seconds += result.seconds
-            if result.violations:
-                failures.append(Failure(schedule, result.violations))
+    for schedule in range(each.first, each.end):
+        result = play(draw(each.seed, schedule, each.restores))
+        digest.update(result.digest.encode())
+        commits, answers = commits + result.commits, answers + result.answers
+        cpu_seconds += result.seconds
+        if result.violations:
+            failures.append(Failure(schedule, result.violations))
     return _Chunk(each.end - each.first, failures, commits, answers, cpu_seconds, digest.hexdigest())
 
 
+def _play_and_collect(each: _Range) -> _Chunk:
+    chunk = _play_range(each)
+    gc.collect()
+    return chunk
+
+
 @contextmanager
-def _rare_collections() -> Iterator[None]:
+def _no_collections() -> Iterator[None]:
     """A schedule leaves cycles of tasks and streams behind; to look for them once a chunk is enough."""
     gc.collect()
     gc.freeze()

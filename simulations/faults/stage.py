@@ -22,8 +22,8 @@ Result = TypeVar("Result")
 
 
 @cache
-def _disk(name: str) -> Disk:
-    """One a party, for all schedules of this process."""
+def _disk(name: str, regions: tuple[str, ...]) -> Disk:
+    """One for each party of a network, for all schedules of this process."""
     return Disk()
 
 
@@ -44,7 +44,7 @@ class Stage:
         self.regions = tuple(regions)
         for name in (CLEARINGHOUSE, *regions, OPERATOR, *map(platform_machine, regions)):
             random = Random(f"{seed} {name}")
-            machine = Machine(name, self.loop, self.trace, random, _disk(name))
+            machine = Machine(name, self.loop, self.trace, random, _disk(name, self.regions))
             self.network.machines[name] = machine
         self.loop.set_exception_handler(self._unexpected)
 

@@ -11,9 +11,12 @@ import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
 from chassis.database import Transaction
-from chassis.database_errors import plain_errors
+from chassis.database_errors import DRIVER_ERRORS, plain_errors, translate
 from chassis.sqlite import SqliteDatabase, SqliteTransaction
 from simulations.faults.loop import Halted
+
+STATEMENTS = 1000
+"""Prepared statements that a connection keeps; SQLite's default of 128 is fewer than a party uses."""
 
 
 class CrashPoint(StrEnum):
@@ -25,20 +28,42 @@ class CrashPoint(StrEnum):
 
 
 class Disk:
-    """What outlives a crash: the last commit. One SQLite connection, used for schedule after schedule."""
+    """What outlives a crash: the last commit. One SQLite connection, used for schedule after schedule.
+
+    A schedule runs within one transaction of the connection, and what a party calls a transaction is a savepoint in
+    it. To begin anew is to roll back: the tables stay known, and so no statement has to be prepared again.
+    """
 
     def __init__(self) -> None:
-        self.connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        self.connection = sqlite3.connect(
+            ":memory:", isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS
+        )
         self.engine = sa.create_engine("sqlite+pysqlite://", poolclass=StaticPool, creator=lambda: self.connection)
         self.statements = self.engine.connect()
         """Runs SQLAlchemy's statements; transactions begin and end on `connection` itself, which costs far less."""
+        self._beginning: bytes | None = None
 
-    def load(self, content: bytes) -> None:
-        """Put the database to what a template or a copy has."""
-        self.connection.deserialize(content)
+    def begin(self, content: bytes) -> None:
+        """Put the database to what a schedule begins with."""
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+        if self._beginning is not content:
+            self.connection.deserialize(content)
+            self._beginning = content
+        self.connection.execute("BEGIN")
+
+    def load(self, copy: bytes) -> None:
+        """Set the database back to a copy of it."""
+        self._beginning = None
+        self.begin(copy)
 
     def copy(self) -> bytes:
-        return self.connection.serialize()
+        """The database as it is now, outside a party's transaction."""
+        self._beginning = None
+        self.connection.execute("COMMIT")
+        copy = self.connection.serialize()
+        self.connection.execute("BEGIN")
+        return copy
 
 
 class SimulatedDatabase(SqliteDatabase):
@@ -60,16 +85,18 @@ class SimulatedDatabase(SqliteDatabase):
         if point is CrashPoint.BEFORE:
             raise Halted
         run = self._disk.connection.execute
-        run("BEGIN")
+        run("SAVEPOINT party")
         try:
-            with plain_errors(self.place):
-                yield _SimulatedTransaction(self._disk.statements, self)
+            yield _SimulatedTransaction(self._disk.statements, self)
             if point is CrashPoint.WITHIN:
                 raise Halted
-        except BaseException:
-            run("ROLLBACK")
+        except BaseException as error:
+            run("ROLLBACK TO party")
+            run("RELEASE party")
+            if isinstance(error, DRIVER_ERRORS) and (plain := translate(error, self.place)):
+                raise plain from error
             raise
-        run("COMMIT")
+        run("RELEASE party")
         if point is CrashPoint.AFTER:
             raise Halted
 

@@ -42,7 +42,7 @@ def play(plan: Plan, tell: bool = False) -> Result:
     ready = opening(plan.regions)
     stage = Stage(plan.seed, plan.regions)
     for name in stage.parties:
-        stage.machine(name).disk.load(ready.databases[name])
+        stage.machine(name).disk.begin(ready.databases[name])
     world = _World(stage, plan, ready)
     stage.start()
     stage.play(world.story())

@@ -1,0 +1,5 @@
+"""A process ready to play. Imported by the server that workers are forked from, so that none prepares anew."""
+
+from simulations.faults.run import prepare
+
+prepare()
