@@ -180,7 +180,7 @@ async def open_clearinghouse(setting: Setting, database: Database) -> Clearingho
         1.0,
     )
     service.start()
-    await service.register_agreement(pb.RegisterAgreementRequest(document=AGREEMENT, file_name="bench"))
+    await service.agreements.sign_agreement(AGREEMENT, "bench", proposes=True)
     year = time.gmtime(time.time() + 8 * 3600).tm_year
     for code in setting.regions:
         chains = [setting.chains[(code, purpose)] for purpose in ("voucher", "terms", "message")]
