@@ -98,7 +98,7 @@ def _recompute(line: Mapping[str, Any], grounds: Grounds, finder: Finder) -> Rec
     if grounds.region not in (voucher.issuer, redeemer):
         finder.equal("redeeming_region", redeemer, grounds.region)
     key = VoucherKey(voucher.issuer, voucher.pack_id, index)
-    terms = grounds.documents.terms.get(voucher.terms_hash)
+    terms, paid = grounds.documents.terms.get(voucher.terms_hash), None
     reservation = grounds.handed.reservation(key) if grounds.handed else None
     if terms is None or (terms.issuer, terms.campaign) != (voucher.issuer, voucher.campaign):
         finder.note("terms", f"no signed terms {voucher.terms_hash.hex()} of {voucher.campaign}")
@@ -112,7 +112,7 @@ def _recompute(line: Mapping[str, Any], grounds: Grounds, finder: Finder) -> Rec
         if paid is not None:
             check_postings(line, terms, voucher_type, paid.legs, paid.data, finder)
     _check_windows(line["postings"], grounds, finder)
-    items = _items(line["postings"], voucher, redeemer, grounds)
+    items = _items(line["postings"], voucher, redeemer, paid, grounds)
     id, used = _told_apart(line, voucher, index)
     return Recomputed(id, used, items, finder.findings)
 
@@ -279,7 +279,9 @@ def _check_windows(postings: Sequence[Any], grounds: Grounds, finder: Finder) ->
             finder.equal(f"{posting['kind']} {posting['number']} at", posting["at"], f"{opened_at} to {closed_at}")
 
 
-def _items(postings: Sequence[Any], voucher: Voucher, redeemer: str, grounds: Grounds) -> list[ItemFigures]:
+def _items(
+    postings: Sequence[Any], voucher: Voucher, redeemer: str, paid: Paid | None, grounds: Grounds
+) -> list[ItemFigures]:
     """What the stated windows add up, seen from the region: as funder, as merchants' region, or at home as both."""
     home = voucher.issuer == redeemer
     sides = ("funder", "merchant") if home else ("funder",) if grounds.region == voucher.issuer else ("merchant",)
@@ -291,7 +293,7 @@ def _items(postings: Sequence[Any], voucher: Voucher, redeemer: str, grounds: Gr
             voucher.campaign,
             posting["order_fen"],
             posting["discount_fen"],
-            legs_of(posting["legs"]),
+            paid.legs if paid is not None and posting["legs"] == paid.data else legs_of(posting["legs"]),
         )
         for posting in postings
         if posting["window"] in grounds.windows
