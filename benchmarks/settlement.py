@@ -1,400 +1,274 @@
 """Settlement: how long a window of many redemptions takes to close, to state and to verify.
 
-41 regions (the cities of the Yangtze River Delta), 50 campaigns. Every voucher is signed, handed over, redeemed in
-another region and, some, refunded, by the clearinghouse's own code in batches over a real database on disk. Then:
+41 regions (the cities of the Yangtze River Delta), 50 campaigns, every redemption in another region than its voucher's.
+The books are made in bulk by the service's own functions (rig/bulk.py). Then:
 
-- close_s: close the window and calculate net positions and signed statements for all regions,
+- close_s: close the window and calculate net positions and signed statements for all regions, while other redemptions
+  are cleared all the time; with it the slowest batch cleared during the close, beside the median,
 - statements_s: write every region's statement as signed JSON, workbook and page,
-- verify_s: recompute as many redemptions from exported files, as a third party does; each redemption is in two
-  regions' statements, and all statements are verified, so this is half of the whole time.
+- verify_s: recompute as many redemptions as the window has from exported files, as a third party does: region after
+  region until that many lines are read (each redemption is in two regions' statements).
+
+Beside each stands its bare baseline in the same run: the same totals read and the same statements inserted and
+committed; the same bytes written and flushed to disk; the same lines hashed and parsed as JSON, in one process. CPU
+seconds are of this process and the processes it waits for. After each part the books are checked; if they do not
+balance, no figure is reported.
 
     python benchmarks/settlement.py --sizes 10000 100000 --json settlement.json
 
-It asserts nothing about speed, but every statement must verify. QUANLIAN_BENCH_DATABASE names a PostgreSQL server;
-SQLite otherwise.
+It asserts nothing about speed, but every statement must verify.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import itertools
 import json
 import os
-import platform
-import random
+import statistics
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 from rich.console import Console
 from rich.table import Table
+from rig.books import CHECKED_WHOLE, require_balance
+from rig.bulk import BYTES_A_REDEMPTION, Bulk
+from rig.delta import (
+    CAMPAIGNS,
+    CLEARINGHOUSE,
+    Setting,
+    delta_cities,
+    open_clearinghouse,
+    open_database,
+    publish_campaigns,
+)
+from rig.issuing import SEED, Issuer
+from rig.machine import durability, machine, need_room, server
+from rig.traffic import Traffic
 
 from chassis.console import progress
-from chassis.database import Database
-from clearinghouse.custody import read_hand_over
+from clearinghouse import schema
 from clearinghouse.evidence import evidence
-from clearinghouse.redeeming import Redeem
 from clearinghouse.service import ClearinghouseService
 from clearinghouse.statements import signed_statement
-from custodian.decisions import Answered, Received
-from pki.authority import CERTIFICATE, RootAuthority
-from pki.keystore import FileKeyStore
-from pki.trust import Keyring, Trust
-from quanlian import merkle, vouchers, wire
-from quanlian.apportionment import Reservation, reserve
-from quanlian.custody import VoucherState
-from quanlian.errors import InvalidInput
-from quanlian.regions import region
-from quanlian.signing import Signer, signing_bytes
+from custodian import schema as books_schema
 from quanlian.terms import Terms
-from quanlian.terms_parsing import parse_terms
-from quanlian.v1 import clearing_operator_pb2, custody_pb2, redemption_pb2, signed_pb2
-from quanlian.vouchers import SUITE_ED25519_BATCH, Token, Voucher, VoucherKey
 from reporting.evidence_files import write_evidence
 from reporting.signed_file import SignedFile
 from reporting.statement_files import write_statement
 from reporting.statement_options import Format
 from verifier.verification import verify
 
-CAMPAIGNS, PACK, BATCH, HAND_OVER_PACKS, REFUND_IN = 50, 10, 1000, 200, 33
-SEED, DAY = 2020, 86_400
-CLEARINGHOUSE = "clearinghouse"
+BATCH, PACKS_MEANWHILE, MEANWHILE_SECONDS = 100, 250, 1.0
+"""What is cleared while the window closes: batches of 100, 2,500 vouchers ready, from a second before on."""
 
-TERMS = """
-[campaign]
-id = "bench-{number}"
-title_zh = "测试"
-title_en = "Benchmark"
-issuer = "{issuer}"
-fiscal_year = {year}
-budget_document = "none"
-starts_at = {year}-01-01T00:00:00+08:00
-ends_at = {next_year}-02-01T00:00:00+08:00
-roaming = "at-issue"
-regions = ["*"]
-channels = ["shop"]
-hold_seconds = 900
-refund_policy = "pro-rata"
-[funding]
-shortfall_rule = "cascade"
-cascade = "borne"
-[[funder]]
-name = "province"
-title_zh = "省"
-level = "province"
-weight = 4
-budget = 9000000000.00
-[[funder]]
-name = "city"
-title_zh = "市"
-level = "city"
-weight = 6
-budget = 9000000000.00
-[[voucher_type]]
-id = "ten"
-title_zh = "满40元减10元"
-title_en = "10 off 40"
-kind = "threshold"
-categories = ["retail"]
-face = 10.00
-minimum_spend = 40.00
-[[pack]]
-id = "ten"
-title_zh = "十张"
-title_en = "Ten"
-vouchers = ["ten", "ten", "ten", "ten", "ten", "ten", "ten", "ten", "ten", "ten"]
-valid_days = 7
-[[round]]
-id = "r1"
-pack = "ten"
-mode = "first-come"
-opens_at = {year}-01-01T00:00:00+08:00
-closes_at = {next_year}-01-01T00:00:00+08:00
-quota = 1000000
-per_person = 1000000
-"""
-
-AGREEMENT = b"""
-number = "BENCH"
-version = 1
-title = { zh = "x", en = "x" }
-effective_from = 2020-01-01T00:00:00+08:00
-method = "fixed"
-when_visitors_run_out = "issuer-pays"
-[parameters]
-issuer = 70
-redeemer = 30
-"""
+Figures = dict[str, float]
+told = Console(stderr=True)
 
 
-def delta_cities() -> list[str]:
-    """Shanghai and the 40 cities of Jiangsu, Zhejiang and Anhui."""
-    numbers = (f"{province}{number:02d}00" for province in (32, 33, 34) for number in range(1, 30))
-    return ["310000", *(code for code in numbers if _known(code))]
+class Stopwatch:
+    """Wall seconds, and CPU seconds of this process and its children."""
+
+    def __init__(self) -> None:
+        self.wall_s = self.cpu_s = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        wall, cpu = time.perf_counter(), _cpu()
+        yield
+        self.wall_s += time.perf_counter() - wall
+        self.cpu_s += _cpu() - cpu
 
 
-def _known(code: str) -> bool:
-    try:
-        return bool(region(code))
-    except InvalidInput:
-        return False
+def _cpu() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
-@dataclass
-class Setting:
-    """A clearinghouse with its regions, their keys certified by a real root."""
+class Run:
+    """One size over a fresh database."""
 
-    folder: Path
-    regions: list[str]
-    signers: dict[tuple[str, str], Signer] = field(default_factory=dict)
-    chains: dict[tuple[str, str], bytes] = field(default_factory=dict)
-
-    def certify(self, at: int) -> None:
-        root = RootAuthority.create(self.folder / "root", at)
-        self.fingerprint = root.fingerprint
-        self.root_pem = (self.folder / "root" / CERTIFICATE).read_bytes()
-        self.keyring = Keyring(Trust(self.root_pem))
-        for owner in (*self.regions, CLEARINGHOUSE):
-            authority = root.enrol(self.folder / owner, owner, at)
-            store = FileKeyStore(self.folder / owner / "keys")
-            purposes = ("message", "statement") if owner == CLEARINGHOUSE else ("voucher", "terms", "message")
-            for purpose in purposes:
-                chain = authority.issue_signer(purpose, store.create(purpose), at, 365 * DAY)
-                self.chains[(owner, purpose)] = chain
-                self.signers[(owner, purpose)] = store.signer(purpose)
-                self.keyring.add(chain)
-
-
-async def open_clearinghouse(setting: Setting, database: Database) -> ClearinghouseService:
-    """Enrol every region with money and a visitors' fund, under one agreement."""
-    pb = clearing_operator_pb2
-    service = ClearinghouseService(
-        database,
-        setting.keyring,
-        setting.signers[(CLEARINGHOUSE, "message")],
-        setting.signers[(CLEARINGHOUSE, "statement")],
-        1.0,
-    )
-    service.start()
-    await service.register_agreement(pb.RegisterAgreementRequest(document=AGREEMENT, file_name="bench"))
-    year = time.gmtime(time.time() + 8 * 3600).tm_year
-    for code in setting.regions:
-        chains = [setting.chains[(code, purpose)] for purpose in ("voucher", "terms", "message")]
-        await service.operations.enrol(
-            pb.EnrolParticipantRequest(region=code, name_zh=code, name_en=code, signing_chains=chains)
+    def __init__(self, size: int, folder: Path, url: str) -> None:
+        self.size, self._folder = size, folder
+        self._at = int(time.time())
+        self._setting = Setting(folder / "pki", delta_cities())
+        self._setting.certify(self._at - 60)
+        self._database = open_database(
+            url or f"sqlite:///{folder / 'clearinghouse.sqlite'}", f"bench_settlement_{size}" if url else ""
         )
-        await service.operations.set_limits(pb.SetLimitsRequest(region=code, net_debit_cap_fen=10**12))
-        await service.settlement.record_deposit(
-            pb.RecordDepositRequest(region=code, amount_fen=10**11, bank_reference=f"bench-{code}")
-        )
-        funder = pb.VisitorsFunder(name="city", weight=1, budget_fen=10**12)
-        await service.operations.set_visitors_fund(
-            pb.SetVisitorsFundRequest(region=code, fiscal_year=year, rule="refuse", funders=[funder])
-        )
-    return service
+        self.durability = durability(self._database)
+        self.figures: Figures = {}
 
+    async def measure(self) -> None:
+        with closing(self._database):
+            service = await open_clearinghouse(self._setting, self._database)
+            campaigns = await publish_campaigns(self._setting, service, self._at)
+            issuer = Issuer(self._setting, self._at)
+            with self._part("load"):
+                self._load(service, campaigns, issuer)
+            extra = await self._close(service, campaigns[1], issuer)
+            captures = self.size + extra
+            told.print(f"  books: {require_balance(self._database, 1, captures)}")
+            statements = self._state()
+            self._verify(statements)
+            service.close()
 
-class Traffic:
-    """Vouchers and their uses, the same for the same seed."""
-
-    def __init__(self, setting: Setting, service: ClearinghouseService, at: int) -> None:
-        self._setting, self._service, self._at = setting, service, at
-        self._random = random.Random(SEED)
-        self._numbers = itertools.count(1)
-
-    async def play(self, size: int) -> None:
-        """Issue, hand over, redeem away, refund; `size` captures."""
-        terms = await self._publish()
-        sizes = [size // CAMPAIGNS + (number < size % CAMPAIGNS) for number in range(CAMPAIGNS)]
+    def _load(self, service: ClearinghouseService, campaigns: list[Terms], issuer: Issuer) -> None:
         with progress() as shown:
-            task = shown.add_task("redeeming", total=size)
-            for each, wanted in zip(terms, sizes, strict=True):
-                purchases = self._purchases(each, wanted)
-                while batch := list(itertools.islice(purchases, BATCH)):
-                    self._redeem(each.issuer, batch)
-                    shown.advance(task, len(batch))
+            task = shown.add_task("loading", total=self.size)
+            bulk = Bulk(self._setting, service, issuer)
+            bulk.load(campaigns, self.size, self.size <= CHECKED_WHOLE, lambda count: shown.advance(task, count))
 
-    async def _publish(self) -> list[Terms]:
-        year = time.gmtime(self._at + 8 * 3600).tm_year
-        found = []
-        for number in range(CAMPAIGNS):
-            issuer = self._setting.regions[number % len(self._setting.regions)]
-            document = TERMS.format(number=number, issuer=issuer, year=year, next_year=year + 1).encode()
-            await self._service.publish_terms(issuer, self._signed(issuer, "terms", "terms", document))
-            found.append(parse_terms(document, "bench"))
-        return found
+    async def _close(self, service: ClearinghouseService, terms: Terms, issuer: Issuer) -> int:
+        """Close while batches are cleared; how many of them fell into the window."""
+        traffic = Traffic(self._setting, service, issuer)
+        batches = await traffic.prepare(terms, PACKS_MEANWHILE, BATCH)
+        clearing = asyncio.create_task(traffic.send(batches))
+        await asyncio.sleep(MEANWHILE_SECONDS)
+        watch, began = Stopwatch(), time.perf_counter()
+        with watch.running():
+            await service.settlement.close_window()
+        ended = time.perf_counter()
+        await clearing
+        during = [seconds for at, seconds in traffic.seconds if at + seconds > began and at < ended]
+        usual = statistics.median(seconds for _, seconds in traffic.seconds)
+        self._keep("close", watch)
+        self.figures |= {"close_slowest_batch_s": max(during, default=0.0), "close_median_batch_s": usual}
+        self._baseline("close", self._bare_close)
+        with self._database.snapshot() as transaction:
+            posting = books_schema.posting
+            query = sa.select(sa.func.count()).where(posting.c.settlement_window == 1, posting.c.kind == "capture")
+            return int(transaction.connection.execute(query).scalar() or 0) - self.size
 
-    def _purchases(self, terms: Terms, wanted: int) -> Iterator[tuple[Token, Voucher, int]]:
-        """Packs are signed and handed over as they are needed, as many as share a hand-over at once."""
-        given = 0
-        while given < wanted:
-            packs = min(HAND_OVER_PACKS, -(-(wanted - given) // PACK))
-            for token, voucher in self._issue(terms, packs):
-                for index in range(min(PACK, wanted - given)):
-                    yield token, voucher, index
-                    given += 1
+    def _bare_close(self) -> None:
+        """The totals read and the statements inserted and committed, with nothing in between."""
+        table, turnover, flow = schema.statement, books_schema.turnover, books_schema.flow
+        copy = sa.Table("bench_statement", sa.MetaData(), *(sa.Column(c.name, c.type) for c in table.columns))
+        with self._database.transaction() as transaction:
+            run = transaction.connection.execute
+            run(turnover.select().where(turnover.c.settlement_window == 1)).all()
+            run(flow.select().where(flow.c.settlement_window == 1)).all()
+            rows = [dict(row._mapping) for row in run(table.select().where(table.c.settlement_window == 1))]
+            copy.create(transaction.connection)
+            run(copy.insert(), rows)
 
-    def _issue(self, terms: Terms, packs: int) -> list[tuple[Token, Voucher]]:
-        issuer = terms.issuer
-        key_id = self._setting.signers[(issuer, "voucher")].key_id
-        issued = [
-            Voucher(
-                1, SUITE_ED25519_BATCH, key_id, issuer, terms.campaign, terms.terms_hash, self._fresh(15), (1,) * PACK,
-                self._fresh(16), self._at, self._at, self._at + 7 * DAY, "at-issue",
-            )
-            for _ in range(packs)
-        ]  # fmt: skip
-        bodies = [wire.voucher_to_body(each) for each in issued]
-        root, paths = merkle.tree([signing_bytes("voucher", body) for body in bodies])
-        signature = self._setting.signers[(issuer, "voucher")].sign("voucher-root", vouchers.root_payload(packs, root))
-        self._hand_over(terms, issued)
-        return [
-            (Token(body, signature, packs, leaf, tuple(path)), voucher)
-            for leaf, (body, voucher, path) in enumerate(zip(bodies, issued, paths, strict=True))
-        ]
+    def _state(self) -> dict[str, Path]:
+        with self._part("statements"):
+            statements = {code: self._write_statement(code) for code in self._setting.regions}
+        contents = [path.read_bytes() for code in statements for path in (self._folder / code).iterdir()]
+        self._baseline("statements", lambda: [_flush(self._folder / "bare", content) for content in contents])
+        return statements
 
-    def _hand_over(self, terms: Terms, issued: list[Voucher]) -> None:
-        reserved = reserve(1000, terms.cofunder_plan(), terms.funding_plan(), lambda account: 10**12)
-        assert isinstance(reserved, Reservation)
-        body = custody_pb2.HandOver(
-            issuer=terms.issuer,
-            number=next(self._numbers),
-            vouchers=[
-                wire.handed_message(
-                    VoucherState(
-                        VoucherKey(each.issuer, each.pack_id, index), each.campaign, each.terms_hash, 1,
-                        each.holder_tag, each.not_before, each.not_after, reserved,
-                    ),
-                    1,
-                )
-                for each in issued
-                for index in range(PACK)
-            ],
-        ).SerializeToString()  # fmt: skip
-        message = self._signed(terms.issuer, "message", "hand-over", body)
-        _all_good(self._service.engine.decide([read_hand_over(terms.issuer, message)]))
+    def _write_statement(self, code: str) -> Path:
+        with self._database.snapshot() as transaction:
+            message = signed_statement(transaction, code, 1, "")
+        chain = self._setting.chains[(CLEARINGHOUSE, "statement")]
+        signed = SignedFile("statement", message.body, message.key_id, message.signature, chain)
+        return write_statement(signed, self._folder / code, list(Format))[0]
 
-    def _redeem(self, issuer: str, batch: list[tuple[Token, Voucher, int]]) -> None:
-        others = [code for code in self._setting.regions if code != issuer]
-        works, refunds = [], []
-        for token, _, index in batch:
-            redeemer, redemption_id = self._random.choice(others), self._fresh(16)
-            order = redemption_pb2.Order(
-                merchant="91330100000000000X", order_id=redemption_id.hex(), category="retail", channel="shop",
-                order_fen=self._random.randrange(4000, 30_000),
-            )  # fmt: skip
-            purchase = redemption_pb2.Purchase(token=wire.token_to_bytes(token), index=index, order=order)
-            works.append(self._work(redeemer, redemption_id, redeem=purchase))
-            if self._random.randrange(REFUND_IN) == 0:
-                refund = redemption_pb2.Refund(redemption_id=redemption_id, order_fen=order.order_fen // 3)
-                refunds.append(self._work(redeemer, self._fresh(16), refund=refund))
-        _all_good(self._service.engine.decide(works))
-        if refunds:
-            _all_good(self._service.engine.decide(refunds))
+    def _verify(self, statements: dict[str, Path]) -> None:
+        """Region after region until as many lines as there are redemptions were recomputed."""
+        exporting, verifying, reading, verified = Stopwatch(), Stopwatch(), Stopwatch(), 0
+        for code, statement in statements.items():
+            folder = self._folder / code
+            with exporting.running():
+                lines = evidence(self._database, self._setting.signers[(CLEARINGHOUSE, "statement")], code, 1)
+                path, _ = write_evidence(folder, code, self._setting.root_pem, itertools.chain.from_iterable(lines))
+            with verifying.running():
+                fingerprint = self._setting.fingerprint
+                verdict = verify(statement, [path], folder / "terms", folder / "agreements", fingerprint)
+            if not verdict.holds:
+                raise SystemExit(f"the statement of {code} does not hold: {verdict.findings[:3]}")
+            with reading.running():
+                _bare_read(path)
+            verified += verdict.redemptions
+            path.unlink()
+            if verified >= self.size:
+                break
+        for name, watch in (("verify", verifying), ("export", exporting)):
+            self._keep(name, watch, self.size / verified)
+        bare_s = reading.wall_s * self.size / verified
+        self.figures["verify_ratio"] = self.figures["verify_s"] / bare_s
 
-    def _work(self, redeemer: str, redemption_id: bytes, **operation: Any) -> Redeem:
-        content = redemption_pb2.RedemptionItem(request_id=self._fresh(16), **operation).SerializeToString()
-        known = wire.bytes_to_item(content)
-        key = None
-        if isinstance(known.subject, wire.Purchase):
-            key = self._setting.keyring.key(known.subject.voucher.key_id)
-        return Redeem(Received(content, known.request_id, redeemer, "", redeemer, redemption_id, known, key))
+    @contextmanager
+    def _part(self, name: str) -> Iterator[None]:
+        watch = Stopwatch()
+        with watch.running():
+            yield
+        self._keep(name, watch)
 
-    def _signed(self, owner: str, purpose: str, kind: str, body: bytes) -> signed_pb2.SignedMessage:
-        signer = self._setting.signers[(owner, purpose)]
-        return signed_pb2.SignedMessage(body=body, key_id=signer.key_id, signature=signer.sign(kind, body))
+    def _keep(self, name: str, watch: Stopwatch, part: float = 1.0) -> None:
+        self.figures |= {f"{name}_s": watch.wall_s * part, f"{name}_cpu_s": watch.cpu_s * part}
+        told.print(f"  {name}: {watch.wall_s:,.2f} s, CPU {watch.cpu_s:,.2f} s")
 
-    def _fresh(self, size: int) -> bytes:
-        return next(self._numbers).to_bytes(size, "big")
+    def _baseline(self, name: str, bare: Callable[[], object]) -> None:
+        watch = Stopwatch()
+        with watch.running():
+            bare()
+        self.figures[f"{name}_ratio"] = self.figures[f"{name}_s"] / watch.wall_s
 
 
-def _all_good(results: list[Any]) -> None:
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
-        if isinstance(result, Answered):
-            answer = redemption_pb2.RedemptionAnswer.FromString(result.content)
-            assert not answer.HasField("refusal"), answer
+def _bare_read(path: Path) -> None:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for line in file:
+            digest.update(line)
+            json.loads(line)
 
 
-async def measure(size: int, folder: Path, url: str) -> dict[str, float]:
-    """Seconds for one size, over a fresh database."""
-    at = int(time.time())
-    setting = Setting(folder / "pki", delta_cities())
-    setting.certify(at - 60)
-    name = f"bench_settlement_{size}"
-    database = Database.open(url or f"sqlite:///{folder / 'clearinghouse.sqlite'}", name if url else "")
-    database.migrate("custodian:migrations", "custodian_version")
-    database.migrate("clearinghouse:migrations", "clearinghouse_version")
-    service = await open_clearinghouse(setting, database)
-    started = time.perf_counter()
-    await Traffic(setting, service, at).play(size)
-    clearing_s = time.perf_counter() - started
-    started = time.perf_counter()
-    await service.settlement.close_window()
-    close_s = time.perf_counter() - started
-    started = time.perf_counter()
-    statements = {code: _write_statement(setting, database, code, folder / code) for code in setting.regions}
-    statements_s = time.perf_counter() - started
-    verified, verify_s, export_s = 0, 0.0, 0.0
-    for code, statement in statements.items():
-        started = time.perf_counter()
-        lines = evidence(database, setting.signers[(CLEARINGHOUSE, "statement")], code, 1)
-        path, _ = write_evidence(folder / code, code, setting.root_pem, itertools.chain.from_iterable(lines))
-        export_s += time.perf_counter() - started
-        started = time.perf_counter()
-        verdict = verify(statement, [path], folder / code / "terms", folder / code / "agreements", setting.fingerprint)
-        verify_s += time.perf_counter() - started
-        assert verdict.holds, verdict.findings[:5]
-        verified += verdict.redemptions
-        path.unlink()
-    assert verified == 2 * size, f"{verified} redemptions are on the statements, not twice {size}"
-    service.close()
-    database.close()
-    return {
-        "close_s": round(close_s, 3),
-        "statements_s": round(statements_s, 3),
-        "verify_s": round(verify_s / 2, 3),
-        "export_s": round(export_s / 2, 3),
-        "clearing_s": round(clearing_s, 3),
-    }
+def _flush(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
-def _write_statement(setting: Setting, database: Database, code: str, out: Path) -> Path:
-    with database.snapshot() as transaction:
-        message = signed_statement(transaction, code, 1, "")
-    chain = setting.chains[(CLEARINGHOUSE, "statement")]
-    signed = SignedFile("statement", message.body, message.key_id, message.signature, chain)
-    return write_statement(signed, out, list(Format))[0]
+def show(figures: dict[str, dict[str, float]], sizes: list[int], title: str) -> None:
+    table = Table(title=title)
+    for heading in ("", *(f"{size:,}" for size in sizes)):
+        table.add_column(heading, justify="right")
+    for name, by_size in figures.items():
+        table.add_row(name, *(f"{by_size[str(size)]:,.3f}" for size in sizes))
+    Console(width=100).print(table)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="redemptions")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--database-url", help="a PostgreSQL server; without it an embedded one is started")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as data too")
     options = parser.parse_args()
-    told, url = Console(stderr=True), os.environ.get("QUANLIAN_BENCH_DATABASE", "")
     figures: dict[str, dict[str, float]] = {}
-    for size in options.sizes:
-        told.print(f"{size:,} redemptions, {len(delta_cities())} regions, {CAMPAIGNS} campaigns")
-        with tempfile.TemporaryDirectory(prefix="quanlian-settlement-") as folder:
-            for name, seconds in asyncio.run(measure(size, Path(folder), url)).items():
-                figures.setdefault(name, {})[str(size)] = seconds
-    table = Table(title="settlement, seconds")
-    for heading in ("", *(f"{size:,}" for size in options.sizes)):
-        table.add_column(heading, justify="right")
-    for name, by_size in figures.items():
-        table.add_row(name, *(f"{seconds:,.3f}" for seconds in by_size.values()))
-    Console().print(table)
+    settings = ""
+    with tempfile.TemporaryDirectory(prefix="quanlian-settlement-") as folder:
+        told.print(need_room(Path(folder), max(options.sizes) * BYTES_A_REDEMPTION))
+        with server(options.database_url) if options.database == "postgresql" else _no_server() as url:
+            for size in options.sizes:
+                told.print(f"{size:,} redemptions, {len(delta_cities())} regions, {CAMPAIGNS} campaigns")
+                run = Run(size, Path(folder) / str(size), url)
+                asyncio.run(run.measure())
+                settings = run.durability
+                for name, seconds in run.figures.items():
+                    figures.setdefault(name, {})[str(size)] = round(seconds, 3)
+    show(figures, options.sizes, f"settlement on {options.database}, seconds")
+    print(f"{machine()}\n{options.database} {settings}")
     if options.json:
-        machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "seed": SEED}
-        database = "postgresql" if url else "sqlite"
-        content = {**figures, "database": database, "machine": machine}
-        options.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        data: dict[str, Any] = {**figures, "database": options.database, "durability": settings}
+        data |= {"machine": machine(), "seed": SEED}
+        options.json.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _no_server() -> Iterator[str]:
+    yield ""
 
 
 if __name__ == "__main__":

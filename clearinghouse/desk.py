@@ -156,7 +156,7 @@ class Desk:
             "token": wire.token_to_bytes(purchase.token),
             "order_fen": purchase.sale.order.order_fen,
             "discount_fen": found.discount_fen,
-            "visitors": visitors_to_json(visitors, asked) if visitors and asked else None,
+            "visitors": visitors_to_json(visitors if asked else None, asked, ceiling_left_fen),
         }
         return Apportioned(paid, agreement.name if agreement else "")
 
@@ -314,10 +314,17 @@ def china_year(at: int) -> int:
     return datetime.fromtimestamp(at + CHINA_OFFSET_SECONDS, UTC).year
 
 
-def visitors_to_json(plan: FundingPlan, left: Mapping[str, int]) -> str:
-    """A standing fund as a split found it: its rule, its funders with their weights and what they had left."""
-    funders = [[account, weight, left[account]] for account, weight in zip(plan.accounts, plan.weights, strict=True)]
-    return json.dumps({"rule": plan.rule, "funders": funders}, separators=(",", ":"))
+def visitors_to_json(plan: FundingPlan | None, left: Mapping[str, int], ceiling_left_fen: int | None) -> str | None:
+    """What limited the redeeming region's part as a split found it: the rule of its standing fund, the funders with
+    their weights and what they had left, where they were asked; what the agreement's ceiling left, where one is agreed.
+    """
+    data: dict[str, Any] = {}
+    if plan is not None:
+        funders = zip(plan.accounts, plan.weights, strict=True)
+        data = {"rule": plan.rule, "funders": [[account, weight, left[account]] for account, weight in funders]}
+    if ceiling_left_fen is not None:
+        data["ceiling_left_fen"] = ceiling_left_fen
+    return json.dumps(data, separators=(",", ":")) if data else None
 
 
 def _open_window(transaction: Transaction) -> Any:

@@ -11,7 +11,7 @@ import json
 from base64 import b64encode
 from collections.abc import Generator, Iterator
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, or_, select
 
@@ -19,9 +19,11 @@ from chassis.database import Database, Transaction
 from clearinghouse import schema
 from custodian import schema as custodian_schema
 from quanlian.agreements import agreement_hash
+from quanlian.custody import CLEARINGHOUSE
 from quanlian.errors import InvalidInput
 from quanlian.signing import Signer
-from quanlian.statement_evidence import SEAL_KIND, seal_payload
+from quanlian.statement_evidence import SEAL_KIND, SealedAgreement, seal_payload
+from reporting.agreement_file import AgreementSignature
 
 PAGE = 500
 
@@ -33,31 +35,64 @@ def evidence(database: Database, signer: Signer, region: str, window: int) -> Ge
     """The lines, some at a time, over one consistent picture. Raises InvalidInput for a window that is not closed."""
     with database.snapshot() as transaction:
         _require_closed(transaction, window)
+        agreements = _agreements(transaction, region)
         yield [_line(kind="evidence", version=1, region=region, window=window)]
-        yield list(_documents(transaction, region, window))
+        yield list(_documents(transaction, region, window, agreements))
         seal, count = sha256(), 0
         for lines in _money(transaction, region, window):
             for line in lines:
                 seal.update(line + b"\n")
             count += len(lines)
             yield lines
-        agreements = _agreement_hashes(transaction)
-        payload = seal_payload(region, window, count, seal.digest(), agreements)
+        attested = {each.name: each.sealed for each in agreements}
+        payload = seal_payload(region, window, count, seal.digest(), attested)
         yield [
             _line(
                 kind="seal",
                 lines=count,
                 sha256=seal.hexdigest(),
-                agreements=agreements,
+                agreements={name: each._asdict() for name, each in attested.items()},
                 key_id=signer.key_id.hex(),
                 signature=_text(signer.sign(SEAL_KIND, payload)),
             )
         ]
 
 
-def _agreement_hashes(transaction: Transaction) -> dict[str, str]:
-    rows = transaction.connection.execute(schema.agreement.select())
-    return {f"{row.number} v{row.version}": agreement_hash(row.document).hex() for row in rows}
+class _Kept(NamedTuple):
+    """An agreement in force with its signatures."""
+
+    number: str
+    version: int
+    document: bytes
+    signatures: list[AgreementSignature]
+
+    @property
+    def name(self) -> str:
+        return f"{self.number} v{self.version}"
+
+    @property
+    def sealed(self) -> SealedAgreement:
+        signed_at = max(each.signed_at for each in self.signatures if each.signer == CLEARINGHOUSE)
+        return SealedAgreement(agreement_hash(self.document).hex(), signed_at)
+
+
+def _agreements(transaction: Transaction, region: str) -> list[_Kept]:
+    """Those that everybody signed, of the region and of the whole network: all that its redemptions may go by."""
+    table, signed = schema.agreement, schema.agreement_signature
+    run = transaction.connection.execute
+    signatures: dict[tuple[str, int], list[AgreementSignature]] = {}
+    for row in run(signed.select().order_by(signed.c.signed_at, signed.c.signer)):
+        signature = AgreementSignature(row.signer, row.key_id, row.signature, row.signed_at)
+        signatures.setdefault((row.number, row.version), []).append(signature)
+    kept = [
+        _Kept(row.number, row.version, row.document, signatures.get((row.number, row.version), []))
+        for row in run(table.select().order_by(table.c.number, table.c.version))
+    ]
+    return [each for each in kept if _concerns({signature.signer for signature in each.signatures}, region)]
+
+
+def _concerns(signers: set[str], region: str) -> bool:
+    return CLEARINGHOUSE in signers and (region in signers or len(signers) == 1)
 
 
 def _require_closed(transaction: Transaction, window: int) -> None:
@@ -73,14 +108,15 @@ def _concerned(region: str, window: int) -> ColumnElement[bool]:
     return and_(_posting.c.settlement_window == window, _posting.c.redemption_id == _redemption.c.id, own)
 
 
-def _documents(transaction: Transaction, region: str, window: int) -> Iterator[bytes]:
+def _documents(transaction: Transaction, region: str, window: int, agreements: list[_Kept]) -> Iterator[bytes]:
     run = transaction.connection.execute
     used = run(
         select(_redemption.c.terms_hash, _redemption.c.issuer).where(_concerned(region, window)).distinct()
     ).all()
-    issuers = sorted({row.issuer for row in used})
+    signers = {CLEARINGHOUSE, *(each.signer for kept in agreements for each in kept.signatures)}
+    owners = sorted(signers.union(row.issuer for row in used))
     chains, terms = schema.signing_chain, schema.terms
-    for row in run(chains.select().where(chains.c.owner.in_(issuers)).order_by(chains.c.owner, chains.c.key_id)):
+    for row in run(chains.select().where(chains.c.owner.in_(owners)).order_by(chains.c.owner, chains.c.key_id)):
         yield _line(kind="chain", pem=row.chain.decode("ascii"))
     hashes = sorted({row.terms_hash for row in used})
     for row in transaction.select_keys(terms, [terms.c.terms_hash], [(each,) for each in hashes]):
@@ -92,8 +128,14 @@ def _documents(transaction: Transaction, region: str, window: int) -> Iterator[b
             key_id=row.key_id.hex(),
             signature=_text(row.signature),
         )
-    for row in run(schema.agreement.select().order_by(schema.agreement.c.number, schema.agreement.c.version)):
-        yield _line(kind="agreement", number=row.number, version=row.version, document=_text(row.document))
+    for kept in agreements:
+        yield _line(
+            kind="agreement",
+            number=kept.number,
+            version=kept.version,
+            document=_text(kept.document),
+            signatures=[each.data() for each in kept.signatures],
+        )
 
 
 def _money(transaction: Transaction, region: str, window: int) -> Iterator[list[bytes]]:

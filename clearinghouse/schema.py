@@ -157,7 +157,7 @@ proof = Table(
     Column("token", LargeBinary, nullable=False, comment="as the shopper showed it"),
     Column("order_fen", BigInteger, nullable=False, comment="as held, before a smaller capture"),
     Column("discount_fen", BigInteger, nullable=False, comment="as held"),
-    Column("visitors", Text, comment="JSON, if asked: {rule, funders: [[account, weight, fen left], …]}"),
+    Column("visitors", Text, comment="JSON: {rule, funders: [[account, weight, fen left], …], ceiling_left_fen}"),
     comment="what a redemption was decided on, for anyone who recomputes it",
 )
 

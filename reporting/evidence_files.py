@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from quanlian.errors import ConfigurationError, InvalidInput
+from reporting.agreement_file import AgreementFile, AgreementSignature
 from reporting.signed_file import SignedFile
 
 REDEMPTIONS, TERMS, AGREEMENTS = "redemptions", "terms", "agreements"
@@ -45,12 +46,19 @@ def write_evidence(out: Path, name: str, root_pem: bytes, lines: Iterable[bytes]
 
 
 def _write_document(out: Path, line: dict[str, Any]) -> None:
-    document = b64decode(line["document"])
-    if line["kind"] == "agreement":
-        (out / AGREEMENTS / f"{_plain(line['number'])}-v{int(line['version'])}.toml").write_bytes(document)
-        return
-    signed = SignedFile("terms", document, bytes.fromhex(line["key_id"]), b64decode(line["signature"]))
-    signed.write(out / TERMS / f"{_plain(line['campaign'])}-{signed.signature.hex()[:8]}.toml")
+    """Raises InvalidInput for a line that holds no document."""
+    try:
+        document = b64decode(line["document"], validate=True)
+        if line["kind"] == "agreement":
+            name = f"{_plain(line['number'])}-v{int(line['version'])}.toml"
+            signatures = [AgreementSignature.read(each) for each in line["signatures"]]
+            AgreementFile(document, signatures).write(out / AGREEMENTS / name)
+            return
+        signed = SignedFile("terms", document, bytes.fromhex(line["key_id"]), b64decode(line["signature"]))
+        name = f"{_plain(line['campaign'])}-{signed.signature.hex()[:8]}.toml"
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(f"holds no document ({error})", place=f"evidence, {line.get('kind')}") from error
+    signed.write(out / TERMS / name)
 
 
 def _plain(name: str) -> str:

@@ -12,6 +12,7 @@ from clearinghouse import schema
 from clearinghouse.evidence import evidence
 from clearinghouse.statements import signed_statement
 from pki.authority import CERTIFICATE, RootAuthority
+from quanlian.signing import SigningKey
 from reporting.evidence_files import write_evidence
 from reporting.signed_file import SignedFile
 from reporting.statement_files import write_statement
@@ -37,13 +38,22 @@ class Authorities:
         root = RootAuthority.create(folder / "root", AT - 86_400)
         self.fingerprint, self.root_pem = root.fingerprint, (folder / "root" / CERTIFICATE).read_bytes()
         self.chains: dict[tuple[str, str], bytes] = {}
-        for owner in (HANGZHOU, SHANGHAI, CLEARINGHOUSE):
-            authority = root.enrol(folder / owner, owner, AT - 86_400)
-            for key in KEYRING.values():
-                if key.owner == owner:
-                    self.chains[(owner, key.purpose)] = authority.issue_signer(
-                        key.purpose, key.public_key, AT - 86_400, YEAR_SECONDS
-                    )
+        self._authorities = {
+            owner: root.enrol(folder / owner, owner, AT - 86_400) for owner in (HANGZHOU, SHANGHAI, CLEARINGHOUSE)
+        }
+        for key in KEYRING.values():
+            self._certify(key)
+
+    def _certify(self, key: SigningKey) -> bytes:
+        chain = self._authorities[key.owner].issue_signer(key.purpose, key.public_key, AT - 86_400, YEAR_SECONDS)
+        self.chains[(key.owner, key.purpose)] = chain
+        return chain
+
+    def admit(self, clearinghouse: LocalClearinghouse, key: SigningKey) -> None:
+        """Vouch for one more key, and enrol it."""
+        row = {"owner": key.owner, "key_id": key.key_id, "chain": self._certify(key)}
+        with clearinghouse.database.transaction() as transaction:
+            transaction.upsert(schema.signing_chain, [row])
 
     def introduce(self, clearinghouse: LocalClearinghouse) -> None:
         """Enrol the regions' keys as the operator would."""

@@ -90,7 +90,7 @@ roaming = "{roaming}"
 regions = ["*"]
 channels = ["shop"]
 hold_seconds = {hold_seconds}
-refund_policy = "pro-rata"
+refund_policy = "{refund_policy}"
 
 [funding]
 shortfall_rule = "cascade"
@@ -162,6 +162,7 @@ def campaign(**changes: object) -> bytes:
         "quota": 200,
         "per_person": 100,
         "cascade": "borne",
+        "refund_policy": "pro-rata",
     }
     return TERMS.format(**(usual | changes)).encode()
 

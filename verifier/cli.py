@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from chassis import console
-from verifier.verification import Verdict, verify
+from verifier.findings import Finding
+from verifier.verification import MOST_FINDINGS, Verdict, verify
 
 SHOWN = 50
 """Findings that the terminal lists; --json has them all."""
@@ -52,6 +53,7 @@ def _data(verdict: Verdict) -> dict[str, object]:
         "holds": verdict.holds,
         "redemptions": verdict.redemptions,
         "findings": [each._asdict() for each in verdict.findings],
+        "findings_not_told": verdict.more,
     }
 
 
@@ -61,12 +63,19 @@ def _show(verdict: Verdict) -> None:
         console.say("全部成立 · Everything holds: signatures, discounts, splits, sums, nets")
         return
     headings: list[console.Heading] = [
+        ("文件:行", "File:line"),
         ("位置", "Place"),
         ("项目", "What"),
         ("文件所载", "Found"),
         ("应为", "Expected"),
     ]
-    rows = [[each.place, each.what, each.found, each.expected] for each in verdict.findings[:SHOWN]]
-    console.console.print(console.table(f"不成立 {len(verdict.findings):,} 项 · do not hold", headings, rows))
-    if len(verdict.findings) > SHOWN:
-        console.say(f"另有 {len(verdict.findings) - SHOWN:,} 项，见 --json · and more, see --json")
+    rows = [[_line(each), each.place, each.what, each.found, each.expected] for each in verdict.findings[:SHOWN]]
+    count = len(verdict.findings) + verdict.more
+    console.console.print(console.table(f"不成立 {count:,} 项 · do not hold", headings, rows))
+    if count > SHOWN:
+        told = f"见 --json（至多 {MOST_FINDINGS:,} 项） · and more, see --json (at most {MOST_FINDINGS:,})"
+        console.say(f"另有 {count - SHOWN:,} 项，{told}")
+
+
+def _line(finding: Finding) -> str:
+    return f"{finding.file}:{finding.line}" if finding.line else finding.file

@@ -1,52 +1,137 @@
-"""The signed documents that a verification rests on: terms by hash, agreements by number and version."""
+"""The signed documents that a verification rests on: terms by hash, agreements by number and version.
+
+An agreement whose signatures do not fit is named, and what it says is recomputed all the same, so that the amounts that
+it changes are named too.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from pki.trust import Keyring
-from quanlian.agreements import Agreement, agreement_hash, parse_agreement
+from quanlian.agreement_signatures import signatories, verify_signature
+from quanlian.agreements import Agreement, agreement_hash, lookup, parse_agreement
+from quanlian.custody import CLEARINGHOUSE
 from quanlian.errors import InvalidInput, QuanlianError
+from quanlian.statement_evidence import SealedAgreement
 from quanlian.terms import Terms
 from quanlian.terms_parsing import parse_terms
+from quanlian.vouchers import key_was_valid
+from reporting.agreement_file import AgreementFile, read_agreement_file
 from reporting.signed_file import read_signed
+from verifier.findings import Finding
+
+Route = tuple[str, str, str]
+"""Campaign, issuing and redeeming region."""
 
 
-class Documents(NamedTuple):
-    """Terms by hash; agreements by `number vN`, as redemptions name them, and their hashes in hex."""
+@dataclass(slots=True)
+class Documents:
+    """Terms by hash; agreements by `number vN`, as redemptions name them, and what the seal must attest of each."""
 
-    terms: dict[bytes, Terms]
-    agreements: dict[str, Agreement]
-    agreement_hashes: dict[str, str]
+    terms: dict[bytes, Terms] = field(default_factory=dict)
+    agreements: dict[str, Agreement] = field(default_factory=dict)
+    attested: dict[str, SealedAgreement] = field(default_factory=dict)
+    _moments: list[int] = field(default_factory=list)
+    _in_force: dict[tuple[Route, int], tuple[str, ...]] = field(default_factory=dict)
+
+    def in_force(self, route: Route, at: int) -> tuple[str, ...]:
+        """The agreement that a redemption of `at` goes by, none if no agreement fits.
+
+        In the second in which the clearinghouse signs a version, either it or the one before may have been meant.
+        """
+        moment = bisect_right(self._times(), at)
+        known = self._in_force.get((route, moment))
+        if known is None:
+            signed = {name: each.signed_at for name, each in self.attested.items()}
+            before, after = (
+                _looked_up((self.agreements[name] for name, since in signed.items() if since <= until), route, at)
+                for until in (at - 1, at)
+            )
+            known = self._in_force[(route, moment)] = tuple(dict.fromkeys(each for each in (after, before) if each))
+        return known
+
+    def count_only(self, sealed: set[str]) -> list[Finding]:
+        """Leave out what no seal attests: nobody says since when it counts."""
+        left_out = sorted(self.attested.keys() - sealed)
+        for name in left_out:
+            del self.attested[name]
+        return [Finding(f"agreement {name}", "seal", "not there", "there") for name in left_out]
+
+    def _times(self) -> list[int]:
+        """Whenever another agreement may come into force."""
+        if not self._moments and self.agreements:
+            moments = {each.effective_from for each in self.agreements.values()}
+            moments |= {each.effective_until for each in self.agreements.values() if each.effective_until}
+            moments |= {each.signed_at + step for each in self.attested.values() for step in (0, 1)}
+            self._moments = sorted(moments)
+        return self._moments
 
 
-class Unsound(NamedTuple):
-    """A document that does not count, and why."""
+def _looked_up(agreements: Iterable[Agreement], route: Route, at: int) -> str:
+    try:
+        return lookup(agreements, *route, at).name
+    except InvalidInput:
+        return ""
 
-    place: str
-    why: str
 
-
-def read_documents(terms: Path, agreements: Path, keyring: Keyring) -> tuple[Documents, list[Unsound]]:
-    """Every sound document of both folders; the others are passed over and named."""
-    found, unsound = Documents({}, {}, {}), []
+def read_documents(terms: Path, agreements: Path, keyring: Keyring) -> tuple[Documents, list[Finding]]:
+    """Every document of both folders, and what is wrong with any; terms that are not signed do not count."""
+    found, findings = Documents(), []
     for path in _documents(terms):
         try:
             parsed = _terms(path, keyring)
             found.terms[parsed.terms_hash] = parsed
         except QuanlianError as error:
-            unsound.append(Unsound(f"terms {path.name}", str(error)))
+            findings.append(Finding(f"terms {path.name}", "document", str(error), file=path.name))
     for path in _documents(agreements):
+        place = f"agreement {path.name}"
         try:
-            content = path.read_bytes()
-            agreement = parse_agreement(content, path.name)
-            name = f"{agreement.number} v{agreement.version}"
-            found.agreements[name] = agreement
-            found.agreement_hashes[name] = agreement_hash(content).hex()
+            file = read_agreement_file(path)
+            agreement = parse_agreement(file.document, path.name)
         except QuanlianError as error:
-            unsound.append(Unsound(f"agreement {path.name}", str(error)))
-    return found, unsound
+            findings.append(Finding(place, "document", str(error), file=path.name))
+            continue
+        found.agreements[agreement.name] = agreement
+        found.attested[agreement.name] = SealedAgreement(agreement_hash(file.document).hex(), _signed_at(file))
+        findings += [Finding(place, "signature", why, file=path.name) for why in _unsigned(agreement, file, keyring)]
+    return found, findings
+
+
+def compare_seal(sealed: Mapping[str, SealedAgreement], documents: Documents) -> Iterable[Finding]:
+    """The agreements that a seal attests are those of the folder."""
+    for name, said in sealed.items():
+        found, place = documents.attested.get(name), f"agreement {name}"
+        if found is None:
+            yield Finding(place, "document", "not there", "there")
+            continue
+        if found.hash != said.hash:
+            yield Finding(place, "hash", found.hash, said.hash)
+        if found.signed_at != said.signed_at:
+            yield Finding(place, "signed_at", str(found.signed_at), str(said.signed_at))
+
+
+def _signed_at(file: AgreementFile) -> int:
+    return max((each.signed_at for each in file.signatures if each.signer == CLEARINGHOUSE), default=0)
+
+
+def _unsigned(agreement: Agreement, file: AgreementFile, keyring: Keyring) -> list[str]:
+    """Whose signature is missing, wrong, or of a key that was not valid then."""
+    sound, faults = set(), []
+    for each in file.signatures:
+        try:
+            owner = verify_signature(file.document, each.key_id, each.signature, keyring)
+            if owner != each.signer:
+                raise InvalidInput(f"is signed by {owner}", place=each.signer)
+            if not key_was_valid(keyring.key(each.key_id), each.signed_at):
+                raise InvalidInput(f"its key was not valid at {each.signed_at}", place=each.signer)
+            sound.add(owner)
+        except QuanlianError as error:
+            faults.append(f"{each.signer}: {error}")
+    return faults + [f"{each} has not signed it" for each in signatories(agreement) if each not in sound]
 
 
 def _terms(path: Path, keyring: Keyring) -> Terms:

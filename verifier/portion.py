@@ -13,9 +13,10 @@ from pki.trust import Keyring, Trust
 from quanlian import statements, wire
 from quanlian.errors import BadSignature, QuanlianError
 from quanlian.statements import LineFigures, LineKey, Sums
-from quanlian.vouchers import VoucherKey
 from verifier.documents import Documents
-from verifier.redemption import Finding, Grounds, recompute
+from verifier.findings import Finding
+from verifier.redemption import Grounds, recompute
+from verifier.redemptions_file import Portion
 
 
 class Basis(NamedTuple):
@@ -36,53 +37,62 @@ class Basis(NamedTuple):
 
 @dataclass(slots=True)
 class Judged:
-    """What portions contribute together. `ids` and `vouchers` are every redemption and captured voucher."""
+    """What a portion contributes. `ids` and `vouchers` are its redemptions and captured vouchers, end to end."""
 
     sums: Sums = field(default_factory=lambda: Sums({}, {}))
     findings: list[Finding] = field(default_factory=list)
-    ids: list[bytes] = field(default_factory=list)
-    vouchers: list[VoucherKey] = field(default_factory=list)
-
-    def add(self, other: Judged) -> None:
-        """Take another portion's sums and findings."""
-        self.findings += other.findings
-        for key, figures in other.sums.lines.items():
-            known = self.sums.lines.setdefault(key, LineFigures())
-            for name in LineFigures.__dataclass_fields__:
-                setattr(known, name, getattr(known, name) + getattr(figures, name))
-        for funder, fen in other.sums.funders.items():
-            self.sums.funders[funder] = self.sums.funders.get(funder, 0) + fen
+    redemptions: int = 0
+    ids: bytes = b""
+    vouchers: bytes = b""
 
 
-def judge(lines: Sequence[bytes], grounds: Grounds) -> Judged:
+def add_sums(whole: Sums, part: Sums) -> None:
+    """Take another portion's sums into those of the whole."""
+    for key, figures in part.lines.items():
+        known = whole.lines.setdefault(key, LineFigures())
+        for name in LineFigures.__dataclass_fields__:
+            setattr(known, name, getattr(known, name) + getattr(figures, name))
+    for funder, fen in part.funders.items():
+        whole.funders[funder] = whole.funders.get(funder, 0) + fen
+
+
+def judge(portion: Portion, grounds: Grounds) -> Judged:
     """Recompute the redemptions of a portion; the hand-overs that tell their reserved money stand before them."""
-    judged = Judged()
-    items: list[statements.ItemFigures] = []
+    judged, items = Judged(), list[statements.ItemFigures]()
+    ids, vouchers = bytearray(), bytearray()
     grounds.begin_portion()
-    for content in lines:
+    if portion.hand_over is not None:
+        _take_hand_over(json.loads(portion.hand_over[1]), grounds)
+    text = portion.content.decode("utf-8", errors="replace")
+    for number, content in enumerate(text.removesuffix("\n").split("\n"), portion.first):
+        findings: list[Finding] = []
         try:
             line = json.loads(content)
             kind = line["kind"]
         except (ValueError, KeyError, TypeError) as error:
-            judged.findings.append(Finding("line", "cannot be read", str(error), content[:80].decode(errors="replace")))
-            continue
-        if kind == "hand-over":
-            _take_hand_over(line, grounds, judged)
-        elif kind == "redemption":
-            result = recompute(line, grounds)
-            judged.findings += result.findings
-            items += result.items
-            judged.ids.append(result.id)
-            if result.voucher is not None:
-                judged.vouchers.append(result.voucher)
+            findings.append(Finding("line", "cannot be read", str(error), content[:80]))
         else:
-            judged.findings.append(Finding("line", "kind", str(kind), "hand-over or redemption"))
+            if kind == "redemption":
+                result = recompute(line, grounds)
+                findings += result.findings
+                items += result.items
+                ids += result.id
+                vouchers += result.voucher
+                judged.redemptions += 1
+            elif kind == "hand-over":
+                findings += _take_hand_over(line, grounds)
+            else:
+                findings.append(Finding("line", "kind", str(kind), "hand-over or redemption"))
+        if findings:
+            judged.findings += [each._replace(file=portion.file, line=number) for each in findings]
     judged.sums = statements.add_up(grounds.region, items)
+    judged.ids, judged.vouchers = bytes(ids), bytes(vouchers)
     return judged
 
 
-def _take_hand_over(line: Mapping[str, Any], grounds: Grounds, judged: Judged) -> None:
-    """The issuer's signed word on the money that it reserved."""
+def _take_hand_over(line: Mapping[str, Any], grounds: Grounds) -> list[Finding]:
+    """The issuer's signed word on the money that it reserved; nothing counts of one that is not sound."""
+    grounds.handed = None
     place = f"hand-over {line.get('issuer')}/{line.get('number')}"
     try:
         body = b64decode(line["body"], validate=True)
@@ -95,10 +105,9 @@ def _take_hand_over(line: Mapping[str, Any], grounds: Grounds, judged: Judged) -
         if (handed.issuer, handed.number) != (line["issuer"], line["number"]):
             raise BadSignature(f"is {handed.issuer}/{handed.number}")
     except (QuanlianError, ValueError, KeyError, TypeError) as error:
-        judged.findings.append(Finding(place, "signature", str(error)))
-        grounds.handed = None
-    else:
-        grounds.handed = handed
+        return [Finding(place, "signature", str(error))]
+    grounds.handed = handed
+    return []
 
 
 def line_place(key: Sequence[str]) -> str:

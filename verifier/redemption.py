@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from quanlian import vouchers, wire
-from quanlian.apportionment import (
-    FundingPlan,
-    Leg,
-    Reservation,
-    Split,
-    capture_release,
-    reduce_legs,
-    refund_due,
-    split,
-)
+from quanlian.accounts import visitors_account
+from quanlian.agreements import Agreement
+from quanlian.apportionment import FundingPlan, Leg, Reservation, split
 from quanlian.discounts import Order, discount
 from quanlian.errors import QuanlianError
 from quanlian.signing import Verifier
@@ -25,31 +20,22 @@ from quanlian.statements import ItemFigures
 from quanlian.terms import Terms, VoucherType
 from quanlian.vouchers import Voucher, VoucherKey
 from verifier.documents import Documents
+from verifier.findings import Finder, Finding
+from verifier.postings import LegData, check_postings, leg_data, legs_of
+from verifier.reserved import Difference, reserved_differences
+
+ID_BYTES = 16
+CHINA_OFFSET_SECONDS, DAY_SECONDS = 8 * 3600, 86_400
+REMEMBERED = 100_000
+_BY_ORDER = ("leverage-tiered", "order-rate")
+"""Methods whose split depends on the order, not on the discount alone."""
 
 
-class Finding(NamedTuple):
-    """Something that does not hold: where, what was found and what follows, in fen where these are amounts."""
+class Paid(NamedTuple):
+    """Who pays a discount, also as the evidence writes it."""
 
-    place: str
-    what: str
-    found: str = ""
-    expected: str = ""
-
-
-class Finder:
-    """Collects findings about one place."""
-
-    def __init__(self, place: str) -> None:
-        self.place = place
-        self.findings: list[Finding] = []
-
-    def equal(self, what: str, found: Any, expected: Any) -> bool:
-        if found != expected:
-            self.findings.append(Finding(self.place, what, str(found), str(expected)))
-        return bool(found == expected)
-
-    def note(self, what: str, why: object) -> None:
-        self.findings.append(Finding(self.place, what, str(why)))
+    legs: tuple[Leg, ...]
+    data: list[LegData]
 
 
 @dataclass(slots=True)
@@ -64,18 +50,28 @@ class Grounds:
     handed: wire.HandedMoney | None = None
     tokens: dict[str, tuple[Voucher, str]] = field(default_factory=dict)
     """Packs seen, by token: the voucher, and why its signature does not count. The vouchers of a pack share a token."""
+    reserved: dict[tuple[bytes, int, Reservation], list[Difference]] = field(default_factory=dict)
+    """Reservations compared with their terms already."""
+    paid: dict[tuple[Any, ...], Paid | None] = field(default_factory=dict)
+    """Splits recomputed already, by all that one depends on."""
 
     def begin_portion(self) -> None:
         """Forget what only the portion before needed."""
         self.handed = None
         self.tokens.clear()
+        for known in (self.reserved, self.paid):
+            if len(known) > REMEMBERED:
+                known.clear()
 
 
 class Recomputed(NamedTuple):
-    """What one line contributes to the statement, and what does not hold of it."""
+    """What one line contributes to the statement, and what does not hold of it.
+
+    `id` and `voucher` tell it from others: the redemption's id, and the issuer, pack and index of what was captured.
+    """
 
     id: bytes
-    voucher: VoucherKey | None
+    voucher: bytes
     items: list[ItemFigures]
     findings: list[Finding]
 
@@ -85,9 +81,9 @@ def recompute(line: Mapping[str, Any], grounds: Grounds) -> Recomputed:
     finder = Finder(f"redemption {line.get('id')}")
     try:
         return _recompute(line, grounds, finder)
-    except (QuanlianError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (QuanlianError, ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
         finder.note("cannot be read", f"{type(error).__name__}: {error}")
-        return Recomputed(b"", None, [], finder.findings)
+        return Recomputed(b"", b"", [], finder.findings)
 
 
 def _recompute(line: Mapping[str, Any], grounds: Grounds, finder: Finder) -> Recomputed:
@@ -102,21 +98,41 @@ def _recompute(line: Mapping[str, Any], grounds: Grounds, finder: Finder) -> Rec
     if grounds.region not in (voucher.issuer, redeemer):
         finder.equal("redeeming_region", redeemer, grounds.region)
     key = VoucherKey(voucher.issuer, voucher.pack_id, index)
-    terms = grounds.documents.terms.get(voucher.terms_hash)
+    terms, paid = grounds.documents.terms.get(voucher.terms_hash), None
     reservation = grounds.handed.reservation(key) if grounds.handed else None
     if terms is None or (terms.issuer, terms.campaign) != (voucher.issuer, voucher.campaign):
         finder.note("terms", f"no signed terms {voucher.terms_hash.hex()} of {voucher.campaign}")
     elif reservation is None:
         finder.note("reserved money", "no signed hand-over brings this voucher")
     else:
-        voucher_type = terms.voucher_types[voucher.voucher_types[index] - 1]
-        finder.equal("reserved_fen", reservation.total_fen, voucher_type.max_discount_fen)
-        paid = _split(line, voucher, voucher_type, reservation, grounds, finder)
+        number = voucher.voucher_types[index]
+        voucher_type = terms.voucher_types[number - 1]
+        _check_reserved((voucher.terms_hash, number, reservation), terms, voucher_type, grounds, finder)
+        paid = _pay(line, voucher, voucher_type, reservation, grounds, finder)
         if paid is not None:
-            _check_postings(line, terms, voucher_type, paid, finder)
+            check_postings(line, terms, voucher_type, paid.legs, paid.data, finder)
     _check_windows(line["postings"], grounds, finder)
-    items = _items(line["postings"], voucher, redeemer, grounds)
-    return Recomputed(bytes.fromhex(line["id"]), key, items, finder.findings)
+    items = _items(line["postings"], voucher, redeemer, paid, grounds)
+    id, used = _told_apart(line, voucher, index)
+    return Recomputed(id, used, items, finder.findings)
+
+
+def _told_apart(line: Mapping[str, Any], voucher: Voucher, index: int) -> tuple[bytes, bytes]:
+    id, used = bytes.fromhex(line["id"]), voucher_record(voucher.issuer, voucher.pack_id, index)
+    if len(id) != ID_BYTES:
+        raise ValueError(f"an id has {ID_BYTES} bytes")
+    return id, used
+
+
+def voucher_record(issuer: str, pack_id: bytes, index: int) -> bytes:
+    """A voucher in 22 bytes: region code, pack, index. Raises ValueError or OverflowError for what does not fit."""
+    record = issuer.encode("ascii") + pack_id + index.to_bytes(1, "big")
+    if len(record) != VOUCHER_BYTES:
+        raise ValueError(f"{issuer!r} is no region's code")
+    return record
+
+
+VOUCHER_BYTES = 6 + vouchers.PACK_ID_BYTES + 1
 
 
 def _read_token(content: str, verifier: Verifier) -> tuple[Voucher, str]:
@@ -132,14 +148,24 @@ def _read_token(content: str, verifier: Verifier) -> tuple[Voucher, str]:
     return voucher, ""
 
 
-def _split(
+def _check_reserved(
+    key: tuple[bytes, int, Reservation], terms: Terms, voucher_type: VoucherType, grounds: Grounds, finder: Finder
+) -> None:
+    differences = grounds.reserved.get(key)
+    if differences is None:
+        differences = grounds.reserved[key] = list(reserved_differences(terms, voucher_type, key[2]))
+    for difference in differences:
+        finder.equal(*difference)
+
+
+def _pay(
     line: Mapping[str, Any],
     voucher: Voucher,
     voucher_type: VoucherType,
     reservation: Reservation,
     grounds: Grounds,
     finder: Finder,
-) -> Split | None:
+) -> Paid | None:
     """The discount by the terms, then who pays it by the agreement; None where that cannot be said."""
     order = Order(
         line["order_fen"], line["category"], line["channel"], line["klass"], line["invoice_fen"], line["price_fen"]
@@ -151,81 +177,98 @@ def _split(
     finder.equal("discount_fen", line["discount_fen"], found.amount_fen)
     redeemer, agreement = line["redeeming_region"], None
     if redeemer != voucher.issuer:
-        agreement = grounds.documents.agreements.get(line["agreement"])
+        agreement = _agreement(line, voucher, grounds.documents, finder)
         if agreement is None:
-            finder.note("agreement", f"{line['agreement']!r} is not among the agreements")
             return None
-        if not agreement.applies(voucher.campaign, voucher.issuer, redeemer, line["authorized_at"]):
-            finder.note("agreement", f"{line['agreement']} was not in force for {voucher.issuer} and {redeemer}")
     else:
         finder.equal("agreement", line["agreement"], "")
-    plan, left = _visitors(line["visitors"])
-    paid = split(
-        found.amount_fen, order.order_fen, reservation, agreement, redeemer, voucher.issuer, plan, left.__getitem__
+    visitors = _visitors(line, agreement, finder)
+    paid = _split(
+        found.amount_fen, order.order_fen, reservation, agreement, (voucher.issuer, redeemer), visitors, grounds
     )
     if paid is None:
         finder.note("legs", "the money did not reach")
     return paid
 
 
-def _visitors(told: Any) -> tuple[FundingPlan | None, dict[str, int]]:
-    """The redeeming region's standing fund, and what its funders had left."""
-    if told is None:
-        return None, {}
+def _agreement(line: Mapping[str, Any], voucher: Voucher, documents: Documents, finder: Finder) -> Agreement | None:
+    """The one that the redemption names; where that is not there, the one that was in force."""
+    route, name = (voucher.campaign, voucher.issuer, line["redeeming_region"]), line["agreement"]
+    in_force = documents.in_force(route, line["authorized_at"])
+    if name not in in_force:
+        finder.equal("agreement", name, " or ".join(in_force) or "one in force: there is none")
+    for each in (name, *in_force):
+        if each in documents.agreements:
+            return documents.agreements[each]
+    return None
+
+
+class Visitors(NamedTuple):
+    """The redeeming region's standing fund with what its funders had left, and what its yearly ceiling left."""
+
+    plan: FundingPlan | None
+    left: dict[str, int]
+    ceiling_left_fen: int | None
+
+    def limits(self, discount_fen: int) -> tuple[Any, ...]:
+        """All of it that a split of `discount_fen` can depend on: who has that much left cannot run dry."""
+        ample = all(fen >= discount_fen for fen in self.left.values())
+        ceiling_fen = self.ceiling_left_fen
+        within = ceiling_fen is None or ceiling_fen >= discount_fen
+        return (self.plan, None if ample else tuple(self.left.items()), None if within else ceiling_fen)
+
+
+def _visitors(line: Mapping[str, Any], agreement: Agreement | None, finder: Finder) -> Visitors:
+    """As the redemption tells it; a ceiling only where one is agreed, accounts only of that fund and year."""
+    told, redeemer = line["visitors"] or {}, line["redeeming_region"]
+    ceiling_fen = told.get("ceiling_left_fen")
+    agreed_fen = agreement.yearly_ceiling_fen(redeemer) if agreement else None
+    if agreed_fen is None or ceiling_fen is None:
+        finder.equal("ceiling_left_fen", ceiling_fen, agreed_fen)
+    elif ceiling_fen > agreed_fen:
+        finder.equal("ceiling_left_fen", ceiling_fen, f"{agreed_fen} or less")
+    if "funders" not in told:
+        return Visitors(None, {}, ceiling_fen)
     accounts, weights, left = zip(*told["funders"], strict=True)
-    return FundingPlan(accounts, weights, told["rule"]), dict(zip(accounts, left, strict=True))
+    fund = _fund(redeemer, _year((line["authorized_at"] + CHINA_OFFSET_SECONDS) // DAY_SECONDS))
+    for account in accounts:
+        if not account.startswith(fund):
+            finder.equal("visitors", account, f"{fund}…")
+    return Visitors(FundingPlan(accounts, weights, told["rule"]), dict(zip(accounts, left, strict=True)), ceiling_fen)
 
 
-class Step(NamedTuple):
-    """A capture or refund as it must have been."""
-
-    order_fen: int
-    discount_fen: int
-    legs: tuple[Leg, ...]
+@lru_cache(maxsize=4096)
+def _fund(region: str, year: int) -> str:
+    return visitors_account(region, year, "")
 
 
-def _check_postings(
-    line: Mapping[str, Any], terms: Terms, voucher_type: VoucherType, paid: Split, finder: Finder
-) -> None:
-    postings, place = line["postings"], finder.place
-    steps = _replay(line["order_fen"], paid.legs, postings, terms, voucher_type.minimum_spend_fen)
-    for number, (posting, step) in enumerate(zip(postings, steps, strict=True), 1):
-        finder.place = f"{place}, {posting['kind']} {number}"
-        finder.equal("number", posting["number"], number)
-        finder.equal("kind", posting["kind"], "capture" if number == 1 else "refund")
-        finder.equal("discount_fen", posting["discount_fen"], step.discount_fen)
-        told = {account: fen for account, fen in posting["legs"]}
-        must = {leg.account: leg.amount_fen for leg in step.legs}
-        for account in sorted(told.keys() | must.keys()):
-            finder.equal(f"leg {account}", told.get(account, 0), must.get(account, 0))
-    finder.place = place
+@lru_cache(maxsize=4096)
+def _year(day: int) -> int:
+    """The year of a day of Asia/Shanghai, counted from 1970-01-01."""
+    return datetime.fromtimestamp(day * DAY_SECONDS, UTC).year
 
 
-def _replay(
-    held_order_fen: int, held: Sequence[Leg], postings: Sequence[Any], terms: Terms, minimum_spend_fen: int
-) -> Iterator[Step]:
-    """The capture, then each refund on what the ones before left; only the parts of the order are taken as told."""
-    held_fen = sum(leg.amount_fen for leg in held)
-    order_fen = postings[0]["order_fen"]
-    released = capture_release(held_fen, held_order_fen, order_fen)
-    standing = _less(held, reduce_legs(held, released))
-    discount_fen, refunded_fen, returned_fen = held_fen - released, 0, 0
-    yield Step(order_fen, discount_fen, tuple(standing))
-    for posting in postings[1:]:
-        refunded_fen -= posting["order_fen"]
-        if posting["order_fen"] == 0:  # an adjusting entry, whose amount a dispute decided
-            increment = -posting["discount_fen"]
-        else:
-            due = refund_due(discount_fen, order_fen, refunded_fen, terms.refund_policy, minimum_spend_fen)
-            increment = max(0, min(due, returned_fen - posting["order_fen"]) - returned_fen)
-        parts = reduce_legs(standing, increment)
-        returned_fen += increment
-        yield Step(
-            posting["order_fen"],
-            -increment,
-            tuple(Leg(leg.account, -part) for leg, part in zip(standing, parts, strict=True)),
-        )
-        standing = _less(standing, parts)
+def _split(
+    discount_fen: int,
+    order_fen: int,
+    reservation: Reservation,
+    agreement: Agreement | None,
+    regions: tuple[str, str],
+    visitors: Visitors,
+    grounds: Grounds,
+) -> Paid | None:
+    """Recomputed once for all redemptions that agree in whatever decides it."""
+    by_order = order_fen if agreement is not None and agreement.method in _BY_ORDER else 0
+    name = agreement.name if agreement else ""
+    key = (discount_fen, by_order, reservation, name, regions, visitors.limits(discount_fen))
+    if key not in grounds.paid:
+        issuer, redeemer = regions
+        found = split(
+            discount_fen, order_fen, reservation, agreement, redeemer, issuer,
+            visitors.plan, visitors.left.__getitem__, visitors.ceiling_left_fen,
+        )  # fmt: skip
+        grounds.paid[key] = found and Paid(found.legs, [leg_data(leg) for leg in found.legs])
+    return grounds.paid[key]
 
 
 def _check_windows(postings: Sequence[Any], grounds: Grounds, finder: Finder) -> None:
@@ -236,7 +279,9 @@ def _check_windows(postings: Sequence[Any], grounds: Grounds, finder: Finder) ->
             finder.equal(f"{posting['kind']} {posting['number']} at", posting["at"], f"{opened_at} to {closed_at}")
 
 
-def _items(postings: Sequence[Any], voucher: Voucher, redeemer: str, grounds: Grounds) -> list[ItemFigures]:
+def _items(
+    postings: Sequence[Any], voucher: Voucher, redeemer: str, paid: Paid | None, grounds: Grounds
+) -> list[ItemFigures]:
     """What the stated windows add up, seen from the region: as funder, as merchants' region, or at home as both."""
     home = voucher.issuer == redeemer
     sides = ("funder", "merchant") if home else ("funder",) if grounds.region == voucher.issuer else ("merchant",)
@@ -248,13 +293,9 @@ def _items(postings: Sequence[Any], voucher: Voucher, redeemer: str, grounds: Gr
             voucher.campaign,
             posting["order_fen"],
             posting["discount_fen"],
-            [Leg(account, fen) for account, fen in posting["legs"]],
+            paid.legs if paid is not None and posting["legs"] == paid.data else legs_of(posting["legs"]),
         )
         for posting in postings
         if posting["window"] in grounds.windows
         for side in sides
     ]
-
-
-def _less(legs: Sequence[Leg], parts: Sequence[int]) -> list[Leg]:
-    return [Leg(leg.account, leg.amount_fen - part) for leg, part in zip(legs, parts, strict=True)]

@@ -2,43 +2,55 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from base64 import b64decode
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from pki.identity import CLEARINGHOUSE
 from pki.trust import Keyring, Trust
-from quanlian.errors import ConfigurationError, InvalidInput, QuanlianError
-from quanlian.statement_evidence import SEAL_KIND, seal_payload
+from quanlian.errors import InvalidInput, QuanlianError
 from quanlian.statements import Statement, Sums, statement_to_json
 from reporting.signed_file import SignedFile, read_signed
-from verifier.documents import Documents, read_documents
-from verifier.portion import Basis, Judged, judge, line_place
-from verifier.redemption import Finding, Grounds
+from verifier.documents import read_documents
+from verifier.findings import Finding
+from verifier.portion import Basis, Judged, add_sums, judge, line_place
+from verifier.redemption import ID_BYTES, VOUCHER_BYTES, Grounds
+from verifier.redemptions_file import Portion, RedemptionsFile
+from verifier.repeats import Records
 
-PORTION = 4_000
+WORTH_PROCESSES = 32 << 20
+"""Bytes of evidence from which starting other processes costs less than it saves."""
+
+MOST_FINDINGS = 10_000
+"""Findings that are told; a file that is wrong in every line has the others counted."""
+
 Progress = Callable[[int], None]
 
 
 @dataclass(slots=True)
 class Verdict:
-    """What was looked at, and whatever does not hold."""
+    """What was looked at, and whatever does not hold; `more` findings beyond those were only counted."""
 
     statement: str
     redemptions: int = 0
     findings: list[Finding] = field(default_factory=list)
+    more: int = 0
 
     @property
     def holds(self) -> bool:
         return not self.findings
+
+    def add(self, findings: Sequence[Finding]) -> None:
+        room = max(0, MOST_FINDINGS - len(self.findings))
+        self.findings += findings[:room]
+        self.more += len(findings[room:])
 
 
 def verify(
@@ -53,64 +65,33 @@ def verify(
     for files that are missing or are none of these kinds; everything else is a finding.
     """
     signed = read_signed(statement)
-    heads = [_Head.read(path) for path in redemptions]
-    root_pem = heads[0].root_pem
+    files = [RedemptionsFile.open(path) for path in redemptions]
+    root_pem = files[0].root_pem
     keyring = Keyring(Trust(root_pem, fingerprint))
     verdict = Verdict(statement.name)
-    chains = []
-    for chain in dict.fromkeys([signed.chain, *(chain for head in heads for chain in head.chains)]):
-        try:
-            keyring.add(chain)
-            chains.append(chain)
-        except QuanlianError as error:
-            verdict.findings.append(Finding("certificate chain", "trust", str(error)))
+    chains = _trusted([signed.chain, *(each for file in files for each in file.chains)], keyring, verdict)
     told = _statement_data(signed, keyring, verdict)
-    documents, unsound = read_documents(terms, agreements, keyring)
-    verdict.findings += [Finding(each.place, "document", each.why) for each in unsound]
+    documents, findings = read_documents(terms, agreements, keyring)
+    verdict.add(findings)
+    sealed = {name for file in files for name in file.sealed_agreements()}
+    verdict.add(documents.count_only(sealed))
     basis = Basis(told["region"], _windows(told), root_pem, chains, documents)
-    _check_heads(heads, basis, verdict)
-    judged = _judge_files(heads, basis, keyring, verdict, progress)
-    verdict.findings += judged.findings
-    _check_duplicates(judged, verdict)
-    _compare(told, judged.sums, verdict)
+    _check_files(files, basis, verdict)
+    sums = _judge_files(files, basis, keyring, verdict, progress)
+    _compare(told, sums, verdict)
     return verdict
 
 
-@dataclass(slots=True)
-class _Head:
-    """What stands before the first hand-over of a file."""
-
-    path: Path
-    root_pem: bytes
-    region: str
-    window: int
-    chains: list[bytes]
-
-    @classmethod
-    def read(cls, path: Path) -> _Head:
-        """Raises ConfigurationError or InvalidInput for what is no evidence."""
-        root, region, window, chains = b"", "", 0, []
-        for content in _lines(path):
-            if content.startswith((b'{"kind":"hand-over"', b'{"kind":"redemption"', b'{"kind":"seal"')):
-                break
-            try:
-                line = json.loads(content)
-                match line["kind"]:
-                    case "root":
-                        root = line["pem"].encode("ascii")
-                    case "chain":
-                        chains.append(line["pem"].encode("ascii"))
-                    case "evidence":
-                        region, window = line["region"], line["window"]
-            except (ValueError, KeyError, TypeError, AttributeError):
-                break
-        if not (root and region and window):
-            raise InvalidInput(
-                "does not begin with root certificate and evidence",
-                place=str(path),
-                remedy="name a file that export-evidence wrote",
-            )
-        return cls(path, root, region, window, chains)
+def _trusted(chains: Sequence[bytes], keyring: Keyring, verdict: Verdict) -> list[bytes]:
+    """The chains that lead to the root, each once; their keys are in the keyring."""
+    trusted = []
+    for chain_pem in dict.fromkeys(chains):
+        try:
+            keyring.add(chain_pem)
+            trusted.append(chain_pem)
+        except QuanlianError as error:
+            verdict.add([Finding("certificate chain", "trust", str(error))])
+    return trusted
 
 
 def _statement_data(signed: SignedFile, keyring: Keyring, verdict: Verdict) -> dict[str, Any]:
@@ -118,9 +99,9 @@ def _statement_data(signed: SignedFile, keyring: Keyring, verdict: Verdict) -> d
     try:
         key = keyring.verify(signed.key_id, "statement", signed.body, signed.signature)
         if (key.owner, key.purpose) != (CLEARINGHOUSE, "statement"):
-            verdict.findings.append(Finding("statement", "signature", f"{key.owner}'s key for {key.purpose}"))
+            verdict.add([Finding("statement", "signature", f"{key.owner}'s key for {key.purpose}")])
     except QuanlianError as error:
-        verdict.findings.append(Finding("statement", "signature", str(error)))
+        verdict.add([Finding("statement", "signature", str(error))])
     try:
         data = json.loads(signed.body)
         for name in ("window", "opened_at", "closed_at", "opening_fen", "lodged_fen", "paid_out_fen"):
@@ -140,48 +121,50 @@ def _windows(told: Mapping[str, Any]) -> dict[int, tuple[int, int]]:
     return dict.fromkeys(told["windows"], span)
 
 
-def _check_heads(heads: Sequence[_Head], basis: Basis, verdict: Verdict) -> None:
+def _check_files(files: Sequence[RedemptionsFile], basis: Basis, verdict: Verdict) -> None:
     """One file for each window of the statement, all of its region."""
-    given = sorted(head.window for head in heads)
+    given = sorted(file.window for file in files)
     if given != sorted(basis.windows):
-        verdict.findings.append(Finding("redemptions", "windows", str(given), str(sorted(basis.windows))))
-    for head in heads:
-        if head.region != basis.region:
-            verdict.findings.append(Finding(f"redemptions {head.path.name}", "region", head.region, basis.region))
+        verdict.add([Finding("redemptions", "windows", str(given), str(sorted(basis.windows)))])
+    for file in files:
+        if file.region != basis.region:
+            place = f"redemptions {file.path.name}"
+            verdict.add([Finding(place, "region", file.region, basis.region, file.path.name)])
 
 
 def _judge_files(
-    heads: Sequence[_Head], basis: Basis, keyring: Keyring, verdict: Verdict, progress: Progress
-) -> Judged:
-    whole, seen_ids, seen_vouchers = Judged(), [], []
-    for judged in _results(_portions(heads, keyring, basis.documents, verdict), basis):
-        whole.add(judged)
-        seen_ids += judged.ids
-        seen_vouchers += judged.vouchers
-        verdict.redemptions += len(judged.ids)
-        progress(len(judged.ids))
-    whole.ids, whole.vouchers = seen_ids, seen_vouchers
-    return whole
+    files: Sequence[RedemptionsFile], basis: Basis, keyring: Keyring, verdict: Verdict, progress: Progress
+) -> Sums:
+    sums, seals = Sums({}, {}), list[Finding]()
+    ids, vouchers = Records(ID_BYTES), Records(VOUCHER_BYTES)
+    portions = chain.from_iterable(file.portions(keyring, basis.documents, seals) for file in files)
+    spread = sum(file.size for file in files) >= WORTH_PROCESSES
+    for judged in _judged_apart(portions, basis) if spread else _judged_here(portions, basis):
+        add_sums(sums, judged.sums)
+        ids.add(judged.ids)
+        vouchers.add(judged.vouchers)
+        verdict.add(judged.findings)
+        verdict.redemptions += judged.redemptions
+        progress(judged.redemptions)
+    verdict.add(seals)
+    verdict.add([_repeated(f"redemption {each.hex()}") for each in ids.repeated()])
+    verdict.add([_repeated(f"voucher {_voucher_name(each)}") for each in vouchers.repeated()])
+    return sums
 
 
-def _results(portions: Iterator[list[bytes]], basis: Basis) -> Iterator[Judged]:
-    """The portions judged in order: a small file here, a large one by as many processes as there are cores."""
-    first = next(portions, [])
-    second = next(portions, None)
-    if second is None:
-        yield judge(first, basis.grounds())
-        return
+def _judged_here(portions: Iterator[Portion], basis: Basis) -> Iterator[Judged]:
+    grounds = basis.grounds()
+    return (judge(portion, grounds) for portion in portions)
+
+
+def _judged_apart(portions: Iterator[Portion], basis: Basis) -> Iterator[Judged]:
+    """In order, by as many processes as there are cores."""
     workers = os.cpu_count() or 1
-    waiting: deque[Future[Judged]] = deque()
     with ProcessPoolExecutor(workers, get_context("spawn"), _prepare, (basis,)) as pool:
-        waiting.append(pool.submit(_judge, first))
-        waiting.append(pool.submit(_judge, second))
-        for portion in portions:
-            waiting.append(pool.submit(_judge, portion))
-            if len(waiting) > workers * 2:
-                yield waiting.popleft().result()
+        waiting: deque[Future[Judged]] = deque(pool.submit(_judge, each) for each in islice(portions, workers * 2))
         while waiting:
             yield waiting.popleft().result()
+            waiting.extend(pool.submit(_judge, each) for each in islice(portions, 1))
 
 
 _grounds: list[Grounds] = []
@@ -192,77 +175,16 @@ def _prepare(basis: Basis) -> None:
     _grounds.append(basis.grounds())
 
 
-def _judge(lines: list[bytes]) -> Judged:
-    return judge(lines, _grounds[0])
+def _judge(portion: Portion) -> Judged:
+    return judge(portion, _grounds[0])
 
 
-def _portions(
-    heads: Sequence[_Head], keyring: Keyring, documents: Documents, verdict: Verdict
-) -> Iterator[list[bytes]]:
-    """Hand-overs and redemptions of all files; a hand-over is repeated where its redemptions go on in the next."""
-    for head in heads:
-        place = f"redemptions {head.path.name}"
-        seal, count, sealed = hashlib.sha256(), 0, False
-        portion: list[bytes] = []
-        hand_over: list[bytes] = []
-        for content in _lines(head.path):
-            if content.startswith((b'{"kind":"root"', b'{"kind":"chain"', b'{"kind":"evidence"')):
-                continue
-            if content.startswith(b'{"kind":"seal"'):
-                _check_seal(content, head, count, seal.digest(), keyring, documents, verdict)
-                sealed = True
-                continue
-            seal.update(content + b"\n")
-            count += 1
-            if content.startswith(b'{"kind":"hand-over"'):
-                hand_over = [content]
-            portion.append(content)
-            if len(portion) >= PORTION:
-                yield portion
-                portion = list(hand_over)
-        if not sealed:
-            verdict.findings.append(Finding(place, "seal", "missing"))
-        if portion:
-            yield portion
+def _repeated(place: str) -> Finding:
+    return Finding(place, "stands there", "more than once", "once")
 
 
-def _check_seal(
-    content: bytes,
-    head: _Head,
-    count: int,
-    sha256: bytes,
-    keyring: Keyring,
-    documents: Documents,
-    verdict: Verdict,
-) -> None:
-    """The clearinghouse signed just these lines, and these agreements."""
-    place = f"redemptions {head.path.name}"
-    try:
-        seal = json.loads(content)
-        payload = seal_payload(head.region, head.window, count, sha256, seal["agreements"])
-        signature = b64decode(seal["signature"], validate=True)
-        key = keyring.verify(bytes.fromhex(seal["key_id"]), SEAL_KIND, payload, signature)
-        if (key.owner, key.purpose) != (CLEARINGHOUSE, "statement"):
-            verdict.findings.append(Finding(place, "seal", f"{key.owner}'s key for {key.purpose}"))
-        for name, found in documents.agreement_hashes.items():
-            sealed = seal["agreements"].get(name, "none")
-            if found != sealed:
-                verdict.findings.append(Finding(f"agreement {name}", "hash", found, sealed))
-    except (QuanlianError, ValueError, KeyError, TypeError) as error:
-        verdict.findings.append(Finding(place, "seal", f"does not fit its {count} lines: {error}"))
-
-
-def _check_duplicates(judged: Judged, verdict: Verdict) -> None:
-    """Each redemption stands once, and each voucher was captured once."""
-    for what, seen in (("redemption", judged.ids), ("voucher", judged.vouchers)):
-        if len(set(seen)) == len(seen):
-            continue
-        known: set[Any] = set()
-        for each in seen:
-            if each in known:
-                name = each.hex() if isinstance(each, bytes) else f"{each.issuer}/{each.pack_id.hex()}/{each[2]}"
-                verdict.findings.append(Finding(f"{what} {name}", "stands there", "more than once", "once"))
-            known.add(each)
+def _voucher_name(record: bytes) -> str:
+    return f"{record[:6].decode()}/{record[6:-1].hex()}/{record[-1]}"
 
 
 def _compare(told: Mapping[str, Any], sums: Sums, verdict: Verdict) -> None:
@@ -287,31 +209,20 @@ def _compare(told: Mapping[str, Any], sums: Sums, verdict: Verdict) -> None:
     for group, fields in (("lines", ("role", "counterpart", "campaign")), ("funders", ("account", "counterpart"))):
         said, must = (_by_key(data[group], fields) for data in (told, expected))
         if len(said) != len(told[group]):
-            verdict.findings.append(Finding("statement", group, "one stands there twice"))
+            verdict.add([Finding("statement", group, "one stands there twice")])
         for key in sorted(said.keys() | must.keys()):
             place = line_place(key)
             if key not in said or key not in must:
                 found, wanted = ("there", "not there") if key in said else ("not there", "there")
-                verdict.findings.append(Finding(place, "line", found, wanted))
+                verdict.add([Finding(place, "line", found, wanted)])
             for name in sorted((said.get(key, {}).keys() | must.get(key, {}).keys()) - set(fields)):
                 found, wanted = (side.get(key, {}).get(name, 0) for side in (said, must))
                 if found != wanted:
-                    verdict.findings.append(Finding(place, name, str(found), str(wanted)))
+                    verdict.add([Finding(place, name, str(found), str(wanted))])
     for name in sorted((told.keys() | expected.keys()) - {"lines", "funders"}):
         if told.get(name) != expected.get(name):
-            verdict.findings.append(Finding("statement", name, str(told.get(name)), str(expected.get(name))))
+            verdict.add([Finding("statement", name, str(told.get(name)), str(expected.get(name)))])
 
 
 def _by_key(rows: Sequence[Any], fields: Sequence[str]) -> dict[tuple[str, ...], dict[str, Any]]:
     return {tuple(str(row.get(name)) for name in fields): row for row in rows if isinstance(row, dict)}
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as file:
-            for content in file:
-                yield content.rstrip(b"\n")
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot be read ({error.strerror})", place=str(path), remedy="name a file that export-evidence wrote"
-        ) from error

@@ -252,7 +252,8 @@ def _redemptions(transaction: Transaction, elsewhere: set[bytes]) -> Iterator[Fi
     for id in sorted(history.keys() - known):
         fen = sum(row.discount_fen for row in history[id])
         yield Finding("redemption", id.hex(), history[id][0].entry, fen, "核销缺失", "the redemption is missing")
-    for id in sorted(each for each in answered if each is not None and each not in known | elsewhere):
+    there = known | elsewhere | {None}
+    for id in sorted(answered.keys() - there):
         zh, en = f"{answered[id]}的答复所指核销缺失", f"missing, though a stored answer to {answered[id]} names it"
         yield Finding("redemption", id.hex(), None, 0, zh, en)
 

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import NamedTuple
 
 SEAL_KIND = "statement-evidence"
 
 
-def seal_payload(region: str, window: int, lines: int, sha256: bytes, agreements: Mapping[str, str]) -> bytes:
+class SealedAgreement(NamedTuple):
+    """What the clearinghouse attests of an agreement: the hash of its file, in hex, and when it counted from on."""
+
+    hash: str
+    signed_at: int
+
+
+def seal_payload(
+    region: str, window: int, lines: int, sha256: bytes, agreements: Mapping[str, SealedAgreement]
+) -> bytes:
     """What the clearinghouse signs: whose evidence, of which window, SHA-256 over its lines with a newline each, and
-    the hash of each agreement, in hex, by `number vN`.
+    each agreement by `number vN`.
     """
     content = {
         "region": region,
         "window": window,
         "lines": lines,
         "sha256": sha256.hex(),
-        "agreements": dict(sorted(agreements.items())),
+        "agreements": {name: each._asdict() for name, each in sorted(agreements.items())},
     }
     return json.dumps(content, separators=(",", ":")).encode()

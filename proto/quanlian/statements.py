@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -241,10 +242,11 @@ def add_up(region: str, items: Iterable[ItemFigures]) -> Sums:
     """The lines and funders of a statement, from single captures and refunds of one window."""
     lines: dict[LineKey, LineFigures] = {}
     funders: dict[tuple[str, str], int] = {}
+    is_own = cache(lambda account: account_region(account) == region)
     for item in items:
         away = item.issuer != item.redeeming_region
         counterpart = item.redeeming_region if item.issuer == region else item.issuer
-        own = [leg for leg in item.legs if account_region(leg.account) == region]
+        own = [leg for leg in item.legs if is_own(leg.account)]
         if away or item.side == "funder":
             for leg in own:
                 funders[(leg.account, counterpart)] = funders.get((leg.account, counterpart), 0) + leg.amount_fen

@@ -526,11 +526,17 @@ class HandedMoney:
         message = parse(custody_pb2.HandOver, body, "hand-over")
         self.issuer, self.number = message.issuer, message.number
         self._vouchers = {(each.pack_id, each.index): each for each in message.vouchers}
+        self._read: dict[bytes, Reservation] = {}
 
     def reservation(self, key: VoucherKey) -> Reservation | None:
         """What the issuer reserved for a voucher. Raises InvalidInput for another region's money."""
         found = self._vouchers.get((key.pack_id, key.voucher_index)) if key.issuer == self.issuer else None
-        return handed_voucher(found, self.issuer).reservation if found is not None else None
+        if found is None:
+            return None
+        content = found.reservation.SerializeToString()
+        if content not in self._read:
+            self._read[content] = handed_voucher(found, self.issuer).reservation
+        return self._read[content]
 
 
 def _need(holds: bool, place: str, wanted: str) -> None:

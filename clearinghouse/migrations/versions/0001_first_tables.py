@@ -178,7 +178,7 @@ def upgrade() -> None:
             "visitors",
             sa.Text(),
             nullable=True,
-            comment="JSON, if asked: {rule, funders: [[account, weight, fen left], …]}",
+            comment="JSON: {rule, funders: [[account, weight, fen left], …], ceiling_left_fen}",
         ),
         sa.PrimaryKeyConstraint("redemption_id"),
         comment="what a redemption was decided on, for anyone who recomputes it",

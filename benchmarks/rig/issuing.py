@@ -1,0 +1,85 @@
+"""Packs as issuers sign them, and the hand-overs that bring them to the clearinghouse."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from typing import NamedTuple
+
+from quanlian import merkle, vouchers, wire
+from quanlian.apportionment import Reservation, reserve
+from quanlian.custody import VoucherState
+from quanlian.signing import signing_bytes
+from quanlian.terms import Terms
+from quanlian.v1 import custody_pb2, signed_pb2
+from quanlian.vouchers import SUITE_ED25519_BATCH, Token, Voucher, VoucherKey
+from rig.delta import DAY, Setting
+
+PACK, SEED = 10, 2020
+
+
+class Issued(NamedTuple):
+    """A voucher in the clearinghouse's custody, with its pack's token."""
+
+    token: bytes
+    state: VoucherState
+
+
+class HandedOver(NamedTuple):
+    number: int
+    message: signed_pb2.SignedMessage
+    vouchers: list[Issued]
+
+
+class Issuer:
+    """Makes packs of ten, the same for the same seed; many share a hand-over and a signed tree."""
+
+    def __init__(self, setting: Setting, at: int) -> None:
+        self._setting, self._at = setting, at
+        self.random = random.Random(SEED)
+        self._numbers = itertools.count(1)
+
+    def fresh(self, size: int = 16) -> bytes:
+        """An id that nobody has; they rise, as ids by time do."""
+        return next(self._numbers).to_bytes(size, "big")
+
+    def hand_over(self, terms: Terms, packs: int) -> HandedOver:
+        issuer = terms.issuer
+        key_id = self._setting.signers[(issuer, "voucher")].key_id
+        issued = [
+            Voucher(
+                1, SUITE_ED25519_BATCH, key_id, issuer, terms.campaign, terms.terms_hash, self.fresh(15), (1,) * PACK,
+                self.fresh(16), self._at, self._at, self._at + 7 * DAY, "at-issue",
+            )
+            for _ in range(packs)
+        ]  # fmt: skip
+        highest_fen = terms.voucher_types[0].max_discount_fen
+        reserved = reserve(highest_fen, terms.cofunder_plan(), terms.funding_plan(), lambda account: 10**12)
+        assert isinstance(reserved, Reservation)
+        vouchers_of = [
+            Issued(token, _state(voucher, index, reserved))
+            for voucher, token in zip(issued, self._tokens(issuer, issued), strict=True)
+            for index in range(PACK)
+        ]
+        number = next(self._numbers)
+        body = custody_pb2.HandOver(
+            issuer=issuer, number=number, vouchers=[wire.handed_message(each.state, 1) for each in vouchers_of]
+        ).SerializeToString()
+        return HandedOver(number, self._setting.signed(issuer, "message", "hand-over", body), vouchers_of)
+
+    def _tokens(self, issuer: str, issued: list[Voucher]) -> list[bytes]:
+        bodies = [wire.voucher_to_body(each) for each in issued]
+        root, paths = merkle.tree([signing_bytes("voucher", body) for body in bodies])
+        payload = vouchers.root_payload(len(issued), root)
+        signature = self._setting.signers[(issuer, "voucher")].sign("voucher-root", payload)
+        return [
+            wire.token_to_bytes(Token(body, signature, len(issued), leaf, tuple(path)))
+            for leaf, (body, path) in enumerate(zip(bodies, paths, strict=True))
+        ]
+
+
+def _state(voucher: Voucher, index: int, reserved: Reservation) -> VoucherState:
+    return VoucherState(
+        VoucherKey(voucher.issuer, voucher.pack_id, index), voucher.campaign, voucher.terms_hash, 1,
+        voucher.holder_tag, voucher.not_before, voucher.not_after, reserved, epoch=1,
+    )  # fmt: skip

