@@ -48,12 +48,8 @@ class RecordDeposit:
 
     def _book(self, desk: Desk) -> None:
         account = settlement_account(self.region) if self.region else suspense_account()
-        desk.books.move(
-            [
-                Movement(BANK, "", posted_fen=self.amount_fen),
-                Movement(account, "", posted_fen=-self.amount_fen),
-            ]
-        )
+        money = [Movement(BANK, "", posted_fen=self.amount_fen), Movement(account, "", posted_fen=-self.amount_fen)]
+        desk.books.book("deposit" if self.region else "receipt", desk.at, self.bank_reference, money)
         desk.transaction.insert(
             schema.deposit,
             [
@@ -67,7 +63,6 @@ class RecordDeposit:
                 }
             ],
         )
-        desk.books.book("deposit" if self.region else "receipt", desk.at, self.bank_reference)
         if self.region:
             cure(desk, self.region, self.bank_reference)
             desk.watch(self.region)
@@ -91,19 +86,17 @@ class AssignReceipt:
         if known.region not in ("", self.region):
             raise InvalidInput(f"{self.bank_reference} is {known.region}'s already", place="bank_reference")
         if not known.region:
-            desk.books.move(
-                [
-                    Movement(suspense_account(), "", posted_fen=known.amount_fen),
-                    Movement(settlement_account(self.region), "", posted_fen=-known.amount_fen),
-                ]
-            )
+            found = [
+                Movement(suspense_account(), "", posted_fen=known.amount_fen),
+                Movement(settlement_account(self.region), "", posted_fen=-known.amount_fen),
+            ]
+            desk.books.book("assignment", desk.at, self.bank_reference, found)
             table = schema.deposit
             desk.transaction.connection.execute(
                 table.update()
                 .where(table.c.bank_reference == self.bank_reference)
                 .values(region=self.region, settlement_window=desk.window)
             )
-            desk.books.book("assignment", desk.at, self.bank_reference)
             cure(desk, self.region, self.bank_reference)
             desk.watch(self.region)
         return settlement_fen(desk, self.region)
@@ -162,10 +155,9 @@ def arrears_fen(desk: Desk, region: str) -> int:
 def cure(desk: Desk, region: str, reference: str) -> None:
     """What arrived pays arrears first, by an entry of its own; withheld pay-outs are free again in proportion."""
     before = arrears_fen(desk, region)
-    desk.books.move(arrears_movements(region, settlement_fen(desk, region), before))
+    desk.books.book("cure", desk.at, reference, arrears_movements(region, settlement_fen(desk, region), before))
     cured_fen = before - arrears_fen(desk, region)
     if cured_fen:
-        desk.books.book("cure", desk.at, reference)
         withheld = {each: fen for each in desk.regions if (fen := desk.withheld_fen(each))}
         for creditor, fen in released_after_cure(withheld, cured_fen).items():
             desk.withhold(creditor, -fen)
@@ -175,12 +167,11 @@ def book_payout(desk: Desk, region: str, amount_fen: int, bank_reference: str) -
     """The bank's payment to a region as an entry of its own; nothing for a payment of zero."""
     if not amount_fen:
         return
-    desk.books.move(
-        [
-            Movement(settlement_account(region), "", posted_fen=amount_fen),
-            Movement(BANK, "", posted_fen=-amount_fen),
-        ]
-    )
+    payment = [
+        Movement(settlement_account(region), "", posted_fen=amount_fen),
+        Movement(BANK, "", posted_fen=-amount_fen),
+    ]
+    desk.books.book("pay-out", desk.at, bank_reference, payment)
     desk.transaction.insert(
         schema.payout,
         [
@@ -193,7 +184,6 @@ def book_payout(desk: Desk, region: str, amount_fen: int, bank_reference: str) -
             }
         ],
     )
-    desk.books.book("pay-out", desk.at, bank_reference)
 
 
 def require_new_reference(desk: Desk, bank_reference: str) -> None:

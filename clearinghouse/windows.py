@@ -267,26 +267,28 @@ class Settle:
         reference = f"window {self.number}"
         turnovers, _ = _totals(desk, self.number)
         own = by_region(turnovers)
+        settled = [each for region in desk.regions for each in settlement_movements(region, own.get(region, ()))]
+        desk.books.book("settlement", desk.at, reference, settled)
         for region in desk.regions:
-            desk.books.move(settlement_movements(region, own.get(region, ())))
             desk.tell(region, window_settled=self.number)
-        desk.books.book("settlement", desk.at, reference)
         for (debtor, creditor), fen in bilateral(turnovers).items():
             desk.move_position(debtor, posted_fen=-fen)
             desk.move_position(creditor, due_fen=-fen)
-        shortfall_fen = self._stand_in_arrears(desk)
-        desk.books.book("arrears", desk.at, reference)
+        shortfall_fen = self._stand_in_arrears(desk, reference)
         self._pay_out(desk, shortfall_fen)
         for region in desk.regions:
             desk.watch(region)
         _set_window(desk, self.number, state=WindowState.SETTLED.name)
 
-    def _stand_in_arrears(self, desk: Desk) -> int:
+    def _stand_in_arrears(self, desk: Desk, reference: str) -> int:
         """Returns what all debtors together are newly short of."""
         before = sum(arrears_fen(desk, region) for region in desk.regions)
-        for region in desk.regions:
-            balance_fen, standing_fen = settlement_fen(desk, region), arrears_fen(desk, region)
-            desk.books.move(arrears_movements(region, balance_fen, standing_fen))
+        moved = [
+            movement
+            for region in desk.regions
+            for movement in arrears_movements(region, settlement_fen(desk, region), arrears_fen(desk, region))
+        ]
+        desk.books.book("arrears", desk.at, reference, moved)
         return max(0, sum(arrears_fen(desk, region) for region in desk.regions) - before)
 
     def _pay_out(self, desk: Desk, shortfall_fen: int) -> None:

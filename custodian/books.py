@@ -8,7 +8,7 @@ or takes a funder beyond its limit raises BooksDoNotBalance, and the transaction
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from chassis.database import Transaction
@@ -219,10 +219,12 @@ class Books:
 
     # Saving
 
-    def book(self, kind: str, at: int, reference: str = "", window: int = 0) -> None:
-        """Write the movements so far as an entry of their own; `save` writes those that follow."""
-        self._save_entry(kind, at, window, reference)
-        self._movements = []
+    def book(self, kind: str, at: int, reference: str, movements: Iterable[Movement]) -> None:
+        """Write movements as an entry of their own; what else the transaction moved and posted is left to `save`."""
+        others, self._movements = self._movements, []
+        self.move(movements)
+        self._save_entry(kind, at, 0, reference, [])
+        self._movements = others
 
     def save(self, kind: str, at: int, window: int = 0, reference: str = "", signer: Signer | None = None) -> None:
         """Write everything that changed, with one journal entry of `kind` for all movements.
@@ -230,7 +232,7 @@ class Books:
         Answers to redemption requests are signed by `signer`, once for each participant.
         """
         save, tables = self._transaction, schema
-        self._save_entry(kind, at, window, reference)
+        self._save_entry(kind, at, window, reference, self._history)
         self._save_batches(signer, at)
         save.insert(tables.request, sealed(tables.request, self._new_requests.values()))
         vouchers = [_voucher_row(self._vouchers[key]) for key in sorted(self._changed_vouchers)]
@@ -245,9 +247,11 @@ class Books:
             [{"name": name, "value": self._counters[name]} for name in sorted(self._changed_counters)],
         )
 
-    def _save_entry(self, kind: str, at: int, window: int, reference: str) -> None:
+    def _save_entry(
+        self, kind: str, at: int, window: int, reference: str, history: Sequence[tuple[Redemption, Posting]]
+    ) -> None:
         lines = ledger.lines(self._movements)
-        if not lines and not self._history:
+        if not lines and not history:
             return
         number = self.next_number("entry")
         touched = sorted({line.account for line in lines})
@@ -255,7 +259,7 @@ class Books:
         ledger.check_limits(balances)
         entry = {"number": number, "kind": kind, "settlement_window": window, "at": at, "reference": reference}
         rows = [{"entry": number, "number": n, **line._asdict()} for n, line in enumerate(lines, 1)]
-        postings = [_posting_row(posting, number) for _, posting in self._history]
+        postings = [_posting_row(posting, number) for _, posting in history]
         digest = entry_digest(self._last_digest(number - 1), entry, rows, postings)
         self._transaction.insert(schema.entry, [{**entry, "digest": digest}])
         self._transaction.insert(schema.line, rows)

@@ -20,6 +20,7 @@ from local_parties import (
 )
 
 from clearinghouse.domain.cutoff import is_due, last_cut_off
+from clearinghouse.money import RecordDeposit
 from clearinghouse.statements import ConfirmMonth
 from clearinghouse.windows import Close, Confirm
 from quanlian.errors import InvalidInput
@@ -298,3 +299,22 @@ class TestBank:
             pay_out(clearinghouse, HANGZHOU, 100, "once")
         with pytest.raises(InvalidInput, match="was booked for another deposit"):
             deposit(clearinghouse, SHANGHAI, 100, "once")
+
+
+def test_a_deposit_has_an_entry_of_its_own_and_a_capture_of_its_batch_keeps_its_window(
+    node: LocalNode, clearinghouse: LocalClearinghouse
+) -> None:
+    (token,) = away(node, clearinghouse)
+    capture = clearinghouse.request(item(bytes(15) + b"c", redeem=purchase(token, 0, "order")))
+    clearinghouse.service._decide_together([capture, RecordDeposit(SHANGHAI, 500, "in between")])
+    deposit, batch = clearinghouse.rows("entry")[-2:]
+    assert (deposit["kind"], deposit["reference"], batch["kind"], batch["settlement_window"]) == (
+        "deposit",
+        "in between",
+        "batch",
+        1,
+    )
+    accounts = {row["account"] for row in clearinghouse.rows("line") if row["entry"] == deposit["number"]}
+    assert accounts == {BANK, f"settlement/{SHANGHAI}"}
+    assert [row["entry"] for row in clearinghouse.rows("posting")] == [batch["number"]]
+    clearinghouse.check_books()
