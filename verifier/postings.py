@@ -55,7 +55,7 @@ def check_postings(
 
 def _is_whole(posting: Mapping[str, Any], line: Mapping[str, Any], paid_data: list[LegData]) -> bool:
     """Most redemptions: a capture of all that was held, to the last field as it must be."""
-    return (
+    return bool(
         posting["legs"] == paid_data
         and posting["order_fen"] == line["order_fen"]
         and posting["discount_fen"] == sum(leg[1] for leg in paid_data)

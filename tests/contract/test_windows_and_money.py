@@ -306,7 +306,7 @@ def test_a_deposit_has_an_entry_of_its_own_and_a_capture_of_its_batch_keeps_its_
 ) -> None:
     (token,) = away(node, clearinghouse)
     capture = clearinghouse.request(item(bytes(15) + b"c", redeem=purchase(token, 0, "order")))
-    clearinghouse.service._decide_together([capture, RecordDeposit(SHANGHAI, 500, "in between")])
+    clearinghouse.service.engine.decide([capture, RecordDeposit(SHANGHAI, 500, "in between")])
     deposit, batch = clearinghouse.rows("entry")[-2:]
     assert (deposit["kind"], deposit["reference"], batch["kind"], batch["settlement_window"]) == (
         "deposit",
