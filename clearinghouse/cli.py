@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,19 +22,16 @@ from chassis.operating import (
     operator_settings,
     read_signing_chain,
 )
-from clearinghouse import statements_cli
+from clearinghouse import statements_cli, windows_cli
 from clearinghouse.config import ClearinghouseSettings
 from custodian import showing
 from custodian.evidence_option import Id, Out, write_evidence
 from custodian.recovery_report import show_recovery
 from quanlian.errors import InvalidInput
 from quanlian.refusals import CHINA
-from quanlian.state_names import WINDOW_STATES_ZH
 from quanlian.suspensions import SuspensionKind
 from quanlian.v1 import clearing_operator_pb2 as pb
-from quanlian.v1 import settlement_pb2
 from quanlian.v1.clearing_operator_pb2_grpc import ClearingOperatorServiceStub
-from quanlian.v1.settlement_pb2_grpc import SettlementServiceStub
 from reporting.names import moment, region_zh
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -223,67 +220,6 @@ def pay_out(region: Region, yuan: Yuan, reference: Reference, config: Config = N
     console.say(
         f"已划出 · Paid out {console.yuan(yuan)} 元; {region} 余额 balance {console.yuan(answer.settlement_fen)} 元"
     )
-
-
-@app.command()
-def close(
-    number: Annotated[
-        int,
-        typer.Argument(
-            metavar="[NUMBER]",
-            show_default=False,
-            min=0,
-            help="场次号，默认当前；写明则可安全重复 · Its number, by default the open one; with it, safe to repeat.",
-        ),
-    ] = 0,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """截止场次并轧差；已截止的不变 · Close a window and calculate it; one that is closed stays as it is."""
-    request = pb.CloseWindowRequest(window=number)
-    answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.CloseWindow, request)
-    _show_window(answer.window, as_json)
-
-
-@app.command()
-def window(
-    number: Annotated[
-        int,
-        typer.Argument(
-            metavar="NUMBER", show_default=False, min=0, help="场次号，默认当前 · Its number; the open one by default."
-        ),
-    ] = 0,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """查看场次 · Show a settlement window with its net positions."""
-    request = settlement_pb2.GetWindowRequest(number=number)
-    answer = call(operator_settings(config), SettlementServiceStub, lambda stub: stub.GetWindow, request)
-    _show_window(answer.window, as_json)
-
-
-@app.command()
-def instruct(number: Number, config: Config = None, as_json: Json = False) -> None:
-    """出具付款指令 · Issue the payment instructions of a window that every region confirmed."""
-    request = pb.InstructWindowRequest(window=number)
-    answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.InstructWindow, request)
-    _show_window(answer.window, as_json)
-
-
-@app.command()
-def paid(number: Number, region: Region, reference: Reference, config: Config = None, as_json: Json = False) -> None:
-    """登记付款 · Mark a region's payment with the bank's reference."""
-    request = pb.MarkPaidRequest(window=number, region=region, bank_reference=reference)
-    answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.MarkPaid, request)
-    _show_window(answer.window, as_json)
-
-
-@app.command()
-def settle(number: Number, config: Config = None, as_json: Json = False) -> None:
-    """结清场次 · Settle a window whose payments are marked, for all regions at once."""
-    request = pb.SettleWindowRequest(window=number)
-    answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.SettleWindow, request)
-    _show_window(answer.window, as_json)
 
 
 @app.command()
@@ -491,48 +427,5 @@ def _funder(text: str) -> pb.VisitorsFunder:
     return pb.VisitorsFunder(name=name, weight=int(weight), budget_fen=amount(yuan))
 
 
-def _show_window(shown: settlement_pb2.SettlementWindow, as_json: bool) -> None:
-    state = settlement_pb2.WindowState.Name(shown.state).removeprefix("WINDOW_STATE_")
-    if as_json:
-        console.print_json(_window_data(shown, state))
-        return
-    console.say(f"场次 · Window {shown.number}: {WINDOW_STATES_ZH[state]} {state}")
-    console.say(f"起 · opened {moment(shown.opened_at)}，止 · closed {moment(shown.closed_at)}")
-    if not shown.positions:
-        return
-    console.say(f"轧差前 · Before netting {console.yuan(shown.gross_fen)} 元 yuan")
-    headings: list[console.Heading] = [
-        ("地区", "Region"),
-        "",
-        ("净额（元，正为应收）", "Net, yuan (+ receives)"),
-        ("应付出（元）", "Pay-out, yuan"),
-        ("已确认", "Confirmed"),
-        ("银行流水号", "Bank reference"),
-    ]
-    rows = [
-        (
-            each.region,
-            region_zh(each.region),
-            console.yuan(each.net_fen),
-            console.yuan(each.payout_fen),
-            console.yes_no(each.confirmed),
-            each.bank_reference,
-        )
-        for each in shown.positions
-    ]
-    console.console.print(console.table("", headings, rows))
-
-
-def _window_data(shown: settlement_pb2.SettlementWindow, state: str) -> dict[str, Any]:
-    names = ("region", "net_fen", "payout_fen", "confirmed", "bank_reference")
-    return {
-        "number": shown.number,
-        "state": state,
-        "opened_at": shown.opened_at,
-        "closed_at": shown.closed_at or None,
-        "gross_fen": shown.gross_fen,
-        "positions": [{name: getattr(each, name) for name in names} for each in shown.positions],
-    }
-
-
+app.add_typer(windows_cli.app)
 app.add_typer(statements_cli.app)

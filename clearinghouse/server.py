@@ -64,6 +64,8 @@ OPERATOR_METHODS = (
     "InstructWindow",
     "MarkPaid",
     "SettleWindow",
+    "ListWindows",
+    "GetNetting",
     "GetClearingStatus",
     "GetClearingEvidence",
     "RecoverClearinghouse",

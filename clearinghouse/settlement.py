@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from sqlalchemy import select
 
@@ -19,7 +20,7 @@ from clearinghouse.statements import ConfirmMonth, StateMonth, months_to_state, 
 from clearinghouse.windows import Calculate, Close, Confirm, Instruct, MarkPaid, Settle
 from custodian.continuity import Continuity
 from pki.trust import Keyring
-from quanlian import wire
+from quanlian import netting, wire
 from quanlian.errors import InvalidInput
 from quanlian.signing import Signer
 from quanlian.v1 import clearing_operator_pb2, report_pb2, settlement_pb2, signed_pb2
@@ -107,25 +108,53 @@ class Settlement:
                 positions = run(
                     position.select().where(position.c.settlement_window == row.number).order_by(position.c.region)
                 ).all()
-            return settlement_pb2.SettlementWindow(
-                number=row.number,
-                state=settlement_pb2.WindowState.Value(f"WINDOW_STATE_{row.state}"),
-                opened_at=row.opened_at,
-                closed_at=row.closed_at,
-                gross_fen=row.gross_fen,
-                positions=[
-                    settlement_pb2.NetPosition(
-                        region=each.region,
-                        net_fen=each.net_fen,
-                        confirmed=each.region in confirmed,
-                        bank_reference=each.bank_reference,
-                        payout_fen=each.payout_fen,
-                    )
-                    for each in positions
-                ],
+            shown = _window(row)
+            shown.positions.extend(
+                settlement_pb2.NetPosition(
+                    region=each.region,
+                    net_fen=each.net_fen,
+                    confirmed=each.region in confirmed,
+                    bank_reference=each.bank_reference,
+                    payout_fen=each.payout_fen,
+                )
+                for each in positions
             )
+            return shown
 
         return await asyncio.to_thread(load)
+
+    async def windows(self, limit: int = 0) -> list[settlement_pb2.SettlementWindow]:
+        """Windows without their positions, the newest first; at most `limit`, 0 for all."""
+        table = schema.settlement_window
+        query = table.select().order_by(table.c.number.desc()).limit(limit or None)
+
+        def load() -> list[settlement_pb2.SettlementWindow]:
+            with self._engine.database.snapshot() as transaction:
+                return [_window(row) for row in transaction.connection.execute(query)]
+
+        return await asyncio.to_thread(load)
+
+    async def netting(self, number: int) -> clearing_operator_pb2.GetNettingResponse:
+        """Who owed whom over a calculated window, and what netting saved. Raises InvalidInput where there is none."""
+        pair, position = schema.bilateral, schema.net_position
+
+        def load() -> dict[tuple[str, str], int]:
+            with self._engine.database.snapshot() as transaction:
+                run = transaction.connection.execute
+                if run(position.select().where(position.c.settlement_window == number)).first() is None:
+                    raise InvalidInput(f"window {number} is not calculated", place="window", remedy="close it first")
+                rows = run(pair.select().where(pair.c.settlement_window == number).order_by(*pair.primary_key))
+                return {(row.debtor, row.creditor): row.amount_fen for row in rows}
+
+        owed = await asyncio.to_thread(load)
+        figures = netting.figures(owed)
+        return clearing_operator_pb2.GetNettingResponse(
+            obligations=[
+                clearing_operator_pb2.Obligation(debtor=debtor, creditor=creditor, amount_fen=fen)
+                for (debtor, creditor), fen in owed.items()
+            ],
+            **figures._asdict(),
+        )
 
     # Money at the bank
 
@@ -224,3 +253,13 @@ class Settlement:
                 return clearing_figures(transaction, campaign, issuer)
 
         return await asyncio.to_thread(load)
+
+
+def _window(row: Any) -> settlement_pb2.SettlementWindow:
+    return settlement_pb2.SettlementWindow(
+        number=row.number,
+        state=settlement_pb2.WindowState.Value(f"WINDOW_STATE_{row.state}"),
+        opened_at=row.opened_at,
+        closed_at=row.closed_at,
+        gross_fen=row.gross_fen,
+    )

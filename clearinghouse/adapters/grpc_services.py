@@ -264,6 +264,12 @@ class ClearingOperatorServicer(clearing_operator_pb2_grpc.ClearingOperatorServic
         await self._settlement.settle(request.window)
         return pb.SettleWindowResponse(window=await self._settlement.window(request.window))
 
+    async def ListWindows(self, request: pb.ListWindowsRequest, context: Context) -> pb.ListWindowsResponse:  # noqa: N802
+        return pb.ListWindowsResponse(windows=await self._settlement.windows(request.limit))
+
+    async def GetNetting(self, request: pb.GetNettingRequest, context: Context) -> pb.GetNettingResponse:  # noqa: N802
+        return await self._settlement.netting(request.window)
+
     async def GetClearingStatus(  # noqa: N802
         self, request: pb.GetClearingStatusRequest, context: Context
     ) -> pb.GetClearingStatusResponse:

@@ -74,6 +74,30 @@ def test_a_statement_reconciles_line_by_line(network: Network) -> None:
     assert CAMPAIGN in shown
 
 
+def test_netting_is_explained_by_who_owed_whom(network: Network) -> None:
+    window = data(network, CLEARINGHOUSE, "window", "1")
+    netting = data(network, CLEARINGHOUSE, "netting", "1")
+    owed = netting["obligations"]
+    positions = dict.fromkeys((each["region"] for each in window["positions"]), 0)
+    for each in owed:
+        positions[each["debtor"]] -= each["amount_fen"]
+        positions[each["creditor"]] += each["amount_fen"]
+    assert positions == {each["region"]: each["net_fen"] for each in window["positions"]}
+    received = sum(fen for fen in positions.values() if fen > 0)
+    assert (netting["gross_fen"], netting["netted_fen"]) == (window["gross_fen"], received)
+    assert 0 < received <= netting["gross_fen"]
+    shown = operate(network, CLEARINGHOUSE, "netting", "1")
+    assert "轧差后 · after" in shown
+    assert "is not calculated" in refused(network, CLEARINGHOUSE, "netting", "999")
+
+
+def test_windows_are_listed_the_newest_first(network: Network) -> None:
+    numbers = [each["number"] for each in data(network, CLEARINGHOUSE, "windows")["windows"]]
+    assert numbers == list(range(len(numbers), 0, -1))
+    assert [each["number"] for each in data(network, CLEARINGHOUSE, "windows", "--last", "1")["windows"]] == numbers[:1]
+    assert "进行中 OPEN" in operate(network, CLEARINGHOUSE, "windows")
+
+
 def test_node_and_clearinghouse_write_the_same_statement(network: Network, tmp_path: Path) -> None:
     operate(network, HANGZHOU, "statement", "1", "--out", tmp_path / "node")
     operate(network, CLEARINGHOUSE, "statement", HANGZHOU, "1", "--out", tmp_path / "clearinghouse")

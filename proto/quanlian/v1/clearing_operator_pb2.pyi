@@ -517,6 +517,122 @@ class PayOutResponse(_message.Message):
 Global___PayOutResponse: _TypeAlias = PayOutResponse  # noqa: Y015
 
 @_typing.final
+class ListWindowsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    limit: _builtins.int
+    """At most so many, 0: all."""
+    def __init__(
+        self,
+        *,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWindowsRequest: _TypeAlias = ListWindowsRequest  # noqa: Y015
+
+@_typing.final
+class ListWindowsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WINDOWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def windows(self) -> _containers.RepeatedCompositeFieldContainer[_settlement_pb2.SettlementWindow]: ...
+    def __init__(
+        self,
+        *,
+        windows: _abc.Iterable[_settlement_pb2.SettlementWindow] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["windows", b"windows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWindowsResponse: _TypeAlias = ListWindowsResponse  # noqa: Y015
+
+@_typing.final
+class GetNettingRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WINDOW_FIELD_NUMBER: _builtins.int
+    window: _builtins.int
+    def __init__(
+        self,
+        *,
+        window: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetNettingRequest: _TypeAlias = GetNettingRequest  # noqa: Y015
+
+@_typing.final
+class GetNettingResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBLIGATIONS_FIELD_NUMBER: _builtins.int
+    GROSS_FEN_FIELD_NUMBER: _builtins.int
+    NETTED_FEN_FIELD_NUMBER: _builtins.int
+    SAVED_PPM_FIELD_NUMBER: _builtins.int
+    gross_fen: _builtins.int
+    """Sum of the obligations, and of the net positions that are received."""
+    netted_fen: _builtins.int
+    saved_ppm: _builtins.int
+    @_builtins.property
+    def obligations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Obligation]: ...
+    def __init__(
+        self,
+        *,
+        obligations: _abc.Iterable[Global___Obligation] | None = ...,
+        gross_fen: _builtins.int = ...,
+        netted_fen: _builtins.int = ...,
+        saved_ppm: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gross_fen", b"gross_fen", "netted_fen", b"netted_fen", "obligations", b"obligations", "saved_ppm", b"saved_ppm"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetNettingResponse: _TypeAlias = GetNettingResponse  # noqa: Y015
+
+@_typing.final
+class Obligation(_message.Message):
+    """What one region owed another over a window; negative where refunds exceeded discounts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEBTOR_FIELD_NUMBER: _builtins.int
+    CREDITOR_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    debtor: _builtins.str
+    creditor: _builtins.str
+    amount_fen: _builtins.int
+    def __init__(
+        self,
+        *,
+        debtor: _builtins.str = ...,
+        creditor: _builtins.str = ...,
+        amount_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "creditor", b"creditor", "debtor", b"debtor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Obligation: _TypeAlias = Obligation  # noqa: Y015
+
+@_typing.final
 class CloseWindowRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -90,6 +90,16 @@ class ClearingOperatorServiceStub:
                 request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.SettleWindowRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.SettleWindowResponse.FromString,
                 _registered_method=True)
+        self.ListWindows = channel.unary_unary(
+                '/quanlian.v1.ClearingOperatorService/ListWindows',
+                request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListWindowsRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListWindowsResponse.FromString,
+                _registered_method=True)
+        self.GetNetting = channel.unary_unary(
+                '/quanlian.v1.ClearingOperatorService/GetNetting',
+                request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetNettingRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetNettingResponse.FromString,
+                _registered_method=True)
         self.GetClearingEvidence = channel.unary_unary(
                 '/quanlian.v1.ClearingOperatorService/GetClearingEvidence',
                 request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingEvidenceRequest.SerializeToString,
@@ -223,6 +233,20 @@ class ClearingOperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListWindows(self, request, context):
+        """Windows without their positions, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetNetting(self, request, context):
+        """Who owed whom before netting, and what netting saved: an explanation, nothing is paid by it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetClearingEvidence(self, request, context):
         """What was signed about a request or a redemption, as a file that anyone can check.
         """
@@ -352,6 +376,16 @@ def add_ClearingOperatorServiceServicer_to_server(servicer, server):
                     servicer.SettleWindow,
                     request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.SettleWindowRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.SettleWindowResponse.SerializeToString,
+            ),
+            'ListWindows': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWindows,
+                    request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListWindowsRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListWindowsResponse.SerializeToString,
+            ),
+            'GetNetting': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetNetting,
+                    request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetNettingRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetNettingResponse.SerializeToString,
             ),
             'GetClearingEvidence': grpc.unary_unary_rpc_method_handler(
                     servicer.GetClearingEvidence,
@@ -707,6 +741,60 @@ class ClearingOperatorService:
             '/quanlian.v1.ClearingOperatorService/SettleWindow',
             quanlian_dot_v1_dot_clearing__operator__pb2.SettleWindowRequest.SerializeToString,
             quanlian_dot_v1_dot_clearing__operator__pb2.SettleWindowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWindows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.ClearingOperatorService/ListWindows',
+            quanlian_dot_v1_dot_clearing__operator__pb2.ListWindowsRequest.SerializeToString,
+            quanlian_dot_v1_dot_clearing__operator__pb2.ListWindowsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetNetting(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.ClearingOperatorService/GetNetting',
+            quanlian_dot_v1_dot_clearing__operator__pb2.GetNettingRequest.SerializeToString,
+            quanlian_dot_v1_dot_clearing__operator__pb2.GetNettingResponse.FromString,
             options,
             channel_credentials,
             insecure,

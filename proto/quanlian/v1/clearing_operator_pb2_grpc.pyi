@@ -50,6 +50,10 @@ class ClearingOperatorServiceStub:
     MarkPaid: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.MarkPaidRequest, _clearing_operator_pb2.MarkPaidResponse]
     """Marks a region's payment with the bank's reference."""
     SettleWindow: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.SettleWindowRequest, _clearing_operator_pb2.SettleWindowResponse]
+    ListWindows: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.ListWindowsRequest, _clearing_operator_pb2.ListWindowsResponse]
+    """Windows without their positions, the newest first."""
+    GetNetting: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetNettingRequest, _clearing_operator_pb2.GetNettingResponse]
+    """Who owed whom before netting, and what netting saved: an explanation, nothing is paid by it."""
     GetClearingEvidence: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetClearingEvidenceRequest, _clearing_operator_pb2.GetClearingEvidenceResponse]
     """What was signed about a request or a redemption, as a file that anyone can check."""
     RecoverClearinghouse: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.RecoverClearinghouseRequest, _clearing_operator_pb2.RecoverClearinghouseResponse]
@@ -90,6 +94,10 @@ class ClearingOperatorServiceAsyncStub(ClearingOperatorServiceStub):
     MarkPaid: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.MarkPaidRequest, _clearing_operator_pb2.MarkPaidResponse]  # type: ignore[assignment]
     """Marks a region's payment with the bank's reference."""
     SettleWindow: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.SettleWindowRequest, _clearing_operator_pb2.SettleWindowResponse]  # type: ignore[assignment]
+    ListWindows: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.ListWindowsRequest, _clearing_operator_pb2.ListWindowsResponse]  # type: ignore[assignment]
+    """Windows without their positions, the newest first."""
+    GetNetting: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetNettingRequest, _clearing_operator_pb2.GetNettingResponse]  # type: ignore[assignment]
+    """Who owed whom before netting, and what netting saved: an explanation, nothing is paid by it."""
     GetClearingEvidence: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetClearingEvidenceRequest, _clearing_operator_pb2.GetClearingEvidenceResponse]  # type: ignore[assignment]
     """What was signed about a request or a redemption, as a file that anyone can check."""
     RecoverClearinghouse: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.RecoverClearinghouseRequest, _clearing_operator_pb2.RecoverClearinghouseResponse]  # type: ignore[assignment]
@@ -193,6 +201,22 @@ class ClearingOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _clearing_operator_pb2.SettleWindowRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_clearing_operator_pb2.SettleWindowResponse, _abc.Awaitable[_clearing_operator_pb2.SettleWindowResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListWindows(
+        self,
+        request: _clearing_operator_pb2.ListWindowsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_clearing_operator_pb2.ListWindowsResponse, _abc.Awaitable[_clearing_operator_pb2.ListWindowsResponse]]:
+        """Windows without their positions, the newest first."""
+
+    @_abc_1.abstractmethod
+    def GetNetting(
+        self,
+        request: _clearing_operator_pb2.GetNettingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_clearing_operator_pb2.GetNettingResponse, _abc.Awaitable[_clearing_operator_pb2.GetNettingResponse]]:
+        """Who owed whom before netting, and what netting saved: an explanation, nothing is paid by it."""
 
     @_abc_1.abstractmethod
     def GetClearingEvidence(
