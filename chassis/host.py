@@ -40,10 +40,14 @@ MAX_CONCURRENT_STREAMS = 1024
 MAX_CALLS_PER_SECOND = 10_000
 MAX_CONNECTION_AGE_SECONDS = 600
 KEEPALIVE_SECONDS = 30
+RETRY_AFTER_MS = 1000
+"""A rate's bucket is full again by then, and a batch decided."""
+
 _AGE_GRACE_SECONDS = 30
 _METADATA_BYTES = 16 * 1024
 _DETAIL_CHARACTERS = 1000
 
+_PASSING = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE)
 Context = grpc.aio.ServicerContext[Any, Any]
 _caller: ContextVar[Identity] = ContextVar("caller")
 _log = telemetry.logger("host")
@@ -193,6 +197,11 @@ class _Refused(Exception):
         self.code, self.details = code, details
 
 
+def _retry_after(code: grpc.StatusCode) -> tuple[tuple[str, str], ...]:
+    """When to try again, in gRPC's own words for it (`grpc-retry-pushback-ms`); nothing where trying does not help."""
+    return (("grpc-retry-pushback-ms", str(RETRY_AFTER_MS)),) if code in _PASSING else ()
+
+
 class _Kind(NamedTuple):
     """One of gRPC's four kinds of methods, and how its handler is built."""
 
@@ -282,7 +291,7 @@ class _Guard(grpc.aio.ServerInterceptor):
         except (grpc.aio.AbortError, asyncio.CancelledError, GeneratorExit):
             raise
         except _Refused as refusal:
-            await context.abort(refusal.code, refusal.details)
+            await context.abort(refusal.code, refusal.details, _retry_after(refusal.code))
         except Exception as error:
             await _abort(method, context, error)
 
@@ -347,7 +356,7 @@ async def _abort(method: str, context: Context, error: Exception) -> None:
     """Ends the call with the error's status; a fault of ours is logged, the caller gets its reference."""
     code = status_of(error)
     if code is not grpc.StatusCode.INTERNAL:
-        await context.abort(code, str(error)[:_DETAIL_CHARACTERS])
+        await context.abort(code, str(error)[:_DETAIL_CHARACTERS], _retry_after(code))
     reference = secrets.token_hex(4)
     expected = isinstance(error, QuanlianError)
     _log.error("call failed", method=method, reference=reference, error=str(error), exc_info=not expected and error)

@@ -11,6 +11,7 @@ from clearinghouse import schema
 from custodian import schema as custodian_schema
 from custodian.books import Books
 from custodian.evidence import Kept
+from custodian.paging import first_page
 from quanlian.v1 import custody_pb2, signed_pb2
 
 PAGE = 500
@@ -22,20 +23,26 @@ def receipts_of(
     """A page of hand-overs and answered requests; `next` says how to go on, if there is more."""
     with database.snapshot() as transaction:
         handed = _hand_overs(transaction, region, asked.after_hand_over)
-        answered = _answered(transaction, region, asked.after_request_id)
-        kept = Kept(transaction, [row.request_batch for row in answered])
+        rows = _answered(transaction, region, asked.after_request_id)
+        kept = Kept(transaction, [row.request_batch for row in rows])
+        answered = [(row.request_id, _with_item(kept, row)) for row in rows]
         response = custody_pb2.GetReceiptsResponse(feed=Books(transaction).counter(f"feed/{region}"))
-    for row in handed:
+    hand_overs = first_page(handed, lambda row: len(row.body), PAGE)
+    requests = first_page(answered, lambda each: each[1].ByteSize(), PAGE)
+    for row in hand_overs:
         message = signed_pb2.SignedMessage(body=row.body, key_id=row.key_id, signature=row.signature)
         response.hand_overs.append(message)
-    for row in answered:
-        item = kept.item(row.request_batch, row.body_hash) if row.body_hash else None
-        if item is not None:
-            response.answered.add(item=item.content, answer=row.answer)
-    if len(handed) == PAGE or len(answered) == PAGE:
-        response.next.after_hand_over = handed[-1].number if handed else asked.after_hand_over
-        response.next.after_request_id = answered[-1].request_id if answered else asked.after_request_id
+    response.answered.extend(each for _, each in requests if each.item)
+    if len(hand_overs) + len(requests) < len(handed) + len(rows) or PAGE in (len(handed), len(rows)):
+        response.next.after_hand_over = hand_overs[-1].number if hand_overs else asked.after_hand_over
+        response.next.after_request_id = requests[-1][0] if requests else asked.after_request_id
     return response
+
+
+def _with_item(kept: Kept, row: Any) -> custody_pb2.AnsweredItem:
+    """An answer with what it answers, as far as that was kept."""
+    item = kept.item(row.request_batch, row.body_hash) if row.body_hash else None
+    return custody_pb2.AnsweredItem(item=item.content if item else b"", answer=row.answer)
 
 
 def _hand_overs(transaction: Transaction, region: str, after: int) -> list[Any]:

@@ -38,6 +38,7 @@ from custodian.continuity import Continuity
 from custodian.custody_messages import CustodyRefused, read_refused
 from custodian.decisions import Answered, Received
 from custodian.evidence import Requests, SignedBatch
+from custodian.paging import first_page, pages
 from custodian.receiving import receive
 from custodian.servicer import Emit, require_not_denied
 from custodian.suspensions import Suspensions, verify_suspension
@@ -81,6 +82,10 @@ class _Wanted(NamedTuple):
     epoch: int
     last_return: signed_pb2.SignedMessage | None
     future: ReleaseFuture
+
+
+def _return_bytes(wanted: _Wanted) -> int:
+    return len(wanted.last_return.body) if wanted.last_return else 0
 
 
 class ClearinghouseService:
@@ -190,11 +195,12 @@ class ClearinghouseService:
         stream = self._streams.get(issuer)
         if stream is None or stream.qsize() >= MAX_WAITING_RELEASES:
             return
-        for start in range(0, len(wanted), VOUCHERS_PER_MESSAGE):
+        for page in pages(wanted, _return_bytes, VOUCHERS_PER_MESSAGE):
             request = custody_pb2.ReleaseRequest()
-            for each in wanted[start : start + VOUCHERS_PER_MESSAGE]:
+            for each in page:
                 request.vouchers.add(pack_id=each.key.pack_id, index=each.key.voucher_index, epoch=each.epoch)
-                request.returns.extend([each.last_return] if each.last_return else [])
+            returns = {each.last_return.signature: each.last_return for each in page if each.last_return}
+            request.returns.extend(returns.values())
             stream.put_nowait(custody_pb2.CustodyStreamResponse(release_request=request))
 
     def _released(self, key: VoucherKey, refusal: CustodyRefused | None) -> None:
@@ -313,7 +319,9 @@ class ClearinghouseService:
             .limit(FEED_PAGE)
         )
         with self.database.snapshot() as transaction:
-            return [custody_pb2.FeedEvent.FromString(row.event) for row in transaction.connection.execute(query)]
+            rows = transaction.connection.execute(query).all()
+        page = first_page(rows, lambda row: len(row.event), FEED_PAGE)
+        return [custody_pb2.FeedEvent.FromString(row.event) for row in page]
 
     # Directory
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from chassis.host import Context, caller
 from chassis.ids import FreshIds
 from custodian.evidence import SignedBatch
+from custodian.paging import pages
 from pki.identity import Identity
 from quanlian.errors import BadSignature, InvalidInput
 from quanlian.evidence import ANSWER_KIND as ANSWER_KIND
@@ -71,6 +72,12 @@ class _Allowance:
     def give_back(self, count: int) -> None:
         self._left += count
         self._given_back.set()
+
+
+def check_item_count(items: Sequence[bytes]) -> None:
+    """Raises InvalidInput for more items than one message may carry."""
+    if len(items) > MAX_ITEMS_PER_MESSAGE:
+        raise InvalidInput(f"{len(items)} items", place="items", remedy=f"send {MAX_ITEMS_PER_MESSAGE} at most")
 
 
 def require_not_denied(key: SigningKey) -> None:
@@ -173,10 +180,9 @@ class RedemptionServicer(redemption_pb2_grpc.RedemptionServiceServicer):
                         open_ = False
                     else:
                         answers += part
-                for start in range(0, len(answers), MAX_ITEMS_PER_MESSAGE):
-                    part = answers[start : start + MAX_ITEMS_PER_MESSAGE]
-                    yield sign_answers(part, self._signer)
-                    allowance.give_back(len(part))
+                for page in pages(answers, len, MAX_ITEMS_PER_MESSAGE):
+                    yield sign_answers(page, self._signer)
+                    allowance.give_back(len(page))
         finally:
             reading.cancel()
 
@@ -191,10 +197,7 @@ class RedemptionServicer(redemption_pb2_grpc.RedemptionServiceServicer):
         try:
             async with asyncio.TaskGroup() as group:
                 async for request in requests:
-                    if len(request.items) > MAX_ITEMS_PER_MESSAGE:
-                        raise InvalidInput(
-                            f"{len(request.items)} items", place="items", remedy=f"send {MAX_ITEMS_PER_MESSAGE} at most"
-                        )
+                    check_item_count(request.items)
                     await allowance.take(len(request.items))
                     batch = self._received(sender, request.items, request.key_id, request.signature)
                     group.create_task(self._decider.submit(sender, batch.items, outgoing.put_nowait, batch))

@@ -13,6 +13,7 @@ from chassis.database import Query, Transaction
 from custodian import schema as custodian_schema
 from custodian.custody_messages import refused
 from custodian.decisions import expire_overdue
+from custodian.paging import pages
 from node import schema
 from node.desk import Desk
 from quanlian import custody, wire
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from node.claiming import Draft
 
 PACKS_PER_HAND_OVER = 200
-"""Keeps a hand-over well under the message size limit."""
+HANDED_BYTES = 512
+"""What one voucher with its legs may come to in a hand-over, which must stay well under the message size limit."""
 _HELD, _VOUCHER, _PACK = custodian_schema.redemption.c, custodian_schema.voucher.c, schema.pack.c
 _HOLDS = Query(
     select(_HELD.issuer, _HELD.pack_id, _HELD.voucher_index)
@@ -159,9 +161,9 @@ def hand_over_packs(desk: Desk, drafts: Iterable[Draft]) -> None:
 
     Their vouchers need no row here: the pack's row says that they were given (`voucher_of_pack`).
     """
-    drafts = list(drafts)
-    for start in range(0, len(drafts), PACKS_PER_HAND_OVER):
-        states = [state for draft in drafts[start : start + PACKS_PER_HAND_OVER] for state in _states(draft, desk)]
+    packs = (list(_states(draft, desk)) for draft in drafts)
+    for page in pages(packs, lambda pack: HANDED_BYTES * len(pack), PACKS_PER_HAND_OVER):
+        states = [state for pack in page for state in pack]
         number = desk.books.next_number("hand-over")
         body = custody_pb2.HandOver(
             issuer=desk.name, number=number, vouchers=[wire.handed_message(state, 1) for state in states]

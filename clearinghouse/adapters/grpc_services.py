@@ -10,6 +10,7 @@ from chassis.host import Context, caller
 from clearinghouse.receipts import receipts_of
 from clearinghouse.service import VOUCHERS_PER_MESSAGE, ClearinghouseService
 from clearinghouse.settlement import Settlement
+from custodian.paging import PAGE_BYTES
 from quanlian.errors import QuanlianError
 from quanlian.v1 import clearing_operator_pb2 as pb
 from quanlian.v1 import (
@@ -39,9 +40,11 @@ class CustodyServicer(custody_pb2_grpc.CustodyServiceServicer):
         try:
             while True:
                 message = asyncio.create_task(stream.get())
-                await asyncio.wait({message, reading}, return_when=asyncio.FIRST_COMPLETED)
-                if not message.done():
+                try:
+                    await asyncio.wait({message, reading}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
                     message.cancel()
+                if not message.done():
                     await reading
                     return
                 for response in _gathered(message.result(), stream):
@@ -106,10 +109,18 @@ def _gathered(
     for each in waiting:
         if each.HasField("release_request"):
             wanted = each.release_request
-            if not joined or len(joined[-1].vouchers) + len(wanted.vouchers) > VOUCHERS_PER_MESSAGE:
+            if not joined or not _fits(joined[-1], wanted):
                 joined.append(custody_pb2.ReleaseRequest())
             joined[-1].MergeFrom(wanted)
     return [*messages, *(custody_pb2.CustodyStreamResponse(release_request=each) for each in joined)]
+
+
+def _fits(joined: custody_pb2.ReleaseRequest, wanted: custody_pb2.ReleaseRequest) -> bool:
+    """Whether one message can ask for both."""
+    return (
+        len(joined.vouchers) + len(wanted.vouchers) <= VOUCHERS_PER_MESSAGE
+        and joined.ByteSize() + wanted.ByteSize() <= PAGE_BYTES
+    )
 
 
 class DirectoryServicer(directory_pb2_grpc.DirectoryServiceServicer):

@@ -20,6 +20,7 @@ from chassis.host import channel
 from chassis.ids import FreshIds
 from chassis.service import every
 from custodian.evidence import SignedBatch
+from custodian.paging import pages
 from custodian.servicer import ANSWER_KIND, MAX_ITEMS_PER_MESSAGE, sign_items, verify_batch
 from pki.identity import CLEARINGHOUSE, Identity
 from pki.tls_files import CERTIFICATE
@@ -226,7 +227,8 @@ class ClearingLink:
                 items = [await self._outgoing.get()]
                 while not self._outgoing.empty() and len(items) < MAX_ITEMS_PER_MESSAGE:
                     items.append(self._outgoing.get_nowait())
-                await call.write(sign_items(items, self._signer))
+                for page in pages(items, len, MAX_ITEMS_PER_MESSAGE):
+                    await call.write(sign_items(page, self._signer))
 
         async def read() -> None:
             async for response in _responses(call):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from chassis.host import Context, caller
+from custodian.servicer import check_item_count
 from node.operations import NodeOperations
 from node.service import NodeService
 from node.settling import NodeSettling
@@ -24,6 +25,7 @@ class ClaimServicer(claim_pb2_grpc.ClaimServiceServicer):
         self, request_iterator: AsyncIterator[claim_pb2.ClaimStreamRequest], context: Context
     ) -> AsyncIterator[claim_pb2.ClaimStreamResponse]:
         async for request in request_iterator:
+            check_item_count(request.items)
             answers = await self._service.claim(caller(context), list(request.items))
             yield claim_pb2.ClaimStreamResponse(answers=answers)
 

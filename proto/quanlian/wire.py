@@ -25,6 +25,9 @@ from quanlian.v1 import campaign_pb2, custody_pb2, redemption_pb2, refusal_pb2, 
 from quanlian.vouchers import PACK_ID_BYTES, TAG_BYTES, Token, Voucher, VoucherKey
 
 REQUEST_ID_BYTES = 16
+MAX_ITEM_BYTES = 16 * 1024
+"""Of one redemption item: many times what a token and an order need, and little beside the limit of a message."""
+
 MAXIMUM_AMOUNT_FEN = 10**12
 """Ten billion yuan: no amount of one message is larger, so that no sum leaves 64 bits."""
 
@@ -162,6 +165,7 @@ def request_id_of(content: bytes) -> bytes:
 
 def bytes_to_item(content: bytes) -> Item:
     """Raises InvalidInput naming the field that is wrong: the refusal MALFORMED."""
+    _need(len(content) <= MAX_ITEM_BYTES, "item", f"at most {MAX_ITEM_BYTES} bytes")
     message = parse(redemption_pb2.RedemptionItem, content, "item")
     _need(len(message.request_id) == REQUEST_ID_BYTES, "request_id", f"{REQUEST_ID_BYTES} bytes")
     operation = message.WhichOneof("operation")

@@ -37,7 +37,7 @@ from quanlian.wire import request_id_of
 
 WORKERS, CALLERS = 4, 64
 PATIENCE_SECONDS = 120
-RELEASE_SECONDS = 60.0
+RELEASE_SECONDS = 300.0
 ALIPAY = Identity(HANGZHOU, "platform", PLATFORM)
 HERE, THERE = Identity(HANGZHOU, "node"), Identity(SHANGHAI, "node")
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from local_parties import (
+    AT,
     HANGZHOU,
     KEYRING,
     PLATFORM,
@@ -25,14 +26,16 @@ from local_parties import (
 )
 
 from chassis.commit import GroupCommit, Overloaded
+from chassis.host import MAX_MESSAGE_BYTES
 from clearinghouse import service as clearing_service
+from clearinghouse.receipts import receipts_of
 from custodian import servicer
 from custodian.evidence import SignedBatch
 from custodian.servicer import Emit, RedemptionServicer, sign_items
 from node import service as node_service
 from pki.identity import Identity
 from quanlian.errors import Unavailable
-from quanlian.v1 import redemption_pb2
+from quanlian.v1 import custody_pb2, redemption_pb2, signed_pb2
 from quanlian.vouchers import VoucherKey
 
 ALIPAY = Identity(HANGZHOU, "platform", PLATFORM)
@@ -272,3 +275,67 @@ def _require_postgresql_tells_a_full_disk() -> None:
     told = translate(psycopg.errors.DiskFull("could not extend file"), "server")
     assert isinstance(told, Unavailable)
     assert "disk is full" in str(told)
+
+
+class TestMessagesStaySmall:
+    """However much there is to tell a node, one message takes what fits."""
+
+    def test_receipts_of_large_hand_overs_come_in_pages_that_can_be_sent(
+        self, clearinghouse: LocalClearinghouse
+    ) -> None:
+        body = custody_pb2.HandOver(issuer=HANGZHOU, vouchers=[{"pack_id": bytes(300_000)}]).SerializeToString()
+        table = clearinghouse.tables["hand_over"]
+        rows = [
+            {"issuer": HANGZHOU, "number": n, "body": body, "key_id": b"k", "signature": b"s", "taken_at": AT}
+            for n in range(1, 21)
+        ]
+        with clearinghouse.database.transaction() as transaction:
+            transaction.insert(table, rows)
+        asked, pages, given = custody_pb2.GetReceiptsRequest(after_request_id=bytes(16)), 0, 0
+        while True:
+            response = receipts_of(clearinghouse.database, HANGZHOU, asked)
+            assert response.ByteSize() < MAX_MESSAGE_BYTES / 2
+            pages, given = pages + 1, given + len(response.hand_overs)
+            if not response.HasField("next"):
+                break
+            asked = response.next
+            assert asked.after_hand_over == given
+        assert (given, pages) == (20, 7)
+
+    def test_a_feed_of_large_events_comes_in_messages_that_can_be_sent(self, clearinghouse: LocalClearinghouse) -> None:
+        large = signed_pb2.SignedMessage(body=bytes(300_000))
+        events = [custody_pb2.FeedEvent(sequence=n, custody_return=large) for n in range(101, 111)]
+        rows = [{"region": HANGZHOU, "sequence": e.sequence, "event": e.SerializeToString()} for e in events]
+        with clearinghouse.database.transaction() as transaction:
+            transaction.insert(clearinghouse.tables["feed"], rows)
+
+        async def follow() -> list[int]:
+            got = 0
+            counts = []
+            async for events in clearinghouse.service.follow(HANGZHOU, 100):
+                assert sum(each.ByteSize() for each in events) < MAX_MESSAGE_BYTES / 2
+                counts.append(len(events))
+                got += len(events)
+                if got == 10:
+                    return counts
+            raise AssertionError("a feed has no end")
+
+        assert asyncio.run(follow()) == [3, 3, 3, 1]
+
+    def test_vouchers_that_were_returned_together_are_asked_for_with_their_return_once(
+        self, clearinghouse: LocalClearinghouse
+    ) -> None:
+        returned = signed_pb2.SignedMessage(body=bytes(100_000), signature=b"one")
+        service = clearinghouse.service
+        stream = service.open_stream(HANGZHOU)
+
+        async def run() -> None:
+            future: Any = asyncio.get_running_loop().create_future()
+            keys = [VoucherKey(HANGZHOU, number.to_bytes(15, "big"), 0) for number in range(40)]
+            service._ask(HANGZHOU, [clearing_service._Wanted(key, 2, returned, future) for key in keys])
+
+        asyncio.run(run())
+        asked = [stream.get_nowait().release_request for _ in range(stream.qsize())]
+        assert sum(len(each.vouchers) for each in asked) == 40
+        assert {len(each.returns) for each in asked} == {1}
+        assert max(each.ByteSize() for each in asked) < MAX_MESSAGE_BYTES / 2

@@ -17,7 +17,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from chassis import telemetry
 from chassis.commit import Overloaded
-from chassis.host import Host, caller, channel
+from chassis.host import RETRY_AFTER_MS, Host, caller, channel
 from pki.authority import RootAuthority
 from pki.identity import Identity
 from pki.trust import Trust
@@ -370,8 +370,11 @@ def test_a_caller_beyond_its_rate_is_turned_away_and_others_are_not(network: Net
             channel(address, "clearinghouse", network.files(SHANGHAI)) as other,
         ):
             outcomes = await asyncio.gather(*(say(flooder) for _ in range(50)), return_exceptions=True)
-            refused = [each.code() for each in outcomes if isinstance(each, grpc.aio.AioRpcError)]
+            errors = [each for each in outcomes if isinstance(each, grpc.aio.AioRpcError)]
+            refused = [each.code() for each in errors]
             assert set(refused) == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+            told = {dict(each.trailing_metadata() or ())["grpc-retry-pushback-ms"] for each in errors}
+            assert told == {str(RETRY_AFTER_MS)}
             assert len(refused) < 50
             assert await say(other)
         await host.stop(0)

@@ -1,7 +1,8 @@
 """Parties and PostgreSQL itself die by SIGKILL at random moments under load; afterwards every invariant is checked.
 
 The short run kills PostgreSQL five times, the long one any of them a hundred times; which party, on which database and
-at which moment is printed and, with the seed, can be played again: `QUANLIAN_KILL_SEED`.
+at which moment is written down, kill by kill, in `.pytest_cache/d/kills/`; the seed `QUANLIAN_KILL_SEED` draws the same
+victims and rests again.
 """
 
 from __future__ import annotations
@@ -102,6 +103,7 @@ class Killer:
     victims: list[str]
     count: int
     server: Server | None
+    record: Path
     draw: random.Random
     answered: int = 0
     kills: list[Kill] = field(default_factory=list)
@@ -114,7 +116,7 @@ class Killer:
         for _ in range(self.count):
             await asyncio.sleep(self.draw.uniform(*REST_SECONDS))
             victim = self.draw.choice(self.victims)
-            self.kills.append(Kill(victim, database, round(time.monotonic() - began, 2), self.answered))
+            self._note(Kill(victim, database, round(time.monotonic() - began, 2), self.answered))
             if victim == POSTGRESQL:
                 assert self.server is not None
                 await asyncio.to_thread(self.server.kill)
@@ -123,32 +125,44 @@ class Killer:
                 await asyncio.to_thread(self.network.kill, victim)
                 await asyncio.to_thread(self.network.start, victim)
 
-    def told(self) -> str:
-        return "\n".join(f"  {n}. {' '.join(map(str, each))}" for n, each in enumerate(self.kills, 1))
+    def _note(self, kill: Kill) -> None:
+        """Before it is done, so that a run that breaks off has it too."""
+        self.kills.append(kill)
+        with self.record.open("a", encoding="utf-8") as file:
+            file.write(",".join(map(str, (len(self.kills), *kill))) + "\n")
 
 
-def test_postgresql_dies_five_times_under_load(server: Server, tmp_path: Path) -> None:
-    _survive(Network(tmp_path / "network", server.url), server, [POSTGRESQL], 5)
+@pytest.fixture
+def record(request: pytest.FixtureRequest) -> Path:
+    """Where the kills of a test are written down, kept until its next run."""
+    path = request.config.cache.mkdir("kills") / f"{request.node.name}.csv"
+    path.write_text(f"# QUANLIAN_KILL_SEED={SEED}\nnumber,{','.join(Kill._fields)}\n", encoding="utf-8")
+    return path
+
+
+def test_postgresql_dies_five_times_under_load(server: Server, tmp_path: Path, record: Path) -> None:
+    _survive(Network(tmp_path / "network", server.url), server, [POSTGRESQL], 5, record)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_a_hundred_kills_on_postgresql(server: Server, tmp_path: Path) -> None:
-    _survive(Network(tmp_path / "network", server.url), server, [POSTGRESQL, CLEARINGHOUSE, HANGZHOU, SHANGHAI], 100)
+def test_a_hundred_kills_on_postgresql(server: Server, tmp_path: Path, record: Path) -> None:
+    victims = [POSTGRESQL, CLEARINGHOUSE, HANGZHOU, SHANGHAI]
+    _survive(Network(tmp_path / "network", server.url), server, victims, 100, record)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_a_hundred_kills_on_sqlite(tmp_path: Path) -> None:
-    _survive(Network(tmp_path / "network"), None, [CLEARINGHOUSE, HANGZHOU, SHANGHAI], 100)
+def test_a_hundred_kills_on_sqlite(tmp_path: Path, record: Path) -> None:
+    _survive(Network(tmp_path / "network"), None, [CLEARINGHOUSE, HANGZHOU, SHANGHAI], 100, record)
 
 
-def _survive(network: Network, server: Server | None, victims: list[str], count: int) -> None:
-    killer = Killer(network, victims, count, server, random.Random(SEED))
+def _survive(network: Network, server: Server | None, victims: list[str], count: int, record: Path) -> None:
+    killer = Killer(network, victims, count, server, record, random.Random(SEED))
     try:
         asyncio.run(_live_through(network, killer))
     finally:
-        print(f"QUANLIAN_KILL_SEED={SEED}: victim, database, second, answers so far\n{killer.told()}")
+        print(f"{record}:\n{record.read_text(encoding='utf-8')}")
     assert len(killer.kills) == count
     assert living(network.directory) == []
 
