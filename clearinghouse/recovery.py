@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 
-from chassis.database import Transaction
+from chassis.database import Query, Transaction
 from clearinghouse import schema
 from clearinghouse.custody import read_hand_over
 from clearinghouse.desk import Desk
@@ -36,6 +36,9 @@ from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import custody_pb2, recovery_pb2, redemption_pb2, signed_pb2
 from quanlian.vouchers import VoucherKey
 
+_LAST_HAND_OVER = Query(
+    select(func.max(schema.hand_over.c.number).label("last")).where(schema.hand_over.c.issuer == bindparam("region"))
+)
 KINDS = ("terms", "change", "hand_over", "custody_return", "answered")
 
 
@@ -301,9 +304,7 @@ class Recovery:
 
 
 def _last_hand_over(transaction: Transaction, region: str) -> int:
-    table = schema.hand_over
-    last = select(func.max(table.c.number)).where(table.c.issuer == region)
-    return transaction.connection.execute(last).scalar() or 0
+    return transaction.rows(_LAST_HAND_OVER, region=region)[0].last or 0
 
 
 def _id_of(receipt: custody_pb2.Receipt) -> bytes:

@@ -10,11 +10,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from chassis import telemetry
 from chassis.commit import GroupCommit
-from chassis.database import Database
+from chassis.database import Database, Query
 from chassis.ids import FreshIds
 from clearinghouse import schema
 from clearinghouse.agreements import AgreementRegister, on_file
@@ -69,6 +69,17 @@ VOUCHERS_PER_MESSAGE = 1000
 MAX_WAITING_RELEASES = 1000
 """Messages for an issuer that does not read its custody stream; beyond them it counts as unreachable."""
 
+_FEED = schema.feed.c
+_NEWS = Query(
+    select(_FEED.event)
+    .where(_FEED.region == bindparam("region"), _FEED.sequence > bindparam("after"))
+    .order_by(_FEED.sequence)
+    .limit(FEED_PAGE)
+)
+_ANY_WINDOW = Query(select(schema.settlement_window.c.number).limit(1))
+_CHAINS = Query(schema.signing_chain.select())
+_PARTICIPANTS = Query(schema.participant.select().order_by(schema.participant.c.region))
+
 _log = telemetry.logger("clearinghouse")
 
 
@@ -122,10 +133,10 @@ class ClearinghouseService:
     def start(self) -> None:
         """Open the first window if there is none, admit the stored keys, deny what is denied, begin deciding."""
         with self.database.transaction() as transaction:
-            if transaction.connection.execute(schema.settlement_window.select()).first() is None:
+            if not transaction.rows(_ANY_WINDOW):
                 transaction.insert(schema.settlement_window, [new_window(1, transaction.now())])
         with self.database.snapshot() as transaction:
-            for row in transaction.connection.execute(schema.signing_chain.select()):
+            for row in transaction.rows(_CHAINS):
                 self.keyring.add(row.chain)
         self.operations.deny_newest()
         self.engine.start()
@@ -311,15 +322,8 @@ class ClearinghouseService:
                 continue
 
     def _feed_after(self, region: str, after: int) -> list[custody_pb2.FeedEvent]:
-        table = schema.feed
-        query = (
-            select(table.c.event)
-            .where(table.c.region == region, table.c.sequence > after)
-            .order_by(table.c.sequence)
-            .limit(FEED_PAGE)
-        )
         with self.database.snapshot() as transaction:
-            rows = transaction.connection.execute(query).all()
+            rows = transaction.rows(_NEWS, region=region, after=after)
         page = first_page(rows, lambda row: len(row.event), FEED_PAGE)
         return [custody_pb2.FeedEvent.FromString(row.event) for row in page]
 
@@ -328,10 +332,9 @@ class ClearinghouseService:
     async def directory(self, own_chains: Sequence[bytes]) -> directory_pb2.GetDirectoryResponse:
         def load() -> directory_pb2.GetDirectoryResponse:
             with self.database.snapshot() as transaction:
-                run = transaction.connection.execute
                 suspensions = Suspensions(transaction)
                 chains: dict[str, list[bytes]] = {}
-                for row in run(schema.signing_chain.select()):
+                for row in transaction.rows(_CHAINS):
                     chains.setdefault(row.owner, []).append(row.chain)
                 return directory_pb2.GetDirectoryResponse(
                     participants=[
@@ -342,7 +345,7 @@ class ClearinghouseService:
                             signing_chains=chains.get(row.region, []),
                             suspended=suspensions.find(SuspensionKind.REGION, row.region) is not None,
                         )
-                        for row in run(schema.participant.select().order_by(schema.participant.c.region))
+                        for row in transaction.rows(_PARTICIPANTS)
                     ],
                     clearinghouse_chains=own_chains,
                     agreements=on_file(transaction),

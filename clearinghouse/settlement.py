@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from chassis.database import Query
 from clearinghouse import schema
 from clearinghouse.disputes import Resolve, TakeDispute, record
 from clearinghouse.engine import Engine
@@ -24,6 +25,9 @@ from quanlian import netting, wire
 from quanlian.errors import InvalidInput
 from quanlian.signing import Signer
 from quanlian.v1 import clearing_operator_pb2, report_pb2, settlement_pb2, signed_pb2
+
+_WINDOW = schema.settlement_window.c
+_CLOSED = Query(select(_WINDOW.number).where(_WINDOW.state == "CLOSED").order_by(_WINDOW.number))
 
 
 class Settlement:
@@ -69,10 +73,8 @@ class Settlement:
             return months_to_state(transaction)
 
     def _closed_windows(self) -> list[int]:
-        table = schema.settlement_window
-        query = select(table.c.number).where(table.c.state == "CLOSED").order_by(table.c.number)
         with self._engine.database.snapshot() as transaction:
-            return [row.number for row in transaction.connection.execute(query)]
+            return [row.number for row in transaction.rows(_CLOSED)]
 
     async def confirm(self, region: str, message: signed_pb2.SignedMessage) -> int:
         require_signed(self._keyring, message, "confirmation", region)
@@ -94,20 +96,16 @@ class Settlement:
 
         def load() -> settlement_pb2.SettlementWindow:
             table, position, statement = schema.settlement_window, schema.net_position, schema.statement
-            wanted = table.c.number == number if number else table.c.state == "OPEN"
+            wanted = (table.c.number, number) if number else (table.c.state, "OPEN")
             with self._engine.database.snapshot() as transaction:
-                run = transaction.connection.execute
-                row = run(table.select().where(wanted)).first()
-                if row is None:
+                find = transaction.select_keys
+                rows = find(table, [wanted[0]], [wanted[1:]])
+                if not rows:
                     raise InvalidInput(f"no window {number}", place="window")
-                confirmed = {
-                    each.region
-                    for each in run(statement.select().where(statement.c.settlement_window == row.number))
-                    if each.confirmation is not None
-                }
-                positions = run(
-                    position.select().where(position.c.settlement_window == row.number).order_by(position.c.region)
-                ).all()
+                row = rows[0]
+                statements = find(statement, [statement.c.settlement_window], [(row.number,)])
+                positions = find(position, [position.c.settlement_window], [(row.number,)])
+            confirmed = {each.region for each in statements if each.confirmation is not None}
             shown = _window(row)
             shown.positions.extend(
                 settlement_pb2.NetPosition(
@@ -117,7 +115,7 @@ class Settlement:
                     bank_reference=each.bank_reference,
                     payout_fen=each.payout_fen,
                 )
-                for each in positions
+                for each in sorted(positions, key=lambda each: str(each.region))
             )
             return shown
 

@@ -353,15 +353,15 @@ def _set_window(desk: Desk, number: int, **values: Any) -> None:
 
 def _positions(desk: Desk, number: int) -> list[Any]:
     table = schema.net_position
-    query = table.select().where(table.c.settlement_window == number).order_by(table.c.region)
-    return list(desk.transaction.connection.execute(query))
+    rows = desk.transaction.select_keys(table, [table.c.settlement_window], [(number,)])
+    return sorted(rows, key=lambda row: str(row.region))
 
 
 def _closing_balances(desk: Desk, number: int) -> dict[str, int]:
     """What each region's statement of a window closed with; nothing before the first."""
     table = schema.statement
-    query = select(table.c.region, table.c.closing_fen).where(table.c.settlement_window == number)
-    return {row.region: row.closing_fen for row in desk.transaction.connection.execute(query)}
+    rows = desk.transaction.select_keys(table, [table.c.settlement_window], [(number,)])
+    return {row.region: row.closing_fen for row in rows}
 
 
 def _by_region(desk: Desk, table: Any, number: int) -> dict[str, int]:

@@ -28,6 +28,8 @@ def add_up(sums: Sums, key: tuple[Any, ...], order_fen: int, discount_fen: int) 
 
 def save_sums(transaction: Transaction, table: sa.Table, sums: Sums) -> None:
     """Add to the stored totals of each touched key: one reading and one writing statement."""
+    if not sums:
+        return
     keys = list(table.primary_key.columns)
     figures = [column for column in table.columns if not column.primary_key]
     stored = {

@@ -6,6 +6,7 @@ import asyncio
 
 from sqlalchemy import select
 
+from chassis.database import Query
 from custodian import schema as custodian_schema
 from custodian.campaigns import Campaigns, SignedChange
 from custodian.suspensions import SignedSuspension, Suspensions
@@ -15,6 +16,12 @@ from node.ports import Clearinghouse
 from quanlian.v1 import signed_pb2
 
 ANNOUNCED = "suspensions-announced"
+_ANNOUNCEMENT = schema.announcement.c
+_OPEN = Query(
+    schema.announcement.select()
+    .where(_ANNOUNCEMENT.announced.is_(False))
+    .order_by(_ANNOUNCEMENT.campaign, _ANNOUNCEMENT.number)
+)
 
 
 class Announcements:
@@ -37,11 +44,10 @@ class Announcements:
         return not await self._engine.read(select(table.c.number).where(table.c.announced.is_(False)).limit(1))
 
     def _open_announcements(self) -> list[tuple[SignedChange, signed_pb2.SignedMessage]]:
-        table, documents = schema.announcement, schema.terms
-        query = table.select().where(table.c.announced.is_(False)).order_by(table.c.campaign, table.c.number)
+        documents = schema.terms
         found = []
         with self._engine.database.snapshot() as transaction:
-            for row in transaction.connection.execute(query).all():
+            for row in transaction.rows(_OPEN):
                 change = Campaigns(transaction).changes(self._engine.region.code, row.campaign)[row.number - 1]
                 key = (change.change.terms_hash,)
                 (terms,) = transaction.select_keys(documents, [documents.c.terms_hash], [key])

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from chassis.database import Query
 from custodian.books import StoredAnswer, leg_data
 from node import schema
 from node.custody import hand_over_packs
@@ -21,6 +22,8 @@ from quanlian.signing import signing_bytes
 from quanlian.suspensions import SuspensionKind
 from quanlian.v1 import claim_pb2
 from quanlian.vouchers import Voucher
+
+_CAMPAIGNS = Query(schema.campaign.select())
 
 HolderKey = tuple[str, str, bytes, int]
 """Campaign, round, holder tag, day."""
@@ -262,9 +265,7 @@ def claims_of(desk: Desk) -> ClaimBatch:
 
 
 def _own_terms(desk: Desk) -> dict[str, Any]:
-    table = schema.campaign
-    rows = desk.transaction.connection.execute(table.select())
-    return {row.campaign: desk.terms(row.terms_hash) for row in rows}
+    return {row.campaign: desk.terms(row.terms_hash) for row in desk.transaction.rows(_CAMPAIGNS)}
 
 
 def _evidence(evidence: claim_pb2.Evidence) -> list[tuple[str, bytes]]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from chassis import telemetry
+from chassis.database import Query
 from custodian.campaigns import verify_change
 from custodian.deny_lists import newest_deny_list
 from custodian.verification import RootMemory
@@ -23,6 +24,7 @@ from quanlian.v1 import directory_pb2, signed_pb2
 from quanlian.wire import Purchase
 
 ASK_AGAIN_SECONDS = 5.0
+_CHAINS, _PLATFORMS = Query(schema.known_chain.select()), Query(schema.platform.select())
 _log = telemetry.logger("directory")
 
 
@@ -123,8 +125,7 @@ class Directory:
     def load_keys(self) -> None:
         """Admit the keys that the database holds, at start: those of platforms, and of others met before."""
         with self._engine.database.snapshot() as transaction:
-            run = transaction.connection.execute
-            for row in (*run(schema.known_chain.select()), *run(schema.platform.select())):
+            for row in (*transaction.rows(_CHAINS), *transaction.rows(_PLATFORMS)):
                 self._keyring.add(row.chain)
 
     async def deny_newest(self) -> None:

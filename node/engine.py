@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from chassis.commit import GroupCommit
-from chassis.database import Database
+from chassis.database import Database, Query
 from custodian.batching import decide_apart, raised
 from custodian.continuity import Continuity
 from node.desk import Desk, Region, TermsShelf, Work
@@ -60,10 +60,19 @@ class Engine:
         return raised(await self.group.submit(work))
 
     async def read(self, query: Any) -> Sequence[Any]:
-        """The rows of one query."""
+        """The rows of one SELECT."""
 
         def run() -> Sequence[Any]:
             with self.database.snapshot() as transaction:
                 return transaction.connection.execute(query).all()
+
+        return await asyncio.to_thread(run)
+
+    async def rows(self, query: Query, **values: Any) -> Sequence[Any]:
+        """The rows of one query with these values for its parameters."""
+
+        def run() -> Sequence[Any]:
+            with self.database.snapshot() as transaction:
+                return transaction.rows(query, **values)
 
         return await asyncio.to_thread(run)

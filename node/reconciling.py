@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from chassis import telemetry
+from chassis.database import Query
 from custodian.books import json_to_legs
 from node import schema
 from node.engine import Engine
@@ -17,6 +18,12 @@ from pki.trust import Keyring
 from quanlian import statements
 from quanlian.signing import Signer, digest
 from quanlian.v1 import settlement_pb2
+
+_WINDOW, _OUTBOX = schema.settlement_window.c, schema.outbox.c
+_UNCONFIRMED = Query(select(_WINDOW.number).where(_WINDOW.confirmed.is_(False)))
+_UNANSWERED = Query(
+    select(_OUTBOX.own_id).where(_OUTBOX.answered.is_(False), _OUTBOX.sent_at <= bindparam("closed_at")).limit(1)
+)
 
 _log = telemetry.logger("reconciling")
 
@@ -32,8 +39,7 @@ class Reconciler:
 
     async def reconcile_open_windows(self) -> None:
         """Fetch, compare and, when fully matched, confirm each statement that is ready and not confirmed."""
-        table = schema.settlement_window
-        for row in await self._engine.read(select(table.c.number).where(table.c.confirmed.is_(False))):
+        for row in await self._engine.rows(_UNCONFIRMED):
             await self._reconcile(row.number)
 
     async def _reconcile(self, window: int) -> None:
@@ -74,16 +80,13 @@ class Reconciler:
 
     async def _awaits_answers_from(self, closed_at: int) -> bool:
         """Whether a request that may belong to a window is unanswered still: then its books are not complete here."""
-        table = schema.outbox
-        query = select(table.c.own_id).where(table.c.answered.is_(False), table.c.sent_at <= closed_at).limit(1)
-        return bool(await self._engine.read(query))
+        return bool(await self._engine.rows(_UNANSWERED, closed_at=closed_at))
 
     def own_sums(self, windows: Sequence[int]) -> statements.Sums:
         """This node's own lines and funders of some windows, from its single captures and refunds."""
         table = schema.clearing_item
         with self._engine.database.snapshot() as transaction:
-            query = table.select().where(table.c.settlement_window.in_(windows))
-            rows = transaction.connection.execute(query).all()
+            rows = transaction.select_keys(table, [table.c.settlement_window], [(number,) for number in windows])
         items = (
             statements.ItemFigures(
                 row.side,
@@ -101,22 +104,17 @@ class Reconciler:
     def keep_reconciliation(
         self, statement: statements.Statement, document: bytes, result: statements.Reconciliation
     ) -> None:
-        table = schema.settlement_window
+        values = {
+            "statement": document,
+            "matched": len(result.matched),
+            "missing": len(result.missing),
+            "extra": len(result.extra),
+            "different": len(result.different),
+            "net_fen": statement.net_fen,
+        }
         with self._engine.database.transaction() as transaction:
-            transaction.connection.execute(
-                table.update()
-                .where(table.c.number == statement.window)
-                .values(
-                    statement=document,
-                    matched=len(result.matched),
-                    missing=len(result.missing),
-                    extra=len(result.extra),
-                    different=len(result.different),
-                    net_fen=statement.net_fen,
-                )
-            )
+            transaction.update(schema.settlement_window, {"number": statement.window}, values)
 
     def mark_confirmed(self, window: int) -> None:
-        table = schema.settlement_window
         with self._engine.database.transaction() as transaction:
-            transaction.connection.execute(table.update().where(table.c.number == window).values(confirmed=True))
+            transaction.update(schema.settlement_window, {"number": window}, {"confirmed": True})

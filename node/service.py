@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import select, true
+from sqlalchemy import bindparam, select, true
 
 from chassis import telemetry
 from chassis.commit import GroupCommit, Overloaded
-from chassis.database import Database
+from chassis.database import Database, Query
 from chassis.ids import FreshIds
 from custodian import lookup
 from custodian import schema as custodian_schema
@@ -65,6 +65,15 @@ MAX_WAITING = 50_000
 RECOVER = "quanlian node recover"
 MAX_RELEASE_BYTES = 1024 * 1024
 """Of hand-overs that go with one recall, beside those that the clearinghouse has not acknowledged."""
+
+_OUTBOX, _HAND_OVER, _COUNTER = schema.outbox.c, schema.hand_over.c, custodian_schema.counter.c
+_UNANSWERED = Query(select(_OUTBOX.content).where(_OUTBOX.answered.is_(False)).order_by(_OUTBOX.own_id))
+_OPEN_HAND_OVERS = Query(
+    schema.hand_over.select()
+    .where(_HAND_OVER.taken.is_(False), _HAND_OVER.number > bindparam("after"))
+    .order_by(_HAND_OVER.number)
+)
+_FEED_POSITION = Query(select(_COUNTER.value).where(_COUNTER.name == SEQUENCE))
 
 _log = telemetry.logger("node")
 
@@ -161,9 +170,7 @@ class NodeService:
 
     async def unanswered(self) -> list[bytes]:
         """Items that the clearinghouse has not answered yet, oldest first: to be sent again after a break."""
-        table = schema.outbox
-        query = select(table.c.content).where(table.c.answered.is_(False)).order_by(table.c.own_id)
-        return [row.content for row in await self.engine.read(query)]
+        return [row.content for row in await self.engine.rows(_UNANSWERED)]
 
     def _wait_for(self, own_id: bytes) -> asyncio.Future[bytes]:
         future = self._waiting.get(own_id)
@@ -262,16 +269,13 @@ class NodeService:
 
     async def open_hand_overs(self, after: int) -> list[tuple[int, signed_pb2.SignedMessage]]:
         """Hand-overs given and not known to be taken, in order."""
-        table = schema.hand_over
-        query = table.select().where(table.c.taken.is_(False), table.c.number > after).order_by(table.c.number)
         return [
             (row.number, signed_pb2.SignedMessage(body=row.body, key_id=row.key_id, signature=row.signature))
-            for row in await self.engine.read(query)
+            for row in await self.engine.rows(_OPEN_HAND_OVERS, after=after)
         ]
 
     async def feed_position(self) -> int:
-        table = custodian_schema.counter
-        rows = await self.engine.read(select(table.c.value).where(table.c.name == SEQUENCE))
+        rows = await self.engine.rows(_FEED_POSITION)
         return rows[0].value if rows else 0
 
     async def take_news(self, events: Sequence[custody_pb2.FeedEvent]) -> None:

@@ -72,7 +72,7 @@ class SimulatedDatabase(SqliteDatabase):
     def __init__(self, disk: Disk, clock: Callable[[], int], crash_point: Callable[[], CrashPoint | None]) -> None:
         """`crash_point` is asked at every commit whether to stand still; it raises Halted for a dead process."""
         super().__init__(disk.engine, disk.engine, place="memory", schema="")
-        self._disk = disk
+        self.disk = disk
         self._machine_clock = clock
         self._crash_point = crash_point
 
@@ -84,10 +84,10 @@ class SimulatedDatabase(SqliteDatabase):
         point = self._crash_point()
         if point is CrashPoint.BEFORE:
             raise Halted
-        run = self._disk.connection.execute
+        run = self.disk.connection.execute
         run("SAVEPOINT party")
         try:
-            yield _SimulatedTransaction(self._disk.statements, self)
+            yield _SimulatedTransaction(self.disk.statements, self)
             if point is CrashPoint.WITHIN:
                 raise Halted
         except BaseException as error:
@@ -103,10 +103,15 @@ class SimulatedDatabase(SqliteDatabase):
     @contextmanager
     def snapshot(self) -> Iterator[Transaction]:
         with plain_errors(self.place):
-            yield _SimulatedTransaction(self._disk.statements, self)
+            yield _SimulatedTransaction(self.disk.statements, self)
 
 
 class _SimulatedTransaction(SqliteTransaction):
+    _database: SimulatedDatabase
+
+    @property
+    def _driver(self) -> sqlite3.Connection:
+        return self._database.disk.connection
+
     def _clock(self) -> int:
-        assert isinstance(self._database, SimulatedDatabase)
         return self._database.clock()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from chassis.database import Database, KeyTaken
+from chassis.database import Database, KeyTaken, Query
 from chassis.postgresql import durability_faults
 from quanlian.errors import ConfigurationError, Unavailable
 
@@ -403,3 +403,38 @@ def test_after_a_lost_connection_the_next_transaction_finds_a_new_one(postgres_u
     with database.transaction() as transaction:
         assert transaction.now() > 0
     database.close()
+
+
+OPEN_ABOVE = Query(
+    sa.select(ACCOUNT.c.number, ACCOUNT.c.balance, ACCOUNT.c.notes)
+    .where(ACCOUNT.c.owner == sa.bindparam("owner"), ACCOUNT.c.balance > sa.bindparam("least"), ACCOUNT.c.open)
+    .order_by(ACCOUNT.c.number)
+    .limit(sa.bindparam("most"))
+)
+
+
+def test_a_query_finds_by_the_values_of_its_parameters(accounts: Database) -> None:
+    with accounts.transaction() as transaction:
+        transaction.insert(
+            ACCOUNT, [account(owner, n, 100 * n, notes={"n": n}) for owner in ("330100", "310000") for n in range(5)]
+        )
+        transaction.update(ACCOUNT, {"owner": "330100", "number": 3}, {"open": False})
+    with accounts.snapshot() as snapshot:
+        found = snapshot.rows(OPEN_ABOVE, owner="330100", least=100, most=10)
+        first = snapshot.rows(OPEN_ABOVE, owner="330100", least=100, most=1)
+        nothing = snapshot.rows(OPEN_ABOVE, owner="340100", least=0, most=10)
+    assert [(row.number, row.balance, row.notes) for row in found] == [(2, 200, {"n": 2}), (4, 400, {"n": 4})]
+    assert [row.number for row in first] == [2]
+    assert nothing == []
+
+
+def test_an_update_changes_the_rows_of_its_key_alone_and_counts_them(accounts: Database) -> None:
+    with accounts.transaction() as transaction:
+        transaction.insert(ACCOUNT, [account("330100", 1, 5), account("330100", 2, 5), account("310000", 1, 5)])
+        values = {"balance": 7, "seal": b"\x00s", "notes": [1], "label": "x"}
+        assert transaction.update(ACCOUNT, {"owner": "330100", "number": 1}, values) == 1
+        assert transaction.update(ACCOUNT, {"owner": "330100"}, {"label": None}) == 2
+        assert transaction.update(ACCOUNT, {"owner": "340100"}, {"balance": 9}) == 0
+        (row,) = transaction.select_keys(ACCOUNT, KEY, [("330100", 1)])
+    assert (row.balance, row.seal, row.notes, row.label) == (7, b"\x00s", [1], None)
+    assert balances(accounts) == {("330100", 1): 7, ("330100", 2): 5, ("310000", 1): 5}
