@@ -164,17 +164,21 @@ class ClearinghouseService:
     async def submit(
         self, caller: Identity, items: Sequence[bytes], emit: Emit, batch: SignedBatch | None = None
     ) -> None:
-        """Decide a node's items; those that need a release are decided when it has come, or failed."""
+        """Decide a node's items; those that need a release are decided when it has come, or failed.
+
+        Raises what kept an item from being decided, once the others have their answers.
+        """
         received = [await self._receive(caller, content, batch) for content in items]
         works = [Redeem(each) for each in received]
         replies = await self.engine.group.submit_many(works)
-        emit([reply.content for reply in map(raised, replies) if isinstance(reply, Answered)])
+        emit([reply.content for reply in replies if isinstance(reply, Answered)])
         waiting = [
             self._decide_released(each, key, emit)
             for each, reply in zip(works, replies, strict=True)
             if (key := wanted(reply)) is not None
         ]
-        await asyncio.gather(*waiting)
+        for result in (*await asyncio.gather(*waiting, return_exceptions=True), *replies):
+            raised(result)
 
     async def _decide_released(self, work: Redeem, key: VoucherKey, emit: Emit) -> None:
         refusal = await self._release(work, key)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from custodian.decisions import Received
 from custodian.evidence import SignedBatch
 from quanlian import vouchers, wire
-from quanlian.errors import BadSignature, InvalidInput, UnknownKey
+from quanlian.errors import BadSignature, InvalidInput, Unavailable, UnknownKey
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.signing import SigningKey, Verifier
 from quanlian.wire import Item, Purchase
@@ -26,7 +26,8 @@ async def receive(
 ) -> Received:
     """Read one item. What is wrong with it becomes an early refusal (reasons 1–3), which the batch gives as answer.
 
-    `acquaint` may fetch keys and terms of a voucher that this party has not met.
+    `acquaint` may fetch keys and terms of a voucher that this party has not met; where they cannot be had now, the item
+    is refused for now and its id is not used up.
     """
     item: Item | None = None
     key: SigningKey | None = None
@@ -43,6 +44,8 @@ async def receive(
         refusal = Refusal(RefusalReason.UNKNOWN_KEY)
     except BadSignature:
         refusal = Refusal(RefusalReason.BAD_SIGNATURE)
+    except Unavailable:
+        refusal = Refusal(RefusalReason.NOT_IN_CUSTODY)
     return Received(
         content=content,
         request_id=wire.request_id_of(content),

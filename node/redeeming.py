@@ -26,18 +26,18 @@ from quanlian.wire import Later, Purchase
 
 
 class Forwarded(NamedTuple):
-    """The clearinghouse decides; its answer will come under `own_id`. `content` is what to send, None if in flight."""
+    """The clearinghouse decides; its answer will come under `own_id`. `content` is what to send, again if need be."""
 
     own_id: bytes
-    content: bytes | None
+    content: bytes
 
 
 @dataclass(slots=True)
 class Intake:
     """A platform's request; `own_id` is the fresh id that it gets if it must be sent on.
 
-    While the clearinghouse is unreachable, a voucher of this region that it has in custody is refused at once: nothing
-    was sent, so nothing can have happened.
+    While the clearinghouse is unreachable, a voucher that only it could decide is refused at once: nothing was sent, so
+    nothing can have happened.
     """
 
     received: Received
@@ -52,7 +52,6 @@ class Intake:
         item = self.received.item
         desk.books.want(requests=[self.key])
         desk.want(outbox=[self.key])
-        item = self.received.item
         if item is None:
             return
         if isinstance(item.subject, Purchase):
@@ -72,7 +71,7 @@ class Intake:
             if in_flight.body_hash != self.received.body_hash:
                 refusal = wire.refused(self._stamp(desk), Refusal(RefusalReason.REQUEST_ID_REUSED))
                 return Answered(refusal)
-            return Forwarded(in_flight.own_id, None)
+            return Forwarded(in_flight.own_id, in_flight.content)
         item = self.received.item
         if item and item.operation == "reverse" and desk.books.request(self.key) is None:
             original = desk.sent((self.received.participant, _original(item)))
@@ -86,7 +85,7 @@ class Intake:
         item = self.received.item
         assert item is not None
         if isinstance(item.subject, Purchase):
-            if self.unreachable and item.subject.voucher.issuer == desk.name:
+            if self.unreachable:
                 return settle(self.received, Refusal(RefusalReason.NOT_IN_CUSTODY), desk.books, desk)
             sale = item.subject.sale
             content = wire.readdressed(self.received.content, self.own_id, self._origin, reply.discount_fen)

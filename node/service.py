@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import bindparam, select, true
 
 from chassis import telemetry
-from chassis.commit import GroupCommit, Overloaded
+from chassis.commit import GroupCommit
 from chassis.database import Database, Query
 from chassis.ids import FreshIds
 from custodian import lookup
@@ -60,7 +60,10 @@ from quanlian.vouchers import VoucherKey
 SWEEP_LIMIT = 500
 UNREACHABLE_SECONDS = 5.0
 MAX_WAITING = 50_000
-"""Requests that wait for the clearinghouse; with so many open, new ones are refused at once."""
+"""Requests that wait for the clearinghouse; with so many open, what needs it is refused at once."""
+
+ACQUAINT_SECONDS = 0.2
+"""How long the items of a message wait for one whose keys or terms are asked for; then they go on without it."""
 
 RECOVER = "quanlian node recover"
 MAX_RELEASE_BYTES = 1024 * 1024
@@ -125,6 +128,7 @@ class NodeService:
         self._clearinghouse = clearinghouse
         self._lost_at: float | None = None
         self._waiting: dict[bytes, asyncio.Future[bytes]] = {}
+        self._deciding: set[asyncio.Future[list[Any]]] = set()
 
     def start(self) -> None:
         self.engine.group.start()
@@ -138,19 +142,47 @@ class NodeService:
     async def submit(
         self, caller: Identity, items: Sequence[bytes], emit: Emit, batch: SignedBatch | None = None
     ) -> None:
-        """Decide a platform's items. Answers of this node are emitted after their commit, the others when they come."""
-        if len(self._waiting) + len(items) > MAX_WAITING:
-            raise Overloaded(f"{len(self._waiting)} requests wait for the clearinghouse — send it again later")
-        received = [await self._receive(caller, content, batch) for content in items]
-        unreachable = self._clearinghouse_unreachable()
-        intakes = [Intake(each, self.ids.uuid7(), unreachable) for each in received]
-        replies = [raised(reply) for reply in await self.engine.group.submit_many(intakes)]
+        """Decide a platform's items. Answers of this node are emitted after their commit, the others when they come.
+
+        An item whose keys or terms must be asked for first holds up no other. Raises what kept an item from being
+        decided, once the others have their answers.
+        """
+        reading = [asyncio.ensure_future(self._receive(caller, content, batch)) for content in items]
+        if not reading:
+            return
+        try:
+            await asyncio.wait(reading, timeout=ACQUAINT_SECONDS)
+            ready = [each for each in reading if each.done()]
+            late = [[each] for each in reading if not each.done()]
+            groups = [self._answer(each, emit) for each in (ready, *late)]
+            for outcome in await asyncio.gather(*groups, return_exceptions=True):
+                raised(outcome)
+        finally:
+            for each in reading:
+                each.cancel()
+
+    async def _answer(self, reading: Sequence[asyncio.Future[Received]], emit: Emit) -> None:
+        deciding = asyncio.ensure_future(self._decide([await each for each in reading]))
+        self._deciding.add(deciding)
+        deciding.add_done_callback(self._deciding.discard)
+        replies = await asyncio.shield(deciding)
         emit([reply.content for reply in replies if isinstance(reply, Answered)])
-        forwarded = [reply for reply in replies if isinstance(reply, Forwarded)]
-        waiting = [self._wait_for(reply.own_id) for reply in forwarded]
-        self._clearinghouse.send([reply.content for reply in forwarded if reply.content is not None])
+        waiting = [self._wait_for(reply.own_id) for reply in replies if isinstance(reply, Forwarded)]
         for answer in asyncio.as_completed(waiting):
             emit([await answer])
+        for reply in replies:
+            raised(reply)
+
+    async def _decide(self, received: Sequence[Received]) -> list[Any]:
+        """Decide, and send on what the clearinghouse decides, whether or not the caller stays to hear of it.
+
+        What an earlier request left in flight is sent again: the answer is the same.
+        """
+        unreachable = self._clearinghouse_unreachable() or len(self._waiting) + len(received) > MAX_WAITING
+        intakes = [Intake(each, self.ids.uuid7(), unreachable) for each in received]
+        replies = await self.engine.group.submit_many(intakes)
+        self._clearinghouse.send([reply.content for reply in replies if isinstance(reply, Forwarded)])
+        return replies
 
     async def clearinghouse_answered(self, answers: Sequence[bytes], batch: SignedBatch | None = None) -> None:
         """Book answers, then let those who wait for them go on.
@@ -212,6 +244,8 @@ class NodeService:
         item = wire.parse(claim_pb2.ClaimItem, content, "claim")
         if len(item.request_id) != wire.REQUEST_ID_BYTES or not item.holder_id:
             raise InvalidInput("needs a request id of 16 bytes and a holder id", place="claim")
+        if not (item.campaign + item.round).isprintable():
+            raise InvalidInput("has control characters", place="claim", remedy="send campaign and round as published")
         pack_id = vouchers.make_pack_id(self.ids.milliseconds(), self.ids.random(9))
         return Claim(caller.name, content, item, pack_id)
 

@@ -218,7 +218,12 @@ _TEXTS: dict[RefusalReason, _Text] = {
         False,
         True,
     ),
-    R.ORDER_ALREADY_DISCOUNTED: _Text("该订单已用过消费券", "the order already used a public voucher", False, True),
+    R.ORDER_ALREADY_DISCOUNTED: _Text(
+        "该订单已用过另一张消费券，或正在办理",
+        "another public voucher was used on the order, or is being decided",
+        False,
+        True,
+    ),
     R.ALREADY_HELD: _Text(
         "券正被另一订单占用[，至{expires_at}]", "the voucher is held by another order[ until {expires_at}]", True, True
     ),

@@ -28,6 +28,9 @@ REQUEST_ID_BYTES = 16
 MAX_ITEM_BYTES = 16 * 1024
 """Of one redemption item: many times what a token and an order need, and little beside the limit of a message."""
 
+MAXIMUM_VOUCHERS = 64
+"""Of one pack."""
+
 MAXIMUM_AMOUNT_FEN = 10**12
 """Ten billion yuan: no amount of one message is larger, so that no sum leaves 64 bits."""
 
@@ -88,7 +91,13 @@ def body_to_voucher(body: bytes) -> Voucher:
         raise InvalidInput(f"{message.roaming} is not known", place="token.body.roaming", remedy="send 1 to 3")
     _need(len(message.pack_id) == PACK_ID_BYTES, "token.body.pack_id", f"{PACK_ID_BYTES} bytes")
     _need(len(message.holder_tag) == TAG_BYTES, "token.body.holder_tag", f"{TAG_BYTES} bytes")
-    _need(0 < len(message.voucher_types) <= 64, "token.body.voucher_types", "1 to 64 vouchers")
+    _need_text(message.issuer, "token.body.issuer", 1, 6)
+    _need_text(message.campaign, "token.body.campaign", 1, 64)
+    _need(
+        0 < len(message.voucher_types) <= MAXIMUM_VOUCHERS,
+        "token.body.voucher_types",
+        f"1 to {MAXIMUM_VOUCHERS} vouchers",
+    )
     return Voucher(
         message.version,
         message.suite,
@@ -194,8 +203,12 @@ def _purchase(message: redemption_pb2.Purchase) -> Purchase:
     for field in ("order_fen", "invoice_fen", "price_fen"):
         _need_amount(getattr(order, field), f"order.{field}")
     _need(order.order_fen > 0, "order.order_fen", "more than 0")
-    _need(0 < len(order.merchant) <= 32, "order.merchant", "1 to 32 characters")
-    _need(0 < len(order.order_id) <= 64, "order.order_id", "1 to 64 characters")
+    _need_text(order.merchant, "order.merchant", 1, 32)
+    _need_text(order.order_id, "order.order_id", 1, 64)
+    for field in ("category", "channel", "klass"):
+        _need_text(getattr(order, field), f"order.{field}", 0, 64)
+    _need(len(order.payer_tag) <= TAG_BYTES, "order.payer_tag", f"at most {TAG_BYTES} bytes")
+    _need(message.index < MAXIMUM_VOUCHERS, "index", f"less than {MAXIMUM_VOUCHERS}")
     sale = Sale(
         order.merchant,
         order.order_id,
@@ -546,6 +559,11 @@ class HandedMoney:
 def _need(holds: bool, place: str, wanted: str) -> None:
     if not holds:
         raise InvalidInput("out of range", place=place, remedy=f"send {wanted}")
+
+
+def _need_text(text: str, place: str, least: int, most: int) -> None:
+    """Text that any database stores and any screen shows: of that length, without control characters."""
+    _need(least <= len(text) <= most and text.isprintable(), place, f"{least} to {most} printable characters")
 
 
 def _need_amount(amount_fen: int, place: str) -> None:

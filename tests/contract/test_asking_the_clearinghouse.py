@@ -5,13 +5,27 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from local_parties import HANGZHOU, KEYRING, PLATFORM, LocalNode, TestKeyring, item, outcome, purchase
+from local_parties import (
+    AT,
+    HANGZHOU,
+    KEYRING,
+    PLATFORM,
+    LocalNode,
+    TestKeyring,
+    TestSigner,
+    answer_of,
+    item,
+    outcome,
+    purchase,
+)
 
 from pki.identity import Identity
 from quanlian import wire
-from quanlian.errors import TrustError
+from quanlian.errors import TrustError, Unavailable
 from quanlian.v1 import directory_pb2, signed_pb2
-from quanlian.vouchers import Voucher
+from quanlian.vouchers import SUITE_ED25519, Token, Voucher
+
+ALIPAY = Identity(HANGZHOU, "platform", PLATFORM)
 
 
 class Asked:
@@ -53,7 +67,7 @@ def ask_for(node: LocalNode, tokens: list[bytes]) -> tuple[Asked, list[str]]:
     service, answers = node.another_service(ChoosyKeyring(KEYRING)), list[bytes]()
     service.start()
     items = [item(node.ids.fresh(), redeem=purchase(token, 0, f"order-{n}")) for n, token in enumerate(tokens)]
-    asyncio.run(service.submit(Identity(HANGZHOU, "platform", PLATFORM), items, answers.extend))
+    asyncio.run(service.submit(ALIPAY, items, answers.extend))
     service.close()
     return asked, [outcome(answer) for answer in answers]
 
@@ -72,3 +86,82 @@ def test_terms_are_asked_for_only_by_a_voucher_whose_signature_holds(node: Local
     asked, answers = ask_for(node, [made_up(token, issuer="310000", terms_hash=bytes([n]) * 32) for n in range(5)])
     assert answers == ["BAD_SIGNATURE"] * 5
     assert asked.documents == 0
+
+
+class Absent(Asked):
+    """A clearinghouse that cannot be reached."""
+
+    async def terms(self, terms_hash: bytes) -> directory_pb2.GetTermsResponse:
+        raise Unavailable("the clearinghouse: cut off")
+
+
+class Silent(Asked):
+    """A clearinghouse that does not answer."""
+
+    async def terms(self, terms_hash: bytes) -> directory_pb2.GetTermsResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+def visitors_token() -> bytes:
+    """A voucher of Shanghai's whose terms Hangzhou has not met."""
+    signer = TestSigner("310000", "voucher")
+    KEYRING.setdefault(signer.key_id, signer.certified)
+    voucher = Voucher(
+        version=1,
+        suite=SUITE_ED25519,
+        key_id=signer.key_id,
+        issuer="310000",
+        campaign="autumn",
+        terms_hash=bytes(32),
+        pack_id=bytes(15),
+        voucher_types=(1,),
+        holder_tag=bytes(16),
+        issued_at=AT,
+        not_before=AT,
+        not_after=AT + 1000,
+        roaming="on-demand",
+    )
+    body = wire.voucher_to_body(voucher)
+    return wire.token_to_bytes(Token(body, signer.sign("voucher", body), 0, 0, ()))
+
+
+def redeem(node: LocalNode, token: bytes) -> bytes:
+    request_id = node.ids.fresh()
+    return item(request_id, redeem=purchase(token, 0, request_id.hex()))
+
+
+def test_a_voucher_whose_terms_cannot_be_had_now_is_refused_for_now_and_stops_no_other(node: LocalNode) -> None:
+    node.publish()
+    (token,) = node.claim()
+    node.clearinghouse = Absent()  # type: ignore[assignment]
+    items = [redeem(node, each) for each in (visitors_token(), token)]
+    service, answers = node.another_service(), list[bytes]()
+    service.start()
+    asyncio.run(service.submit(ALIPAY, items, answers.extend))
+    service.close()
+    assert [outcome(answer) for answer in answers] == ["NOT_IN_CUSTODY", "CAPTURED"]
+    assert answer_of(answers[0]).refusal.retryable
+    assert [row["operation"] for row in node.rows("request")] == ["claim", "redeem"], (
+        "the id of what was not looked at is not used up"
+    )
+
+
+def test_an_item_that_waits_for_terms_holds_up_no_other_of_its_message(node: LocalNode) -> None:
+    node.publish()
+    (token,) = node.claim()
+    node.clearinghouse = Silent()  # type: ignore[assignment]
+    items = [redeem(node, each) for each in (visitors_token(), token)]
+    service, answers = node.another_service(), list[bytes]()
+    service.start()
+
+    async def run() -> None:
+        waiting = asyncio.create_task(service.submit(ALIPAY, items, answers.extend))
+        async with asyncio.timeout(30):
+            while not answers:
+                await asyncio.sleep(0.01)
+        waiting.cancel()
+
+    asyncio.run(run())
+    service.close()
+    assert [outcome(answer) for answer in answers] == ["CAPTURED"]

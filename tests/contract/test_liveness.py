@@ -13,6 +13,8 @@ from local_parties import (
     HANGZHOU,
     KEYRING,
     PLATFORM,
+    SHANGHAI,
+    LocalClearinghouse,
     LocalNode,
     NoClearinghouse,
     TestSigner,
@@ -22,10 +24,13 @@ from local_parties import (
     purchase,
 )
 
+from clearinghouse.redeeming import Redeem
 from custodian.evidence import SignedBatch
 from custodian.servicer import sign_answers
 from node.adapters import clearing
 from node.adapters.clearing import ClearingLink
+from node.desk import Desk
+from node.redeeming import Intake
 from node.service import NodeService
 from pki.authority import RootAuthority
 from pki.identity import Identity
@@ -63,7 +68,95 @@ def released_vouchers(node: LocalNode, packs: int) -> list[bytes]:
     return tokens
 
 
+class TestSending:
+    def test_a_request_is_sent_on_though_its_caller_left_while_it_was_being_committed(self, node: LocalNode) -> None:
+        (token,) = released_vouchers(node, 1)
+        node.clearinghouse = catching = Catching()
+        service = node.another_service()
+        content = item(node.ids.fresh(), redeem=purchase(token, 0, "order"))
+
+        async def run() -> None:
+            leaving = asyncio.create_task(service.submit(ALIPAY, [content], lambda answers: None))
+            while not service.engine.group._accepted:
+                await asyncio.sleep(0)
+            leaving.cancel()
+            await asyncio.gather(leaving, return_exceptions=True)
+            service.start()
+            async with asyncio.timeout(30):
+                while not catching.sent:
+                    await asyncio.sleep(0.01)
+
+        asyncio.run(run())
+        service.close()
+        assert catching.sent == asyncio.run(service.unanswered())
+
+    def test_a_retry_sends_again_what_is_in_flight(self, node: LocalNode) -> None:
+        (token,) = released_vouchers(node, 1)
+        node.clearinghouse = catching = Catching()
+        service = node.another_service()
+        service.start()
+        content = item(node.ids.fresh(), redeem=purchase(token, 0, "order"))
+
+        async def run() -> None:
+            for times in (1, 2):
+                waiting = asyncio.create_task(service.submit(ALIPAY, [content], lambda answers: None))
+                async with asyncio.timeout(30):
+                    while len(catching.sent) < times:
+                        await asyncio.sleep(0.01)
+                waiting.cancel()
+
+        asyncio.run(run())
+        service.close()
+        assert len(node.rows("outbox")) == 1
+        assert catching.sent == [catching.sent[0]] * 2
+
+
 class TestAnswers:
+    def test_one_item_that_cannot_be_decided_keeps_no_answer_from_the_others(
+        self, node: LocalNode, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        node.publish()
+        bad, good = (
+            item(node.ids.fresh(), redeem=purchase(token, 0, f"o-{n}")) for n, token in enumerate(node.claim(2))
+        )
+        decide = Intake.decide
+
+        def failing(intake: Intake, desk: Desk) -> Any:
+            if intake.received.content == bad:
+                raise RuntimeError("a fault of this item")
+            return decide(intake, desk)
+
+        monkeypatch.setattr(Intake, "decide", failing)
+        service, got = node.another_service(), list[bytes]()
+        service.start()
+        with pytest.raises(RuntimeError, match="a fault of this item"):
+            asyncio.run(service.submit(ALIPAY, [bad, good], got.extend))
+        service.close()
+        assert [outcome(answer) for answer in got] == ["CAPTURED"]
+
+    def test_the_clearinghouse_answers_the_others_of_a_message_too(
+        self, node: LocalNode, clearinghouse: LocalClearinghouse, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tokens = released_vouchers(node, 2)
+        clearinghouse.learn(node)
+        for token in tokens:
+            clearinghouse.decide(*clearinghouse.hand_overs(node.release(*keys_of(token))))
+        bad, good = (item(node.ids.fresh(), redeem=purchase(token, 0, f"o-{n}")) for n, token in enumerate(tokens))
+        decide = Redeem.decide
+
+        def failing(work: Redeem, desk: Any) -> Any:
+            if work.received.content == bad:
+                raise RuntimeError("a fault of this item")
+            return decide(work, desk)
+
+        monkeypatch.setattr(Redeem, "decide", failing)
+        service, got = clearinghouse.service, list[bytes]()
+        service.engine.group.start()
+        with pytest.raises(RuntimeError, match="a fault of this item"):
+            asyncio.run(service.submit(Identity(SHANGHAI, "node"), [bad, good], got.extend))
+        service.close()
+        assert [outcome(answer) for answer in got] == ["CAPTURED"]
+
     def test_an_answer_that_cannot_be_booked_is_told_after_the_others_are_booked(self, node: LocalNode) -> None:
         tokens = released_vouchers(node, 2)
         node.clearinghouse = catching = Catching()

@@ -25,7 +25,7 @@ from local_parties import (
     purchase,
 )
 
-from chassis.commit import GroupCommit, Overloaded
+from chassis.commit import GroupCommit
 from chassis.host import MAX_MESSAGE_BYTES
 from clearinghouse import service as clearing_service
 from clearinghouse.receipts import receipts_of
@@ -120,27 +120,29 @@ class TestDatabase:
 
 
 class TestOverload:
-    def test_requests_that_wait_for_the_clearinghouse_are_bounded(
+    def test_requests_that_wait_for_the_clearinghouse_are_bounded_and_hold_up_nothing_at_home(
         self, node: LocalNode, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         node.publish()
-        tokens = node.claim(3)
-        node.release(*(key for token in tokens for key in keys_of(token)))
+        *away, home = node.claim(4)
+        node.release(*(key for token in away for key in keys_of(token)))
         monkeypatch.setattr(node_service, "MAX_WAITING", 2)
         service = node.another_service()
         service.start()
+        answers: list[bytes] = []
 
         async def run() -> None:
-            items = [item(node.ids.fresh(), redeem=purchase(token, 0, f"o-{n}")) for n, token in enumerate(tokens)]
+            items = [item(node.ids.fresh(), redeem=purchase(token, 0, f"o-{n}")) for n, token in enumerate(away)]
             waiting = asyncio.create_task(service.submit(ALIPAY, items[:2], lambda answers: None))
             while len(service._waiting) < 2:
                 await asyncio.sleep(0)
-            with pytest.raises(Overloaded, match="2 requests wait"):
-                await service.submit(ALIPAY, items[2:], lambda answers: None)
+            at_home = item(node.ids.fresh(), redeem=purchase(home, 0, "o-home"))
+            await service.submit(ALIPAY, [items[2], at_home], answers.extend)
             waiting.cancel()
 
         asyncio.run(run())
         service.close()
+        assert [outcome(answer) for answer in answers] == ["NOT_IN_CUSTODY", "CAPTURED"]
         assert len(node.rows("outbox")) == 2
 
     def test_an_issuer_that_does_not_read_its_stream_counts_as_unreachable(

@@ -64,6 +64,10 @@ def a_purchase(**changes: Any) -> redemption_pb2.Purchase:
     return purchase
 
 
+def a_token(**changes: Any) -> bytes:
+    return wire.token_to_bytes(TOKEN._replace(body=wire.voucher_to_body(VOUCHER._replace(**changes))))
+
+
 def an_item(request_id: bytes = REQUEST, /, **operation: Message) -> bytes:
     return redemption_pb2.RedemptionItem(
         request_id=request_id,
@@ -183,6 +187,15 @@ class TestRequests:
             ("order.merchant", lambda: an_item(redeem=a_purchase(merchant="9" * 33))),
             ("order.order_id", lambda: an_item(redeem=a_purchase(order_id=""))),
             ("order.order_id", lambda: an_item(redeem=a_purchase(order_id="9" * 65))),
+            ("order.order_id", lambda: an_item(redeem=a_purchase(order_id="9\0"))),
+            ("order.merchant", lambda: an_item(redeem=a_purchase(merchant="9\n"))),
+            ("order.klass", lambda: an_item(redeem=a_purchase(klass="k\0"))),
+            ("order.category", lambda: an_item(redeem=a_purchase(category="c" * 65))),
+            ("order.channel", lambda: an_item(redeem=a_purchase(channel="\x7f"))),
+            ("order.payer_tag", lambda: an_item(redeem=a_purchase(payer_tag=bytes(17)))),
+            ("index", lambda: an_item(redeem=a_purchase(index=2**32 - 1))),
+            ("token.body.issuer", lambda: an_item(redeem=a_purchase(token=a_token(issuer="33\0")))),
+            ("token.body.campaign", lambda: an_item(redeem=a_purchase(token=a_token(campaign="")))),
             ("capture.redemption_id", lambda: an_item(capture=redemption_pb2.Capture())),
             ("capture.order_fen", lambda: an_item(capture=redemption_pb2.Capture(order_fen=-1))),
             ("void.redemption_id", lambda: an_item(void=redemption_pb2.Void(redemption_id=bytes(15)))),
