@@ -49,6 +49,7 @@ OPERATOR_METHODS = (
     "RecallVouchers",
     "GetNodeEvidence",
     "RecoverNode",
+    "BookReceipts",
     "Suspend",
     "ListSuspensions",
     "CancelVoucher",
@@ -71,7 +72,9 @@ ALLOW = {
 }
 
 
-IN_RECOVERY = frozenset({f"{_PACKAGE}NodeOperatorService/{method}" for method in ("RecoverNode", "GetNodeStatus")})
+IN_RECOVERY = frozenset(
+    {f"{_PACKAGE}NodeOperatorService/{method}" for method in ("RecoverNode", "BookReceipts", "GetNodeStatus")}
+)
 
 
 def serve(settings: NodeSettings) -> None:
