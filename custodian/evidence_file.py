@@ -35,6 +35,15 @@ class Proven:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A file's root certificate and chains as PEM, the chains by key id, and its exchanges."""
+
+    root: bytes
+    chains: dict[bytes, bytes]
+    exchanges: list[Exchange]
+
+
 def write(
     party: str, id: bytes, exchanges: Sequence[Exchange], root: bytes, chain_of: Callable[[bytes], bytes]
 ) -> bytes:
@@ -61,21 +70,30 @@ def write(
     return json.dumps(document, indent=2).encode() + b"\n"
 
 
+def read(content: bytes) -> Shown:
+    """What the file shows, nothing of it believed yet. Raises InvalidInput for one that cannot be read."""
+    document = _read(content)
+    try:
+        return Shown(
+            document["root"].encode(),
+            {bytes.fromhex(id): chain.encode() for id, chain in document["chains"].items()},
+            [
+                Exchange(each["asker"], each["decider"], _message(each["request"]), _message(each["answer"]))
+                for each in document["exchanges"]
+            ],
+        )
+    except (KeyError, TypeError, AttributeError, ValueError, binascii.Error) as error:
+        raise InvalidInput(f"is no evidence file ({error!r})", place="file", remedy=_NEEDS) from error
+
+
 def verify(content: bytes, fingerprint: str) -> list[Proven]:
     """What the file proves. Raises InvalidInput for a file that cannot be read, and TrustError or BadSignature for
     one whose root, chains, signatures or contents do not hold.
     """
-    document = _read(content)
-    try:
-        trust = Trust(document["root"].encode(), fingerprint)
-        keys = {bytes.fromhex(id): trust.signing_key(chain.encode()) for id, chain in document["chains"].items()}
-        exchanges = [
-            Exchange(each["asker"], each["decider"], _message(each["request"]), _message(each["answer"]))
-            for each in document["exchanges"]
-        ]
-    except (KeyError, TypeError, AttributeError, ValueError, binascii.Error) as error:
-        raise InvalidInput(f"is no evidence file ({error!r})", place="file", remedy=_NEEDS) from error
-    proven = [_prove(exchange, keys) for exchange in exchanges]
+    shown = read(content)
+    trust = Trust(shown.root, fingerprint)
+    keys = {id: trust.signing_key(chain) for id, chain in shown.chains.items()}
+    proven = [_prove(exchange, keys) for exchange in shown.exchanges]
     if not any(each.request or each.answer for each in proven):
         raise InvalidInput("shows no message", place="file", remedy=_NEEDS)
     _require_one_story(proven)

@@ -9,7 +9,16 @@ from chassis import console
 from quanlian.refusals import CHINA
 from quanlian.v1 import recovery_pb2
 
-FIGURES = ("incarnation", "lost_commits", "last_commit_at", "hand_overs", "vouchers", "answers", "feed_events")
+FIGURES = (
+    "incarnation",
+    "lost_commits",
+    "last_commit_at",
+    "hand_overs",
+    "vouchers",
+    "answers",
+    "receipts",
+    "feed_events",
+)
 
 
 def show_recovery(report: recovery_pb2.RecoveryReport, as_json: bool) -> None:
@@ -22,6 +31,7 @@ def show_recovery(report: recovery_pb2.RecoveryReport, as_json: bool) -> None:
         ("移交 Hand-overs", report.hand_overs),
         ("券的托管 Vouchers whose custody was learned", report.vouchers),
         ("答复 Answers", report.answers),
+        ("平台回执 Receipts of platforms", report.receipts),
         ("待收通知 Feed events to come", report.feed_events),
         ("有争议 Disputed", len(report.disputed)),
     ]

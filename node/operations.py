@@ -323,6 +323,11 @@ class NodeOperations:
 
         return await asyncio.to_thread(load)
 
+    async def book_receipts(
+        self, request: node_operator_pb2.BookReceiptsRequest
+    ) -> node_operator_pb2.BookReceiptsResponse:
+        return await self._service.recovery.book_receipts(request)
+
     async def recover(self) -> recovery_pb2.RecoveryReport:
         return await self._service.recovery.run()
 

@@ -1,7 +1,8 @@
 """A node whose database was restored from a backup learns again what the clearinghouse holds of it.
 
 Hand-overs that it gave after the copy was made, and answers to what it sent on; the feed brings the rest by itself.
-What it decided alone in that time nobody else has: that is told to the operator, not guessed.
+What it decided alone in that time only the platforms hold: their receipts are booked first (`platform_receipts.py`).
+What is in none of these is told to the operator, not guessed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from node.desk import Desk, Sent, Work
 from node.directory import Directory
 from node.engine import Engine
 from node.feed import SEQUENCE
+from node.platform_receipts import PlatformReceipts
 from node.ports import Clearinghouse
 from node.receipts import receipts_held
 from node.redeeming import ClearinghouseAnswer
@@ -29,7 +31,7 @@ from quanlian.errors import BadSignature, ConfigurationError, InvalidInput, Quan
 from quanlian.ids import uuid7
 from quanlian.ledger import Movement, is_limited
 from quanlian.redemptions import State
-from quanlian.v1 import custody_pb2, recovery_pb2, redemption_pb2, signed_pb2
+from quanlian.v1 import custody_pb2, node_operator_pb2, recovery_pb2, redemption_pb2, signed_pb2
 from quanlian.wire import Later, Purchase
 
 RECOVERY_MARGIN_SECONDS = 600
@@ -95,6 +97,18 @@ class Recovery:
         report.feed_events = max(0, response.feed - position.feed)
         await self._continuity.go_on(report)
         return report
+
+    async def book_receipts(
+        self, request: node_operator_pb2.BookReceiptsRequest
+    ) -> node_operator_pb2.BookReceiptsResponse:
+        """Before `run`: book again what this node decided alone, from the signed answers that platforms hold.
+
+        Raises InvalidInput where nothing needs to be recovered, TrustError for a chain that does not lead to the root.
+        """
+        self._continuity.require_broken()
+        for chain in request.chains:
+            self._keyring.add(chain)
+        return await PlatformReceipts(self._engine, self._keyring).book(request.receipts)
 
     def _relearn(self, response: custody_pb2.GetReceiptsResponse, report: recovery_pb2.RecoveryReport) -> None:
         for message in response.hand_overs:

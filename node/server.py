@@ -58,6 +58,7 @@ OPERATOR_METHODS = (
     "RecallVouchers",
     "GetNodeEvidence",
     "RecoverNode",
+    "BookReceipts",
     "Suspend",
     "ListSuspensions",
     "CancelVoucher",
@@ -80,7 +81,9 @@ ALLOW = {
 }
 
 
-IN_RECOVERY = frozenset({f"{_PACKAGE}NodeOperatorService/{method}" for method in ("RecoverNode", "GetNodeStatus")})
+IN_RECOVERY = frozenset(
+    {f"{_PACKAGE}NodeOperatorService/{method}" for method in ("RecoverNode", "BookReceipts", "GetNodeStatus")}
+)
 
 
 def serve(settings: NodeSettings) -> None:

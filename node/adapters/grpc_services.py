@@ -121,6 +121,11 @@ class NodeOperatorServicer(node_operator_pb2_grpc.NodeOperatorServiceServicer):
     async def RecoverNode(self, request: pb.RecoverNodeRequest, context: Context) -> pb.RecoverNodeResponse:  # noqa: N802
         return pb.RecoverNodeResponse(report=await self._operations.recover())
 
+    async def BookReceipts(  # noqa: N802
+        self, request: pb.BookReceiptsRequest, context: Context
+    ) -> pb.BookReceiptsResponse:
+        return await self._operations.book_receipts(request)
+
     async def RetryFeed(self, request: pb.RetryFeedRequest, context: Context) -> pb.RetryFeedResponse:  # noqa: N802
         return await self._operations.retry_feed()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from local_parties import (
     CLEARINGHOUSE,
     HANGZHOU,
+    KEYRING,
     PLATFORM,
     SHANGHAI,
     LocalClearinghouse,
@@ -19,6 +21,7 @@ from local_parties import (
     NoClearinghouse,
     Party,
     TestSigner,
+    answer_of,
     item,
     keys_of,
     outcome,
@@ -27,17 +30,22 @@ from local_parties import (
 
 from clearinghouse.custody import read_hand_over
 from clearinghouse.receipts import receipts_of
+from custodian import evidence_file
 from custodian.evidence import SignedBatch
 from custodian.lineage import Lineage, RecoveryNeeded
 from custodian.servicer import sign_answers, sign_items
+from node.receipt_files import receipt_pages
 from node.service import NodeService
 from pki.identity import Identity
 from quanlian.errors import InvalidInput
-from quanlian.evidence import ANSWER_KIND, REQUEST_KIND
-from quanlian.v1 import custody_pb2, directory_pb2, recovery_pb2
+from quanlian.evidence import ANSWER_KIND, REQUEST_KIND, Exchange, Message
+from quanlian.v1 import custody_pb2, directory_pb2, node_operator_pb2, recovery_pb2
+from quanlian.v1 import redemption_pb2 as pb
 from quanlian.vouchers import VoucherKey
+from quanlian.wire import batch_digest
 
 ALIPAY, NODE = Identity(HANGZHOU, "platform", PLATFORM), Identity(HANGZHOU, "node")
+PLATFORM_KEY = TestSigner(HANGZHOU, f"message.{PLATFORM}")
 NODE_KEY, CLEARING_KEY = TestSigner(HANGZHOU, "message"), TestSigner(CLEARINGHOUSE, "message")
 Result = TypeVar("Result")
 
@@ -149,6 +157,11 @@ class Network:
 
     def recover_node(self) -> recovery_pb2.RecoveryReport:
         return self.do(lambda service: service.recovery.run())
+
+    def book(self, *receipts: node_operator_pb2.PlatformReceipt) -> node_operator_pb2.BookReceiptsResponse:
+        """What the operator's command does with a platform's file before the recovery."""
+        request = node_operator_pb2.BookReceiptsRequest(receipts=receipts)
+        return self.do(lambda service: service.recovery.book_receipts(request))
 
     def recover_clearinghouse(self, *without: str) -> recovery_pb2.RecoveryReport:
         async def run(service: NodeService) -> recovery_pb2.RecoveryReport:
@@ -296,13 +309,167 @@ class TestNode:
         network.check()
 
 
+class TestPlatformReceipts:
+    """What a node decided alone after the copy: the platforms hold its signed answers."""
+
+    def story(self, network: Network, token: bytes) -> tuple[list[bytes], list[bytes]]:
+        """Held and captured in part, refunded, refused, held: requests a minute apart, and their answers."""
+        ids, asked, answers = network.node.ids, list[bytes](), list[bytes]()
+
+        def ask(**operation: Any) -> bytes:
+            network.node.pass_seconds(60)
+            asked.append(item(ids.fresh(), **operation))
+            answers.extend(network.redeem(asked[-1]))
+            return answer_of(answers[-1]).redemption_id
+
+        held = ask(authorize=purchase(token, 0, "order-1"))
+        ask(capture=pb.Capture(redemption_id=held, order_fen=5000))
+        ask(refund=pb.Refund(redemption_id=held, order_fen=1000))
+        ask(redeem=purchase(token, 1, "order-2", order_fen=3850))
+        ask(authorize=purchase(token, 1, "order-3"))
+        kinds = ["AUTHORIZED", "CAPTURED", "PARTLY_REFUNDED", "BELOW_MINIMUM_SPEND", "AUTHORIZED"]
+        assert [outcome(answer) for answer in answers] == kinds
+        return asked, answers
+
+    def books(self, network: Network) -> list[Any]:
+        names = ("voucher", "redemption", "spend", "merchant_order")
+        return [money(network.node), *(without_seals(network.node.rows(name)) for name in names)]
+
+    def test_they_are_booked_again_and_every_figure_and_answer_is_as_it_was(self, network: Network) -> None:
+        (token,) = network.node.claim()
+        copy = back_up(network.node)
+        asked, answers = self.story(network, token)
+        before = self.books(network)
+        restore(network.node, copy)
+        assert self.books(network) != before
+        network.node.pass_seconds(60)
+        receipts = [receipt(*each) for each in zip(asked, answers, strict=True)]
+        booked = network.book(*reversed(receipts))
+        assert (booked.booked, booked.known, list(booked.disputed)) == (5, 0, [])
+        again = network.book(*receipts)
+        assert (again.booked, again.known, list(again.disputed)) == (0, 5, [])
+        network.recover_node()
+        assert self.books(network) == before
+        assert network.redeem(*asked) == answers
+        network.check()
+
+    def test_what_is_not_signed_by_the_platform_and_this_node_is_not_believed(self, network: Network) -> None:
+        (token,) = network.node.claim()
+        copy = back_up(network.node)
+        content = item(network.node.ids.fresh(), redeem=purchase(token, 0, "order"))
+        (answer,) = network.redeem(content)
+        restore(network.node, copy)
+        other = item(network.node.ids.fresh(), redeem=purchase(token, 0, "order"))
+        forged = [
+            receipt(content, answer, node_key=CLEARING_KEY),
+            receipt(content, answer, platform_key=NODE_KEY),
+            receipt(other, answer),
+            receipt(content, answer),
+            receipt(content, answer),
+        ]
+        forged[3].answer.signature = bytes(64)
+        forged[4].request.content = other
+        booked = network.book(*forged)
+        assert (booked.booked, booked.known, len(booked.disputed)) == (0, 0, 5)
+        for told, why in zip(
+            booked.disputed,
+            (
+                "the answer is signed by clearinghouse's key for message",
+                f"the request is signed by {HANGZHOU}'s key for message",
+                "the answer is to another request",
+                "signature",
+                "not among those that were signed",
+            ),
+            strict=True,
+        ):
+            assert why in told.reason
+        assert network.node.rows("spend") == []
+
+    def test_what_the_books_cannot_give_again_is_disputed_and_its_voucher_dead(self, network: Network) -> None:
+        (token,) = network.node.claim()
+        copy = back_up(network.node)
+        content = item(network.node.ids.fresh(), redeem=purchase(token, 0, "order"))
+        (answer,) = network.redeem(content)
+        (unknown,) = network.node.claim()
+        late = item(network.node.ids.fresh(), redeem=purchase(unknown, 0, "order-of-a-later-pack"))
+        (told,) = network.redeem(late)
+        restore(network.node, copy)
+        (use,) = network.node.decide(network.node.intake(item(b"x" * 16, redeem=purchase(token, 1, "order"))))
+        assert outcome(use.content) == "CAPTURED", "the copy goes on, and another voucher takes the order"
+        booked = network.book(receipt(content, answer), receipt(late, told))
+        assert booked.booked == 0
+        assert [each.reason.partition(": ")[2] for each in booked.disputed] == [
+            "is decided otherwise now than it was answered"
+        ] * 2
+        states = {row["voucher_index"]: row["status"] for row in network.node.rows("voucher")}
+        assert states == {0: "cancelled", 1: "captured"}
+
+    def test_answers_of_the_clearinghouse_are_left_to_its_own_receipts(self, network: Network) -> None:
+        tokens = network.node.claim(2)
+        copy = back_up(network.node)
+        asked, answers = story(network, tokens)
+        restore(network.node, copy)
+        booked = network.book(*(receipt(*each) for each in zip(asked, answers, strict=True)))
+        assert (booked.booked, booked.known, list(booked.disputed)) == (0, 3, [])
+        assert network.recover_node().answers == 3
+
+    def test_a_node_that_goes_on_takes_none(self, network: Network) -> None:
+        (token,) = network.node.claim()
+        content = item(network.node.ids.fresh(), redeem=purchase(token, 0, "order"))
+        (answer,) = network.redeem(content)
+        with pytest.raises(InvalidInput, match="nothing needs to be recovered"):
+            network.book(receipt(content, answer))
+
+    def test_a_platform_s_evidence_files_become_calls_in_the_order_of_time(self, network: Network) -> None:
+        (token,) = network.node.claim()
+        asked, answers = self.story(network, token)
+        shown = [receipt(*each) for each in zip(asked, answers, strict=True)]
+        asker = f"{HANGZHOU}/{PLATFORM}"
+        exchanges = [
+            Exchange(asker, HANGZHOU, _message(REQUEST_KIND, each.request), _message(ANSWER_KIND, each.answer))
+            for each in reversed(shown)
+        ]
+        partly = [Exchange(asker, HANGZHOU, exchanges[0].request, None), exchanges[0]._replace(asker=HANGZHOU)]
+        files = [
+            evidence_file.write(PLATFORM, b"id", each, b"root", lambda key: b"chain of " + key.hex().encode())
+            for each in (exchanges[:2] + partly, exchanges[2:])
+        ]
+        (request,) = receipt_pages(zip(("one.json", "two.json"), files, strict=True))
+        assert list(request.receipts) == shown
+        assert len(request.chains) == 2
+        with pytest.raises(InvalidInput, match=r"three\.json.*is no evidence file"):
+            list(receipt_pages([("three.json", b"{}")]))
+
+
+def receipt(
+    asked: bytes, answer: bytes, platform_key: TestSigner = PLATFORM_KEY, node_key: TestSigner = NODE_KEY
+) -> node_operator_pb2.PlatformReceipt:
+    """What a platform kept: its signed request and the answer as its node signed it, each among others."""
+    sides = []
+    for kind, content, key in ((REQUEST_KIND, asked, platform_key), (ANSWER_KIND, answer, node_key)):
+        KEYRING.setdefault(key.key_id, key.certified)
+        others = [b"before", content, b"after"]
+        hashes = b"".join(hashlib.sha256(each).digest() for each in others)
+        signature = key.sign(kind, batch_digest(others))
+        sides.append({"content": content, "hashes": hashes, "key_id": key.key_id, "signature": signature})
+    return node_operator_pb2.PlatformReceipt(request=sides[0], answer=sides[1])
+
+
+def _message(kind: str, shown: node_operator_pb2.ShownMessage) -> Message:
+    return Message(kind, shown.content, shown.hashes, shown.key_id, shown.signature)
+
+
+def without_seals(rows: Sequence[Any]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in row.items() if name != "seal"} for row in rows]
+
+
 class TestClearinghouse:
     def test_a_clearinghouse_decides_again_what_its_nodes_hold_and_gets_the_same_bytes(self, network: Network) -> None:
         tokens = network.node.claim(2)
         copy = back_up(network.clearinghouse)
         items, answers = story(network, tokens)
         network.follow()
-        names = ("redemption", "posting", "spend", "voucher", "participant")
+        names = ("redemption", "posting", "spend", "voucher", "participant", "proof")
         before = money(network.clearinghouse), [network.clearinghouse.rows(name) for name in names[2:]]
         at_node = money(network.node)
         restore(network.clearinghouse, copy)

@@ -464,6 +464,76 @@ def test_the_tables_follow_the_order_of_the_protocol() -> None:
     assert every - set(AT_NODE) - set(AT_CLEARINGHOUSE) == {"LEVERAGE_TOO_LOW"}
 
 
+LATER: dict[Wrong, set[str]] = {
+    "REQUEST_ID_REUSED": set(),
+    "REVERSED": set(),
+    "REDEMPTION_UNKNOWN": set(),
+    "NOT_AUTHORIZED": set(),
+    "HOLD_EXPIRED": {"expires_at"},
+    "AMOUNT_EXCEEDS_HOLD": {"order_fen", "held_order_fen"},
+    "NOT_CAPTURED": set(),
+    "REFUND_EXCEEDS_CAPTURE": {"order_fen", "left_fen"},
+}
+"""What a known request, or one about an earlier one, can be answered, with its figures."""
+STILL_GOOD = {"REVERSED", "AMOUNT_EXCEEDS_HOLD", "HOLD_EXPIRED", "NOT_AUTHORIZED", "NOT_CAPTURED"}
+"""After these the voucher can be used still, as each comes to pass below."""
+TOO_MUCH_FEN = 999_999
+
+
+def later_refusals(bench: Bench) -> dict[Wrong, refusal_pb2.Refusal]:
+    """What one party answers to each wrong later call, each too large in its amount besides."""
+    found: dict[Wrong, refusal_pb2.Refusal] = {}
+
+    def ask(name: Wrong, content: bytes) -> None:
+        (answer,) = bench.use(content)
+        assert outcome(answer) == name
+        found[name] = answer_of(answer).refusal
+
+    def made(operation: str, index: int, order_id: str) -> tuple[bytes, bytes]:
+        content = bench.request(frozenset(), index, order_id, operation)
+        content = item(
+            bench.party.ids.fresh(), **{operation: getattr(pb.RedemptionItem.FromString(content), operation)}
+        )
+        (answer,) = bench.use(content)
+        return content, answer_of(answer).redemption_id
+
+    def later(kind: str, id: bytes) -> bytes:
+        call = pb.Refund if kind == "refund" else pb.Capture
+        return item(bench.party.ids.fresh(), **{kind: call(redemption_id=id, order_fen=TOO_MUCH_FEN)})
+
+    ask("REDEMPTION_UNKNOWN", later("capture", b"nobody knows it."))
+    first, voided = made("authorize", TIERED, "order-voided")
+    bench.use(item(bench.party.ids.fresh(), void=pb.Void(redemption_id=voided)))
+    ask("NOT_AUTHORIZED", later("capture", voided))
+    ask("REQUEST_ID_REUSED", item(wire.request_id_of(first), void=pb.Void(redemption_id=voided)))
+    _, held = made("authorize", THRESHOLD, "order-held")
+    ask("AMOUNT_EXCEEDS_HOLD", later("capture", held))
+    ask("NOT_CAPTURED", later("refund", held))
+    undone_id = bench.party.ids.fresh()
+    bench.use(item(bench.party.ids.fresh(), reverse=pb.Reverse(original_request_id=undone_id)))
+    purchase = pb.RedemptionItem.FromString(bench.request(frozenset(), TIERED, "order-reversed")).redeem
+    ask("REVERSED", item(undone_id, redeem=purchase))
+    _, captured = made("redeem", TIERED, "order-captured")
+    ask("REFUND_EXCEEDS_CAPTURE", later("refund", captured))
+    bench.party.pass_seconds(900)
+    ask("HOLD_EXPIRED", later("capture", held))
+    return found
+
+
+def test_later_calls_have_their_reasons_with_figures_in_two_languages_at_both_parties(bench: Bench) -> None:
+    found = later_refusals(bench)
+    later = {reason.name for reason in RefusalReason if 400 <= reason < 600}
+    assert found.keys() == LATER.keys() == later, "a reason without a request that leads to it"
+    for name, refusal in found.items():
+        assert {figure.name for figure in refusal.figures} == LATER[name], name
+        assert not refusal.retryable, name
+        assert refusal.voucher_usable == (name in STILL_GOOD), name
+        assert refusal.message_zh.endswith("；券仍可用") == refusal.voucher_usable, name
+        assert re.search(r"[\u4e00-\u9fff]", refusal.message_zh), name
+        assert refusal.message_en.isascii(), name
+        assert not re.search(r"[{}\[\]—]", refusal.message_zh + refusal.message_en), name
+
+
 class TestVisitorsVouchers:
     """Shanghai's voucher at Hangzhou's node: what the redeeming region judges before the clearinghouse does."""
 

@@ -356,3 +356,24 @@ def test_a_party_that_does_not_answer_in_time_may_have_done_the_work(
         message = operators.refused(HANGZHOU, "status")
     assert message.startswith(f"330100 at {address}: no answer within 0.5 s")
     assert "look at its status before you try again" in message
+
+
+# Vouchers
+
+
+def test_a_voucher_is_cancelled_by_its_own_region_alone_and_with_a_reason(operators: Operators) -> None:
+    unknown = f"{'0' * 30}/0"
+    assert "is no voucher of this region" in operators.refused(HANGZHOU, "cancel-voucher", unknown, "--why", "误发")
+    assert "needs why it is made" in operators.refused(HANGZHOU, "cancel-voucher", unknown, "--why", "")
+    assert "is no voucher — write PACK/INDEX" in operators.refused(HANGZHOU, "cancel-voucher", "9", "--why", "误发")
+    assert "没有作废的券 · No voucher is cancelled" in operators(HANGZHOU, "cancellations")
+    assert operators.data(HANGZHOU, "cancellations") == []
+
+
+def test_a_node_that_need_not_be_recovered_takes_no_receipts(operators: Operators, tmp_path: Path) -> None:
+    damaged = tmp_path / "receipts.json"
+    damaged.write_text("{}", encoding="utf-8")
+    told = operators.refused(HANGZHOU, "recover", "--receipts", damaged)
+    assert told.startswith(f"{damaged}: ")
+    assert "is no evidence file" in told
+    assert "nothing needs to be recovered" in operators.refused(HANGZHOU, "recover")

@@ -200,3 +200,5 @@ class TestOrderOfReasons:
             ("FUNDING_EXHAUSTED", replace(first, claimed_in_round=0), OPENS),
         ]
         assert [refused(facts, broke, at).reason.name for _, facts, at in steps] == [name for name, _, _ in steps]
+        of_claims = {reason.name for reason in RefusalReason if reason >= RefusalReason.ROUND_UNKNOWN}
+        assert of_claims < {name for name, _, _ in steps}, "a reason without a claim that leads to it"

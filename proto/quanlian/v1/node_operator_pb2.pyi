@@ -1219,6 +1219,115 @@ class GetNodeEvidenceResponse(_message.Message):
 Global___GetNodeEvidenceResponse: _TypeAlias = GetNodeEvidenceResponse  # noqa: Y015
 
 @_typing.final
+class BookReceiptsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPTS_FIELD_NUMBER: _builtins.int
+    CHAINS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def receipts(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlatformReceipt]: ...
+    @_builtins.property
+    def chains(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Certificate chains of the keys that signed them, as PEM: a platform may have been admitted after the copy was made."""
+
+    def __init__(
+        self,
+        *,
+        receipts: _abc.Iterable[Global___PlatformReceipt] | None = ...,
+        chains: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chains", b"chains", "receipts", b"receipts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BookReceiptsRequest: _TypeAlias = BookReceiptsRequest  # noqa: Y015
+
+@_typing.final
+class BookReceiptsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOOKED_FIELD_NUMBER: _builtins.int
+    KNOWN_FIELD_NUMBER: _builtins.int
+    DISPUTED_FIELD_NUMBER: _builtins.int
+    booked: _builtins.int
+    known: _builtins.int
+    """Those that the books have already, or that the clearinghouse decided: its own receipts bring them."""
+    @_builtins.property
+    def disputed(self) -> _containers.RepeatedCompositeFieldContainer[_recovery_pb2.Disputed]: ...
+    def __init__(
+        self,
+        *,
+        booked: _builtins.int = ...,
+        known: _builtins.int = ...,
+        disputed: _abc.Iterable[_recovery_pb2.Disputed] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["booked", b"booked", "disputed", b"disputed", "known", b"known"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BookReceiptsResponse: _TypeAlias = BookReceiptsResponse  # noqa: Y015
+
+@_typing.final
+class PlatformReceipt(_message.Message):
+    """A request as a platform signed it, and the answer as this node signed it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def request(self) -> Global___ShownMessage: ...
+    @_builtins.property
+    def answer(self) -> Global___ShownMessage: ...
+    def __init__(
+        self,
+        *,
+        request: Global___ShownMessage | None = ...,
+        answer: Global___ShownMessage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlatformReceipt: _TypeAlias = PlatformReceipt  # noqa: Y015
+
+@_typing.final
+class ShownMessage(_message.Message):
+    """One item of a signed message, with the hashes of all its items, 32 bytes each."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTENT_FIELD_NUMBER: _builtins.int
+    HASHES_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    content: _builtins.bytes
+    hashes: _builtins.bytes
+    key_id: _builtins.bytes
+    signature: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        content: _builtins.bytes = ...,
+        hashes: _builtins.bytes = ...,
+        key_id: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "hashes", b"hashes", "key_id", b"key_id", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShownMessage: _TypeAlias = ShownMessage  # noqa: Y015
+
+@_typing.final
 class RecoverNodeRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

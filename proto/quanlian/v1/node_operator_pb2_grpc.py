@@ -115,6 +115,11 @@ class NodeOperatorServiceStub:
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.RecoverNodeRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.RecoverNodeResponse.FromString,
                 _registered_method=True)
+        self.BookReceipts = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/BookReceipts',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.BookReceiptsRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.BookReceiptsResponse.FromString,
+                _registered_method=True)
         self.GetNodeStatus = channel.unary_unary(
                 '/quanlian.v1.NodeOperatorService/GetNodeStatus',
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeStatusRequest.SerializeToString,
@@ -297,6 +302,13 @@ class NodeOperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BookReceipts(self, request, context):
+        """Before it: books again what this node decided alone and a platform holds its signed answers to.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetNodeStatus(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -472,6 +484,11 @@ def add_NodeOperatorServiceServicer_to_server(servicer, server):
                     servicer.RecoverNode,
                     request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.RecoverNodeRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_node__operator__pb2.RecoverNodeResponse.SerializeToString,
+            ),
+            'BookReceipts': grpc.unary_unary_rpc_method_handler(
+                    servicer.BookReceipts,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.BookReceiptsRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.BookReceiptsResponse.SerializeToString,
             ),
             'GetNodeStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetNodeStatus,
@@ -977,6 +994,33 @@ class NodeOperatorService:
             '/quanlian.v1.NodeOperatorService/RecoverNode',
             quanlian_dot_v1_dot_node__operator__pb2.RecoverNodeRequest.SerializeToString,
             quanlian_dot_v1_dot_node__operator__pb2.RecoverNodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BookReceipts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/BookReceipts',
+            quanlian_dot_v1_dot_node__operator__pb2.BookReceiptsRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.BookReceiptsResponse.FromString,
             options,
             channel_credentials,
             insecure,

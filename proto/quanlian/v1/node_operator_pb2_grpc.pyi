@@ -59,6 +59,8 @@ class NodeOperatorServiceStub:
     """What was signed about a request or a redemption, as a file that anyone can check."""
     RecoverNode: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.RecoverNodeRequest, _node_operator_pb2.RecoverNodeResponse]
     """After a restore from a backup: learns again what the other side has, and begins a new incarnation."""
+    BookReceipts: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.BookReceiptsRequest, _node_operator_pb2.BookReceiptsResponse]
+    """Before it: books again what this node decided alone and a platform holds its signed answers to."""
     GetNodeStatus: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeStatusRequest, _node_operator_pb2.GetNodeStatusResponse]
     RecallVouchers: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.RecallVouchersRequest, _node_operator_pb2.RecallVouchersResponse]
     """Takes vouchers back from the clearinghouse, a page of a campaign at a time."""
@@ -114,6 +116,8 @@ class NodeOperatorServiceAsyncStub(NodeOperatorServiceStub):
     """What was signed about a request or a redemption, as a file that anyone can check."""
     RecoverNode: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.RecoverNodeRequest, _node_operator_pb2.RecoverNodeResponse]  # type: ignore[assignment]
     """After a restore from a backup: learns again what the other side has, and begins a new incarnation."""
+    BookReceipts: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.BookReceiptsRequest, _node_operator_pb2.BookReceiptsResponse]  # type: ignore[assignment]
+    """Before it: books again what this node decided alone and a platform holds its signed answers to."""
     GetNodeStatus: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeStatusRequest, _node_operator_pb2.GetNodeStatusResponse]  # type: ignore[assignment]
     RecallVouchers: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.RecallVouchersRequest, _node_operator_pb2.RecallVouchersResponse]  # type: ignore[assignment]
     """Takes vouchers back from the clearinghouse, a page of a campaign at a time."""
@@ -262,6 +266,14 @@ class NodeOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_node_operator_pb2.RecoverNodeResponse, _abc.Awaitable[_node_operator_pb2.RecoverNodeResponse]]:
         """After a restore from a backup: learns again what the other side has, and begins a new incarnation."""
+
+    @_abc_1.abstractmethod
+    def BookReceipts(
+        self,
+        request: _node_operator_pb2.BookReceiptsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.BookReceiptsResponse, _abc.Awaitable[_node_operator_pb2.BookReceiptsResponse]]:
+        """Before it: books again what this node decided alone and a platform holds its signed answers to."""
 
     @_abc_1.abstractmethod
     def GetNodeStatus(
