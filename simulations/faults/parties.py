@@ -65,8 +65,9 @@ def clearinghouse(network: Network) -> Program:
         own = [signer.key_id for signer in CLEARING_SIGNERS.values()]
         keyring = cast(Keyring, KnownKeys(VOUCHED_FOR, own))
         message, statement = CLEARING_SIGNERS["message"], CLEARING_SIGNERS["statement"]
+        database = machine.database(process)
         service = ClearinghouseService(
-            machine.database(process),
+            database,
             keyring,
             message,
             statement,
@@ -75,9 +76,13 @@ def clearinghouse(network: Network) -> Program:
             commit=machine.commit(process),
         )
         redemptions = RedemptionServicer(service, keyring, message, machine.ids())
+        continuity = service.continuity
+        process.closed = lambda method: "" if method in clearinghouse_server.IN_RECOVERY else continuity.broken
+        continuity.begin(machine.lineage(database))
         service.start()
         service.keep_chains(own)
-        await service.settlement.calculate_closed()
+        if not continuity.broken:
+            await service.settlement.calculate_closed()
         clearinghouse_server.register(_host(process), service, redemptions, own, b"")
         await every(SWEEP_SECONDS, "sweep", service.sweep)
 
@@ -92,8 +97,9 @@ def node(network: Network, region: str) -> Program:
         keyring = cast(Keyring, KnownKeys(VOUCHED_FOR, [signer.key_id for signer in signers.values()]))
         link = _Link(network, process, region, signers["message"], keyring)
         named = Signers(signers["voucher"], signers["terms"], signers["message"])
+        database = machine.database(process)
         service = NodeService(
-            machine.database(process),
+            database,
             Region(region, None, signers["message"], signers["voucher"], bytes(32)),
             named,
             keyring,
@@ -108,6 +114,8 @@ def node(network: Network, region: str) -> Program:
             NodeOperations(service, signers["terms"], b""), settling, NodeTreasury(service.engine)
         )
         node_server.register(_host(process), service, operator, link, keyring, named)
+        process.closed = lambda method: "" if method in node_server.IN_RECOVERY else service.continuity.broken
+        service.continuity.begin(machine.lineage(database))
         service.start()
         await asyncio.gather(
             link.run(service),
