@@ -4,12 +4,17 @@ ends in adjusting entries in the open window that name it (money.md, Statement).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import select
+
+from chassis.database import Transaction
 from clearinghouse import schema
 from clearinghouse.desk import Desk
+from custodian import schema as custodian_schema
 from quanlian import wire
 from quanlian.errors import InvalidInput
 from quanlian.redemptions import adjust
@@ -17,6 +22,8 @@ from quanlian.statements import LineKey, json_to_statement
 from quanlian.v1 import clearing_operator_pb2, settlement_pb2, signed_pb2
 
 OPEN, UPHELD, REJECTED = "open", "upheld", "rejected"
+ADJUSTMENT = "adjustment"
+"""The kind of the journal's entry."""
 
 
 @dataclass(slots=True)
@@ -37,15 +44,20 @@ class TakeDispute:
         )
         if known:
             if known[0].body != self.message.body:
-                raise InvalidInput(f"number {dispute.number} is another dispute", place="dispute")
+                raise InvalidInput(
+                    f"第{dispute.number}号是另一份异议 · number {dispute.number} is another dispute",
+                    place="dispute",
+                    remedy="换一个号 · give it a number of its own",
+                )
             return
         lines = _statement_lines(desk, dispute.region, dispute.window)
         for line in dispute.lines:
             if LineKey(line.role, line.counterpart, line.campaign) not in lines:
                 raise InvalidInput(
-                    f"{line.role}/{line.counterpart}/{line.campaign} is no line of window {dispute.window}",
+                    f"场次{dispute.window}的对账单没有这一行 · {line.role}/{line.counterpart}/{line.campaign} "
+                    f"is no line of window {dispute.window}",
                     place="dispute",
-                    remedy="name lines as the statement has them",
+                    remedy="照对账单的行填写 · name lines as the statement has them",
                 )
         desk.transaction.insert(
             table,
@@ -84,16 +96,23 @@ class Resolve:
         rows = desk.transaction.select_keys(table, [table.c.region, table.c.number], [(self.region, self.number)])
         if not rows:
             raise InvalidInput(
-                f"no dispute {self.number} of {self.region}", place="dispute", remedy="list the disputes"
+                f"{self.region}没有第{self.number}号异议 · no dispute {self.number} of {self.region}",
+                place="dispute",
+                remedy="先列出异议 · list them: quanlian clearinghouse disputes",
             )
         if rows[0].outcome != OPEN:
-            raise InvalidInput(f"is {rows[0].outcome} already", place=f"dispute {self.region}/{self.number}")
+            raise InvalidInput(
+                f"已处理 · is {rows[0].outcome} already",
+                place=f"dispute {self.region}/{self.number}",
+                remedy="另有问题请该地区另提异议 · let the region raise another for what is left",
+            )
         if not self.why or self.upheld != bool(self.adjustments):
             raise InvalidInput(
-                "needs a reason, and adjustments if and only if it is upheld",
+                "须有理由；成立的须有调整，驳回的不得有 · needs a reason, and adjustments if and only if it is upheld",
                 place="dispute",
-                remedy="say why, and name each redemption with its amount to uphold it",
+                remedy="写明理由，成立的逐笔写明核销与金额 · say why, and name each redemption with its amount to uphold it",
             )
+        _require_named_once([redemption_id for redemption_id, _ in self.adjustments])
         dispute = settlement_pb2.Dispute.FromString(rows[0].body)
         for redemption_id, amount_fen in self.adjustments:
             self._adjust(desk, dispute, redemption_id, amount_fen)
@@ -111,9 +130,9 @@ class Resolve:
         before = desk.books.redemption(redemption_id)
         if before is None or not _is_of_a_line(dispute, before):
             raise InvalidInput(
-                f"redemption {redemption_id.hex()} is on none of the disputed lines",
+                f"该核销不在所异议的行内 · redemption {redemption_id.hex()} is on none of the disputed lines",
                 place=f"dispute {self.region}/{self.number}",
-                remedy="name redemptions of the disputed lines",
+                remedy="写所异议各行的核销 · name redemptions of the disputed lines",
             )
         voucher = desk.books.voucher(before.voucher)
         assert voucher is not None
@@ -124,6 +143,28 @@ class Resolve:
         desk.tell(before.redeeming_region, adjustment=wire.posting_message(outcome.posting, outcome.redemption))
 
 
+def booked(
+    transaction: Transaction, reference: str, redemption_ids: Sequence[bytes]
+) -> list[clearing_operator_pb2.BookedAdjustment]:
+    """What a dispute's adjusting entry, found by its reference, gave back of each redemption."""
+    posting, entry = custodian_schema.posting.c, custodian_schema.entry.c
+    query = (
+        select(posting.redemption_id, posting.discount_fen, posting.entry, posting.settlement_window)
+        .join_from(custodian_schema.posting, custodian_schema.entry, posting.entry == entry.number)
+        .where(posting.redemption_id.in_(redemption_ids), entry.kind == ADJUSTMENT, entry.reference == reference)
+        .order_by(posting.redemption_id)
+    )
+    return [
+        clearing_operator_pb2.BookedAdjustment(
+            redemption_id=row.redemption_id,
+            amount_fen=-row.discount_fen,
+            entry=row.entry,
+            window=row.settlement_window,
+        )
+        for row in transaction.connection.execute(query)
+    ]
+
+
 def record(row: Any) -> clearing_operator_pb2.DisputeRecord:
     """A dispute as it stands."""
     return clearing_operator_pb2.DisputeRecord(
@@ -132,6 +173,16 @@ def record(row: Any) -> clearing_operator_pb2.DisputeRecord:
         resolution=row.resolution,
         resolved_at=row.resolved_at,
     )
+
+
+def _require_named_once(redemption_ids: Sequence[bytes]) -> None:
+    for redemption_id, times in Counter(redemption_ids).items():
+        if times > 1:
+            raise InvalidInput(
+                f"核销 {redemption_id.hex()} 写了{times}次 · redemption {redemption_id.hex()} is named {times} times",
+                place="dispute",
+                remedy="每笔核销只写一次，写明退回总额 · name each redemption once, with all that goes back of it",
+            )
 
 
 def _is_of_a_line(dispute: settlement_pb2.Dispute, redemption: Any) -> bool:
@@ -146,5 +197,9 @@ def _statement_lines(desk: Desk, region: str, window: int) -> set[LineKey]:
     table = schema.statement
     rows = desk.transaction.select_keys(table, [table.c.settlement_window, table.c.region], [(window, region)])
     if not rows:
-        raise InvalidInput(f"no statement of {region} for window {window}", place="dispute")
+        raise InvalidInput(
+            f"{region}没有场次{window}的对账单 · no statement of {region} for window {window}",
+            place="dispute",
+            remedy="写有对账单的场次 · name a window that has one",
+        )
     return set(json_to_statement(rows[0].document).lines)

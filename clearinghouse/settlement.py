@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from chassis.database import Query
 from clearinghouse import schema
-from clearinghouse.disputes import Resolve, TakeDispute, record
+from clearinghouse.disputes import ADJUSTMENT, Resolve, TakeDispute, booked, record
 from clearinghouse.engine import Engine
 from clearinghouse.evidence import evidence
 from clearinghouse.money import AssignReceipt, PayOut, RecordDeposit
@@ -219,7 +219,11 @@ class Settlement:
         require_signed(self._keyring, message, "dispute", region)
         dispute = wire.parse(settlement_pb2.Dispute, message.body, "dispute")
         if dispute.region != region or not dispute.lines or not dispute.why:
-            raise InvalidInput(f"needs lines of {region}'s statement and a reason", place="dispute")
+            raise InvalidInput(
+                f"须写明{region}对账单的行和理由 · needs lines of {region}'s statement and a reason",
+                place="dispute",
+                remedy="逐行写明并说明理由 · name the lines, and say why",
+            )
         await self._engine.step(TakeDispute(message, dispute), "dispute", 0)
 
     async def disputes(self) -> list[clearing_operator_pb2.DisputeRecord]:
@@ -235,13 +239,19 @@ class Settlement:
 
     async def resolve_dispute(
         self, request: clearing_operator_pb2.ResolveDisputeRequest
-    ) -> clearing_operator_pb2.DisputeRecord:
-        """Decide a dispute; adjusting entries are booked in the window that is open now and name it."""
+    ) -> clearing_operator_pb2.ResolveDisputeResponse:
+        """Decide a dispute; one adjusting entry is booked in the window that is open now and names it."""
         adjustments = [(each.redemption_id, each.amount_fen) for each in request.adjustments]
         work = Resolve(request.region, request.number, request.upheld, request.why, adjustments)
         reference = f"dispute {request.region}/{request.number}"
-        resolved: clearing_operator_pb2.DisputeRecord = await self._engine.step(work, "adjustment", None, reference)
-        return resolved
+        resolved = await self._engine.step(work, ADJUSTMENT, None, reference)
+
+        def load() -> clearing_operator_pb2.ResolveDisputeResponse:
+            with self._engine.database.snapshot() as transaction:
+                found = booked(transaction, reference, [redemption_id for redemption_id, _ in adjustments])
+            return clearing_operator_pb2.ResolveDisputeResponse(dispute=resolved, booked=found)
+
+        return await asyncio.to_thread(load)
 
     async def campaign_figures(self, campaign: str, issuer: str = "") -> report_pb2.CampaignFigures:
         """What was decided here of a campaign, for its issuer or (empty) the clearinghouse's own operator."""

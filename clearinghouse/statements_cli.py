@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
 from chassis import console
 from chassis.operating import Config, Json, amount, call, follow, operator_settings, read_file
@@ -104,7 +107,7 @@ def uphold(
 ) -> None:
     """异议成立：在当前场次作调整分录，退回各出资方 · Uphold a dispute by adjusting entries in the open window."""
     request = pb.ResolveDisputeRequest(
-        region=region, number=number, upheld=True, why=why, adjustments=[_adjustment(text) for text in adjustments]
+        region=region, number=number, upheld=True, why=why, adjustments=_adjustments(adjustments)
     )
     _resolve(request, config, as_json)
 
@@ -149,10 +152,44 @@ def _resolve(request: pb.ResolveDisputeRequest, config: Path | None, as_json: bo
     settings = operator_settings(config)
     answer = call(settings, ClearingOperatorServiceStub, lambda stub: stub.ResolveDispute, request)
     if as_json:
-        console.print_json(_dispute_data(answer.dispute))
+        console.print_json({**_dispute_data(answer.dispute), "booked": [_booked_data(each) for each in answer.booked]})
         return
     outcome = answer.dispute.outcome
     console.say(f"{request.region} 异议第 {request.number} 号：{_OUTCOMES[outcome]} · dispute {outcome}")
+    if answer.booked:
+        console.console.print(_booked_table(answer.booked))
+
+
+def _booked_table(booked: Sequence[pb.BookedAdjustment]) -> Table:
+    headings: list[console.Heading] = [
+        ("核销", "Redemption"),
+        ("退回出资方（元）", "Back to funders, yuan"),
+        ("分录", "Entry"),
+        ("场次", "Window"),
+    ]
+    rows = [[each.redemption_id.hex(), console.yuan(each.amount_fen), each.entry, each.window] for each in booked]
+    return console.table("", headings, rows)
+
+
+def _booked_data(each: pb.BookedAdjustment) -> dict[str, Any]:
+    return {
+        "redemption_id": each.redemption_id.hex(),
+        "amount_fen": each.amount_fen,
+        "entry": each.entry,
+        "window": each.window,
+    }
+
+
+def _adjustments(texts: Sequence[str]) -> list[pb.Adjustment]:
+    """Raises BadParameter for a redemption that is named twice."""
+    adjustments = [_adjustment(text) for text in texts]
+    for redemption_id, times in Counter(each.redemption_id for each in adjustments).items():
+        if times > 1:
+            raise typer.BadParameter(
+                f"核销 {redemption_id.hex()} 写了{times}次，请只写一次 · "
+                f"redemption {redemption_id.hex()} is named {times} times: name it once, with all that goes back"
+            )
+    return adjustments
 
 
 def _adjustment(text: str) -> pb.Adjustment:

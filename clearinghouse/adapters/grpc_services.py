@@ -321,7 +321,7 @@ class ClearingOperatorServicer(clearing_operator_pb2_grpc.ClearingOperatorServic
     async def ResolveDispute(  # noqa: N802
         self, request: pb.ResolveDisputeRequest, context: Context
     ) -> pb.ResolveDisputeResponse:
-        return pb.ResolveDisputeResponse(dispute=await self._settlement.resolve_dispute(request))
+        return await self._settlement.resolve_dispute(request)
 
     async def GetCampaignReport(  # noqa: N802
         self, request: pb.GetCampaignReportRequest, context: Context

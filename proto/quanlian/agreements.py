@@ -269,13 +269,13 @@ class Agreement:
 def lookup(agreements: Iterable[Agreement], campaign: str, issuer: str, redeemer: str, at: int) -> Agreement:
     """The agreement in force at `at`: for this campaign, else this pair of regions, else the default.
 
-    Of several, the one in force since the latest moment, then of the highest version. A version that has ended does
-    not bring an earlier one back. Raises InvalidInput if there is none.
+    Of one number, the highest version that has begun, whenever lower ones begin; one that has ended does not bring a
+    lower one back. Of several numbers, the one in force since the latest moment. Raises InvalidInput if there is none.
     """
     standing: dict[str, Agreement] = {}
     for agreement in agreements:
         known = standing.get(agreement.number)
-        if agreement.effective_from <= at and (known is None or _precedence(agreement) > _precedence(known)):
+        if agreement.effective_from <= at and (known is None or agreement.version > known.version):
             standing[agreement.number] = agreement
     in_force = [agreement for agreement in standing.values() if agreement.applies(campaign, issuer, redeemer, at)]
     if not in_force:

@@ -7,7 +7,7 @@ so a step that does not follow says so.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -99,7 +99,7 @@ def story(facts: Facts) -> list[StoryStep]:
 def _sale(facts: Facts) -> StoryStep:
     redemption, held = facts.redemption, _held(facts)
     sale, where = redemption.sale, _place(redemption.redeeming_region)
-    found = discount_step(facts.voucher_type, sale.order, held.discount_fen)
+    found = discount_step(facts.voucher_type, replace(sale.order, order_fen=held.order_fen), held.discount_fen)
     zh = (
         f"{_place(redemption.voucher.issuer)}的“{facts.voucher_type.title_zh}”在{where}商户{sale.merchant}的订单"
         f"{sale.order_id}（{yuan(held.order_fen)}元）上使用。{found.zh}"

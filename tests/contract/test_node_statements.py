@@ -129,7 +129,7 @@ def test_a_rejected_dispute_books_nothing(department: Department) -> None:
     department.dispute(ISSUERS_LINE)
     before = department.clearinghouse.rows("line")
     request = clearing_operator_pb2.ResolveDisputeRequest(region=HANGZHOU, number=1, upheld=False, why="as it was sold")
-    record = department.do(department.clearinghouse.service.settlement.resolve_dispute(request))
+    record = department.do(department.clearinghouse.service.settlement.resolve_dispute(request)).dispute
     assert (record.outcome, record.resolution) == ("rejected", "as it was sold")
     assert department.clearinghouse.rows("line") == before
 
@@ -144,6 +144,31 @@ def test_an_adjustment_must_be_of_a_disputed_line_and_within_what_is_left(depart
         )
         with pytest.raises(InvalidInput, match=why):
             department.do(department.clearinghouse.service.settlement.resolve_dispute(request))
+
+
+def test_a_redemption_is_adjusted_once_by_a_dispute_and_the_answer_says_where_it_is_booked(
+    department: Department,
+) -> None:
+    department.dispute(ISSUERS_LINE)
+    (redemption,) = department.clearinghouse.rows("redemption")
+    once = clearing_operator_pb2.Adjustment(redemption_id=redemption["id"], amount_fen=1)
+
+    def uphold(*adjustments: clearing_operator_pb2.Adjustment) -> clearing_operator_pb2.ResolveDisputeResponse:
+        request = clearing_operator_pb2.ResolveDisputeRequest(
+            region=HANGZHOU, number=1, upheld=True, why="so", adjustments=adjustments
+        )
+        return department.do(department.clearinghouse.service.settlement.resolve_dispute(request))
+
+    before = department.clearinghouse.rows("posting")
+    with pytest.raises(InvalidInput, match=f"redemption {redemption['id'].hex()} is named 2 times"):
+        uphold(once, once)
+    assert department.clearinghouse.rows("posting") == before
+    answer = uphold(once)
+    (posting,) = (row for row in department.clearinghouse.rows("posting") if row not in before)
+    (told,) = answer.booked
+    assert answer.dispute.outcome == "upheld"
+    assert (told.redemption_id, told.amount_fen) == (redemption["id"], 1)
+    assert (told.entry, told.window) == (posting["entry"], posting["settlement_window"])
 
 
 def test_a_month_waits_for_a_person(department: Department) -> None:

@@ -74,6 +74,18 @@ def test_a_use_away_with_a_smaller_capture_and_a_refund(
     assert all(step["zh"] and step["rule"] for step in told["steps"])
 
 
+def test_a_capture_below_the_threshold_leaves_the_discount_to_the_order_as_it_was_held(
+    node: LocalNode, clearinghouse: LocalClearinghouse, capsys: Out
+) -> None:
+    token = away(node, clearinghouse)
+    (held,) = clearinghouse.redeem(item(request_id(1), authorize=purchase(token, 0, "order-1", 4076)))
+    id = answer_of(held).redemption_id
+    clearinghouse.redeem(item(request_id(2), capture=pb.Capture(redemption_id=id, order_fen=3057)))
+    first = data(clearinghouse, id, capsys)["steps"][0]
+    assert "order order-1 of 40.76: threshold: the order of 40.76 reaches 40.00: 10.00 off" in first["en"]
+    assert "订单40.76元已满40.00元" in first["zh"]
+
+
 def test_it_says_when_the_issuer_paid_for_a_dry_visitors_fund(
     node: LocalNode, clearinghouse: LocalClearinghouse, capsys: Out
 ) -> None:

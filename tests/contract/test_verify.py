@@ -303,4 +303,4 @@ def dispute(clearinghouse: LocalClearinghouse, redemption_id: bytes, fen: int) -
     request = clearing_operator_pb2.ResolveDisputeRequest(
         region=HANGZHOU, number=1, upheld=True, why="the merchant's till was wrong", adjustments=[adjustment]
     )
-    assert clearinghouse.do(clearinghouse.service.settlement.resolve_dispute(request)).outcome == "upheld"
+    assert clearinghouse.do(clearinghouse.service.settlement.resolve_dispute(request)).dispute.outcome == "upheld"

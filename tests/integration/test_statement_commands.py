@@ -164,7 +164,12 @@ def test_a_dispute_ends_in_an_adjusting_entry_that_every_book_has(network: Netwo
     (open_dispute,) = data(network, CLEARINGHOUSE, "disputes")
     assert (open_dispute["outcome"], open_dispute["why"]) == ("open", "the order was 20 yuan less")
     redemption = captured_at(network, tmp_path, line["counterpart"])
-    operate(network, CLEARINGHOUSE, "uphold", HANGZHOU, "1", f"{redemption}=1.23", "--why", "the till was wrong")
+    twice = [f"{redemption}=1.23"] * 2
+    code, _, error = quanlian("clearinghouse", "uphold", HANGZHOU, "1", *twice, "--why", "no")
+    assert (code, "is named 2 times" in " ".join(error.split())) == (2, True), error
+    upheld = ("uphold", HANGZHOU, "1", f"{redemption}=1.23", "--why", "the till was wrong")
+    (booked,) = data(network, CLEARINGHOUSE, *upheld)["booked"]
+    assert (booked["redemption_id"], booked["amount_fen"]) == (redemption, 123)
     assert "is upheld already" in refused(network, CLEARINGHOUSE, "reject", HANGZHOU, "1", "--why", "no")
     window = data(network, CLEARINGHOUSE, "close")["number"]
     positions = {each["region"]: each["net_fen"] for each in wait_for_confirmations(network, window)}

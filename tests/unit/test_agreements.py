@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from quanlian.agreements import (
     Agreement,
@@ -242,6 +245,34 @@ class TestLookup:
         known = (self.DEFAULT, self.PAIR, forever, ended)
         found = [lookup(known, "autumn", HANGZHOU, SHANGHAI, at) for at in (199, 200, 299, 300)]
         assert found == [forever, ended, ended, self.DEFAULT]
+
+    def test_a_version_takes_the_place_of_one_that_was_to_begin_after_it(self) -> None:
+        signed_first = Agreement("PAIR", 2, "fixed", Fixed(70, 30), parties=(HANGZHOU, SHANGHAI), effective_from=1000)
+        brought_forward = Agreement("PAIR", 3, "fixed", Fixed(90, 10), parties=(HANGZHOU, SHANGHAI), effective_from=500)
+        known = (self.DEFAULT, self.PAIR, signed_first, brought_forward)
+        found = [lookup(known, "autumn", HANGZHOU, SHANGHAI, at) for at in (499, 500, 1000, 9000)]
+        assert found == [self.PAIR, brought_forward, brought_forward, brought_forward]
+
+    @given(
+        terms=st.lists(
+            st.tuples(st.integers(0, 100), st.one_of(st.none(), st.integers(1, 50))), min_size=1, max_size=6
+        ),
+        at=st.integers(0, 160),
+        order=st.randoms(use_true_random=False),
+    )
+    def test_of_one_number_the_highest_version_that_has_begun_decides_or_none(
+        self, terms: list[tuple[int, int | None]], at: int, order: Random
+    ) -> None:
+        versions = [
+            Agreement("PAIR", version, "fixed", Fixed(1, version), parties=(HANGZHOU, SHANGHAI), effective_from=since,
+                      effective_until=None if days is None else since + days)
+            for version, (since, days) in enumerate(terms, 1)
+        ]  # fmt: skip
+        begun = [each for each in versions if each.effective_from <= at]
+        stands = begun and (begun[-1].effective_until is None or at < begun[-1].effective_until)
+        known = [self.DEFAULT, *versions]
+        order.shuffle(known)
+        assert lookup(known, "autumn", HANGZHOU, SHANGHAI, at) == (begun[-1] if stands else self.DEFAULT)
 
     def test_no_agreement_at_all_is_an_error(self) -> None:
         with pytest.raises(InvalidInput, match="load the network's default agreement"):

@@ -1110,20 +1110,56 @@ class ResolveDisputeRequest(_message.Message):
 Global___ResolveDisputeRequest: _TypeAlias = ResolveDisputeRequest  # noqa: Y015
 
 @_typing.final
+class BookedAdjustment(_message.Message):
+    """Where the journal has it, and the settlement window that it counts in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REDEMPTION_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    ENTRY_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
+    redemption_id: _builtins.bytes
+    amount_fen: _builtins.int
+    entry: _builtins.int
+    window: _builtins.int
+    def __init__(
+        self,
+        *,
+        redemption_id: _builtins.bytes = ...,
+        amount_fen: _builtins.int = ...,
+        entry: _builtins.int = ...,
+        window: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "entry", b"entry", "redemption_id", b"redemption_id", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BookedAdjustment: _TypeAlias = BookedAdjustment  # noqa: Y015
+
+@_typing.final
 class ResolveDisputeResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DISPUTE_FIELD_NUMBER: _builtins.int
+    BOOKED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def dispute(self) -> Global___DisputeRecord: ...
+    @_builtins.property
+    def booked(self) -> _containers.RepeatedCompositeFieldContainer[Global___BookedAdjustment]:
+        """By redemption."""
+
     def __init__(
         self,
         *,
         dispute: Global___DisputeRecord | None = ...,
+        booked: _abc.Iterable[Global___BookedAdjustment] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["dispute", b"dispute"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispute", b"dispute"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["booked", b"booked", "dispute", b"dispute"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
