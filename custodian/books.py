@@ -103,7 +103,7 @@ class Books:
         self._redemptions.update(dict.fromkeys(missing))
         table = schema.redemption
         for row in self._transaction.select_keys(table, [table.c.id], [(id,) for id in missing]):
-            self._redemptions[row.id] = _redemption(row)
+            self._redemptions[row.id] = redemption_of(row)
         self.load_vouchers(found.voucher for id in missing if (found := self._redemptions[id]))
 
     def load_vouchers(self, keys: Iterable[VoucherKey]) -> None:
@@ -418,7 +418,8 @@ def _redemption_row(redemption: Redemption | None) -> dict[str, Any]:
     }
 
 
-def _redemption(row: Any) -> Redemption:
+def redemption_of(row: Any) -> Redemption:
+    """A redemption as its row keeps it."""
     order = Order(row.order_fen, row.category, row.channel, row.klass, row.invoice_fen, row.price_fen)
     return Redemption(
         id=row.id,

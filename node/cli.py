@@ -25,7 +25,7 @@ from chassis.operating import (
 from custodian import showing
 from custodian.evidence_option import Id, Out, write_evidence
 from custodian.recovery_report import show_recovery
-from node import statements_cli, vouchers_cli
+from node import statements_cli, treasury_cli, vouchers_cli
 from node.campaign.rendering import show_difference
 from node.config import NodeSettings
 from node.merchants_file import read_merchants
@@ -538,3 +538,4 @@ def _status_data(answer: pb.GetNodeStatusResponse) -> dict[str, Any]:
 
 app.add_typer(vouchers_cli.app)
 app.add_typer(statements_cli.app)
+app.add_typer(treasury_cli.app)

@@ -18,9 +18,11 @@ from custodian.campaigns import Campaigns
 from custodian.decisions import Apportioned, Received
 from custodian.suspensions import Suspensions
 from node import schema
+from node.dues import AT_ONCE, Dues
 from quanlian.accounts import payable_account
 from quanlian.apportionment import Reservation, split
 from quanlian.custody import EMPTY, VoucherState
+from quanlian.ledger import is_limited
 from quanlian.redemptions import Outcome, Redemption, State
 from quanlian.signing import Signer
 from quanlian.suspensions import SuspensionKind, merchant_subject, voucher_subject
@@ -123,6 +125,7 @@ class Desk:
         self.suspensions = Suspensions(transaction)
         self.sealing: list[Callable[[], None]] = []
         self.claims: Any = None
+        self.dues = Dues()
         self._wanted_orders: list[tuple[str, str]] = []
         self._wanted_outbox: list[tuple[str, bytes]] = []
         self._wanted_sent: list[bytes] = []
@@ -196,8 +199,11 @@ class Desk:
         return payable_account(redemption.acquirer)
 
     def applied(self, before: Redemption | None, outcome: Outcome) -> None:
-        """Keep the order reserved as long as the hold or the capture stands."""
+        """Keep the order reserved as long as the hold or the capture stands, and what its acquirer is owed by whom."""
         redemption = outcome.redemption
+        for leg in outcome.posting.legs if outcome.posting else ():
+            if is_limited(leg.account):
+                self.dues.owe(AT_ONCE, redemption.acquirer, leg.account, leg.amount_fen)
         order = (redemption.sale.merchant, redemption.sale.order_id)
         if redemption.state is State.AUTHORIZED:
             self.take_order(*order, redemption.id, redemption.expires_at)
@@ -340,6 +346,7 @@ class Desk:
 
     def save(self) -> None:
         self.books.save("batch", self.at, signer=self.region.message_signer)
+        self.dues.save(self.transaction)
         self.transaction.insert(schema.clearing_item, self._clearing_items)
         self.transaction.upsert(
             schema.away, [away._asdict() for id in sorted(self._changed_away) if (away := self._away[id])]

@@ -17,10 +17,11 @@ from custodian.deny_lists import keep_deny_list
 from custodian.limit_warnings import warning_row
 from custodian.suspensions import SignedSuspension
 from node import schema
+from node.bank import draw_settled
 from node.desk import Desk
 from node.publishing import take_change
 from node.recall import take_return
-from node.redeeming import book_posting, count_away, keep_clearing_item, used_away
+from node.redeeming import book_posting, book_used_away, count_away, keep_clearing_item
 from pki.denylist import DenyList
 from quanlian import wire
 from quanlian.accounts import clearing_account, settlement_account
@@ -159,8 +160,7 @@ def _take(desk: Desk, event: custody_pb2.FeedEvent, read: Read) -> None:
         if _has_posting(desk, event.posting):
             return
         keep_clearing_item(desk, "funder", event.posting)
-        legs = wire.legs_of(event.posting.legs)
-        desk.books.move(used_away(desk.name, legs, event.posting.redeeming_region))
+        book_used_away(desk, event.posting, event.posting.redeeming_region)
         if event.posting.redeeming_region != desk.name:
             count_away(desk, event.posting)
     elif kind == "adjustment":
@@ -271,3 +271,4 @@ def _settle(desk: Desk, number: int) -> None:
         ]
     )
     desk.transaction.update(table, {"number": number}, {"settled": True})
+    draw_settled(desk)

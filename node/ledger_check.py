@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,12 +13,13 @@ import sqlalchemy as sa
 from chassis.database import Transaction
 from custodian import schema as books_schema
 from custodian.books import json_to_legs
-from custodian.ledger.check import difference, run
-from custodian.ledger.findings import Finding, PartyChecks
-from node import schema
+from custodian.ledger.check import CAPTURED_STATES, difference, joined, run, stream
+from custodian.ledger.findings import Counted, Finding, PartyChecks
+from node import payment_check, schema
+from node.payment_check import own_region
 from node.redeeming import used_away
 from quanlian import wire
-from quanlian.accounts import VISITORS, clearing_account
+from quanlian.accounts import clearing_account
 from quanlian.apportionment import Leg
 from quanlian.errors import InvalidInput
 from quanlian.ledger import is_limited
@@ -28,15 +30,20 @@ from quanlian.v1 import custody_pb2
 
 def _reserved_in_packs(transaction: Transaction) -> dict[str, int]:
     """What vouchers keep reserved that have no row of their own yet."""
-    own = {tuple(row) for row in run(transaction, sa.select(*_KEY))}
+    pack, voucher = schema.pack, books_schema.voucher
+    rows = sa.select(voucher.c.pack_id, voucher.c.voucher_index).order_by(voucher.c.pack_id)
     sums: dict[str, int] = defaultdict(int)
-    for row in run(transaction, schema.pack.select()):
-        if row.roaming == "at-issue":
-            continue
-        for index, legs in enumerate(_reservations(row)):
-            if (row.pack_id, index) not in own:
-                for leg in legs:
-                    sums[leg.account] += leg.amount_fen
+    for _, (packs, own) in joined(
+        (stream(transaction, pack.select().order_by(pack.c.pack_id)), attrgetter("pack_id")),
+        (stream(transaction, rows), attrgetter("pack_id")),
+    ):
+        for row in packs:
+            if row.roaming == "at-issue":
+                continue
+            for index, legs in enumerate(_reservations(row)):
+                if index not in {each.voucher_index for each in own}:
+                    for leg in legs:
+                        sums[leg.account] += leg.amount_fen
     return dict(sums)
 
 
@@ -44,7 +51,7 @@ def _packs(transaction: Transaction) -> Iterator[Finding]:
     """Packs add up to what they reserved, and their rounds and holders were counted."""
     rounds: Counter[tuple[str, str]] = Counter()
     tags: Counter[tuple[str, str, bytes]] = Counter()
-    for row in run(transaction, schema.pack.select()):
+    for row in stream(transaction, schema.pack.select()):
         rounds[(row.campaign, row.round)] += 1
         tags[(row.campaign, row.round, row.holder_tag)] += 1
         total = sum(leg.amount_fen for legs in _reservations(row) for leg in legs)
@@ -70,7 +77,9 @@ def _counts(table: str, said: dict[Any, int], found: dict[Any, int]) -> Iterator
 
 
 def _limits(transaction: Transaction) -> Iterator[Finding]:
-    """Budgets of the campaigns in force, less hand-overs, with vouchers and money that came back, are its limits."""
+    """Budgets of the campaigns in force, less hand-overs and what close-outs released, with what came back, are its
+    limits.
+    """
     expected: dict[str, int] = defaultdict(int)
     query = sa.select(schema.campaign.c.campaign, schema.terms.c.document).join_from(
         schema.campaign, schema.terms, schema.campaign.c.terms_hash == schema.terms.c.terms_hash
@@ -78,7 +87,7 @@ def _limits(transaction: Transaction) -> Iterator[Finding]:
     for row in run(transaction, query):
         for account, fen in parse_terms(row.document, row.campaign).budgets().items():
             expected[account] += fen
-    region = _region(transaction)
+    region = own_region(transaction)
     for table, sign in ((schema.hand_over, -1), (schema.custody_return, 1)):
         for row in run(transaction, table.select()):
             for each in custody_pb2.HandOver.FromString(row.body).vouchers:
@@ -87,6 +96,9 @@ def _limits(transaction: Transaction) -> Iterator[Finding]:
     for row in run(transaction, schema.fund_return.select()):
         for leg in wire.legs_of(custody_pb2.FundReturn.FromString(row.body).legs):
             expected[leg.account] += leg.amount_fen
+    for row in run(transaction, schema.close_out.select()):
+        for account, fen in json.loads(row.released):
+            expected[account] -= fen
     limits = {
         row.account: int(row.limit_fen) for row in run(transaction, books_schema.account.select()) if row.limit_fen
     }
@@ -99,7 +111,7 @@ def _limits(transaction: Transaction) -> Iterator[Finding]:
 def _hand_overs(transaction: Transaction) -> Iterator[Finding]:
     """Numbered without a gap; each voucher's latest is the one that names it."""
     counters = {row.name: row.value for row in run(transaction, books_schema.counter.select())}
-    region, latest, rows = _region(transaction), {}, run(transaction, schema.hand_over.select())
+    region, latest, rows = own_region(transaction), {}, run(transaction, schema.hand_over.select())
     for row in sorted(rows, key=lambda row: int(row.number)):
         for each in custody_pb2.HandOver.FromString(row.body).vouchers:
             voucher = wire.handed_voucher(each, region)
@@ -120,9 +132,9 @@ def _hand_overs(transaction: Transaction) -> Iterator[Finding]:
 
 def _clearing(transaction: Transaction) -> Iterator[Finding]:
     """What the clearinghouse posted for this region is what `used_away` and `clearing` say."""
-    region = _region(transaction)
+    region = own_region(transaction)
     sums: dict[str, int] = defaultdict(int)
-    for row in run(transaction, schema.clearing_item.select()):
+    for row in stream(transaction, schema.clearing_item.select()):
         legs = json_to_legs(row.legs)
         total = sum(leg.amount_fen for leg in legs)
         place = f"{row.side} {row.redemption_id.hex()}/{row.number}"
@@ -148,14 +160,14 @@ def _clearing(transaction: Transaction) -> Iterator[Finding]:
 
 def _away(transaction: Transaction) -> Iterator[Finding]:
     """An away redemption as the answers left it is what its captures and refunds say."""
-    item = schema.clearing_item
-    history: dict[bytes, list[Any]] = defaultdict(list)
-    for row in run(transaction, item.select().where(item.c.side == "merchant").order_by(item.c.number)):
-        history[row.redemption_id].append(row)
-    known = {row.redemption_id: row for row in run(transaction, schema.away.select())}
-    for id in sorted(history.keys() | known.keys()):
-        row, items = known.get(id), history.get(id, [])
-        if row is None or (row.state in ("CAPTURED", "PARTLY_REFUNDED", "REFUNDED") and not items):
+    item, away = schema.clearing_item, schema.away
+    merchants = item.select().where(item.c.side == "merchant").order_by(item.c.redemption_id, item.c.number)
+    for id, (rows, items) in joined(
+        (stream(transaction, away.select().order_by(away.c.redemption_id)), attrgetter("redemption_id")),
+        (stream(transaction, merchants), attrgetter("redemption_id")),
+    ):
+        row = rows[0] if rows else None
+        if row is None or (row.state in CAPTURED_STATES and not items):
             fen = row.discount_fen if row is not None else sum(each.discount_fen for each in items)
             zh, en = "异地核销与其收退明细只存其一", "either the redemption or its postings are missing"
             yield Finding("away", id.hex(), None, fen, zh, en)
@@ -185,14 +197,19 @@ def _windows(transaction: Transaction) -> Iterator[Finding]:
             yield Finding("settlement_window", place, None, row.net_fen - net, *difference(row.net_fen, net))
 
 
-def _region(transaction: Transaction) -> str:
-    """Whose node this is, by its accounts; empty for one that has none yet."""
-    for code in run(transaction, sa.select(books_schema.account.c.account).order_by(books_schema.account.c.account)):
-        kind, _, rest = code.account.partition("/")
-        region = str(rest.partition("/")[0])
-        if region and (kind in ("clearing", "used_away", "prefund") or (kind == "funding" and VISITORS not in rest)):
-            return region
-    return ""
+def _is_away(transaction: Transaction) -> Callable[[bytes], bool]:
+    """Whether the clearinghouse decided a redemption here."""
+    key = schema.away.c.redemption_id
+    return lambda id: bool(transaction.select_keys(schema.away, [key], [(id,)], [key]))
+
+
+def _counted_away(transaction: Transaction) -> Iterator[Counted]:
+    """What this node heard of the clearinghouse's postings, each once in whichever role."""
+    item = schema.clearing_item.c
+    columns = (getattr(item, name) for name in Counted._fields)
+    once = (item.side == "merchant") | (item.redeeming_region != own_region(transaction))
+    for row in stream(transaction, sa.select(*columns).where(once)):
+        yield Counted(*row)
 
 
 def _reservations(row: Any) -> list[tuple[Leg, ...]]:
@@ -203,10 +220,10 @@ def _reservations(row: Any) -> list[tuple[Leg, ...]]:
     ]
 
 
-_KEY = (books_schema.voucher.c.pack_id, books_schema.voucher.c.voucher_index)
 CHECKS = PartyChecks(
     "pack",
-    (_packs, _limits, _hand_overs, _clearing, _away, _windows),
+    (_packs, _limits, _hand_overs, _clearing, _away, _windows, *payment_check.CHECKS),
     _reserved_in_packs,
-    lambda transaction: {row.redemption_id for row in run(transaction, sa.select(schema.away.c.redemption_id))},
+    _is_away,
+    _counted_away,
 )

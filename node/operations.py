@@ -1,4 +1,4 @@
-"""What a department's operator does at its node: campaigns and their changes, merchants, platforms, funding."""
+"""What a department's operator does at its node: campaigns and their changes, merchants, platforms."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from chassis import telemetry
-from chassis.database import Transaction
 from custodian import evidence_file
-from custodian import schema as custodian_schema
 from custodian.campaigns import Campaigns, SignedChange
 from custodian.limit_warnings import latest_warnings
 from custodian.stats import read_stats
@@ -27,10 +25,8 @@ from node.service import NodeService
 from node.signatures import signed
 from node.suspending import Suspend
 from pki.identity import Identity
-from quanlian.accounts import bank_account, funding_account, prefund_account
 from quanlian.campaign_changes import Change, ChangeKind, Standing, check_next
 from quanlian.errors import InvalidInput, Unavailable
-from quanlian.ledger import Movement
 from quanlian.merchants import check_code
 from quanlian.notices import check_notice, parse_notice
 from quanlian.refusals import Refusal
@@ -273,38 +269,6 @@ class NodeOperations:
 
         return await asyncio.to_thread(load)
 
-    # Money
-
-    async def record_funding(self, request: node_operator_pb2.RecordFundingRequest) -> int:
-        """Dr `bank` / Cr `prefund`. A bank reference is booked once.
-
-        Returns what the funder has paid ahead and not used, in fen.
-        """
-        if request.amount_fen <= 0 or not request.bank_reference:
-            raise InvalidInput("needs an amount above 0 and a bank reference", place="funding")
-
-        def book() -> int:
-            with self._service.database.transaction() as transaction:
-                desk = Desk(transaction, self._service.region, self._service.shelf)
-                terms = current_terms(desk, request.campaign)
-                year = terms.fiscal_year if terms else 0
-                account = funding_account(self._service.region.code, year, request.campaign, request.funder)
-                if terms is None or account not in terms.budgets():
-                    raise InvalidInput(
-                        f"no funder {request.funder} of {request.campaign}",
-                        place="funding",
-                        remedy="name a published campaign of this region and one of its funders",
-                    )
-                prefund = prefund_account(self._service.region.code, year, request.campaign, request.funder)
-                deposit = Movement(prefund, "", posted_fen=-request.amount_fen)
-                if not _is_booked(transaction, deposit, request.bank_reference):
-                    bank = Movement(bank_account(self._service.region.code), "", posted_fen=request.amount_fen)
-                    desk.books.move([bank, deposit])
-                    desk.books.save("deposit", transaction.now(), reference=request.bank_reference)
-                return -desk.books.balance(prefund).posted_fen
-
-        return await asyncio.to_thread(book)
-
     # Custody
 
     async def recall(
@@ -421,22 +385,6 @@ class NodeOperations:
 
 def _parked(row: Any, reason: str) -> node_operator_pb2.ParkedEvent:
     return node_operator_pb2.ParkedEvent(sequence=row.sequence, kind=row.kind, reason=reason, parked_at=row.parked_at)
-
-
-def _is_booked(transaction: Transaction, deposit: Movement, reference: str) -> bool:
-    """Whether this deposit is in the journal. Raises InvalidInput when another has its bank reference."""
-    entry, line = custodian_schema.entry, custodian_schema.line
-    query = (
-        select(line.c.account, line.c.posted_fen)
-        .join_from(line, entry, line.c.entry == entry.c.number)
-        .where(entry.c.kind == "deposit", entry.c.reference == reference, line.c.posted_fen < 0)
-    )
-    known = transaction.connection.execute(query).all()
-    if known and tuple(known[0]) != (deposit.account, deposit.posted_fen):
-        raise InvalidInput(
-            f"{reference} was booked for another payment", place="funding", remedy="check the bank's reference"
-        )
-    return bool(known)
 
 
 def _unknown(campaign: str) -> InvalidInput:

@@ -34,6 +34,8 @@ def take_change(desk: Desk, signed: SignedChange) -> None:
     change = signed.change
     if change.issuer != desk.name and _is_news_of_a_stranger(desk, change):
         return
+    if change.issuer == desk.name and change.kind in (ChangeKind.AMEND, ChangeKind.NOTICE, ChangeKind.RESUME):
+        _require_not_closed_out(desk, change.campaign)
     if not desk.campaigns.append(signed) or change.issuer != desk.name:
         return
     row = {"campaign": change.campaign, "number": change.number, "announced": False}
@@ -45,6 +47,13 @@ def take_change(desk: Desk, signed: SignedChange) -> None:
 def _is_news_of_a_stranger(desk: Desk, change: Change) -> bool:
     """A later change of a campaign that this node has not met: all its changes come with its terms when it does."""
     return change.number > desk.campaigns.standing(change.issuer, change.campaign).last_number + 1
+
+
+def _require_not_closed_out(desk: Desk, campaign: str) -> None:
+    """What is left of a campaign's money has gone back to its funders: nothing may need it again."""
+    table = schema.close_out
+    if desk.transaction.select_keys(table, [table.c.campaign], [(campaign,)]):
+        raise InvalidInput("is closed out", place=f"campaign {campaign}", remedy="publish a new campaign")
 
 
 def current_terms(desk: Desk, campaign: str) -> Terms | None:

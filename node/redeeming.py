@@ -208,8 +208,9 @@ def book_posting(desk: Desk, acquirer: str, posting: redemption_pb2.Posting) -> 
             Movement(payable_account(acquirer), posting.issuer, posted_fen=-owed),
         ]
     )
+    desk.dues.owe(posting.window, acquirer, clearing_account(desk.name), owed)
     if posting.issuer != desk.name:
-        desk.books.move(used_away(desk.name, legs, posting.issuer))
+        book_used_away(desk, posting, posting.issuer)
     keep_clearing_item(desk, "merchant", posting)
     count_away(desk, posting)
 
@@ -221,6 +222,13 @@ def count_away(desk: Desk, posting: redemption_pb2.Posting) -> None:
         posting.order_fen,
         posting.discount_fen,
     )
+
+
+def book_used_away(desk: Desk, posting: redemption_pb2.Posting, counterpart: str) -> None:
+    """Own funders' legs of a posting of the clearinghouse, in the books and in the window's total."""
+    legs = wire.legs_of(posting.legs)
+    desk.books.move(used_away(desk.name, legs, counterpart))
+    desk.dues.use(posting.window, desk.name, legs)
 
 
 def used_away(region: str, legs: tuple[Leg, ...], counterpart: str) -> list[Movement]:
@@ -249,6 +257,8 @@ def keep_clearing_item(desk: Desk, side: str, posting: redemption_pb2.Posting) -
             "order_fen": posting.order_fen,
             "discount_fen": posting.discount_fen,
             "legs": legs_to_json(wire.legs_of(posting.legs)),
+            "category": posting.category,
+            "at": posting.at,
         }
     )
 

@@ -165,7 +165,70 @@ clearing_item = Table(
     Column("order_fen", BigInteger, nullable=False, comment="negative: a refund"),
     Column("discount_fen", BigInteger, nullable=False),
     Column("legs", Text, nullable=False, comment="JSON: [[account, fen], …]"),
+    Column("category", String, nullable=False),
+    Column("at", BigInteger, nullable=False),
     comment="captures and refunds at the clearinghouse that concern this region, by window",
+)
+
+acquirer_due = Table(
+    "acquirer_due",
+    METADATA,
+    Column("settlement_window", BigInteger, primary_key=True, autoincrement=False, comment="0: decided here"),
+    Column("acquirer", String, primary_key=True),
+    Column("account", String, primary_key=True, comment="who pays: a funder, or `clearing` for the clearinghouse"),
+    Column("owed_fen", BigInteger, nullable=False, comment="of captures less refunds"),
+    Column("instructed_fen", BigInteger, nullable=False, comment="what of it payments are made out for"),
+    comment="running totals of what acquirers advanced to merchants, so that paying them reads no redemptions",
+)
+
+away_use = Table(
+    "away_use",
+    METADATA,
+    Column("settlement_window", BigInteger, primary_key=True, autoincrement=False),
+    Column("account", String, primary_key=True, comment="funding account of this region"),
+    Column("used_fen", BigInteger, nullable=False, comment="of legs that the clearinghouse posted"),
+    Column("drawn_fen", BigInteger, nullable=False, comment="taken from what was paid ahead, once settled"),
+    comment="running totals of what own funders used at the clearinghouse",
+)
+
+bank_receipt = Table(
+    "bank_receipt",
+    METADATA,
+    Column("bank_reference", String, primary_key=True),
+    Column("account", String, nullable=False, comment="whose it is: prefund, settlement or suspense"),
+    Column("amount_fen", BigInteger, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("memo", Text, nullable=False, comment="payer and purpose, as the bank tells them"),
+    comment="money that came into the dedicated account",
+)
+
+payment = Table(
+    "payment",
+    METADATA,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", String, nullable=False, comment="acquirer, return or lodging"),
+    Column("payee", String, nullable=False),
+    Column("amount_fen", BigInteger, nullable=False),
+    Column("items", Text, nullable=False, comment="JSON: [[settlement_window, account, fen], …]"),
+    Column("campaign", String, nullable=False, comment="that a return is of; else empty"),
+    Column("deposit", String, nullable=False, comment="bank reference of the deposit that a return gives back"),
+    Column("made_at", BigInteger, nullable=False),
+    Column("made_by", String, nullable=False),
+    Column("bank_reference", String, unique=True, comment="empty until the bank has paid it"),
+    Column("paid_at", BigInteger),
+    comment="what is to leave the dedicated account, and what has left it",
+)
+
+close_out = Table(
+    "close_out",
+    METADATA,
+    Column("campaign", String, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("closed_by", String, nullable=False),
+    Column("due_on", String, nullable=False, comment="day by which its funders have their money, Asia/Shanghai"),
+    Column("released", Text, nullable=False, comment="JSON: [[account, fen], …], of budgets that were not used"),
+    comment="campaigns that were closed out; later ones give back what refunds freed since",
 )
 
 hand_over = Table(

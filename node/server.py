@@ -24,6 +24,7 @@ from node.desk import Region
 from node.operations import NodeOperations
 from node.service import NodeService, Signers
 from node.settling import NodeSettling
+from node.treasury import NodeTreasury
 from pki import files
 from pki.keystore import FileKeyStore
 from pki.tls_files import ROOT
@@ -44,6 +45,14 @@ OPERATOR_METHODS = (
     "AdmitMerchants",
     "AdmitPlatform",
     "RecordFunding",
+    "RecordDedicatedReceipt",
+    "AssignDedicatedReceipt",
+    "ListDedicatedReceipts",
+    "RecordLodging",
+    "InstructPayments",
+    "ListPayments",
+    "MarkPaymentMade",
+    "CloseOutCampaign",
     "GetNodeStatus",
     "RetryFeed",
     "RecallVouchers",
@@ -99,7 +108,9 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
     service.directory.load_deny_list()
     root = (settings.tls_directory / ROOT).read_bytes()
     settling = NodeSettling(service, link, signers.message)
-    operator = NodeOperatorServicer(NodeOperations(service, signers.terms, root), settling)
+    operator = NodeOperatorServicer(
+        NodeOperations(service, signers.terms, root), settling, NodeTreasury(service.engine)
+    )
     register(host, service, operator, link, keyring, signers)
     reasons.append(lambda: service.continuity.broken)
     service.continuity.begin(Lineage(database, settings.keys_directory / "lineage"))

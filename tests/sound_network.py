@@ -696,6 +696,8 @@ def _item(side: str, outcome: Outcome) -> Row:
         "order_fen": posting.order_fen,
         "discount_fen": posting.discount_fen,
         "legs": legs_to_json(posting.legs),
+        "category": redemption.sale.order.category,
+        "at": posting.at,
     }
 
 

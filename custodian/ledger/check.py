@@ -7,8 +7,10 @@ digests and the seals of single rows tell an edit that keeps every sum right.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
+from itertools import chain, groupby
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,8 +18,9 @@ import sqlalchemy as sa
 from chassis.database import Transaction
 from custodian import schema
 from custodian.books import json_to_legs
-from custodian.ledger.findings import ENTRY_POINTS, Check, Finding, PartyChecks
+from custodian.ledger.findings import ENTRY_POINTS, Check, Counted, Finding, PartyChecks
 from custodian.seals import BEGINNING, entry_digest, seal
+from custodian.totals import HOUR_SECONDS, Sums, add_up
 from quanlian import custody
 from quanlian.accounts import account_region, advance_account, is_memo
 from quanlian.apportionment import Leg
@@ -26,6 +29,7 @@ from quanlian.ledger import is_limited
 from quanlian.money import yuan
 
 AMOUNTS = ("posted_fen", "reserved_fen", "held_fen", "limit_fen")
+ROWS_AT_ONCE = 2000
 CAPTURED_STATES = ("CAPTURED", "PARTLY_REFUNDED", "REFUNDED")
 
 
@@ -34,8 +38,9 @@ def check_books(transaction: Transaction) -> list[Finding]:
     party = _party(transaction)
     checks: tuple[Check, ...] = (
         *_SHARED,
-        lambda each: _redemptions(each, party.decided_elsewhere(each)),
+        lambda each: _redemptions(each, party.is_decided_elsewhere(each)),
         lambda each: _reserved(each, party.reserved_elsewhere(each)),
+        lambda each: _hours(each, party.counted_elsewhere(each)),
         *party.checks,
     )
     return [finding for check in checks for finding in check(transaction)]
@@ -51,7 +56,30 @@ def _party(transaction: Transaction) -> PartyChecks:
 
 
 def run(transaction: Transaction, query: sa.Executable) -> list[Any]:
+    """All rows at once: for tables that do not grow with redemptions."""
     return list(transaction.connection.execute(query))
+
+
+def stream(transaction: Transaction, query: sa.Executable) -> Iterator[Any]:
+    """Rows one after another, however many there are."""
+    yield from transaction.connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
+
+
+def joined(*streams: tuple[Iterator[Any], Callable[[Any], Any]]) -> Iterator[tuple[Any, list[list[Any]]]]:
+    """Rows of several streams by key, in order: each key once, with the rows that each stream has of it.
+
+    A stream comes with its key, by which it is sorted; no more than one key's rows are held at a time.
+    """
+    groups = [groupby(rows, key) for rows, key in streams]
+    heads = [next(group, None) for group in groups]
+    while any(head is not None for head in heads):
+        key = min(head[0] for head in heads if head is not None)
+        found: list[list[Any]] = [[] for _ in heads]
+        for n, head in enumerate(heads):
+            if head is not None and head[0] == key:
+                found[n] = list(head[1])
+                heads[n] = next(groups[n], None)
+        yield key, found
 
 
 def difference(said: int, found: int) -> tuple[str, str]:
@@ -64,39 +92,53 @@ def difference(said: int, found: int) -> tuple[str, str]:
 
 def _chain(transaction: Transaction) -> Iterator[Finding]:
     """Numbers without a gap, each entry's digest as its lines and postings give it, nothing that no entry wrote."""
-    lines = _grouped(run(transaction, schema.line.select()))
-    postings = _grouped(run(transaction, schema.posting.select()))
     counters = run(transaction, sa.select(schema.counter.c.value).where(schema.counter.c.name == "entry"))
-    last = counters[0].value if counters else 0
+    last = int(counters[0].value) if counters else 0
     before, expected = BEGINNING, 1
-    for row in run(transaction, schema.entry.select().order_by(schema.entry.c.number)):
-        for number in range(expected, row.number):
-            yield _missing(number, lines.get(number, []))
-        own, booked = lines.pop(row.number, []), postings.pop(row.number, [])
-        fen = _debits(own)
-        if row.number > last:
+    for number, (entries, lines, postings) in _by_entry(transaction):
+        own, booked = [row._mapping for row in lines], [row._mapping for row in postings]
+        if not entries:
+            yield from _without_entry(number, own, expected <= number <= last)
+            continue
+        for missing in range(expected, number):
+            yield _missing(missing)
+        row, fen = entries[0], _debits(own)
+        if number > last:
             zh, en = f"计数器只到{last}，此分录系添加", f"the counter ends at {last}: it was added"
-            yield Finding("entry", f"{row.number} {row.kind}", row.number, fen, zh, en)
+            yield Finding("entry", f"{number} {row.kind}", number, fen, zh, en)
         elif row.digest != entry_digest(before, row._mapping, own, booked):
-            what = f"{row.number} {row.kind} {row.reference}".rstrip()
+            what = f"{number} {row.kind} {row.reference}".rstrip()
             zh = f"摘要不符：分录、其{len(own)}行或其{len(booked)}笔收退被改动"
             en = (
                 f"its digest does not fit: the entry, one of its {len(own)} lines or {len(booked)} postings was changed"
             )
-            yield Finding("entry", what, row.number, fen, zh, en)
-        before, expected = row.digest, row.number + 1
+            yield Finding("entry", what, number, fen, zh, en)
+        before, expected = row.digest, number + 1
     for number in range(expected, last + 1):
-        yield _missing(number, lines.get(number, []))
-    for number in sorted(lines.keys() | postings.keys()):
-        zh, en = (
-            "没有这样的分录，明细系添加或分录被删除",
-            "there is no such entry: its rows were added, or it was deleted",
-        )
-        yield Finding("line", f"entry {number}", number, _debits(lines.get(number, [])), zh, en)
+        yield _missing(number)
 
 
-def _missing(number: int, lines: list[Mapping[str, Any]]) -> Finding:
-    return Finding("entry", str(number), number, _debits(lines), "分录缺失", "the entry is missing")
+def _by_entry(transaction: Transaction) -> Iterator[tuple[int, list[list[Any]]]]:
+    """Each entry's number with its row, its lines and the captures and refunds of its commit."""
+    entry, line, posting = schema.entry, schema.line, schema.posting
+    yield from joined(
+        (stream(transaction, entry.select().order_by(entry.c.number)), attrgetter("number")),
+        (stream(transaction, line.select().order_by(line.c.entry, line.c.number)), attrgetter("entry")),
+        (stream(transaction, posting.select().order_by(posting.c.entry)), attrgetter("entry")),
+    )
+
+
+def _without_entry(number: int, lines: list[Mapping[str, Any]], counted: bool) -> Iterator[Finding]:
+    """Lines or postings whose entry is not there: it was deleted, or they were added."""
+    fen = _debits(lines)
+    if counted:
+        yield Finding("entry", str(number), number, fen, "分录缺失", "the entry is missing")
+    zh, en = "没有这样的分录，明细系添加或分录被删除", "there is no such entry: its rows were added, or it was deleted"
+    yield Finding("line", f"entry {number}", number, fen, zh, en)
+
+
+def _missing(number: int) -> Finding:
+    return Finding("entry", str(number), number, 0, "分录缺失", "the entry is missing")
 
 
 def _debits(lines: Iterable[Mapping[str, Any]]) -> int:
@@ -106,18 +148,11 @@ def _debits(lines: Iterable[Mapping[str, Any]]) -> int:
     return posted or sum(abs(int(line[name])) for line in lines for name in AMOUNTS[1:])
 
 
-def _grouped(rows: Iterable[Any]) -> dict[int, list[Mapping[str, Any]]]:
-    groups: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
-    for row in rows:
-        groups[row.entry].append(row._mapping)
-    return dict(groups)
-
-
 def _zero_sums(transaction: Transaction) -> Iterator[Finding]:
-    sums: dict[int, int] = defaultdict(int)
-    for line in run(transaction, sa.select(schema.line.c.entry, schema.line.c.account, schema.line.c.posted_fen)):
-        sums[line.entry] += 0 if is_memo(line.account) else line.posted_fen
-    for number, fen in sorted(sums.items()):
+    line = schema.line
+    query = sa.select(line.c.entry, line.c.account, line.c.posted_fen).order_by(line.c.entry)
+    for number, rows in groupby(stream(transaction, query), attrgetter("entry")):
+        fen = sum(row.posted_fen for row in rows if not is_memo(row.account))
         if fen:
             yield Finding("line", f"entry {number}", number, fen, "借贷不平", "its lines do not sum to zero")
 
@@ -159,24 +194,24 @@ def _turnovers(transaction: Transaction) -> Iterator[Finding]:
 
 def _postings(transaction: Transaction) -> Iterator[Finding]:
     """Legs sum to their discount, and what an entry posts on funders is what its captures and refunds say."""
-    posted: dict[tuple[int, str], int] = defaultdict(int)
-    line = schema.line.c
-    query = sa.select(line.entry, line.account, line.posted_fen).where(line.account.startswith("funding/"))
-    for row in run(transaction, query):
-        posted[(row.entry, row.account)] += row.posted_fen
-    for row in run(transaction, schema.posting.select()):
-        legs = json_to_legs(row.legs)
-        total = sum(leg.amount_fen for leg in legs)
-        if total != row.discount_fen:
-            place = f"{row.redemption_id.hex()}/{row.number} {row.kind}"
-            words = difference(row.discount_fen, total)
-            yield Finding("posting", place, row.entry, row.discount_fen - total, *words)
-        for leg in legs:
-            posted[(row.entry, leg.account)] -= leg.amount_fen
-    for (number, account), fen in sorted(posted.items()):
-        if fen:
-            zh, en = "分录与其收退明细不符", "the entry's lines and its captures and refunds differ"
-            yield Finding("posting", f"entry {number} {account}", number, fen, zh, en)
+    for number, (_, lines, postings) in _by_entry(transaction):
+        posted: dict[str, int] = defaultdict(int)
+        for line in lines:
+            if line.account.startswith("funding/"):
+                posted[line.account] += line.posted_fen
+        for row in postings:
+            legs = json_to_legs(row.legs)
+            total = sum(leg.amount_fen for leg in legs)
+            if total != row.discount_fen:
+                place = f"{row.redemption_id.hex()}/{row.number} {row.kind}"
+                words = difference(row.discount_fen, total)
+                yield Finding("posting", place, number, row.discount_fen - total, *words)
+            for leg in legs:
+                posted[leg.account] -= leg.amount_fen
+        for account, fen in sorted(posted.items()):
+            if fen:
+                zh, en = "分录与其收退明细不符", "the entry's lines and its captures and refunds differ"
+                yield Finding("posting", f"entry {number} {account}", number, fen, zh, en)
 
 
 def _advances(transaction: Transaction) -> Iterator[Finding]:
@@ -212,7 +247,7 @@ def _flows(transaction: Transaction) -> Iterator[Finding]:
         posting.discount_fen,
     ).join_from(schema.posting, schema.redemption, posting.redemption_id == redemption.id)
     sums: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0] * 6)
-    for row in run(transaction, query):
+    for row in stream(transaction, query):
         known = sums[tuple(row)[:4]]
         first = 0 if row.kind == "capture" else 3
         for step, fen in enumerate((1, abs(row.order_fen), abs(row.discount_fen))):
@@ -227,35 +262,64 @@ def _flows(transaction: Transaction) -> Iterator[Finding]:
                 yield Finding("flow", row, None, said - found, zh, en)
 
 
-def _redemptions(transaction: Transaction, elsewhere: set[bytes]) -> Iterator[Finding]:
-    """Each redemption is what its captures and refunds made of it; `elsewhere` are those that others decided."""
-    history: dict[bytes, list[Any]] = defaultdict(list)
-    for row in run(transaction, schema.posting.select().order_by(schema.posting.c.number)):
-        history[row.redemption_id].append(row)
-    answered = {
-        row.redemption_id: row.operation
-        for row in run(transaction, sa.select(schema.request.c.redemption_id, schema.request.c.operation))
-    }
-    known = set()
-    for row in run(transaction, schema.redemption.select()):
-        known.add(row.id)
-        postings = history.get(row.id, [])
+def _hours(transaction: Transaction, elsewhere: Iterator[Counted]) -> Iterator[Finding]:
+    """Hourly totals count each capture and refund once, in the hour in which it was posted."""
+    posting, redemption, table = schema.posting.c, schema.redemption.c, schema.hourly_flow
+    query = sa.select(
+        posting.at,
+        redemption.issuer,
+        redemption.redeeming_region,
+        redemption.campaign,
+        redemption.category,
+        posting.order_fen,
+        posting.discount_fen,
+    ).join_from(schema.posting, schema.redemption, posting.redemption_id == redemption.id)
+    sums: Sums = {}
+    for each in chain((Counted(*row) for row in stream(transaction, query)), elsewhere):
+        add_up(sums, (each.at - each.at % HOUR_SECONDS, *each[1:5]), each.order_fen, each.discount_fen)
+    stored = {tuple(row)[:5]: list(tuple(row)[5:]) for row in run(transaction, table.select())}
+    for key in sorted(sums.keys() | stored.keys()):
+        said, found = stored.get(key, [0] * 6), sums.get(key, [0] * 6)
+        if said != found:
+            zh, en = f"记为{said}，应为{found}", f"says {said}, must be {found}"
+            fen = said[2] - found[2] or said[5] - found[5]
+            yield Finding("hourly_flow", " ".join(map(str, key)), None, fen, zh, en)
+
+
+def _redemptions(transaction: Transaction, elsewhere: Callable[[bytes], bool]) -> Iterator[Finding]:
+    """Each redemption is what its captures and refunds made of it; `elsewhere` tells those that others decided."""
+    redemption, posting, request = schema.redemption, schema.posting, schema.request
+    answers = sa.select(request.c.redemption_id, request.c.operation).where(request.c.redemption_id.is_not(None))
+    for id, (rows, postings, answered) in joined(
+        (stream(transaction, redemption.select().order_by(redemption.c.id)), attrgetter("id")),
+        (
+            stream(transaction, posting.select().order_by(posting.c.redemption_id, posting.c.number)),
+            attrgetter("redemption_id"),
+        ),
+        (stream(transaction, answers.order_by(request.c.redemption_id)), attrgetter("redemption_id")),
+    ):
         entry = postings[-1].entry if postings else None
-        for name, said, found in _redemption_figures(row, postings):
-            if said != found:
-                fen = said - found if isinstance(said, int) and isinstance(found, int) else row.discount_fen
-                zh, en = f"{name}：{said} ≠ {found}", f"{name} says {said}, its history gives {found}"
-                yield Finding("redemption", row.id.hex(), entry, fen, zh, en)
-        if row.id not in answered:
-            zh, en = "没有任何请求产生过它", "no request made it, or the request's answer was deleted"
-            yield Finding("request", f"redemption {row.id.hex()}", entry, row.discount_fen, zh, en)
-    for id in sorted(history.keys() - known):
-        fen = sum(row.discount_fen for row in history[id])
-        yield Finding("redemption", id.hex(), history[id][0].entry, fen, "核销缺失", "the redemption is missing")
-    there = known | elsewhere | {None}
-    for id in sorted(answered.keys() - there):
-        zh, en = f"{answered[id]}的答复所指核销缺失", f"missing, though a stored answer to {answered[id]} names it"
-        yield Finding("redemption", id.hex(), None, 0, zh, en)
+        if not rows and postings:
+            fen = sum(row.discount_fen for row in postings)
+            yield Finding("redemption", id.hex(), postings[0].entry, fen, "核销缺失", "the redemption is missing")
+        elif not rows and not elsewhere(id):
+            operation = answered[-1].operation
+            zh, en = f"{operation}的答复所指核销缺失", f"missing, though a stored answer to {operation} names it"
+            yield Finding("redemption", id.hex(), None, 0, zh, en)
+        for row in rows:
+            yield from _differences(row, postings)
+            if not answered:
+                zh, en = "没有任何请求产生过它", "no request made it, or the request's answer was deleted"
+                yield Finding("request", f"redemption {id.hex()}", entry, row.discount_fen, zh, en)
+
+
+def _differences(row: Any, postings: list[Any]) -> Iterator[Finding]:
+    entry = postings[-1].entry if postings else None
+    for name, said, found in _redemption_figures(row, postings):
+        if said != found:
+            fen = said - found if isinstance(said, int) and isinstance(found, int) else row.discount_fen
+            zh, en = f"{name}：{said} ≠ {found}", f"{name} says {said}, its history gives {found}"
+            yield Finding("redemption", row.id.hex(), entry, fen, zh, en)
 
 
 def _redemption_figures(row: Any, postings: list[Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -287,24 +351,21 @@ def _redemption_figures(row: Any, postings: list[Any]) -> Iterator[tuple[str, An
 def _spends(transaction: Transaction) -> Iterator[Finding]:
     """One row for each capture, of the voucher that was captured."""
     redemption, spend = schema.redemption, schema.spend
-    captured = {
-        row.id: row for row in run(transaction, redemption.select().where(redemption.c.state.in_(CAPTURED_STATES)))
-    }
-    seen = set()
-    for row in run(transaction, spend.select()):
-        used = captured.get(row.redemption_id)
-        seen.add(row.redemption_id)
-        place = f"voucher {row.issuer}/{row.pack_id.hex()}/{row.voucher_index}"
-        if used is None:
-            zh, en = "没有这样的核销", f"no capture {row.redemption_id.hex()} is on the books"
-            yield Finding("spend", place, None, 0, zh, en)
-        elif (used.issuer, used.pack_id, used.voucher_index) != tuple(row)[:3]:
-            zh, en = "所指核销用的是另一张券", f"redemption {row.redemption_id.hex()} used another voucher"
-            yield Finding("spend", place, None, used.discount_fen, zh, en)
-    for id, row in captured.items():
-        if id not in seen:
+    captured = redemption.select().where(redemption.c.state.in_(CAPTURED_STATES)).order_by(redemption.c.id)
+    for id, (captures, spends) in joined(
+        (stream(transaction, captured), attrgetter("id")),
+        (stream(transaction, spend.select().order_by(spend.c.redemption_id)), attrgetter("redemption_id")),
+    ):
+        for row in spends:
+            place = f"voucher {row.issuer}/{row.pack_id.hex()}/{row.voucher_index}"
+            if not captures:
+                yield Finding("spend", place, None, 0, "没有这样的核销", f"no capture {id.hex()} is on the books")
+            elif _voucher_key(captures[0]) != _voucher_key(row):
+                zh, en = "所指核销用的是另一张券", f"redemption {id.hex()} used another voucher"
+                yield Finding("spend", place, None, captures[0].discount_fen, zh, en)
+        if not spends:
             zh, en = "已核销的券没有核销记录", "a captured voucher has no row: it could be spent again"
-            yield Finding("spend", f"redemption {id.hex()}", None, row.discount_fen, zh, en)
+            yield Finding("spend", f"redemption {id.hex()}", None, captures[0].discount_fen, zh, en)
 
 
 # Vouchers and the money that is set aside for them
@@ -313,36 +374,43 @@ def _spends(transaction: Transaction) -> Iterator[Finding]:
 def _vouchers(transaction: Transaction) -> Iterator[Finding]:
     """A held voucher has a live hold that names it, a captured one its capture."""
     redemption, voucher = schema.redemption, schema.voucher
-    live: dict[tuple[Any, ...], Any] = {}
-    for row in run(transaction, redemption.select().where(redemption.c.state.in_(("AUTHORIZED", *CAPTURED_STATES)))):
-        live[(row.issuer, row.pack_id, row.voucher_index)] = row
-    for row in run(transaction, voucher.select()):
-        used = live.pop((row.issuer, row.pack_id, row.voucher_index), None)
-        expected = custody.USABLE
-        if used is not None:
-            expected = custody.HELD if used.state == "AUTHORIZED" else custody.CAPTURED
-        hold = used.id if used is not None and used.state == "AUTHORIZED" else None
-        idle = (custody.USABLE, custody.EXPIRED, custody.CANCELLED)
-        if (
-            (used is None and row.status not in idle)
-            or (used is not None and row.status != expected)
-            or row.hold != hold
-        ):
-            place = f"{row.issuer}/{row.pack_id.hex()}/{row.voucher_index}"
-            fen = used.discount_fen if used is not None else 0
-            zh, en = f"状态为{row.status}，核销记录为{expected}", f"is {row.status}, its redemptions say {expected}"
-            yield Finding("voucher", place, None, fen, zh, en)
-    for key, used in live.items():
+    live = redemption.select().where(redemption.c.state.in_(("AUTHORIZED", *CAPTURED_STATES)))
+    by_key = (redemption.c.issuer, redemption.c.pack_id, redemption.c.voucher_index)
+    for key, (rows, uses) in joined(
+        (stream(transaction, voucher.select().order_by(*voucher.primary_key)), _voucher_key),
+        (stream(transaction, live.order_by(*by_key)), _voucher_key),
+    ):
+        used = uses[-1] if uses else None
         place = f"{key[0]}/{key[1].hex()}/{key[2]}"
-        zh, en = "已使用的券缺失", f"missing, though redemption {used.id.hex()} used it"
-        yield Finding("voucher", place, None, used.discount_fen, zh, en)
+        if not rows:
+            zh, en = "已使用的券缺失", f"missing, though redemption {uses[-1].id.hex()} used it"
+            yield Finding("voucher", place, None, uses[-1].discount_fen, zh, en)
+        elif not _fits_use(rows[0], used):
+            expected = custody.USABLE
+            if used is not None:
+                expected = custody.HELD if used.state == "AUTHORIZED" else custody.CAPTURED
+            fen = used.discount_fen if used is not None else 0
+            zh, en = (
+                f"状态为{rows[0].status}，核销记录为{expected}",
+                f"is {rows[0].status}, its redemptions say {expected}",
+            )
+            yield Finding("voucher", place, None, fen, zh, en)
+
+
+def _fits_use(voucher: Any, used: Any) -> bool:
+    """Whether a voucher's row says what its live redemption, if there is one, made of it."""
+    if used is None:
+        return voucher.status in (custody.USABLE, custody.EXPIRED, custody.CANCELLED) and voucher.hold is None
+    if used.state == "AUTHORIZED":
+        return bool(voucher.status == custody.HELD and voucher.hold == used.id)
+    return voucher.status == custody.CAPTURED and voucher.hold is None
 
 
 def _held(transaction: Transaction) -> Iterator[Finding]:
     """What is held on each funder is what live holds say."""
     redemption = schema.redemption
     sums: dict[str, int] = defaultdict(int)
-    for row in run(transaction, redemption.select().where(redemption.c.state == "AUTHORIZED")):
+    for row in stream(transaction, redemption.select().where(redemption.c.state == "AUTHORIZED")):
         _add(sums, json_to_legs(row.legs))
     yield from _against_accounts(transaction, "held_fen", sums)
 
@@ -351,9 +419,9 @@ def _reserved(transaction: Transaction, elsewhere: dict[str, int]) -> Iterator[F
     """What is reserved on each funder stands with a voucher, or beside a hold."""
     sums: dict[str, int] = defaultdict(int, elsewhere)
     voucher, redemption = schema.voucher, schema.redemption
-    for row in run(transaction, sa.select(voucher.c.reserved_cofunders, voucher.c.reserved_public)):
+    for row in stream(transaction, sa.select(voucher.c.reserved_cofunders, voucher.c.reserved_public)):
         _add(sums, json_to_legs(row.reserved_cofunders) + json_to_legs(row.reserved_public))
-    for row in run(transaction, redemption.select().where(redemption.c.state == "AUTHORIZED")):
+    for row in stream(transaction, redemption.select().where(redemption.c.state == "AUTHORIZED")):
         _add(sums, json_to_legs(row.rest_cofunders) + json_to_legs(row.rest_public))
     yield from _against_accounts(transaction, "reserved_fen", sums)
 
@@ -373,12 +441,15 @@ def _against_accounts(transaction: Transaction, name: str, sums: Mapping[str, in
 def _seals(transaction: Transaction) -> Iterator[Finding]:
     """Each sealed row is as it was written."""
     for table in (schema.voucher, schema.redemption, schema.request):
-        for row in run(transaction, table.select()):
+        for row in stream(transaction, table.select()):
             if row.seal != seal(table, row._mapping):
                 key = "/".join(_shown(row._mapping[column]) for column in table.primary_key.columns)
                 fen = row.discount_fen if table is schema.redemption else 0
                 zh, en = "与其封签不符：行被改动、复制或添加", "does not fit its seal: edited, copied or made up"
                 yield Finding(table.name, key, None, fen, zh, en)
+
+
+_voucher_key = attrgetter("issuer", "pack_id", "voucher_index")
 
 
 def _add(sums: dict[str, int], legs: Iterable[Leg]) -> None:

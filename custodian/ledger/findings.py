@@ -25,17 +25,31 @@ class Finding(NamedTuple):
 Check = Callable[[Transaction], Iterator[Finding]]
 
 
+class Counted(NamedTuple):
+    """A capture or (negative) refund as hourly totals count it."""
+
+    at: int
+    issuer: str
+    redeeming_region: str
+    campaign: str
+    category: str
+    order_fen: int
+    discount_fen: int
+
+
 class PartyChecks(NamedTuple):
     """A kind of party: the table that tells its database, its own checks, and what it keeps beside the shared tables.
 
-    `reserved_elsewhere` gives what is reserved beside vouchers' rows, by account; `decided_elsewhere` the redemptions
-    that its stored answers name and others decided.
+    `reserved_elsewhere` gives what is reserved beside vouchers' rows, by account; `is_decided_elsewhere` tells
+    whether a redemption that its stored answers name was decided by others; `counted_elsewhere` what of those its
+    hourly totals count.
     """
 
     has_table: str
     checks: tuple[Check, ...]
     reserved_elsewhere: Callable[[Transaction], dict[str, int]]
-    decided_elsewhere: Callable[[Transaction], set[bytes]]
+    is_decided_elsewhere: Callable[[Transaction], Callable[[bytes], bool]]
+    counted_elsewhere: Callable[[Transaction], Iterator[Counted]]
 
 
 ENTRY_POINTS = "quanlian.ledger_checks"

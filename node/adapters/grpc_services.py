@@ -9,6 +9,7 @@ from custodian.servicer import check_item_count
 from node.operations import NodeOperations
 from node.service import NodeService
 from node.settling import NodeSettling
+from node.treasury import NodeTreasury
 from quanlian.v1 import claim_pb2, claim_pb2_grpc, node_operator_pb2_grpc
 from quanlian.v1 import node_operator_pb2 as pb
 
@@ -31,9 +32,10 @@ class ClaimServicer(claim_pb2_grpc.ClaimServiceServicer):
 
 
 class NodeOperatorServicer(node_operator_pb2_grpc.NodeOperatorServiceServicer):
-    def __init__(self, operations: NodeOperations, settling: NodeSettling) -> None:
+    def __init__(self, operations: NodeOperations, settling: NodeSettling, treasury: NodeTreasury) -> None:
         self._operations = operations
         self._settling = settling
+        self._treasury = treasury
 
     async def PublishCampaign(  # noqa: N802
         self, request: pb.PublishCampaignRequest, context: Context
@@ -63,7 +65,43 @@ class NodeOperatorServicer(node_operator_pb2_grpc.NodeOperatorServiceServicer):
     async def RecordFunding(  # noqa: N802
         self, request: pb.RecordFundingRequest, context: Context
     ) -> pb.RecordFundingResponse:
-        return pb.RecordFundingResponse(prefunded_fen=await self._operations.record_funding(request))
+        return pb.RecordFundingResponse(prefunded_fen=await self._treasury.record_funding(request))
+
+    async def RecordDedicatedReceipt(  # noqa: N802
+        self, request: pb.RecordDedicatedReceiptRequest, context: Context
+    ) -> pb.RecordDedicatedReceiptResponse:
+        return pb.RecordDedicatedReceiptResponse(balance_fen=await self._treasury.record_receipt(request))
+
+    async def AssignDedicatedReceipt(  # noqa: N802
+        self, request: pb.AssignDedicatedReceiptRequest, context: Context
+    ) -> pb.AssignDedicatedReceiptResponse:
+        return pb.AssignDedicatedReceiptResponse(balance_fen=await self._treasury.assign_receipt(request))
+
+    async def ListDedicatedReceipts(  # noqa: N802
+        self, request: pb.ListDedicatedReceiptsRequest, context: Context
+    ) -> pb.ListDedicatedReceiptsResponse:
+        return pb.ListDedicatedReceiptsResponse(receipts=await self._treasury.receipts(request.unmatched))
+
+    async def RecordLodging(self, request: pb.RecordLodgingRequest, context: Context) -> pb.RecordLodgingResponse:  # noqa: N802
+        return pb.RecordLodgingResponse(lodged_fen=await self._treasury.lodge(caller(context), request))
+
+    async def InstructPayments(  # noqa: N802
+        self, request: pb.InstructPaymentsRequest, context: Context
+    ) -> pb.InstructPaymentsResponse:
+        return await self._treasury.instruct(caller(context))
+
+    async def ListPayments(self, request: pb.ListPaymentsRequest, context: Context) -> pb.ListPaymentsResponse:  # noqa: N802
+        return pb.ListPaymentsResponse(payments=await self._treasury.payments(request.made))
+
+    async def MarkPaymentMade(  # noqa: N802
+        self, request: pb.MarkPaymentMadeRequest, context: Context
+    ) -> pb.MarkPaymentMadeResponse:
+        return pb.MarkPaymentMadeResponse(payment=await self._treasury.mark_made(request))
+
+    async def CloseOutCampaign(  # noqa: N802
+        self, request: pb.CloseOutCampaignRequest, context: Context
+    ) -> pb.CloseOutCampaignResponse:
+        return pb.CloseOutCampaignResponse(close_out=await self._treasury.close_out(caller(context), request))
 
     async def GetNodeStatus(  # noqa: N802
         self, request: pb.GetNodeStatusRequest, context: Context

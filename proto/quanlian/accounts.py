@@ -42,6 +42,16 @@ def prefund_account(region: str, year: int, campaign: str, funder: str) -> str:
     return _code("prefund", region, str(year), campaign, funder)
 
 
+def prefund_of(funding: str) -> str:
+    """Where a funder's money for its `funding` account stands that it paid ahead."""
+    return f"prefund/{funding.removeprefix('funding/')}"
+
+
+def contribution_of(funding: str) -> str:
+    """Where the use of a `funding` account stands once it is settled."""
+    return f"contribution/{funding.removeprefix('funding/')}"
+
+
 def contribution_account(region: str, year: int, campaign: str, funder: str) -> str:
     """Credit: the funder's use that has been settled."""
     return _code("contribution", region, str(year), campaign, funder)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from google.protobuf.message import DecodeError
 from sqlalchemy.exc import SQLAlchemyError
 
-from simulations.auditor import captures, discounts, funders, ledgers, mirrors, positions, totals
+from simulations.auditor import captures, discounts, funders, ledgers, mirrors, payments, positions, totals
 from simulations.auditor.databases import Network, Party, network_in_memory, open_network
 from simulations.auditor.inquiry import Inquiry
 from simulations.auditor.promises import Promise, examine_promises
@@ -79,6 +79,12 @@ _INVARIANTS = (
         "分时统计与逐笔核销一致",
         "Running totals by hour equal the single redemptions",
         totals.examine,
+    ),
+    _Invariant(
+        "dedicated_accounts_hold",
+        "专用账户：到账、兑付、退回与账面一致",
+        "Each dedicated account: receipts, payments to acquirers and returns to funders equal the books",
+        payments.examine,
     ),
 )
 

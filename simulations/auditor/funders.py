@@ -54,18 +54,27 @@ def examine(network: Network, inquiry: Inquiry) -> None:
         _packs_add_up(node, inquiry)
         local, transit = _uses(node), _transit(network.clearinghouse, node, inquiry)
         _rows_equal_accounts(node, local, inquiry)
-        budgets = _published_budgets(network.clearinghouse, node, inquiry)
+        budgets, released = _published_budgets(network.clearinghouse, node, inquiry), _released(node)
         declared.update(budgets)
         for account, budget_fen in budgets.items():
-            _limits(network.clearinghouse, node, account, budget_fen, transit, inquiry)
+            _limits(network.clearinghouse, node, account, budget_fen - released[account], transit, inquiry)
             parts = [_parts(node, local, account), _parts(network.clearinghouse, central, account)]
-            _conserved(account, parts, transit.under_way(account), budget_fen, inquiry)
+            _conserved(account, parts, transit.under_way(account), released[account], budget_fen, inquiry)
     for account, budget_fen in visitors.items():
         parts = [_parts(network.clearinghouse, central, account)]
-        _conserved(account, parts, 0, budget_fen, inquiry)
+        _conserved(account, parts, 0, 0, budget_fen, inquiry)
     for book in network.books:
         for account in filter(_has_budget, book.accounts):
             inquiry.require(account in declared, f"{book.name}: account {account} has no budget in published terms")
+
+
+def _released(node: Book) -> Money:
+    """What close-outs gave back of each account's budget."""
+    released: Money = Counter()
+    for row in node.rows("SELECT released FROM close_out"):
+        for account, fen in json.loads(row.released):
+            released[account] += fen
+    return released
 
 
 def _rows_equal_accounts(book: Book, uses: Uses, inquiry: Inquiry) -> None:
@@ -97,12 +106,14 @@ def _parts(book: Book, uses: Uses, account: str) -> Parts:
     return Parts(book.name, _limit(book, account) - reserved - held - used, reserved, held, used)
 
 
-def _conserved(account: str, books: Sequence[Parts], transit_fen: int, budget_fen: int, inquiry: Inquiry) -> None:
+def _conserved(
+    account: str, books: Sequence[Parts], transit_fen: int, returned_fen: int, budget_fen: int, inquiry: Inquiry
+) -> None:
     free, reserved, held, used = (sum(column) for column in list(zip(*books, strict=True))[1:])
-    total_fen = free + reserved + held + used + transit_fen
+    total_fen = free + reserved + held + used + returned_fen + transit_fen
     inquiry.require(
         total_fen == budget_fen,
-        f"{account}: free {free} + reserved {reserved} + held {held} + used {used} + returned 0 "
+        f"{account}: free {free} + reserved {reserved} + held {held} + used {used} + returned {returned_fen} "
         f"+ in transit {transit_fen} = {total_fen} fen, its budget is {budget_fen} fen",
     )
     for each in books:

@@ -19,6 +19,7 @@ from node.desk import Region
 from node.operations import NodeOperations
 from node.service import NodeService, Signers
 from node.settling import NodeSettling
+from node.treasury import NodeTreasury
 from pki.identity import CLEARINGHOUSE, Identity
 from pki.trust import Keyring
 from simulations.faults.keys import KnownKeys, SeededSigner
@@ -103,7 +104,9 @@ def node(network: Network, region: str) -> Program:
         service.directory.load_keys()
         service.directory.load_deny_list()
         settling = NodeSettling(service, link, signers["message"])
-        operator = NodeOperatorServicer(NodeOperations(service, signers["terms"], b""), settling)
+        operator = NodeOperatorServicer(
+            NodeOperations(service, signers["terms"], b""), settling, NodeTreasury(service.engine)
+        )
         node_server.register(_host(process), service, operator, link, keyring, named)
         service.start()
         await asyncio.gather(

@@ -2,95 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Iterator
 
 import pytest
+from department import Department, Link, linked
 from local_parties import (
     AT,
     HANGZHOU,
-    KEYRING,
     OPERATOR,
     SHANGHAI,
     LocalClearinghouse,
     LocalNode,
-    NoClearinghouse,
-    TestKeyring,
     answer_of,
     item,
     keys_of,
-    message_signer,
-    node_signers,
     purchase,
 )
 
-from clearinghouse.evidence import evidence
 from node import schema
-from node.service import NodeService
-from node.settling import NodeSettling
 from quanlian.errors import InvalidInput, Unavailable
-from quanlian.v1 import clearing_operator_pb2, node_operator_pb2, report_pb2, settlement_pb2, signed_pb2
+from quanlian.v1 import clearing_operator_pb2, node_operator_pb2, settlement_pb2, signed_pb2
 
-Result = TypeVar("Result")
 ISSUERS_LINE = settlement_pb2.LineRef(role="issuer", counterpart=SHANGHAI, campaign="spring")
 
 
-class Link(NoClearinghouse):
-    """The clearinghouse next door, as Hangzhou's node calls it."""
-
-    def __init__(self, clearinghouse: LocalClearinghouse) -> None:
-        super().__init__()
-        self._clearinghouse = clearinghouse
-
-    async def statement(self, window: int, month: str = "") -> settlement_pb2.GetStatementResponse:
-        message = await self._clearinghouse.service.settlement.statement(HANGZHOU, window, month)
-        return settlement_pb2.GetStatementResponse(statement=message, chain=b"PEM")
-
-    async def confirm(self, confirmation: signed_pb2.SignedMessage) -> int:
-        return await self._clearinghouse.service.settlement.confirm(HANGZHOU, confirmation)
-
-    async def dispute(self, dispute: signed_pb2.SignedMessage) -> None:
-        await self._clearinghouse.service.settlement.take_dispute(HANGZHOU, dispute)
-
-    async def evidence(self, window: int) -> AsyncIterator[Sequence[bytes]]:
-        for lines in evidence(self._clearinghouse.database, self._clearinghouse.statement_signer, HANGZHOU, window):
-            yield lines
-
-    async def campaign_figures(self, campaign: str) -> report_pb2.CampaignFigures:
-        return await self._clearinghouse.service.settlement.campaign_figures(campaign, HANGZHOU)
-
-
-@dataclass
-class Department:
-    """Hangzhou's node with its link, and what its operator may do."""
-
-    node: LocalNode
-    clearinghouse: LocalClearinghouse
-    service: NodeService
-    settling: NodeSettling
-
-    def do(self, call: Awaitable[Result]) -> Result:
-        async def done() -> Result:
-            return await call
-
-        return asyncio.run(done())
-
-    def hear(self) -> None:
-        """Take the news of the clearinghouse."""
-        self.do(self.service.take_news(self.clearinghouse.feed(HANGZHOU)))
-
-    def reconciliation(self, window: int = 1, month: str = "") -> node_operator_pb2.GetReconciliationResponse:
-        return self.do(self.settling.reconciliation(window, month))
-
-    def dispute(self, *lines: settlement_pb2.LineRef, why: str = "wrong order") -> int:
-        request = node_operator_pb2.DisputeOwnStatementRequest(window=1, lines=lines, why=why)
-        return self.do(self.settling.dispute(OPERATOR, request))
-
-
 @pytest.fixture
-def department(node: LocalNode, clearinghouse: LocalClearinghouse) -> Any:
+def department(node: LocalNode, clearinghouse: LocalClearinghouse) -> Iterator[Department]:
     """One voucher used in Shanghai and one at home, window 1 closed; the node has heard all of it."""
     node.publish()
     clearinghouse.learn(node)
@@ -100,13 +37,11 @@ def department(node: LocalNode, clearinghouse: LocalClearinghouse) -> Any:
     assert not answer_of(answer).HasField("refusal")
     node.redeem(item(bytes(15) + b"b", redeem=purchase(home, 0, "order-2")))
     clearinghouse.do(clearinghouse.service.settlement.close_window())
-    link = Link(clearinghouse)
-    service = NodeService(node.database, node.region, node_signers(), TestKeyring(KEYRING), link)  # type: ignore[arg-type]
-    found = Department(node, clearinghouse, service, NodeSettling(service, link, message_signer()))  # type: ignore[arg-type]
-    service.start()
+    found = linked(node, clearinghouse)
+    found.service.start()
     found.hear()
     yield found
-    service.close()
+    found.service.close()
 
 
 def lists(answer: node_operator_pb2.GetReconciliationResponse) -> dict[str, list[tuple[str, ...]]]:

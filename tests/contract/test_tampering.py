@@ -35,7 +35,9 @@ from chassis import cli
 from custodian.campaigns import verify_change
 from custodian.ledger.check import check_books
 from custodian.ledger.findings import Finding
+from node.bank import AssignReceipt, Payer, RecordReceipt
 from node.feed import News
+from node.paying import InstructPayments, MarkPaid
 from node.redeeming import ClearinghouseAnswer, Forwarded
 from quanlian.v1 import clearing_operator_pb2
 from quanlian.v1 import redemption_pb2 as pb
@@ -255,11 +257,19 @@ TAMPERINGS = [
     kind("flow edited", BOTH, "UPDATE flow SET discount_fen = discount_fen + 5", table="flow", names="amount"),
     kind(
         "hour's total edited",
-        (CLEARING,),
+        BOTH,
         "UPDATE hourly_flow SET discount_fen = discount_fen + 5",
         table="hourly_flow",
         names="amount",
     ),
+    kind(
+        "hour's total moved to the hour before",
+        BOTH,
+        "UPDATE hourly_flow SET hour = hour - 3600",
+        table="hourly_flow",
+        names="amount",
+    ),
+    kind("hour's total deleted", BOTH, "DELETE FROM hourly_flow", table="hourly_flow", names="amount"),
     kind("flow deleted", BOTH, "DELETE FROM flow", table="flow", names="amount"),
     kind(
         "entry counter turned back",
@@ -585,6 +595,112 @@ TAMPERINGS = [
         table="settlement_window",
         names="amount",
     ),
+    # the dedicated account
+    kind(
+        "receipt raised",
+        (NODE,),
+        "UPDATE bank_receipt SET amount_fen = amount_fen + 1 WHERE bank_reference = 'in-city'",
+        table="bank_receipt",
+        names="entry amount",
+    ),
+    kind("receipt deleted", (NODE,), "DELETE FROM bank_receipt", table="bank_receipt", names="entry amount"),
+    kind(
+        "receipt made up",
+        (NODE,),
+        "INSERT INTO bank_receipt SELECT 'x', account, amount_fen, received_at, memo FROM bank_receipt WHERE "
+        "bank_reference = 'in-city'",
+        table="bank_receipt",
+        names="amount",
+    ),
+    kind(
+        "receipt turned to another funder",
+        (NODE,),
+        "UPDATE bank_receipt SET account = 'prefund/330100/2026/spring/county' WHERE bank_reference = 'in-city'",
+        table="bank_receipt",
+        names="entry amount",
+    ),
+    kind(
+        "assigned receipt put back into suspense",
+        (NODE,),
+        "UPDATE bank_receipt SET account = 'suspense' WHERE bank_reference = 'stray'",
+        table="bank_receipt",
+        names="entry amount",
+    ),
+    kind(
+        "payment raised",
+        (NODE,),
+        "UPDATE payment SET amount_fen = amount_fen + 1",
+        table="payment",
+        names="entry amount",
+    ),
+    kind(
+        "payment turned to another acquirer",
+        (NODE,),
+        "UPDATE payment SET payee = 'wechat'",
+        table="payment",
+        names="entry amount",
+    ),
+    kind("payment deleted", (NODE,), "DELETE FROM payment", table="payment", names="entry amount"),
+    kind(
+        "payment marked unpaid, to be made again",
+        (NODE,),
+        "UPDATE payment SET bank_reference = NULL",
+        table="payment",
+        names="entry amount",
+    ),
+    kind(
+        "payment made up",
+        (NODE,),
+        "INSERT INTO payment SELECT 9, kind, payee, amount_fen, items, campaign, deposit, made_at, made_by, 'x', "
+        "paid_at FROM payment",
+        table="payment",
+        names="amount",
+    ),
+    kind(
+        "payment's parts moved between funders",
+        (NODE,),
+        "UPDATE payment SET items = REPLACE(REPLACE(REPLACE(items, '/city', '/x'), '/county', '/city'), '/x', "
+        "'/county')",
+        table="payment",
+        names="entry amount",
+    ),
+    kind(
+        "acquirer's dues raised",
+        (NODE,),
+        "UPDATE acquirer_due SET owed_fen = owed_fen + 100",
+        table="acquirer_due",
+        names="amount",
+    ),
+    kind(
+        "acquirer's dues made due again",
+        (NODE,),
+        "UPDATE acquirer_due SET instructed_fen = 0",
+        table="acquirer_due",
+        names="amount",
+    ),
+    kind(
+        "acquirer's dues moved to another",
+        (NODE,),
+        "UPDATE acquirer_due SET acquirer = 'wechat'",
+        table="acquirer_due",
+        names="amount",
+    ),
+    kind("use away deleted", (NODE,), "DELETE FROM away_use", table="away_use", names="amount"),
+    kind(
+        "use away told to be drawn",
+        (NODE,),
+        "UPDATE away_use SET drawn_fen = used_fen",
+        table="away_use",
+        names="amount",
+    ),
+    kind(
+        "close-out made up, so that a budget seems released",
+        (NODE,),
+        "INSERT INTO close_out VALUES ('spring', 1, 5, 'x', '2026-06-01', "
+        "'[[\"funding/330100/2026/spring/city\",500]]')",
+        table="hand_over",
+        names="amount",
+    ),
 ]
 CASES = [(each, party) for each in TAMPERINGS for party in each.parties]
 
@@ -651,6 +767,7 @@ def _happen(node: LocalNode, clearinghouse: LocalClearinghouse) -> None:
     }
     node.decide(News(events, changes))
     _keep_statement(node, clearinghouse)
+    _pay(node)
 
 
 def _bank(clearinghouse: LocalClearinghouse) -> None:
@@ -662,6 +779,15 @@ def _bank(clearinghouse: LocalClearinghouse) -> None:
     )
     payout = pb.PayOutRequest(region=SHANGHAI, amount_fen=77, bank_reference="out")
     clearinghouse.do(service.settlement.pay_out(payout))
+
+
+def _pay(node: LocalNode) -> None:
+    """Both funders paid ahead, one receipt was assigned later, and the acquirer was paid."""
+    city, county = Payer("spring", "city"), Payer("spring", "county")
+    node.decide(RecordReceipt(city, 5000, "in-city"), RecordReceipt(Payer(), 3000, "stray"))
+    node.decide(AssignReceipt("stray", county))
+    (instructed,) = node.decide(InstructPayments("operator"))
+    node.decide(MarkPaid(instructed.numbers[0], "out-1"))
 
 
 def _keep_statement(node: LocalNode, clearinghouse: LocalClearinghouse) -> None:

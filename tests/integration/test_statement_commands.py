@@ -229,3 +229,42 @@ def test_a_period_is_a_window_or_a_month_and_not_both(network: Network, tmp_path
 def test_after_all_that_every_check_of_the_auditor_holds(network: Network) -> None:
     _, checks = examine(network)
     assert [(check.name, check.findings[:3]) for check in checks if not check.holds] == []
+
+
+class TestTheDedicatedAccount:
+    def test_acquirers_are_paid_and_the_bank_gets_a_list(self, network: Network, tmp_path: Path) -> None:
+        made = json.loads(operate(network, HANGZHOU, "payments", "instruct", "--json"))
+        (payment,) = made["payments"]
+        assert (payment["kind"], payment["payee"], made["held_back"]) == ("acquirer", "alipay", [])
+        assert {item["window"] for item in payment["items"]} == {0, 1}, "home, and away of the settled window"
+        assert payment["amount_fen"] == sum(item["amount_fen"] for item in payment["items"])
+        shown = operate(network, HANGZHOU, "payments", "list")
+        assert f"{payment['amount_fen'] // 100:,}.{payment['amount_fen'] % 100:02d}" in shown
+        workbook, table = operate(network, HANGZHOU, "payments", "export", "--out", tmp_path).split()
+        sheet = openpyxl.load_workbook(workbook, data_only=True).active
+        assert sheet is not None
+        figures = [cell.value for row in sheet.iter_rows() for cell in row]
+        assert figures.count(payment["amount_fen"] / 100) == 2, "the payment and the total"
+        assert Path(table).read_text(encoding="utf-8-sig").splitlines()[1].split(",")[2] == "alipay"
+        paid = json.loads(
+            operate(network, HANGZHOU, "payments", "paid", payment["number"], "--reference", "ICBC-1", "--json")
+        )
+        assert (paid["bank_reference"], paid["amount_fen"]) == ("ICBC-1", payment["amount_fen"])
+        assert json.loads(operate(network, HANGZHOU, "payments", "list", "--json")) == []
+        code, shown, error = quanlian("ledger", "check", "--config", network.directory / HANGZHOU / "settings.toml")
+        assert code == 0, shown + error
+
+    def test_a_stray_receipt_is_listed_until_it_is_assigned(self, network: Network) -> None:
+        operate(network, HANGZHOU, "receipt", "12.34", "--reference", "stray-1", "--memo", "付款人不明")
+        (listed,) = json.loads(operate(network, HANGZHOU, "receipts", "--unmatched", "--json"))
+        assert (listed["account"], listed["amount_fen"], listed["memo"]) == ("suspense", 1234, "付款人不明")
+        assigned = json.loads(operate(network, HANGZHOU, "assign", "stray-1", "--from-clearinghouse", "--json"))
+        assert json.loads(operate(network, HANGZHOU, "receipts", "--unmatched", "--json")) == []
+        assert "is not one payer" in refused(network, HANGZHOU, "assign", "stray-1", "--funder", "city")
+        lodged = json.loads(operate(network, HANGZHOU, "lodge", "12.34", "--reference", "lodged-1", "--json"))
+        assert lodged["balance_fen"] == assigned["balance_fen"] + 1234
+
+    def test_a_campaign_that_runs_is_not_closed_out_and_it_is_said_why(self, network: Network) -> None:
+        error = refused(network, HANGZHOU, "close-campaign", CAMPAIGN)
+        assert "活动至" in error
+        assert "yuan reserved" in error

@@ -13,6 +13,18 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
+        "acquirer_due",
+        sa.Column("settlement_window", sa.BigInteger(), autoincrement=False, nullable=False, comment="0: decided here"),
+        sa.Column("acquirer", sa.String(), nullable=False),
+        sa.Column(
+            "account", sa.String(), nullable=False, comment="who pays: a funder, or `clearing` for the clearinghouse"
+        ),
+        sa.Column("owed_fen", sa.BigInteger(), nullable=False, comment="of captures less refunds"),
+        sa.Column("instructed_fen", sa.BigInteger(), nullable=False, comment="what of it payments are made out for"),
+        sa.PrimaryKeyConstraint("settlement_window", "acquirer", "account"),
+        comment="running totals of what acquirers advanced to merchants, so that paying them reads no redemptions",
+    )
+    op.create_table(
         "announcement",
         sa.Column("campaign", sa.String(), nullable=False),
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
@@ -34,6 +46,25 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("redemption_id"),
         comment="redemptions at this region's merchants that the clearinghouse decided",
+    )
+    op.create_table(
+        "away_use",
+        sa.Column("settlement_window", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("account", sa.String(), nullable=False, comment="funding account of this region"),
+        sa.Column("used_fen", sa.BigInteger(), nullable=False, comment="of legs that the clearinghouse posted"),
+        sa.Column("drawn_fen", sa.BigInteger(), nullable=False, comment="taken from what was paid ahead, once settled"),
+        sa.PrimaryKeyConstraint("settlement_window", "account"),
+        comment="running totals of what own funders used at the clearinghouse",
+    )
+    op.create_table(
+        "bank_receipt",
+        sa.Column("bank_reference", sa.String(), nullable=False),
+        sa.Column("account", sa.String(), nullable=False, comment="whose it is: prefund, settlement or suspense"),
+        sa.Column("amount_fen", sa.BigInteger(), nullable=False),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("memo", sa.Text(), nullable=False, comment="payer and purpose, as the bank tells them"),
+        sa.PrimaryKeyConstraint("bank_reference"),
+        comment="money that came into the dedicated account",
     )
     op.create_table(
         "campaign",
@@ -75,10 +106,27 @@ def upgrade() -> None:
         sa.Column("order_fen", sa.BigInteger(), nullable=False, comment="negative: a refund"),
         sa.Column("discount_fen", sa.BigInteger(), nullable=False),
         sa.Column("legs", sa.Text(), nullable=False, comment="JSON: [[account, fen], …]"),
+        sa.Column("category", sa.String(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("side", "redemption_id", "number"),
         comment="captures and refunds at the clearinghouse that concern this region, by window",
     )
     op.create_index(op.f("ix_clearing_item_settlement_window"), "clearing_item", ["settlement_window"], unique=False)
+    op.create_table(
+        "close_out",
+        sa.Column("campaign", sa.String(), nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("closed_by", sa.String(), nullable=False),
+        sa.Column(
+            "due_on", sa.String(), nullable=False, comment="day by which its funders have their money, Asia/Shanghai"
+        ),
+        sa.Column(
+            "released", sa.Text(), nullable=False, comment="JSON: [[account, fen], …], of budgets that were not used"
+        ),
+        sa.PrimaryKeyConstraint("campaign", "number"),
+        comment="campaigns that were closed out; later ones give back what refunds freed since",
+    )
     op.create_table(
         "custody_return",
         sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -236,6 +284,25 @@ def upgrade() -> None:
         comment="events of the feed that the books could not take",
     )
     op.create_index(op.f("ix_parked_event_taken_at"), "parked_event", ["taken_at"], unique=False)
+    op.create_table(
+        "payment",
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("kind", sa.String(), nullable=False, comment="acquirer, return or lodging"),
+        sa.Column("payee", sa.String(), nullable=False),
+        sa.Column("amount_fen", sa.BigInteger(), nullable=False),
+        sa.Column("items", sa.Text(), nullable=False, comment="JSON: [[settlement_window, account, fen], …]"),
+        sa.Column("campaign", sa.String(), nullable=False, comment="that a return is of; else empty"),
+        sa.Column(
+            "deposit", sa.String(), nullable=False, comment="bank reference of the deposit that a return gives back"
+        ),
+        sa.Column("made_at", sa.BigInteger(), nullable=False),
+        sa.Column("made_by", sa.String(), nullable=False),
+        sa.Column("bank_reference", sa.String(), nullable=True, comment="empty until the bank has paid it"),
+        sa.Column("paid_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("number"),
+        sa.UniqueConstraint("bank_reference"),
+        comment="what is to leave the dedicated account, and what has left it",
+    )
     op.create_table(
         "platform",
         sa.Column("name", sa.String(), nullable=False),

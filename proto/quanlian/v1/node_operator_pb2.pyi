@@ -11,6 +11,7 @@ from quanlian.v1 import campaign_pb2 as _campaign_pb2
 from quanlian.v1 import cancellation_pb2 as _cancellation_pb2
 from quanlian.v1 import custody_pb2 as _custody_pb2
 from quanlian.v1 import limit_pb2 as _limit_pb2
+from quanlian.v1 import payment_pb2 as _payment_pb2
 from quanlian.v1 import recovery_pb2 as _recovery_pb2
 from quanlian.v1 import refusal_pb2 as _refusal_pb2
 from quanlian.v1 import report_pb2 as _report_pb2
@@ -477,6 +478,375 @@ class RecordFundingResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecordFundingResponse: _TypeAlias = RecordFundingResponse  # noqa: Y015
+
+@_typing.final
+class Payer(_message.Message):
+    """Who paid money in: a funder of a campaign, the clearinghouse, or (all empty) nobody known yet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    FUNDER_FIELD_NUMBER: _builtins.int
+    CLEARINGHOUSE_FIELD_NUMBER: _builtins.int
+    campaign: _builtins.str
+    """A published campaign, or `visitors`, the region's standing fund for visitors."""
+    funder: _builtins.str
+    clearinghouse: _builtins.bool
+    def __init__(
+        self,
+        *,
+        campaign: _builtins.str = ...,
+        funder: _builtins.str = ...,
+        clearinghouse: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "clearinghouse", b"clearinghouse", "funder", b"funder"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Payer: _TypeAlias = Payer  # noqa: Y015
+
+@_typing.final
+class RecordDedicatedReceiptRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYER_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    BANK_REFERENCE_FIELD_NUMBER: _builtins.int
+    MEMO_FIELD_NUMBER: _builtins.int
+    amount_fen: _builtins.int
+    bank_reference: _builtins.str
+    memo: _builtins.str
+    """Payer and purpose, as the bank tells them."""
+    @_builtins.property
+    def payer(self) -> Global___Payer: ...
+    def __init__(
+        self,
+        *,
+        payer: Global___Payer | None = ...,
+        amount_fen: _builtins.int = ...,
+        bank_reference: _builtins.str = ...,
+        memo: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payer", b"payer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "bank_reference", b"bank_reference", "memo", b"memo", "payer", b"payer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordDedicatedReceiptRequest: _TypeAlias = RecordDedicatedReceiptRequest  # noqa: Y015
+
+@_typing.final
+class RecordDedicatedReceiptResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BALANCE_FEN_FIELD_NUMBER: _builtins.int
+    balance_fen: _builtins.int
+    """What stands on the payer's account now."""
+    def __init__(
+        self,
+        *,
+        balance_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance_fen", b"balance_fen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordDedicatedReceiptResponse: _TypeAlias = RecordDedicatedReceiptResponse  # noqa: Y015
+
+@_typing.final
+class AssignDedicatedReceiptRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BANK_REFERENCE_FIELD_NUMBER: _builtins.int
+    PAYER_FIELD_NUMBER: _builtins.int
+    bank_reference: _builtins.str
+    @_builtins.property
+    def payer(self) -> Global___Payer: ...
+    def __init__(
+        self,
+        *,
+        bank_reference: _builtins.str = ...,
+        payer: Global___Payer | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payer", b"payer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_reference", b"bank_reference", "payer", b"payer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssignDedicatedReceiptRequest: _TypeAlias = AssignDedicatedReceiptRequest  # noqa: Y015
+
+@_typing.final
+class AssignDedicatedReceiptResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BALANCE_FEN_FIELD_NUMBER: _builtins.int
+    balance_fen: _builtins.int
+    def __init__(
+        self,
+        *,
+        balance_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance_fen", b"balance_fen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssignDedicatedReceiptResponse: _TypeAlias = AssignDedicatedReceiptResponse  # noqa: Y015
+
+@_typing.final
+class ListDedicatedReceiptsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNMATCHED_FIELD_NUMBER: _builtins.int
+    unmatched: _builtins.bool
+    """Only those of which nobody knows yet whose they are."""
+    def __init__(
+        self,
+        *,
+        unmatched: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["unmatched", b"unmatched"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDedicatedReceiptsRequest: _TypeAlias = ListDedicatedReceiptsRequest  # noqa: Y015
+
+@_typing.final
+class ListDedicatedReceiptsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def receipts(self) -> _containers.RepeatedCompositeFieldContainer[_payment_pb2.DedicatedReceipt]: ...
+    def __init__(
+        self,
+        *,
+        receipts: _abc.Iterable[_payment_pb2.DedicatedReceipt] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipts", b"receipts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDedicatedReceiptsResponse: _TypeAlias = ListDedicatedReceiptsResponse  # noqa: Y015
+
+@_typing.final
+class RecordLodgingRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    BANK_REFERENCE_FIELD_NUMBER: _builtins.int
+    amount_fen: _builtins.int
+    bank_reference: _builtins.str
+    def __init__(
+        self,
+        *,
+        amount_fen: _builtins.int = ...,
+        bank_reference: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "bank_reference", b"bank_reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordLodgingRequest: _TypeAlias = RecordLodgingRequest  # noqa: Y015
+
+@_typing.final
+class RecordLodgingResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LODGED_FEN_FIELD_NUMBER: _builtins.int
+    lodged_fen: _builtins.int
+    """What stands at the clearinghouse by this node's books."""
+    def __init__(
+        self,
+        *,
+        lodged_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lodged_fen", b"lodged_fen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordLodgingResponse: _TypeAlias = RecordLodgingResponse  # noqa: Y015
+
+@_typing.final
+class InstructPaymentsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstructPaymentsRequest: _TypeAlias = InstructPaymentsRequest  # noqa: Y015
+
+@_typing.final
+class InstructPaymentsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYMENTS_FIELD_NUMBER: _builtins.int
+    HELD_BACK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def payments(self) -> _containers.RepeatedCompositeFieldContainer[_payment_pb2.Payment]: ...
+    @_builtins.property
+    def held_back(self) -> _containers.RepeatedCompositeFieldContainer[_payment_pb2.HeldBack]: ...
+    def __init__(
+        self,
+        *,
+        payments: _abc.Iterable[_payment_pb2.Payment] | None = ...,
+        held_back: _abc.Iterable[_payment_pb2.HeldBack] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held_back", b"held_back", "payments", b"payments"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstructPaymentsResponse: _TypeAlias = InstructPaymentsResponse  # noqa: Y015
+
+@_typing.final
+class ListPaymentsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MADE_FIELD_NUMBER: _builtins.int
+    made: _builtins.bool
+    """Also those that the bank has made."""
+    def __init__(
+        self,
+        *,
+        made: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["made", b"made"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPaymentsRequest: _TypeAlias = ListPaymentsRequest  # noqa: Y015
+
+@_typing.final
+class ListPaymentsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYMENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def payments(self) -> _containers.RepeatedCompositeFieldContainer[_payment_pb2.Payment]: ...
+    def __init__(
+        self,
+        *,
+        payments: _abc.Iterable[_payment_pb2.Payment] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payments", b"payments"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPaymentsResponse: _TypeAlias = ListPaymentsResponse  # noqa: Y015
+
+@_typing.final
+class MarkPaymentMadeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    BANK_REFERENCE_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    bank_reference: _builtins.str
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        bank_reference: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_reference", b"bank_reference", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MarkPaymentMadeRequest: _TypeAlias = MarkPaymentMadeRequest  # noqa: Y015
+
+@_typing.final
+class MarkPaymentMadeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYMENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def payment(self) -> _payment_pb2.Payment: ...
+    def __init__(
+        self,
+        *,
+        payment: _payment_pb2.Payment | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payment", b"payment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payment", b"payment"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MarkPaymentMadeResponse: _TypeAlias = MarkPaymentMadeResponse  # noqa: Y015
+
+@_typing.final
+class CloseOutCampaignRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    WORKING_DAYS_FIELD_NUMBER: _builtins.int
+    FILE_NAME_FIELD_NUMBER: _builtins.int
+    campaign: _builtins.str
+    working_days: _builtins.bytes
+    """Holidays and shifted workdays of a year that is not known, as a TOML file."""
+    file_name: _builtins.str
+    def __init__(
+        self,
+        *,
+        campaign: _builtins.str = ...,
+        working_days: _builtins.bytes = ...,
+        file_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "file_name", b"file_name", "working_days", b"working_days"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseOutCampaignRequest: _TypeAlias = CloseOutCampaignRequest  # noqa: Y015
+
+@_typing.final
+class CloseOutCampaignResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLOSE_OUT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def close_out(self) -> _payment_pb2.CloseOut: ...
+    def __init__(
+        self,
+        *,
+        close_out: _payment_pb2.CloseOut | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["close_out", b"close_out"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["close_out", b"close_out"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseOutCampaignResponse: _TypeAlias = CloseOutCampaignResponse  # noqa: Y015
 
 @_typing.final
 class GetNodeStatusRequest(_message.Message):

@@ -65,6 +65,46 @@ class NodeOperatorServiceStub:
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.RecordFundingRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.RecordFundingResponse.FromString,
                 _registered_method=True)
+        self.RecordDedicatedReceipt = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/RecordDedicatedReceipt',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.RecordDedicatedReceiptRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.RecordDedicatedReceiptResponse.FromString,
+                _registered_method=True)
+        self.AssignDedicatedReceipt = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/AssignDedicatedReceipt',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.AssignDedicatedReceiptRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.AssignDedicatedReceiptResponse.FromString,
+                _registered_method=True)
+        self.ListDedicatedReceipts = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/ListDedicatedReceipts',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.ListDedicatedReceiptsRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.ListDedicatedReceiptsResponse.FromString,
+                _registered_method=True)
+        self.RecordLodging = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/RecordLodging',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.RecordLodgingRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.RecordLodgingResponse.FromString,
+                _registered_method=True)
+        self.InstructPayments = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/InstructPayments',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.InstructPaymentsRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.InstructPaymentsResponse.FromString,
+                _registered_method=True)
+        self.ListPayments = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/ListPayments',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.ListPaymentsRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.ListPaymentsResponse.FromString,
+                _registered_method=True)
+        self.MarkPaymentMade = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/MarkPaymentMade',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.MarkPaymentMadeRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.MarkPaymentMadeResponse.FromString,
+                _registered_method=True)
+        self.CloseOutCampaign = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/CloseOutCampaign',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.CloseOutCampaignRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.CloseOutCampaignResponse.FromString,
+                _registered_method=True)
         self.GetNodeEvidence = channel.unary_unary(
                 '/quanlian.v1.NodeOperatorService/GetNodeEvidence',
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeEvidenceRequest.SerializeToString,
@@ -185,6 +225,59 @@ class NodeOperatorServiceServicer:
 
     def RecordFunding(self, request, context):
         """A funder paid money ahead into the dedicated account.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordDedicatedReceipt(self, request, context):
+        """Money that the clearinghouse paid, or of which nobody knows yet whose it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AssignDedicatedReceipt(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDedicatedReceipts(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordLodging(self, request, context):
+        """The region paid the clearinghouse.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def InstructPayments(self, request, context):
+        """Makes out what acquirers are owed and is covered, for the bank to pay.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPayments(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MarkPaymentMade(self, request, context):
+        """The bank's word that a payment was made.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseOutCampaign(self, request, context):
+        """Releases what a campaign's budgets did not use, and makes out what goes back to its funders.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -329,6 +422,46 @@ def add_NodeOperatorServiceServicer_to_server(servicer, server):
                     servicer.RecordFunding,
                     request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.RecordFundingRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_node__operator__pb2.RecordFundingResponse.SerializeToString,
+            ),
+            'RecordDedicatedReceipt': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordDedicatedReceipt,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.RecordDedicatedReceiptRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.RecordDedicatedReceiptResponse.SerializeToString,
+            ),
+            'AssignDedicatedReceipt': grpc.unary_unary_rpc_method_handler(
+                    servicer.AssignDedicatedReceipt,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.AssignDedicatedReceiptRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.AssignDedicatedReceiptResponse.SerializeToString,
+            ),
+            'ListDedicatedReceipts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDedicatedReceipts,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.ListDedicatedReceiptsRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.ListDedicatedReceiptsResponse.SerializeToString,
+            ),
+            'RecordLodging': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordLodging,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.RecordLodgingRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.RecordLodgingResponse.SerializeToString,
+            ),
+            'InstructPayments': grpc.unary_unary_rpc_method_handler(
+                    servicer.InstructPayments,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.InstructPaymentsRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.InstructPaymentsResponse.SerializeToString,
+            ),
+            'ListPayments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPayments,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.ListPaymentsRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.ListPaymentsResponse.SerializeToString,
+            ),
+            'MarkPaymentMade': grpc.unary_unary_rpc_method_handler(
+                    servicer.MarkPaymentMade,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.MarkPaymentMadeRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.MarkPaymentMadeResponse.SerializeToString,
+            ),
+            'CloseOutCampaign': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseOutCampaign,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.CloseOutCampaignRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.CloseOutCampaignResponse.SerializeToString,
             ),
             'GetNodeEvidence': grpc.unary_unary_rpc_method_handler(
                     servicer.GetNodeEvidence,
@@ -574,6 +707,222 @@ class NodeOperatorService:
             '/quanlian.v1.NodeOperatorService/RecordFunding',
             quanlian_dot_v1_dot_node__operator__pb2.RecordFundingRequest.SerializeToString,
             quanlian_dot_v1_dot_node__operator__pb2.RecordFundingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordDedicatedReceipt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/RecordDedicatedReceipt',
+            quanlian_dot_v1_dot_node__operator__pb2.RecordDedicatedReceiptRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.RecordDedicatedReceiptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AssignDedicatedReceipt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/AssignDedicatedReceipt',
+            quanlian_dot_v1_dot_node__operator__pb2.AssignDedicatedReceiptRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.AssignDedicatedReceiptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDedicatedReceipts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/ListDedicatedReceipts',
+            quanlian_dot_v1_dot_node__operator__pb2.ListDedicatedReceiptsRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.ListDedicatedReceiptsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordLodging(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/RecordLodging',
+            quanlian_dot_v1_dot_node__operator__pb2.RecordLodgingRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.RecordLodgingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def InstructPayments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/InstructPayments',
+            quanlian_dot_v1_dot_node__operator__pb2.InstructPaymentsRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.InstructPaymentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPayments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/ListPayments',
+            quanlian_dot_v1_dot_node__operator__pb2.ListPaymentsRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.ListPaymentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MarkPaymentMade(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/MarkPaymentMade',
+            quanlian_dot_v1_dot_node__operator__pb2.MarkPaymentMadeRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.MarkPaymentMadeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseOutCampaign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/CloseOutCampaign',
+            quanlian_dot_v1_dot_node__operator__pb2.CloseOutCampaignRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.CloseOutCampaignResponse.FromString,
             options,
             channel_credentials,
             insecure,

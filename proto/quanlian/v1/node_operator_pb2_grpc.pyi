@@ -42,6 +42,19 @@ class NodeOperatorServiceStub:
     """Admits a payment platform by the PEM chain of its signing key."""
     RecordFunding: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.RecordFundingRequest, _node_operator_pb2.RecordFundingResponse]
     """A funder paid money ahead into the dedicated account."""
+    RecordDedicatedReceipt: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.RecordDedicatedReceiptRequest, _node_operator_pb2.RecordDedicatedReceiptResponse]
+    """Money that the clearinghouse paid, or of which nobody knows yet whose it is."""
+    AssignDedicatedReceipt: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.AssignDedicatedReceiptRequest, _node_operator_pb2.AssignDedicatedReceiptResponse]
+    ListDedicatedReceipts: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.ListDedicatedReceiptsRequest, _node_operator_pb2.ListDedicatedReceiptsResponse]
+    RecordLodging: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.RecordLodgingRequest, _node_operator_pb2.RecordLodgingResponse]
+    """The region paid the clearinghouse."""
+    InstructPayments: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.InstructPaymentsRequest, _node_operator_pb2.InstructPaymentsResponse]
+    """Makes out what acquirers are owed and is covered, for the bank to pay."""
+    ListPayments: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.ListPaymentsRequest, _node_operator_pb2.ListPaymentsResponse]
+    MarkPaymentMade: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.MarkPaymentMadeRequest, _node_operator_pb2.MarkPaymentMadeResponse]
+    """The bank's word that a payment was made."""
+    CloseOutCampaign: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.CloseOutCampaignRequest, _node_operator_pb2.CloseOutCampaignResponse]
+    """Releases what a campaign's budgets did not use, and makes out what goes back to its funders."""
     GetNodeEvidence: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeEvidenceRequest, _node_operator_pb2.GetNodeEvidenceResponse]
     """What was signed about a request or a redemption, as a file that anyone can check."""
     RecoverNode: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.RecoverNodeRequest, _node_operator_pb2.RecoverNodeResponse]
@@ -84,6 +97,19 @@ class NodeOperatorServiceAsyncStub(NodeOperatorServiceStub):
     """Admits a payment platform by the PEM chain of its signing key."""
     RecordFunding: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.RecordFundingRequest, _node_operator_pb2.RecordFundingResponse]  # type: ignore[assignment]
     """A funder paid money ahead into the dedicated account."""
+    RecordDedicatedReceipt: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.RecordDedicatedReceiptRequest, _node_operator_pb2.RecordDedicatedReceiptResponse]  # type: ignore[assignment]
+    """Money that the clearinghouse paid, or of which nobody knows yet whose it is."""
+    AssignDedicatedReceipt: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.AssignDedicatedReceiptRequest, _node_operator_pb2.AssignDedicatedReceiptResponse]  # type: ignore[assignment]
+    ListDedicatedReceipts: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.ListDedicatedReceiptsRequest, _node_operator_pb2.ListDedicatedReceiptsResponse]  # type: ignore[assignment]
+    RecordLodging: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.RecordLodgingRequest, _node_operator_pb2.RecordLodgingResponse]  # type: ignore[assignment]
+    """The region paid the clearinghouse."""
+    InstructPayments: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.InstructPaymentsRequest, _node_operator_pb2.InstructPaymentsResponse]  # type: ignore[assignment]
+    """Makes out what acquirers are owed and is covered, for the bank to pay."""
+    ListPayments: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.ListPaymentsRequest, _node_operator_pb2.ListPaymentsResponse]  # type: ignore[assignment]
+    MarkPaymentMade: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.MarkPaymentMadeRequest, _node_operator_pb2.MarkPaymentMadeResponse]  # type: ignore[assignment]
+    """The bank's word that a payment was made."""
+    CloseOutCampaign: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.CloseOutCampaignRequest, _node_operator_pb2.CloseOutCampaignResponse]  # type: ignore[assignment]
+    """Releases what a campaign's budgets did not use, and makes out what goes back to its funders."""
     GetNodeEvidence: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeEvidenceRequest, _node_operator_pb2.GetNodeEvidenceResponse]  # type: ignore[assignment]
     """What was signed about a request or a redemption, as a file that anyone can check."""
     RecoverNode: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.RecoverNodeRequest, _node_operator_pb2.RecoverNodeResponse]  # type: ignore[assignment]
@@ -159,6 +185,67 @@ class NodeOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_node_operator_pb2.RecordFundingResponse, _abc.Awaitable[_node_operator_pb2.RecordFundingResponse]]:
         """A funder paid money ahead into the dedicated account."""
+
+    @_abc_1.abstractmethod
+    def RecordDedicatedReceipt(
+        self,
+        request: _node_operator_pb2.RecordDedicatedReceiptRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.RecordDedicatedReceiptResponse, _abc.Awaitable[_node_operator_pb2.RecordDedicatedReceiptResponse]]:
+        """Money that the clearinghouse paid, or of which nobody knows yet whose it is."""
+
+    @_abc_1.abstractmethod
+    def AssignDedicatedReceipt(
+        self,
+        request: _node_operator_pb2.AssignDedicatedReceiptRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.AssignDedicatedReceiptResponse, _abc.Awaitable[_node_operator_pb2.AssignDedicatedReceiptResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListDedicatedReceipts(
+        self,
+        request: _node_operator_pb2.ListDedicatedReceiptsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.ListDedicatedReceiptsResponse, _abc.Awaitable[_node_operator_pb2.ListDedicatedReceiptsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def RecordLodging(
+        self,
+        request: _node_operator_pb2.RecordLodgingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.RecordLodgingResponse, _abc.Awaitable[_node_operator_pb2.RecordLodgingResponse]]:
+        """The region paid the clearinghouse."""
+
+    @_abc_1.abstractmethod
+    def InstructPayments(
+        self,
+        request: _node_operator_pb2.InstructPaymentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.InstructPaymentsResponse, _abc.Awaitable[_node_operator_pb2.InstructPaymentsResponse]]:
+        """Makes out what acquirers are owed and is covered, for the bank to pay."""
+
+    @_abc_1.abstractmethod
+    def ListPayments(
+        self,
+        request: _node_operator_pb2.ListPaymentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.ListPaymentsResponse, _abc.Awaitable[_node_operator_pb2.ListPaymentsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def MarkPaymentMade(
+        self,
+        request: _node_operator_pb2.MarkPaymentMadeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.MarkPaymentMadeResponse, _abc.Awaitable[_node_operator_pb2.MarkPaymentMadeResponse]]:
+        """The bank's word that a payment was made."""
+
+    @_abc_1.abstractmethod
+    def CloseOutCampaign(
+        self,
+        request: _node_operator_pb2.CloseOutCampaignRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.CloseOutCampaignResponse, _abc.Awaitable[_node_operator_pb2.CloseOutCampaignResponse]]:
+        """Releases what a campaign's budgets did not use, and makes out what goes back to its funders."""
 
     @_abc_1.abstractmethod
     def GetNodeEvidence(

@@ -1,0 +1,234 @@
+"""The dedicated account (专用账户): what came in, whose it is, and what is spoken for (money.md, Ledger)."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from custodian import schema as books_schema
+from node import schema
+from node.desk import Desk
+from node.publishing import current_terms
+from quanlian.accounts import (
+    VISITORS,
+    bank_account,
+    clearing_account,
+    contribution_of,
+    funding_account,
+    prefund_of,
+    settlement_account,
+    suspense_account,
+    visitors_account,
+)
+from quanlian.errors import InvalidInput
+from quanlian.ledger import Movement
+from quanlian.refusals import CHINA
+
+ACQUIRER, RETURN, LODGING = "acquirer", "return", "lodging"
+"""Kinds of payment."""
+
+
+class Payer(NamedTuple):
+    """Who paid something in: a funder of a campaign, the clearinghouse, or (nothing of it) nobody known yet.
+
+    Campaign `visitors` is the region's standing fund for visitors.
+    """
+
+    campaign: str = ""
+    funder: str = ""
+    clearinghouse: bool = False
+
+    def account(self, desk: Desk) -> str:
+        """Whose account is credited. Raises InvalidInput for a funder that the campaign does not have."""
+        if self.clearinghouse:
+            return settlement_account(desk.name)
+        if not self.campaign:
+            return suspense_account()
+        if self.campaign == VISITORS:
+            return prefund_of(visitors_account(desk.name, datetime.fromtimestamp(desk.at, CHINA).year, self.funder))
+        terms = current_terms(desk, self.campaign)
+        funding = funding_account(desk.name, terms.fiscal_year if terms else 0, self.campaign, self.funder)
+        if terms is None or funding not in terms.budgets():
+            raise InvalidInput(
+                f"no funder {self.funder} of {self.campaign}",
+                place="funding",
+                remedy="name a published campaign of this region and one of its funders",
+            )
+        return prefund_of(funding)
+
+
+@dataclass(slots=True)
+class RecordReceipt:
+    """Dr `bank` / Cr `prefund`, `settlement` or `suspense`. A bank reference is booked once.
+
+    Gives what stands on the payer's account, in fen.
+    """
+
+    payer: Payer
+    amount_fen: int
+    bank_reference: str
+    memo: str = ""
+
+    def load(self, desk: Desk) -> None:
+        pass
+
+    def decide(self, desk: Desk) -> int:
+        require_amount(self.amount_fen, self.bank_reference, "receipt")
+        account = self.payer.account(desk)
+        known = _receipt(desk, self.bank_reference)
+        if known is None:
+            require_new_reference(desk, self.bank_reference)
+            self._book(desk, account)
+        elif (known.account, known.amount_fen) != (account, self.amount_fen):
+            raise InvalidInput(
+                f"{self.bank_reference} was booked for another payment",
+                place="funding",
+                remedy="check the bank's reference",
+            )
+        return _standing_fen(desk, account)
+
+    def _book(self, desk: Desk, account: str) -> None:
+        money = [
+            Movement(bank_account(desk.name), "", posted_fen=self.amount_fen),
+            Movement(account, "", posted_fen=-self.amount_fen),
+        ]
+        kind = "receipt" if account == suspense_account() else "deposit"
+        desk.books.book(kind, desk.at, self.bank_reference, money)
+        row = {
+            "bank_reference": self.bank_reference,
+            "account": account,
+            "amount_fen": self.amount_fen,
+            "received_at": desk.at,
+            "memo": self.memo,
+        }
+        desk.transaction.insert(schema.bank_receipt, [row])
+        draw_settled(desk)
+
+
+@dataclass(slots=True)
+class AssignReceipt:
+    """Dr `suspense` / Cr whose it is: it is found out who paid."""
+
+    bank_reference: str
+    payer: Payer
+
+    def load(self, desk: Desk) -> None:
+        pass
+
+    def decide(self, desk: Desk) -> int:
+        account, known = self.payer.account(desk), _receipt(desk, self.bank_reference)
+        if account == suspense_account():
+            raise InvalidInput("names nobody", place="receipt", remedy="name campaign and funder, or the clearinghouse")
+        if known is None or known.account not in (suspense_account(), account):
+            fault = f"is {known.account}'s already" if known else "is not a receipt"
+            raise InvalidInput(f"{self.bank_reference} {fault}", place="receipt", remedy="list the receipts")
+        if known.account == suspense_account():
+            found = [
+                Movement(suspense_account(), "", posted_fen=known.amount_fen),
+                Movement(account, "", posted_fen=-known.amount_fen),
+            ]
+            desk.books.book("assignment", desk.at, self.bank_reference, found)
+            table = schema.bank_receipt
+            desk.transaction.connection.execute(
+                table.update().where(table.c.bank_reference == self.bank_reference).values(account=account)
+            )
+            draw_settled(desk)
+        return _standing_fen(desk, account)
+
+
+def draw_settled(desk: Desk) -> None:
+    """What own funders used away in settled windows comes out of what they paid ahead, as far as that reaches.
+
+    Dr `prefund` / Cr `contribution`, an entry a window. A funder that owes is drawn on when its money comes.
+    """
+    desk.dues.save(desk.transaction)
+    use, window = schema.away_use, schema.settlement_window
+    query = (
+        sa.select(use)
+        .join(window, window.c.number == use.c.settlement_window)
+        .where(window.c.settled, use.c.used_fen != use.c.drawn_fen)
+        .order_by(use.c.settlement_window, use.c.account)
+    )
+    committed = committed_fen(desk)
+    movements: dict[int, list[Movement]] = defaultdict(list)
+    left: dict[str, int] = {}
+    for row in desk.transaction.connection.execute(query).all():
+        purse = prefund_of(row.account)
+        free = left.setdefault(purse, -desk.books.balance(purse).posted_fen - committed[row.account])
+        drawn = min(row.used_fen - row.drawn_fen, max(0, free))
+        if drawn:
+            left[purse] = free - drawn
+            movements[row.settlement_window] += settled_use(row.account, drawn)
+            desk.transaction.connection.execute(
+                use.update()
+                .where(use.c.settlement_window == row.settlement_window, use.c.account == row.account)
+                .values(drawn_fen=row.drawn_fen + drawn)
+            )
+    for number, moved in movements.items():
+        desk.books.book("contribution", desk.at, f"window {number}", moved)
+
+
+def settled_use(funding: str, fen: int) -> list[Movement]:
+    """Use that is settled comes out of what its funder paid ahead; what a refund gave back goes there again."""
+    return [
+        Movement(prefund_of(funding), "", posted_fen=fen),
+        Movement(contribution_of(funding), "", posted_fen=-fen),
+    ]
+
+
+def committed_fen(desk: Desk) -> Counter[str]:
+    """What payments that the bank has not made yet will take, by `funding` account; of `clearing` for the rest."""
+    committed: Counter[str] = Counter()
+    table = schema.payment
+    for row in desk.transaction.connection.execute(table.select().where(table.c.bank_reference.is_(None))).all():
+        for _, account, fen in json.loads(row.items):
+            committed[account] += fen
+    return committed
+
+
+def free_money(desk: Desk) -> Counter[str]:
+    """What may be paid out now, by `funding` account; and of `clearing`: what no funder paid ahead and nobody waits
+    for, such as the clearinghouse's payments and money that settled use set free.
+    """
+    table, committed = books_schema.account, committed_fen(desk)
+    query = sa.select(table.c.account).where(table.c.account.startswith("prefund/"))
+    purses = desk.transaction.connection.execute(query).scalars().all()
+    free = Counter(
+        {f"funding/{each.removeprefix('prefund/')}": -desk.books.balance(each).posted_fen for each in purses}
+    )
+    bank = desk.books.balance(bank_account(desk.name)).posted_fen
+    others = sum(free.values()) - desk.books.balance(suspense_account()).posted_fen
+    free[clearing_account(desk.name)] = bank - others
+    free.subtract(committed)
+    return free
+
+
+def require_amount(amount_fen: int, bank_reference: str, place: str) -> None:
+    if amount_fen <= 0 or not bank_reference:
+        raise InvalidInput("needs an amount above 0 and a bank reference", place=place)
+
+
+def require_new_reference(desk: Desk, bank_reference: str) -> None:
+    """A bank reference names one receipt or payment. Raises InvalidInput."""
+    for table in (schema.bank_receipt, schema.payment):
+        if desk.transaction.select_keys(table, [table.c.bank_reference], [(bank_reference,)]):
+            raise InvalidInput(
+                f"{bank_reference} names another payment", place="bank_reference", remedy="check the bank's reference"
+            )
+
+
+def _standing_fen(desk: Desk, account: str) -> int:
+    """What a funder has paid ahead or nobody has claimed; what this region has at the clearinghouse."""
+    posted_fen = desk.books.balance(account).posted_fen
+    return posted_fen if account == settlement_account(desk.name) else -posted_fen
+
+
+def _receipt(desk: Desk, bank_reference: str) -> Any:
+    table = schema.bank_receipt
+    rows = desk.transaction.select_keys(table, [table.c.bank_reference], [(bank_reference,)])
+    return rows[0] if rows else None

@@ -1,0 +1,187 @@
+"""Paying acquirers, and marking what the bank paid (money.md, Paying acquirers)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from node import schema
+from node.bank import (
+    ACQUIRER,
+    LODGING,
+    draw_settled,
+    free_money,
+    require_amount,
+    require_new_reference,
+    settled_use,
+)
+from node.desk import Desk
+from node.domain.payment_plan import Due, HeldBack, plan
+from node.dues import AT_ONCE
+from quanlian.accounts import bank_account, clearing_account, payable_account, prefund_of, settlement_account
+from quanlian.errors import InvalidInput
+from quanlian.ledger import Movement
+
+
+class Item(NamedTuple):
+    """A part of a payment: what it is for, by window and account."""
+
+    window: int
+    account: str
+    fen: int
+
+
+class Instructed(NamedTuple):
+    """Payments made out, by number, and what waits for want of money."""
+
+    numbers: list[int]
+    held_back: list[HeldBack]
+
+
+@dataclass(slots=True)
+class InstructPayments:
+    """Make out a payment to each acquirer for all that is due and covered.
+
+    Due are redemptions decided here, and away ones of settled windows.
+    """
+
+    by: str
+
+    def load(self, desk: Desk) -> None:
+        pass
+
+    def decide(self, desk: Desk) -> Instructed:
+        draw_settled(desk)
+        planned = plan(dues(desk), free_money(desk))
+        numbers = []
+        for acquirer, own in sorted(planned.payments.items()):
+            items = [Item(each.window, each.account, each.fen) for each in own]
+            numbers.append(make_out(desk, ACQUIRER, acquirer, items, self.by))
+            for each in own:
+                _mark_instructed(desk, each)
+        return Instructed(numbers, planned.held_back)
+
+
+@dataclass(slots=True)
+class MarkPaid:
+    """The bank's word that a payment was made; told again it changes nothing.
+
+    To an acquirer: Dr `payable` / Cr `bank`, and for each funder's part Dr `prefund` / Cr `contribution`. Back to a
+    funder: Dr `prefund` / Cr `bank`.
+    """
+
+    number: int
+    bank_reference: str
+
+    def load(self, desk: Desk) -> None:
+        pass
+
+    def decide(self, desk: Desk) -> None:
+        table = schema.payment
+        rows = desk.transaction.select_keys(table, [table.c.number], [(self.number,)])
+        if not rows:
+            raise InvalidInput(f"no payment {self.number}", place="payment", remedy="list the payments")
+        if rows[0].bank_reference == self.bank_reference:
+            return
+        if rows[0].bank_reference or not self.bank_reference:
+            raise InvalidInput(
+                f"payment {self.number} is marked with {rows[0].bank_reference or 'no reference'}",
+                place="bank_reference",
+                remedy="give the bank's reference of this payment",
+            )
+        require_new_reference(desk, self.bank_reference)
+        desk.books.book("payment", desk.at, self.bank_reference, payment_movements(desk.name, rows[0]))
+        desk.transaction.connection.execute(
+            table.update()
+            .where(table.c.number == self.number)
+            .values(bank_reference=self.bank_reference, paid_at=desk.at)
+        )
+
+
+@dataclass(slots=True)
+class Lodge:
+    """Dr `settlement` / Cr `bank`: the region paid the clearinghouse, as the bank tells. A reference is booked once."""
+
+    amount_fen: int
+    bank_reference: str
+    by: str
+
+    def load(self, desk: Desk) -> None:
+        pass
+
+    def decide(self, desk: Desk) -> int:
+        """What stands at the clearinghouse by this node's books, in fen."""
+        require_amount(self.amount_fen, self.bank_reference, "lodging")
+        table, account = schema.payment, settlement_account(desk.name)
+        known = desk.transaction.select_keys(table, [table.c.bank_reference], [(self.bank_reference,)])
+        if not known:
+            items = [Item(AT_ONCE, account, self.amount_fen)]
+            number = make_out(desk, LODGING, "clearinghouse", items, self.by)
+            MarkPaid(number, self.bank_reference).decide(desk)
+        elif (known[0].kind, known[0].amount_fen) != (LODGING, self.amount_fen):
+            raise InvalidInput(f"{self.bank_reference} names another payment", place="bank_reference")
+        return desk.books.balance(account).posted_fen
+
+
+def dues(desk: Desk) -> list[Due]:
+    """What acquirers have to get that no payment is made out for: of now, and of settled windows."""
+    desk.dues.save(desk.transaction)
+    due, window = schema.acquirer_due, schema.settlement_window
+    settled = sa.select(window.c.number).where(window.c.settled)
+    query = due.select().where(
+        due.c.owed_fen != due.c.instructed_fen,
+        (due.c.settlement_window == AT_ONCE) | due.c.settlement_window.in_(settled),
+    )
+    rows: Sequence[Any] = desk.transaction.connection.execute(query).all()
+    return [Due(row.settlement_window, row.acquirer, row.account, row.owed_fen - row.instructed_fen) for row in rows]
+
+
+def make_out(
+    desk: Desk, kind: str, payee: str, items: Sequence[Item], by: str, campaign: str = "", deposit: str = ""
+) -> int:
+    """A payment for the bank to make; returns its number."""
+    number = desk.books.next_number("payment")
+    row = {
+        "number": number,
+        "kind": kind,
+        "payee": payee,
+        "amount_fen": sum(item.fen for item in items),
+        "items": json.dumps(items, separators=(",", ":")),
+        "campaign": campaign,
+        "deposit": deposit,
+        "made_at": desk.at,
+        "made_by": by,
+        "bank_reference": None,
+        "paid_at": None,
+    }
+    desk.transaction.insert(schema.payment, [row])
+    return number
+
+
+def payment_movements(region: str, payment: Any) -> list[Movement]:
+    """What a payment that the bank made moves."""
+    paid = Movement(bank_account(region), "", posted_fen=-payment.amount_fen)
+    items = [Item(*each) for each in json.loads(payment.items)]
+    if payment.kind != ACQUIRER:
+        charged = [item.account if payment.kind == LODGING else prefund_of(item.account) for item in items]
+        return [paid, *(Movement(to, "", posted_fen=item.fen) for to, item in zip(charged, items, strict=True))]
+    funders = [item for item in items if item.account != clearing_account(region)]
+    uses = [movement for item in funders for movement in settled_use(item.account, item.fen)]
+    return [Movement(payable_account(payment.payee), "", posted_fen=payment.amount_fen), paid, *uses]
+
+
+def _mark_instructed(desk: Desk, due: Due) -> None:
+    table = schema.acquirer_due
+    desk.transaction.connection.execute(
+        table.update()
+        .where(
+            table.c.settlement_window == due.window,
+            table.c.acquirer == due.acquirer,
+            table.c.account == due.account,
+        )
+        .values(instructed_fen=table.c.instructed_fen + due.fen)
+    )

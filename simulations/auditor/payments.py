@@ -1,0 +1,90 @@
+"""The dedicated account of each region: what came in, what went out and to whom, against single rows and the ledger."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+from simulations.auditor.databases import Book, Network, legs
+from simulations.auditor.inquiry import Inquiry
+
+
+def examine(network: Network, inquiry: Inquiry) -> None:
+    for node in network.nodes.values():
+        receipts = node.rows("SELECT bank_reference, account, amount_fen FROM bank_receipt")
+        payments = node.rows("SELECT number, kind, payee, amount_fen, items, deposit, bank_reference FROM payment")
+        paid = [payment for payment in payments if payment.bank_reference]
+        _acquirers(node, paid, inquiry)
+        _bank(node, receipts, paid, inquiry)
+        _funders(node, receipts, paid, inquiry)
+        _returns(node, receipts, payments, inquiry)
+
+
+def _acquirers(node: Book, paid: list[Any], inquiry: Inquiry) -> None:
+    """What each acquirer advanced to merchants, less what it was paid, is what the region owes it."""
+    acquirers = {id: row.acquirer for id, row in node.redemptions.items()}
+    owed: Counter[str] = Counter()
+    for posting in node.postings:
+        owed[f"payable/{acquirers.get(posting.redemption_id, '?')}"] -= _without_merchants(posting.legs)
+    for row in node.rows(
+        "SELECT a.caller, i.legs FROM clearing_item i JOIN away a ON a.redemption_id = i.redemption_id "
+        "WHERE i.side = 'merchant'"
+    ):
+        owed[f"payable/{row.caller}"] -= _without_merchants(row.legs)
+    for payment in paid:
+        if payment.kind == "acquirer":
+            owed[f"payable/{payment.payee}"] += payment.amount_fen
+    inquiry.same_sums(f"{node.name}: account", node.posted("payable"), owed)
+
+
+def _bank(node: Book, receipts: Any, paid: list[Any], inquiry: Inquiry) -> None:
+    came, went = sum(row.amount_fen for row in receipts), sum(payment.amount_fen for payment in paid)
+    inquiry.same_sums(f"{node.name}: account", node.posted("bank"), {f"bank/{node.name}": came - went})
+    unmatched = -sum(row.amount_fen for row in receipts if row.account == "suspense")
+    suspense = node.accounts.get("suspense")
+    inquiry.equal(f"{node.name}: account suspense", suspense.posted_fen if suspense else 0, unmatched)
+
+
+def _funders(node: Book, receipts: Any, paid: list[Any], inquiry: Inquiry) -> None:
+    """What a funder paid ahead is used and settled, given back, or there; what is settled was used."""
+    settled: Counter[str] = Counter()
+    left: Counter[str] = Counter()
+    for receipt in receipts:
+        if receipt.account.startswith("prefund/"):
+            left[receipt.account] -= receipt.amount_fen
+    for row in node.rows("SELECT settlement_window, account, drawn_fen FROM away_use WHERE drawn_fen <> 0"):
+        settled[_funder(row.account)] += row.drawn_fen
+    for payment in paid:
+        for window, account, fen in json.loads(payment.items):
+            if payment.kind == "acquirer" and window == 0:
+                settled[_funder(account)] += fen
+            elif payment.kind == "return":
+                left[f"prefund/{_funder(account)}"] += fen
+    for funder, fen in settled.items():
+        left[f"prefund/{funder}"] += fen
+    contributions = {f"contribution/{funder}": -fen for funder, fen in settled.items()}
+    inquiry.same_sums(f"{node.name}: account", node.posted("contribution"), contributions)
+    inquiry.same_sums(f"{node.name}: account", node.posted("prefund"), left)
+    for account, fen in node.posted("prefund").items():
+        inquiry.require(fen <= 0, f"{node.name}: {account} was drawn {fen} fen beyond what was paid ahead")
+
+
+def _returns(node: Book, receipts: Any, payments: Any, inquiry: Inquiry) -> None:
+    """Nothing more goes back than the deposit that it is of brought."""
+    came = {row.bank_reference: row.amount_fen for row in receipts}
+    back: Counter[str] = Counter()
+    for payment in payments:
+        if payment.kind == "return":
+            back[payment.deposit] += payment.amount_fen
+    for deposit, fen in back.items():
+        came_fen = came.get(deposit, 0)
+        inquiry.require(fen <= came_fen, f"{node.name}: {fen} fen of deposit {deposit} went back, {came_fen} came")
+
+
+def _without_merchants(text: str) -> int:
+    return sum(fen for account, fen in legs(text) if not account.endswith("/merchant"))
+
+
+def _funder(account: str) -> str:
+    return account.removeprefix("funding/")

@@ -1,0 +1,495 @@
+"""Money through a region's dedicated account: funders pay ahead, acquirers are paid, a campaign is closed out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from department import Department, linked
+from local_parties import (
+    HANGZHOU,
+    OPERATOR,
+    SHANGHAI,
+    LocalClearinghouse,
+    LocalNode,
+    answer_of,
+    item,
+    keys_of,
+    purchase,
+)
+
+from clearinghouse.custody import overdue
+from clearinghouse.windows import Confirm
+from custodian.ledger.check import check_books
+from node.redeeming import ClearinghouseAnswer, Forwarded
+from quanlian.campaign_changes import ChangeKind
+from quanlian.errors import InvalidInput
+from quanlian.refusals import CHINA
+from quanlian.signing import digest
+from quanlian.v1 import clearing_operator_pb2, payment_pb2, settlement_pb2, signed_pb2
+from quanlian.v1 import node_operator_pb2 as pb
+from quanlian.v1 import redemption_pb2 as redemption
+from simulations.auditor import Check, Party, audit
+
+BANK = f"bank/{HANGZHOU}"
+CITY, COUNTY = "2026/spring/city", "2026/spring/county"
+CALENDAR = b"year = 2027\nholidays = [2027-01-01]\nworkdays = []\n"
+
+
+class Treasury:
+    """Hangzhou's department with its voucher story; fails as soon as the books do not hold."""
+
+    def __init__(self, department: Department) -> None:
+        self.department = department
+        self.node, self.clearinghouse = department.node, department.clearinghouse
+        self._requests = 0
+
+    def check(self) -> None:
+        with self.node.database.snapshot() as transaction:
+            assert check_books(transaction) == []
+
+    def audited(self) -> list[Check]:
+        databases = {HANGZHOU: self.node.database, "clearinghouse": self.clearinghouse.database}
+        parties = [
+            Party(
+                name,
+                each.engine.url.set(drivername=each.dialect).render_as_string(hide_password=False),
+                each.schema,
+            )
+            for name, each in databases.items()
+        ]
+        return audit(parties, quiescent=True)
+
+    def posted(self, account: str) -> int:
+        return next((row["posted_fen"] for row in self.node.rows("account") if row["account"] == account), 0)
+
+    def prefunded(self, funder: str, campaign: str = "spring") -> int:
+        return -self.posted(f"prefund/{HANGZHOU}/2026/{campaign}/{funder}")
+
+    def fund(self, funder: str, fen: int, reference: str, campaign: str = "spring") -> int:
+        request = pb.RecordFundingRequest(campaign=campaign, funder=funder, amount_fen=fen, bank_reference=reference)
+        return self.department.do(self.department.treasury.record_funding(request))
+
+    def receive(self, fen: int, reference: str, **payer: Any) -> int:
+        request = pb.RecordDedicatedReceiptRequest(
+            payer=pb.Payer(**payer), amount_fen=fen, bank_reference=reference, memo="as the bank says"
+        )
+        return self.department.do(self.department.treasury.record_receipt(request))
+
+    def assign(self, reference: str, **payer: Any) -> int:
+        request = pb.AssignDedicatedReceiptRequest(bank_reference=reference, payer=pb.Payer(**payer))
+        return self.department.do(self.department.treasury.assign_receipt(request))
+
+    def instruct(self) -> pb.InstructPaymentsResponse:
+        return self.department.do(self.department.treasury.instruct(OPERATOR))
+
+    def pay(self, number: int, reference: str) -> payment_pb2.Payment:
+        request = pb.MarkPaymentMadeRequest(number=number, bank_reference=reference)
+        return self.department.do(self.department.treasury.mark_made(request))
+
+    def close_out(self, working_days: bytes = CALENDAR) -> payment_pb2.CloseOut:
+        request = pb.CloseOutCampaignRequest(campaign="spring", working_days=working_days, file_name="2027.toml")
+        return self.department.do(self.department.treasury.close_out(OPERATOR, request))
+
+    # Vouchers
+
+    def request(self, **operation: Any) -> bytes:
+        self._requests += 1
+        return item(b"money" + self._requests.to_bytes(11, "big"), **operation)
+
+    def redeem_here(self, token: bytes, index: int = 0, platform: str = "alipay") -> bytes:
+        content = self.request(redeem=purchase(token, index, f"order-{self._requests}"))
+        (reply,) = self.node.decide(self.node.intake(content, platform))
+        return answer_of(reply.content).redemption_id
+
+    def refund_here(self, redemption_id: bytes, order_fen: int, platform: str = "alipay") -> None:
+        refund = redemption.Refund(redemption_id=redemption_id, order_fen=order_fen)
+        (reply,) = self.node.decide(self.node.intake(self.request(refund=refund), platform))
+        assert not answer_of(reply.content).HasField("refusal")
+
+    def release(self, *tokens: bytes) -> None:
+        keys = [key for token in tokens for key in keys_of(token)]
+        self.clearinghouse.decide(*self.clearinghouse.hand_overs(self.node.release(*keys)))
+
+    def redeem_in_shanghai(self, token: bytes, index: int = 0) -> bytes:
+        content = self.request(redeem=purchase(token, index, f"order-{self._requests}"))
+        (answer,) = self.clearinghouse.redeem(content)
+        assert not answer_of(answer).HasField("refusal")
+        return answer_of(answer).redemption_id
+
+    def redeem_here_by_the_clearinghouse(self, token: bytes, index: int = 0) -> None:
+        content = self.request(redeem=purchase(token, index, f"order-{self._requests}"))
+        (sent,) = self.node.decide(self.node.intake(content))
+        assert isinstance(sent, Forwarded)
+        assert sent.content is not None
+        (answer,) = self.clearinghouse.redeem(sent.content, region=HANGZHOU)
+        self.node.decide(ClearinghouseAnswer(answer))
+
+    # Windows
+
+    def settle_window(self) -> int:
+        """Close the open window and settle it; the node hears of it."""
+        service, do = self.clearinghouse.service.settlement, self.clearinghouse.do
+        number: int = do(service.close_window())
+        self.department.hear()
+        self.department.do(self.department.service.reconciler.reconcile_open_windows())
+        for row in self.clearinghouse.rows("statement"):
+            if row["settlement_window"] == number and row["region"] != HANGZHOU:
+                word = settlement_pb2.Confirmation(
+                    region=row["region"], window=number, statement_digest=digest("statement", row["document"])
+                )
+                message = signed_pb2.SignedMessage(body=word.SerializeToString())
+                self.clearinghouse.decide(Confirm(row["region"], message, word))
+        do(service.instruct(number))
+        for row in self.clearinghouse.rows("net_position"):
+            if row["settlement_window"] == number and row["net_fen"] > 0:
+                reference = f"net-{number}-{row['region']}"
+                paid = clearing_operator_pb2.MarkPaidRequest(
+                    window=number, region=row["region"], bank_reference=reference
+                )
+                do(service.mark_paid(paid))
+        do(service.settle(number))
+        self.department.hear()
+        return number
+
+    def pass_days(self, days: int) -> None:
+        for party in (self.node, self.clearinghouse):
+            party.pass_seconds(days * 86_400)
+
+    def sweep(self) -> None:
+        self.department.do(self.department.service.sweep())
+        with self.clearinghouse.database.snapshot() as transaction:
+            found = overdue(transaction, 500)
+        self.clearinghouse.decide(found)
+
+
+@pytest.fixture
+def treasury(node: LocalNode, clearinghouse: LocalClearinghouse) -> Iterator[Treasury]:
+    """A campaign of 4,000 and 2,000 yuan, published; nobody has paid anything ahead."""
+    node.publish()
+    clearinghouse.learn(node)
+    department = linked(node, clearinghouse)
+    department.service.start()
+    yield Treasury(department)
+    department.service.close()
+
+
+@pytest.fixture
+def funded(treasury: Treasury) -> Treasury:
+    """Both funders have paid a tenth of their budgets ahead, the city in two parts."""
+    treasury.fund("city", 10_000, "city-1")
+    treasury.fund("city", 30_000, "city-2")
+    treasury.fund("county", 20_000, "county-1")
+    return treasury
+
+
+class TestReceipts:
+    def test_a_funder_s_money_is_booked_once_under_its_reference(self, treasury: Treasury) -> None:
+        assert treasury.fund("city", 500, "b-1") == 500
+        assert treasury.fund("city", 500, "b-1") == 500
+        assert (treasury.posted(BANK), treasury.prefunded("city")) == (500, 500)
+        with pytest.raises(InvalidInput, match="b-1 was booked for another payment"):
+            treasury.fund("county", 500, "b-1")
+        with pytest.raises(InvalidInput, match="no funder province of spring"):
+            treasury.fund("province", 500, "b-2")
+        treasury.check()
+
+    def test_a_receipt_nobody_is_known_for_waits_in_suspense_until_it_is_assigned(self, treasury: Treasury) -> None:
+        assert treasury.receive(700, "stray") == 700
+        (listed,) = treasury.department.do(treasury.department.treasury.receipts(unmatched=True))
+        assert (listed.bank_reference, listed.account, listed.memo) == ("stray", "suspense", "as the bank says")
+        assert treasury.assign("stray", campaign="spring", funder="county") == 700
+        assert treasury.assign("stray", campaign="spring", funder="county") == 700
+        assert (treasury.posted("suspense"), treasury.prefunded("county")) == (0, 700)
+        assert treasury.department.do(treasury.department.treasury.receipts(unmatched=True)) == []
+        with pytest.raises(InvalidInput, match="is prefund/330100/2026/spring/county's already"):
+            treasury.assign("stray", clearinghouse=True)
+        with pytest.raises(InvalidInput, match="names nobody"):
+            treasury.assign("stray")
+        with pytest.raises(InvalidInput, match="nothing is not a receipt"):
+            treasury.assign("nothing", clearinghouse=True)
+        treasury.check()
+
+    def test_money_of_the_visitors_fund_has_its_year(self, treasury: Treasury) -> None:
+        assert treasury.fund("city", 300, "v-1", campaign="visitors") == 300
+        assert treasury.prefunded("city", "visitors") == 300
+
+    def test_what_is_paid_to_the_clearinghouse_stands_there(self, funded: Treasury) -> None:
+        request = pb.RecordLodgingRequest(amount_fen=900, bank_reference="lodged")
+        for _ in range(2):
+            assert funded.department.do(funded.department.treasury.lodge(OPERATOR, request)) == 900
+        assert funded.posted(BANK) == 60_000 - 900
+        request = pb.RecordLodgingRequest(amount_fen=900, bank_reference="city-1")
+        with pytest.raises(InvalidInput, match="city-1 names another payment"):
+            funded.department.do(funded.department.treasury.lodge(OPERATOR, request))
+        funded.check()
+
+
+class TestPayingAcquirers:
+    def test_an_acquirer_gets_what_it_advanced_less_refunds_and_each_funder_pays_its_part(
+        self, funded: Treasury
+    ) -> None:
+        one, two = funded.node.claim(2)
+        first = funded.redeem_here(one)
+        funded.redeem_here(two, platform="wechat")
+        funded.refund_here(first, 2900)
+        answer = funded.instruct()
+        assert [(each.number, each.payee, each.amount_fen) for each in answer.payments] == [
+            (1, "alipay", 500),
+            (2, "wechat", 1000),
+        ]
+        assert [(each.account.rpartition("/")[2], each.amount_fen) for each in answer.payments[1].items] == [
+            ("city", 667),
+            ("county", 333),
+        ]
+        assert not answer.held_back
+        assert funded.posted(BANK) == 60_000
+        made = funded.pay(2, "bank-2")
+        assert (made.bank_reference, made.payee) == ("bank-2", "wechat")
+        assert funded.pay(2, "bank-2") == made
+        assert (funded.posted(BANK), funded.posted("payable/wechat")) == (59_000, 0)
+        assert funded.posted("payable/alipay") == -500
+        assert funded.posted(f"contribution/{HANGZHOU}/{CITY}") == -667
+        assert (funded.prefunded("city"), funded.prefunded("county")) == (40_000 - 667, 20_000 - 333)
+        funded.check()
+
+    def test_nothing_is_made_out_twice(self, funded: Treasury) -> None:
+        funded.redeem_here(*funded.node.claim())
+        assert len(funded.instruct().payments) == 1
+        assert len(funded.instruct().payments) == 0
+        (waiting,) = funded.department.do(funded.department.treasury.payments(made=False))
+        funded.pay(waiting.number, "bank-1")
+        assert funded.department.do(funded.department.treasury.payments(made=False)) == []
+        assert len(funded.department.do(funded.department.treasury.payments(made=True))) == 1
+
+    def test_a_reference_names_one_payment_and_a_payment_has_one(self, funded: Treasury) -> None:
+        one, two = funded.node.claim(2)
+        funded.redeem_here(one)
+        funded.redeem_here(two, platform="wechat")
+        funded.instruct()
+        funded.pay(1, "bank-1")
+        for number, reference, why in (
+            (2, "bank-1", "names another payment"),
+            (2, "city-1", "names another payment"),
+            (1, "bank-9", "is marked with bank-1"),
+            (2, "", "no reference"),
+            (3, "bank-3", "no payment 3"),
+        ):
+            with pytest.raises(InvalidInput, match=why):
+                funded.pay(number, reference)
+        funded.check()
+
+    def test_what_a_refund_takes_back_after_the_payment_is_taken_off_the_next(self, funded: Treasury) -> None:
+        one, two = funded.node.claim(2)
+        first = funded.redeem_here(one)
+        funded.pay(funded.instruct().payments[0].number, "bank-1")
+        funded.refund_here(first, 5800)
+        assert not funded.instruct().payments, "it owes 10.00, which waits for the next payment"
+        funded.redeem_here(two, 0)
+        assert not funded.instruct().payments, "10.00 less 10.00"
+        funded.redeem_here(two, 1)
+        (payment,) = funded.instruct().payments
+        assert payment.amount_fen == 1000
+        funded.pay(payment.number, "bank-2")
+        assert funded.prefunded("city") == 40_000 - 2 * 667
+        assert funded.posted("payable/alipay") == 0
+        funded.check()
+
+    def test_a_campaign_whose_funder_has_not_paid_ahead_waits_and_says_for_whose_money(
+        self, treasury: Treasury
+    ) -> None:
+        treasury.fund("city", 10_000, "city-1")
+        treasury.fund("county", 300, "county-1")
+        treasury.redeem_here(*treasury.node.claim())
+        answer = treasury.instruct()
+        assert not answer.payments
+        (held,) = answer.held_back
+        assert (held.campaign, held.account, held.short_fen) == ("spring", f"funding/{HANGZHOU}/{COUNTY}", 33)
+        treasury.fund("county", 33, "county-2")
+        assert treasury.instruct().payments[0].amount_fen == 1000
+        treasury.check()
+
+    def test_away_redemptions_are_paid_once_their_window_is_settled(self, funded: Treasury) -> None:
+        (token,) = funded.node.claim()
+        funded.release(token)
+        funded.redeem_here_by_the_clearinghouse(token, 0)
+        funded.redeem_in_shanghai(token, 1)
+        assert not funded.instruct().payments
+        assert funded.settle_window() == 1
+        assert funded.prefunded("city") == 40_000 - 667 - 467, "settled use comes out of what it paid ahead"
+        assert funded.posted(f"contribution/{HANGZHOU}/{COUNTY}") == -(333 + 233)
+        (payment,) = funded.instruct().payments
+        assert [(each.window, each.account, each.amount_fen) for each in payment.items] == [
+            (1, f"clearing/{HANGZHOU}", 1000)
+        ]
+        funded.pay(payment.number, "bank-1")
+        lodging = pb.RecordLodgingRequest(amount_fen=700, bank_reference="lodged")
+        funded.department.do(funded.department.treasury.lodge(OPERATOR, lodging))
+        assert funded.posted(f"settlement/{HANGZHOU}") == 0, "what Shanghai is due was lodged"
+        assert funded.posted(BANK) == funded.prefunded("city") + funded.prefunded("county")
+        funded.check()
+
+    def test_use_that_was_not_paid_ahead_is_drawn_on_when_the_money_comes(self, treasury: Treasury) -> None:
+        treasury.fund("city", 467, "city-1")
+        (token,) = treasury.node.claim()
+        treasury.release(token)
+        treasury.redeem_in_shanghai(token)
+        treasury.settle_window()
+        assert (treasury.prefunded("city"), treasury.prefunded("county")) == (0, 0)
+        assert treasury.posted(f"contribution/{HANGZHOU}/{COUNTY}") == 0
+        assert treasury.fund("county", 1000, "county-1") == 1000 - 233
+        treasury.check()
+
+
+class TestCloseOut:
+    def test_is_refused_with_everything_that_is_open(self, funded: Treasury) -> None:
+        home, given, kept = funded.node.claim(3)
+        funded.release(given)
+        funded.redeem_in_shanghai(given)
+        funded.department.hear()
+        funded.redeem_here(home)
+        with pytest.raises(InvalidInput) as refused:
+            funded.close_out()
+        said = str(refused.value)
+        for part in (
+            "it ends on 2027-01-01 00:00, and is not withdrawn",
+            "vouchers neither used, expired nor cancelled have 30.00 yuan reserved",
+            "13.00 yuan are with the clearinghouse",
+            "window 1 is not settled",
+            "10.00 yuan owed to acquirers have no payment yet",
+        ):
+            assert part in said, said
+        funded.instruct()
+        with pytest.raises(InvalidInput, match="payment 1 is not marked paid"):
+            funded.close_out()
+        request = pb.CloseOutCampaignRequest(campaign="summer")
+        with pytest.raises(InvalidInput, match="no campaign"):
+            funded.department.do(funded.department.treasury.close_out(OPERATOR, request))
+        assert funded.node.rows("close_out") == []
+        assert kept
+
+    def test_gives_the_newest_deposits_back_first_and_releases_what_the_budgets_did_not_use(
+        self, funded: Treasury
+    ) -> None:
+        spend_and_end(funded)
+        report = funded.close_out()
+        assert (report.number, report.closed_by, report.due_on) == (1, OPERATOR.uri, "2026-06-26")
+        city, county = report.funders
+        assert (city.budget_fen, city.used_home_fen, city.used_away_fen) == (400_000, 667, 467)
+        assert city.released_fen == 400_000 - 667 - 467
+        assert (city.paid_ahead_fen, city.settled_fen, city.returned_fen) == (40_000, 1134, 38_866)
+        assert (county.returned_fen, county.returned_paid_fen, county.owed_fen) == (20_000 - 566, 0, 0)
+        assert [(each.payee, each.deposit, each.amount_fen) for each in report.returns] == [
+            ("city", "city-2", 30_000),
+            ("city", "city-1", 8_866),
+            ("county", "county-1", 19_434),
+        ]
+        funded.check()
+        for each in report.returns:
+            funded.pay(each.number, f"back-{each.number}")
+        assert (funded.prefunded("city"), funded.prefunded("county")) == (0, 0)
+        assert funded.posted(BANK) == 700, "what is owed to the clearinghouse and was not lodged yet"
+        funded.check()
+        assert funded.close_out().number == 1, "told again, it changes nothing"
+
+    def test_a_later_refund_makes_a_supplementary_return(self, funded: Treasury) -> None:
+        home, away = spend_and_end(funded)
+        for each in funded.close_out().returns:
+            funded.pay(each.number, f"back-{each.number}")
+        refund = redemption.Refund(redemption_id=away, order_fen=5800)
+        funded.clearinghouse.redeem(funded.request(refund=refund))
+        funded.department.hear()
+        with pytest.raises(InvalidInput, match="is not settled"):
+            funded.close_out()
+        funded.settle_window()
+        report = funded.close_out()
+        assert (report.number, report.funders[0].used_away_fen) == (2, 0)
+        assert [(each.payee, each.deposit, each.amount_fen) for each in report.returns[3:]] == [
+            ("city", "city-1", 467),
+            ("county", "county-1", 233),
+        ]
+        assert sum(each.budget_fen - each.used_home_fen - each.released_fen for each in report.funders) == 0
+        funded.check()
+        assert home
+
+    def test_what_is_closed_out_is_not_extended(self, funded: Treasury) -> None:
+        spend_and_end(funded)
+        funded.close_out()
+        notice = b'[notice]\ncampaign = "spring"\nvalid_until = 2027-02-01T00:00:00+08:00\n'
+        with pytest.raises(InvalidInput, match="is closed out"):
+            funded.node.change(ChangeKind.NOTICE, notice)
+        assert [row["kind"] for row in funded.node.rows("campaign_change")] == ["PUBLISH", "WITHDRAW"]
+
+    def test_a_year_whose_holidays_nobody_told_is_asked_for(self, funded: Treasury) -> None:
+        notice = b'[notice]\ncampaign = "spring"\nvalid_until = 2026-12-20T00:00:00+08:00\n'
+        spend_and_end(funded, notice)
+        with pytest.raises(InvalidInput, match="the holidays of 2027 are not known"):
+            funded.close_out(working_days=b"")
+        assert funded.close_out().due_on == "2027-01-11"
+
+    def test_both_books_conserve_each_funder_s_budget(self, funded: Treasury) -> None:
+        spend_and_end(funded)
+        funded.close_out()
+        for funder, budget_fen in (("city", 400_000), ("county", 200_000)):
+            account = f"funding/{HANGZHOU}/2026/spring/{funder}"
+            here = next(row for row in funded.node.rows("account") if row["account"] == account)
+            there = next(row for row in funded.clearinghouse.rows("account") if row["account"] == account)
+            assert here["limit_fen"] == here["posted_fen"]
+            assert there["limit_fen"] == there["posted_fen"]
+            released = next(each.released_fen for each in funded.close_out().funders if each.funder == funder)
+            assert here["posted_fen"] + there["posted_fen"] + released == budget_fen
+
+
+class TestAudit:
+    def test_the_auditor_follows_the_money_to_acquirers_and_back_to_funders(self, funded: Treasury) -> None:
+        spend_and_end(funded)
+        for each in funded.close_out().returns:
+            funded.pay(each.number, f"back-{each.number}")
+        assert [each.findings for each in funded.audited() if not each.holds] == []
+
+    @pytest.mark.parametrize(
+        ("tampering", "invariant"),
+        [
+            ("UPDATE close_out SET released = '[]'", "funders_conserved"),
+            ("UPDATE payment SET amount_fen = amount_fen + 1 WHERE kind = 'acquirer'", "dedicated_accounts_hold"),
+            ("UPDATE payment SET payee = 'wechat' WHERE kind = 'acquirer'", "dedicated_accounts_hold"),
+            ("DELETE FROM payment WHERE kind = 'return'", "dedicated_accounts_hold"),
+            ("UPDATE bank_receipt SET account = 'suspense'", "dedicated_accounts_hold"),
+            ("UPDATE away_use SET drawn_fen = drawn_fen - 1", "dedicated_accounts_hold"),
+        ],
+    )
+    def test_and_finds_what_does_not_fit(self, funded: Treasury, tampering: str, invariant: str) -> None:
+        spend_and_end(funded)
+        for each in funded.close_out().returns:
+            funded.pay(each.number, f"back-{each.number}")
+        with funded.node.database.engine.begin() as connection:
+            assert connection.execute(sa.text(tampering)).rowcount
+        assert invariant in [each.name for each in funded.audited() if not each.holds]
+
+
+def spend_and_end(funded: Treasury, notice: bytes = b"") -> tuple[bytes, bytes]:
+    """One voucher of two packs is used at home, one in Shanghai; the campaign is withdrawn, the rest expire, all is
+    settled and the acquirer paid. Gives the redemptions' ids. A `notice` may extend the vouchers to the year's end.
+    """
+    home, away = funded.node.claim(2)
+    funded.release(away)
+    used_here, used_there = funded.redeem_here(home), funded.redeem_in_shanghai(away)
+    if notice:
+        funded.node.change(ChangeKind.NOTICE, notice)
+        funded.clearinghouse.learn(funded.node)
+    funded.node.change(ChangeKind.WITHDRAW)
+    funded.pass_days(206 if notice else 14)
+    funded.sweep()
+    funded.settle_window()
+    for each in funded.instruct().payments:
+        funded.pay(each.number, f"paid-{each.number}")
+    funded.check()
+    return used_here, used_there
+
+
+def test_the_fixtures_days_are_china_s(treasury: Treasury) -> None:
+    assert datetime.fromtimestamp(treasury.node.database.at, CHINA).date().isoformat() == "2026-05-29"
+    assert SHANGHAI != HANGZHOU
