@@ -103,6 +103,7 @@ redemption = Table(
     Column("postings", Integer, nullable=False),
     Column("seal", LargeBinary, nullable=False, comment="digest of the row's other columns"),
     Index("redemption_by_expiry", "state", "expires_at"),
+    Index("redemption_by_campaign", "issuer", "campaign"),
 )
 
 posting = Table(

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from chassis.database import Query
 from custodian.books import StoredAnswer, leg_data
@@ -112,6 +112,14 @@ class Draft:
         )
 
 
+class Issued(NamedTuple):
+    """What a round has issued: vouchers, their highest discounts, and the end of the one that ends last."""
+
+    vouchers: int
+    reserved_fen: int
+    last_end: int
+
+
 class ClaimBatch:
     """The claims of one transaction: counts as they stand, packs waiting for their seal."""
 
@@ -119,6 +127,7 @@ class ClaimBatch:
         self._desk = desk
         self.waiting: dict[tuple[str, bytes], Draft] = {}
         self._claimed: dict[tuple[str, str], int] = {}
+        self._issued: dict[tuple[str, str], Issued] = {}
         self._by_holder: dict[HolderKey, int] = {}
         self._expected: list[Claim] = []
         self._evidence: dict[tuple[str, bytes], bytes | None] = {}
@@ -213,12 +222,9 @@ class ClaimBatch:
             stored = StoredAnswer(draft.body_hash, draft.answer, None, "claim")
             self._desk.books.answer(draft.claim.key, stored, self._desk.at)
         written = {issue: _reservations_to_json(issue) for issue in {draft.issue for draft in drafts}}
-        transaction.insert(schema.pack, [_pack_row(draft, written[draft.issue], self._desk.at) for draft in drafts])
-        rounds = {(draft.claim.item.campaign, draft.claim.item.round) for draft in drafts}
-        transaction.upsert(
-            schema.claim_round,
-            [{"campaign": key[0], "round": key[1], "claimed": self._claimed[key]} for key in sorted(rounds)],
-        )
+        packs = [_pack_row(draft, written[draft.issue], self._desk.at) for draft in drafts]
+        transaction.insert(schema.pack, packs)
+        self._store_rounds(drafts, packs)
         holders = {key for draft in drafts for key in draft.claim.counted_by}
         names = ("campaign", "round", "holder_tag", "day")
         transaction.upsert(
@@ -235,6 +241,23 @@ class ClaimBatch:
             ],
         )
 
+    def _store_rounds(self, drafts: list[Draft], packs: list[dict[str, Any]]) -> None:
+        rounds = set()
+        for draft, pack in zip(drafts, packs, strict=True):
+            key = (draft.claim.item.campaign, draft.claim.item.round)
+            issued = self._issued[key]
+            self._issued[key] = Issued(
+                issued.vouchers + len(draft.issue.reservations),
+                issued.reserved_fen + draft.issue.reserved_fen,
+                max(issued.last_end, pack["not_after"]),
+            )
+            rounds.add(key)
+        rows = [
+            {"campaign": key[0], "round": key[1], "claimed": self._claimed[key], **self._issued[key]._asdict()}
+            for key in sorted(rounds)
+        ]
+        self._desk.transaction.upsert(schema.claim_round, rows)
+
     def _fetch(self) -> None:
         """Read the counts of all expected claims at once, before the first is decided."""
         expected, self._expected = self._expected, []
@@ -242,11 +265,13 @@ class ClaimBatch:
         holders = {key for each in expected for key in each.counted_by} - self._by_holder.keys()
         shown = {key for each in expected for key in _evidence(each.item.evidence)} - self._evidence.keys()
         self._claimed.update(dict.fromkeys(rounds, 0))
+        self._issued.update(dict.fromkeys(rounds, Issued(0, 0, 0)))
         self._by_holder.update(dict.fromkeys(holders, 0))
         self._evidence.update(dict.fromkeys(shown))
         select, table = self._desk.transaction.select_keys, schema.claim_round
         for row in select(table, [table.c.campaign, table.c.round], list(rounds)):
             self._claimed[(row.campaign, row.round)] = row.claimed
+            self._issued[(row.campaign, row.round)] = Issued(row.vouchers, row.reserved_fen, row.last_end)
         table = schema.holder_claim
         for row in select(table, list(table.primary_key.columns), list(holders)):
             self._by_holder[(row.campaign, row.round, row.holder_tag, row.day)] = row.claims

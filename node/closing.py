@@ -194,9 +194,9 @@ def _deposits(desk: Desk, purse: str) -> list[tuple[str, int]]:
 
 
 def _last_day(desk: Desk, terms: Terms) -> date:
-    """The day on which the last voucher ended, in China: of the packs, or of a notice that extended them."""
-    pack = schema.pack
-    query = sa.select(sa.func.max(pack.c.not_after)).where(pack.c.campaign == terms.campaign)
-    last = desk.transaction.connection.execute(query).scalar_one() or min(terms.ends_at, desk.at)
-    extended = desk.campaigns.standing(desk.name, terms.campaign).not_after(int(last))
+    """The day on which the last voucher ended, in China: as issued, or by a notice that extended them."""
+    table = schema.claim_round
+    ends = [row.last_end for row in desk.transaction.select_keys(table, [table.c.campaign], [(terms.campaign,)])]
+    last = max(ends, default=min(terms.ends_at, desk.at))
+    extended = desk.campaigns.standing(desk.name, terms.campaign).not_after(last)
     return datetime.fromtimestamp(extended - 1, CHINA).date()

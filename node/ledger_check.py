@@ -49,17 +49,27 @@ def _reserved_in_packs(transaction: Transaction) -> dict[str, int]:
 
 def _packs(transaction: Transaction) -> Iterator[Finding]:
     """Packs add up to what they reserved, and their rounds and holders were counted."""
-    rounds: Counter[tuple[str, str]] = Counter()
+    rounds: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     tags: Counter[tuple[str, str, bytes]] = Counter()
     for row in stream(transaction, schema.pack.select()):
-        rounds[(row.campaign, row.round)] += 1
+        known, reservations = rounds[(row.campaign, row.round)], _reservations(row)
+        known[:] = [
+            known[0] + 1,
+            known[1] + len(reservations),
+            known[2] + row.reserved_fen,
+            max(known[3], row.not_after),
+        ]
         tags[(row.campaign, row.round, row.holder_tag)] += 1
-        total = sum(leg.amount_fen for legs in _reservations(row) for leg in legs)
+        total = sum(leg.amount_fen for legs in reservations for leg in legs)
         if total != row.reserved_fen:
             words = difference(row.reserved_fen, total)
             yield Finding("pack", row.pack_id.hex(), None, row.reserved_fen - total, *words)
-    counted = {(row.campaign, row.round): row.claimed for row in run(transaction, schema.claim_round.select())}
-    yield from _counts("claim_round", counted, dict(rounds))
+    stored = {tuple(row)[:2]: list(tuple(row)[2:]) for row in run(transaction, schema.claim_round.select())}
+    for key in sorted(stored.keys() | rounds.keys()):
+        said, found = stored.get(key, [0] * 4), rounds.get(key, [0] * 4)
+        if said != found:
+            zh, en = f"记为{said}，券包合计{found}", f"says {said}, its packs give {found}"
+            yield Finding("claim_round", " ".join(key), None, said[2] - found[2], zh, en)
     claims = {
         (row.campaign, row.round, row.holder_tag): row.claims
         for row in run(transaction, schema.holder_claim.select().where(schema.holder_claim.c.day == 0))

@@ -42,7 +42,11 @@ claim_round = Table(
     METADATA,
     Column("campaign", String, primary_key=True),
     Column("round", String, primary_key=True),
-    Column("claimed", BigInteger, nullable=False),
+    Column("claimed", BigInteger, nullable=False, comment="packs"),
+    Column("vouchers", BigInteger, nullable=False),
+    Column("reserved_fen", BigInteger, nullable=False, comment="highest discounts of all its vouchers"),
+    Column("last_end", BigInteger, nullable=False, comment="of its vouchers' validity, as issued"),
+    comment="running totals of what was issued, so that reports do not read packs",
 )
 
 holder_claim = Table(

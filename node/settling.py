@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -238,13 +237,9 @@ def _require_lines(statement: Statement, lines: Sequence[settlement_pb2.LineRef]
 
 def _issued(transaction: Any, campaign: str) -> tuple[int, int]:
     """Vouchers issued, and the sum of their highest discounts."""
-    table = schema.pack
-    query = select(table.c.voucher_types, table.c.reserved_fen).where(table.c.campaign == campaign)
-    count = fen = 0
-    for row in transaction.connection.execute(query):
-        count += len(json.loads(row.voucher_types))
-        fen += int(row.reserved_fen)
-    return count, fen
+    table = schema.claim_round
+    rounds = transaction.select_keys(table, [table.c.campaign], [(campaign,)])
+    return sum(row.vouchers for row in rounds), sum(row.reserved_fen for row in rounds)
 
 
 def _mirror(account: str) -> str:

@@ -556,16 +556,26 @@ class LocalClearinghouse(Party):
     """The clearinghouse, with Hangzhou and Shanghai enrolled, funded and bound by one agreement of 70:30."""
 
     def __init__(self, database: StandingSqlite | StandingPostgresql, visitors_fen: int = 100_000) -> None:
-        super().__init__(database, [custodian_schema.METADATA, clearinghouse_schema.METADATA])
         database.migrate("custodian:migrations", "custodian_version")
         database.migrate("clearinghouse:migrations", "clearinghouse_version")
+        self._serve(database)
+        with database.transaction() as transaction:
+            transaction.insert(clearinghouse_schema.settlement_window, [new_window(1, AT)])
+        asyncio.run(self._admit(visitors_fen))
+
+    @classmethod
+    def another(cls, database: StandingSqlite | StandingPostgresql) -> LocalClearinghouse:
+        """One more process of a clearinghouse that exists already."""
+        party = cls.__new__(cls)
+        party._serve(database)
+        return party
+
+    def _serve(self, database: StandingSqlite | StandingPostgresql) -> None:
+        Party.__init__(self, database, [custodian_schema.METADATA, clearinghouse_schema.METADATA])
         self.ids = Ids()
         keyring = TestKeyring(KEYRING)
         self.service = ClearinghouseService(database, keyring, _CLEARING, _STATEMENTS, 1.0)  # type: ignore[arg-type]
         self.statement_signer = _STATEMENTS
-        with database.transaction() as transaction:
-            transaction.insert(clearinghouse_schema.settlement_window, [new_window(1, AT)])
-        asyncio.run(self._admit(visitors_fen))
 
     async def _admit(self, visitors_fen: int) -> None:
         pb, service = clearing_operator_pb2, self.service

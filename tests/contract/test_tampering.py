@@ -557,6 +557,13 @@ TAMPERINGS = [
         table="holder_claim",
     ),
     kind("round's count turned back", (NODE,), "UPDATE claim_round SET claimed = claimed - 1", table="claim_round"),
+    kind(
+        "round's issued amount raised",
+        (NODE,),
+        "UPDATE claim_round SET reserved_fen = reserved_fen + 1",
+        table="claim_round",
+        names="amount",
+    ),
     kind("hand-over deleted at the giver", (NODE,), "DELETE FROM hand_over WHERE number = 1", table="hand_over"),
     kind(
         "voucher's hand-over renumbered",

@@ -1,101 +1,66 @@
-"""Windows close without pause while captures and refunds run in several threads: none falls between, none is in two."""
+"""Windows close without pause while several processes capture and refund: none falls between, none is in two."""
 
 from __future__ import annotations
 
-import itertools
 import json
-import threading
-import time
+import multiprocessing
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from local_parties import (
-    HANGZHOU,
-    SHANGHAI,
     LocalClearinghouse,
     LocalNode,
-    answer_of,
-    item,
     keys_of,
-    purchase,
 )
+from redeeming_worker import redeem_all
 
 from clearinghouse.domain.windows import WindowState
 from quanlian.apportionment import Leg
 from quanlian.statements import ItemFigures, add_up, json_to_statement
-from quanlian.v1 import redemption_pb2
 
-PACKS, BATCH, REFUNDED, WORKERS = 600, 20, 12, 3
+PACKS, WORKERS, JOIN_SECONDS = 600, 3, 120
 SLOWEST_CLOSE_SECONDS = 20.0
 
 
 class Acquirers:
-    """Threads that redeem at both regions' merchants and then return part, batch after batch."""
+    """Processes that redeem at both regions' merchants and then return part, batch after batch (`redeeming_worker`)."""
 
     def __init__(self, clearinghouse: LocalClearinghouse, tokens: list[bytes]) -> None:
-        self._clearinghouse = clearinghouse
-        self._vouchers = [(token, index) for token in tokens for index in range(2)]
+        spawn = multiprocessing.get_context("spawn")
+        database = clearinghouse.database
+        url = database.engine.url.set(drivername=database.dialect).render_as_string(hide_password=False)
+        vouchers = [(token, index) for token in tokens for index in range(2)]
+        self._results = spawn.Queue()
+        self._ready = spawn.Barrier(WORKERS + 1)
+        self._processes = [
+            spawn.Process(
+                target=redeem_all,
+                args=(url, database.schema, worker, vouchers[worker::WORKERS], self._ready, self._results),
+            )
+            for worker in range(WORKERS)
+        ]
         self.faults: list[str] = []
         self.slowest = 0.0
-        self._threads = [threading.Thread(target=self._run, args=(n,)) for n in range(WORKERS)]
 
     def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
+        for process in self._processes:
+            process.start()
+        self._ready.wait(JOIN_SECONDS)
 
     def working(self) -> bool:
-        return any(thread.is_alive() for thread in self._threads)
+        return any(process.is_alive() for process in self._processes)
 
     def join(self) -> None:
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self, worker: int) -> None:
-        try:
-            numbers = itertools.count(worker * 1_000_000)
-            own = self._vouchers[worker::WORKERS]
-            for start in range(0, len(own), BATCH):
-                region = SHANGHAI if start % 3 else HANGZHOU
-                answers = self._ask(region, numbers, self._purchases(own[start : start + BATCH], worker, start))
-                self._ask(region, numbers, self._refunds(answers))
-        except Exception as error:
-            self.faults.append(repr(error))
-
-    def _purchases(self, vouchers: list[tuple[bytes, int]], worker: int, start: int) -> list[dict[str, Any]]:
-        return [
-            {"redeem": purchase(token, index, f"order-{worker}-{start + n}", 4000 + 17 * n)}
-            for n, (token, index) in enumerate(vouchers)
-        ]
-
-    def _refunds(self, answers: list[redemption_pb2.RedemptionAnswer]) -> list[dict[str, Any]]:
-        return [
-            {"refund": redemption_pb2.Refund(redemption_id=answer.redemption_id, order_fen=1000 + 7 * n)}
-            for n, answer in enumerate(answers[:REFUNDED])
-        ]
-
-    def _ask(
-        self, region: str, numbers: Iterator[int], operations: list[dict[str, Any]]
-    ) -> list[redemption_pb2.RedemptionAnswer]:
-        works = []
-        for operation in operations:
-            id = next(numbers).to_bytes(16, "big")
-            work = self._clearinghouse.request(item(id, **operation), region)
-            work.received = _renamed(work.received, id)
-            works.append(work)
-        started = time.monotonic()
-        replies = self._clearinghouse.decide(*works)
-        self.slowest = max(self.slowest, time.monotonic() - started)
-        answers = [answer_of(reply.content) for reply in replies]
-        self.faults += [str(answer.refusal) for answer in answers if answer.HasField("refusal")]
-        return answers
-
-
-def _renamed(received: Any, id: bytes) -> Any:
-    """The redemption takes its request's id: ids of `local_parties` count for one thread."""
-    return replace(received, redemption_id=b"\xff" + id[1:])
+        for process in self._processes:
+            process.join(JOIN_SECONDS)
+        codes = [process.exitcode for process in self._processes]
+        assert codes == [0] * WORKERS, f"workers ended with {codes}"
+        for _ in self._processes:
+            faults, slowest = self._results.get(timeout=JOIN_SECONDS)
+            self.faults += faults
+            self.slowest = max(self.slowest, slowest)
 
 
 @pytest.fixture

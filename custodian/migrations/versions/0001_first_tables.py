@@ -186,6 +186,7 @@ def upgrade() -> None:
         sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index("redemption_by_campaign", "redemption", ["issuer", "campaign"], unique=False)
     op.create_index("redemption_by_expiry", "redemption", ["state", "expires_at"], unique=False)
     op.create_table(
         "request",

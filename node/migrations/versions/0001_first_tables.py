@@ -89,8 +89,12 @@ def upgrade() -> None:
         "claim_round",
         sa.Column("campaign", sa.String(), nullable=False),
         sa.Column("round", sa.String(), nullable=False),
-        sa.Column("claimed", sa.BigInteger(), nullable=False),
+        sa.Column("claimed", sa.BigInteger(), nullable=False, comment="packs"),
+        sa.Column("vouchers", sa.BigInteger(), nullable=False),
+        sa.Column("reserved_fen", sa.BigInteger(), nullable=False, comment="highest discounts of all its vouchers"),
+        sa.Column("last_end", sa.BigInteger(), nullable=False, comment="of its vouchers' validity, as issued"),
         sa.PrimaryKeyConstraint("campaign", "round"),
+        comment="running totals of what was issued, so that reports do not read packs",
     )
     op.create_table(
         "clearing_item",
