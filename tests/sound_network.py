@@ -704,7 +704,7 @@ def _item(side: str, outcome: Outcome) -> Row:
 def _away_row(redemption: Redemption) -> Row:
     return {
         "redemption_id": redemption.id,
-        "caller": "spiffe://platform",
+        "caller": "alipay",
         "merchant": redemption.sale.merchant,
         "order_id": redemption.sale.order_id,
         "state": State(redemption.state).name,

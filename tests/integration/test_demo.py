@@ -30,6 +30,7 @@ CHECKS = {
     "net_positions_sum_to_zero",
     "node_books_equal_clearinghouse",
     "running_totals_equal_redemptions",
+    "dedicated_accounts_hold",
 }
 PLANNED_REFUSALS = {
     "ALREADY_REDEEMED",

@@ -1,4 +1,4 @@
-"""No story of claims, redemptions, hand-overs and returns makes or loses a fen over the two ledgers."""
+"""No story of claims, redemptions, hand-overs, returns and payments makes or loses a fen over the two ledgers."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ from local_parties import (
 from clearinghouse.custody import overdue as overdue_here
 from custodian.campaigns import verify_change
 from custodian.ledger.check import check_books
+from node.bank import Payer, RecordReceipt
 from node.custody import overdue
 from node.feed import News
+from node.paying import InstructPayments, MarkPaid
 from quanlian import wire
 from quanlian.v1 import custody_pb2
 from quanlian.v1 import redemption_pb2 as pb
@@ -44,6 +46,8 @@ OPERATIONS = (
     "close",
     "hear",
     "day",
+    "fund",
+    "pay",
 )
 STEP = st.tuples(st.sampled_from(OPERATIONS), st.integers(0, 2 * PACKS - 1), st.sampled_from((5800, 4000, 1234)))
 Pair = tuple[LocalNode, LocalClearinghouse]
@@ -94,6 +98,14 @@ class Story:
                 self._hear()
             case "day":
                 self._pass_a_day()
+            case "fund":
+                self.count += 1
+                payer = Payer("spring", "city" if which % 2 else "county")
+                self.node.decide(RecordReceipt(payer, fen, f"in-{self.count}"))
+            case "pay":
+                (instructed,) = self.node.decide(InstructPayments("operator"))
+                for number in instructed.numbers:
+                    self.node.decide(MarkPaid(number, f"out-{number}"))
 
     def in_transit(self, funder: str) -> int:
         """Hand-overs given and not taken, fund returns given and not heard."""
@@ -171,6 +183,8 @@ def test_each_funders_money_is_conserved_over_both_books(pair: Pair, steps: list
         story = Story(node, clearinghouse)
         for step in steps:
             story.step(*step)
+            purses = [row for row in node.rows("account") if row["account"].startswith("prefund/")]
+            assert max((row["posted_fen"] for row in purses), default=0) <= 0, step
             for funder, budget in BUDGETS.items():
                 books = [account(party, funder) for party in (node, clearinghouse)]
                 assert sum(limit for *_, limit in books) + story.in_transit(f"spring/{funder}") == budget, step

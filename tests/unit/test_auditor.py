@@ -25,7 +25,8 @@ FUNDERS = "funders_conserved"
 POSITIONS = "net_positions_sum_to_zero"
 MIRRORS = "node_books_equal_clearinghouse"
 TOTALS = "running_totals_equal_redemptions"
-CHECKS = [ONCE, LEDGERS, DISCOUNTS, FUNDERS, POSITIONS, MIRRORS, TOTALS]
+DEDICATED = "dedicated_accounts_hold"
+CHECKS = [ONCE, LEDGERS, DISCOUNTS, FUNDERS, POSITIONS, MIRRORS, TOTALS, DEDICATED]
 
 FIRST_HOME = "(SELECT MIN(id) FROM redemption WHERE state = 'CAPTURED')"
 FIRST_AWAY = "(SELECT MIN(redemption_id) FROM posting)"
@@ -293,6 +294,27 @@ TAMPERINGS = [
         "UPDATE away SET discount_fen = 1000",
         MIRRORS,
         ("330100: redemption", "away: says ('PARTLY_REFUNDED', 4100, 1000, 2050)"),
+    ),
+    Tampering(
+        "an acquirer is said to be paid by nobody",
+        HANGZHOU,
+        "UPDATE account SET posted_fen = posted_fen + 1 WHERE account = 'payable/alipay'",
+        DEDICATED,
+        ("330100: account payable/alipay: says",),
+    ),
+    Tampering(
+        "a receipt is made up",
+        SUZHOU,
+        "INSERT INTO bank_receipt VALUES ('x', 'prefund/320500/2026/suzhou/city', 500, 1, '')",
+        DEDICATED,
+        ("320500: account bank/320500: says 0 fen, recomputed 500 fen",),
+    ),
+    Tampering(
+        "a close-out is made up",
+        HANGZHOU,
+        f"INSERT INTO close_out VALUES ('hangzhou', 1, 5, 'x', '2026-06-01', '[[\"{CITY}\",500]]')",
+        FUNDERS,
+        (f"limit_fen of account {CITY}: says", "returned 500"),
     ),
     Tampering(
         "the clearinghouse's statistics count a capture that was not",
