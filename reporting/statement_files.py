@@ -16,22 +16,26 @@ from reporting.statement_workbook import statement_workbook
 
 
 def write_statement(signed: SignedFile, out: Path, formats: Sequence[Format]) -> list[Path]:
-    """Write a signed statement into a folder, which is made. Raises ConfigurationError where it cannot be written."""
+    """Write a signed statement into a folder, which is made, in all these formats or in none.
+
+    Raises ConfigurationError where it cannot be written, InvalidInput for one that a format cannot hold.
+    """
     statement = json_to_statement(signed.body)
     name = f"statement-{statement.region}-{statement.period}"
     reference = f"{name}.json SHA-256 {digest('statement', signed.body).hex()} key {signed.key_id.hex()}"
+    shown: dict[Format, bytes] = {}
+    if Format.XLSX in formats:
+        shown[Format.XLSX] = statement_workbook(statement, reference)
+    if Format.HTML in formats:
+        shown[Format.HTML] = statement_page(statement, reference).encode()
     make_folder(out)
-    written = []
-    for form in formats:
-        path = out / f"{name}.{form}"
+    paths = [out / f"{name}.{form}" for form in formats]
+    for form, path in zip(formats, paths, strict=True):
         if form is Format.JSON:
             signed.write(path)
-        elif form is Format.XLSX:
-            files.write_atomically(path, statement_workbook(statement, reference))
         else:
-            files.write_atomically(path, statement_page(statement, reference).encode())
-        written.append(path)
-    return written
+            files.write_atomically(path, shown[form])
+    return paths
 
 
 def make_folder(out: Path) -> None:

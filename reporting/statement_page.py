@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from jinja2 import Environment, StrictUndefined
 
@@ -12,7 +12,13 @@ from quanlian.money import yuan
 from quanlian.statements import Statement, net_fen
 from reporting import names
 
+MOST_LINES, MOST_FUNDERS, MOST_BARS = 7, 4, 5
+"""What the page shows of each; the smaller ones stand in one row together, and the signed document has them all."""
+
 CHART_WIDTH, LABEL_WIDTH, BAR_HEIGHT, ROW_HEIGHT = 680, 150, 11, 30
+
+
+Item = TypeVar("Item")
 
 
 class Bar(NamedTuple):
@@ -36,15 +42,33 @@ def statement_page(statement: Statement, reference: str) -> str:
         funder=names.funder,
         moment=names.moment,
     )
+    lines = [(key, statement.lines[key], net_fen(key, statement.lines[key])) for key in sorted(statement.lines)]
+    funders = sorted(statement.funders.items())
+    shown_lines, other_lines = largest(lines, MOST_LINES, lambda line: (abs(line[2]), line[1].discount_fen))
+    shown_funders, other_funders = largest(funders, MOST_FUNDERS, lambda funder: abs(funder[1]))
+    flows = bars(statement)
     source = resources.files("reporting").joinpath("statement.html.j2").read_text(encoding="utf-8")
     return environment.from_string(source).render(
         statement=statement,
         reference=reference,
-        lines=[(key, statement.lines[key], net_fen(key, statement.lines[key])) for key in sorted(statement.lines)],
-        funders=sorted(statement.funders.items()),
-        bars=bars(statement),
+        all_lines=lines,
+        lines=shown_lines,
+        other_lines=other_lines,
+        funders=shown_funders,
+        other_funders=other_funders,
+        bars=flows[:MOST_BARS],
+        other_bars=len(flows[MOST_BARS:]),
         chart={"width": CHART_WIDTH, "label": LABEL_WIDTH, "bar": BAR_HEIGHT, "row": ROW_HEIGHT},
     )
+
+
+def largest(items: Sequence[Item], most: int, size: Callable[[Item], object]) -> tuple[list[Item], list[Item]]:
+    """The largest and the others, both in their order; nobody stands among others alone."""
+    if len(items) <= most + 1:
+        return list(items), []
+    by_size = sorted(range(len(items)), key=lambda n: size(items[n]), reverse=True)  # type: ignore[arg-type,return-value]
+    kept = set(by_size[:most])
+    return [items[n] for n in sorted(kept)], [each for n, each in enumerate(items) if n not in kept]
 
 
 def bars(statement: Statement) -> list[Bar]:

@@ -33,7 +33,7 @@ _FUNDERS = (
 
 
 def statement_workbook(statement: Statement, reference: str) -> bytes:
-    """The file's bytes; `reference` names the signed document that it shows."""
+    """The file's bytes; `reference` names the signed document that it shows. Raises InvalidInput for too many lines."""
     book = Workbook(f"{statement.region} {statement.period}")
     title = f"清分对账单 Statement: {names.region_zh(statement.region)} {names.region_en(statement.region)}"
     summary = book.sheet("汇总 Summary", title)
@@ -42,10 +42,10 @@ def statement_workbook(statement: Statement, reference: str) -> bytes:
     summary.signatures()
     summary.fit()
     lines = book.sheet(_LINES_SHEET, f"{title} · 明细 Lines")
-    lines.table(_LINES, [_line(key, statement.lines[key]) for key in sorted(statement.lines)])
+    lines.table(_LINES, (_line(key, statement.lines[key]) for key in sorted(statement.lines)))
     lines.fit()
     funders = book.sheet("出资方 Funders", f"{title} · 出资方 Funders")
-    funders.table(_FUNDERS, [_funder(*each) for each in sorted(statement.funders.items())])
+    funders.table(_FUNDERS, (_funder(*each) for each in sorted(statement.funders.items())))
     funders.fit()
     return book.content()
 

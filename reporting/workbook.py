@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import io
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
 import xlsxwriter
 from xlsxwriter.utility import xl_col_to_name, xl_rowcol_to_cell
 
+from quanlian.errors import InvalidInput
+
 Kind = Literal["text", "count", "yuan", "percent"]
 _FONT = {"font_name": "Microsoft YaHei", "font_size": 10}
 _NUMBERS: dict[Kind, str] = {"text": "@", "count": "#,##0", "yuan": "#,##0.00;[Red]-#,##0.00", "percent": "0.00%"}
 _NARROWEST, _WIDEST = 9, 44
+MOST_ROWS = 1_048_576
+"""Of a sheet, in Excel and in WPS."""
+
 FIRST_ROW = 4
 """Where the rows of a table begin that stands right under a sheet's title, counted from 1 as formulas do."""
 
@@ -43,11 +48,14 @@ Cell = str | int | Formula
 
 
 class Workbook:
-    """One file with some sheets, each printed on A4 across one page's width."""
+    """One file with some sheets, each printed on A4 across one page's width.
+
+    A row goes to disk once the next one begins, so that memory does not grow with them.
+    """
 
     def __init__(self, title: str) -> None:
         self._content = io.BytesIO()
-        self._book = xlsxwriter.Workbook(self._content, {"in_memory": True})
+        self._book = xlsxwriter.Workbook(self._content, {"constant_memory": True})
         self._book.set_properties({"title": title, "comments": "Quanlian 券联"})
         self._formats: dict[str, Any] = {}
 
@@ -100,9 +108,30 @@ class Sheet:
     def space(self) -> None:
         self._row += 1
 
-    def table(self, columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
-        """Frozen headings, rows and, where a column is summed, a total."""
+    def table(self, columns: Sequence[Column], rows: Iterable[Sequence[Cell]]) -> None:
+        """Frozen headings, rows and, where a column is summed, a total. Raises InvalidInput for more than fit."""
         top = self._row
+        self._headings(columns)
+        self._row, sums = top + 1, [0] * len(columns)
+        for row in rows:
+            if self._row + 1 >= MOST_ROWS:
+                raise InvalidInput(
+                    f"has more than the {MOST_ROWS:,} rows of a sheet",
+                    place=f"workbook, {self.name}",
+                    remedy="leave the workbook out: --format json --format html",
+                )
+            for n, (column, cell) in enumerate(zip(columns, row, strict=True)):
+                self._put(self._row, n, cell, column.kind)
+                self._note_width(n, _shown(cell, column.kind))
+                if column.summed:
+                    sums[n] += _number(cell)
+            self._row += 1
+        if self._row > top + 1 and any(column.summed for column in columns):
+            self._total(columns, sums, top + 2, self._row)
+
+    def _headings(self, columns: Sequence[Column]) -> None:
+        top = self._row
+        self._sheet.set_row(top, 48)
         for n, column in enumerate(columns):
             style = self._book.style(
                 bold=True, bottom=1, bg_color="#EEF1F4", text_wrap=True, valign="top",
@@ -110,26 +139,18 @@ class Sheet:
             )  # fmt: skip
             self._sheet.write_string(top, n, f"{column.zh}\n{column.en}", style)
             self._note_width(n, max(column.zh, column.en[: (len(column.en) + 3) // 2], key=_width))
-        self._sheet.set_row(top, 48)
         self._sheet.freeze_panes(top + 1, 0)
         self._sheet.repeat_rows(top)
-        for r, row in enumerate(rows, top + 1):
-            for n, (column, cell) in enumerate(zip(columns, row, strict=True)):
-                self._put(r, n, cell, column.kind)
-                self._note_width(n, _shown(cell, column.kind))
-        self._row = top + 1 + len(rows)
-        if rows and any(column.summed for column in columns):
-            self._total(columns, rows, top + 2, self._row)
 
     def signatures(self) -> None:
         """Lines for those who make, check and approve."""
         self._row += 2
         for n, text in enumerate(("经办 Maker", "复核 Checker", "审批（盖章） Approver (seal)", "日期 Date")):
+            self._sheet.set_row(self._row + n, 26)
             self._sheet.write_string(self._row + n, 0, text, self._book.style())
             self._note_width(0, text)
             for column in range(1, 4):
                 self._sheet.write_blank(self._row + n, column, None, self._book.style(bottom=1))
-            self._sheet.set_row(self._row + n, 26)
         self._row += 4
 
     def fit(self) -> None:
@@ -137,12 +158,12 @@ class Sheet:
         for column, width in self._widths.items():
             self._sheet.set_column(column, column, min(_WIDEST, max(_NARROWEST, width + 2)))
 
-    def _total(self, columns: Sequence[Column], rows: Sequence[Sequence[Cell]], first: int, last: int) -> None:
+    def _total(self, columns: Sequence[Column], sums: Sequence[int], first: int, last: int) -> None:
         self._sheet.write_string(self._row, 0, "合计 Total", self._book.style(bold=True, top=1))
         for n, column in enumerate(columns):
             if column.summed:
                 name = xl_col_to_name(n)
-                total = Formula(f"=SUM({name}{first}:{name}{last})", sum(_number(row[n]) for row in rows))
+                total = Formula(f"=SUM({name}{first}:{name}{last})", sums[n])
                 self._put(self._row, n, total, column.kind, bold=True, top=1)
                 self._note_width(n, _shown(total, column.kind))
             elif n:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import io
 import re
+import tracemalloc
 from pathlib import Path
 
 import openpyxl
 import pytest
 
 from quanlian.errors import BooksDoNotBalance, InvalidInput
+from quanlian.money import yuan
 from quanlian.statements import HOME, ISSUER, REDEEMER, LineFigures, LineKey, Statement, json_to_statement, monthly
 from quanlian.statements import statement_to_json as to_json
+from reporting import workbook
 from reporting.campaign_report import report_data, report_workbook, two_decimals
 from reporting.evidence_files import write_evidence
 from reporting.signed_file import SignedFile, read_signed
 from reporting.statement_files import write_statement
 from reporting.statement_options import Format
-from reporting.statement_page import bars, statement_page
+from reporting.statement_page import MOST_FUNDERS, MOST_LINES, bars, largest, statement_page
 from reporting.statement_workbook import statement_workbook
+from reporting.workbook import FIRST_ROW
 
 HANGZHOU, SHANGHAI = "330100", "310000"
 SPRING, SUMMER = "hangzhou-2020-r1", "shanghai-55"
@@ -111,6 +115,28 @@ class TestPage:
     def test_a_window_in_which_nothing_happened_says_so(self) -> None:
         assert "本期无往来" in statement_page(NOTHING, "reference")
 
+    def test_of_very_many_lines_it_shows_the_largest_and_sums_the_others_up(self) -> None:
+        lines = {
+            LineKey(ISSUER, SHANGHAI, f"campaign-{n:05d}"): LineFigures(1, 5000, 1000, own_share_fen=n)
+            for n in range(20_000)
+        }
+        funders = {(f"funding/330100/2026/campaign-{n:05d}/city", SHANGHAI): n for n in range(20_000)}
+        page = statement_page(Statement(1, HANGZHOU, 1, 2, 0, lines, funders), "statement.json SHA-256 abc")
+        assert len(page) < 20_000
+        assert re.findall(r"campaign-(\d{5})", page) == [
+            *(f"{n:05d}" for n in range(20_000 - MOST_LINES, 20_000)),
+            *(f"{n:05d}" for n in range(20_000 - MOST_FUNDERS, 20_000)),
+        ]
+        others = sum(range(20_000 - MOST_LINES))
+        assert f"其余 {20_000 - MOST_LINES:,} 行" in page
+        assert yuan(-others) in page
+        assert f"{sum(range(20_000)) / 100:,.2f}" in page, "the total is of all lines"
+        assert "statement.json SHA-256 abc" in page
+
+    def test_no_line_stands_among_others_alone(self) -> None:
+        assert largest([3, 1, 2], 2, lambda each: each) == ([3, 1, 2], [])
+        assert largest([3, 1, 2, 4], 2, lambda each: each) == ([3, 4], [1, 2])
+
 
 class TestMonths:
     def test_a_month_is_the_sum_of_its_windows(self) -> None:
@@ -135,6 +161,32 @@ class TestFiles:
         written = write_statement(self.SIGNED, tmp_path / "new", list(Format))
         assert [path.name for path in written] == [f"statement-330100-window-7.{each}" for each in Format]
         assert read_signed(written[0]) == self.SIGNED
+
+    def test_more_lines_than_a_sheet_holds_are_refused_before_anything_is_written(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(workbook, "MOST_ROWS", FIRST_ROW + len(LINES) - 1)
+        with pytest.raises(InvalidInput, match="明细 Lines: has more than the 6 rows of a sheet — leave the workbook"):
+            write_statement(self.SIGNED, tmp_path / "new", list(Format))
+        assert not (tmp_path / "new").exists()
+        assert len(write_statement(self.SIGNED, tmp_path / "new", [Format.JSON, Format.HTML])) == 2
+        monkeypatch.setattr(workbook, "MOST_ROWS", FIRST_ROW + len(LINES))
+        write_statement(self.SIGNED, tmp_path / "new", list(Format))
+
+    def test_memory_does_not_grow_with_the_rows_of_a_sheet(self) -> None:
+        def peak(rows: int) -> int:
+            tracemalloc.start()
+            book = workbook.Workbook("many")
+            sheet = book.sheet("many", "many")
+            columns = [workbook.Column("名", "Name"), workbook.Column("元", "yuan", "yuan", summed=True)]
+            sheet.table(columns, ((f"row {n}", n) for n in range(rows)))
+            most = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert len(book.content()) > rows
+            return most
+
+        peak(100)
+        assert peak(8000) < 2 * peak(1000)
 
     def test_a_signature_file_that_is_none_says_so(self, tmp_path: Path) -> None:
         (path,) = write_statement(self.SIGNED, tmp_path, [Format.JSON])
