@@ -18,6 +18,8 @@ from verifier.findings import Finding
 from verifier.redemption import Grounds, recompute
 from verifier.redemptions_file import Portion
 
+WINDOW_BYTES = 8
+
 
 class Basis(NamedTuple):
     """What every portion is judged by, fit to be sent to another process."""
@@ -37,13 +39,15 @@ class Basis(NamedTuple):
 
 @dataclass(slots=True)
 class Judged:
-    """What a portion contributes. `ids` and `vouchers` are its redemptions and captured vouchers, end to end."""
+    """What a portion contributes. `ids` are its redemptions, each with its window; `uses` each voucher captured with
+    the redemption that captured it: records end to end.
+    """
 
     sums: Sums = field(default_factory=lambda: Sums({}, {}))
     findings: list[Finding] = field(default_factory=list)
     redemptions: int = 0
     ids: bytes = b""
-    vouchers: bytes = b""
+    uses: bytes = b""
 
 
 def add_sums(whole: Sums, part: Sums) -> None:
@@ -59,8 +63,8 @@ def add_sums(whole: Sums, part: Sums) -> None:
 def judge(portion: Portion, grounds: Grounds) -> Judged:
     """Recompute the redemptions of a portion; the hand-overs that tell their reserved money stand before them."""
     judged, items = Judged(), list[statements.ItemFigures]()
-    ids, vouchers = bytearray(), bytearray()
-    grounds.begin_portion()
+    ids, uses, window = bytearray(), bytearray(), portion.window.to_bytes(WINDOW_BYTES, "big")
+    grounds.begin_portion(portion.window)
     if portion.hand_over is not None:
         _take_hand_over(json.loads(portion.hand_over[1]), grounds)
     text = portion.content.decode("utf-8", errors="replace")
@@ -76,8 +80,9 @@ def judge(portion: Portion, grounds: Grounds) -> Judged:
                 result = recompute(line, grounds)
                 findings += result.findings
                 items += result.items
-                ids += result.id
-                vouchers += result.voucher
+                if result.id:
+                    ids += window + result.id
+                    uses += result.voucher + result.id
                 judged.redemptions += 1
             elif kind == "hand-over":
                 findings += _take_hand_over(line, grounds)
@@ -86,7 +91,7 @@ def judge(portion: Portion, grounds: Grounds) -> Judged:
         if findings:
             judged.findings += [each._replace(file=portion.file, line=number) for each in findings]
     judged.sums = statements.add_up(grounds.region, items)
-    judged.ids, judged.vouchers = bytes(ids), bytes(vouchers)
+    judged.ids, judged.uses = bytes(ids), bytes(uses)
     return judged
 
 

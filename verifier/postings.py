@@ -55,13 +55,8 @@ def check_postings(
 
 def _is_whole(posting: Mapping[str, Any], line: Mapping[str, Any], paid_data: list[LegData]) -> bool:
     """Most redemptions: a capture of all that was held, to the last field as it must be."""
-    return bool(
-        posting["legs"] == paid_data
-        and posting["order_fen"] == line["order_fen"]
-        and posting["discount_fen"] == sum(leg[1] for leg in paid_data)
-        and posting["number"] == 1
-        and posting["kind"] == "capture"
-    )
+    expected = (paid_data, line["order_fen"], sum(leg[1] for leg in paid_data), 1, "capture")
+    return expected == tuple(posting[name] for name in ("legs", "order_fen", "discount_fen", "number", "kind"))
 
 
 def _check_kind(posting: Mapping[str, Any], number: int, discount_fen: int, finder: Finder) -> None:

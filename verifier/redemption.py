@@ -44,9 +44,11 @@ class Grounds:
 
     region: str
     windows: Mapping[int, tuple[int, int]]
-    """The windows that are added up, each with when it opened and closed; 0 and 0 where that is not known."""
+    """The windows that are added up, each with the span of time that its postings lie in."""
     documents: Documents
     verifier: Verifier
+    window: int = 0
+    """Whose file is read: what happened in other windows is recomputed, and added up from their own files."""
     handed: wire.HandedMoney | None = None
     tokens: dict[str, tuple[Voucher, str]] = field(default_factory=dict)
     """Packs seen, by token: the voucher, and why its signature does not count. The vouchers of a pack share a token."""
@@ -55,9 +57,9 @@ class Grounds:
     paid: dict[tuple[Any, ...], Paid | None] = field(default_factory=dict)
     """Splits recomputed already, by all that one depends on."""
 
-    def begin_portion(self) -> None:
+    def begin_portion(self, window: int) -> None:
         """Forget what only the portion before needed."""
-        self.handed = None
+        self.handed, self.window = None, window
         self.tokens.clear()
         for known in (self.reserved, self.paid):
             if len(known) > REMEMBERED:
@@ -274,15 +276,15 @@ def _split(
 def _check_windows(postings: Sequence[Any], grounds: Grounds, finder: Finder) -> None:
     """A posting of a stated window happened while it was open."""
     for posting in postings:
-        opened_at, closed_at = grounds.windows.get(posting["window"], (0, 0))
-        if closed_at and not opened_at <= posting["at"] <= closed_at:
+        opened_at, closed_at = grounds.windows.get(posting["window"], (posting["at"], posting["at"]))
+        if not opened_at <= posting["at"] <= closed_at:
             finder.equal(f"{posting['kind']} {posting['number']} at", posting["at"], f"{opened_at} to {closed_at}")
 
 
 def _items(
     postings: Sequence[Any], voucher: Voucher, redeemer: str, paid: Paid | None, grounds: Grounds
 ) -> list[ItemFigures]:
-    """What the stated windows add up, seen from the region: as funder, as merchants' region, or at home as both."""
+    """What the file's window adds up, seen from the region: as funder, as merchants' region, or at home as both."""
     home = voucher.issuer == redeemer
     sides = ("funder", "merchant") if home else ("funder",) if grounds.region == voucher.issuer else ("merchant",)
     return [
@@ -296,6 +298,6 @@ def _items(
             paid.legs if paid is not None and posting["legs"] == paid.data else legs_of(posting["legs"]),
         )
         for posting in postings
-        if posting["window"] in grounds.windows
+        if posting["window"] == grounds.window and grounds.window in grounds.windows
         for side in sides
     ]

@@ -26,12 +26,13 @@ _HAND_OVER, _SEAL = b'{"kind":"hand-over"', b'{"kind":"seal"'
 
 
 class Portion(NamedTuple):
-    """Some lines of a file, fit to be judged by themselves; `first` is the number of the first.
+    """Some lines of a window's file, fit to be judged by themselves; `first` is the number of the first.
 
     `hand_over` is the line, with its number, that tells the reserved money of the redemptions they begin with.
     """
 
     file: str
+    window: int
     first: int
     content: bytes
     hand_over: tuple[int, bytes] | None
@@ -87,7 +88,7 @@ class RedemptionsFile:
         number, digest, hand_over = self.first, hashlib.sha256(), None
         for block in self._blocks():
             digest.update(block)
-            yield Portion(self.path.name, number, block, hand_over)
+            yield Portion(self.path.name, self.window, number, block, hand_over)
             hand_over = _last_hand_over(block, number) or hand_over
             number += block.count(b"\n")
         findings += self._seal_findings(number - self.first, digest.digest(), keyring, documents)
@@ -140,7 +141,9 @@ def _take_head(content: bytes, head: dict[str, Any]) -> None:
         case "chain":
             head["chains"].append(line["pem"].encode("ascii"))
         case _:
-            head["region"], head["window"] = line["region"], line["window"]
+            head["region"], head["window"] = str(line["region"]), line["window"]
+            if type(line["window"]) is not int or not 0 < line["window"] < 1 << 63:
+                raise ValueError("no number of a window")
 
 
 def _seal(file: Any, begin: int) -> tuple[int, bytes]:

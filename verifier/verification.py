@@ -20,7 +20,7 @@ from quanlian.statements import Statement, Sums, statement_to_json
 from reporting.signed_file import SignedFile, read_signed
 from verifier.documents import read_documents
 from verifier.findings import Finding
-from verifier.portion import Basis, Judged, add_sums, judge, line_place
+from verifier.portion import WINDOW_BYTES, Basis, Judged, add_sums, judge, line_place
 from verifier.redemption import ID_BYTES, VOUCHER_BYTES, Grounds
 from verifier.redemptions_file import Portion, RedemptionsFile
 from verifier.repeats import Records
@@ -116,9 +116,8 @@ def _statement_data(signed: SignedFile, keyring: Keyring, verdict: Verdict) -> d
 
 
 def _windows(told: Mapping[str, Any]) -> dict[int, tuple[int, int]]:
-    """When each window was open, as far as the statement says it."""
-    span = (told["opened_at"], told["closed_at"]) if len(told["windows"]) == 1 else (0, 0)
-    return dict.fromkeys(told["windows"], span)
+    """When each window was open: of a month's all that is told is when the first opened and the last closed."""
+    return dict.fromkeys(told["windows"], (told["opened_at"], told["closed_at"]))
 
 
 def _check_files(files: Sequence[RedemptionsFile], basis: Basis, verdict: Verdict) -> None:
@@ -136,19 +135,19 @@ def _judge_files(
     files: Sequence[RedemptionsFile], basis: Basis, keyring: Keyring, verdict: Verdict, progress: Progress
 ) -> Sums:
     sums, seals = Sums({}, {}), list[Finding]()
-    ids, vouchers = Records(ID_BYTES), Records(VOUCHER_BYTES)
+    ids, uses = Records(WINDOW_BYTES + ID_BYTES), Records(VOUCHER_BYTES + ID_BYTES, VOUCHER_BYTES)
     portions = chain.from_iterable(file.portions(keyring, basis.documents, seals) for file in files)
     spread = sum(file.size for file in files) >= WORTH_PROCESSES
     for judged in _judged_apart(portions, basis) if spread else _judged_here(portions, basis):
         add_sums(sums, judged.sums)
         ids.add(judged.ids)
-        vouchers.add(judged.vouchers)
+        uses.add(judged.uses)
         verdict.add(judged.findings)
         verdict.redemptions += judged.redemptions
         progress(judged.redemptions)
     verdict.add(seals)
-    verdict.add([_repeated(f"redemption {each.hex()}") for each in ids.repeated()])
-    verdict.add([_repeated(f"voucher {_voucher_name(each)}") for each in vouchers.repeated()])
+    verdict.add([_repeated(f"redemption {each[WINDOW_BYTES:].hex()}") for each in ids.repeated()])
+    verdict.add([_repeated(f"voucher {_voucher_name(each)}") for each in uses.differing()])
     return sums
 
 

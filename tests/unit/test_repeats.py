@@ -15,3 +15,12 @@ def test_every_repeat_is_told_and_nothing_else(records: list[bytes], portion: in
         known.add(b"".join(records[start : start + portion]))
     expected = sorted(each for each in set(records) for _ in range(records.count(each) - 1))
     assert sorted(known.repeated()) == expected
+
+
+@given(st.lists(st.tuples(st.binary(min_size=1, max_size=1), st.binary(min_size=1, max_size=1)), max_size=300))
+def test_a_key_with_different_rests_is_told_however_often_each_stands_there(pairs: list[tuple[bytes, bytes]]) -> None:
+    known = Records(2, 1)
+    known.add(b"".join(key + rest for key, rest in pairs))
+    keys = [key for key, _ in set(pairs)]
+    expected = sorted(key for key in set(keys) for _ in range(keys.count(key) - 1))
+    assert sorted(known.differing()) == expected
