@@ -30,10 +30,13 @@ class Basis(NamedTuple):
     chains: Sequence[bytes]
     documents: Documents
 
-    def grounds(self) -> Grounds:
+    def keyring(self) -> Keyring:
         keyring = Keyring(Trust(self.root_pem))
         for chain in self.chains:
             keyring.add(chain)
+        return keyring
+
+    def grounds(self, keyring: Keyring) -> Grounds:
         return Grounds(self.region, self.windows, self.documents, RootMemory(keyring))
 
 

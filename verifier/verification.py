@@ -138,7 +138,7 @@ def _judge_files(
     ids, uses = Records(WINDOW_BYTES + ID_BYTES), Records(VOUCHER_BYTES + ID_BYTES, VOUCHER_BYTES)
     portions = chain.from_iterable(file.portions(keyring, basis.documents, seals) for file in files)
     spread = sum(file.size for file in files) >= WORTH_PROCESSES
-    for judged in _judged_apart(portions, basis) if spread else _judged_here(portions, basis):
+    for judged in _judged_apart(portions, basis) if spread else _judged_here(portions, basis.grounds(keyring)):
         add_sums(sums, judged.sums)
         ids.add(judged.ids)
         uses.add(judged.uses)
@@ -151,8 +151,7 @@ def _judge_files(
     return sums
 
 
-def _judged_here(portions: Iterator[Portion], basis: Basis) -> Iterator[Judged]:
-    grounds = basis.grounds()
+def _judged_here(portions: Iterator[Portion], grounds: Grounds) -> Iterator[Judged]:
     return (judge(portion, grounds) for portion in portions)
 
 
@@ -171,7 +170,7 @@ _grounds: list[Grounds] = []
 
 
 def _prepare(basis: Basis) -> None:
-    _grounds.append(basis.grounds())
+    _grounds.append(basis.grounds(basis.keyring()))
 
 
 def _judge(portion: Portion) -> Judged:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -147,8 +147,8 @@ def _added(one: LineFigures, other: LineFigures) -> LineFigures:
 
 
 def statement_to_json(statement: Statement) -> bytes:
-    """The bytes that are signed and carried; keys in a fixed order, lines sorted."""
-    content = {
+    """The bytes that are signed and carried; keys in a fixed order, lines sorted, each on a line of text of its own."""
+    head = {
         "kind": "quanlian statement",
         "version": 1,
         "window": statement.window,
@@ -165,16 +165,30 @@ def statement_to_json(statement: Statement) -> bytes:
         "refunded_fen": statement.refunded_fen,
         "net_fen": statement.net_fen,
         "closing_fen": statement.closing_fen,
-        "lines": [
-            {**key._asdict(), **asdict(statement.lines[key]), "net_fen": net_fen(key, statement.lines[key])}
-            for key in sorted(statement.lines)
-        ],
-        "funders": [
-            {"account": account, "counterpart": counterpart, "used_fen": statement.funders[(account, counterpart)]}
-            for account, counterpart in sorted(statement.funders)
-        ],
     }
-    return json.dumps(content, ensure_ascii=False, indent=1).encode()
+    lines = [_line_data(key, statement.lines[key]) for key in sorted(statement.lines)]
+    funders = [
+        {"account": account, "counterpart": counterpart, "used_fen": statement.funders[(account, counterpart)]}
+        for account, counterpart in sorted(statement.funders)
+    ]
+    fields = [_json(head)[1:-1], f'"lines": {_array(lines)}', f'"funders": {_array(funders)}']
+    return ("{" + ",\n".join(fields) + "}").encode()
+
+
+def _line_data(key: LineKey, figures: LineFigures) -> dict[str, Any]:
+    amounts = {name: getattr(figures, name) for name in _FIGURES}
+    return {**key._asdict(), **amounts, "net_fen": net_fen(key, figures)}
+
+
+_FIGURES = tuple(LineFigures.__dataclass_fields__)
+
+
+def _array(rows: Sequence[dict[str, Any]]) -> str:
+    return "[" + ",".join(f"\n {_json(row)}" for row in rows) + "]"
+
+
+def _json(data: Any) -> str:
+    return json.dumps(data, ensure_ascii=False)
 
 
 def json_to_statement(content: bytes) -> Statement:
