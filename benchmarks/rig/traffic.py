@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 from collections.abc import Iterator
@@ -12,12 +13,13 @@ from clearinghouse.redeeming import Redeem
 from clearinghouse.service import ClearinghouseService
 from custodian.decisions import Answered, Received
 from quanlian import wire
+from quanlian.errors import Unavailable
 from quanlian.terms import Terms
 from quanlian.v1 import redemption_pb2
 from rig.delta import Setting
 from rig.issuing import Issuer
 
-MERCHANT = "91330100000000000X"
+MERCHANT, RETRY_SECONDS = "91330100000000000X", 0.1
 
 
 class Traffic:
@@ -41,10 +43,15 @@ class Traffic:
         return iter(lambda: list(itertools.islice(iterator, batch)), [])
 
     async def send(self, batches: Iterator[list[Redeem]]) -> None:
-        """One after the other, each when the one before is answered."""
+        """One after the other, each when the one before is answered; what is turned away is sent again."""
         for batch in batches:
-            began = time.perf_counter()
-            require_accepted(await self._service._engine.submit_many(batch))
+            began, answered = time.perf_counter(), False
+            while not answered:
+                try:
+                    require_accepted(await self._service._engine.submit_many(batch))
+                    answered = True
+                except Unavailable:
+                    await asyncio.sleep(RETRY_SECONDS)
             self.seconds.append((began, time.perf_counter() - began))
 
     def _work(self, redeemer: str, token: bytes, index: int) -> Redeem:
