@@ -47,7 +47,7 @@ def may(node: LocalNode, clearinghouse: LocalClearinghouse, tmp_path: Path) -> E
 
     def close() -> None:
         clearinghouse.pass_seconds(60)
-        clearinghouse.do(clearinghouse.service.close_window())
+        clearinghouse.do(clearinghouse.service.settlement.close_window())
 
     first = ask(redeem=purchase(token, 0, "order-1"))
     close()
