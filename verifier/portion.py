@@ -6,6 +6,7 @@ import json
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 from custodian.verification import RootMemory
@@ -18,7 +19,7 @@ from verifier.findings import Finding
 from verifier.redemption import Grounds, recompute
 from verifier.redemptions_file import Portion
 
-WINDOW_BYTES = 8
+WINDOW_BYTES, NUMBER_BYTES, DIGEST_BYTES = 8, 4, 32
 
 
 class Basis(NamedTuple):
@@ -43,7 +44,8 @@ class Basis(NamedTuple):
 @dataclass(slots=True)
 class Judged:
     """What a portion contributes. `ids` are its redemptions, each with its window; `uses` each voucher captured with
-    the redemption that captured it: records end to end.
+    the redemption that captured it; `told`, of a statement with several files, each posting with what it says: records
+    end to end.
     """
 
     sums: Sums = field(default_factory=lambda: Sums({}, {}))
@@ -51,6 +53,7 @@ class Judged:
     redemptions: int = 0
     ids: bytes = b""
     uses: bytes = b""
+    told: bytes = b""
 
 
 def add_sums(whole: Sums, part: Sums) -> None:
@@ -66,7 +69,7 @@ def add_sums(whole: Sums, part: Sums) -> None:
 def judge(portion: Portion, grounds: Grounds) -> Judged:
     """Recompute the redemptions of a portion; the hand-overs that tell their reserved money stand before them."""
     judged, items = Judged(), list[statements.ItemFigures]()
-    ids, uses, window = bytearray(), bytearray(), portion.window.to_bytes(WINDOW_BYTES, "big")
+    ids, uses, told, window = bytearray(), bytearray(), bytearray(), portion.window.to_bytes(WINDOW_BYTES, "big")
     grounds.begin_portion(portion.window)
     if portion.hand_over is not None:
         _take_hand_over(json.loads(portion.hand_over[1]), grounds)
@@ -86,6 +89,7 @@ def judge(portion: Portion, grounds: Grounds) -> Judged:
                 if result.id:
                     ids += window + result.id
                     uses += result.voucher + result.id
+                    told += _told(line["postings"], result.id) if len(grounds.windows) > 1 else b""
                 judged.redemptions += 1
             elif kind == "hand-over":
                 findings += _take_hand_over(line, grounds)
@@ -94,8 +98,16 @@ def judge(portion: Portion, grounds: Grounds) -> Judged:
         if findings:
             judged.findings += [each._replace(file=portion.file, line=number) for each in findings]
     judged.sums = statements.add_up(grounds.region, items)
-    judged.ids, judged.uses = bytes(ids), bytes(uses)
+    judged.ids, judged.uses, judged.told = bytes(ids), bytes(uses), bytes(told)
     return judged
+
+
+def _told(postings: Sequence[Any], id: bytes) -> bytes:
+    """Each posting's redemption and place in its history, and a digest of what it says."""
+    return b"".join(
+        id + number.to_bytes(NUMBER_BYTES, "big") + sha256(repr(sorted(posting.items())).encode()).digest()
+        for number, posting in enumerate(postings)
+    )
 
 
 def _take_hand_over(line: Mapping[str, Any], grounds: Grounds) -> list[Finding]:

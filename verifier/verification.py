@@ -20,7 +20,7 @@ from quanlian.statements import Statement, Sums, statement_to_json
 from reporting.signed_file import SignedFile, read_signed
 from verifier.documents import read_documents
 from verifier.findings import Finding
-from verifier.portion import WINDOW_BYTES, Basis, Judged, add_sums, judge, line_place
+from verifier.portion import DIGEST_BYTES, NUMBER_BYTES, WINDOW_BYTES, Basis, Judged, add_sums, judge, line_place
 from verifier.redemption import ID_BYTES, VOUCHER_BYTES, Grounds
 from verifier.redemptions_file import Portion, RedemptionsFile
 from verifier.repeats import Records
@@ -136,17 +136,20 @@ def _judge_files(
 ) -> Sums:
     sums, seals = Sums({}, {}), list[Finding]()
     ids, uses = Records(WINDOW_BYTES + ID_BYTES), Records(VOUCHER_BYTES + ID_BYTES, VOUCHER_BYTES)
+    told = Records(ID_BYTES + NUMBER_BYTES + DIGEST_BYTES, ID_BYTES + NUMBER_BYTES)
     portions = chain.from_iterable(file.portions(keyring, basis.documents, seals) for file in files)
     spread = sum(file.size for file in files) >= WORTH_PROCESSES
     for judged in _judged_apart(portions, basis) if spread else _judged_here(portions, basis.grounds(keyring)):
         add_sums(sums, judged.sums)
         ids.add(judged.ids)
         uses.add(judged.uses)
+        told.add(judged.told)
         verdict.add(judged.findings)
         verdict.redemptions += judged.redemptions
         progress(judged.redemptions)
     verdict.add(seals)
     verdict.add([_repeated(f"redemption {each[WINDOW_BYTES:].hex()}") for each in ids.repeated()])
+    verdict.add([_told_twice(each) for each in told.differing()])
     verdict.add([_repeated(f"voucher {_voucher_name(each)}") for each in uses.differing()])
     return sums
 
@@ -179,6 +182,11 @@ def _judge(portion: Portion) -> Judged:
 
 def _repeated(place: str) -> Finding:
     return Finding(place, "stands there", "more than once", "once")
+
+
+def _told_twice(record: bytes) -> Finding:
+    number = int.from_bytes(record[ID_BYTES:], "big") + 1
+    return Finding(f"redemption {record[:ID_BYTES].hex()}", f"posting {number}", "told differently", "as in each file")
 
 
 def _voucher_name(record: bytes) -> str:

@@ -67,7 +67,7 @@ class Bulk:
                 handed = self._issuer.hand_over(terms, packs)
                 count = min(wanted, len(handed.vouchers))
                 with self._service.database.transaction() as transaction:
-                    desk = Desk(transaction, self._service._shelf, self._setting.signers[(CLEARINGHOUSE, "message")])
+                    desk = self._service.engine.desk(transaction)
                     _HandOverUsed(desk, terms, handed, self._setting, self._issuer, told).write(count)
                     desk.save()
                 wanted -= count

@@ -33,7 +33,7 @@ class Traffic:
     async def prepare(self, terms: Terms, packs: int, batch: int) -> Iterator[list[Redeem]]:
         """Batches of purchases whose vouchers are here, at most 256 packs."""
         handed = self._issuer.hand_over(terms, packs)
-        await self._service._engine.submit(read_hand_over(terms.issuer, handed.message))
+        await self._service.engine.group.submit(read_hand_over(terms.issuer, handed.message))
         others = [code for code in self._setting.regions if code != terms.issuer]
         works = [
             self._work(self._issuer.random.choice(others), each.token, each.state.key.voucher_index)
@@ -48,7 +48,7 @@ class Traffic:
             began, answered = time.perf_counter(), False
             while not answered:
                 try:
-                    require_accepted(await self._service._engine.submit_many(batch))
+                    require_accepted(await self._service.engine.group.submit_many(batch))
                     answered = True
                 except Unavailable:
                     await asyncio.sleep(RETRY_SECONDS)

@@ -91,7 +91,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     for redemption_id in used[::2]:
         ask(refund=redemption_pb2.Refund(redemption_id=redemption_id, order_fen=1999))
         ask(refund=redemption_pb2.Refund(redemption_id=redemption_id, order_fen=1))
-    clearinghouse.do(clearinghouse.service.close_window())
+    clearinghouse.do(clearinghouse.service.settlement.close_window())
     clearinghouse.check_books()
     return authorities.export(clearinghouse, folder / "out", HANGZHOU, [1])
 
@@ -313,7 +313,7 @@ def test_refunds_under_a_full_clawback_are_recomputed_with_their_cap(tmp_path: P
     for number, order_fen in enumerate((50, 100, 600), 1):
         refund = redemption_pb2.Refund(redemption_id=redemption_id, order_fen=order_fen)
         clearinghouse.redeem(item(number.to_bytes(16, "big"), refund=refund))
-    clearinghouse.do(clearinghouse.service.close_window())
+    clearinghouse.do(clearinghouse.service.settlement.close_window())
     files = authorities.export(clearinghouse, tmp_path / "out", SHANGHAI, [1])
     assert verdict_of(files).findings == []
     (line,) = (json.loads(each) for each in files.redemptions[0].read_bytes().splitlines() if b'"redemption"' in each)

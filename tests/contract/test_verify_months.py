@@ -47,7 +47,7 @@ def may(node: LocalNode, clearinghouse: LocalClearinghouse, tmp_path: Path) -> E
 
     def close() -> None:
         clearinghouse.pass_seconds(60)
-        clearinghouse.do(clearinghouse.service.close_window())
+        clearinghouse.do(clearinghouse.service.settlement.close_window())
 
     first = ask(redeem=purchase(token, 0, "order-1"))
     close()
@@ -104,3 +104,17 @@ def test_a_posting_outside_the_month_is_named_with_its_line(may: Exported) -> No
     _, verdict = quanlian_verify(may)
     late = [each for each in verdict["findings"] if each["found"] == str(JUNE_1 + 1)]
     assert [(each["file"], each["line"]) for each in late] == [(path.name, at)]
+
+
+def test_a_history_that_two_files_tell_differently_is_named(may: Exported) -> None:
+    path = may.redemptions[1]
+    lines = path.read_bytes().splitlines(keepends=True)
+    at = next(n for n, line in enumerate(lines) if b'"kind":"refund"' in line)
+    line = json.loads(lines[at])
+    line["postings"][0]["at"] += 1
+    lines[at] = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+    path.write_bytes(b"".join(lines))
+    _, verdict = quanlian_verify(may)
+    assert [each["place"] for each in verdict["findings"] if each["what"] == "posting 1"] == [
+        f"redemption {line['id']}"
+    ]
