@@ -25,7 +25,7 @@ EDGES = {"money": {"quota": 200, "city": 110, "county": 60}, "quota": {"quota": 
 @pytest.fixture(scope="module", params=sorted(EDGES))
 def two_nodes(request: pytest.FixtureRequest, open_lasting_party: StandingFactory) -> tuple[LocalNode, LocalNode]:
     """Two nodes with the same keys and campaign."""
-    together, apart = (LocalNode(open_lasting_party(f"{name}-{request.param}")) for name in ("together", "apart"))
+    together, apart = (LocalNode(open_lasting_party(f"{name}_{request.param}")) for name in ("together", "apart"))
     for node in (together, apart):
         node.publish(per_person=3, **EDGES[request.param])
     return together, apart

@@ -22,7 +22,6 @@ from chassis.host import RETRY_AFTER_MS, Host, channel
 from custodian import servicer
 from custodian.evidence import SignedBatch
 from custodian.servicer import MAX_ITEMS_PER_MESSAGE, REDEMPTION_METHODS, Emit, RedemptionServicer, sign_items
-from node import service as node_service
 from pki.authority import RootAuthority
 from pki.credentials import channel_credentials, target_options
 from pki.identity import Identity
@@ -63,9 +62,12 @@ Stub = redemption_pb2_grpc.RedemptionServiceStub
 
 
 @asynccontextmanager
-async def serving(certificates: Certificates, node: LocalNode, decider: Any = None) -> AsyncIterator[list[Any]]:
+async def serving(
+    certificates: Certificates, node: LocalNode, decider: Any = None, capacity: int = 1000
+) -> AsyncIterator[list[Any]]:
     """A running node, as a caller reaches it: the stub of its service, and the address for channels of other limits."""
     service = node.another_service()
+    service.engine.group._capacity = capacity
     service.start()
     redemptions = RedemptionServicer(decider or service, KEYRING, TestSigner(HANGZHOU, "message"))
     host = Host(
@@ -120,6 +122,13 @@ def request(node: LocalNode, token: bytes, index: int = 0, klass: str = "") -> b
     return item(node.ids.fresh(), redeem=content)
 
 
+def padded(content: bytes, size: int) -> bytes:
+    """An item with a field that no version knows, to be of that many bytes."""
+    filling = size - len(content) - 4
+    assert 128 <= filling < 128**2
+    return content + b"\xa2\x06" + bytes((filling % 128 | 128, filling // 128)) + bytes(filling)
+
+
 def narrow_channel(address: str, certificates: Certificates) -> grpc.aio.Channel:
     """For callers that take no more than 100 bytes."""
     options = [*target_options(HANGZHOU), ("grpc.max_receive_message_length", 100)]
@@ -151,12 +160,10 @@ class TestTooLarge:
     ) -> None:
         async def run() -> None:
             async with serving(certificates, node) as (stub, _):
-                large = request(node, token, klass="x" * MAX_ITEM_BYTES)
-                assert outcome(await redeem(stub, large)) == "MALFORMED"
+                content = request(node, token)
+                assert outcome(await redeem(stub, padded(content, MAX_ITEM_BYTES + 1))) == "MALFORMED"
                 assert (stored(node), node.rows("outbox")) == ([], [])
-                largest = request(node, token, klass="x" * (MAX_ITEM_BYTES - len(large) + MAX_ITEM_BYTES - 10))
-                assert MAX_ITEM_BYTES - 20 < len(largest) <= MAX_ITEM_BYTES
-                assert outcome(await redeem(stub, largest)) == "CAPTURED"
+                assert outcome(await redeem(stub, padded(content, MAX_ITEM_BYTES))) == "CAPTURED"
 
         asyncio.run(run())
 
@@ -239,19 +246,18 @@ class TestDeadlines:
 
 class TestOverload:
     def test_beyond_its_capacity_it_says_at_once_when_to_come_again(
-        self, node: LocalNode, token: bytes, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+        self, node: LocalNode, token: bytes, certificates: Certificates
     ) -> None:
         contents = [request(node, token, index) for index in (0, 1)]
 
         async def run() -> None:
-            async with serving(certificates, node) as (stub, _):
-                with monkeypatch.context() as full:
-                    full.setattr(node_service, "MAX_WAITING", 1)
-                    error = await refused(stream(stub, sign_items(contents, PLATFORM_KEY)))
+            async with serving(certificates, node, capacity=1) as (stub, _):
+                error = await refused(stream(stub, sign_items(contents, PLATFORM_KEY)))
                 assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-                assert "send it again later" in str(error.details())
+                assert "send the same request again later" in str(error.details())
                 assert retry_after_ms(error) == RETRY_AFTER_MS
                 assert stored(node) == []
+            async with serving(certificates, node) as (stub, _):
                 answers = await stream(stub, sign_items(contents, PLATFORM_KEY))
                 assert [outcome(answer) for answer in answers] == ["CAPTURED"] * 2
 
