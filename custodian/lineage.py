@@ -8,7 +8,6 @@ crash of the machine can only leave it behind the database, which is no sign of 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -52,10 +51,8 @@ class Lineage:
         with self._database.snapshot() as transaction:
             row = transaction.connection.execute(_TABLE.select()).one_or_none()
         self.restored = Mark(row.incarnation, row.commits, row.at) if row else Mark(1, 0, 0)
-        fresh = not self._path.exists()
         try:
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-            content = os.pread(self._file, 200, 0).decode("ascii")
+            fresh, content = self._open()
             self.known = Mark(*map(int, content.split())) if content.strip() else self.restored
         except (OSError, ValueError, TypeError) as error:
             raise ConfigurationError(
@@ -77,8 +74,9 @@ class Lineage:
     def renew(self) -> Mark:
         """A new life, numbered on from the highest that was answered for: the database is recovered."""
         highest = max(self.restored, self.known)
-        mark = Mark(highest.incarnation + 1, max(self.restored.commits, self.known.commits) + 1, int(time.time()))
         with self._database.transaction() as transaction:
+            commits = max(self.restored.commits, self.known.commits) + 1
+            mark = Mark(highest.incarnation + 1, commits, transaction.now())
             transaction.upsert(_TABLE, [{"id": _ONLY, **mark._asdict()}])
         self._go_on(mark)
         return mark
@@ -101,6 +99,12 @@ class Lineage:
         mark = Mark(before.incarnation, before.commits + 1, transaction.now())
         transaction.upsert(_TABLE, [{"id": _ONLY, **mark._asdict()}])
         return lambda: self._write(mark)
+
+    def _open(self) -> tuple[bool, str]:
+        """Whether the file is new, and what it says."""
+        fresh = not self._path.exists()
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        return fresh, os.pread(self._file, 200, 0).decode("ascii")
 
     def _write(self, mark: Mark) -> None:
         self.known = mark

@@ -19,12 +19,17 @@ MARGIN_SECONDS = 600
 PAGE_BYTES = 1024 * 1024
 
 
-def receipts_held(database: Database, point: custody_pb2.HandReceiptsResponse) -> list[custody_pb2.HandReceiptsRequest]:
-    """Everything after the point to which the clearinghouse's copy goes, in pages; the last says that it is all."""
+def receipts_held(
+    database: Database, region: str, point: custody_pb2.HandReceiptsResponse
+) -> list[custody_pb2.HandReceiptsRequest]:
+    """Everything after the point to which the clearinghouse's copy goes, in pages; the last says that it is all.
+
+    Documents are those of `region`'s own campaigns.
+    """
     pages = [custody_pb2.HandReceiptsRequest()]
     size = 0
     with database.snapshot() as transaction:
-        for receipt in _receipts(transaction, point):
+        for receipt in _receipts(transaction, region, point):
             size += receipt.ByteSize()
             if size > PAGE_BYTES:
                 pages.append(custody_pb2.HandReceiptsRequest())
@@ -37,7 +42,9 @@ def receipts_held(database: Database, point: custody_pb2.HandReceiptsResponse) -
     return pages
 
 
-def _receipts(transaction: Transaction, point: custody_pb2.HandReceiptsResponse) -> Iterator[custody_pb2.Receipt]:
+def _receipts(
+    transaction: Transaction, region: str, point: custody_pb2.HandReceiptsResponse
+) -> Iterator[custody_pb2.Receipt]:
     run, own, documents, changes = (
         transaction.connection.execute,
         schema.announcement,
@@ -45,11 +52,11 @@ def _receipts(transaction: Transaction, point: custody_pb2.HandReceiptsResponse)
         custodian_schema.campaign_change,
     )
     campaigns = {row.campaign for row in run(own.select())}
-    for row in run(documents.select().where(documents.c.campaign.in_(campaigns))):
+    published = (documents.c.issuer == region) & documents.c.campaign.in_(campaigns)
+    for row in run(documents.select().where(published)):
         yield custody_pb2.Receipt(terms=_document(row))
-    for row in run(
-        changes.select().where(changes.c.campaign.in_(campaigns)).order_by(changes.c.campaign, changes.c.number)
-    ):
+    decided = (changes.c.issuer == region) & changes.c.campaign.in_(campaigns)
+    for row in run(changes.select().where(decided).order_by(changes.c.campaign, changes.c.number)):
         yield custody_pb2.Receipt(at=row.number, change=_signed(row))
     handed, returned = schema.hand_over, schema.custody_return
     for row in run(handed.select().where(handed.c.number > point.after_hand_over).order_by(handed.c.number)):

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from custodian import schema as custodian_schema
 from custodian.books import Books
 from custodian.continuity import Continuity
 from custodian.decisions import expire_overdue
@@ -34,6 +35,9 @@ from quanlian.wire import Later, Purchase
 
 RECOVERY_MARGIN_SECONDS = 600
 """How much earlier than the copy's last commit the answers are asked for: ids and clocks may differ a little."""
+
+CLEARINGHOUSE_LIFE = "clearinghouse-incarnation"
+FIRST_LIFE = 1
 
 
 class Recovery:
@@ -66,19 +70,35 @@ class Recovery:
         return await asyncio.to_thread(load)
 
     async def compare(self, theirs: custody_pb2.Position) -> None:
-        """Raises RecoveryNeeded where the clearinghouse has taken what this node does not know to have given."""
+        """Raises RecoveryNeeded where the clearinghouse has taken what this node does not know to have given.
+
+        One that has begun a new life since may have lost what this node confirmed: it is confirmed again.
+        """
         ours = await self.position()
         if theirs.hand_overs > ours.hand_overs:
             raise self._continuity.breaks(
                 f"the clearinghouse took hand-over {theirs.hand_overs}, {ours.hand_overs} is the last here"
             )
+        await asyncio.to_thread(self._confirm_again, theirs.incarnation)
+
+    def _confirm_again(self, incarnation: int) -> None:
+        """Windows that are not settled, once for each life of the clearinghouse."""
+        counter = custodian_schema.counter
+        with self._engine.database.snapshot() as transaction:
+            known = Books(transaction).counter(CLEARINGHOUSE_LIFE) or FIRST_LIFE
+        if incarnation > known:
+            with self._engine.database.transaction() as transaction:
+                transaction.update(schema.settlement_window, {"settled": False}, {"confirmed": False})
+                transaction.upsert(counter, [{"name": CLEARINGHOUSE_LIFE, "value": incarnation}])
 
     async def run(self) -> recovery_pb2.RecoveryReport:
         """Learn again what the clearinghouse holds, begin a new incarnation, and serve again.
 
-        Raises InvalidInput where nothing needs it, Unavailable while the clearinghouse does not answer.
+        Raises InvalidInput where nothing needs it, Unavailable while the clearinghouse does not answer. One that was
+        restored itself is given what this copy holds of it, so that of two restored parties none waits for the other.
         """
         lineage = self._continuity.require_broken()
+        await self.hand_receipts()
         await self._directory.refresh()
         report = recovery_pb2.RecoveryReport()
         position = await self.position()
@@ -122,7 +142,7 @@ class Recovery:
         """Give a clearinghouse that recovers what this node holds of it."""
         point = await self._clearinghouse.hand_receipts(custody_pb2.HandReceiptsRequest())
         if point.wanted:
-            for page in await asyncio.to_thread(receipts_held, self._engine.database, point):
+            for page in await asyncio.to_thread(receipts_held, self._engine.database, self._engine.region.code, point):
                 await self._clearinghouse.hand_receipts(page)
 
 

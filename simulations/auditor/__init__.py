@@ -16,9 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from simulations.auditor import captures, discounts, funders, ledgers, mirrors, positions, totals
 from simulations.auditor.databases import Network, Party, network_in_memory, open_network
 from simulations.auditor.inquiry import Inquiry
-from simulations.auditor.promises import Promise, examine_promises
+from simulations.auditor.promises import Promise, examine_promises, redemption_of
 
-__all__ = ["Check", "Network", "Party", "Promise", "audit", "audit_promises", "network_in_memory"]
+__all__ = ["Check", "Network", "Party", "Promise", "audit", "audit_promises", "network_in_memory", "redemption_of"]
 
 
 class Check(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache, cached_property
 from typing import Any, NamedTuple
@@ -85,11 +85,12 @@ class Book:
 
 
 class Network(NamedTuple):
-    """All books of one network."""
+    """All books of one network; `restored` names parties whose databases were set back to an older copy."""
 
     clearinghouse: Book
     nodes: dict[str, Book]
     quiescent: bool
+    restored: Collection[str] = ()
 
     @property
     def books(self) -> list[Book]:
@@ -108,11 +109,13 @@ def open_network(parties: Sequence[Party], quiescent: bool = True) -> Iterator[N
         yield Network(clearinghouse, dict(sorted(books.items())), quiescent)
 
 
-def network_in_memory(connections: Mapping[str, sqlite3.Connection], quiescent: bool = True) -> Network:
+def network_in_memory(
+    connections: Mapping[str, sqlite3.Connection], quiescent: bool = True, restored: Collection[str] = ()
+) -> Network:
     """The books of parties whose SQLite databases are in this process, by their names."""
     books = {name: Book(name, _reader(connection)) for name, connection in connections.items()}
     clearinghouse = books.pop(CLEARINGHOUSE)
-    return Network(clearinghouse, dict(sorted(books.items())), quiescent)
+    return Network(clearinghouse, dict(sorted(books.items())), quiescent, restored)
 
 
 def _reader(connection: sqlite3.Connection) -> Read:

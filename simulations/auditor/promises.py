@@ -22,7 +22,9 @@ _NOT_KEPT = (
 
 
 class Promise(NamedTuple):
-    """An answer that reached a client: `region` is the node that gave it, `name` how people speak of the request."""
+    """An answer that reached a client at second `at`: `region` is the node that gave it, `name` how people speak of
+    the request.
+    """
 
     region: str
     participant: str
@@ -31,6 +33,12 @@ class Promise(NamedTuple):
     is_claim: bool
     content: bytes
     answer: bytes
+    at: float
+
+
+def redemption_of(promise: Promise) -> bytes:
+    """The redemption that an answer is about; empty for a claim, and for a refusal of a first request."""
+    return b"" if promise.is_claim else redemption_pb2.RedemptionAnswer.FromString(promise.answer).redemption_id
 
 
 def examine_promises(network: Network, promises: Sequence[Promise], inquiry: Inquiry) -> None:

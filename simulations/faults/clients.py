@@ -37,13 +37,17 @@ from simulations.faults.stage import OPERATOR, Stage, platform_machine
 
 CALL_SECONDS = 4.0
 AGAIN_SECONDS = (0.3, 1.5)
+NOTHING_TO_RECOVER = "nothing needs to be recovered"
 PASSING = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.FAILED_PRECONDITION,
     grpc.StatusCode.INTERNAL,
 )
-"""What a client tries again after. INTERNAL is a fault of the service, and counted as one where it happens."""
+"""What a client tries again after. A party that must be recovered refuses with FAILED_PRECONDITION; INTERNAL is a fault
+of the service, and counted as one where it happens.
+"""
 
 
 class Request:
@@ -64,6 +68,8 @@ class Clients:
         self.requests = {each.number: Request(each) for each in plan.operations}
         self.promises: list[Promise] = []
         self.broken_calls: list[str] = []
+        self.recovering: list[str] = []
+        self.disputed: list[str] = []
         self._stage, self._plan, self._tokens = stage, plan, tokens
         self._redemptions = {
             region: redemption_pb2_grpc.RedemptionServiceStub(_any(stage.platform_channel(region)))
@@ -82,6 +88,31 @@ class Clients:
             machine = platform_machine(request.operation.region)
             process = self._stage.client(OPERATOR if request.operation.kind in ("close-window", "recall") else machine)
             process.spawn(self._perform(request))
+
+    def have_recovered(self, party: str) -> None:
+        """An operator runs a party's recovery until it serves again."""
+        self.recovering.append(party)
+        self._stage.client(OPERATOR).spawn(self._recover(party))
+
+    async def _recover(self, party: str) -> None:
+        channel = _any(self._stage.operator_channel(party))
+        if party == CLEARINGHOUSE:
+            stub: Any = clearing_operator_pb2_grpc.ClearingOperatorServiceStub(channel)
+            call = partial(stub.RecoverClearinghouse, _pb.RecoverClearinghouseRequest(), timeout=CALL_SECONDS)
+        else:
+            stub = node_operator_pb2_grpc.NodeOperatorServiceStub(channel)
+            call = partial(stub.RecoverNode, node_operator_pb2.RecoverNodeRequest(), timeout=CALL_SECONDS)
+        while True:
+            await asyncio.sleep(AGAIN_SECONDS[-1])
+            try:
+                report = (await call()).report
+            except grpc.aio.AioRpcError as error:
+                if NOTHING_TO_RECOVER not in str(error.details()):
+                    continue
+            else:
+                self.disputed += [f"{party}: {each.region} {each.id}: {each.reason}" for each in report.disputed]
+            self.recovering.remove(party)
+            return
 
     async def ask_again(self) -> None:
         """Every request once more, with the bytes of its first time."""
@@ -148,7 +179,9 @@ class Clients:
         name = f"step {operation.number}, {operation.kind}"
         parsed = claim_pb2.ClaimItem if kind == "claim" else redemption_pb2.RedemptionItem
         id = parsed.FromString(content).request_id
-        self.promises.append(Promise(operation.region, parties.PLATFORM, id, name, kind == "claim", content, answer))
+        at = self._stage.loop.time()
+        promise = Promise(operation.region, parties.PLATFORM, id, name, kind == "claim", content, answer, at)
+        self.promises.append(promise)
         return answer
 
     def _kind(self, operation: Operation) -> str:

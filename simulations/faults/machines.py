@@ -10,9 +10,10 @@ from typing import Any
 
 from chassis.commit import GroupCommit
 from chassis.ids import FreshIds
+from custodian.lineage import Mark
 from quanlian.ids import RANDOM_BYTES, uuid7
 from simulations.faults.loop import Halted, VirtualLoop
-from simulations.faults.storage import CrashPoint, Disk, SimulatedDatabase
+from simulations.faults.storage import CrashPoint, Disk, KeptMark, SimulatedDatabase
 from simulations.faults.trace import Trace
 
 EPOCH = 1_780_000_000
@@ -33,6 +34,7 @@ class Process:
         self.alive = True
         self.halted = False
         self.handlers: dict[str, Any] = {}
+        self.closed: Callable[[str], str] = lambda method: ""
         self.at_end: dict[int, Callable[[], None]] = {}
         self._context: Context = copy_context()
         self._context.run(_process.set, self)
@@ -65,6 +67,7 @@ class Machine:
         self.process: Process | None = None
         self.commits = 0
         self.crash_points: list[tuple[CrashPoint, float]] = []
+        self.marks: list[Mark] = []
         self._lives = 0
         self._program: Callable[[Process], Coroutine[Any, Any, None]] | None = None
 
@@ -109,6 +112,9 @@ class Machine:
 
     def database(self, process: Process) -> SimulatedDatabase:
         return SimulatedDatabase(self.disk, self.now, lambda: self._crash_point(process))
+
+    def lineage(self, database: SimulatedDatabase) -> KeptMark:
+        return KeptMark(database, self.marks)
 
     def _crash_point(self, process: Process) -> CrashPoint | None:
         if process.halted or not process.alive:

@@ -292,6 +292,8 @@ class _Stream:
         handler = server.handlers[self._path]
         error: Exception | None = None
         try:
+            if closed := server.closed(self._path):
+                raise _error(grpc.StatusCode.FAILED_PRECONDITION, closed)
             request = handler.request_deserializer(data) if with_request else self._requests(handler)
             if handler.response_streaming:
                 behaviour = handler.stream_stream or handler.unary_stream
@@ -300,6 +302,8 @@ class _Stream:
                         self._send_down(server, handler, response)
             else:
                 self._send_down(server, handler, await handler.unary_unary(request, None))
+        except grpc.aio.AioRpcError as refusal:
+            error = refusal
         except Exception as fault:
             if status_of(fault) is grpc.StatusCode.INTERNAL:
                 self.network.faults_of_services.append(f"{self._path} at {self._server_name} failed: {fault!r}")

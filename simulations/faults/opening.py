@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
+from custodian.lineage import Mark
 from pki.identity import CLEARINGHOUSE
 from quanlian.merchants import check_character
 from quanlian.v1 import (
@@ -109,9 +110,12 @@ redeemer = 30
 
 
 class Opening(NamedTuple):
-    """The parties' databases, and the tokens of the packs that are out, by region in the order of `READY_PACKS`."""
+    """The parties' databases, how far each has come, and the tokens of the packs that are out, by region in the order
+    of `READY_PACKS`.
+    """
 
     databases: dict[str, bytes]
+    marks: dict[str, Mark]
     tokens: dict[str, tuple[bytes, ...]]
 
 
@@ -131,7 +135,9 @@ def opening(regions: tuple[str, ...]) -> Opening:
         machine.disk.begin(_tables(name))
     stage.start()
     tokens = stage.play(_prepare(stage))
-    return Opening({name: stage.machine(name).disk.copy() for name in stage.parties}, tokens)
+    machines = {name: stage.machine(name) for name in stage.parties}
+    marks = {name: machine.marks[-1] for name, machine in machines.items()}
+    return Opening({name: machine.disk.copy() for name, machine in machines.items()}, marks, tokens)
 
 
 def _tables(name: str) -> bytes:

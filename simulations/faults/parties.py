@@ -64,8 +64,9 @@ def clearinghouse(network: Network) -> Program:
         own = [signer.key_id for signer in CLEARING_SIGNERS.values()]
         keyring = cast(Keyring, KnownKeys(VOUCHED_FOR, own))
         message, statement = CLEARING_SIGNERS["message"], CLEARING_SIGNERS["statement"]
+        database = machine.database(process)
         service = ClearinghouseService(
-            machine.database(process),
+            database,
             keyring,
             message,
             statement,
@@ -74,9 +75,13 @@ def clearinghouse(network: Network) -> Program:
             commit=machine.commit(process),
         )
         redemptions = RedemptionServicer(service, keyring, message, machine.ids())
+        continuity = service.continuity
+        process.closed = lambda method: "" if method in clearinghouse_server.IN_RECOVERY else continuity.broken
+        continuity.begin(machine.lineage(database))
         service.start()
         service.keep_chains(own)
-        await service.settlement.calculate_closed()
+        if not continuity.broken:
+            await service.settlement.calculate_closed()
         clearinghouse_server.register(_host(process), service, redemptions, own, b"")
         await every(SWEEP_SECONDS, "sweep", service.sweep)
 
@@ -91,8 +96,9 @@ def node(network: Network, region: str) -> Program:
         keyring = cast(Keyring, KnownKeys(VOUCHED_FOR, [signer.key_id for signer in signers.values()]))
         link = _Link(network, process, region, signers["message"], keyring)
         named = Signers(signers["voucher"], signers["terms"], signers["message"])
+        database = machine.database(process)
         service = NodeService(
-            machine.database(process),
+            database,
             Region(region, None, signers["message"], signers["voucher"], bytes(32)),
             named,
             keyring,
@@ -105,6 +111,8 @@ def node(network: Network, region: str) -> Program:
         settling = NodeSettling(service, link, signers["message"])
         operator = NodeOperatorServicer(NodeOperations(service, signers["terms"], b""), settling)
         node_server.register(_host(process), service, operator, link, keyring, named)
+        process.closed = lambda method: "" if method in node_server.IN_RECOVERY else service.continuity.broken
+        service.continuity.begin(machine.lineage(database))
         service.start()
         await asyncio.gather(
             link.run(service),

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
@@ -13,6 +14,7 @@ from sqlalchemy.pool import StaticPool
 from chassis.database import Transaction
 from chassis.database_errors import DRIVER_ERRORS, plain_errors, translate
 from chassis.sqlite import SqliteDatabase, SqliteTransaction
+from custodian.lineage import Lineage, Mark
 from simulations.faults.loop import Halted
 
 STATEMENTS = 1000
@@ -87,7 +89,9 @@ class SimulatedDatabase(SqliteDatabase):
         run = self.disk.connection.execute
         run("SAVEPOINT party")
         try:
-            yield _SimulatedTransaction(self.disk.statements, self)
+            transaction = _SimulatedTransaction(self.disk.statements, self)
+            yield transaction
+            committed = self._numbering(transaction) if self._numbering else None
             if point is CrashPoint.WITHIN:
                 raise Halted
         except BaseException as error:
@@ -99,11 +103,28 @@ class SimulatedDatabase(SqliteDatabase):
         run("RELEASE party")
         if point is CrashPoint.AFTER:
             raise Halted
+        if committed is not None:
+            committed()
 
     @contextmanager
     def snapshot(self) -> Iterator[Transaction]:
         with plain_errors(self.place):
             yield _SimulatedTransaction(self.disk.statements, self)
+
+
+class KeptMark(Lineage):
+    """How far a party's database has come, kept by its machine beside the disk: no restore brings it back."""
+
+    def __init__(self, database: SimulatedDatabase, marks: list[Mark]) -> None:
+        super().__init__(database, Path("lineage"))
+        self._marks = marks
+
+    def _open(self) -> tuple[bool, str]:
+        return not self._marks, " ".join(map(str, self._marks[-1])) if self._marks else ""
+
+    def _write(self, mark: Mark) -> None:
+        self.known = mark
+        self._marks[:] = [mark]
 
 
 class _SimulatedTransaction(SqliteTransaction):

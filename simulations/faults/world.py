@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from pki.identity import CLEARINGHOUSE
-from simulations.auditor import audit_promises, network_in_memory
-from simulations.faults.clients import Clients
+from simulations.auditor import Promise, audit_promises, network_in_memory, redemption_of
+from simulations.faults.clients import CALL_SECONDS, Clients
+from simulations.faults.machines import Machine
 from simulations.faults.network import Link, Mishap
 from simulations.faults.opening import HOLD_SECONDS, Opening, opening
 from simulations.faults.plan import STORM_SECONDS, Fault, Plan
@@ -43,12 +45,13 @@ def play(plan: Plan, tell: bool = False) -> Result:
     stage = Stage(plan.seed, plan.regions)
     for name in stage.parties:
         stage.machine(name).disk.begin(ready.databases[name])
+        stage.machine(name).marks.append(ready.marks[name])
     world = _World(stage, plan, ready)
     stage.start()
     stage.play(world.story())
     violations = [*world.violations, *stage.network.faults_of_services, *world.clients.broken_calls]
     if not violations:
-        violations += _audited(stage, world.clients)
+        violations += _audited(stage, world.clients, world.restores)
     return Result(
         tuple(violations),
         stage.trace.digest,
@@ -74,15 +77,36 @@ def _names(stage: Stage, clients: Clients) -> dict[bytes, str]:
     return names
 
 
-def _audited(stage: Stage, clients: Clients) -> list[str]:
-    books = network_in_memory({name: stage.machine(name).disk.connection for name in stage.parties})
-    checks = audit_promises(books, clients.promises)
+def _audited(stage: Stage, clients: Clients, restores: Sequence[Restore]) -> list[str]:
+    connections = {name: stage.machine(name).disk.connection for name in stage.parties}
+    books = network_in_memory(connections, restored={each.party for each in restores})
+    known = set(books.clearinghouse.redemptions)
+    promises = [each for each in clients.promises if not _may_be_lost(each, known, restores)]
+    checks = audit_promises(books, promises)
     return [f"{check.name}: {finding}" for check in checks for finding in check.findings if check.examined]
+
+
+class Restore(NamedTuple):
+    """A party's database was set back; what that party alone recorded between the two moments nobody else has."""
+
+    party: str
+    copied_at: float
+    at: float
+
+
+def _may_be_lost(promise: Promise, known: Collection[bytes], restores: Sequence[Restore]) -> bool:
+    """Whether whoever knew of it lost it: its node, and the clearinghouse too if it was decided there."""
+
+    def lost_at(party: str) -> bool:
+        return any(each.party == party and each.copied_at < promise.at < each.at + CALL_SECONDS for each in restores)
+
+    return lost_at(promise.region) and (redemption_of(promise) not in known or lost_at(CLEARINGHOUSE))
 
 
 class _World:
     def __init__(self, stage: Stage, plan: Plan, ready: Opening) -> None:
         self.violations: list[str] = []
+        self.restores: list[Restore] = []
         self.clients = Clients(stage, plan, ready.tokens)
         self._stage, self._plan = stage, plan
 
@@ -123,10 +147,24 @@ class _World:
         elif fault.kind == "commit":
             machine.crash_points.append((CrashPoint(fault.detail), fault.seconds))
         elif fault.kind == "restore":
-            self._stage.loop.call_later(fault.seconds, machine.restore, machine.disk.copy())
+            copied_at, backup = self._stage.loop.time(), machine.disk.copy()
+            self._stage.loop.call_later(fault.seconds, self._restore, machine, copied_at, backup, self._windows())
         else:
             machine.offset_seconds += int(fault.seconds)
             machine.say("has its clock jump by {} s", int(fault.seconds))
+
+    def _restore(self, machine: Machine, copied_at: float, backup: bytes, windows: int) -> None:
+        """Set a database back and have it recovered; the clearinghouse's backups are from after its last close."""
+        if machine.name == CLEARINGHOUSE and windows != self._windows():
+            return
+        machine.restore(backup)
+        self.restores.append(Restore(machine.name, copied_at, self._stage.loop.time()))
+        self.clients.have_recovered(machine.name)
+
+    def _windows(self) -> int:
+        connection = self._stage.machine(CLEARINGHOUSE).disk.connection
+        (count,) = connection.execute("SELECT COUNT(*) FROM settlement_window").fetchone()
+        return int(count)
 
     def _heal(self) -> None:
         """No fault lasts; clocks agree again, late enough that every hold has passed."""
@@ -185,6 +223,7 @@ class _World:
             for number, request in self.clients.requests.items()
             if not request.done.is_set()
         ]
+        waiting += [f"{party} is not recovered" for party in self.clients.recovering]
         return waiting or [each for name in self._stage.parties for each in self._pending_at(name)]
 
     def _pending_at(self, name: str) -> list[str]:

@@ -286,6 +286,35 @@ class TestNode:
         assert money(network.node) == after
         network.check()
 
+    def test_a_new_life_of_the_clearinghouse_has_open_windows_confirmed_again_once(self, network: Network) -> None:
+        for _ in range(2):
+            network.do(lambda service: network.clearinghouse.service.settlement.close_window())
+        network.follow()
+        table = network.node.tables["settlement_window"]
+        with network.node.database.transaction() as transaction:
+            transaction.update(table, {"number": 1}, {"confirmed": True, "settled": True})
+            transaction.update(table, {"number": 2}, {"confirmed": True})
+
+        def confirmed_after(incarnation: int) -> dict[int, bool]:
+            position = custody_pb2.Position(incarnation=incarnation)
+            network.do(lambda service: service.recovery.compare(position))
+            return {row["number"]: row["confirmed"] for row in network.node.rows("settlement_window")}
+
+        assert confirmed_after(1) == {1: True, 2: True}
+        assert confirmed_after(2) == {1: True, 2: False}
+        with network.node.database.transaction() as transaction:
+            transaction.update(table, {"number": 2}, {"confirmed": True})
+        assert confirmed_after(2) == {1: True, 2: True}
+
+    def test_a_restored_node_helps_a_restored_clearinghouse_before_it_asks_it(self, network: Network) -> None:
+        copies = back_up(network.node), back_up(network.clearinghouse)
+        story(network, network.node.claim(2))
+        restore(network.node, copies[0])
+        restore(network.clearinghouse, copies[1])
+        network.recover_node()
+        complete = [row["region"] for row in network.clearinghouse.rows("receipts_complete")]
+        assert complete == [HANGZHOU]
+
     def test_numbers_go_on_where_the_clearinghouse_has_seen_them(self, network: Network) -> None:
         copy = back_up(network.node)
         network.release(*keys_of(network.node.claim()[0]))
@@ -314,6 +343,16 @@ class TestClearinghouse:
         assert money(network.node) == at_node, "what is told again is taken once"
         assert network.redeem(*items) == answers
         network.check()
+
+    def test_a_node_hands_over_the_documents_of_its_own_campaigns_alone(self, network: Network) -> None:
+        own = network.node.rows("terms")
+        visitors = {**own[0], "terms_hash": bytes(32), "issuer": SHANGHAI}
+        with network.node.database.transaction() as transaction:
+            transaction.insert(network.node.tables["terms"], [visitors])
+        copy = back_up(network.clearinghouse)
+        story(network, network.node.claim())
+        restore(network.clearinghouse, copy)
+        assert not network.recover_clearinghouse(SHANGHAI).disputed
 
     def test_it_waits_for_every_node_unless_told_not_to(self, network: Network) -> None:
         copy = back_up(network.clearinghouse)
