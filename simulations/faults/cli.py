@@ -25,9 +25,6 @@ def command(
     schedule: Annotated[
         int | None, typer.Option(min=0, help="只重放一场并讲述经过 · Play this one schedule and tell its story.")
     ] = None,
-    restores: Annotated[
-        bool, typer.Option("--restores", help="数据库退回旧副本 · Also set databases back to older copies.")
-    ] = False,
     workers: Annotated[
         int | None, typer.Option(min=1, help="进程数，默认每核一个 · Processes; by default one a core.")
     ] = None,
@@ -42,20 +39,20 @@ def command(
     if not faults:
         raise ConfigurationError("nothing to simulate", place="simulate", remedy="give --faults")
     if schedule is not None:
-        sound = _one(seed, schedule, restores, as_json)
+        sound = _one(seed, schedule, as_json)
     else:
-        sound = _many(seed, schedules, workers, restores, as_json)
+        sound = _many(seed, schedules, workers, as_json)
     if not sound:
         raise typer.Exit(1)
 
 
-def _one(seed: int, schedule: int, restores: bool, as_json: bool) -> bool:
+def _one(seed: int, schedule: int, as_json: bool) -> bool:
     from simulations.faults.plan import draw
     from simulations.faults.run import prepare
     from simulations.faults.world import play
 
     prepare()
-    plan = draw(seed, schedule, restores)
+    plan = draw(seed, schedule)
     result = play(plan, tell=True)
     if result.violations:
         plan, result = _shortened(plan)
@@ -63,16 +60,16 @@ def _one(seed: int, schedule: int, restores: bool, as_json: bool) -> bool:
     return not result.violations
 
 
-def _many(seed: int, schedules: int, workers: int | None, restores: bool, as_json: bool) -> bool:
+def _many(seed: int, schedules: int, workers: int | None, as_json: bool) -> bool:
     from simulations.faults import run
     from simulations.faults.plan import draw
 
     began = time.monotonic()
-    summary = _with_progress(seed, schedules, workers or os.cpu_count() or 1, restores)
+    summary = _with_progress(seed, schedules, workers or os.cpu_count() or 1)
     known = run.as_json(summary)
     if summary.failures:
         run.prepare()
-        plan, result = _shortened(draw(seed, summary.failures[0].schedule, restores))
+        plan, result = _shortened(draw(seed, summary.failures[0].schedule))
         _show(plan, result, as_json, known)
     elif as_json:
         from chassis.console import print_json
@@ -83,7 +80,7 @@ def _many(seed: int, schedules: int, workers: int | None, restores: bool, as_jso
     return not summary.failed
 
 
-def _with_progress(seed: int, schedules: int, workers: int, restores: bool) -> Summary:
+def _with_progress(seed: int, schedules: int, workers: int) -> Summary:
     from chassis.console import progress
     from simulations.faults.run import simulate
 
@@ -96,7 +93,7 @@ def _with_progress(seed: int, schedules: int, workers: int, restores: bool) -> S
             failed = f"，失败 failed {summary.failed}" if summary.failed else ""
             bar.update(task, completed=summary.schedules, description=f"模拟 simulating {rate:,.0f}/s{failed}")
 
-        return simulate(seed, schedules, workers, tell, restores)
+        return simulate(seed, schedules, workers, tell)
 
 
 def _shortened(plan: Plan) -> tuple[Plan, Result]:

@@ -73,16 +73,15 @@ class Plan:
     asks_again: bool
 
 
-def draw(seed: int, schedule: int, restores: bool = False) -> Plan:
-    """Schedule number `schedule` of a seed. `restores`: databases may be set back to an older copy, too."""
+def draw(seed: int, schedule: int) -> Plan:
+    """Schedule number `schedule` of a seed."""
     name = f"{seed}/{schedule}"
     random = Random(name)
     regions = parties.REGIONS[: 3 if random.random() < 0.1 else 2]
     operations = _Drawing(random, regions).operations()
-    kinds = [*_FAULTS, "restore"] if restores else list(_FAULTS)
     moments = [each.at for each in operations]
     count = random.randint(*FAULTS)
-    faults = [_fault(random, number, regions, kinds, moments) for number in range(1, count + 1)]
+    faults = [_fault(random, number, regions, moments) for number in range(1, count + 1)]
     faults += _lost_hand_overs(random, operations, count)
     settles, asks_again = random.random() < 0.2, random.random() < 0.2
     return Plan(name, regions, operations, tuple(faults), settles, asks_again)
@@ -187,12 +186,12 @@ class _Drawing:
         return Operation(number, self._at, "again", of.region, of=of.number, altered=altered)
 
 
-_FAULTS = ("cut", "cut", "slow", "mishap", "mishap", "crash", "commit", "commit", "commit", "clock")
+_FAULTS = ("cut", "cut", "slow", "mishap", "mishap", "crash", "commit", "commit", "commit", "clock", "restore")
 
 
-def _fault(random: Random, number: int, regions: tuple[str, ...], kinds: list[str], moments: Sequence[float]) -> Fault:
+def _fault(random: Random, number: int, regions: tuple[str, ...], moments: Sequence[float]) -> Fault:
     """Most strike while something is under way."""
-    at, kind = random.uniform(0, STORM_SECONDS), random.choice(kinds)
+    at, kind = random.uniform(0, STORM_SECONDS), random.choice(_FAULTS)
     if random.random() < 0.6:
         at = max(0.0, random.choice(moments) + random.uniform(-0.02, 0.1))
     party = random.choice((CLEARINGHOUSE, *regions))

@@ -65,7 +65,6 @@ class _Chunk(NamedTuple):
 
 class _Range(NamedTuple):
     seed: int
-    restores: bool
     first: int
     end: int
 
@@ -75,11 +74,10 @@ def simulate(
     schedules: int,
     workers: int,
     tell: Callable[[Summary], None] = lambda _: None,
-    restores: bool = False,
 ) -> Summary:
     """Play schedules 0 … `schedules` - 1 of a seed; `tell` hears how far it is."""
     summary = Summary()
-    ranges = (_Range(seed, restores, first, min(first + CHUNK, schedules)) for first in range(0, schedules, CHUNK))
+    ranges = (_Range(seed, first, min(first + CHUNK, schedules)) for first in range(0, schedules, CHUNK))
     with _players(min(workers, max(1, schedules // CHUNK))) as play_all:
         for chunk in play_all(ranges):
             summary.add(chunk)
@@ -138,7 +136,7 @@ def _play_range(each: _Range) -> _Chunk:
     failures, commits, answers, cpu_seconds = [], 0, 0, 0.0
     digest = hashlib.blake2b(digest_size=16)
     for schedule in range(each.first, each.end):
-        result = play(draw(each.seed, schedule, each.restores))
+        result = play(draw(each.seed, schedule))
         digest.update(result.digest.encode())
         commits, answers = commits + result.commits, answers + result.answers
         cpu_seconds += result.seconds

@@ -153,8 +153,8 @@ class _Names:
             vouchers = [f"{self._voucher(each)} epoch {each.epoch}" for each in body.vouchers]
             return [f"hand-over {body.number} of {', '.join(vouchers)}"]
         if which == "release_refused":
-            reason = RefusalReason(message.release_refused.reason).name
-            return [f"release of {self._voucher(message.release_refused.voucher)} refused {reason}"]
+            refused = custody_pb2.CustodyRefused.FromString(message.release_refused.body)
+            return [f"release of {self._voucher(refused.voucher)} refused {RefusalReason(refused.reason).name}"]
         if which == "release_request":
             return ["release " + ", ".join(map(self._voucher, message.release_request.vouchers))]
         if which == "hand_over_taken":

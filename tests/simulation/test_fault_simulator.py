@@ -96,6 +96,7 @@ def test_schedules_have_every_kind_of_fault_and_of_operation() -> None:
         "crash",
         "commit",
         "clock",
+        "restore",
     }
     assert {step.kind for plan in plans for step in plan.operations} == {
         "claim",
@@ -128,6 +129,11 @@ def test_a_story_names_seed_plan_and_outcome() -> None:
     assert lines[0].startswith(f"种子/场次 Seed/schedule {SEED}/3")
     assert sum("step " in line for line in lines) >= len(plan.operations)
     assert lines[-1].strip().startswith("✓")
+
+
+def test_every_message_that_passes_can_be_told() -> None:
+    for plan in (draw(SEED, n) for n in range(60)):
+        assert story(plan, world.play(plan, tell=True))
 
 
 @pytest.mark.parametrize(
