@@ -167,7 +167,9 @@ def _booked_table(booked: Sequence[pb.BookedAdjustment]) -> Table:
         ("分录", "Entry"),
         ("场次", "Window"),
     ]
-    rows = [[each.redemption_id.hex(), console.yuan(each.amount_fen), each.entry, each.window] for each in booked]
+    rows: list[list[console.Cell]] = [
+        [each.redemption_id.hex(), console.yuan(each.amount_fen), each.entry, each.window] for each in booked
+    ]
     return console.table("", headings, rows)
 
 

@@ -105,11 +105,13 @@ class LeverageTiered:
             )
 
     def redeemer_pays(self, public_fen: int, order_fen: int, discount_fen: int) -> int:
+        tier = self.reached(order_fen, discount_fen)
+        return allocate(public_fen, [tier.issuer, tier.redeemer])[1] if tier else 0
+
+    def reached(self, order_fen: int, discount_fen: int) -> Tier | None:
+        """The highest tier that the order's leverage reaches."""
         reached = [tier for tier in self.tiers if tier.order * discount_fen <= order_fen * tier.discount]
-        if not reached:
-            return 0
-        tier = max(reached, key=lambda tier: tier.leverage)
-        return allocate(public_fen, [tier.issuer, tier.redeemer])[1]
+        return max(reached, key=lambda tier: tier.leverage, default=None)
 
 
 @dataclass(frozen=True)
@@ -255,6 +257,10 @@ class Agreement:
         if not isinstance(self.parameters, PublishedCapacities):
             return self
         return replace(self, parameters=self.parameters.between(issuer, redeemer))
+
+    def counting_from(self, signed_at: int) -> Agreement:
+        """As it counts once the clearinghouse signed it, last, at `signed_at` (UTC seconds): for nothing before."""
+        return replace(self, effective_from=max(self.effective_from, signed_at))
 
     def applies(self, campaign: str, issuer: str, redeemer: str, at: int) -> bool:
         """Whether it is in force at `at` (UTC seconds) for this campaign and these regions."""
