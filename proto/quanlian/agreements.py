@@ -316,6 +316,8 @@ def read_agreement(content: bytes, name: str) -> tuple[Agreement, Document]:
     root, document = open_document(content, name, SOURCES)
     method = cast(Method, root.choice("method", get_args(Method)))
     table = root.table("parameters") if method != "issuer-pays" else None
+    if not root.sound("method"):
+        _ = "parameters" in root  # of a method that is not known: nothing can be said of them
     parameters = _READERS[method](table) if table else IssuerPays()
     figures_needed = method in ("order-rate", "fiscal-capacity")
     campaign = root.name("campaign") if "campaign" in root else None
@@ -468,13 +470,15 @@ _READERS: Final[dict[str, Callable[[Table], Parameters]]] = {
     "fiscal-capacity": _fiscal_capacity,
 }
 
-_MONEY, _REQUIREMENTS = "money.md, Agreements", "agreements.md"
+_MONEY = "money.md, Agreements"
+AGREEMENT_FILE: Final = "agreements.md"
 SOURCES: Final = {
+    "": AGREEMENT_FILE,
     "method": _MONEY,
     "parameters": _MONEY,
     "when_visitors_run_out": _MONEY,
     "party.yearly_ceiling": _MONEY,
-    "party": _REQUIREMENTS,
+    "party": AGREEMENT_FILE,
     "party.region": "GB/T 2260",
 }
-"""Where the rule of a field comes from; `agreements.md` for all others."""
+"""Where the rule of a field comes from, by its name without positions; `""` is the file and all others."""
