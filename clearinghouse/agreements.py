@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import NamedTuple
 
 from sqlalchemy import select
 
@@ -21,7 +22,7 @@ _AGREEMENT, _SIGNED = schema.agreement.c, schema.agreement_signature.c
 _AGREEMENTS = Query(schema.agreement.select().order_by(_AGREEMENT.number, _AGREEMENT.version))
 _SIGNATURES = Query(schema.agreement_signature.select().order_by(_SIGNED.signed_at, _SIGNED.signer))
 _IN_FORCE = Query(
-    select(_AGREEMENT.number, _AGREEMENT.document)
+    select(_AGREEMENT.number, _AGREEMENT.document, _SIGNED.signed_at)
     .join_from(
         schema.agreement,
         schema.agreement_signature,
@@ -90,9 +91,17 @@ def on_file(transaction: Transaction) -> list[pb.SignedAgreement]:
     ]
 
 
-def documents_in_force(transaction: Transaction) -> list[tuple[str, bytes]]:
-    """Number and file of each agreement that everybody signed; the clearinghouse signs last."""
-    return [(row.number, row.document) for row in transaction.rows(_IN_FORCE)]
+class Complete(NamedTuple):
+    """An agreement that everybody signed, and when the clearinghouse did, last: it counts for nothing before that."""
+
+    number: str
+    document: bytes
+    signed_at: int
+
+
+def documents_in_force(transaction: Transaction) -> list[Complete]:
+    """Every agreement that everybody signed."""
+    return [Complete(row.number, row.document, row.signed_at) for row in transaction.rows(_IN_FORCE)]
 
 
 def _same_version(kept: pb.SignedAgreement, agreement: Agreement) -> bool:

@@ -205,7 +205,9 @@ class Desk:
     def agreements(self) -> Sequence[Agreement]:
         if self._agreements is None:
             found = documents_in_force(self.transaction)
-            self._agreements = [self.shelf.agreement(document, number) for number, document in found]
+            self._agreements = [
+                self.shelf.agreement(each.document, each.number).counting_from(each.signed_at) for each in found
+            ]
         return self._agreements
 
     def visitors(self, region: str) -> FundingPlan | None:

@@ -110,7 +110,7 @@ class Resolve:
             raise InvalidInput(
                 "须有理由；成立的须有调整，驳回的不得有 · needs a reason, and adjustments if and only if it is upheld",
                 place="dispute",
-                remedy="写明理由，成立的逐笔写明核销与金额 · say why, and name each redemption and amount to uphold it",
+                remedy="写明理由，成立的逐笔写明金额 · say why, and name each redemption with its amount to uphold it",
             )
         _require_named_once([redemption_id for redemption_id, _ in self.adjustments])
         dispute = settlement_pb2.Dispute.FromString(rows[0].body)

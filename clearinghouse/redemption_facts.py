@@ -6,7 +6,10 @@ from chassis.database import Transaction
 from clearinghouse import schema
 from custodian.settlement.facts import PartyFacts
 from quanlian.agreements import Agreement, parse_agreement
+from quanlian.apportionment import Reservation
 from quanlian.redemption_story import Window
+from quanlian.vouchers import VoucherKey
+from quanlian.wire import HandedMoney
 
 
 def _terms(transaction: Transaction, terms_hash: bytes) -> bytes | None:
@@ -22,10 +25,20 @@ def _agreement(transaction: Transaction, name: str) -> Agreement | None:
     return parse_agreement(rows[0].document, name) if rows else None
 
 
+def _reserved(transaction: Transaction, key: VoucherKey) -> Reservation | None:
+    """As the hand-over that brought the voucher tells it."""
+    handed, kept = schema.handed_voucher, schema.hand_over
+    columns = [handed.c.issuer, handed.c.pack_id, handed.c.voucher_index]
+    for row in transaction.select_keys(handed, columns, [tuple(key)]):
+        for hand_over in transaction.select_keys(kept, [kept.c.issuer, kept.c.number], [(row.issuer, row.number)]):
+            return HandedMoney(hand_over.body).reservation(key)
+    return None
+
+
 def _window(transaction: Transaction, number: int) -> Window:
     table = schema.settlement_window
     rows = transaction.select_keys(table, [table.c.number], [(number,)])
     return Window(number, rows[0].state if rows else "missing")
 
 
-FACTS = PartyFacts("participant", _terms, _agreement, _window, lambda transaction, redemption_id: "")
+FACTS = PartyFacts("participant", _terms, _agreement, _reserved, _window, lambda transaction, redemption_id: "")

@@ -379,10 +379,9 @@ class Desk:
 
 def voucher_of_pack(key: VoucherKey, row: Any) -> VoucherState | None:
     """A voucher as its claim left it: at-issue packs went to the clearinghouse with their money at once."""
-    types, reservations = json.loads(row.voucher_types), json.loads(row.reservations)
+    types = json.loads(row.voucher_types)
     if not 0 <= key.voucher_index < len(types):
         return None
-    cofunders, public = reservations[key.voucher_index]
     given = row.roaming == "at-issue"
     return VoucherState(
         key,
@@ -392,6 +391,12 @@ def voucher_of_pack(key: VoucherKey, row: Any) -> VoucherState | None:
         row.holder_tag,
         row.not_before,
         row.not_after,
-        EMPTY if given else Reservation(json_to_legs(json.dumps(cofunders)), json_to_legs(json.dumps(public))),
+        EMPTY if given else reservation_of_pack(row, key.voucher_index),
         epoch=1 if given else 0,
     )
+
+
+def reservation_of_pack(row: Any, index: int) -> Reservation:
+    """What a claim reserved for a voucher of a pack's row."""
+    cofunders, public = json.loads(row.reservations)[index]
+    return Reservation(json_to_legs(json.dumps(cofunders)), json_to_legs(json.dumps(public)))

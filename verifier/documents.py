@@ -46,11 +46,7 @@ class Documents:
         moment = bisect_right(self._times(), at)
         known = self._in_force.get((route, moment))
         if known is None:
-            signed = {name: each.signed_at for name, each in self.attested.items()}
-            before, after = (
-                _looked_up((self.agreements[name] for name, since in signed.items() if since <= until), route, at)
-                for until in (at - 1, at)
-            )
+            before, after = (_looked_up(self._counting(later), route, at) for later in (1, 0))
             known = self._in_force[(route, moment)] = tuple(dict.fromkeys(each for each in (after, before) if each))
         return known
 
@@ -60,6 +56,10 @@ class Documents:
         for name in left_out:
             del self.attested[name]
         return [Finding(f"agreement {name}", "seal", "not there", "there") for name in left_out]
+
+    def _counting(self, later: int) -> Iterable[Agreement]:
+        """As each counts, from that many seconds later than it was signed."""
+        return (self.agreements[name].counting_from(each.signed_at + later) for name, each in self.attested.items())
 
     def _times(self) -> list[int]:
         """Whenever another agreement may come into force."""

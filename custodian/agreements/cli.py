@@ -17,7 +17,7 @@ from pki.files import write_new
 from quanlian.agreement_check import AgreementReport, check_agreement
 from quanlian.agreement_sheet import agreement_sheet
 from quanlian.agreement_signatures import signatories
-from quanlian.agreements import Agreement, agreement_hash, parse_agreement
+from quanlian.agreements import AGREEMENT_FILE, Agreement, agreement_hash, parse_agreement
 from quanlian.errors import ConfigurationError, InvalidInput
 from quanlian.file_rules import rule
 from quanlian.refusals import CHINA
@@ -98,7 +98,7 @@ def show(
 ) -> None:
     """以可签署的表格显示协议 · The agreement as a sheet to read and sign off, in Chinese and English."""
     path = Path(file)
-    kept = None if path.is_file() else _kept(config, file, version)
+    kept = None if path.is_file() or _names_a_file(file) else _kept(config, file, version)
     document = read_file(path) if kept is None else kept.document
     agreement = parse_agreement(document, file)
     languages: list[Literal["zh", "en"]] = ["zh", "en"]
@@ -186,6 +186,11 @@ def _all(config: Path | None) -> list[pb.SignedAgreement]:
     return list(answer.agreements)
 
 
+def _names_a_file(text: str) -> bool:
+    """No number looks like that."""
+    return text.endswith(".toml") or "/" in text
+
+
 def _kept(config: Path | None, number: str, version: int) -> pb.SignedAgreement:
     """An agreement that the clearinghouse keeps; version 0 asks for the newest."""
     found = {}
@@ -207,7 +212,7 @@ def _checked(path: Path) -> AgreementReport:
     try:
         return check_agreement(read_file(path), str(path))
     except ConfigurationError as error:
-        return AgreementReport(None, (unreadable(1, "", UNREADABLE.of(fault=error.what)),), ())
+        return AgreementReport(None, (unreadable(1, "", UNREADABLE.of(fault=error.what), AGREEMENT_FILE),), ())
 
 
 def _kept_data(kept: pb.SignedAgreement) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from custodian.books import json_to_legs
 from quanlian.apportionment import Leg
 from quanlian.money import yuan
 from quanlian.refusals import CHINA
+from quanlian.state_names import POSTINGS_ZH
 
 AMOUNTS = (
     ("posted_fen", ""),
@@ -124,10 +125,19 @@ def text(entry: JournalEntry) -> str:
                 shown = f"[{memo}] {name}" if memo else name
                 rows.append(f"    {shown:<{ACCOUNT_WIDTH}} {yuan(fen):>18} CNY")
     for posting in entry.postings:
-        order, discount = yuan(posting.order_fen), yuan(posting.discount_fen)
-        rows.append(f"    ; {posting.kind} {posting.redemption_id.hex()}/{posting.number}: {order} − {discount}")
-        rows += [f"    ;   {leg.account:<{ACCOUNT_WIDTH - 4}} {yuan(leg.amount_fen):>18}" for leg in posting.legs]
+        rows += _comments(posting)
     return "\n".join(rows) + "\n"
+
+
+def _comments(posting: JournalPosting) -> Iterator[str]:
+    """What a capture, refund or adjustment changed of a redemption, and whose money that is."""
+    order, discount = yuan(posting.order_fen), yuan(posting.discount_fen)
+    kind = posting.kind if posting.order_fen or posting.kind != "refund" else "adjustment"
+    name = f"{POSTINGS_ZH[kind]} {kind} {posting.redemption_id.hex()}/{posting.number}"
+    yield f"    ; {name}: 订单 order {order}, 优惠 discount {discount}"
+    for leg in posting.legs:
+        if leg.amount_fen:
+            yield f"    ;   {leg.account:<{ACCOUNT_WIDTH - 4}} {yuan(leg.amount_fen):>18}"
 
 
 def _entry(row: Any, lines: list[Any], postings: dict[int, list[JournalPosting]]) -> JournalEntry:

@@ -13,11 +13,13 @@ from custodian import schema
 from custodian.books import Books, json_to_legs
 from quanlian import wire
 from quanlian.agreements import Agreement
+from quanlian.apportionment import Reservation
 from quanlian.errors import InvalidInput
 from quanlian.redemption_story import Booked, Facts, Hold, Window
 from quanlian.redemptions import Posting
 from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import redemption_pb2
+from quanlian.vouchers import VoucherKey
 
 ENTRY_POINTS = "quanlian.redemption_facts"
 
@@ -25,13 +27,15 @@ ENTRY_POINTS = "quanlian.redemption_facts"
 class PartyFacts(NamedTuple):
     """A kind of party: the table that tells its database, and what it alone keeps.
 
-    `terms` is a file by its hash, or None; `agreement` one by its name, `NUMBER vN`; `window` says how a settlement
-    window stands; `elsewhere` who decided a redemption that these books know of only by its postings, or "".
+    `terms` is a file by its hash, or None; `agreement` one by its name, `NUMBER vN`; `reserved` what a voucher came
+    with; `window` says how a settlement window stands; `elsewhere` who decided a redemption that these books know of
+    only by its postings, or "".
     """
 
     has_table: str
     terms: Callable[[Transaction, bytes], bytes | None]
     agreement: Callable[[Transaction, str], Agreement | None]
+    reserved: Callable[[Transaction, VoucherKey], Reservation | None]
     window: Callable[[Transaction, int], Window]
     elsewhere: Callable[[Transaction, bytes], str]
 
@@ -64,6 +68,7 @@ def facts_of(transaction: Transaction, redemption_id: bytes) -> Facts:
         terms.voucher_types[voucher.voucher_type - 1],
         party.agreement(transaction, redemption.agreement) if redemption.agreement else None,
         _hold(transaction, redemption_id),
+        party.reserved(transaction, redemption.voucher),
         tuple(party.window(transaction, number) for number in windows),
     )
 

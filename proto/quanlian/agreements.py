@@ -105,11 +105,13 @@ class LeverageTiered:
             )
 
     def redeemer_pays(self, public_fen: int, order_fen: int, discount_fen: int) -> int:
+        tier = self.reached(order_fen, discount_fen)
+        return allocate(public_fen, [tier.issuer, tier.redeemer])[1] if tier else 0
+
+    def reached(self, order_fen: int, discount_fen: int) -> Tier | None:
+        """The highest tier that the order's leverage reaches."""
         reached = [tier for tier in self.tiers if tier.order * discount_fen <= order_fen * tier.discount]
-        if not reached:
-            return 0
-        tier = max(reached, key=lambda tier: tier.leverage)
-        return allocate(public_fen, [tier.issuer, tier.redeemer])[1]
+        return max(reached, key=lambda tier: tier.leverage, default=None)
 
 
 @dataclass(frozen=True)
@@ -256,6 +258,10 @@ class Agreement:
             return self
         return replace(self, parameters=self.parameters.between(issuer, redeemer))
 
+    def counting_from(self, signed_at: int) -> Agreement:
+        """As it counts once the clearinghouse signed it, last, at `signed_at` (UTC seconds): for nothing before."""
+        return replace(self, effective_from=max(self.effective_from, signed_at))
+
     def applies(self, campaign: str, issuer: str, redeemer: str, at: int) -> bool:
         """Whether it is in force at `at` (UTC seconds) for this campaign and these regions."""
         return (
@@ -310,6 +316,8 @@ def read_agreement(content: bytes, name: str) -> tuple[Agreement, Document]:
     root, document = open_document(content, name, SOURCES)
     method = cast(Method, root.choice("method", get_args(Method)))
     table = root.table("parameters") if method != "issuer-pays" else None
+    if not root.sound("method"):
+        _ = "parameters" in root  # of a method that is not known: nothing can be said of them
     parameters = _READERS[method](table) if table else IssuerPays()
     figures_needed = method in ("order-rate", "fiscal-capacity")
     campaign = root.name("campaign") if "campaign" in root else None
@@ -462,13 +470,15 @@ _READERS: Final[dict[str, Callable[[Table], Parameters]]] = {
     "fiscal-capacity": _fiscal_capacity,
 }
 
-_MONEY, _REQUIREMENTS = "money.md, Agreements", "agreements.md"
+_MONEY = "money.md, Agreements"
+AGREEMENT_FILE: Final = "agreements.md"
 SOURCES: Final = {
+    "": AGREEMENT_FILE,
     "method": _MONEY,
     "parameters": _MONEY,
     "when_visitors_run_out": _MONEY,
     "party.yearly_ceiling": _MONEY,
-    "party": _REQUIREMENTS,
+    "party": AGREEMENT_FILE,
     "party.region": "GB/T 2260",
 }
-"""Where the rule of a field comes from; `agreements.md` for all others."""
+"""Where the rule of a field comes from, by its name without positions; `""` is the file and all others."""

@@ -53,8 +53,8 @@ INSTANT: Final = Words(
 TOO_LONG: Final = rule(
     "字节，超过 {most} 字节",
     "bytes are over the {most} that a file may have",
-    "缩短，或拆成几个活动",
-    "shorten it or split the campaign",
+    "缩短，或拆成几份文件",
+    "shorten it, or make several files of it",
 )
 BYTE_ORDER_MARK: Final = rule(
     "以字节顺序标记（BOM）开头",
@@ -67,7 +67,7 @@ TOO_MANY_DOTS: Final = rule(
     "一行内超过 {most} 个点", "has over {most} dots on a line", "把这一行断开", "break the line"
 )
 TOO_DEEP: Final = rule(
-    "嵌套过深", "nests too deeply", "细则不需要列表套列表", "campaign terms need no list inside a list"
+    "嵌套过深", "nests too deeply", "此类文件不需要列表套列表", "no field here needs a list inside a list"
 )
 NOT_TOML: Final = rule(
     "不合 TOML 格式：{fault}",

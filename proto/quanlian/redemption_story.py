@@ -13,12 +13,14 @@ from typing import Any, NamedTuple
 
 from quanlian.account_names import account_name
 from quanlian.accounts import VISITORS, at_region
+from quanlian.agreement_sum import sum_of
 from quanlian.agreements import Agreement
-from quanlian.apportionment import Leg, capture_release, reduce_legs, refund_due
+from quanlian.apportionment import Leg, Reservation, capture_release, reduce_legs, refund_due
 from quanlian.explanation import discount_step
+from quanlian.file_rules import Words
 from quanlian.ledger import is_limited
 from quanlian.money import yuan
-from quanlian.redemptions import Posting, Redemption, owed_between_regions
+from quanlian.redemptions import Posting, Redemption, State, owed_between_regions
 from quanlian.refusals import CHINA
 from quanlian.regions import region
 from quanlian.state_names import REDEMPTION_STATES_ZH, WINDOW_STATES_ZH
@@ -51,7 +53,10 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a party knows of a redemption that it decided. `held` is None where its first answer is gone."""
+    """What a party knows of a redemption that it decided.
+
+    `held` is None where its first answer is gone, `reserved` where the books no longer say what the voucher came with.
+    """
 
     redemption: Redemption
     booked: tuple[Booked, ...]
@@ -59,6 +64,7 @@ class Facts:
     voucher_type: VoucherType
     agreement: Agreement | None
     held: Hold | None
+    reserved: Reservation | None
     windows: tuple[Window, ...]
 
 
@@ -93,7 +99,8 @@ def story(facts: Facts) -> list[StoryStep]:
             steps.append(told)
             refunded -= booked.posting.order_fen
             returned -= booked.posting.discount_fen
-    return [*steps, *_standing(facts)]
+    steps += [*_released(facts), *_standing(facts)]
+    return [step._replace(legs=tuple(leg for leg in step.legs if leg.amount_fen)) for step in steps]
 
 
 def _sale(facts: Facts) -> StoryStep:
@@ -115,11 +122,13 @@ def _split(facts: Facts) -> Iterator[StoryStep]:
     """Reserved, then the three steps of money.md, as they were held."""
     redemption, held = facts.redemption, _held(facts)
     highest, used = yuan(facts.voucher_type.max_discount_fen), yuan(held.discount_fen)
+    reserved = facts.reserved.legs() if facts.reserved else ()
     yield StoryStep(
         None,
         f"领取时已按最高优惠{highest}元向发券地出资方预留，本次使用其中{used}元",
         f"at issue the highest discount of {highest} was reserved; this use takes {used} of it",
         "money.md, Reserved at issue",
+        reserved,
     )
     named = {at_region(each.account, redemption.redeeming_region) for each in facts.terms.cofunder_plan()}
     cofunded = tuple(leg for leg in held.legs if leg.account in named)
@@ -128,18 +137,15 @@ def _split(facts: Facts) -> Iterator[StoryStep]:
     public_fen = sum(leg.amount_fen for leg in public + visitors)
     if cofunded:
         amount = yuan(sum(leg.amount_fen for leg in cofunded))
-        zh, en = f"共同出资方先承担{amount}元", f"the co-funders pay {amount} first"
+        zh, en = (
+            f"优惠{used}元按预留分摊，共同出资方先承担{amount}元",
+            f"of {used} by what is reserved the co-funders pay {amount} first",
+        )
         yield StoryStep(
             None, f"{zh}，其余{yuan(public_fen)}元为公共资金", f"{en}; {yuan(public_fen)} are public", SPLIT, cofunded
         )
     yield _between_regions(facts, held, public_fen, sum(leg.amount_fen for leg in visitors))
-    yield StoryStep(
-        None,
-        f"发券地部分按各出资方的预留分摊：{yuan(sum(leg.amount_fen for leg in public))}元",
-        f"the issuer's part over its funders by what each reserved: {yuan(sum(leg.amount_fen for leg in public))}",
-        SPLIT,
-        public,
-    )
+    yield _over_issuers_funders(facts, public)
     if visitors:
         amount = yuan(sum(leg.amount_fen for leg in visitors))
         zh, en = (
@@ -147,6 +153,16 @@ def _split(facts: Facts) -> Iterator[StoryStep]:
             f"the redeeming region's part from its visitors' fund: {amount}",
         )
         yield StoryStep(None, zh, en, SPLIT, visitors)
+
+
+def _over_issuers_funders(facts: Facts, public: tuple[Leg, ...]) -> StoryStep:
+    part = yuan(sum(leg.amount_fen for leg in public))
+    zh = f"发券地部分按各出资方的预留分摊：{part}元"
+    en = f"the issuer's part over its funders by what each reserved: {part}"
+    if facts.reserved:
+        weights = ":".join(yuan(leg.amount_fen) for leg in facts.reserved.public)
+        zh, en = f"{zh}按{weights}，最大余额法取整", f"{en} by {weights}, largest remainder"
+    return StoryStep(None, zh, en, SPLIT, public)
 
 
 def _between_regions(facts: Facts, held: Hold, public_fen: int, visitors_fen: int) -> StoryStep:
@@ -161,8 +177,12 @@ def _between_regions(facts: Facts, held: Hold, public_fen: int, visitors_fen: in
         return StoryStep(None, zh, en, "money.md, Agreements")
     agreed = agreement.between(redemption.voucher.issuer, redemption.redeeming_region)
     due = agreed.redeemer_pays(public_fen, held.order_fen, held.discount_fen)
-    zh = f"公共部分{yuan(public_fen)}元按分担协议{name}（{agreement.method}）：核销地应承担{yuan(due)}元"
-    en = f"the public part of {yuan(public_fen)} by agreement {name} ({agreement.method}): redeeming region {yuan(due)}"
+    how = sum_of(agreed, public_fen, held.order_fen, held.discount_fen)
+    zh = f"公共部分{yuan(public_fen)}元按分担协议{name}（{agreement.method}）：{how.zh}；核销地应承担{yuan(due)}元"
+    en = (
+        f"the public part of {yuan(public_fen)} by agreement {name} ({agreement.method}): {how.en}: "
+        f"redeeming region {yuan(due)}"
+    )
     if due and not visitors_fen:
         zh += "；其异地用券资金或年度上限不足，由发券地承担"
         en += "; its visitors' fund or yearly ceiling could not meet it, so the issuing region pays"
@@ -179,28 +199,48 @@ def _capture(facts: Facts, booked: Booked) -> StoryStep:
     if posting.order_fen != held.order_fen:
         released = capture_release(held.discount_fen, held.order_fen, posting.order_fen)
         less = yuan(held.order_fen - posting.order_fen)
-        sum_of = f"{yuan(held.discount_fen)} × {less} ÷ {yuan(held.order_fen)}"
-        zh += f"；少请{less}元，按{sum_of}退回{yuan(released)}元"
-        en += f"; {less} less than was held gives {sum_of} = {yuan(released)} back"
+        share = f"{yuan(held.discount_fen)} × {less} ÷ {yuan(held.order_fen)}"
+        zh += f"；少请{less}元，按{share}退回{yuan(released)}元"
+        en += f"; {less} less than was held gives {share} = {yuan(released)} back"
     return _booked_step(booked, zh, en, REFUNDS)
 
 
 def _refund(facts: Facts, booked: Booked, refunded_fen: int, returned_fen: int) -> StoryStep:
     posting, redemption = booked.posting, facts.redemption
     back, total = -posting.discount_fen, refunded_fen - posting.order_fen
-    policy, minimum = facts.terms.refund_policy, facts.voucher_type.minimum_spend_fen
-    due = refund_due(redemption.discount_fen, redemption.order_fen, total, policy, minimum)
-    due = max(returned_fen, min(due, returned_fen - posting.order_fen))
+    minimum = facts.voucher_type.minimum_spend_fen
+    due = refund_due(redemption.discount_fen, redemption.order_fen, total, facts.terms.refund_policy, minimum)
+    most = returned_fen - posting.order_fen
+    how = _due(facts, total, due)
+    if due > most:
+        how = Words(
+            f"{how.zh}，本次至多退到{yuan(most)}", f"{how.en}, this return can bring it to {yuan(most)} at most"
+        )
     shopper = yuan(-posting.order_fen - back)
     zh = (
-        f"退货{yuan(-posting.order_fen)}元，累计{yuan(total)}元：应退回出资方累计{yuan(due)}元，此前已退{yuan(returned_fen)}元，"
-        f"本次{yuan(back)}元；顾客得{shopper}元"
+        f"退货{yuan(-posting.order_fen)}元，累计{yuan(total)}元：应退回出资方累计{how.zh}元，此前已退{yuan(returned_fen)}元，"
+        f"本次{yuan(back)}元，按各方尚余分摊；顾客得{shopper}元"
     )
     en = (
-        f"refund of {yuan(-posting.order_fen)}, {yuan(total)} in all: funders are due {yuan(due)} in all, had "
-        f"{yuan(returned_fen)}, now get {yuan(back)}; the shopper gets {shopper} ({policy})"
+        f"refund of {yuan(-posting.order_fen)}, {yuan(total)} in all: funders are due {how.en} in all, had "
+        f"{yuan(returned_fen)}, now get {yuan(back)}, each by what it still bears; the shopper gets {shopper} "
+        f"({facts.terms.refund_policy})"
     )
     return _booked_step(booked, zh, en, REFUNDS)
+
+
+def _due(facts: Facts, total_fen: int, due_fen: int) -> Words:
+    """What funders are due of a discount D when returns reach ρ of an order O, as a sum."""
+    redemption, minimum = facts.redemption, facts.voucher_type.minimum_spend_fen
+    whole, left_fen = yuan(redemption.discount_fen), redemption.order_fen - total_fen
+    if facts.terms.refund_policy == "full-clawback" and left_fen < minimum:
+        least, total, left = yuan(minimum), yuan(total_fen), yuan(left_fen)
+        return Words(
+            f"{yuan(due_fen)}（余{left}元不足{least}元，取{whole}与{total}中小者）",
+            f"{yuan(due_fen)} (the {left} left is under {least}: the lesser of {whole} and {total})",
+        )
+    share = f"{whole} × {yuan(total_fen)} ÷ {yuan(redemption.order_fen)} = {yuan(due_fen)}"
+    return Words(share, share)
 
 
 def _adjustment(booked: Booked) -> StoryStep:
@@ -218,6 +258,27 @@ def _booked_step(booked: Booked, zh: str, en: str, rule: str) -> StoryStep:
     zh += f"；分录{booked.entry}" + (f"，场次{posting.window}" if posting.window else "")
     en += f"; entry {booked.entry}" + (f", window {posting.window}" if posting.window else "")
     return StoryStep(posting.at, zh, en, rule, posting.legs, booked.entry)
+
+
+def _released(facts: Facts) -> Iterator[StoryStep]:
+    """A hold that was voided or expired: its money goes back where it came from."""
+    redemption, held = facts.redemption, _held(facts)
+    if redemption.state not in (State.VOIDED, State.EXPIRED):
+        return
+    visitors = tuple(leg for leg in held.legs if f"/{VISITORS}/" in leg.account)
+    own = tuple(leg for leg in held.legs if leg not in visitors)
+    back = yuan(sum(leg.amount_fen for leg in own))
+    voided = redemption.state is State.VOIDED
+    why = Words("撤销", "voided") if voided else Words("占用过期", "the hold expired")
+    zh, en = (
+        f"{why.zh}：占用的{back}元恢复为该券的预留",
+        f"{why.en}: {back} that was held is reserved for the voucher again",
+    )
+    if visitors:
+        freed = yuan(sum(leg.amount_fen for leg in visitors))
+        zh, en = f"{zh}，核销地异地用券资金{freed}元解除占用", f"{en}, and {freed} of the visitors' fund is free"
+    negative = tuple(leg._replace(amount_fen=-leg.amount_fen) for leg in held.legs)
+    yield StoryStep(None if voided else redemption.expires_at, zh, en, "protocol.md, Redemption life cycle", negative)
 
 
 def _standing(facts: Facts) -> Iterator[StoryStep]:

@@ -11,6 +11,9 @@ REDEMPTION_STATES_ZH = {
     "EXPIRED": "占用已过期",
 }
 
+POSTINGS_ZH = {"capture": "核销", "refund": "退款", "adjustment": "调整"}
+"""A refund of no part of the order is an upheld dispute's adjustment."""
+
 WINDOW_STATES_ZH = {
     "OPEN": "进行中",
     "CLOSED": "已截止",

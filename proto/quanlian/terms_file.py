@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import tree_sitter_toml
 from tree_sitter import Language, Node, Parser
@@ -31,6 +31,8 @@ MAX_TITLE_CHARACTERS = 200
 MAX_ENTRIES = 256
 """Of a list: bounds the time that checking the entries against each other takes."""
 
+CAMPAIGN_FILE: Final = "protocol.md, Campaign terms"
+"""Where the rules of a file come from that names no other source."""
 _MAX_SHOWN = 60
 _MAX_FAULT_SHOWN = 200
 _MAX_SYNTAX_ERRORS = 100
@@ -305,9 +307,10 @@ def open_document(content: bytes, name: str, sources: Mapping[str, str] | None =
 
     Raises InvalidTerms if nothing can be read: not UTF-8, too long, or a fault that hides what follows it.
     """
-    values, readable, problems = _load(content, name)
+    sources = sources or {}
+    values, readable, problems = _load(content, name, sources.get("", CAMPAIGN_FILE))
     unread = frozenset(problem.line for problem in problems)
-    document = Document(dict(_positions(_tree(readable))), sources or {}, unread, problems)
+    document = Document(dict(_positions(_tree(readable))), sources, unread, problems)
     return Table(values, document), document
 
 
@@ -324,7 +327,7 @@ def shift_dates(content: bytes, days: int) -> bytes:
     texts and comments stay. Raises InvalidTerms if the file is not TOML, InvalidInput if a date would leave
     the years 1–9999.
     """
-    _, _, problems = _load(content, "terms")
+    _, _, problems = _load(content, "terms", CAMPAIGN_FILE)
     if problems:
         raise InvalidTerms("terms", problems)
     shifted = bytearray(content)
@@ -343,20 +346,20 @@ def _moved(day: str, days: int, node: Node) -> str:
         raise InvalidInput(f"{day} moved by {days} days is no date", place=place, remedy="move it less") from error
 
 
-def _load(content: bytes, name: str) -> tuple[dict[str, Any], bytes, list[Problem]]:
+def _load(content: bytes, name: str, source: str) -> tuple[dict[str, Any], bytes, list[Problem]]:
     """The file's values, amounts as Decimal; the bytes that were read; and a problem for each line that was not.
 
     A line that is no TOML is passed over and reading goes on, so that one slip does not hide the others. Raises
     InvalidTerms when the fault is in a heading or open at the end, for then what follows would be misread.
     """
-    rows = _text(content, name).split("\n")
+    rows = _text(content, name, source).split("\n")
     problems: list[Problem] = []
     for _ in range(max(1, min(_MAX_SYNTAX_ERRORS, _MAX_PARSED_BYTES // (len(content) + 1)))):
         text = "\n".join(rows)
         try:
             return tomllib.loads(text, parse_float=Decimal), text.encode(), problems
         except RecursionError as error:
-            raise InvalidTerms(name, [*problems, unreadable(1, "", rules.TOO_DEEP)]) from error
+            raise InvalidTerms(name, [*problems, unreadable(1, "", rules.TOO_DEEP, source)]) from error
         except (ValueError, ArithmeticError) as error:  # a syntax error, or a number too long to be read
             where = re.search(r"at line (\d+)", str(error))
             line = int(where[1]) if where else len(rows)
@@ -394,11 +397,11 @@ def _pass_over(rows: list[str], index: int, *, twice: bool) -> bool:
     return True
 
 
-def _text(content: bytes, name: str) -> str:
+def _text(content: bytes, name: str, source: str) -> str:
     """The file's text. Raises InvalidTerms for bytes that are no text, or too many."""
 
     def stop(line: int, value: str, rule: Rule) -> InvalidTerms:
-        return InvalidTerms(name, [unreadable(line, value, rule)])
+        return InvalidTerms(name, [unreadable(line, value, rule, source)])
 
     if len(content) > MAX_FILE_BYTES:
         raise stop(1, f"{len(content)}", rules.TOO_LONG.of(most=MAX_FILE_BYTES))
@@ -415,7 +418,7 @@ def _text(content: bytes, name: str) -> str:
     return text
 
 
-def unreadable(line: int, value: str, rule: Rule, source: str = "protocol.md, Campaign terms") -> Problem:
+def unreadable(line: int, value: str, rule: Rule, source: str = CAMPAIGN_FILE) -> Problem:
     """A problem of the file itself."""
     return _problem(line, "file", value, rule, source)
 

@@ -22,6 +22,7 @@ from local_parties import (
     purchase,
 )
 
+from clearinghouse import schema
 from clearinghouse.agreements import AgreementRegister, documents_in_force
 from node.agreements import RegionSignatory
 from quanlian.errors import BadSignature, InvalidInput
@@ -84,7 +85,7 @@ def countersign(register: AgreementRegister, document: bytes = DOCUMENT, propose
 
 def in_force(clearinghouse: LocalClearinghouse) -> list[str]:
     with clearinghouse.database.snapshot() as transaction:
-        return sorted(number for number, _ in documents_in_force(transaction))
+        return sorted(each.number for each in documents_in_force(transaction))
 
 
 def agree(register: AgreementRegister, document: bytes = DOCUMENT) -> None:
@@ -104,6 +105,24 @@ class TestSigning:
         assert in_force(clearinghouse) == ["TEST"]
         assert countersign(register) == [SHANGHAI, HANGZHOU, CLEARINGHOUSE]
         assert in_force(clearinghouse) == ["HZ-SH", "TEST"]
+
+    def test_it_counts_for_nothing_before_the_clearinghouse_signed_whenever_it_says_it_began(
+        self, node: LocalNode, clearinghouse: LocalClearinghouse, register: AgreementRegister
+    ) -> None:
+        agree(register)
+        signed = schema.agreement_signature
+        with clearinghouse.database.transaction() as transaction:
+            later = signed.update().where(signed.c.number == "HZ-SH").values(signed_at=AT + 60)
+            transaction.connection.execute(later)
+        node.publish()
+        clearinghouse.learn(node)
+        (token,) = node.claim()
+        clearinghouse.decide(*clearinghouse.hand_overs(node.release(*keys_of(token))))
+        for seconds, index in ((0, 0), (60, 1)):
+            clearinghouse.pass_seconds(seconds)
+            clearinghouse.redeem(item(request_id(index), redeem=purchase(token, index, f"order-{index}")))
+        used = {row["authorized_at"]: row["agreement"] for row in clearinghouse.rows("redemption")}
+        assert used == {AT: "TEST v1", AT + 60: "HZ-SH v1"}
 
     def test_signing_again_changes_nothing(
         self, clearinghouse: LocalClearinghouse, register: AgreementRegister

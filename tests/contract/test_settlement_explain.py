@@ -22,6 +22,7 @@ from local_parties import (
 
 from chassis import cli, console
 from clearinghouse.desk import Desk
+from quanlian.money import allocate
 from quanlian.redemptions import adjust
 from quanlian.v1 import clearing_operator_pb2
 from quanlian.v1 import redemption_pb2 as pb
@@ -62,10 +63,13 @@ def test_a_use_away_with_a_smaller_capture_and_a_refund(
     assert (told["state"], told["agreement"], told["follows"]) == ("PARTLY_REFUNDED", "TEST v1", True)
     english = [step["en"] for step in told["steps"]]
     # 10.00 × 8.00 ÷ 58.00 = 1.37 back; of 8.63, 8.63 × 20 ÷ 50 = 3.45 back
-    assert "the public part of 10.00 by agreement TEST v1 (fixed): redeeming region 3.00" in english[2]
+    weighed = "weights of issuing and redeeming region 70:30, 10.00 × 30 ÷ 100 by largest remainder"
+    assert f"the public part of 10.00 by agreement TEST v1 (fixed): {weighed}: redeeming region 3.00" in english[2]
     assert any("10.00 × 8.00 ÷ 58.00 = 1.37 back" in each for each in english)
     assert any(
-        "funders are due 3.45 in all, had 0.00, now get 3.45; the shopper gets 16.55" in each for each in english
+        "funders are due 8.63 × 20.00 ÷ 50.00 = 3.45 in all, had 0.00, now get 3.45, each by what it still bears; "
+        "the shopper gets 16.55" in each
+        for each in english
     )
     assert any("window 1: CALCULATED" in each for each in english)
     booked = [step for step in told["steps"] if step["entry"] is not None]
@@ -84,6 +88,44 @@ def test_a_capture_below_the_threshold_leaves_the_discount_to_the_order_as_it_wa
     first = data(clearinghouse, id, capsys)["steps"][0]
     assert "order order-1 of 40.76: threshold: the order of 40.76 reaches 40.00: 10.00 off" in first["en"]
     assert "订单40.76元已满40.00元" in first["zh"]
+
+
+def test_what_each_funder_reserved_is_told_so_that_the_split_can_be_done_by_hand(
+    node: LocalNode, clearinghouse: LocalClearinghouse, capsys: Out
+) -> None:
+    token = away(node, clearinghouse)
+    (answer,) = clearinghouse.redeem(item(request_id(1), redeem=purchase(token, 0, "order-1")))
+    steps = data(clearinghouse, answer_of(answer).redemption_id, capsys)["steps"]
+    reserved = {leg["account"].rpartition("/")[2]: leg["amount_fen"] for leg in steps[1]["legs"]}
+    assert reserved == {"city": 667, "county": 333}
+    assert "the issuer's part over its funders by what each reserved: 7.00 by 6.67:3.33" in steps[3]["en"]
+    shares = {leg["account"].rpartition("/")[2]: leg["amount_fen"] for leg in steps[3]["legs"]}
+    assert shares == dict(zip(reserved, allocate(700, list(reserved.values())), strict=True))
+
+
+def test_legs_of_nothing_are_not_told(node: LocalNode, clearinghouse: LocalClearinghouse, capsys: Out) -> None:
+    token = away(node, clearinghouse)
+    (answer,) = clearinghouse.redeem(item(request_id(1), redeem=purchase(token, 0, "order-1")))
+    clearinghouse.decide(Adjusting(answer_of(answer).redemption_id, 1))
+    steps = data(clearinghouse, answer_of(answer).redemption_id, capsys)["steps"]
+    (adjusted,) = [step for step in steps if "an adjusting entry" in step["en"]]
+    assert [leg["amount_fen"] for leg in adjusted["legs"]] == [-1]
+
+
+def test_a_voided_hold_is_told_with_where_its_money_went(
+    node: LocalNode, clearinghouse: LocalClearinghouse, capsys: Out
+) -> None:
+    token = away(node, clearinghouse)
+    (held,) = clearinghouse.redeem(item(request_id(1), authorize=purchase(token, 0, "order-1")))
+    id = answer_of(held).redemption_id
+    clearinghouse.redeem(item(request_id(2), void=pb.Void(redemption_id=id)))
+    steps = data(clearinghouse, id, capsys)["steps"]
+    (released,) = [step for step in steps if "voided" in step["en"]]
+    assert (
+        "7.00 that was held is reserved for the voucher again, and 3.00 of the visitors' fund is free" in released["en"]
+    )
+    assert "占用的7.00元恢复为该券的预留，核销地异地用券资金3.00元解除占用" in released["zh"]
+    assert sum(leg["amount_fen"] for leg in released["legs"]) == -1000
 
 
 def test_it_says_when_the_issuer_paid_for_a_dry_visitors_fund(
@@ -140,7 +182,7 @@ def test_an_adjusting_entry_is_told_as_one_and_the_next_refund_gives_it_only_onc
     told = data(clearinghouse, id, capsys)
     english = [step["en"] for step in told["steps"]]
     assert any("an adjusting entry gives funders 2.50 back" in each for each in english)
-    assert any("due 5.00 in all, had 2.50, now get 2.50; the shopper gets 26.50" in each for each in english)
+    assert any("due 10.00 × 29.00 ÷ 58.00 = 5.00 in all, had 2.50, now get 2.50" in each for each in english)
     assert (told["standing_fen"], told["follows"]) == (500, True)
     clearinghouse.check_books()
 

@@ -96,13 +96,13 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     return authorities.export(clearinghouse, folder / "out", HANGZHOU, [1])
 
 
-def agree(clearinghouse: LocalClearinghouse) -> None:
+def agree(clearinghouse: LocalClearinghouse, document: bytes = AGREEMENT) -> None:
     register = AgreementRegister(clearinghouse.database, KEYRING, STATEMENTS)
     for region, signer in SIGNERS.items():
-        signature = signer.sign("agreement", AGREEMENT)
-        message = signed_pb2.SignedMessage(body=AGREEMENT, key_id=signer.key_id, signature=signature)
+        signature = signer.sign("agreement", document)
+        message = signed_pb2.SignedMessage(body=document, key_id=signer.key_id, signature=signature)
         asyncio.run(register.submit(region, message, region == HANGZHOU))
-    asyncio.run(register.sign_agreement(AGREEMENT, "hz-sh.toml", False))
+    asyncio.run(register.sign_agreement(document, "hz-sh.toml", False))
 
 
 @pytest.fixture
@@ -219,6 +219,39 @@ def test_an_agreement_that_was_not_in_force_is_named(copy: Exported) -> None:
     verdict = verdict_of(copy)
     finding = the(verdict, "agreement")
     assert (finding.line, finding.found, finding.expected) == (number, "TEST v1", "HZ-SH v1")
+
+
+def name(files: Exported, order: str, agreement: str) -> None:
+    altered(files, lambda line: bool(line["order_id"] == order), lambda line: line.update(agreement=agreement))
+
+
+def test_the_choice_of_agreement_is_looked_up_again_by_when_the_clearinghouse_signed(tmp_path: Path) -> None:
+    node = LocalNode(open_standing(f"sqlite:///{tmp_path / 'node'}.db", ""))
+    clearinghouse = LocalClearinghouse(open_standing(f"sqlite:///{tmp_path / 'clearinghouse'}.db", ""))
+    authorities = Authorities(tmp_path / "pki")
+    authorities.introduce(clearinghouse)
+    authorities.admit(clearinghouse, SIGNERS[SHANGHAI].certified)
+    node.publish()
+    clearinghouse.learn(node)
+    (token,) = node.claim()
+    clearinghouse.decide(*clearinghouse.hand_overs(node.release(*keys_of(token))))
+    clearinghouse.pass_seconds(60)
+    clearinghouse.redeem(item(bytes(16), redeem=purchase(token, 0, "before")))
+    clearinghouse.pass_seconds(60)
+    agree(clearinghouse)
+    agree(clearinghouse, AGREEMENT.replace(b'"HZ-SH"', b'"EARLIER"').replace(b"2026-01-01", b"2025-12-01"))
+    clearinghouse.pass_seconds(60)
+    agree(clearinghouse, AGREEMENT.replace(b'"HZ-SH"', b'"SIGNED-LAST"').replace(b"2026-01-01", b"2025-11-01"))
+    clearinghouse.pass_seconds(60)
+    clearinghouse.redeem(item((1).to_bytes(16, "big"), redeem=purchase(token, 1, "after")))
+    clearinghouse.do(clearinghouse.service.settlement.close_window())
+    files = authorities.export(clearinghouse, tmp_path / "out", HANGZHOU, [1])
+    assert verdict_of(files).findings == []
+    for order, went_by, foisted in (("before", "TEST v1", "HZ-SH v1"), ("after", "SIGNED-LAST v1", "HZ-SH v1")):
+        name(files, order, foisted)
+        finding = the(verdict_of(files), "agreement")
+        assert (finding.found, finding.expected) == (foisted, went_by)
+        name(files, order, went_by)
 
 
 def agreement_files(files: Exported) -> tuple[Path, Path]:

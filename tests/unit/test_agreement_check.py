@@ -59,7 +59,55 @@ class TestWarnings:
         assert told in f"{warning.value} {warning.rule_zh}"
 
 
+class TestSources:
+    """Every problem names where its rule comes from, and that is never a campaign's."""
+
+    def test_every_field_has_a_source(self) -> None:
+        text = "\n".join(
+            f"{line.partition('=')[0]}= 1979-01-01" if "=" in line and not line.startswith("#") else line
+            for line in next(path for path in EXAMPLES if path.name == "order-rate.toml")
+            .read_text("utf-8")
+            .splitlines()
+        )
+        errors = check_agreement(f"{text}\nunknown = 1\n".encode(), "all.toml").errors
+        assert {re.sub(r"\[\d+\]", "", each.field) for each in errors} >= {"number", "effective_from", "year", "method"}
+        assert all(each.source for each in errors)
+
+    def test_whatever_is_missing_has_a_source(self) -> None:
+        errors = check_agreement(b'method = "order-rate"\ncampaign = "spring"\n', "empty.toml").errors
+        told = {each.field: each.source for each in errors}
+        assert told.keys() >= {"number", "version", "title", "source", "year", "dispute_days", "effective_until"}
+        assert all(told.values())
+
+    @pytest.mark.parametrize(
+        "content", [b"#" * 5_000_000, b"\xff", b"\xef\xbb\xbf", b"x = " + b"[" * 5000, b"x" + b".x" * 200 + b" = 1"]
+    )
+    def test_a_file_that_cannot_be_read_is_told_as_an_agreement(self, content: bytes) -> None:
+        (error,) = check_agreement(content, "odd.toml").errors
+        assert error.source == "agreements.md"
+        told = f"{error.rule} {error.remedy} {error.rule_zh} {error.remedy_zh}"
+        assert not re.search("campaign|活动|细则", told)
+
+    def test_a_wrong_method_is_one_problem(self) -> None:
+        faulty = FIXED.read_bytes().replace(b'method = "fixed"', b'method = "half"')
+        assert [each.field for each in check_agreement(faulty, "half.toml").errors] == ["method"]
+        missing = FIXED.read_bytes().replace(b'method = "fixed"', b"")
+        assert [each.field for each in check_agreement(missing, "none.toml").errors] == ["method"]
+
+    def test_parameters_of_a_method_that_has_none_are_still_a_problem(self) -> None:
+        faulty = FIXED.read_bytes().replace(b'method = "fixed"', b'method = "issuer-pays"')
+        assert [each.field for each in check_agreement(faulty, "none.toml").errors] == ["parameters"]
+
+
 class TestCommands:
+    @pytest.mark.parametrize("file", ["missing.toml", "folder/agreement"])
+    def test_show_says_that_a_file_is_missing(self, tmp_path: Path, capsys: Out, file: str) -> None:
+        assert cli.main(["agreement", "show", str(tmp_path / file)]) == 1
+        error = capsys.readouterr().err
+        assert file in error
+        assert "name a file that exists" in error
+        assert "QUANLIAN_OPERATOR" not in error
+
     def test_check_tells_file_line_value_and_rule_in_both_languages(self, tmp_path: Path, capsys: Out) -> None:
         faulty = tmp_path / "faulty.toml"
         faulty.write_bytes(FIXED.read_bytes().replace(b"redeemer = 30", b"redeemer = -30").replace(b"= 90", b"= 999"))
@@ -75,6 +123,7 @@ class TestCommands:
         assert cli.main(["agreement", "check", "--json", str(tmp_path / "none.toml"), str(FIXED)]) == 1
         (error,) = json.loads(capsys.readouterr().out)["errors"]
         assert (error["file"], error["field"]) == (str(tmp_path / "none.toml"), "file")
+        assert error["source"] == "agreements.md"
 
     def test_show_prints_both_languages_and_writes_a_page(
         self, tmp_path: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
