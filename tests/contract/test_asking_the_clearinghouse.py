@@ -139,8 +139,10 @@ def test_a_voucher_whose_terms_cannot_be_had_now_is_refused_for_now_and_stops_no
     service, answers = node.another_service(), list[bytes]()
     service.start()
     asyncio.run(service.submit(ALIPAY, items, answers.extend))
+    asyncio.run(service.submit(ALIPAY, items[:1], answers.extend))
     service.close()
-    assert [outcome(answer) for answer in answers] == ["NOT_IN_CUSTODY", "CAPTURED"]
+    assert [outcome(answer) for answer in answers] == ["NOT_IN_CUSTODY", "CAPTURED", "NOT_IN_CUSTODY"]
+    assert answers[2] == answers[0]
     assert answer_of(answers[0]).refusal.retryable
     assert [row["operation"] for row in node.rows("request")] == ["claim", "redeem"], (
         "the id of what was not looked at is not used up"
