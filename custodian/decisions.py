@@ -120,7 +120,7 @@ def decide(received: Received, books: Books, party: Party) -> Reply:
             return Answered(known.answer)
         return _refuse(received, party, Refusal(RefusalReason.REQUEST_ID_REUSED))
     if received.refusal or received.item is None:
-        return _refuse(received, party, received.refusal or Refusal(RefusalReason.MALFORMED))
+        return settle(received, received.refusal or Refusal(RefusalReason.MALFORMED), books, party)
     result = _operate(received, received.item, books, party)
     if isinstance(result, Elsewhere):
         return result
