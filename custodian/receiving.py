@@ -27,7 +27,7 @@ async def receive(
     """Read one item. What is wrong with it becomes an early refusal (reasons 1–3), which the batch gives as answer.
 
     `acquaint` may fetch keys and terms of a voucher that this party has not met; where they cannot be had now, the item
-    is refused, to be tried again under a new id.
+    is refused, and that is its answer for good.
     """
     item: Item | None = None
     key: SigningKey | None = None

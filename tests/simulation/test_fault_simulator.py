@@ -152,7 +152,7 @@ def test_every_message_that_passes_can_be_told() -> None:
 def test_the_auditor_sees_what_a_node_lost_or_changed(
     tampering: str, finding: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def tampered(stage: Stage, clients: Clients) -> list[str]:
+    def tampered(stage: Stage, clients: Clients, restores: object) -> list[str]:
         node = stage.machine(stage.regions[0]).disk.connection
         node.execute(tampering)
         books = network_in_memory({name: stage.machine(name).disk.connection for name in stage.parties})
