@@ -11,6 +11,7 @@ import ast
 import importlib.util
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import EntryPoint, entry_points, metadata, version
@@ -24,6 +25,7 @@ from quanlian.errors import QuanlianError
 ENTRY_POINTS = "quanlian.commands"
 EXIT_ERROR = 1
 EXIT_FAULT = 70
+_NEGATIVE = re.compile(r"-[0-9]")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -136,6 +138,7 @@ def _loaded(entry: EntryPoint) -> Any:
     command = typer.main.get_command(target)
     command.name = entry.name
     _list_whole_sentences(command)
+    _hear_negative_amounts(command)
     return command
 
 
@@ -144,6 +147,21 @@ def _list_whole_sentences(command: Any) -> None:
     for inner in getattr(command, "commands", {}).values():
         inner.short_help = (inner.help or "").partition("\n\n")[0]
         _list_whole_sentences(inner)
+
+
+def _hear_negative_amounts(command: Any) -> None:
+    """`-5.00` where an amount is asked for is an amount to refuse as one, not an option that there is none of."""
+    for inner in getattr(command, "commands", {}).values():
+        _hear_negative_amounts(inner)
+    if all(each.metavar != "YUAN" for each in command.params):
+        return
+    parse = command.parse_args
+
+    def parse_args(context: Any, arguments: list[str]) -> Any:
+        context.ignore_unknown_options = any(_NEGATIVE.match(each) for each in arguments)
+        return parse(context, arguments)
+
+    command.parse_args = parse_args
 
 
 def _summary(entry: EntryPoint) -> str:

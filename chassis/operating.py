@@ -111,7 +111,8 @@ def amount(text: str) -> Amount:
     try:
         return Amount(parse_yuan(f"{text}.00" if text.isascii() and text.isdigit() else text))
     except InvalidInput as error:
-        raise typer.BadParameter(str(error)) from error
+        hint = "金额以元计，不为负，写两位小数，如 1234.50"
+        raise typer.BadParameter(f"{error} · {hint}") from error
 
 
 Config = Annotated[

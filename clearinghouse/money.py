@@ -14,6 +14,7 @@ from quanlian.ledger import Movement
 from quanlian.money import yuan
 
 BANK = bank_account("clearinghouse")
+CHECK_REFERENCE = "核对银行流水号 · check the bank's reference"
 
 
 @dataclass(slots=True)
@@ -32,8 +33,7 @@ class RecordDeposit:
         pass
 
     def decide(self, desk: Desk) -> int:
-        if self.amount_fen <= 0 or not self.bank_reference:
-            raise InvalidInput("needs an amount above 0 and a bank reference", place="deposit")
+        require_payment("deposit", self.amount_fen, self.bank_reference)
         if self.region:
             require_enrolled(desk, self.region)
         known = _deposit(desk, self.bank_reference)
@@ -41,7 +41,11 @@ class RecordDeposit:
             require_new_reference(desk, self.bank_reference)
             self._book(desk)
         elif (known.region, known.amount_fen) != (self.region, self.amount_fen):
-            raise InvalidInput(f"{self.bank_reference} was booked for another deposit", place="bank_reference")
+            raise InvalidInput(
+                f"{self.bank_reference} 已登记为另一笔来款 · {self.bank_reference} was booked for another deposit",
+                place="bank_reference",
+                remedy=CHECK_REFERENCE,
+            )
         if self.region:
             return settlement_fen(desk, self.region)
         return -desk.books.balance(suspense_account()).posted_fen
@@ -82,9 +86,17 @@ class AssignReceipt:
         require_enrolled(desk, self.region)
         known = _deposit(desk, self.bank_reference)
         if known is None:
-            raise InvalidInput(f"no receipt {self.bank_reference}", place="bank_reference", remedy="list the receipts")
+            raise InvalidInput(
+                f"没有来款 {self.bank_reference} · no receipt {self.bank_reference}",
+                place="bank_reference",
+                remedy="先列出待认领来款 · list the receipts",
+            )
         if known.region not in ("", self.region):
-            raise InvalidInput(f"{self.bank_reference} is {known.region}'s already", place="bank_reference")
+            raise InvalidInput(
+                f"{self.bank_reference} 已归 {known.region} · {self.bank_reference} is {known.region}'s already",
+                place="bank_reference",
+                remedy=CHECK_REFERENCE,
+            )
         if not known.region:
             found = [
                 Movement(suspense_account(), "", posted_fen=known.amount_fen),
@@ -118,8 +130,7 @@ class PayOut:
 
     def decide(self, desk: Desk) -> int:
         require_enrolled(desk, self.region)
-        if self.amount_fen <= 0 or not self.bank_reference:
-            raise InvalidInput("needs an amount above 0 and a bank reference", place="pay-out")
+        require_payment("pay-out", self.amount_fen, self.bank_reference)
         table = schema.payout
         known = desk.transaction.select_keys(table, [table.c.bank_reference], [(self.bank_reference,)])
         if not known:
@@ -128,7 +139,11 @@ class PayOut:
             book_payout(desk, self.region, self.amount_fen, self.bank_reference)
             desk.watch(self.region)
         elif (known[0].region, known[0].amount_fen) != (self.region, self.amount_fen):
-            raise InvalidInput(f"{self.bank_reference} was booked for another payment", place="bank_reference")
+            raise InvalidInput(
+                f"{self.bank_reference} 已登记为另一笔付款 · {self.bank_reference} was booked for another payment",
+                place="bank_reference",
+                remedy=CHECK_REFERENCE,
+            )
         return settlement_fen(desk, self.region)
 
     def _require_enough(self, desk: Desk) -> None:
@@ -137,9 +152,11 @@ class PayOut:
         free_fen = min(free_fen, position.secured_fen + position.credit_line_fen - position.exposure_fen)
         if self.amount_fen > free_fen:
             raise InvalidInput(
+                f"{self.region} 现可提取{yuan(max(0, free_fen))}元 · "
                 f"{self.region} may take out {yuan(max(0, free_fen))} yuan now, not {yuan(self.amount_fen)}",
                 place="pay-out",
-                remedy="leave what it owes in windows not yet settled, and what others in arrears owe it",
+                remedy="须留足未结清场次的欠款和他地欠付的部分 · "
+                "leave what it owes in windows not yet settled, and what others in arrears owe it",
             )
 
 
@@ -186,18 +203,38 @@ def book_payout(desk: Desk, region: str, amount_fen: int, bank_reference: str) -
     )
 
 
+def require_payment(what: str, amount_fen: int, bank_reference: str) -> None:
+    """Raises InvalidInput for a payment of nothing or less, or one without the bank's reference."""
+    if amount_fen <= 0:
+        raise InvalidInput(
+            f"金额{yuan(amount_fen)}元须大于零 · the amount of {yuan(amount_fen)} must be above zero",
+            place=what,
+            remedy="写实际到账或付出的金额 · give what the bank's receipt says",
+        )
+    if not bank_reference:
+        raise InvalidInput(
+            "缺少银行流水号 · has no bank reference",
+            place=what,
+            remedy="用 --reference 写明银行流水号 · give it with --reference",
+        )
+
+
 def require_new_reference(desk: Desk, bank_reference: str) -> None:
     """A bank reference names one payment, deposit or pay-out. Raises InvalidInput."""
     for table in (schema.net_position, schema.deposit, schema.payout):
         if desk.transaction.select_keys(table, [table.c.bank_reference], [(bank_reference,)]):
             raise InvalidInput(
-                f"{bank_reference} names another payment", place="bank_reference", remedy="check the bank's reference"
+                f"{bank_reference} 是另一笔款项的流水号 · {bank_reference} names another payment",
+                place="bank_reference",
+                remedy=CHECK_REFERENCE,
             )
 
 
 def require_enrolled(desk: Desk, region: str) -> None:
     if region not in desk.regions:
-        raise InvalidInput(f"{region} is not enrolled", place="region", remedy="enrol it first")
+        raise InvalidInput(
+            f"{region} 尚未接入 · {region} is not enrolled", place="region", remedy="先接入该地区 · enrol it first"
+        )
 
 
 def _deposit(desk: Desk, bank_reference: str) -> Any:

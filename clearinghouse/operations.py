@@ -210,4 +210,6 @@ def _require_enrolled(transaction: Transaction, region: str) -> None:
 
 
 def _not_enrolled(region: str) -> InvalidInput:
-    return InvalidInput(f"{region} is not enrolled", place="region", remedy="enrol it first")
+    return InvalidInput(
+        f"{region} 尚未接入 · {region} is not enrolled", place="region", remedy="先接入该地区 · enrol it first"
+    )

@@ -24,10 +24,11 @@ from clearinghouse.domain.windows import (
     settlement_movements,
     statement_lines,
 )
-from clearinghouse.money import arrears_fen, book_payout, require_new_reference, settlement_fen
+from clearinghouse.money import CHECK_REFERENCE, arrears_fen, book_payout, require_new_reference, settlement_fen
 from custodian import schema as custodian_schema
 from quanlian import netting
 from quanlian.errors import InvalidInput
+from quanlian.money import yuan
 from quanlian.signing import Signer, digest
 from quanlian.statements import Statement, statement_to_json
 from quanlian.v1 import settlement_pb2, signed_pb2
@@ -57,7 +58,9 @@ class Close:
         number = self.number or desk.window
         if number > desk.window:
             raise InvalidInput(
-                f"window {number} is not open yet", place="window", remedy=f"close window {desk.window}, which is open"
+                f"场次{number}尚未开始 · window {number} is not open yet",
+                place="window",
+                remedy=f"截止进行中的场次{desk.window} · close window {desk.window}, which is open",
             )
         if number == desk.window:
             _set_window(desk, number, state=WindowState.CLOSED.name, closed_at=desk.at)
@@ -214,13 +217,19 @@ class MarkPaid:
         if state is not WindowState.SETTLED:
             require_state(self.number, state, WindowState.INSTRUCTED)
         if not self.bank_reference:
-            raise InvalidInput("is empty", place="bank_reference", remedy="give the bank's reference")
+            raise InvalidInput(
+                "缺少银行流水号 · is empty", place="bank_reference", remedy="写明银行流水号 · give the bank's reference"
+            )
         table = schema.net_position
         rows = desk.transaction.select_keys(
             table, [table.c.settlement_window, table.c.region], [(self.number, self.region)]
         )
         if not rows:
-            raise InvalidInput(f"{self.region} has no position in window {self.number}", place="region")
+            raise InvalidInput(
+                f"{self.region} 在场次{self.number}没有净额 · {self.region} has no position in window {self.number}",
+                place="region",
+                remedy="先看该场次 · look at the window: quanlian clearinghouse window",
+            )
         if rows[0].bank_reference == self.bank_reference:
             return
         self._require_new_reference(desk, rows[0].bank_reference)
@@ -237,7 +246,9 @@ class MarkPaid:
     def _require_new_reference(self, desk: Desk, marked: str) -> None:
         """A payment keeps the reference it was marked with, and a reference names one payment or deposit."""
         if marked:
-            raise InvalidInput(f"is marked with {marked}", place="bank_reference", remedy="check the bank's reference")
+            raise InvalidInput(
+                f"已以 {marked} 标记 · is marked with {marked}", place="bank_reference", remedy=CHECK_REFERENCE
+            )
         require_new_reference(desk, self.bank_reference)
 
     def _require_no_shortfall(self, desk: Desk) -> None:
@@ -245,9 +256,11 @@ class MarkPaid:
             short_fen = -(settlement_fen(desk, row.region) - arrears_fen(desk, row.region) + row.net_fen)
             if row.net_fen < 0 and short_fen > 0:
                 raise InvalidInput(
-                    f"{row.region} is short by {short_fen} fen, so pay-outs of window {self.number} are not sure",
+                    f"{row.region} 尚缺{yuan(short_fen)}元，场次{self.number}的付款额未定 · {row.region} is short by "
+                    f"{short_fen} fen, so pay-outs of window {self.number} are not sure",
                     place="payment",
-                    remedy="record its money, or settle at the deadline and mark the reduced pay-outs then",
+                    remedy="登记其到账，或到期结清后再标记减额付款 · "
+                    "record its money, or settle at the deadline and mark the reduced pay-outs then",
                 )
 
 
@@ -299,7 +312,9 @@ class Settle:
         open_fen = {row.region: row.net_fen for row in creditors if not row.bank_reference}
         if open_fen and not shortfall_fen:
             raise InvalidInput(
-                f"{min(open_fen)} is not marked paid", place=f"window {self.number}", remedy="mark its payment first"
+                f"{min(open_fen)} 的付款未标记 · {min(open_fen)} is not marked paid",
+                place=f"window {self.number}",
+                remedy="先标记其付款 · mark its payment first",
             )
         payouts = netting.payouts_after_shortfall(open_fen, min(shortfall_fen, sum(open_fen.values())))
         for row in creditors:
@@ -343,7 +358,11 @@ def _window(desk: Desk, number: int) -> Any:
     table = schema.settlement_window
     rows = desk.transaction.select_keys(table, [table.c.number], [(number,)])
     if not rows:
-        raise InvalidInput(f"no window {number}", place="window", remedy="list the windows for their numbers")
+        raise InvalidInput(
+            f"没有场次{number} · no window {number}",
+            place="window",
+            remedy="先列出各场次 · list the windows for their numbers",
+        )
     return rows[0]
 
 

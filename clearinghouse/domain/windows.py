@@ -18,6 +18,7 @@ from quanlian.accounts import (
 from quanlian.errors import InvalidInput
 from quanlian.ledger import Movement
 from quanlian.money import allocate
+from quanlian.state_names import WINDOW_STATES_ZH
 from quanlian.statements import HOME, ISSUER, REDEEMER, LineFigures, LineKey
 
 
@@ -34,9 +35,10 @@ def require_state(number: int, state: WindowState, wanted: WindowState) -> None:
     """Raises InvalidInput when a window is not where a step needs it."""
     if state is not wanted:
         raise InvalidInput(
+            f"场次{number}{WINDOW_STATES_ZH[state.name]}，此步须在“{WINDOW_STATES_ZH[wanted.name]}”之后 · "
             f"window {number} is {state.name}, this step needs {wanted.name}",
             place="window",
-            remedy="follow the order close, confirm, instruct, pay, settle",
+            remedy="依次截止、确认、出具指令、付款、结清 · follow the order close, confirm, instruct, pay, settle",
         )
 
 

@@ -293,6 +293,21 @@ class TestBank:
         assert statement(clearinghouse, SHANGHAI, 1)["lodged_fen"] == 1_001_234
         clearinghouse.check_books()
 
+    @pytest.mark.parametrize(
+        ("fen", "reference", "told"),
+        [
+            (0, "bank-1", "金额0.00元须大于零 · the amount of 0.00 must be above zero"),
+            (-500, "bank-1", "金额-5.00元须大于零 · the amount of -5.00 must be above zero"),
+            (100, "", "缺少银行流水号 · has no bank reference — 用 --reference"),
+        ],
+    )
+    def test_an_amount_of_nothing_and_a_missing_reference_are_told_apart_in_both_languages(
+        self, clearinghouse: LocalClearinghouse, fen: int, reference: str, told: str
+    ) -> None:
+        for move in (deposit, pay_out):
+            with pytest.raises(InvalidInput, match=told):
+                move(clearinghouse, HANGZHOU, fen, reference)
+
     def test_a_reference_names_one_movement_at_the_bank(self, clearinghouse: LocalClearinghouse) -> None:
         deposit(clearinghouse, HANGZHOU, 100, "once")
         with pytest.raises(InvalidInput, match="names another payment"):

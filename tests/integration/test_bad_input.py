@@ -434,6 +434,12 @@ def test_an_operator_without_settings_learns_which_are_needed() -> None:
     [
         (("node", "funding", "a", "city", "12.5", "--reference", "x"), "'YUAN': '12.5' is not an amount in yuan"),
         (("node", "funding", "a", "city", "1,000.00", "--reference", "x"), "'YUAN': '1,000.00' is not an amount"),
+        (
+            ("clearinghouse", "deposit", "330100", "-5.00", "--reference", "x"),
+            "'YUAN': '-5.00' is not an amount in yuan",
+        ),
+        (("clearinghouse", "deposit", "330100", "-5.00", "--reference", "x"), "金额以元计，不为负，写两位小数"),
+        (("clearinghouse", "deposit", "330100", "5.00", "--refrence", "x"), "No such option: --refrence"),
         (("clearinghouse", "visitors", "330100", "2026", "--rule", "refuse", "city=1"), "'city=1' is not NAME=WEIGHT:"),
         (("clearinghouse", "limits", "330100", "--cap", "x", "--credit", "0", "--offset-bp", "0"), "'--cap': 'x' is"),
         (("clearinghouse", "settle", "first"), "'NUMBER'"),

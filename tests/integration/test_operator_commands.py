@@ -136,7 +136,7 @@ def test_a_deposit_is_booked_once_for_a_bank_reference(operators: Operators) -> 
     assert operators.data(*deposit) == first
     assert "3,000,012.50 元" in operators(*deposit)
     message = operators.refused(CLEARINGHOUSE, "deposit", HANGZHOU, "13", "--reference", "bank-1")
-    assert "bank_reference: bank-1 was booked for another deposit" in message
+    assert "bank-1 已登记为另一笔来款 · bank-1 was booked for another deposit" in message
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_deposit_is_booked_once_for_a_bank_reference(operators: Operators) -> 
 )
 def test_a_region_must_be_enrolled_before_it_has_money(operators: Operators, arguments: tuple[str, ...]) -> None:
     message = operators.refused(CLEARINGHOUSE, *arguments)
-    assert message.endswith("region: 310000 is not enrolled — enrol it first")
+    assert message.endswith("310000 尚未接入 · 310000 is not enrolled — 先接入该地区 · enrol it first")
 
 
 def test_a_region_is_enrolled_with_its_own_keys_only(operators: Operators) -> None:
