@@ -243,6 +243,9 @@ class TestReversals:
         original = item(request_id(1), redeem=purchase(token, 0, "order"))
         answers = node.redeem(reverse, original) if together else node.redeem(reverse) + node.redeem(original)
         assert [outcome(answer) for answer in answers] == ["done", "REVERSED"]
+        refusal = answer_of(answers[1]).refusal
+        assert not refusal.voucher_usable, "nothing was known of its voucher when it was reversed"
+        assert (refusal.message_zh, refusal.message_en) == ("该请求已被冲正", "the request was reversed")
         assert node.rows("redemption") == []
         (other,) = node.redeem(item(request_id(3), redeem=purchase(token, 0, "order")))
         assert outcome(other) == "CAPTURED", "voucher and order are as they were"
