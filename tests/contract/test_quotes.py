@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import itertools
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 
 import pytest
 from batch_stories import request_id
 from local_parties import (
     CLEARINGHOUSE,
     HANGZHOU,
+    KEYRING,
     PLATFORM,
     SHANGHAI,
     LocalClearinghouse,
     LocalNode,
     NoClearinghouse,
+    TestSigner,
     answer_of,
     item,
     keys_of,
@@ -22,16 +27,22 @@ from local_parties import (
     purchase,
 )
 
-from clearinghouse.receipts import receipts_of
+from chassis.host import Host
 from custodian.decisions import Answered
+from custodian.servicer import RedemptionServicer
+from node.adapters.clearing import ClearingLink
 from node.recovery import RelearnAnswer
 from node.service import NodeService
+from pki.authority import RootAuthority
 from pki.identity import Identity
+from pki.trust import Trust
 from quanlian.errors import Unavailable
-from quanlian.v1 import custody_pb2
+from quanlian.v1 import custody_pb2, redemption_pb2_grpc
 from quanlian.v1 import redemption_pb2 as pb
+from quanlian.wire import request_id_of
 
 ALIPAY, NODE = Identity(HANGZHOU, "platform", PLATFORM), Identity(HANGZHOU, "node")
+SERVER = Identity(CLEARINGHOUSE, "server")
 
 
 class Between(NoClearinghouse):
@@ -165,7 +176,6 @@ class TestAway:
             transaction.connection.execute(node.tables["request"].delete())
         (row,) = [each for each in clearinghouse.rows("request") if each["operation"] == "quote"]
         (sent,) = node.clearinghouse.asked  # type: ignore[attr-defined]
-        assert receipts_of(clearinghouse.database, HANGZHOU, custody_pb2.GetReceiptsRequest())
         answered = custody_pb2.AnsweredItem(item=sent, answer=row["answer"])
         assert node.decide(RelearnAnswer(answered), RelearnAnswer(answered)) == [True, False]
         assert ask(node, clearinghouse, quote(1, token)) == [first]
@@ -200,3 +210,58 @@ class TestClearinghouse:
         reverse = item(b"v" * 16, reverse=pb.Reverse(original_request_id=request_id(1)))
         first, second = ask(node, clearinghouse, quote(1, token), reverse)
         assert [outcome(first), outcome(second)] == ["done", "REVERSED"]
+
+
+async def linked(
+    node: LocalNode, clearinghouse: LocalClearinghouse, folder: Path, told: Callable[..., Awaitable[list[bytes]]]
+) -> list[bytes]:
+    """What `told` is answered by a node whose link leads to a clearinghouse's real server, and then to none."""
+    now = int(time.time())
+    root = RootAuthority.create(folder / "root", now)
+    trust = Trust((folder / "root/certificate.pem").read_bytes(), root.fingerprint)
+    for identity in (NODE, SERVER):
+        root.enrol(folder / identity.host, identity.host, now).issue_tls(identity, folder / identity.role, now)
+    server = Host(
+        listen="127.0.0.1:0",
+        credentials_directory=folder / "server",
+        trust=trust,
+        now=lambda: int(time.time()),
+        allow={"/quanlian.v1.RedemptionService/RedeemStream": frozenset({"node"})},
+    )
+    redemptions = RedemptionServicer(clearinghouse.service, KEYRING, TestSigner(CLEARINGHOUSE, "message"))
+    server.add(lambda added: redemption_pb2_grpc.add_RedemptionServiceServicer_to_server(redemptions, added))
+    address = f"127.0.0.1:{await server.start()}"
+    link = ClearingLink(address, folder / "node", TestSigner(HANGZHOU, "message"), KEYRING)
+    node.clearinghouse = link  # type: ignore[assignment]
+    service = node.another_service()
+    service.start()
+    try:
+        found = await told(service)
+        await server.stop(0)
+        return [*found, *await told(service)]
+    finally:
+        await server.stop(0)
+        await link.close()
+        await asyncio.to_thread(service.close)
+
+
+def test_a_node_asks_over_a_real_connection_and_says_so_when_there_is_none(
+    node: LocalNode, clearinghouse: LocalClearinghouse, token: bytes, tmp_path: Path
+) -> None:
+    redeemed(clearinghouse, token, 1)
+    engine, numbers = clearinghouse.service.engine, itertools.count(1)
+    engine.group = type(engine.group)(engine.decide, name=CLEARINGHOUSE)
+
+    async def told(service: NodeService) -> list[bytes]:
+        got: list[bytes] = []
+        quotes = [quote(next(numbers), token, index) for index in (0, 1)]
+        await service.submit(ALIPAY, quotes, got.extend)
+        answers = {answer_of(each).request_id: each for each in got}
+        return [answers[request_id_of(each)] for each in quotes]
+
+    engine.group.start()
+    try:
+        answers = asyncio.run(linked(node, clearinghouse, tmp_path, told))
+    finally:
+        engine.group.close()
+    assert [outcome(each) for each in answers] == ["quoted", "ALREADY_REDEEMED", "NOT_IN_CUSTODY", "NOT_IN_CUSTODY"]
