@@ -46,6 +46,8 @@ class Redeem:
             return reply
         if reply.voucher is None:
             return self._refuse(desk, RefusalReason.REDEMPTION_UNKNOWN)
+        if self.received.item is not None and self.received.item.operation == "quote":
+            return settle(self.received, reply.discount_fen, desk.books, desk)
         if self.release_failed is not None:
             _keep_refusal(desk, self.refusal)
             return self._refuse(desk, self.release_failed)

@@ -46,7 +46,6 @@ from custodian.verification import RootMemory
 from pki.identity import CLEARINGHOUSE, Identity
 from pki.trust import Keyring
 from quanlian.errors import InvalidInput
-from quanlian.redemptions import Redemption
 from quanlian.refusals import RefusalReason
 from quanlian.signing import Signer
 from quanlian.suspensions import SuspensionKind
@@ -57,7 +56,9 @@ from quanlian.v1 import (
     recovery_pb2,
     signed_pb2,
 )
+from quanlian.v1.redemption_pb2 import RedemptionRecord
 from quanlian.vouchers import VoucherKey
+from quanlian.wire import record_message
 
 SWEEP_LIMIT = 500
 FEED_PAGE = 500
@@ -234,16 +235,26 @@ class ClearinghouseService:
             batch=batch,
         )
 
-    async def find(self, caller: Identity, redemption_id: bytes) -> Redemption | None:
+    async def find(self, caller: Identity, redemption_id: bytes) -> RedemptionRecord | None:
         """A redemption, for the region that made it or issued its voucher."""
-        found = await asyncio.to_thread(lookup.find, self.database, redemption_id)
-        known_to = (found.participant, found.voucher.issuer) if found else ()
-        return found if caller.host in known_to else None
 
-    async def page(self, caller: Identity, after: bytes, size: int) -> list[Redemption]:
+        def load() -> RedemptionRecord | None:
+            with self.database.snapshot() as transaction:
+                found = lookup.find(transaction, redemption_id)
+            known_to = (found.participant, found.voucher.issuer) if found else ()
+            return record_message(found) if found and caller.host in known_to else None
+
+        return await asyncio.to_thread(load)
+
+    async def page(self, caller: Identity, after: int, size: int) -> list[lookup.Listed]:
         columns = custodian_schema.redemption.c
         mine = (columns.participant == caller.host) | (columns.issuer == caller.host)
-        return await asyncio.to_thread(lookup.page, self.database, mine, after, size)
+
+        def load() -> list[lookup.Listed]:
+            with self.database.snapshot() as transaction:
+                return lookup.page(transaction, mine, after, size)
+
+        return await asyncio.to_thread(load)
 
     async def evidence(self, id: bytes, root: bytes) -> bytes:
         """What was signed about a redemption or a request, as a file. Raises InvalidInput for an id nobody gave."""

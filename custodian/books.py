@@ -30,6 +30,8 @@ from .totals import HourlyFlows, HourlyKey, Sums, add_up, save_sums
 RequestKey = tuple[str, bytes]
 CLAIM = "claim"
 """The operation of a request that is no redemption's: its answer carries the signed token."""
+REDEMPTIONS = "redemption"
+"""The series that numbers a party's redemptions as they are committed, so that a list read in pages misses none."""
 
 
 class StoredAnswer(NamedTuple):
@@ -58,6 +60,7 @@ class Books:
         self._requests: dict[RequestKey, StoredAnswer | None] = {}
         self._vouchers: dict[VoucherKey, VoucherState | None] = {}
         self._redemptions: dict[bytes, Redemption | None] = {}
+        self._numbers: dict[bytes, int] = {}
         self._balances: dict[str, Balance] = {}
         self._counters: dict[str, int] = {}
         self._new_requests: dict[RequestKey, dict[str, Any]] = {}
@@ -104,6 +107,7 @@ class Books:
         table = schema.redemption
         for row in self._transaction.select_keys(table, [table.c.id], [(id,) for id in missing]):
             self._redemptions[row.id] = redemption_of(row)
+            self._numbers[row.id] = row.number
         self.load_vouchers(found.voucher for id in missing if (found := self._redemptions[id]))
 
     def load_vouchers(self, keys: Iterable[VoucherKey]) -> None:
@@ -198,8 +202,11 @@ class Books:
 
     def apply(self, outcome: Outcome) -> None:
         self.put_voucher(outcome.voucher)
-        self._redemptions[outcome.redemption.id] = outcome.redemption
-        self._changed_redemptions.add(outcome.redemption.id)
+        id = outcome.redemption.id
+        if id not in self._numbers:
+            self._numbers[id] = self.next_number(REDEMPTIONS)
+        self._redemptions[id] = outcome.redemption
+        self._changed_redemptions.add(id)
         self.move(outcome.movements)
         if outcome.posting:
             self._history.append((outcome.redemption, outcome.posting))
@@ -237,7 +244,8 @@ class Books:
         save.insert(tables.request, sealed(tables.request, self._new_requests.values()))
         vouchers = [_voucher_row(self._vouchers[key]) for key in sorted(self._changed_vouchers)]
         save.upsert(tables.voucher, sealed(tables.voucher, vouchers))
-        redemptions = [_redemption_row(self._redemptions[id]) for id in sorted(self._changed_redemptions)]
+        changed = sorted(self._changed_redemptions)
+        redemptions = [{**_redemption_row(self._redemptions[id]), "number": self._numbers[id]} for id in changed]
         save.upsert(tables.redemption, sealed(tables.redemption, redemptions))
         captured = [redemption for redemption, posting in self._history if posting.kind == "capture"]
         save.insert(tables.spend, [{**_key_row(each.voucher), "redemption_id": each.id} for each in captured])

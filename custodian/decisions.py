@@ -64,7 +64,8 @@ class Answered(NamedTuple):
 class Elsewhere(NamedTuple):
     """This party may not decide: the voucher is in the other's custody, or the redemption is not on these books.
 
-    A node sends the request on; the clearinghouse asks the issuer to release `voucher`.
+    A node sends the request on; the clearinghouse asks the issuer to release `voucher`, unless it is only a quote:
+    that is `discount_fen`, by the rules which this party knows.
     """
 
     voucher: VoucherKey | None
@@ -165,13 +166,11 @@ def _operate(received: Received, item: Item, books: Books, party: Party) -> Outc
 def _purchase(
     received: Received, operation: str, purchase: Purchase, books: Books, party: Party
 ) -> Outcome | Refusal | int | Elsewhere:
-    """Quote, authorize or redeem."""
+    """Quote, authorize or redeem. A quote is judged as the redeem would be, and books nothing."""
     voucher = _without_expired_hold(books.voucher(purchase.key), books, party)
     found = check(party.facts(received, purchase, voucher), party.at)
     if isinstance(found, Refusal):
         return found
-    if operation == "quote":
-        return found.discount_fen
     if voucher is None or not in_custody(voucher, party.name):
         return Elsewhere(purchase.key, found.discount_fen)
     paid = party.apportion(received, purchase, found, voucher)
@@ -181,6 +180,8 @@ def _purchase(
     refusal = party.over_cap(draft)
     if refusal:
         return refusal
+    if operation == "quote":
+        return found.discount_fen
     outcome = _apply(None, redemptions.authorize(draft, voucher, paid.split), books, party)
     if operation == "authorize":
         return outcome

@@ -101,9 +101,11 @@ redemption = Table(
     Column("refunded_order_fen", BigInteger, nullable=False),
     Column("returned_fen", BigInteger, nullable=False),
     Column("postings", Integer, nullable=False),
+    Column("number", BigInteger, nullable=False, comment="in the order in which this party committed them, from 1"),
     Column("seal", LargeBinary, nullable=False, comment="digest of the row's other columns"),
     Index("redemption_by_expiry", "state", "expires_at"),
     Index("redemption_by_campaign", "issuer", "campaign"),
+    Index("redemption_by_number", "number"),
 )
 
 posting = Table(

@@ -7,22 +7,23 @@ and answered as bytes.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol
 
 from chassis.host import Context, caller
 from chassis.ids import FreshIds
 from custodian.evidence import SignedBatch
+from custodian.lookup import Listed
 from custodian.paging import pages
 from pki.identity import Identity
 from quanlian.errors import BadSignature, InvalidInput
 from quanlian.evidence import ANSWER_KIND as ANSWER_KIND
 from quanlian.evidence import REQUEST_KIND as REQUEST_KIND
-from quanlian.redemptions import Redemption
 from quanlian.signing import Signer, SigningKey, Verifier
 from quanlian.v1 import redemption_pb2 as pb
 from quanlian.v1 import redemption_pb2_grpc
-from quanlian.wire import batch_digest, bytes_to_item, record_message
+from quanlian.wire import batch_digest, bytes_to_item
 
 REDEMPTION_METHODS = (
     "Quote",
@@ -40,6 +41,7 @@ MAX_ITEMS_PER_MESSAGE = 2000
 MAX_OPEN_ITEMS = 16_000
 """Items of one stream that were taken and whose answers its caller has not read: then it must read first."""
 PAGE_LIMIT = 1000
+_TOKEN, _TOKENS = b"after/%d", re.compile(rb"after/([1-9][0-9]{0,17})")
 
 Emit = Callable[[Sequence[bytes]], None]
 
@@ -51,9 +53,9 @@ class Decider(Protocol):
         self, caller: Identity, items: Sequence[bytes], emit: Emit, batch: SignedBatch | None = None
     ) -> None: ...
 
-    async def find(self, caller: Identity, redemption_id: bytes) -> Redemption | None: ...
+    async def find(self, caller: Identity, redemption_id: bytes) -> pb.RedemptionRecord | None: ...
 
-    async def page(self, caller: Identity, after: bytes, size: int) -> list[Redemption]: ...
+    async def page(self, caller: Identity, after: int, size: int) -> list[Listed]: ...
 
 
 class _Allowance:
@@ -145,7 +147,7 @@ class RedemptionServicer(redemption_pb2_grpc.RedemptionServiceServicer):
         self, request: pb.GetRedemptionRequest, context: Context
     ) -> pb.GetRedemptionResponse:
         found = await self._decider.find(caller(context), request.redemption_id)
-        return pb.GetRedemptionResponse(redemption=record_message(found) if found else None)
+        return pb.GetRedemptionResponse(redemption=found)
 
     async def ListRedemptions(  # noqa: N802
         self, request: pb.ListRedemptionsRequest, context: Context
@@ -153,10 +155,10 @@ class RedemptionServicer(redemption_pb2_grpc.RedemptionServiceServicer):
         size = request.page_size or PAGE_LIMIT
         if size > PAGE_LIMIT:
             raise InvalidInput(f"{size} is too many", place="page_size", remedy=f"ask for at most {PAGE_LIMIT}")
-        found = await self._decider.page(caller(context), request.page_token, size)
-        next_token = found[-1].id if len(found) == size else b""
+        found = await self._decider.page(caller(context), _read_token(request.page_token), size + 1)
+        next_token = _TOKEN % found[size - 1].number if len(found) > size else b""
         return pb.ListRedemptionsResponse(
-            redemptions=[record_message(each) for each in found], next_page_token=next_token
+            redemptions=[each.record for each in found[:size]], next_page_token=next_token
         )
 
     async def RedeemStream(  # noqa: N802
@@ -228,3 +230,13 @@ def _check_operation(content: bytes, operation: str) -> None:
         return
     if item.operation != operation:
         raise InvalidInput(f"a {item.operation} was sent", place=operation, remedy="call the method of that name")
+
+
+def _read_token(token: bytes) -> int:
+    """The number behind which a page begins; 0 for the first page. Raises InvalidInput."""
+    match = _TOKENS.fullmatch(token)
+    if token and match is None:
+        raise InvalidInput(
+            "is not one that this list gave", place="page_token", remedy="send next_page_token as it came, or nothing"
+        )
+    return int(match[1]) if match else 0

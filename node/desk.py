@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple, Protocol
 
 from chassis.database import Transaction
-from custodian.books import Books, json_to_legs
+from custodian.books import REDEMPTIONS, Books, json_to_legs
 from custodian.campaigns import Campaigns
 from custodian.decisions import Apportioned, Received
 from custodian.suspensions import Suspensions
@@ -98,7 +98,10 @@ class Sent(NamedTuple):
 
 
 class Away(NamedTuple):
-    """A redemption at this region's merchants that the clearinghouse decided, as its latest answer tells it."""
+    """A redemption at this region's merchants that the clearinghouse decided, as its latest answer tells it.
+
+    `particulars` is a serialised RedemptionRecord with what nothing here decides by; `number` is given when it is kept.
+    """
 
     redemption_id: bytes
     caller: str
@@ -109,6 +112,8 @@ class Away(NamedTuple):
     discount_fen: int
     refunded_order_fen: int
     expires_at: int
+    particulars: bytes
+    number: int = 0
 
 
 class Desk:
@@ -336,6 +341,8 @@ class Desk:
         return self._away[redemption_id]
 
     def put_away(self, away: Away) -> None:
+        if not away.number:
+            away = away._replace(number=self.books.next_number(REDEMPTIONS))
         self._away[away.redemption_id] = away
         self._changed_away.add(away.redemption_id)
 

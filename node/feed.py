@@ -17,6 +17,7 @@ from custodian.deny_lists import keep_deny_list
 from custodian.limit_warnings import warning_row
 from custodian.suspensions import SignedSuspension
 from node import schema
+from node.away import adjusted
 from node.bank import draw_settled
 from node.desk import Desk
 from node.publishing import take_change
@@ -232,7 +233,7 @@ def _take_adjustment(desk: Desk, posting: redemption_pb2.Posting) -> None:
     known = desk.away(posting.redemption_id)
     assert known is not None, "an adjustment follows the answer that captured"
     book_posting(desk, known.caller, posting)
-    desk.put_away(known._replace(discount_fen=known.discount_fen + posting.discount_fen))
+    desk.put_away(adjusted(known, posting))
 
 
 def _open_month(desk: Desk, month: str) -> None:

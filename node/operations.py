@@ -274,11 +274,13 @@ class NodeOperations:
     async def recall(
         self, request: node_operator_pb2.RecallVouchersRequest
     ) -> node_operator_pb2.RecallVouchersResponse:
-        """Take a page of vouchers back. Raises Unavailable when the clearinghouse does not answer."""
-        region = self._service.region.code
-        keys = [VoucherKey(region, each.pack_id, each.index) for each in request.vouchers[:RECALL_PAGE]]
-        if request.campaign:
-            keys = await asyncio.to_thread(self._given_page, request)
+        """Take a page of vouchers back.
+
+        Raises InvalidInput for a campaign or a voucher that this region did not issue, Unavailable when the
+        clearinghouse does not answer.
+        """
+        find = self._given_page if request.campaign else self._named
+        keys = await asyncio.to_thread(find, request)
         recalled = await self._service.recall(keys)
         response = node_operator_pb2.RecallVouchersResponse(returned=recalled.returned)
         for each in recalled.refused:
@@ -293,7 +295,29 @@ class NodeOperations:
         if request.HasField("after"):
             after = VoucherKey(region.code, request.after.pack_id, request.after.index)
         with self._service.database.snapshot() as transaction:
-            return given_page(Desk(transaction, region, self._service.shelf), request.campaign, after, RECALL_PAGE)
+            desk = Desk(transaction, region, self._service.shelf)
+            if current_terms(desk, request.campaign) is None:
+                raise InvalidInput(
+                    f"no campaign {request.campaign} here", place="campaign", remedy="name one that this region issues"
+                )
+            return given_page(desk, request.campaign, after, RECALL_PAGE)
+
+    def _named(self, request: node_operator_pb2.RecallVouchersRequest) -> list[VoucherKey]:
+        region = self._service.region
+        keys = [VoucherKey(region.code, each.pack_id, each.index) for each in request.vouchers]
+        if len(keys) > RECALL_PAGE:
+            raise InvalidInput(f"{len(keys)} vouchers", place="recall", remedy=f"name {RECALL_PAGE} at most")
+        with self._service.database.snapshot() as transaction:
+            books = Desk(transaction, region, self._service.shelf).books
+            books.load_vouchers(keys)
+            for key in keys:
+                if books.voucher(key) is None:
+                    raise InvalidInput(
+                        f"{key.pack_id.hex()}/{key.voucher_index} was not issued here",
+                        place="voucher",
+                        remedy="name vouchers of this region",
+                    )
+        return keys
 
     async def cancel_voucher(
         self, caller: Identity, request: node_operator_pb2.CancelVoucherRequest

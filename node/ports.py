@@ -15,6 +15,10 @@ class Clearinghouse(Protocol):
         """Queue items for the redeem stream; their answers come through `NodeService.clearinghouse_answered`."""
         ...
 
+    async def quote(self, items: Sequence[bytes]) -> Sequence[bytes]:
+        """The answers to quotes, in any order; only what was answered."""
+        ...
+
     def hand_overs_waiting(self) -> None:
         """Hand-overs were given; send those that were not sent yet."""
         ...

@@ -24,7 +24,7 @@ from node.feed import SEQUENCE
 from node.platform_receipts import PlatformReceipts
 from node.ports import Clearinghouse
 from node.receipts import receipts_held
-from node.redeeming import ClearinghouseAnswer
+from node.redeeming import ClearinghouseAnswer, keep_quote
 from pki.trust import Keyring
 from quanlian import custody, redemptions, wire
 from quanlian.custody import EMPTY, VoucherState
@@ -242,12 +242,21 @@ class RelearnAnswer:
     def decide(self, desk: Desk) -> bool:
         """Raises InvalidInput for an item that does not say whose request it is."""
         message = wire.parse(redemption_pb2.RedemptionItem, self.answered.item, "item")
+        if message.HasField("quote") and message.HasField("origin"):
+            return self._keep_quote(desk, message.origin)
         known = desk.sent_as(message.request_id)
         if known is not None and known.answered:
             return False
         if known is None:
             self._send_again(desk, message)
         ClearinghouseAnswer(self.answered.answer).decide(desk)
+        return True
+
+    def _keep_quote(self, desk: Desk, origin: redemption_pb2.Origin) -> bool:
+        if desk.books.request((origin.participant, origin.request_id)) is not None:
+            return False
+        key = wire.Origin(origin.participant, origin.request_id, origin.body_hash)
+        keep_quote(desk, key, self.answered.answer, None)
         return True
 
     def _send_again(self, desk: Desk, message: redemption_pb2.RedemptionItem) -> None:
@@ -258,9 +267,8 @@ class RelearnAnswer:
         merchant = order_id = ""
         if isinstance(item.subject, Purchase):
             merchant, order_id = item.subject.sale.merchant, item.subject.sale.order_id
-            if item.operation != "quote":
-                desk.load_orders([(merchant, order_id)])
-                desk.take_order(merchant, order_id, item.request_id, None)
+            desk.load_orders([(merchant, order_id)])
+            desk.take_order(merchant, order_id, item.request_id, None)
         elif isinstance(item.subject, Later):
             away = desk.away(item.subject.redemption_id)
             merchant, order_id = (away.merchant, away.order_id) if away else ("", "")

@@ -13,7 +13,8 @@ from custodian.books import StoredAnswer, legs_to_json
 from custodian.decisions import Answered, Elsewhere, Received, decide, settle
 from custodian.evidence import SignedBatch
 from custodian.totals import HourlyKey
-from node.desk import Away, Desk, Sent
+from node.away import keep_away
+from node.desk import Desk, Sent
 from quanlian import wire
 from quanlian.accounts import clearing_account, payable_account, used_away_account
 from quanlian.apportionment import Leg
@@ -29,6 +30,13 @@ class Forwarded(NamedTuple):
     """The clearinghouse decides; its answer will come under `own_id`. `content` is what to send, again if need be."""
 
     own_id: bytes
+    content: bytes
+
+
+class QuoteAsked(NamedTuple):
+    """The clearinghouse is asked for a quote with `content`; nothing is kept until it has answered."""
+
+    received: Received
     content: bytes
 
 
@@ -65,7 +73,7 @@ class Intake:
         else:
             desk.want(outbox=[(self.received.participant, item.subject)])
 
-    def decide(self, desk: Desk) -> Answered | Forwarded:
+    def decide(self, desk: Desk) -> Answered | Forwarded | QuoteAsked:
         in_flight = desk.sent(self.key)
         if in_flight is not None and not in_flight.answered:
             if in_flight.body_hash != self.received.body_hash:
@@ -81,7 +89,7 @@ class Intake:
         reply = decide(self.received, desk.books, desk)
         return reply if isinstance(reply, Answered) else self._elsewhere(desk, reply)
 
-    def _elsewhere(self, desk: Desk, reply: Elsewhere) -> Answered | Forwarded:
+    def _elsewhere(self, desk: Desk, reply: Elsewhere) -> Answered | Forwarded | QuoteAsked:
         item = self.received.item
         assert item is not None
         if isinstance(item.subject, Purchase):
@@ -89,6 +97,8 @@ class Intake:
                 return settle(self.received, Refusal(RefusalReason.NOT_IN_CUSTODY), desk.books, desk)
             sale = item.subject.sale
             content = wire.readdressed(self.received.content, self.own_id, self._origin, reply.discount_fen)
+            if item.operation == "quote":
+                return QuoteAsked(self.received, content)
             desk.take_order(sale.merchant, sale.order_id, self.own_id, None)
             return self._forward(desk, content, sale.merchant, sale.order_id)
         assert isinstance(item.subject, Later)
@@ -131,6 +141,41 @@ class Intake:
 
     def _stamp(self, desk: Desk) -> wire.Stamp:
         return wire.Stamp(self.received.request_id, desk.name, desk.at)
+
+
+@dataclass(slots=True)
+class QuoteAnswer:
+    """What the clearinghouse answered to a quote; `content` is None where it could not be reached."""
+
+    received: Received
+    content: bytes | None
+
+    def load(self, desk: Desk) -> None:
+        desk.books.want(requests=[(self.received.participant, self.received.request_id)])
+
+    def decide(self, desk: Desk) -> bytes:
+        """The answer for the platform: kept under its own id, unless the same request was answered meanwhile."""
+        received, books = self.received, desk.books
+        if books.request((received.participant, received.request_id)) is not None:
+            reply = decide(received, books, desk)
+            assert isinstance(reply, Answered)
+            return reply.content
+        if self.content is None:
+            return settle(received, Refusal(RefusalReason.NOT_IN_CUSTODY), books, desk).content
+        books.keep_batch(received.batch)
+        batch_id = received.batch.id if received.batch else None
+        origin = wire.Origin(received.participant, received.request_id, received.body_hash)
+        return keep_quote(desk, origin, self.content, batch_id)
+
+
+def keep_quote(desk: Desk, origin: wire.Origin, content: bytes, request_batch: bytes | None) -> bytes:
+    """Keep what the clearinghouse answered to a quote under the platform's id; returns it as the platform gets it."""
+    answer = wire.answered_again(content, origin.request_id)
+    refusal = redemption_pb2.RedemptionAnswer.FromString(content).refusal
+    if not refusal.reason or RefusalReason(refusal.reason).consumes_request_id:
+        stored = StoredAnswer(origin.body_hash, answer, None, "quote", request_batch)
+        desk.books.answer((origin.participant, origin.request_id), stored, desk.at)
+    return answer
 
 
 @dataclass(slots=True)
@@ -193,7 +238,7 @@ class ClearinghouseAnswer:
             desk.free_order(sent.merchant, sent.order_id, message.redemption_id)
         else:
             desk.take_order(sent.merchant, sent.order_id, message.redemption_id, None)
-        _keep_away(desk, sent, message)
+        keep_away(desk, sent, message)
         if message.HasField("posting"):
             book_posting(desk, sent.caller, message.posting)
 
@@ -260,26 +305,6 @@ def keep_clearing_item(desk: Desk, side: str, posting: redemption_pb2.Posting) -
             "category": posting.category,
             "at": posting.at,
         }
-    )
-
-
-def _keep_away(desk: Desk, sent: Sent, message: redemption_pb2.RedemptionAnswer) -> None:
-    """The redemption as the latest answer tells it; a refund that was overtaken by a later one changes nothing."""
-    known = desk.away(message.redemption_id)
-    if known is not None and known.refunded_order_fen > message.refunded_order_fen:
-        return
-    desk.put_away(
-        Away(
-            redemption_id=message.redemption_id,
-            caller=sent.caller,
-            merchant=sent.merchant,
-            order_id=sent.order_id,
-            state=State(message.state).name,
-            order_fen=message.order_fen,
-            discount_fen=message.discount_fen,
-            refunded_order_fen=message.refunded_order_fen,
-            expires_at=message.expires_at,
-        )
     )
 
 

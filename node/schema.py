@@ -153,6 +153,9 @@ away = Table(
     Column("discount_fen", BigInteger, nullable=False, comment="as it stands"),
     Column("refunded_order_fen", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
+    Column("number", BigInteger, nullable=False, comment="in one series with the redemptions decided here"),
+    Column("particulars", LargeBinary, nullable=False, comment="a RedemptionRecord with what no other column says"),
+    Index("away_by_number", "number"),
     comment="redemptions at this region's merchants that the clearinghouse decided",
 )
 

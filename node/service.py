@@ -11,13 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, select, true
+from sqlalchemy import bindparam, select
 
 from chassis import telemetry
 from chassis.commit import GroupCommit
 from chassis.database import Database, Query
 from chassis.ids import FreshIds
-from custodian import lookup
 from custodian import schema as custodian_schema
 from custodian.batching import raised
 from custodian.campaigns import verify_change
@@ -25,11 +24,12 @@ from custodian.continuity import Continuity
 from custodian.custody_messages import CustodyRefused, read_refused
 from custodian.decisions import Answered, Received
 from custodian.evidence import SignedBatch
+from custodian.lookup import Listed
 from custodian.receiving import receive
 from custodian.servicer import Emit
 from custodian.suspensions import verify_suspension
 from custodian.verification import RootMemory
-from node import schema
+from node import reading, schema
 from node.announcing import Announcements
 from node.claiming import Claim
 from node.custody import HandOverTaken, Release, overdue
@@ -41,7 +41,7 @@ from node.ports import Clearinghouse
 from node.recall import Given, TakeReturns
 from node.reconciling import Reconciler
 from node.recovery import Recovery
-from node.redeeming import ClearinghouseAnswer, Forwarded, Intake
+from node.redeeming import ClearinghouseAnswer, Forwarded, Intake, QuoteAnswer, QuoteAsked
 from node.signatures import require_clearinghouse
 from pki.denylist import load_denylist
 from pki.identity import CLEARINGHOUSE, Identity
@@ -52,9 +52,9 @@ from quanlian.errors import (
     InvalidInput,
     Unavailable,
 )
-from quanlian.redemptions import Redemption
 from quanlian.signing import Signer
 from quanlian.v1 import claim_pb2, custody_pb2, signed_pb2
+from quanlian.v1.redemption_pb2 import RedemptionRecord
 from quanlian.vouchers import VoucherKey
 
 SWEEP_LIMIT = 500
@@ -168,8 +168,8 @@ class NodeService:
         replies = await asyncio.shield(deciding)
         emit([reply.content for reply in replies if isinstance(reply, Answered)])
         waiting = [self._wait_for(reply.own_id) for reply in replies if isinstance(reply, Forwarded)]
-        for answer in asyncio.as_completed(waiting):
-            emit([await answer])
+        quotes = [reply for reply in replies if isinstance(reply, QuoteAsked)]
+        await asyncio.gather(self._ask_quotes(quotes, emit), _emit_each(waiting, emit))
         for reply in replies:
             raised(reply)
 
@@ -183,6 +183,18 @@ class NodeService:
         replies = await self.engine.group.submit_many(intakes)
         self._clearinghouse.send([reply.content for reply in replies if isinstance(reply, Forwarded)])
         return replies
+
+    async def _ask_quotes(self, quotes: Sequence[QuoteAsked], emit: Emit) -> None:
+        """Ask the clearinghouse once for all; a quote that gets no answer is refused, to be tried again."""
+        if not quotes:
+            return
+        try:
+            given = await self._clearinghouse.quote([each.content for each in quotes])
+        except Unavailable:
+            given = []
+        answers = {wire.answer_request_id(each): each for each in given}
+        works = [QuoteAnswer(each.received, answers.get(wire.request_id_of(each.content))) for each in quotes]
+        emit([raised(answer) for answer in await self.engine.group.submit_many(works)])
 
     async def clearinghouse_answered(self, answers: Sequence[bytes], batch: SignedBatch | None = None) -> None:
         """Book answers, then let those who wait for them go on.
@@ -222,14 +234,21 @@ class NodeService:
             acquaint=self.directory.acquaint,
         )
 
-    async def find(self, caller: Identity, redemption_id: bytes) -> Redemption | None:
-        """A redemption that this node decided, for the platform that made it or the operator."""
-        found = await asyncio.to_thread(lookup.find, self.database, redemption_id)
-        return found if found and (caller.role == "operator" or found.participant == caller.name) else None
+    async def find(self, caller: Identity, redemption_id: bytes) -> RedemptionRecord | None:
+        """A redemption decided here or away, for the platform that made it or the operator."""
 
-    async def page(self, caller: Identity, after: bytes, size: int) -> list[Redemption]:
-        visible = custodian_schema.redemption.c.participant == caller.name if caller.role != "operator" else true()
-        return await asyncio.to_thread(lookup.page, self.database, visible, after, size)
+        def load() -> RedemptionRecord | None:
+            with self.database.snapshot() as transaction:
+                return reading.find(transaction, _platform(caller), redemption_id)
+
+        return await asyncio.to_thread(load)
+
+    async def page(self, caller: Identity, after: int, size: int) -> list[Listed]:
+        def load() -> list[Listed]:
+            with self.database.snapshot() as transaction:
+                return reading.page(transaction, _platform(caller), after, size)
+
+        return await asyncio.to_thread(load)
 
     # Claims
 
@@ -386,6 +405,16 @@ class NodeService:
         found = await asyncio.to_thread(look)
         if found.vouchers or found.packs:
             await self.engine.submit(found)
+
+
+def _platform(caller: Identity) -> str | None:
+    """Whose redemptions a caller may read; None: everybody's."""
+    return None if caller.role == "operator" else caller.name
+
+
+async def _emit_each(waiting: Sequence[asyncio.Future[bytes]], emit: Emit) -> None:
+    for answer in asyncio.as_completed(waiting):
+        emit([await answer])
 
 
 def _alarm_parked(sequence: int, kind: str, reason: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -19,6 +20,8 @@ from quanlian.v1.custody_pb2 import VoucherRef
 from quanlian.v1.node_operator_pb2_grpc import NodeOperatorServiceStub
 
 app = typer.Typer(add_completion=False)
+LISTED = 20
+"""With more vouchers that did not come back, only their numbers are shown."""
 
 
 @app.command("cancel-voucher")
@@ -100,6 +103,7 @@ def recall(
     """收回移交清分平台的券及其资金 · Take vouchers back from the clearinghouse, with their money.
 
     已核销、已占用的券不能收回 · What is redeemed or on hold there does not come back.
+    指定的券未能收回时退出码为 1 · Ends with 1 where a voucher that was named does not come back.
     """
     if bool(campaign) == bool(vouchers):
         raise InvalidInput("names both or neither", place="--campaign, --voucher", remedy="give one of them")
@@ -115,18 +119,33 @@ def recall(
             if not answer.HasField("next"):
                 break
             request.after.CopyFrom(answer.next)
-    _show_recalled(returned, refused, as_json)
+    show_recalled(returned, refused, as_json)
+    if vouchers and refused:
+        raise typer.Exit(1)
 
 
-def _show_recalled(returned: int, refused: list[pb.RecallRefused], as_json: bool) -> None:
-    rows = [(f"{each.voucher.pack_id.hex()}/{each.voucher.index}", RefusalReason(each.reason).name) for each in refused]
+def show_recalled(returned: int, refused: Sequence[pb.RecallRefused], as_json: bool) -> None:
+    """How many came back, and of the others how many for which reason; one by one where they are few, or as JSON."""
+    kept = [(f"{each.voucher.pack_id.hex()}/{each.voucher.index}", RefusalReason(each.reason)) for each in refused]
     if as_json:
-        listed = [{"voucher": voucher, "reason": reason} for voucher, reason in rows]
+        listed = [{"voucher": voucher, "reason": reason.name} for voucher, reason in kept]
         console.print_json({"returned": returned, "refused": listed})
         return
     console.say(f"已收回 {returned:,} 张 · {returned:,} taken back")
-    if rows:
-        console.console.print(console.table("未收回 · Not taken back", [("券", "Voucher"), ("原因", "Reason")], rows))
+    if not kept:
+        return
+    reason_heading: console.Heading = ("原因", "Reason")
+    counts = Counter(reason for _, reason in kept).most_common()
+    rows: list[list[console.Cell]] = [[_reason_text(reason), f"{count:,}"] for reason, count in counts]
+    rows.append(["合计 Total", f"{len(kept):,}"])
+    console.console.print(console.table("未收回 · Not taken back", [reason_heading, ("张数", "Vouchers")], rows))
+    if len(kept) <= LISTED:
+        rows = [[voucher, _reason_text(reason)] for voucher, reason in kept]
+        console.console.print(console.table("逐张 · One by one", [("券", "Voucher"), reason_heading], rows))
+
+
+def _reason_text(reason: RefusalReason) -> str:
+    return f"{reason.summary_zh} {reason.name}"
 
 
 def _voucher_ref(text: str, place: str = "--voucher") -> VoucherRef:

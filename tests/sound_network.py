@@ -434,7 +434,7 @@ class SoundNetwork:
                 books.move(used_away(region, posting.legs, issuer))
             transaction.insert(node_schema.clearing_item, [_item("merchant", outcome)])
             _count(books, outcome)
-            transaction.upsert(node_schema.away, [_away_row(redemption)])
+            transaction.upsert(node_schema.away, [_away_row(redemption, posting.number)])
             books.save("batch", AT)
 
     # Windows and money that goes back
@@ -701,7 +701,7 @@ def _item(side: str, outcome: Outcome) -> Row:
     }
 
 
-def _away_row(redemption: Redemption) -> Row:
+def _away_row(redemption: Redemption, number: int) -> Row:
     return {
         "redemption_id": redemption.id,
         "caller": "alipay",
@@ -712,6 +712,8 @@ def _away_row(redemption: Redemption) -> Row:
         "discount_fen": redemption.standing_fen,
         "refunded_order_fen": redemption.refunded_order_fen,
         "expires_at": redemption.expires_at,
+        "number": number,
+        "particulars": b"",
     }
 
 

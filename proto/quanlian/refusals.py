@@ -99,7 +99,7 @@ class Refusal(NamedTuple):
 
     @property
     def voucher_usable(self) -> bool:
-        """Whether the voucher can still be used, as far as the decider knows."""
+        """Whether the voucher can still be used, as far as the decider knows; False where it knows nothing of it."""
         return _TEXTS[self.reason].usable and not self.voucher_dead
 
     @property
@@ -241,7 +241,7 @@ _TEXTS: dict[RefusalReason, _Text] = {
         True,
     ),
     R.REQUEST_ID_REUSED: _Text("请求号已用于另一内容的请求", "the request id was used with another body", False, False),
-    R.REVERSED: _Text("该请求已被冲正", "the request was reversed", False, True),
+    R.REVERSED: _Text("该请求已被冲正", "the request was reversed", False, False),
     R.REDEMPTION_UNKNOWN: _Text("核销记录不存在", "no such redemption", False, False),
     R.NOT_AUTHORIZED: _Text("该笔不在占用状态", "the redemption is not on hold", False, True),
     R.HOLD_EXPIRED: _Text("占用已于{expires_at}到期", "the hold expired at {expires_at}", False, True),

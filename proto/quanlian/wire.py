@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -364,8 +365,23 @@ def posting_message(posting: Posting, redemption: Redemption) -> redemption_pb2.
     )
 
 
+def order_message(sale: Sale) -> redemption_pb2.Order:
+    """A sale as it is told again, without who paid."""
+    order = sale.order
+    return redemption_pb2.Order(
+        merchant=sale.merchant,
+        order_id=sale.order_id,
+        order_fen=order.order_fen,
+        category=order.category,
+        channel=order.channel,
+        klass=order.klass,
+        invoice_fen=order.invoice_fen,
+        price_fen=order.price_fen,
+    )
+
+
 def record_message(redemption: Redemption) -> redemption_pb2.RedemptionRecord:
-    sale, order = redemption.sale, redemption.sale.order
+    order = replace(redemption.sale.order, order_fen=redemption.order_fen)
     return redemption_pb2.RedemptionRecord(
         redemption_id=redemption.id,
         issuer=redemption.voucher.issuer,
@@ -373,16 +389,7 @@ def record_message(redemption: Redemption) -> redemption_pb2.RedemptionRecord:
         index=redemption.voucher.voucher_index,
         campaign=redemption.campaign,
         redeeming_region=redemption.redeeming_region,
-        order=redemption_pb2.Order(
-            merchant=sale.merchant,
-            order_id=sale.order_id,
-            order_fen=redemption.order_fen,
-            category=order.category,
-            channel=order.channel,
-            klass=order.klass,
-            invoice_fen=order.invoice_fen,
-            price_fen=order.price_fen,
-        ),
+        order=order_message(replace(redemption.sale, order=order)),
         state=redemption.state.value,  # type: ignore[arg-type]
         discount_fen=redemption.standing_fen,
         returned_fen=redemption.returned_fen,

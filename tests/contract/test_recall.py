@@ -32,7 +32,7 @@ from node.recall import TakeReturns
 from pki.identity import Identity
 from quanlian import wire
 from quanlian.errors import InvalidInput
-from quanlian.v1 import custody_pb2, redemption_pb2, signed_pb2
+from quanlian.v1 import custody_pb2, node_operator_pb2, redemption_pb2, signed_pb2
 from quanlian.vouchers import VoucherKey
 
 CLEARING = TestSigner(CLEARINGHOUSE, "message")
@@ -306,3 +306,38 @@ class TestOutOfReach:
         intake.unreachable = True
         (again,) = node.decide(intake)
         assert again.content is None, "its outcome is the clearinghouse's to tell"
+
+
+class TestOperatorsCall:
+    @pytest.mark.parametrize(
+        ("request_", "why"),
+        [
+            (node_operator_pb2.RecallVouchersRequest(campaign="nope"), "no campaign nope here"),
+            (
+                node_operator_pb2.RecallVouchersRequest(vouchers=[custody_pb2.VoucherRef(pack_id=bytes(15), index=3)]),
+                "000/3 was not issued here",
+            ),
+        ],
+        ids=["campaign", "voucher"],
+    )
+    def test_what_this_region_did_not_issue_is_not_recalled_as_if_it_had(
+        self, node: LocalNode, token: bytes, request_: node_operator_pb2.RecallVouchersRequest, why: str
+    ) -> None:
+        with pytest.raises(InvalidInput, match=why):
+            node.ask(lambda operations: operations.recall(request_))
+
+    def test_a_campaign_comes_back_but_for_what_was_redeemed(
+        self, node: LocalNode, clearinghouse: LocalClearinghouse, token: bytes
+    ) -> None:
+        clearinghouse.redeem(item(b"r" * 16, redeem=purchase(token, 0, "order")))
+        node.clearinghouse = Between(clearinghouse)
+        engine = clearinghouse.service.engine
+        engine.group = type(engine.group)(engine.decide, name="clearinghouse")
+        engine.group.start()
+        try:
+            request = node_operator_pb2.RecallVouchersRequest(campaign="spring")
+            response = node.ask(lambda operations: operations.recall(request))
+        finally:
+            engine.group.close()
+        assert response.returned == 1
+        assert [(each.voucher.index, each.reason) for each in response.refused] == [(0, 260)]

@@ -455,6 +455,21 @@ def test_each_wrong_alone_is_refused_for_it_and_tells_whether_the_voucher_is_sti
         assert refusal.message_zh.endswith("；券仍可用") == refusal.voucher_usable, name
 
 
+def test_a_quote_is_refused_for_what_the_redeem_would_be_refused_for(bench: Bench) -> None:
+    """But for a release that failed: a quote asks for none."""
+
+    def quote(wrongs: frozenset[Wrong]) -> bytes:
+        with undone(bench.party):
+            bench.spoil(wrongs)
+            request = pb.RedemptionItem.FromString(bench.request(wrongs))
+            return bench.use(item(request.request_id, quote=request.redeem))[0]
+
+    for name in wrongs_of(bench):
+        if name not in ("MALFORMED", "NOT_IN_CUSTODY", "ISSUER_UNREACHABLE"):
+            assert outcome(quote(frozenset({name}))) == name
+    assert outcome(quote(frozenset())) == "quoted"
+
+
 def test_the_tables_follow_the_order_of_the_protocol() -> None:
     for table in (AT_NODE, AT_CLEARINGHOUSE):
         numbers = [RefusalReason[name].value for name in table]

@@ -7,13 +7,17 @@ import json
 from datetime import datetime
 
 import pytest
+import typer
 from rich.console import Console
 
 from chassis import console
 from custodian import showing
 from node import vouchers_cli
+from quanlian.refusals import RefusalReason
 from quanlian.v1 import limit_pb2, stats_pb2, suspension_pb2
+from quanlian.v1 import node_operator_pb2 as pb
 from quanlian.v1.cancellation_pb2 import Cancellation
+from quanlian.v1.custody_pb2 import VoucherRef
 
 AT = 1_780_000_000
 """2026-05-29 04:26:40 in China."""
@@ -138,3 +142,45 @@ def test_cancelled_vouchers_as_json_have_fen(capsys: pytest.CaptureFixture[str])
     (shown,) = json.loads(capsys.readouterr().out)
     assert (shown["voucher"], shown["freed_fen"], shown["why"]) == (f"{MADE.pack_id.hex()}/1", 123_456, "误发")
     assert shown["at"] == "2026-05-29T04:26:40+08:00"
+
+
+def kept_away(count: int, reason: RefusalReason, first: int = 0) -> list[pb.RecallRefused]:
+    return [
+        pb.RecallRefused(voucher=VoucherRef(pack_id=bytes(15), index=n), reason=reason.value)  # type: ignore[arg-type]
+        for n in range(first, first + count)
+    ]
+
+
+def test_what_a_recall_left_away_is_counted_by_reason_and_listed_where_it_is_little(screen: io.StringIO) -> None:
+    refused = [*kept_away(1, RefusalReason.ALREADY_HELD), *kept_away(3, RefusalReason.ALREADY_REDEEMED, 1)]
+    vouchers_cli.show_recalled(1234, refused, as_json=False)
+    text = screen.getvalue()
+    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if "│" in line]
+    assert "1,234 taken back" in text
+    assert ["券已核销 ALREADY_REDEEMED", "3"] in cells
+    assert ["合计 Total", "4"] in cells
+    assert [f"{'0' * 30}/0", "券正被另一订单占用 ALREADY_HELD"] in cells
+
+
+def test_many_vouchers_that_a_recall_left_away_are_only_counted(
+    screen: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = kept_away(vouchers_cli.LISTED + 1, RefusalReason.ALREADY_REDEEMED)
+    vouchers_cli.show_recalled(0, refused, as_json=False)
+    assert "0" * 30 not in screen.getvalue()
+    capsys.readouterr()
+    vouchers_cli.show_recalled(0, refused, as_json=True)
+    assert len(json.loads(capsys.readouterr().out)["refused"]) == vouchers_cli.LISTED + 1
+
+
+def test_a_named_voucher_that_does_not_come_back_ends_the_command_with_1(
+    screen: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a campaign, what was redeemed stays away as it must."""
+    response = pb.RecallVouchersResponse(refused=kept_away(1, RefusalReason.ALREADY_REDEEMED))
+    monkeypatch.setattr(vouchers_cli, "operator_settings", lambda config: None)
+    monkeypatch.setattr(vouchers_cli, "call", lambda *request: response)
+    with pytest.raises(typer.Exit) as ended:
+        vouchers_cli.recall(vouchers=[f"{bytes(15).hex()}/0"])
+    assert ended.value.exit_code == 1
+    vouchers_cli.recall(campaign="spring")

@@ -183,11 +183,15 @@ def upgrade() -> None:
         sa.Column("refunded_order_fen", sa.BigInteger(), nullable=False),
         sa.Column("returned_fen", sa.BigInteger(), nullable=False),
         sa.Column("postings", sa.Integer(), nullable=False),
+        sa.Column(
+            "number", sa.BigInteger(), nullable=False, comment="in the order in which this party committed them, from 1"
+        ),
         sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("redemption_by_campaign", "redemption", ["issuer", "campaign"], unique=False)
     op.create_index("redemption_by_expiry", "redemption", ["state", "expires_at"], unique=False)
+    op.create_index("redemption_by_number", "redemption", ["number"], unique=False)
     op.create_table(
         "request",
         sa.Column("participant", sa.String(), nullable=False),

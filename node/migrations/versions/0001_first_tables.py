@@ -44,9 +44,14 @@ def upgrade() -> None:
         sa.Column("discount_fen", sa.BigInteger(), nullable=False, comment="as it stands"),
         sa.Column("refunded_order_fen", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False, comment="in one series with the redemptions decided here"),
+        sa.Column(
+            "particulars", sa.LargeBinary(), nullable=False, comment="a RedemptionRecord with what no other column says"
+        ),
         sa.PrimaryKeyConstraint("redemption_id"),
         comment="redemptions at this region's merchants that the clearinghouse decided",
     )
+    op.create_index("away_by_number", "away", ["number"], unique=False)
     op.create_table(
         "away_use",
         sa.Column("settlement_window", sa.BigInteger(), autoincrement=False, nullable=False),

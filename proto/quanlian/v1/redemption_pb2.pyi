@@ -834,7 +834,7 @@ class ListRedemptionsRequest(_message.Message):
     page_size: _builtins.int
     """At most 1000."""
     page_token: _builtins.bytes
-    """From the last response; empty for the first page."""
+    """From a response, good until a recovery from a backup; empty for the first page."""
     def __init__(
         self,
         *,
@@ -875,7 +875,7 @@ Global___ListRedemptionsResponse: _TypeAlias = ListRedemptionsResponse  # noqa: 
 
 @_typing.final
 class RedemptionRecord(_message.Message):
-    """A redemption as its decider stores it."""
+    """A redemption as its decider stores it, or as the node that sent it on knows it from the answers so far."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

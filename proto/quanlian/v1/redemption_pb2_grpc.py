@@ -94,7 +94,8 @@ class RedemptionServiceServicer:
     """
 
     def Quote(self, request, context):
-        """Computes the discount; reserves nothing.
+        """Computes the discount as the custodian would give it now; reserves nothing and has no voucher released. Of a voucher
+        that is still with another region's node it is what the terms say.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,13 +144,18 @@ class RedemptionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetRedemption(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """A redemption as the party that is asked knows it, also one that it sent on: a platform that lost an answer learns
+        here what became of it. Without a record: none of the caller's.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListRedemptions(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """The caller's redemptions in the order in which the party that is asked committed them, at home and away in one list.
+        Nothing that is committed later comes before what was listed, so a reader that goes on from its last token, also
+        after the last page, passes over none.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

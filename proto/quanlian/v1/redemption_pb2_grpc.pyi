@@ -36,7 +36,9 @@ class RedemptionServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RedemptionServiceAsyncStub: ...
     Quote: _grpc.UnaryUnaryMultiCallable[_redemption_pb2.QuoteRequest, _redemption_pb2.QuoteResponse]
-    """Computes the discount; reserves nothing."""
+    """Computes the discount as the custodian would give it now; reserves nothing and has no voucher released. Of a voucher
+    that is still with another region's node it is what the terms say.
+    """
     Authorize: _grpc.UnaryUnaryMultiCallable[_redemption_pb2.AuthorizeRequest, _redemption_pb2.AuthorizeResponse]
     """Holds voucher and money."""
     Capture: _grpc.UnaryUnaryMultiCallable[_redemption_pb2.CaptureRequest, _redemption_pb2.CaptureResponse]
@@ -50,7 +52,14 @@ class RedemptionServiceStub:
     Redeem: _grpc.UnaryUnaryMultiCallable[_redemption_pb2.RedeemRequest, _redemption_pb2.RedeemResponse]
     """Authorize and capture in one."""
     GetRedemption: _grpc.UnaryUnaryMultiCallable[_redemption_pb2.GetRedemptionRequest, _redemption_pb2.GetRedemptionResponse]
+    """A redemption as the party that is asked knows it, also one that it sent on: a platform that lost an answer learns
+    here what became of it. Without a record: none of the caller's.
+    """
     ListRedemptions: _grpc.UnaryUnaryMultiCallable[_redemption_pb2.ListRedemptionsRequest, _redemption_pb2.ListRedemptionsResponse]
+    """The caller's redemptions in the order in which the party that is asked committed them, at home and away in one list.
+    Nothing that is committed later comes before what was listed, so a reader that goes on from its last token, also
+    after the last page, passes over none.
+    """
     RedeemStream: _grpc.StreamStreamMultiCallable[_redemption_pb2.RedeemStreamRequest, _redemption_pb2.RedeemStreamResponse]
     """The hot path: many items to a message, each message signed once."""
 
@@ -62,7 +71,9 @@ class RedemptionServiceAsyncStub(RedemptionServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Quote: _aio.UnaryUnaryMultiCallable[_redemption_pb2.QuoteRequest, _redemption_pb2.QuoteResponse]  # type: ignore[assignment]
-    """Computes the discount; reserves nothing."""
+    """Computes the discount as the custodian would give it now; reserves nothing and has no voucher released. Of a voucher
+    that is still with another region's node it is what the terms say.
+    """
     Authorize: _aio.UnaryUnaryMultiCallable[_redemption_pb2.AuthorizeRequest, _redemption_pb2.AuthorizeResponse]  # type: ignore[assignment]
     """Holds voucher and money."""
     Capture: _aio.UnaryUnaryMultiCallable[_redemption_pb2.CaptureRequest, _redemption_pb2.CaptureResponse]  # type: ignore[assignment]
@@ -76,7 +87,14 @@ class RedemptionServiceAsyncStub(RedemptionServiceStub):
     Redeem: _aio.UnaryUnaryMultiCallable[_redemption_pb2.RedeemRequest, _redemption_pb2.RedeemResponse]  # type: ignore[assignment]
     """Authorize and capture in one."""
     GetRedemption: _aio.UnaryUnaryMultiCallable[_redemption_pb2.GetRedemptionRequest, _redemption_pb2.GetRedemptionResponse]  # type: ignore[assignment]
+    """A redemption as the party that is asked knows it, also one that it sent on: a platform that lost an answer learns
+    here what became of it. Without a record: none of the caller's.
+    """
     ListRedemptions: _aio.UnaryUnaryMultiCallable[_redemption_pb2.ListRedemptionsRequest, _redemption_pb2.ListRedemptionsResponse]  # type: ignore[assignment]
+    """The caller's redemptions in the order in which the party that is asked committed them, at home and away in one list.
+    Nothing that is committed later comes before what was listed, so a reader that goes on from its last token, also
+    after the last page, passes over none.
+    """
     RedeemStream: _aio.StreamStreamMultiCallable[_redemption_pb2.RedeemStreamRequest, _redemption_pb2.RedeemStreamResponse]  # type: ignore[assignment]
     """The hot path: many items to a message, each message signed once."""
 
@@ -91,7 +109,9 @@ class RedemptionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _redemption_pb2.QuoteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_redemption_pb2.QuoteResponse, _abc.Awaitable[_redemption_pb2.QuoteResponse]]:
-        """Computes the discount; reserves nothing."""
+        """Computes the discount as the custodian would give it now; reserves nothing and has no voucher released. Of a voucher
+        that is still with another region's node it is what the terms say.
+        """
 
     @_abc_1.abstractmethod
     def Authorize(
@@ -146,14 +166,21 @@ class RedemptionServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _redemption_pb2.GetRedemptionRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_redemption_pb2.GetRedemptionResponse, _abc.Awaitable[_redemption_pb2.GetRedemptionResponse]]: ...
+    ) -> _typing.Union[_redemption_pb2.GetRedemptionResponse, _abc.Awaitable[_redemption_pb2.GetRedemptionResponse]]:
+        """A redemption as the party that is asked knows it, also one that it sent on: a platform that lost an answer learns
+        here what became of it. Without a record: none of the caller's.
+        """
 
     @_abc_1.abstractmethod
     def ListRedemptions(
         self,
         request: _redemption_pb2.ListRedemptionsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_redemption_pb2.ListRedemptionsResponse, _abc.Awaitable[_redemption_pb2.ListRedemptionsResponse]]: ...
+    ) -> _typing.Union[_redemption_pb2.ListRedemptionsResponse, _abc.Awaitable[_redemption_pb2.ListRedemptionsResponse]]:
+        """The caller's redemptions in the order in which the party that is asked committed them, at home and away in one list.
+        Nothing that is committed later comes before what was listed, so a reader that goes on from its last token, also
+        after the last page, passes over none.
+        """
 
     @_abc_1.abstractmethod
     def RedeemStream(

@@ -172,7 +172,9 @@ class Refusal(_message.Message):
     retryable: _builtins.bool
     """Whether trying again with a new request id may succeed."""
     voucher_usable: _builtins.bool
-    """Whether the voucher can still be used, as far as the decider knows."""
+    """Whether the voucher can still be used, as far as the decider knows; not set where it knows nothing of the voucher,
+    as when a request was reversed before it arrived.
+    """
     @_builtins.property
     def figures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Figure]: ...
     def __init__(
