@@ -31,6 +31,7 @@ def _prepared() -> None:
     run.prepare()
 
 
+@pytest.mark.timeout(6 * 3600)
 @pytest.mark.parametrize("schedules", [SCHEDULES, pytest.param(MANY_SCHEDULES, marks=pytest.mark.long)])
 def test_every_schedule_of_a_seed_keeps_all_invariants(schedules: int) -> None:
     summary = run.simulate(SEED, schedules, workers=os.cpu_count() or 1)
