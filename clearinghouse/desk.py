@@ -76,6 +76,7 @@ class Desk:
         self.campaigns = Campaigns(transaction)
         self.suspensions = Suspensions(transaction)
         rows = transaction.rows(_PARTICIPANTS)
+        self._participants = {row.region: dict(row._mapping) for row in rows}
         self._positions = {row.region: _position(row) for row in rows}
         self._changed_positions: set[str] = set()
         self._withheld = {row.region: int(row.withheld_fen) for row in rows}
@@ -300,7 +301,7 @@ class Desk:
         self.transaction.insert(schema.proof, self._new_proofs)
         for region in sorted(self._changed_positions):
             position = self._positions[region]
-            values = {
+            figures = {
                 "owed_held_fen": position.owed_held_fen,
                 "owed_posted_fen": position.owed_posted_fen,
                 "due_posted_fen": position.due_posted_fen,
@@ -308,7 +309,7 @@ class Desk:
                 "credit_percent": position.warned[1],
                 "withheld_fen": self._withheld[region],
             }
-            self.transaction.update(schema.participant, {"region": region}, values)
+            self.transaction.upsert(schema.participant, [{**self._participants[region], **figures}])
 
 
 def china_year(at: int) -> int:
