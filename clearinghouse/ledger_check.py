@@ -11,9 +11,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from chassis.database import Transaction
-from clearinghouse import schema
+from clearinghouse import documents_check, schema
 from clearinghouse.domain.ceilings import ceiling_movements
 from clearinghouse.domain.windows import Turnover, bilateral, funding
+from clearinghouse.references_check import references
 from custodian import schema as books_schema
 from custodian.books import redemption_of
 from custodian.ledger.check import difference, run, stream
@@ -315,7 +316,19 @@ CHECKS = PartyChecks(
     "participant",
     schema.METADATA,
     _ENCODED,
-    (_money, _visitors_funds, _custody, _series, _told, _positions, _ceilings, _settlement, _documents),
+    (
+        _money,
+        _visitors_funds,
+        _custody,
+        _series,
+        _told,
+        _positions,
+        _ceilings,
+        _settlement,
+        _documents,
+        references,
+        *documents_check.CHECKS,
+    ),
     lambda transaction: {},
     lambda transaction: lambda id: False,
     lambda transaction: iter(()),

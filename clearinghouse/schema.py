@@ -215,6 +215,7 @@ bilateral = Table(
     Column("debtor", String, primary_key=True),
     Column("creditor", String, primary_key=True),
     Column("amount_fen", BigInteger, nullable=False),
+    seal_column(),
 )
 
 net_position = Table(

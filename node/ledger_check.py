@@ -27,6 +27,7 @@ from custodian.ledger.findings import Counted, Finding, PartyChecks
 from node import payment_check, schema
 from node.payment_check import own_region
 from node.redeeming import used_away
+from node.references_check import references
 from quanlian import wire
 from quanlian.accounts import clearing_account
 from quanlian.apportionment import Leg
@@ -259,7 +260,7 @@ CHECKS = PartyChecks(
     "pack",
     schema.METADATA,
     _ENCODED,
-    (_packs, _limits, _hand_overs, _clearing, _away, _windows, *payment_check.CHECKS),
+    (_packs, _limits, _hand_overs, _clearing, _away, _windows, references, *payment_check.CHECKS),
     _reserved_in_packs,
     _is_away,
     _counted_away,

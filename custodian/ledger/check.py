@@ -20,6 +20,7 @@ from custodian import schema
 from custodian.books import redemption_of
 from custodian.ledger.decoding import ROWS_AT_ONCE, UNREADABLE, Encoded, legs_in, strict_legs, unreadable
 from custodian.ledger.findings import ENTRY_POINTS, Check, Counted, Finding, PartyChecks, row_key
+from custodian.ledger.references import Reference, Series, dangling, gaps, is_recovered
 from custodian.seals import BEGINNING, entry_digest, is_sealed, seal
 from custodian.totals import HOUR_SECONDS, Sums, add_up
 from quanlian import custody
@@ -465,6 +466,12 @@ def _seals(transaction: Transaction, tables: tuple[sa.MetaData, ...]) -> Iterato
                 yield Finding(table.name, row_key(table, row), None, fen if isinstance(fen, int) else 0, zh, en)
 
 
+def _references(transaction: Transaction) -> Iterator[Finding]:
+    yield from gaps(transaction, _SERIES)
+    if not is_recovered(transaction):
+        yield from dangling(transaction, _REFERENCES)
+
+
 _voucher_key = attrgetter("issuer", "pack_id", "voucher_index")
 
 
@@ -484,7 +491,14 @@ _SHARED: tuple[Check, ...] = (
     _spends,
     _vouchers,
     _held,
+    _references,
 )
+_REFERENCES = (
+    Reference(schema.request, ("request_batch",), schema.signed_batch, ("id",)),
+    Reference(schema.request, ("answer_batch",), schema.signed_batch, ("id",)),
+    Reference(schema.suspended, ("authority", "number"), schema.suspension, ("authority", "number")),
+)
+_SERIES = (Series(schema.campaign_change, "number", ("issuer", "campaign")),)
 _LEGS = ("legs", "standing", "rest_cofunders", "rest_public")
 _ENCODED = (
     Encoded(schema.posting, lambda row: strict_legs(row.legs)),

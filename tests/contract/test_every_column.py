@@ -94,11 +94,13 @@ def test_a_deleted_row_is_found_unless_it_is_documented(sound: Sound, name: str)
     party, missed = sound.parties[name], set()
     for table in party.tables.values():
         with undone_at_once(party.database) as transaction:
+            if transaction.connection.execute(table.select()).first() is None:
+                continue
             row, before = first_row(transaction, table)
             transaction.connection.execute(table.delete().where(key_of(table, row)))
             if not is_found(transaction, before):
                 missed.add(table.name)
-    assert missed == {table for table, what in exceptions(name) if what == DELETED}, sorted(missed)
+    assert missed == {table for table, what in exceptions(name) if what == DELETED}, " ".join(sorted(missed))
 
 
 @pytest.mark.parametrize("name", BOTH)
@@ -107,7 +109,8 @@ def test_a_row_that_is_copied_or_made_up_is_found(sound: Sound, name: str) -> No
     for table in party.tables.values():
         with undone_at_once(party.database) as transaction:
             row, before = first_row(transaction, table)
-            copied = row | {column.name: other(column, row[column.name]) for column in table.primary_key}
+            keys = [column for column in table.columns if column.primary_key or column.unique]
+            copied = row | {column.name: other(column, row[column.name]) for column in keys}
             transaction.connection.execute(table.insert().values(copied))
             assert is_found(transaction, before), f"a copied row of {table.name}"
         with undone_at_once(party.database) as transaction:

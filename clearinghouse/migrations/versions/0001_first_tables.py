@@ -37,6 +37,7 @@ def upgrade() -> None:
         sa.Column("debtor", sa.String(), nullable=False),
         sa.Column("creditor", sa.String(), nullable=False),
         sa.Column("amount_fen", sa.BigInteger(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("settlement_window", "debtor", "creditor"),
     )
     op.create_table(
