@@ -21,6 +21,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 
 from chassis.database_errors import KeyTaken, plain_errors
 from chassis.queries import Query
+from chassis.rows import completed, computed_column
 from quanlian.errors import ConfigurationError
 
 __all__ = ["Database", "KeyTaken", "Query", "Transaction"]
@@ -48,20 +49,20 @@ class Transaction(ABC):
     @abstractmethod
     def _clock(self) -> int: ...
 
-    @abstractmethod
     def insert(self, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
         """Stores new rows, all giving the same columns; server defaults fill the others, Python-side ones
-        do not.
+        do not, and a column that is computed from its row (`chassis.rows.COMPUTED`) is.
 
         Leaves the transaction with KeyTaken if a unique key exists.
         """
+        self._insert(table, completed(table, rows))
 
-    @abstractmethod
     def upsert(self, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
         """Stores rows by primary key; where one exists, its other given columns are replaced.
 
-        Of rows with one key in `rows` the last wins.
+        Of rows with one key in `rows` the last wins. Where a column is computed from its row, give whole rows.
         """
+        self._upsert(table, completed(table, rows))
 
     @abstractmethod
     def select_keys(
@@ -80,9 +81,28 @@ class Transaction(ABC):
     def rows(self, query: Query, **values: Any) -> list[sa.Row[Any]]:
         """What a query finds with these values for its parameters."""
 
-    @abstractmethod
     def update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int:
-        """Sets `values` in the rows that have `key` in its columns; returns how many they are."""
+        """Sets `values` in the rows that have `key` in its columns; returns how many they are.
+
+        A column that is computed from its row follows.
+        """
+        changed = self._update(table, key, values)
+        computed = computed_column(table)
+        if changed and computed:
+            rows = self.select_keys(table, [table.c[name] for name in key], [tuple(key.values())])
+            for row in rows:
+                own = {column.name: row._mapping[column.name] for column in table.primary_key}
+                self._update(table, own, {computed.name: computed.value(row._mapping)})
+        return changed
+
+    @abstractmethod
+    def _insert(self, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None: ...
+
+    @abstractmethod
+    def _upsert(self, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None: ...
+
+    @abstractmethod
+    def _update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int: ...
 
 
 Numbering = Callable[[Transaction], Callable[[], None]]

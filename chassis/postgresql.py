@@ -68,7 +68,7 @@ class PostgresqlTransaction(Transaction):
             self.connection.exec_driver_sql("SELECT floor(extract(epoch FROM clock_timestamp()))::bigint").scalar_one()
         )
 
-    def insert(self, table: sa.Table, rows: Rows) -> None:
+    def _insert(self, table: sa.Table, rows: Rows) -> None:
         if not rows:
             return
         names, values = tuples(table, rows, self.connection.dialect)
@@ -80,7 +80,7 @@ class PostgresqlTransaction(Transaction):
             for row in values:
                 copy.write_row(row)
 
-    def upsert(self, table: sa.Table, rows: Rows) -> None:
+    def _upsert(self, table: sa.Table, rows: Rows) -> None:
         if not rows:
             return
         names, values = tuples(table, distinct_by_key(table, rows), self.connection.dialect)
@@ -109,7 +109,7 @@ class PostgresqlTransaction(Transaction):
             cursor.execute(statement.encode(), fixed | values)
             return results(query.columns, cursor.fetchall(), self.connection.dialect)
 
-    def update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int:
+    def _update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int:
         names, given = tuples(table, [values | key], self.connection.dialect)
         with self._driver.cursor() as cursor:
             return cursor.execute(_update_statement(table, names, tuple(key)), given[0]).rowcount

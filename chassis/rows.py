@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect, result_tuple
 from sqlalchemy.engine.default import DefaultDialect
 
 Rows = Sequence[dict[str, Any]]
+COMPUTED = "computed"
+"""Key of `Column.info`: a function that gives the column from its table's name and the row's other values, in order."""
+
+
+class ComputedColumn(NamedTuple):
+    """The one column of a table that follows from its others, whose `names` these are."""
+
+    name: str
+    names: tuple[str, ...]
+    compute: Callable[[str, tuple[Any, ...]], Any]
+    table: str
+
+    def value(self, row: Mapping[Any, Any]) -> Any:
+        return self.compute(self.table, tuple([row.get(name) for name in self.names]))
+
+
+@lru_cache(maxsize=1024)
+def computed_column(table: sa.Table) -> ComputedColumn | None:
+    for column in table.columns:
+        if COMPUTED in column.info:
+            names = tuple(each.name for each in table.columns if each is not column)
+            return ComputedColumn(column.name, names, column.info[COMPUTED], table.name)
+    return None
+
+
+def completed(table: sa.Table, rows: Rows) -> Rows:
+    """The rows with the column that is computed from them, if the table has one."""
+    computed = computed_column(table)
+    if computed is None:
+        return rows
+    return [{**row, computed.name: computed.value(row)} for row in rows]
 
 
 def tuples(table: sa.Table, rows: Rows, dialect: Dialect) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:

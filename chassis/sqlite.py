@@ -60,12 +60,12 @@ class SqliteTransaction(Transaction):
     def _clock(self) -> int:
         return int(self.connection.exec_driver_sql("SELECT CAST(strftime('%s', 'now') AS INTEGER)").scalar_one())
 
-    def insert(self, table: sa.Table, rows: Rows) -> None:
+    def _insert(self, table: sa.Table, rows: Rows) -> None:
         if rows:
             names, values = tuples(table, rows, self.connection.dialect)
             self._driver.executemany(_insert_statement(table, names), values)
 
-    def upsert(self, table: sa.Table, rows: Rows) -> None:
+    def _upsert(self, table: sa.Table, rows: Rows) -> None:
         if rows:
             names, values = tuples(table, distinct_by_key(table, rows), self.connection.dialect)
             self._driver.executemany(_upsert_statement(table, names), values)
@@ -91,7 +91,7 @@ class SqliteTransaction(Transaction):
         found = self._driver.execute(statement, fixed | values).fetchall()
         return results(query.columns, found, self.connection.dialect)
 
-    def update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int:
+    def _update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int:
         names, given = tuples(table, [values | key], self.connection.dialect)
         return self._driver.execute(_update_statement(table, names, tuple(key)), given[0]).rowcount
 

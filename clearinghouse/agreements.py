@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
-from sqlalchemy import select
-
 from chassis.database import Database, Query, Transaction
 from clearinghouse import schema
 from quanlian.agreement_signatures import KIND, signatories, verify_signature
@@ -21,15 +19,6 @@ PLACE = "agreement"
 _AGREEMENT, _SIGNED = schema.agreement.c, schema.agreement_signature.c
 _AGREEMENTS = Query(schema.agreement.select().order_by(_AGREEMENT.number, _AGREEMENT.version))
 _SIGNATURES = Query(schema.agreement_signature.select().order_by(_SIGNED.signed_at, _SIGNED.signer))
-_IN_FORCE = Query(
-    select(_AGREEMENT.number, _AGREEMENT.document, _SIGNED.signed_at)
-    .join_from(
-        schema.agreement,
-        schema.agreement_signature,
-        (_AGREEMENT.number == _SIGNED.number) & (_AGREEMENT.version == _SIGNED.version),
-    )
-    .where(_SIGNED.signer == CLEARINGHOUSE)
-)
 
 
 class AgreementRegister:
@@ -78,6 +67,43 @@ class AgreementRegister:
 
 def on_file(transaction: Transaction) -> list[pb.SignedAgreement]:
     """Every agreement with its signatures in the order they were given, by number and version."""
+    return [signed for _, signed in _numbered(transaction)]
+
+
+class Complete(NamedTuple):
+    """An agreement that everybody signed, and when the clearinghouse did, last: it counts for nothing before that."""
+
+    number: str
+    signed: pb.SignedAgreement
+    signed_at: int
+
+
+def documents_in_force(transaction: Transaction) -> list[Complete]:
+    """Every agreement that the clearinghouse, the last, signed."""
+    return [
+        Complete(number, signed, each.signed_at)
+        for number, signed in _numbered(transaction)
+        for each in signed.signatures
+        if each.signer == CLEARINGHOUSE
+    ]
+
+
+def require_signed(agreement: Agreement, signed: pb.SignedAgreement, verifier: Verifier) -> None:
+    """That everybody signed these very bytes. Raises UnknownKey, or BadSignature naming the agreement: such a file was
+    changed after it was signed, and no money is split by it.
+    """
+    signers = set()
+    for each in signed.signatures:
+        try:
+            signers.add(verify_signature(signed.document, each.key_id, each.signature, verifier))
+        except BadSignature as error:
+            raise BadSignature(f"agreement {agreement.name} as it is stored, by {each.signer}: {error}") from error
+    missing = set(signatories(agreement)) - signers
+    if missing:
+        raise BadSignature(f"agreement {agreement.name} as it is stored: not signed by {', '.join(sorted(missing))}")
+
+
+def _numbered(transaction: Transaction) -> list[tuple[str, pb.SignedAgreement]]:
     signatures: dict[tuple[str, int], list[pb.AgreementSignature]] = {}
     for row in transaction.rows(_SIGNATURES):
         signatures.setdefault((row.number, row.version), []).append(
@@ -85,23 +111,11 @@ def on_file(transaction: Transaction) -> list[pb.SignedAgreement]:
                 signer=row.signer, key_id=row.key_id, signature=row.signature, signed_at=row.signed_at
             )
         )
-    return [
-        pb.SignedAgreement(document=row.document, signatures=signatures.get((row.number, row.version), []))
-        for row in transaction.rows(_AGREEMENTS)
-    ]
-
-
-class Complete(NamedTuple):
-    """An agreement that everybody signed, and when the clearinghouse did, last: it counts for nothing before that."""
-
-    number: str
-    document: bytes
-    signed_at: int
-
-
-def documents_in_force(transaction: Transaction) -> list[Complete]:
-    """Every agreement that everybody signed."""
-    return [Complete(row.number, row.document, row.signed_at) for row in transaction.rows(_IN_FORCE)]
+    found = []
+    for row in transaction.rows(_AGREEMENTS):
+        own = signatures.get((row.number, row.version), [])
+        found.append((row.number, pb.SignedAgreement(document=row.document, signatures=own)))
+    return found
 
 
 def _same_version(kept: pb.SignedAgreement, agreement: Agreement) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from chassis.database import Query, Transaction
 from clearinghouse import schema
-from clearinghouse.agreements import documents_in_force
+from clearinghouse.agreements import documents_in_force, require_signed
 from clearinghouse.domain.ceilings import ceiling_left, ceiling_movements
 from clearinghouse.domain.exposure import LimitUse, Position, crossed, owed_change
 from custodian import schema as custodian_schema
@@ -27,11 +27,12 @@ from quanlian.custody import CLEARINGHOUSE, VoucherState, in_custody
 from quanlian.errors import BooksDoNotBalance
 from quanlian.redemptions import Outcome, Redemption, owed_between_regions
 from quanlian.refusals import Refusal, RefusalReason
-from quanlian.signing import Signer
+from quanlian.signing import Signer, Verifier
 from quanlian.suspensions import SuspensionKind, merchant_subject, voucher_subject
 from quanlian.terms import Terms
 from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import custody_pb2, limit_pb2
+from quanlian.v1.agreement_pb2 import SignedAgreement
 from quanlian.validation import Discounted, Facts, MerchantFacts
 from quanlian.wire import Purchase, posting_message
 
@@ -48,16 +49,21 @@ class Work(Protocol):
 
 
 class Shelf:
-    """Parsed documents that never change: terms by hash, agreements by their bytes."""
+    """Parsed documents that never change: terms by hash, agreements by the bytes of file and signatures."""
 
-    def __init__(self) -> None:
+    def __init__(self, verifier: Verifier) -> None:
         self.terms: dict[bytes, Terms] = {}
-        self.agreements: dict[bytes, Agreement] = {}
+        self._agreements: dict[bytes, Agreement] = {}
+        self._verifier = verifier
 
-    def agreement(self, document: bytes, name: str) -> Agreement:
-        if document not in self.agreements:
-            self.agreements[document] = parse_agreement(document, name)
-        return self.agreements[document]
+    def agreement(self, signed: SignedAgreement, name: str) -> Agreement:
+        """Its signatures are checked when it is seen first. Raises UnknownKey or BadSignature."""
+        content = signed.SerializeToString(deterministic=True)
+        if content not in self._agreements:
+            agreement = parse_agreement(signed.document, name)
+            require_signed(agreement, signed, self._verifier)
+            self._agreements[content] = agreement
+        return self._agreements[content]
 
 
 class Desk:
@@ -76,6 +82,7 @@ class Desk:
         self.campaigns = Campaigns(transaction)
         self.suspensions = Suspensions(transaction)
         rows = transaction.rows(_PARTICIPANTS)
+        self._participants = {row.region: dict(row._mapping) for row in rows}
         self._positions = {row.region: _position(row) for row in rows}
         self._changed_positions: set[str] = set()
         self._withheld = {row.region: int(row.withheld_fen) for row in rows}
@@ -206,7 +213,7 @@ class Desk:
         if self._agreements is None:
             found = documents_in_force(self.transaction)
             self._agreements = [
-                self.shelf.agreement(each.document, each.number).counting_from(each.signed_at) for each in found
+                self.shelf.agreement(each.signed, each.number).counting_from(each.signed_at) for each in found
             ]
         return self._agreements
 
@@ -300,7 +307,7 @@ class Desk:
         self.transaction.insert(schema.proof, self._new_proofs)
         for region in sorted(self._changed_positions):
             position = self._positions[region]
-            values = {
+            figures = {
                 "owed_held_fen": position.owed_held_fen,
                 "owed_posted_fen": position.owed_posted_fen,
                 "due_posted_fen": position.due_posted_fen,
@@ -308,7 +315,7 @@ class Desk:
                 "credit_percent": position.warned[1],
                 "withheld_fen": self._withheld[region],
             }
-            self.transaction.update(schema.participant, {"region": region}, values)
+            self.transaction.upsert(schema.participant, [{**self._participants[region], **figures}])
 
 
 def china_year(at: int) -> int:

@@ -121,9 +121,7 @@ class Resolve:
             "resolution": self.why,
             "resolved_at": desk.at,
         }
-        desk.transaction.connection.execute(
-            table.update().where(table.c.region == self.region, table.c.number == self.number).values(**values)
-        )
+        desk.transaction.update(table, {"region": self.region, "number": self.number}, values)
         return clearing_operator_pb2.DisputeRecord(dispute=dispute, **values)
 
     def _adjust(self, desk: Desk, dispute: settlement_pb2.Dispute, redemption_id: bytes, amount_fen: int) -> None:

@@ -13,7 +13,7 @@ from clearinghouse.domain.cutoff import is_due
 from clearinghouse.windows import Close
 from custodian.batching import decide_apart
 from custodian.continuity import Continuity
-from quanlian.signing import Signer
+from quanlian.signing import Signer, Verifier
 
 
 class Engine:
@@ -26,13 +26,14 @@ class Engine:
         self,
         database: Database,
         signer: Signer,
+        verifier: Verifier,
         continuity: Continuity,
         cut_off: tuple[int, int] | None = None,
         commit: Callable[..., GroupCommit[Work, Any]] = GroupCommit,
     ) -> None:
         self.database = database
         self.signer = signer
-        self.shelf = Shelf()
+        self.shelf = Shelf(verifier)
         self.group = commit(self.decide, name="clearinghouse")
         self._continuity = continuity
         self._cut_off = cut_off

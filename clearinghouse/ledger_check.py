@@ -11,12 +11,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from chassis.database import Transaction
-from clearinghouse import schema
+from clearinghouse import documents_check, schema
 from clearinghouse.domain.ceilings import ceiling_movements
 from clearinghouse.domain.windows import Turnover, bilateral, funding
+from clearinghouse.references_check import references
 from custodian import schema as books_schema
-from custodian.books import json_to_legs, redemption_of
+from custodian.books import redemption_of
 from custodian.ledger.check import difference, run, stream
+from custodian.ledger.decoding import Encoded, hand_over_in, legs_in, read, returned_legs, strict_hand_over
 from custodian.ledger.findings import Finding, PartyChecks
 from quanlian import netting, wire
 from quanlian.accounts import bank_account, settlement_account, suspense_account, visitors_account
@@ -94,7 +96,7 @@ def _custody(transaction: Transaction) -> Iterator[Finding]:
     epochs: dict[VoucherKey, int] = {}
     table = schema.hand_over
     for row in stream(transaction, table.select().order_by(table.c.issuer, table.c.taken_at, table.c.number)):
-        body = custody_pb2.HandOver.FromString(row.body)
+        body = hand_over_in(row.body)
         known = _known_vouchers(transaction, [wire.handed_voucher(each, row.issuer).key for each in body.vouchers])
         for each in body.vouchers:
             voucher = wire.handed_voucher(each, row.issuer)
@@ -108,11 +110,11 @@ def _custody(transaction: Transaction) -> Iterator[Finding]:
                 zh, en = f"移交单{row.number}所交的券缺失", f"missing, though hand-over {row.number} brought it"
                 yield Finding("voucher", place, None, voucher.reservation.total_fen, zh, en)
     for row in run(transaction, schema.custody_return.select()):
-        for each in custody_pb2.HandOver.FromString(row.body).vouchers:
+        for each in hand_over_in(row.body).vouchers:
             for leg in wire.handed_voucher(each, row.region).reservation.legs():
                 moved[leg.account] -= leg.amount_fen if is_limited(leg.account) else 0
     for row in run(transaction, schema.fund_return.select()):
-        for leg in wire.legs_of(custody_pb2.FundReturn.FromString(row.body).legs):
+        for leg in returned_legs(row.body):
             moved[leg.account] -= leg.amount_fen
     limits = {account: fen for account, fen in _limits(transaction).items() if "/visitors/" not in account}
     for account in sorted(moved.keys() | limits.keys()):
@@ -177,17 +179,17 @@ def _told_to(region: str, postings: Iterator[Any], events: Iterator[Any]) -> Ite
     """One issuer's postings, in the journal's order, and what it was told, in the feed's, which is nearly the same."""
     waiting: dict[tuple[bytes, int], Any] = {}
     for row in events:
-        event = custody_pb2.FeedEvent.FromString(row.event)
+        event = read(custody_pb2.FeedEvent.FromString, row.event, custody_pb2.FeedEvent())
         if not event.HasField("posting"):
             continue
         told = event.posting
         key = (told.redemption_id, told.number)
-        while key not in waiting and (read := next(postings, None)) is not None:
-            waiting[(read.redemption_id, read.number)] = read
+        while key not in waiting and (booked := next(postings, None)) is not None:
+            waiting[(booked.redemption_id, booked.number)] = booked
         found = waiting.pop(key, None)
         if found is None or (told.discount_fen, wire.legs_of(told.legs)) != (
             found.discount_fen,
-            json_to_legs(found.legs),
+            legs_in(found.legs),
         ):
             fen = told.discount_fen - (found.discount_fen if found else 0)
             zh, en = "与账上收退不符", f"differs from posting {told.redemption_id.hex()}/{told.number} on the books"
@@ -206,7 +208,9 @@ def _positions(transaction: Transaction) -> Iterator[Finding]:
     sums: dict[tuple[str, str], int] = defaultdict(int)
     table, posting = books_schema.redemption, books_schema.posting
     for row in stream(transaction, table.select().where(table.c.state == State.AUTHORIZED.name)):
-        held = redemption_of(row)
+        held = read(redemption_of, row, None)
+        if held is None:
+            continue
         sums[(held.voucher.issuer, "owed_held_fen")] += owed_between_regions(held, held.standing)
     query = (
         sa.select(table, posting.c.legs.label("posted_legs"))
@@ -214,8 +218,10 @@ def _positions(transaction: Transaction) -> Iterator[Finding]:
         .where(posting.c.settlement_window.in_(unsettled))
     )
     for row in stream(transaction, query):
-        used = redemption_of(row)
-        owed = owed_between_regions(used, json_to_legs(row.posted_legs))
+        used = read(redemption_of, row, None)
+        if used is None:
+            continue
+        owed = owed_between_regions(used, legs_in(row.posted_legs))
         sums[(used.voucher.issuer, "owed_posted_fen")] += owed
         sums[(used.redeeming_region, "due_posted_fen")] += owed
     for row in run(transaction, schema.participant.select()):
@@ -229,7 +235,8 @@ def _ceilings(transaction: Transaction) -> Iterator[Finding]:
     """What stands on a ceiling's account is what redemptions under its agreement hold and cost."""
     sums: dict[tuple[str, str], int] = defaultdict(int)
     for row in stream(transaction, books_schema.redemption.select()):
-        for movement in ceiling_movements(None, redemption_of(row)):
+        redemption = read(redemption_of, row, None)
+        for movement in ceiling_movements(None, redemption) if redemption else ():
             sums[(movement.account, "held_fen")] += movement.held_fen
             sums[(movement.account, "posted_fen")] += movement.posted_fen
     account = books_schema.account
@@ -299,9 +306,29 @@ def _limits(transaction: Transaction) -> dict[str, int]:
     return {row.account: int(row.limit_fen) for row in rows if funding(row.account) and row.limit_fen}
 
 
+_ENCODED = (
+    Encoded(schema.hand_over, lambda row: strict_hand_over(row.body)),
+    Encoded(schema.custody_return, lambda row: strict_hand_over(row.body)),
+    Encoded(schema.fund_return, lambda row: custody_pb2.FundReturn.FromString(row.body)),
+    Encoded(schema.feed, lambda row: custody_pb2.FeedEvent.FromString(row.event)),
+)
 CHECKS = PartyChecks(
     "participant",
-    (_money, _visitors_funds, _custody, _series, _told, _positions, _ceilings, _settlement, _documents),
+    schema.METADATA,
+    _ENCODED,
+    (
+        _money,
+        _visitors_funds,
+        _custody,
+        _series,
+        _told,
+        _positions,
+        _ceilings,
+        _settlement,
+        _documents,
+        references,
+        *documents_check.CHECKS,
+    ),
     lambda transaction: {},
     lambda transaction: lambda id: False,
     lambda transaction: iter(()),

@@ -103,12 +103,8 @@ class AssignReceipt:
                 Movement(settlement_account(self.region), "", posted_fen=-known.amount_fen),
             ]
             desk.books.book("assignment", desk.at, self.bank_reference, found)
-            table = schema.deposit
-            desk.transaction.connection.execute(
-                table.update()
-                .where(table.c.bank_reference == self.bank_reference)
-                .values(region=self.region, settlement_window=desk.window)
-            )
+            owner = {"region": self.region, "settlement_window": desk.window}
+            desk.transaction.update(schema.deposit, {"bank_reference": self.bank_reference}, owner)
             cure(desk, self.region, self.bank_reference)
             desk.watch(self.region)
         return settlement_fen(desk, self.region)

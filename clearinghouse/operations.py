@@ -78,17 +78,12 @@ class ClearingOperations:
             raise InvalidInput("is out of range", place="limits", remedy="send amounts of 0 or more, at most 10000 bp")
 
         def store(transaction: Transaction) -> None:
-            table = schema.participant
-            changed = transaction.connection.execute(
-                table.update()
-                .where(table.c.region == request.region)
-                .values(
-                    net_debit_cap_fen=request.net_debit_cap_fen,
-                    credit_line_fen=request.credit_line_fen,
-                    credit_offset_bp=request.credit_offset_bp,
-                )
-            )
-            if changed.rowcount != 1:
+            limits = {
+                "net_debit_cap_fen": request.net_debit_cap_fen,
+                "credit_line_fen": request.credit_line_fen,
+                "credit_offset_bp": request.credit_offset_bp,
+            }
+            if not transaction.update(schema.participant, {"region": request.region}, limits):
                 raise _not_enrolled(request.region)
             self._watch(transaction, request.region)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, String, Table, Text
 
+from custodian.seals import seal_column
+
 METADATA = MetaData()
 
 participant = Table(
@@ -21,6 +23,7 @@ participant = Table(
     Column("limit_percent", Integer, nullable=False, comment="threshold that its exposure has reached: 0, 75, 90"),
     Column("credit_percent", Integer, nullable=False, comment="threshold that its use of credit has reached"),
     Column("withheld_fen", BigInteger, nullable=False, comment="of its pay-outs, while others are in arrears"),
+    seal_column(),
 )
 
 signing_chain = Table(
@@ -29,6 +32,7 @@ signing_chain = Table(
     Column("owner", String, primary_key=True),
     Column("key_id", LargeBinary, primary_key=True),
     Column("chain", LargeBinary, nullable=False, comment="PEM"),
+    seal_column(),
 )
 
 terms = Table(
@@ -40,6 +44,7 @@ terms = Table(
     Column("document", LargeBinary, nullable=False),
     Column("key_id", LargeBinary, nullable=False),
     Column("signature", LargeBinary, nullable=False),
+    seal_column(),
 )
 
 agreement = Table(
@@ -48,6 +53,7 @@ agreement = Table(
     Column("number", String, primary_key=True),
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("document", LargeBinary, nullable=False),
+    seal_column(),
 )
 
 agreement_signature = Table(
@@ -59,6 +65,7 @@ agreement_signature = Table(
     Column("key_id", LargeBinary, nullable=False),
     Column("signature", LargeBinary, nullable=False),
     Column("signed_at", BigInteger, nullable=False),
+    seal_column(),
 )
 
 visitors_funder = Table(
@@ -71,6 +78,7 @@ visitors_funder = Table(
     Column("weight", BigInteger, nullable=False),
     Column("rule", String, nullable=False),
     Column("budget_fen", BigInteger, nullable=False),
+    seal_column(),
     comment="a region's standing fund for visitors, by year",
 )
 
@@ -83,6 +91,7 @@ hand_over = Table(
     Column("key_id", LargeBinary, nullable=False),
     Column("signature", LargeBinary, nullable=False),
     Column("taken_at", BigInteger, nullable=False),
+    seal_column(),
     comment="custody taken from issuers, as they signed it",
 )
 
@@ -95,6 +104,7 @@ custody_return = Table(
     Column("key_id", LargeBinary, nullable=False),
     Column("signature", LargeBinary, nullable=False),
     Column("given_at", BigInteger, nullable=False),
+    seal_column(),
     comment="custody given back to issuers",
 )
 
@@ -105,6 +115,7 @@ handed_voucher = Table(
     Column("pack_id", LargeBinary, primary_key=True),
     Column("voucher_index", Integer, primary_key=True, autoincrement=False),
     Column("number", BigInteger, nullable=False),
+    seal_column(),
     comment="which hand-over brought a voucher last: the issuer's word on its reserved money",
 )
 
@@ -115,6 +126,7 @@ returned_voucher = Table(
     Column("pack_id", LargeBinary, primary_key=True),
     Column("voucher_index", Integer, primary_key=True, autoincrement=False),
     Column("number", BigInteger, nullable=False),
+    seal_column(),
     comment="which return gave a voucher back last",
 )
 
@@ -127,6 +139,7 @@ release_refusal = Table(
     Column("body", LargeBinary, nullable=False),
     Column("key_id", LargeBinary, nullable=False),
     Column("signature", LargeBinary, nullable=False),
+    seal_column(),
     comment="why an issuer did not release a voucher, as it signed it last",
 )
 
@@ -138,6 +151,7 @@ receipt = Table(
     Column("id", LargeBinary, primary_key=True),
     Column("at", BigInteger, nullable=False),
     Column("body", LargeBinary, nullable=False, comment="a serialised Receipt"),
+    seal_column(),
     comment="during a recovery: what nodes hold of this clearinghouse, not applied yet",
 )
 
@@ -147,6 +161,7 @@ receipts_complete = Table(
     Column("region", String, primary_key=True),
     Column("feed", BigInteger, nullable=False),
     Column("last_window", BigInteger, nullable=False),
+    seal_column(),
     comment="during a recovery: nodes that handed over everything, and what else they have seen",
 )
 
@@ -158,6 +173,7 @@ proof = Table(
     Column("order_fen", BigInteger, nullable=False, comment="as held, before a smaller capture"),
     Column("discount_fen", BigInteger, nullable=False, comment="as held"),
     Column("visitors", Text, comment="JSON: {rule, funders: [[account, weight, fen left], …], ceiling_left_fen}"),
+    seal_column(),
     comment="what a redemption was decided on, for anyone who recomputes it",
 )
 
@@ -168,6 +184,7 @@ fund_return = Table(
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("body", LargeBinary, nullable=False),
     Column("signature", LargeBinary, nullable=False),
+    seal_column(),
     comment="freed money given back to issuers",
 )
 
@@ -177,6 +194,7 @@ feed = Table(
     Column("region", String, primary_key=True),
     Column("sequence", BigInteger, primary_key=True, autoincrement=False),
     Column("event", LargeBinary, nullable=False, comment="a serialised FeedEvent"),
+    seal_column(),
 )
 
 settlement_window = Table(
@@ -187,6 +205,7 @@ settlement_window = Table(
     Column("opened_at", BigInteger, nullable=False),
     Column("closed_at", BigInteger, nullable=False, comment="0 while open"),
     Column("gross_fen", BigInteger, nullable=False, comment="sum over all pairs before netting"),
+    seal_column(),
 )
 
 bilateral = Table(
@@ -196,6 +215,7 @@ bilateral = Table(
     Column("debtor", String, primary_key=True),
     Column("creditor", String, primary_key=True),
     Column("amount_fen", BigInteger, nullable=False),
+    seal_column(),
 )
 
 net_position = Table(
@@ -206,6 +226,7 @@ net_position = Table(
     Column("net_fen", BigInteger, nullable=False, comment="positive: receives"),
     Column("payout_fen", BigInteger, nullable=False, comment="what of it is paid out once settled"),
     Column("bank_reference", String, nullable=False),
+    seal_column(),
 )
 
 statement = Table(
@@ -220,6 +241,7 @@ statement = Table(
     Column("confirmation", LargeBinary, comment="the region's signed confirmation"),
     Column("confirmation_key_id", LargeBinary),
     Column("confirmation_signature", LargeBinary),
+    seal_column(),
 )
 
 monthly_statement = Table(
@@ -233,6 +255,7 @@ monthly_statement = Table(
     Column("confirmation", LargeBinary, comment="the region's signed confirmation, by a person"),
     Column("confirmation_key_id", LargeBinary),
     Column("confirmation_signature", LargeBinary),
+    seal_column(),
 )
 
 dispute = Table(
@@ -248,6 +271,7 @@ dispute = Table(
     Column("outcome", String, nullable=False, comment="open, upheld or rejected"),
     Column("resolution", Text, nullable=False, comment="why it was decided so"),
     Column("resolved_at", BigInteger, nullable=False, comment="0 while open"),
+    seal_column(),
 )
 
 deposit = Table(
@@ -259,6 +283,7 @@ deposit = Table(
     Column("received_at", BigInteger, nullable=False),
     Column("settlement_window", BigInteger, nullable=False, index=True, comment="open when it became the region's"),
     Column("memo", Text, nullable=False),
+    seal_column(),
 )
 
 payout = Table(
@@ -269,4 +294,5 @@ payout = Table(
     Column("amount_fen", BigInteger, nullable=False),
     Column("paid_at", BigInteger, nullable=False),
     Column("settlement_window", BigInteger, nullable=False, index=True, comment="open when it was booked"),
+    seal_column(),
 )

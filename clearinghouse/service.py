@@ -120,7 +120,7 @@ class ClearinghouseService:
         self.database = database
         self.keyring = keyring
         self.continuity = Continuity(RECOVER)
-        self.engine = Engine(database, message_signer, self.continuity, cut_off, commit)
+        self.engine = Engine(database, message_signer, keyring, self.continuity, cut_off, commit)
         self.agreements = AgreementRegister(database, keyring, statement_signer)
         self.settlement = Settlement(self.engine, keyring, statement_signer, self.continuity)
         self.recovery = Recovery(self.engine, keyring, self.continuity)

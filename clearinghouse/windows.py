@@ -235,11 +235,8 @@ class MarkPaid:
         self._require_new_reference(desk, rows[0].bank_reference)
         if rows[0].net_fen > 0 and state is WindowState.INSTRUCTED:
             self._require_no_shortfall(desk)
-        desk.transaction.connection.execute(
-            table.update()
-            .where(table.c.settlement_window == self.number, table.c.region == self.region)
-            .values(bank_reference=self.bank_reference)
-        )
+        key = {"settlement_window": self.number, "region": self.region}
+        desk.transaction.update(table, key, {"bank_reference": self.bank_reference})
         if state is WindowState.SETTLED:
             book_payout(desk, self.region, rows[0].payout_fen, self.bank_reference)
 
@@ -322,12 +319,8 @@ class Settle:
                 book_payout(desk, row.region, row.net_fen, row.bank_reference)
             elif payouts[row.region] < row.net_fen:
                 desk.withhold(row.region, row.net_fen - payouts[row.region])
-                table = schema.net_position
-                desk.transaction.connection.execute(
-                    table.update()
-                    .where(table.c.settlement_window == self.number, table.c.region == row.region)
-                    .values(payout_fen=payouts[row.region])
-                )
+                key = {"settlement_window": self.number, "region": row.region}
+                desk.transaction.update(schema.net_position, key, {"payout_fen": payouts[row.region]})
 
 
 def new_window(number: int, at: int) -> dict[str, Any]:

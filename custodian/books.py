@@ -24,7 +24,7 @@ from quanlian.signing import Signer
 from quanlian.vouchers import VoucherKey
 
 from . import schema
-from .seals import BEGINNING, entry_digest, sealed
+from .seals import BEGINNING, entry_digest
 from .totals import HourlyFlows, HourlyKey, Sums, add_up, save_sums
 
 RequestKey = tuple[str, bytes]
@@ -241,12 +241,12 @@ class Books:
         save, tables = self._transaction, schema
         self._save_entry(kind, at, window, reference, self._history)
         self._save_batches(signer, at)
-        save.insert(tables.request, sealed(tables.request, self._new_requests.values()))
+        save.insert(tables.request, list(self._new_requests.values()))
         vouchers = [_voucher_row(self._vouchers[key]) for key in sorted(self._changed_vouchers)]
-        save.upsert(tables.voucher, sealed(tables.voucher, vouchers))
+        save.upsert(tables.voucher, vouchers)
         changed = sorted(self._changed_redemptions)
         redemptions = [{**_redemption_row(self._redemptions[id]), "number": self._numbers[id]} for id in changed]
-        save.upsert(tables.redemption, sealed(tables.redemption, redemptions))
+        save.upsert(tables.redemption, redemptions)
         captured = [redemption for redemption, posting in self._history if posting.kind == "capture"]
         save.insert(tables.spend, [{**_key_row(each.voucher), "redemption_id": each.id} for each in captured])
         self._save_flows()

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, select
 
 from custodian import schema
+from custodian.seals import SEAL
 from quanlian.v1 import limit_pb2
 
 SHOWN = 50
@@ -27,7 +28,8 @@ def warning_row(warning: limit_pb2.LimitWarning) -> dict[str, Any]:
 def latest_warnings(connection: Connection) -> list[limit_pb2.LimitWarning]:
     """The latest `SHOWN` of all regions, newest first."""
     table = schema.limit_warning
-    query: Select[Any] = select(table).order_by(table.c.at.desc(), table.c.region, table.c.number.desc()).limit(SHOWN)
+    known = [column for column in table.columns if column.name != SEAL]
+    query: Select[Any] = select(*known).order_by(table.c.at.desc(), table.c.region, table.c.number.desc()).limit(SHOWN)
     return [
         limit_pb2.LimitWarning(**dict(row._mapping) | {"measure": limit_pb2.LimitMeasure.Value(row.measure)})
         for row in connection.execute(query)

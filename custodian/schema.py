@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
+from custodian.seals import seal_column
+
 METADATA = MetaData()
 
 request = Table(
@@ -18,8 +20,8 @@ request = Table(
     Column("decided_at", BigInteger, nullable=False),
     Column("request_batch", LargeBinary, comment="the signed message that it came in"),
     Column("answer_batch", LargeBinary, comment="the signed answers that its answer is among"),
+    seal_column(),
     Index("request_by_redemption", "redemption_id"),
-    Column("seal", LargeBinary, nullable=False, comment="digest of the row's other columns"),
     comment="idempotency: each answer, kept as long as the ledger",
 )
 
@@ -33,6 +35,7 @@ signed_batch = Table(
     Column("hashes", LargeBinary, nullable=False, comment="SHA-256 of each item, in order: what is signed"),
     Column("items", LargeBinary, comment="a serialised RedeemStreamRequest with the items; empty for own answers"),
     Column("at", BigInteger, nullable=False),
+    seal_column(),
     comment="evidence: messages as they were signed, one row for all items of one",
 )
 
@@ -53,7 +56,7 @@ voucher = Table(
     Column("hold", LargeBinary),
     Column("reserved_cofunders", Text, nullable=False, comment="JSON: [[account, fen], …]"),
     Column("reserved_public", Text, nullable=False, comment="JSON: [[account, fen], …]"),
-    Column("seal", LargeBinary, nullable=False, comment="digest of the row's other columns"),
+    seal_column(),
     Index("voucher_by_end", "status", "not_after"),
 )
 
@@ -102,7 +105,7 @@ redemption = Table(
     Column("returned_fen", BigInteger, nullable=False),
     Column("postings", Integer, nullable=False),
     Column("number", BigInteger, nullable=False, comment="in the order in which this party committed them, from 1"),
-    Column("seal", LargeBinary, nullable=False, comment="digest of the row's other columns"),
+    seal_column(),
     Index("redemption_by_expiry", "state", "expires_at"),
     Index("redemption_by_campaign", "issuer", "campaign"),
     Index("redemption_by_number", "number"),
@@ -215,6 +218,7 @@ suspension = Table(
     Column("body", LargeBinary, nullable=False, comment="a serialised Suspension, as its authority signed it"),
     Column("key_id", LargeBinary, nullable=False),
     Column("signature", LargeBinary, nullable=False),
+    seal_column(),
     comment="every suspension and reactivation, with who and why; only appended",
 )
 
@@ -227,6 +231,7 @@ suspended = Table(
     Column("number", BigInteger, nullable=False),
     Column("since_at", BigInteger, nullable=False),
     Column("bad_from", BigInteger, nullable=False, comment="of a key: what it signed from then on is not believed"),
+    seal_column(),
     comment="what is suspended now: the table that a decision looks at",
 )
 
@@ -237,6 +242,7 @@ deny_list = Table(
     Column("body", LargeBinary, nullable=False),
     Column("key_id", LargeBinary, nullable=False),
     Column("signature", LargeBinary, nullable=False),
+    seal_column(),
     comment="signed lists of what is not trusted any more; the newest counts",
 )
 
@@ -250,6 +256,7 @@ limit_warning = Table(
     Column("used_fen", BigInteger, nullable=False),
     Column("limit_fen", BigInteger, nullable=False),
     Column("at", BigInteger, nullable=False),
+    seal_column(),
     comment="a region's use of a limit reached a threshold from below; only appended",
 )
 
@@ -266,6 +273,7 @@ campaign_change = Table(
     Column("body", LargeBinary, nullable=False, comment="a serialised CampaignChange, as its issuer signed it"),
     Column("key_id", LargeBinary, nullable=False),
     Column("signature", LargeBinary, nullable=False),
+    seal_column(),
     comment="every change of every campaign, with who and why; only appended",
 )
 
@@ -276,6 +284,7 @@ lineage = Table(
     Column("incarnation", BigInteger, nullable=False, comment="raised by each recovery"),
     Column("commits", BigInteger, nullable=False),
     Column("at", BigInteger, nullable=False),
+    seal_column(),
     comment="one row: how many commits this database has seen, to notice an older copy",
 )
 
@@ -284,5 +293,6 @@ counter = Table(
     METADATA,
     Column("name", String, primary_key=True),
     Column("value", BigInteger, nullable=False),
+    seal_column(),
     comment="last number given out",
 )

@@ -1,31 +1,53 @@
 """Digests by which `quanlian ledger check` finds what was changed behind a party's back (security.md, Tampering).
 
 The journal is a chain: each entry's digest covers the one before, its lines, and the captures and refunds of its
-commit. Rows that change are sealed one by one: a seal covers every other column of its row. Neither is a secret; they
+commit. Every row that does not follow from the journal is sealed: a seal covers the other columns of its row, and a
+`Transaction` computes it whenever it writes one. Neither is a secret; they
 catch whoever edits a database without running this code, and an anchor outside the database catches the rest.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
 
+from chassis.rows import COMPUTED, computed_column
+
 BEGINNING = bytes(32)
 SEAL = "seal"
 
 
-def seal(table: sa.Table, row: Mapping[str, Any]) -> bytes:
-    """Of one row, as it is about to be written or was read."""
-    return hashlib.sha256(repr((table.name, _values_of(table)(row))).encode()).digest()
+def seal_column() -> sa.Column[Any]:
+    """The last column of a table whose rows nothing else in the books can recompute."""
+    info = {COMPUTED: _digest_of_row}
+    return sa.Column(SEAL, sa.LargeBinary, nullable=False, comment="digest of the row's other columns", info=info)
 
 
-def sealed(table: sa.Table, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{**row, SEAL: seal(table, row)} for row in rows]
+def is_sealed(table: sa.Table) -> bool:
+    return SEAL in table.columns
+
+
+def seal(table: sa.Table, row: Mapping[Any, Any]) -> bytes:
+    """What the seal of a row must be."""
+    computed = computed_column(table)
+    assert computed is not None
+    return bytes(computed.value(row))
+
+
+def _digest_of_row(table: str, values: tuple[Any, ...]) -> bytes:
+    return hashlib.sha256(repr((table, tuple(map(_plain, values)))).encode()).digest()
+
+
+def _plain(value: Any) -> Any:
+    """As a database gives it back: an enumeration's members are their text or number."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    return str(value) if isinstance(value, str) else bytes(value) if isinstance(value, memoryview) else int(value)
 
 
 def entry_digest(
@@ -42,11 +64,7 @@ def entry_digest(
     return link.digest()
 
 
-@lru_cache
-def _values_of(table: sa.Table) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
-    return itemgetter(*(column.name for column in table.columns if column.name != SEAL))
-
-
+_PLAIN = frozenset({int, str, bytes, bool, type(None)})
 _ENTRY = itemgetter("number", "kind", "settlement_window", "at", "reference")
 _LINE = itemgetter("entry", "number", "account", "counterpart", "posted_fen", "reserved_fen", "held_fen", "limit_fen")
 _POSTING = itemgetter(

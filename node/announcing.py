@@ -56,13 +56,9 @@ class Announcements:
         return found
 
     def _mark_announced(self, change: SignedChange) -> None:
-        table = schema.announcement
+        key = {"campaign": change.change.campaign, "number": change.change.number}
         with self._engine.database.transaction() as transaction:
-            transaction.connection.execute(
-                table.update()
-                .where(table.c.campaign == change.change.campaign, table.c.number == change.change.number)
-                .values(announced=True)
-            )
+            transaction.update(schema.announcement, key, {"announced": True})
 
     async def announce_suspensions(self) -> None:
         """Make own suspensions known that the clearinghouse does not have yet, in order. Raises Unavailable."""

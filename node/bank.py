@@ -133,10 +133,7 @@ class AssignReceipt:
                 Movement(account, "", posted_fen=-known.amount_fen),
             ]
             desk.books.book("assignment", desk.at, self.bank_reference, found)
-            table = schema.bank_receipt
-            desk.transaction.connection.execute(
-                table.update().where(table.c.bank_reference == self.bank_reference).values(account=account)
-            )
+            desk.transaction.update(schema.bank_receipt, {"bank_reference": self.bank_reference}, {"account": account})
             draw_settled(desk)
         return _standing_fen(desk, account)
 

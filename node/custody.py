@@ -127,9 +127,8 @@ class Sweep:
             voucher = desk.books.voucher(key)
             if voucher is not None:
                 expire_overdue(voucher, desk.books, desk)
-        table = schema.pack
-        connection = desk.transaction.connection
-        connection.execute(table.update().where(table.c.pack_id.in_(self.packs)).values(swept=True))
+        for pack_id in self.packs:
+            desk.transaction.update(schema.pack, {"pack_id": pack_id}, {"swept": True})
 
 
 def overdue(transaction: Transaction, region: str, limit: int) -> Sweep:

@@ -116,6 +116,10 @@ class Away(NamedTuple):
     number: int = 0
 
 
+_SENT = [schema.outbox.c[name] for name in Sent._fields]
+_AWAY = [schema.away.c[name] for name in Away._fields]
+
+
 class Desk:
     """One transaction of a node; implements `custodian.decisions.Party`."""
 
@@ -301,14 +305,14 @@ class Desk:
         missing = [key for key in dict.fromkeys(keys) if key not in self._outbox]
         self._outbox.update(dict.fromkeys(missing))
         table = schema.outbox
-        for row in self.transaction.select_keys(table, [table.c.caller, table.c.request_id], missing):
+        for row in self.transaction.select_keys(table, [table.c.caller, table.c.request_id], missing, _SENT):
             self._keep(Sent(**row._mapping))
 
     def load_sent(self, own_ids: Iterable[bytes]) -> None:
         missing = [own_id for own_id in dict.fromkeys(own_ids) if own_id not in self._by_own_id]
         self._by_own_id.update(dict.fromkeys(missing))
         table = schema.outbox
-        for row in self.transaction.select_keys(table, [table.c.own_id], [(each,) for each in missing]):
+        for row in self.transaction.select_keys(table, [table.c.own_id], [(each,) for each in missing], _SENT):
             self._keep(Sent(**row._mapping))
 
     def sent(self, key: tuple[str, bytes]) -> Sent | None:
@@ -333,7 +337,7 @@ class Desk:
         missing = [id for id in dict.fromkeys(ids) if id not in self._away]
         self._away.update(dict.fromkeys(missing))
         table = schema.away
-        for row in self.transaction.select_keys(table, [table.c.redemption_id], [(id,) for id in missing]):
+        for row in self.transaction.select_keys(table, [table.c.redemption_id], [(id,) for id in missing], _AWAY):
             self._away[row.redemption_id] = Away(**row._mapping)
 
     def away(self, redemption_id: bytes) -> Away | None:

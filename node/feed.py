@@ -124,7 +124,7 @@ class TakeParked:
         if first < sequence:
             raise InvalidInput(f"depends on event {first}, which is parked", place=f"event {sequence}")
         _take(desk, self.event, self.read)
-        desk.transaction.connection.execute(table.update().where(table.c.sequence == sequence).values(taken_at=desk.at))
+        desk.transaction.update(table, {"sequence": sequence}, {"taken_at": desk.at})
 
 
 def kind_of(event: custody_pb2.FeedEvent) -> str:

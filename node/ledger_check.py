@@ -12,12 +12,22 @@ import sqlalchemy as sa
 
 from chassis.database import Transaction
 from custodian import schema as books_schema
-from custodian.books import json_to_legs
 from custodian.ledger.check import CAPTURED_STATES, difference, joined, run, stream
+from custodian.ledger.decoding import (
+    Encoded,
+    hand_over_in,
+    legs_in,
+    listed,
+    read,
+    returned_legs,
+    strict_hand_over,
+    strict_legs,
+)
 from custodian.ledger.findings import Counted, Finding, PartyChecks
 from node import payment_check, schema
 from node.payment_check import own_region
 from node.redeeming import used_away
+from node.references_check import references
 from quanlian import wire
 from quanlian.accounts import clearing_account
 from quanlian.apportionment import Leg
@@ -40,7 +50,7 @@ def _reserved_in_packs(transaction: Transaction) -> dict[str, int]:
         for row in packs:
             if row.roaming == "at-issue":
                 continue
-            for index, legs in enumerate(_reservations(row)):
+            for index, legs in enumerate(_reserved_of(row)):
                 if index not in {each.voucher_index for each in own}:
                     for leg in legs:
                         sums[leg.account] += leg.amount_fen
@@ -52,7 +62,7 @@ def _packs(transaction: Transaction) -> Iterator[Finding]:
     rounds: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     tags: Counter[tuple[str, str, bytes]] = Counter()
     for row in stream(transaction, schema.pack.select()):
-        known, reservations = rounds[(row.campaign, row.round)], _reservations(row)
+        known, reservations = rounds[(row.campaign, row.round)], _reserved_of(row)
         known[:] = [
             known[0] + 1,
             known[1] + len(reservations),
@@ -95,19 +105,20 @@ def _limits(transaction: Transaction) -> Iterator[Finding]:
         schema.campaign, schema.terms, schema.campaign.c.terms_hash == schema.terms.c.terms_hash
     )
     for row in run(transaction, query):
-        for account, fen in parse_terms(row.document, row.campaign).budgets().items():
+        terms = read(lambda document: parse_terms(document, row.campaign), row.document, None)  # noqa: B023
+        for account, fen in terms.budgets().items() if terms else ():
             expected[account] += fen
     region = own_region(transaction)
     for table, sign in ((schema.hand_over, -1), (schema.custody_return, 1)):
         for row in run(transaction, table.select()):
-            for each in custody_pb2.HandOver.FromString(row.body).vouchers:
+            for each in hand_over_in(row.body).vouchers:
                 for leg in wire.handed_voucher(each, region).reservation.legs():
                     expected[leg.account] += sign * leg.amount_fen if is_limited(leg.account) else 0
     for row in run(transaction, schema.fund_return.select()):
-        for leg in wire.legs_of(custody_pb2.FundReturn.FromString(row.body).legs):
+        for leg in returned_legs(row.body):
             expected[leg.account] += leg.amount_fen
     for row in run(transaction, schema.close_out.select()):
-        for account, fen in json.loads(row.released):
+        for account, fen in listed(row.released):
             expected[account] -= fen
     limits = {
         row.account: int(row.limit_fen) for row in run(transaction, books_schema.account.select()) if row.limit_fen
@@ -123,7 +134,7 @@ def _hand_overs(transaction: Transaction) -> Iterator[Finding]:
     counters = {row.name: row.value for row in run(transaction, books_schema.counter.select())}
     region, latest, rows = own_region(transaction), {}, run(transaction, schema.hand_over.select())
     for row in sorted(rows, key=lambda row: int(row.number)):
-        for each in custody_pb2.HandOver.FromString(row.body).vouchers:
+        for each in hand_over_in(row.body).vouchers:
             voucher = wire.handed_voucher(each, region)
             latest[(voucher.key.pack_id, voucher.key.voucher_index)] = (row.number, voucher.reservation.total_fen)
     for number in sorted(set(range(1, counters.get("hand-over", 0) + 1)) ^ {row.number for row in rows}):
@@ -145,7 +156,7 @@ def _clearing(transaction: Transaction) -> Iterator[Finding]:
     region = own_region(transaction)
     sums: dict[str, int] = defaultdict(int)
     for row in stream(transaction, schema.clearing_item.select()):
-        legs = json_to_legs(row.legs)
+        legs = legs_in(row.legs)
         total = sum(leg.amount_fen for leg in legs)
         place = f"{row.side} {row.redemption_id.hex()}/{row.number}"
         if total != row.discount_fen:
@@ -222,17 +233,34 @@ def _counted_away(transaction: Transaction) -> Iterator[Counted]:
         yield Counted(*row)
 
 
+def _reserved_of(row: Any) -> list[tuple[Leg, ...]]:
+    """As `_reservations`; none where they cannot be read."""
+    return read(_reservations, row, list[tuple[Leg, ...]]())
+
+
 def _reservations(row: Any) -> list[tuple[Leg, ...]]:
     """By index: the legs of each voucher of a pack."""
     return [
-        json_to_legs(json.dumps(cofunders)) + json_to_legs(json.dumps(public))
+        strict_legs(json.dumps(cofunders)) + strict_legs(json.dumps(public))
         for cofunders, public in json.loads(row.reservations)
     ]
 
 
+_ENCODED = (
+    Encoded(schema.pack, _reservations),
+    Encoded(schema.clearing_item, lambda row: strict_legs(row.legs)),
+    Encoded(schema.hand_over, lambda row: strict_hand_over(row.body)),
+    Encoded(schema.custody_return, lambda row: strict_hand_over(row.body)),
+    Encoded(schema.fund_return, lambda row: custody_pb2.FundReturn.FromString(row.body)),
+    Encoded(schema.terms, lambda row: parse_terms(row.document, row.campaign)),
+    Encoded(schema.payment, lambda row: json.loads(row.items)),
+    Encoded(schema.close_out, lambda row: json.loads(row.released)),
+)
 CHECKS = PartyChecks(
     "pack",
-    (_packs, _limits, _hand_overs, _clearing, _away, _windows, *payment_check.CHECKS),
+    schema.METADATA,
+    _ENCODED,
+    (_packs, _limits, _hand_overs, _clearing, _away, _windows, references, *payment_check.CHECKS),
     _reserved_in_packs,
     _is_away,
     _counted_away,

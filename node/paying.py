@@ -95,11 +95,8 @@ class MarkPaid:
             )
         require_new_reference(desk, self.bank_reference)
         desk.books.book("payment", desk.at, self.bank_reference, payment_movements(desk.name, rows[0]))
-        desk.transaction.connection.execute(
-            table.update()
-            .where(table.c.number == self.number)
-            .values(bank_reference=self.bank_reference, paid_at=desk.at)
-        )
+        made = {"bank_reference": self.bank_reference, "paid_at": desk.at}
+        desk.transaction.update(table, {"number": self.number}, made)
 
 
 @dataclass(slots=True)

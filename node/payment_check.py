@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,8 +10,8 @@ import sqlalchemy as sa
 
 from chassis.database import Transaction
 from custodian import schema as books_schema
-from custodian.books import json_to_legs
 from custodian.ledger.check import difference, run, stream
+from custodian.ledger.decoding import legs_in, listed
 from custodian.ledger.findings import Finding
 from node import schema
 from node.bank import ACQUIRER, RETURN
@@ -60,7 +59,7 @@ def _payments(transaction: Transaction) -> Iterator[Finding]:
     returned: Counter[str] = Counter()
     for row in run(transaction, schema.payment.select()):
         numbers.add(row.number)
-        total = sum(fen for _, _, fen in json.loads(row.items))
+        total = sum(fen for _, _, fen in listed(row.items))
         if total != row.amount_fen:
             words = difference(row.amount_fen, total)
             yield Finding("payment", str(row.number), None, row.amount_fen - total, *words)
@@ -88,7 +87,7 @@ def _dues(transaction: Transaction) -> Iterator[Finding]:
     instructed: Counter[tuple[Any, ...]] = Counter()
     payable: Counter[str] = Counter()
     for row in run(transaction, schema.payment.select().where(schema.payment.c.kind == ACQUIRER)):
-        for window, account, fen in json.loads(row.items):
+        for window, account, fen in listed(row.items):
             instructed[(window, row.payee, account)] += fen
         payable[payable_account(row.payee)] += row.amount_fen if row.bank_reference else 0
     for key, fen in owed.items():
@@ -112,7 +111,7 @@ def _owed(transaction: Transaction) -> Counter[tuple[Any, ...]]:
         posting, redemption, posting.c.redemption_id == redemption.c.id
     )
     for row in stream(transaction, home):
-        for leg in json_to_legs(row.legs):
+        for leg in legs_in(row.legs):
             if is_limited(leg.account):
                 owed[(AT_ONCE, row.acquirer, leg.account)] += leg.amount_fen
     elsewhere = (
@@ -122,7 +121,7 @@ def _owed(transaction: Transaction) -> Counter[tuple[Any, ...]]:
     )
     clearing = clearing_account(own_region(transaction))
     for row in stream(transaction, elsewhere):
-        fen = sum(leg.amount_fen for leg in json_to_legs(row.legs) if is_limited(leg.account))
+        fen = sum(leg.amount_fen for leg in legs_in(row.legs) if is_limited(leg.account))
         owed[(row.settlement_window, row.caller, clearing)] += fen
     return owed
 
@@ -133,7 +132,7 @@ def _away_use(transaction: Transaction) -> Iterator[Finding]:
     used: Counter[tuple[Any, ...]] = Counter()
     concerned = (item.side == "funder") | (item.issuer != region)
     for row in stream(transaction, sa.select(item.settlement_window, item.legs).where(concerned)):
-        for leg in json_to_legs(row.legs):
+        for leg in legs_in(row.legs):
             if is_limited(leg.account) and leg.account.startswith(f"funding/{region}/"):
                 used[(row.settlement_window, leg.account)] += leg.amount_fen
     stored = run(transaction, schema.away_use.select())
@@ -144,7 +143,7 @@ def _away_use(transaction: Transaction) -> Iterator[Finding]:
     payment = schema.payment
     made = payment.select().where(payment.c.kind == ACQUIRER, payment.c.bank_reference.is_not(None))
     for row in run(transaction, made):
-        for window, account, fen in json.loads(row.items):
+        for window, account, fen in listed(row.items):
             if window == AT_ONCE:
                 settled[(contribution_of(account),)] -= fen
     yield from _totals("away_use", _posted(transaction, "contribution/"), settled)

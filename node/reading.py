@@ -38,7 +38,8 @@ def page(transaction: Transaction, platform: str | None, after: int, size: int) 
 
 
 def _listed(transaction: Transaction, rows: Sequence[Any]) -> list[Listed]:
-    known, at = [Away(**row._mapping) for row in rows], transaction.now()
+    known = [Away(*(getattr(row, name) for name in Away._fields)) for row in rows]
+    at = transaction.now()
     outbox, in_flight = schema.outbox.c, set[bytes]()
     if any(at >= each.expires_at for each in known):
         query = select(outbox.redemption_id).where(outbox.answered.is_(False), outbox.redemption_id.is_not(None))

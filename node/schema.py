@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
+from custodian.seals import seal_column
+
 METADATA = MetaData()
 
 campaign = Table(
@@ -12,6 +14,7 @@ campaign = Table(
     Column("campaign", String, primary_key=True),
     Column("terms_hash", LargeBinary, nullable=False),
     Column("published_at", BigInteger, nullable=False),
+    seal_column(),
     comment="this region's own campaigns",
 )
 
@@ -24,6 +27,7 @@ terms = Table(
     Column("document", LargeBinary, nullable=False),
     Column("key_id", LargeBinary, nullable=False),
     Column("signature", LargeBinary, nullable=False),
+    seal_column(),
     comment="terms as their issuers signed them, its own and those of vouchers that came by",
 )
 
@@ -33,6 +37,7 @@ announcement = Table(
     Column("campaign", String, primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("announced", Boolean, nullable=False),
+    seal_column(),
     Index("announcement_open", "announced"),
     comment="own campaign changes, and whether the clearinghouse has them",
 )
@@ -46,6 +51,7 @@ claim_round = Table(
     Column("vouchers", BigInteger, nullable=False),
     Column("reserved_fen", BigInteger, nullable=False, comment="highest discounts of all its vouchers"),
     Column("last_end", BigInteger, nullable=False, comment="of its vouchers' validity, as issued"),
+    seal_column(),
     comment="running totals of what was issued, so that reports do not read packs",
 )
 
@@ -57,6 +63,7 @@ holder_claim = Table(
     Column("holder_tag", LargeBinary, primary_key=True),
     Column("day", Integer, primary_key=True, comment="days since 1970-01-01, Asia/Shanghai; 0: the whole round"),
     Column("claims", Integer, nullable=False),
+    seal_column(),
 )
 
 pack = Table(
@@ -75,6 +82,7 @@ pack = Table(
     Column("reservations", Text, nullable=False, comment="JSON by index: [[[account, fen], …], [[account, fen], …]]"),
     Column("reserved_fen", BigInteger, nullable=False, comment="highest discounts of all its vouchers"),
     Column("swept", Boolean, nullable=False, comment="its vouchers have rows of their own since they expired"),
+    seal_column(),
     Index("pack_by_end", "swept", "not_after"),
     comment="one row a claim; a voucher gets a row of its own when something happens to it",
 )
@@ -85,6 +93,7 @@ evidence = Table(
     Column("kind", String, primary_key=True),
     Column("digest", LargeBinary, primary_key=True),
     Column("pack_id", LargeBinary, nullable=False),
+    seal_column(),
     comment="what an application showed, as digests: each counts once",
 )
 
@@ -94,6 +103,7 @@ merchant = Table(
     Column("code", String, primary_key=True, comment="unified social credit code"),
     Column("name", String, nullable=False),
     Column("categories", Text, nullable=False, comment="JSON list; empty: any"),
+    seal_column(),
 )
 
 platform = Table(
@@ -101,6 +111,7 @@ platform = Table(
     METADATA,
     Column("name", String, primary_key=True),
     Column("chain", LargeBinary, nullable=False),
+    seal_column(),
 )
 
 known_chain = Table(
@@ -108,6 +119,7 @@ known_chain = Table(
     METADATA,
     Column("key_id", LargeBinary, primary_key=True),
     Column("chain", LargeBinary, nullable=False, comment="PEM"),
+    seal_column(),
     comment="signing keys of others that this node has met, for showing and checking what they signed",
 )
 
@@ -118,6 +130,7 @@ merchant_order = Table(
     Column("order_id", String, primary_key=True),
     Column("taken_by", LargeBinary, nullable=False, comment="redemption here, or request id sent on"),
     Column("until", BigInteger, comment="end of a hold; empty once captured or undecided"),
+    seal_column(),
     comment="one public voucher per order",
 )
 
@@ -137,6 +150,7 @@ outbox = Table(
     Column("answered", Boolean, nullable=False),
     Column("request_batch", LargeBinary, comment="the caller's signed message"),
     Column("answer_batch", LargeBinary, comment="the clearinghouse's signed answers that the answer is among"),
+    seal_column(),
     Index("outbox_open", "answered"),
     comment="requests that the clearinghouse decides",
 )
@@ -155,6 +169,7 @@ away = Table(
     Column("expires_at", BigInteger, nullable=False),
     Column("number", BigInteger, nullable=False, comment="in one series with the redemptions decided here"),
     Column("particulars", LargeBinary, nullable=False, comment="a RedemptionRecord with what no other column says"),
+    seal_column(),
     Index("away_by_number", "number"),
     comment="redemptions at this region's merchants that the clearinghouse decided",
 )
@@ -174,6 +189,7 @@ clearing_item = Table(
     Column("legs", Text, nullable=False, comment="JSON: [[account, fen], …]"),
     Column("category", String, nullable=False),
     Column("at", BigInteger, nullable=False),
+    seal_column(),
     comment="captures and refunds at the clearinghouse that concern this region, by window",
 )
 
@@ -206,6 +222,7 @@ bank_receipt = Table(
     Column("amount_fen", BigInteger, nullable=False),
     Column("received_at", BigInteger, nullable=False),
     Column("memo", Text, nullable=False, comment="payer and purpose, as the bank tells them"),
+    seal_column(),
     comment="money that came into the dedicated account",
 )
 
@@ -223,6 +240,7 @@ payment = Table(
     Column("made_by", String, nullable=False),
     Column("bank_reference", String, unique=True, comment="empty until the bank has paid it"),
     Column("paid_at", BigInteger),
+    seal_column(),
     comment="what is to leave the dedicated account, and what has left it",
 )
 
@@ -235,6 +253,7 @@ close_out = Table(
     Column("closed_by", String, nullable=False),
     Column("due_on", String, nullable=False, comment="day by which its funders have their money, Asia/Shanghai"),
     Column("released", Text, nullable=False, comment="JSON: [[account, fen], …], of budgets that were not used"),
+    seal_column(),
     comment="campaigns that were closed out; later ones give back what refunds freed since",
 )
 
@@ -247,6 +266,7 @@ hand_over = Table(
     Column("signature", LargeBinary, nullable=False),
     Column("given_at", BigInteger, nullable=False),
     Column("taken", Boolean, nullable=False),
+    seal_column(),
     Index("hand_over_open", "taken"),
     comment="custody given to the clearinghouse; sent again until it is taken",
 )
@@ -257,6 +277,7 @@ handed_voucher = Table(
     Column("pack_id", LargeBinary, primary_key=True),
     Column("voucher_index", Integer, primary_key=True, autoincrement=False),
     Column("number", BigInteger, nullable=False),
+    seal_column(),
     comment="which hand-over gave a voucher last",
 )
 
@@ -268,6 +289,7 @@ custody_return = Table(
     Column("key_id", LargeBinary, nullable=False),
     Column("signature", LargeBinary, nullable=False),
     Column("taken_at", BigInteger, nullable=False),
+    seal_column(),
     comment="vouchers that came back from the clearinghouse, taken once",
 )
 
@@ -280,6 +302,7 @@ cancellation = Table(
     Column("key_id", LargeBinary, nullable=False),
     Column("signature", LargeBinary, nullable=False),
     Column("cancelled_at", BigInteger, nullable=False),
+    seal_column(),
     comment="vouchers that were taken out of use for good, by whom and why, signed",
 )
 
@@ -293,6 +316,7 @@ parked_event = Table(
     Column("reason", Text, nullable=False),
     Column("parked_at", BigInteger, nullable=False),
     Column("taken_at", BigInteger, index=True, comment="empty while it is parked"),
+    seal_column(),
     comment="events of the feed that the books could not take",
 )
 
@@ -302,6 +326,7 @@ fund_return = Table(
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("body", LargeBinary, nullable=False),
     Column("signature", LargeBinary, nullable=False),
+    seal_column(),
     comment="money that came back from the clearinghouse, taken once",
 )
 
@@ -317,6 +342,7 @@ settlement_window = Table(
     Column("net_fen", BigInteger, nullable=False),
     Column("confirmed", Boolean, nullable=False),
     Column("settled", Boolean, nullable=False),
+    seal_column(),
 )
 
 statement_month = Table(
@@ -324,6 +350,7 @@ statement_month = Table(
     METADATA,
     Column("month", String, primary_key=True),
     Column("confirmed_by", String, nullable=False, comment="the person who did; empty while nobody has"),
+    seal_column(),
     comment="months whose statement can be fetched",
 )
 
@@ -336,5 +363,6 @@ dispute = Table(
     Column("key_id", LargeBinary, nullable=False),
     Column("signature", LargeBinary, nullable=False),
     Column("sent", Boolean, nullable=False),
+    seal_column(),
     comment="statement lines that this region does not accept",
 )

@@ -200,9 +200,8 @@ class NodeSettling:
             transaction.upsert(schema.statement_month, [{"month": statement.month, "confirmed_by": by}])
 
     def _mark_sent(self, number: int) -> None:
-        table = schema.dispute
         with self._service.database.transaction() as transaction:
-            transaction.connection.execute(table.update().where(table.c.number == number).values(sent=True))
+            transaction.update(schema.dispute, {"number": number}, {"sent": True})
 
 
 def _sides(statement: Statement) -> dict[tuple[str, ...], Any]:

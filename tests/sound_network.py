@@ -304,7 +304,7 @@ class SoundNetwork:
         table = node_schema.hand_over
         with self.databases[region].transaction() as transaction:
             body = transaction.select_keys(table, [table.c.number], [(number,)])[0].body
-            transaction.connection.execute(table.update().where(table.c.number == number).values(taken=True))
+            transaction.update(table, {"number": number}, {"taken": True})
         with self.databases[CLEARINGHOUSE].transaction() as transaction:
             books = Books(transaction)
             for message in custody_pb2.HandOver.FromString(body).vouchers:
@@ -482,9 +482,7 @@ class SoundNetwork:
                 transaction.insert(clearinghouse_schema.statement, [row])
             gross = netting.figures(pairs).gross_fen
             table = clearinghouse_schema.settlement_window
-            transaction.connection.execute(
-                table.update().where(table.c.number == number).values(state="CALCULATED", gross_fen=gross)
-            )
+            transaction.update(table, {"number": number}, {"state": "CALCULATED", "gross_fen": gross})
             self._open_window(transaction, number + 1)
 
     def _settle_at_clearinghouse(self, number: int) -> None:
@@ -499,7 +497,7 @@ class SoundNetwork:
                 self._move_position(transaction, creditor, due_fen=-fen)
             books.save("settlement", AT)
             table = clearinghouse_schema.settlement_window
-            transaction.connection.execute(table.update().where(table.c.number == number).values(state="SETTLED"))
+            transaction.update(table, {"number": number}, {"state": "SETTLED"})
 
     def _settle_at_node(self, region: str, number: int) -> None:
         statement = clearinghouse_schema.statement
@@ -589,15 +587,12 @@ class SoundNetwork:
         row = transaction.connection.execute(table.select().where(table.c.region == region)).one()
         position = Position(region, 0, 0, 0, row.owed_held_fen, row.owed_posted_fen, row.due_posted_fen)
         moved = position.moved(held_fen, posted_fen, due_fen)
-        transaction.connection.execute(
-            table.update()
-            .where(table.c.region == region)
-            .values(
-                owed_held_fen=moved.owed_held_fen,
-                owed_posted_fen=moved.owed_posted_fen,
-                due_posted_fen=moved.due_posted_fen,
-            )
-        )
+        figures = {
+            "owed_held_fen": moved.owed_held_fen,
+            "owed_posted_fen": moved.owed_posted_fen,
+            "due_posted_fen": moved.due_posted_fen,
+        }
+        transaction.update(table, {"region": region}, figures)
 
     def _fresh(self, size: int) -> bytes:
         self._ids += 1

@@ -17,9 +17,11 @@ import sqlalchemy as sa
 
 from chassis.database import Transaction
 from custodian import schema
-from custodian.books import json_to_legs
-from custodian.ledger.findings import ENTRY_POINTS, Check, Counted, Finding, PartyChecks
-from custodian.seals import BEGINNING, entry_digest, seal
+from custodian.books import redemption_of
+from custodian.ledger.decoding import ROWS_AT_ONCE, UNREADABLE, Encoded, legs_in, strict_legs, unreadable
+from custodian.ledger.findings import ENTRY_POINTS, Check, Counted, Finding, PartyChecks, row_key
+from custodian.ledger.references import Reference, Series, dangling, gaps, is_recovered
+from custodian.seals import BEGINNING, entry_digest, is_sealed, seal
 from custodian.totals import HOUR_SECONDS, Sums, add_up
 from quanlian import custody
 from quanlian.accounts import account_region, advance_account, is_memo
@@ -29,21 +31,37 @@ from quanlian.ledger import is_limited
 from quanlian.money import yuan
 
 AMOUNTS = ("posted_fen", "reserved_fen", "held_fen", "limit_fen")
-ROWS_AT_ONCE = 2000
 CAPTURED_STATES = ("CAPTURED", "PARTLY_REFUNDED", "REFUNDED")
 
 
 def check_books(transaction: Transaction) -> list[Finding]:
     """Everything that does not hold. Raises ConfigurationError for a database that is no party's."""
+    return list(findings(transaction))
+
+
+def findings(transaction: Transaction) -> Iterator[Finding]:
+    """What does not hold, one after another, those that are found soonest first. Raises as `check_books`."""
     party = _party(transaction)
     checks: tuple[Check, ...] = (
+        lambda each: _seals(each, (schema.METADATA, party.tables)),
+        lambda each: unreadable(each, _ENCODED + party.encoded),
         *_SHARED,
         lambda each: _redemptions(each, party.is_decided_elsewhere(each)),
         lambda each: _reserved(each, party.reserved_elsewhere(each)),
         lambda each: _hours(each, party.counted_elsewhere(each)),
         *party.checks,
     )
-    return [finding for check in checks for finding in check(transaction)]
+    for check in checks:
+        yield from _to_its_end(check, transaction)
+
+
+def _to_its_end(check: Check, transaction: Transaction) -> Iterator[Finding]:
+    """A check that a value of the wrong kind stops says so, and the next one goes on."""
+    try:
+        yield from check(transaction)
+    except UNREADABLE as error:
+        words = f"{type(error).__name__} {error}"
+        yield Finding("", check.__name__, None, 0, f"检查中断：{words}", f"a value of another kind stopped it: {words}")
 
 
 def _party(transaction: Transaction) -> PartyChecks:
@@ -200,7 +218,7 @@ def _postings(transaction: Transaction) -> Iterator[Finding]:
             if line.account.startswith("funding/"):
                 posted[line.account] += line.posted_fen
         for row in postings:
-            legs = json_to_legs(row.legs)
+            legs = legs_in(row.legs)
             total = sum(leg.amount_fen for leg in legs)
             if total != row.discount_fen:
                 place = f"{row.redemption_id.hex()}/{row.number} {row.kind}"
@@ -221,8 +239,8 @@ def _advances(transaction: Transaction) -> Iterator[Finding]:
         schema.posting, schema.redemption, posting.redemption_id == redemption.id
     )
     sums: dict[str, int] = defaultdict(int)
-    for row in run(transaction, query):
-        for leg in json_to_legs(row.legs):
+    for row in stream(transaction, query):
+        for leg in legs_in(row.legs):
             region, advancer = account_region(leg.account), leg.account.rpartition("/")[2]
             for debtor, fen in leg.advanced:
                 sums[advance_account(region, row.campaign, debtor.rpartition("/")[2], advancer)] += fen
@@ -336,12 +354,12 @@ def _redemption_figures(row: Any, postings: list[Any]) -> Iterator[tuple[str, An
     yield "settlement_window", row.settlement_window, captured.settlement_window
     yield "refunded_order_fen", row.refunded_order_fen, -sum(each.order_fen for each in refunds)
     yield "returned_fen", row.returned_fen, -sum(each.discount_fen for each in refunds)
-    yield "legs", json_to_legs(row.legs), json_to_legs(captured.legs)
+    yield "legs", legs_in(row.legs), legs_in(captured.legs)
     standing: dict[str, int] = defaultdict(int)
     for each in postings:
-        _add(standing, json_to_legs(each.legs))
+        _add(standing, legs_in(each.legs))
     stored: dict[str, int] = defaultdict(int)
-    _add(stored, json_to_legs(row.standing))
+    _add(stored, legs_in(row.standing))
     yield "standing", dict(stored), dict(standing)
     refunded = -sum(each.order_fen for each in refunds)
     state = "REFUNDED" if refunded == captured.order_fen else "PARTLY_REFUNDED" if refunded else "CAPTURED"
@@ -411,7 +429,7 @@ def _held(transaction: Transaction) -> Iterator[Finding]:
     redemption = schema.redemption
     sums: dict[str, int] = defaultdict(int)
     for row in stream(transaction, redemption.select().where(redemption.c.state == "AUTHORIZED")):
-        _add(sums, json_to_legs(row.legs))
+        _add(sums, legs_in(row.legs))
     yield from _against_accounts(transaction, "held_fen", sums)
 
 
@@ -420,9 +438,9 @@ def _reserved(transaction: Transaction, elsewhere: dict[str, int]) -> Iterator[F
     sums: dict[str, int] = defaultdict(int, elsewhere)
     voucher, redemption = schema.voucher, schema.redemption
     for row in stream(transaction, sa.select(voucher.c.reserved_cofunders, voucher.c.reserved_public)):
-        _add(sums, json_to_legs(row.reserved_cofunders) + json_to_legs(row.reserved_public))
+        _add(sums, legs_in(row.reserved_cofunders) + legs_in(row.reserved_public))
     for row in stream(transaction, redemption.select().where(redemption.c.state == "AUTHORIZED")):
-        _add(sums, json_to_legs(row.rest_cofunders) + json_to_legs(row.rest_public))
+        _add(sums, legs_in(row.rest_cofunders) + legs_in(row.rest_public))
     yield from _against_accounts(transaction, "reserved_fen", sums)
 
 
@@ -438,15 +456,20 @@ def _against_accounts(transaction: Transaction, name: str, sums: Mapping[str, in
             yield Finding("voucher", f"{account} {name}", None, said - found, *difference(said, found))
 
 
-def _seals(transaction: Transaction) -> Iterator[Finding]:
-    """Each sealed row is as it was written."""
-    for table in (schema.voucher, schema.redemption, schema.request):
+def _seals(transaction: Transaction, tables: tuple[sa.MetaData, ...]) -> Iterator[Finding]:
+    """Each row that does not follow from the journal is as it was written."""
+    for table in (table for each in tables for table in each.sorted_tables if is_sealed(table)):
         for row in stream(transaction, table.select()):
             if row.seal != seal(table, row._mapping):
-                key = "/".join(_shown(row._mapping[column]) for column in table.primary_key.columns)
-                fen = row.discount_fen if table is schema.redemption else 0
+                fen = row._mapping.get("discount_fen", row._mapping.get("amount_fen"))
                 zh, en = "与其封签不符：行被改动、复制或添加", "does not fit its seal: edited, copied or made up"
-                yield Finding(table.name, key, None, fen, zh, en)
+                yield Finding(table.name, row_key(table, row), None, fen if isinstance(fen, int) else 0, zh, en)
+
+
+def _references(transaction: Transaction) -> Iterator[Finding]:
+    yield from gaps(transaction, _SERIES)
+    if not is_recovered(transaction):
+        yield from dangling(transaction, _REFERENCES)
 
 
 _voucher_key = attrgetter("issuer", "pack_id", "voucher_index")
@@ -455,10 +478,6 @@ _voucher_key = attrgetter("issuer", "pack_id", "voucher_index")
 def _add(sums: dict[str, int], legs: Iterable[Leg]) -> None:
     for leg in legs:
         sums[leg.account] += leg.amount_fen
-
-
-def _shown(value: Any) -> str:
-    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 _SHARED: tuple[Check, ...] = (
@@ -472,5 +491,17 @@ _SHARED: tuple[Check, ...] = (
     _spends,
     _vouchers,
     _held,
-    _seals,
+    _references,
+)
+_REFERENCES = (
+    Reference(schema.request, ("request_batch",), schema.signed_batch, ("id",)),
+    Reference(schema.request, ("answer_batch",), schema.signed_batch, ("id",)),
+    Reference(schema.suspended, ("authority", "number"), schema.suspension, ("authority", "number")),
+)
+_SERIES = (Series(schema.campaign_change, "number", ("issuer", "campaign")),)
+_LEGS = ("legs", "standing", "rest_cofunders", "rest_public")
+_ENCODED = (
+    Encoded(schema.posting, lambda row: strict_legs(row.legs)),
+    Encoded(schema.redemption, lambda row: (redemption_of(row), [strict_legs(row._mapping[name]) for name in _LEGS])),
+    Encoded(schema.voucher, lambda row: (strict_legs(row.reserved_cofunders), strict_legs(row.reserved_public))),
 )

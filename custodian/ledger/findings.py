@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import sqlalchemy as sa
 
 from chassis.database import Transaction
+
+if TYPE_CHECKING:
+    from custodian.ledger.decoding import Encoded
 
 
 class Finding(NamedTuple):
@@ -20,6 +25,12 @@ class Finding(NamedTuple):
     amount_fen: int
     zh: str
     en: str
+
+
+def row_key(table: sa.Table, row: Any) -> str:
+    """The primary key of a row, as findings show it."""
+    values = (row._mapping[column] for column in table.primary_key.columns)
+    return "/".join(value.hex() if isinstance(value, bytes) else str(value) for value in values)
 
 
 Check = Callable[[Transaction], Iterator[Finding]]
@@ -42,10 +53,12 @@ class PartyChecks(NamedTuple):
 
     `reserved_elsewhere` gives what is reserved beside vouchers' rows, by account; `is_decided_elsewhere` tells
     whether a redemption that its stored answers name was decided by others; `counted_elsewhere` what of those its
-    hourly totals count.
+    hourly totals count. `encoded` are its tables with columns that have a form of their own.
     """
 
     has_table: str
+    tables: sa.MetaData
+    encoded: tuple[Encoded, ...]
     checks: tuple[Check, ...]
     reserved_elsewhere: Callable[[Transaction], dict[str, int]]
     is_decided_elsewhere: Callable[[Transaction], Callable[[bytes], bool]]

@@ -14,6 +14,9 @@ from local_parties import (
     StandingSqlite,
     open_standing,
 )
+from sound_parties import sound
+
+__all__ = ["sound"]
 
 
 @pytest.fixture

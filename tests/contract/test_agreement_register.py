@@ -64,6 +64,7 @@ DOCUMENT = TEXT.format(dry="issuer-pays").encode()
 
 @pytest.fixture
 def register(clearinghouse: LocalClearinghouse) -> AgreementRegister:
+    clearinghouse.service.keyring.update(KEYRING)  # type: ignore[attr-defined]
     return AgreementRegister(clearinghouse.database, KEYRING, SIGNERS[CLEARINGHOUSE])
 
 

@@ -364,6 +364,9 @@ def at_clearinghouse(node: LocalNode, clearinghouse: LocalClearinghouse) -> Benc
         row = transaction.connection.execute(agreement.select()).one()
         document = row.document.replace(b'"issuer-pays"', b'"refuse"')
         transaction.connection.execute(agreement.update().values(document=document))
+        signature = clearinghouse.statement_signer.sign("agreement", document)
+        signed = clearinghouse.tables["agreement_signature"]
+        transaction.connection.execute(signed.update().values(signature=signature))
 
     def use(*contents: bytes, failed: RefusalReason | None = None) -> list[bytes]:
         ids = [clearinghouse.ids.fresh() for _ in contents]

@@ -97,6 +97,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 
 def agree(clearinghouse: LocalClearinghouse, document: bytes = AGREEMENT) -> None:
+    clearinghouse.service.keyring.update(KEYRING)  # type: ignore[attr-defined]
     register = AgreementRegister(clearinghouse.database, KEYRING, STATEMENTS)
     for region, signer in SIGNERS.items():
         signature = signer.sign("agreement", document)

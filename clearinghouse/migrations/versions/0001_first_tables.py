@@ -17,6 +17,7 @@ def upgrade() -> None:
         sa.Column("number", sa.String(), nullable=False),
         sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("document", sa.LargeBinary(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("number", "version"),
     )
     op.create_table(
@@ -27,6 +28,7 @@ def upgrade() -> None:
         sa.Column("key_id", sa.LargeBinary(), nullable=False),
         sa.Column("signature", sa.LargeBinary(), nullable=False),
         sa.Column("signed_at", sa.BigInteger(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("number", "version", "signer"),
     )
     op.create_table(
@@ -35,6 +37,7 @@ def upgrade() -> None:
         sa.Column("debtor", sa.String(), nullable=False),
         sa.Column("creditor", sa.String(), nullable=False),
         sa.Column("amount_fen", sa.BigInteger(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("settlement_window", "debtor", "creditor"),
     )
     op.create_table(
@@ -45,6 +48,7 @@ def upgrade() -> None:
         sa.Column("key_id", sa.LargeBinary(), nullable=False),
         sa.Column("signature", sa.LargeBinary(), nullable=False),
         sa.Column("given_at", sa.BigInteger(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("region", "number"),
         comment="custody given back to issuers",
     )
@@ -56,6 +60,7 @@ def upgrade() -> None:
         sa.Column("received_at", sa.BigInteger(), nullable=False),
         sa.Column("settlement_window", sa.BigInteger(), nullable=False, comment="open when it became the region's"),
         sa.Column("memo", sa.Text(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("bank_reference"),
     )
     op.create_index(op.f("ix_deposit_settlement_window"), "deposit", ["settlement_window"], unique=False)
@@ -71,6 +76,7 @@ def upgrade() -> None:
         sa.Column("outcome", sa.String(), nullable=False, comment="open, upheld or rejected"),
         sa.Column("resolution", sa.Text(), nullable=False, comment="why it was decided so"),
         sa.Column("resolved_at", sa.BigInteger(), nullable=False, comment="0 while open"),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("region", "number"),
     )
     op.create_table(
@@ -78,6 +84,7 @@ def upgrade() -> None:
         sa.Column("region", sa.String(), nullable=False),
         sa.Column("sequence", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("event", sa.LargeBinary(), nullable=False, comment="a serialised FeedEvent"),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("region", "sequence"),
     )
     op.create_table(
@@ -86,6 +93,7 @@ def upgrade() -> None:
         sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("region", "number"),
         comment="freed money given back to issuers",
     )
@@ -97,6 +105,7 @@ def upgrade() -> None:
         sa.Column("key_id", sa.LargeBinary(), nullable=False),
         sa.Column("signature", sa.LargeBinary(), nullable=False),
         sa.Column("taken_at", sa.BigInteger(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("issuer", "number"),
         comment="custody taken from issuers, as they signed it",
     )
@@ -106,6 +115,7 @@ def upgrade() -> None:
         sa.Column("pack_id", sa.LargeBinary(), nullable=False),
         sa.Column("voucher_index", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("issuer", "pack_id", "voucher_index"),
         comment="which hand-over brought a voucher last: the issuer's word on its reserved money",
     )
@@ -121,6 +131,7 @@ def upgrade() -> None:
         ),
         sa.Column("confirmation_key_id", sa.LargeBinary(), nullable=True),
         sa.Column("confirmation_signature", sa.LargeBinary(), nullable=True),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("month", "region"),
     )
     op.create_table(
@@ -130,6 +141,7 @@ def upgrade() -> None:
         sa.Column("net_fen", sa.BigInteger(), nullable=False, comment="positive: receives"),
         sa.Column("payout_fen", sa.BigInteger(), nullable=False, comment="what of it is paid out once settled"),
         sa.Column("bank_reference", sa.String(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("settlement_window", "region"),
     )
     op.create_table(
@@ -156,6 +168,7 @@ def upgrade() -> None:
         sa.Column(
             "withheld_fen", sa.BigInteger(), nullable=False, comment="of its pay-outs, while others are in arrears"
         ),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("region"),
     )
     op.create_table(
@@ -165,6 +178,7 @@ def upgrade() -> None:
         sa.Column("amount_fen", sa.BigInteger(), nullable=False),
         sa.Column("paid_at", sa.BigInteger(), nullable=False),
         sa.Column("settlement_window", sa.BigInteger(), nullable=False, comment="open when it was booked"),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("bank_reference"),
     )
     op.create_index(op.f("ix_payout_settlement_window"), "payout", ["settlement_window"], unique=False)
@@ -180,6 +194,7 @@ def upgrade() -> None:
             nullable=True,
             comment="JSON: {rule, funders: [[account, weight, fen left], …], ceiling_left_fen}",
         ),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("redemption_id"),
         comment="what a redemption was decided on, for anyone who recomputes it",
     )
@@ -190,6 +205,7 @@ def upgrade() -> None:
         sa.Column("id", sa.LargeBinary(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False, comment="a serialised Receipt"),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("region", "kind", "id"),
         comment="during a recovery: what nodes hold of this clearinghouse, not applied yet",
     )
@@ -198,6 +214,7 @@ def upgrade() -> None:
         sa.Column("region", sa.String(), nullable=False),
         sa.Column("feed", sa.BigInteger(), nullable=False),
         sa.Column("last_window", sa.BigInteger(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("region"),
         comment="during a recovery: nodes that handed over everything, and what else they have seen",
     )
@@ -209,6 +226,7 @@ def upgrade() -> None:
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("key_id", sa.LargeBinary(), nullable=False),
         sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("issuer", "pack_id", "voucher_index"),
         comment="why an issuer did not release a voucher, as it signed it last",
     )
@@ -218,6 +236,7 @@ def upgrade() -> None:
         sa.Column("pack_id", sa.LargeBinary(), nullable=False),
         sa.Column("voucher_index", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("issuer", "pack_id", "voucher_index"),
         comment="which return gave a voucher back last",
     )
@@ -228,6 +247,7 @@ def upgrade() -> None:
         sa.Column("opened_at", sa.BigInteger(), nullable=False),
         sa.Column("closed_at", sa.BigInteger(), nullable=False, comment="0 while open"),
         sa.Column("gross_fen", sa.BigInteger(), nullable=False, comment="sum over all pairs before netting"),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("number"),
     )
     op.create_table(
@@ -235,6 +255,7 @@ def upgrade() -> None:
         sa.Column("owner", sa.String(), nullable=False),
         sa.Column("key_id", sa.LargeBinary(), nullable=False),
         sa.Column("chain", sa.LargeBinary(), nullable=False, comment="PEM"),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("owner", "key_id"),
     )
     op.create_table(
@@ -248,6 +269,7 @@ def upgrade() -> None:
         sa.Column("confirmation", sa.LargeBinary(), nullable=True, comment="the region's signed confirmation"),
         sa.Column("confirmation_key_id", sa.LargeBinary(), nullable=True),
         sa.Column("confirmation_signature", sa.LargeBinary(), nullable=True),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("settlement_window", "region"),
     )
     op.create_table(
@@ -258,6 +280,7 @@ def upgrade() -> None:
         sa.Column("document", sa.LargeBinary(), nullable=False),
         sa.Column("key_id", sa.LargeBinary(), nullable=False),
         sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("terms_hash"),
     )
     op.create_table(
@@ -269,6 +292,7 @@ def upgrade() -> None:
         sa.Column("weight", sa.BigInteger(), nullable=False),
         sa.Column("rule", sa.String(), nullable=False),
         sa.Column("budget_fen", sa.BigInteger(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("region", "fiscal_year", "position"),
         comment="a region's standing fund for visitors, by year",
     )

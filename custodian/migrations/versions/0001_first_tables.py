@@ -35,6 +35,7 @@ def upgrade() -> None:
         ),
         sa.Column("key_id", sa.LargeBinary(), nullable=False),
         sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("issuer", "campaign", "number"),
         comment="every change of every campaign, with who and why; only appended",
     )
@@ -42,6 +43,7 @@ def upgrade() -> None:
         "counter",
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("value", sa.BigInteger(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("name"),
         comment="last number given out",
     )
@@ -51,6 +53,7 @@ def upgrade() -> None:
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("key_id", sa.LargeBinary(), nullable=False),
         sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("number"),
         comment="signed lists of what is not trusted any more; the newest counts",
     )
@@ -111,6 +114,7 @@ def upgrade() -> None:
         sa.Column("used_fen", sa.BigInteger(), nullable=False),
         sa.Column("limit_fen", sa.BigInteger(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("region", "number"),
         comment="a region's use of a limit reached a threshold from below; only appended",
     )
@@ -132,6 +136,7 @@ def upgrade() -> None:
         sa.Column("incarnation", sa.BigInteger(), nullable=False, comment="raised by each recovery"),
         sa.Column("commits", sa.BigInteger(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("id"),
         comment="one row: how many commits this database has seen, to notice an older copy",
     )
@@ -229,6 +234,7 @@ def upgrade() -> None:
             comment="a serialised RedeemStreamRequest with the items; empty for own answers",
         ),
         sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("id"),
         comment="evidence: messages as they were signed, one row for all items of one",
     )
@@ -251,6 +257,7 @@ def upgrade() -> None:
         sa.Column(
             "bad_from", sa.BigInteger(), nullable=False, comment="of a key: what it signed from then on is not believed"
         ),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("kind", "subject", "authority"),
         comment="what is suspended now: the table that a decision looks at",
     )
@@ -269,6 +276,7 @@ def upgrade() -> None:
         ),
         sa.Column("key_id", sa.LargeBinary(), nullable=False),
         sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("authority", "number"),
         comment="every suspension and reactivation, with who and why; only appended",
     )

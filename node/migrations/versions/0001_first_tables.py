@@ -29,6 +29,7 @@ def upgrade() -> None:
         sa.Column("campaign", sa.String(), nullable=False),
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("announced", sa.Boolean(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("campaign", "number"),
         comment="own campaign changes, and whether the clearinghouse has them",
     )
@@ -48,6 +49,7 @@ def upgrade() -> None:
         sa.Column(
             "particulars", sa.LargeBinary(), nullable=False, comment="a RedemptionRecord with what no other column says"
         ),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("redemption_id"),
         comment="redemptions at this region's merchants that the clearinghouse decided",
     )
@@ -68,6 +70,7 @@ def upgrade() -> None:
         sa.Column("amount_fen", sa.BigInteger(), nullable=False),
         sa.Column("received_at", sa.BigInteger(), nullable=False),
         sa.Column("memo", sa.Text(), nullable=False, comment="payer and purpose, as the bank tells them"),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("bank_reference"),
         comment="money that came into the dedicated account",
     )
@@ -76,6 +79,7 @@ def upgrade() -> None:
         sa.Column("campaign", sa.String(), nullable=False),
         sa.Column("terms_hash", sa.LargeBinary(), nullable=False),
         sa.Column("published_at", sa.BigInteger(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("campaign"),
         comment="this region's own campaigns",
     )
@@ -87,6 +91,7 @@ def upgrade() -> None:
         sa.Column("key_id", sa.LargeBinary(), nullable=False),
         sa.Column("signature", sa.LargeBinary(), nullable=False),
         sa.Column("cancelled_at", sa.BigInteger(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("pack_id", "voucher_index"),
         comment="vouchers that were taken out of use for good, by whom and why, signed",
     )
@@ -98,6 +103,7 @@ def upgrade() -> None:
         sa.Column("vouchers", sa.BigInteger(), nullable=False),
         sa.Column("reserved_fen", sa.BigInteger(), nullable=False, comment="highest discounts of all its vouchers"),
         sa.Column("last_end", sa.BigInteger(), nullable=False, comment="of its vouchers' validity, as issued"),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("campaign", "round"),
         comment="running totals of what was issued, so that reports do not read packs",
     )
@@ -117,6 +123,7 @@ def upgrade() -> None:
         sa.Column("legs", sa.Text(), nullable=False, comment="JSON: [[account, fen], …]"),
         sa.Column("category", sa.String(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("side", "redemption_id", "number"),
         comment="captures and refunds at the clearinghouse that concern this region, by window",
     )
@@ -133,6 +140,7 @@ def upgrade() -> None:
         sa.Column(
             "released", sa.Text(), nullable=False, comment="JSON: [[account, fen], …], of budgets that were not used"
         ),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("campaign", "number"),
         comment="campaigns that were closed out; later ones give back what refunds freed since",
     )
@@ -143,6 +151,7 @@ def upgrade() -> None:
         sa.Column("key_id", sa.LargeBinary(), nullable=False),
         sa.Column("signature", sa.LargeBinary(), nullable=False),
         sa.Column("taken_at", sa.BigInteger(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("number"),
         comment="vouchers that came back from the clearinghouse, taken once",
     )
@@ -154,6 +163,7 @@ def upgrade() -> None:
         sa.Column("key_id", sa.LargeBinary(), nullable=False),
         sa.Column("signature", sa.LargeBinary(), nullable=False),
         sa.Column("sent", sa.Boolean(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("number"),
         comment="statement lines that this region does not accept",
     )
@@ -162,6 +172,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("pack_id", sa.LargeBinary(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("kind", "digest"),
         comment="what an application showed, as digests: each counts once",
     )
@@ -170,6 +181,7 @@ def upgrade() -> None:
         sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("number"),
         comment="money that came back from the clearinghouse, taken once",
     )
@@ -181,6 +193,7 @@ def upgrade() -> None:
         sa.Column("signature", sa.LargeBinary(), nullable=False),
         sa.Column("given_at", sa.BigInteger(), nullable=False),
         sa.Column("taken", sa.Boolean(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("number"),
         comment="custody given to the clearinghouse; sent again until it is taken",
     )
@@ -190,6 +203,7 @@ def upgrade() -> None:
         sa.Column("pack_id", sa.LargeBinary(), nullable=False),
         sa.Column("voucher_index", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("pack_id", "voucher_index"),
         comment="which hand-over gave a voucher last",
     )
@@ -202,12 +216,14 @@ def upgrade() -> None:
             "day", sa.Integer(), nullable=False, comment="days since 1970-01-01, Asia/Shanghai; 0: the whole round"
         ),
         sa.Column("claims", sa.Integer(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("campaign", "round", "holder_tag", "day"),
     )
     op.create_table(
         "known_chain",
         sa.Column("key_id", sa.LargeBinary(), nullable=False),
         sa.Column("chain", sa.LargeBinary(), nullable=False, comment="PEM"),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("key_id"),
         comment="signing keys of others that this node has met, for showing and checking what they signed",
     )
@@ -216,6 +232,7 @@ def upgrade() -> None:
         sa.Column("code", sa.String(), nullable=False, comment="unified social credit code"),
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("categories", sa.Text(), nullable=False, comment="JSON list; empty: any"),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("code"),
     )
     op.create_table(
@@ -224,6 +241,7 @@ def upgrade() -> None:
         sa.Column("order_id", sa.String(), nullable=False),
         sa.Column("taken_by", sa.LargeBinary(), nullable=False, comment="redemption here, or request id sent on"),
         sa.Column("until", sa.BigInteger(), nullable=True, comment="end of a hold; empty once captured or undecided"),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("merchant", "order_id"),
         comment="one public voucher per order",
     )
@@ -249,6 +267,7 @@ def upgrade() -> None:
             nullable=True,
             comment="the clearinghouse's signed answers that the answer is among",
         ),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("caller", "request_id"),
         sa.UniqueConstraint("own_id"),
         comment="requests that the clearinghouse decides",
@@ -276,6 +295,7 @@ def upgrade() -> None:
         sa.Column(
             "swept", sa.Boolean(), nullable=False, comment="its vouchers have rows of their own since they expired"
         ),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("pack_id"),
         comment="one row a claim; a voucher gets a row of its own when something happens to it",
     )
@@ -289,6 +309,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("parked_at", sa.BigInteger(), nullable=False),
         sa.Column("taken_at", sa.BigInteger(), nullable=True, comment="empty while it is parked"),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("sequence"),
         comment="events of the feed that the books could not take",
     )
@@ -308,6 +329,7 @@ def upgrade() -> None:
         sa.Column("made_by", sa.String(), nullable=False),
         sa.Column("bank_reference", sa.String(), nullable=True, comment="empty until the bank has paid it"),
         sa.Column("paid_at", sa.BigInteger(), nullable=True),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("number"),
         sa.UniqueConstraint("bank_reference"),
         comment="what is to leave the dedicated account, and what has left it",
@@ -316,6 +338,7 @@ def upgrade() -> None:
         "platform",
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("chain", sa.LargeBinary(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
@@ -329,12 +352,14 @@ def upgrade() -> None:
         sa.Column("net_fen", sa.BigInteger(), nullable=False),
         sa.Column("confirmed", sa.Boolean(), nullable=False),
         sa.Column("settled", sa.Boolean(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("number"),
     )
     op.create_table(
         "statement_month",
         sa.Column("month", sa.String(), nullable=False),
         sa.Column("confirmed_by", sa.String(), nullable=False, comment="the person who did; empty while nobody has"),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("month"),
         comment="months whose statement can be fetched",
     )
@@ -346,6 +371,7 @@ def upgrade() -> None:
         sa.Column("document", sa.LargeBinary(), nullable=False),
         sa.Column("key_id", sa.LargeBinary(), nullable=False),
         sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("terms_hash"),
         comment="terms as their issuers signed them, its own and those of vouchers that came by",
     )
