@@ -18,6 +18,7 @@ from quanlian.agreement_check import AgreementReport, check_agreement
 from quanlian.agreement_sheet import agreement_sheet
 from quanlian.agreement_signatures import signatories
 from quanlian.agreements import AGREEMENT_FILE, Agreement, agreement_hash, parse_agreement
+from quanlian.custody import CLEARINGHOUSE
 from quanlian.errors import ConfigurationError, InvalidInput
 from quanlian.file_rules import rule
 from quanlian.refusals import CHINA
@@ -158,7 +159,7 @@ def list_all(config: Config = None, as_json: Json = False) -> None:
                 ", ".join(agreement.parties) or "全网 all",
                 agreement.campaign or "",
                 agreement.method,
-                _day(agreement.effective_from),
+                _day(_counts_from(agreement, each) or agreement.effective_from),
                 _day(agreement.effective_until) if agreement.effective_until else "—",
                 _state(agreement, each),
             )
@@ -226,6 +227,7 @@ def _kept_data(kept: pb.SignedAgreement) -> dict[str, Any]:
         "method": agreement.method,
         "effective_from": agreement.effective_from,
         "effective_until": agreement.effective_until,
+        "counts_from": _counts_from(agreement, kept),
         "digest": agreement_hash(kept.document).hex(),
         "signatures": [
             {
@@ -239,6 +241,12 @@ def _kept_data(kept: pb.SignedAgreement) -> dict[str, Any]:
         "missing": [each for each in signatories(agreement) if each not in signed],
         "document": kept.document.decode(),
     }
+
+
+def _counts_from(agreement: Agreement, kept: pb.SignedAgreement) -> int | None:
+    """None while the clearinghouse has not signed it."""
+    signed = next((each.signed_at for each in kept.signatures if each.signer == CLEARINGHOUSE), None)
+    return None if signed is None else agreement.counting_from(signed).effective_from
 
 
 def _state(agreement: Agreement, kept: pb.SignedAgreement) -> str:

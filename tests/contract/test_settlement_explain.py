@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from batch_stories import request_id
 from local_parties import (
+    AT,
     HANGZHOU,
     SHANGHAI,
     LocalClearinghouse,
@@ -126,6 +127,19 @@ def test_a_voided_hold_is_told_with_where_its_money_went(
     )
     assert "占用的7.00元恢复为该券的预留，核销地异地用券资金3.00元解除占用" in released["zh"]
     assert sum(leg["amount_fen"] for leg in released["legs"]) == -1000
+
+
+def test_a_hold_that_expired_is_told_with_when_it_ended(
+    node: LocalNode, clearinghouse: LocalClearinghouse, capsys: Out
+) -> None:
+    token = away(node, clearinghouse)
+    (held,) = clearinghouse.redeem(item(request_id(1), authorize=purchase(token, 0, "order-1")))
+    answer = answer_of(held)
+    clearinghouse.pass_seconds(answer.expires_at - AT)
+    clearinghouse.redeem(item(request_id(2), capture=pb.Capture(redemption_id=answer.redemption_id)))
+    told = data(clearinghouse, answer.redemption_id, capsys)
+    (released,) = [step for step in told["steps"] if "the hold expired: 7.00 that was held" in step["en"]]
+    assert (told["state"], released["at"]) == ("EXPIRED", answer.expires_at)
 
 
 def test_it_says_when_the_issuer_paid_for_a_dry_visitors_fund(

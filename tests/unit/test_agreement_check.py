@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from chassis import cli, console
+from custodian.agreements import cli as agreements_cli
 from quanlian.agreement_check import check_agreement
 from quanlian.agreement_sheet import agreement_sheet
 from quanlian.agreements import Method, agreement_hash, parse_agreement
+from quanlian.v1.agreement_pb2 import AgreementSignature, SignedAgreement
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "agreements").glob("*.toml"))
 FIXED = next(path for path in EXAMPLES if path.name == "fixed.toml")
@@ -100,6 +102,21 @@ class TestSources:
 
 
 class TestCommands:
+    @pytest.mark.parametrize(
+        ("signed_at", "counts_from"),
+        [(None, None), (1_700_000_000, 1_767_196_800), (1_780_000_000, 1_780_000_000)],
+        ids=["not signed yet", "signed before its term", "signed within its term"],
+    )
+    def test_the_list_says_since_when_an_agreement_counts(
+        self, capsys: Out, monkeypatch: pytest.MonkeyPatch, signed_at: int | None, counts_from: int | None
+    ) -> None:
+        signatures = [] if signed_at is None else [AgreementSignature(signer="clearinghouse", signed_at=signed_at)]
+        kept = SignedAgreement(document=FIXED.read_bytes(), signatures=signatures)
+        monkeypatch.setattr(agreements_cli, "_all", lambda config: [kept])
+        assert cli.main(["agreement", "list", "--json"]) == 0
+        (told,) = json.loads(capsys.readouterr().out)["agreements"]
+        assert (told["effective_from"], told["counts_from"]) == (1_767_196_800, counts_from)
+
     @pytest.mark.parametrize("file", ["missing.toml", "folder/agreement"])
     def test_show_says_that_a_file_is_missing(self, tmp_path: Path, capsys: Out, file: str) -> None:
         assert cli.main(["agreement", "show", str(tmp_path / file)]) == 1
