@@ -101,7 +101,11 @@ class Settlement:
                 find = transaction.select_keys
                 rows = find(table, [wanted[0]], [wanted[1:]])
                 if not rows:
-                    raise InvalidInput(f"no window {number}", place="window")
+                    raise InvalidInput(
+                        f"没有场次{number} · no window {number}",
+                        place="window",
+                        remedy="先列出各场次 · list the windows for their numbers",
+                    )
                 row = rows[0]
                 statements = find(statement, [statement.c.settlement_window], [(row.number,)])
                 positions = find(position, [position.c.settlement_window], [(row.number,)])
@@ -140,7 +144,11 @@ class Settlement:
             with self._engine.database.snapshot() as transaction:
                 run = transaction.connection.execute
                 if run(position.select().where(position.c.settlement_window == number)).first() is None:
-                    raise InvalidInput(f"window {number} is not calculated", place="window", remedy="close it first")
+                    raise InvalidInput(
+                        f"场次{number}尚未轧差 · window {number} is not calculated",
+                        place="window",
+                        remedy="先截止 · close it first",
+                    )
                 rows = run(pair.select().where(pair.c.settlement_window == number).order_by(*pair.primary_key))
                 return {(row.debtor, row.creditor): row.amount_fen for row in rows}
 

@@ -191,7 +191,8 @@ def test_a_window_goes_from_open_to_settled_in_its_order(operators: Operators) -
     assert (closed["number"], closed["gross_fen"]) == (number, 0)
     assert [each["region"] for each in closed["positions"]] == [JINCHENG, HANGZHOU]
     early = operators.refused(CLEARINGHOUSE, "settle", str(number))
-    assert f"window: window {number} is " in early
+    assert early.startswith(f"clearinghouse at {operators.network.address(CLEARINGHOUSE)}: window: 场次{number}")
+    assert f"window {number} is " in early
     assert "this step needs INSTRUCTED" in early
 
     def confirmed() -> bool:
@@ -216,7 +217,9 @@ def test_a_window_goes_from_open_to_settled_in_its_order(operators: Operators) -
 
 def test_a_window_that_is_not_there_is_named(operators: Operators) -> None:
     message = operators.refused(CLEARINGHOUSE, "window", "99")
-    assert message.startswith(f"clearinghouse at {operators.network.address(CLEARINGHOUSE)}: window: no window 99")
+    assert message.startswith(
+        f"clearinghouse at {operators.network.address(CLEARINGHOUSE)}: window: 没有场次99 · no window 99"
+    )
 
 
 # A node
