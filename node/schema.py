@@ -51,7 +51,6 @@ claim_round = Table(
     Column("vouchers", BigInteger, nullable=False),
     Column("reserved_fen", BigInteger, nullable=False, comment="highest discounts of all its vouchers"),
     Column("last_end", BigInteger, nullable=False, comment="of its vouchers' validity, as issued"),
-    seal_column(),
     comment="running totals of what was issued, so that reports do not read packs",
 )
 

@@ -211,7 +211,7 @@ def money(party: Party) -> dict[str, tuple[int, ...]]:
 
 def away(node: LocalNode) -> list[dict[str, Any]]:
     """What the clearinghouse decided for it; the list of redemptions is numbered anew by a recovery."""
-    return [{name: value for name, value in row.items() if name != "number"} for row in node.rows("away")]
+    return [{name: value for name, value in row.items() if name not in ("number", "seal")} for row in node.rows("away")]
 
 
 class TestNoticing:

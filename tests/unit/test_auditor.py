@@ -305,14 +305,14 @@ TAMPERINGS = [
     Tampering(
         "a receipt is made up",
         SUZHOU,
-        "INSERT INTO bank_receipt VALUES ('x', 'prefund/320500/2026/suzhou/city', 500, 1, '')",
+        "INSERT INTO bank_receipt VALUES ('x', 'prefund/320500/2026/suzhou/city', 500, 1, '', '')",
         DEDICATED,
         ("320500: account bank/320500: says 0 fen, recomputed 500 fen",),
     ),
     Tampering(
         "a close-out is made up",
         HANGZHOU,
-        f"INSERT INTO close_out VALUES ('hangzhou', 1, 5, 'x', '2026-06-01', '[[\"{CITY}\",500]]')",
+        f"INSERT INTO close_out VALUES ('hangzhou', 1, 5, 'x', '2026-06-01', '[[\"{CITY}\",500]]', '')",
         FUNDERS,
         (f"limit_fen of account {CITY}: says", "returned 500"),
     ),
@@ -470,7 +470,7 @@ def test_a_request_without_an_answer_is_a_finding_only_when_nothing_may_be_under
         network,
         SUZHOU,
         "INSERT INTO outbox (caller, request_id, own_id, operation, body_hash, content, merchant, order_id, sent_at, "
-        "answered) VALUES ('p', :id, :id, 'redeem', :id, :id, 'm', 'o', 1, :answered)",
+        "answered, seal) VALUES ('p', :id, :id, 'redeem', :id, :id, 'm', 'o', 1, :answered, :id)",
         id=b"\x07" * 16,
         answered=False,
     )

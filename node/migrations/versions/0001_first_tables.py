@@ -103,7 +103,6 @@ def upgrade() -> None:
         sa.Column("vouchers", sa.BigInteger(), nullable=False),
         sa.Column("reserved_fen", sa.BigInteger(), nullable=False, comment="highest discounts of all its vouchers"),
         sa.Column("last_end", sa.BigInteger(), nullable=False, comment="of its vouchers' validity, as issued"),
-        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("campaign", "round"),
         comment="running totals of what was issued, so that reports do not read packs",
     )
