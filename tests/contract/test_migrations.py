@@ -107,4 +107,5 @@ def test_migrating_again_changes_nothing(database: Database, owners: tuple[Owner
     migrate(database, owners)
     assert described(database) == before
     with database.snapshot() as transaction:
-        assert transaction.connection.execute(custodian_schema.counter.select()).all() == [("entry", 7)]
+        rows = transaction.connection.execute(custodian_schema.counter.select()).all()
+    assert [(row.name, row.value) for row in rows] == [("entry", 7)]

@@ -493,7 +493,7 @@ LATER: dict[Wrong, set[str]] = {
     "REFUND_EXCEEDS_CAPTURE": {"order_fen", "left_fen"},
 }
 """What a known request, or one about an earlier one, can be answered, with its figures."""
-STILL_GOOD = {"REVERSED", "AMOUNT_EXCEEDS_HOLD", "HOLD_EXPIRED", "NOT_AUTHORIZED", "NOT_CAPTURED"}
+STILL_GOOD = {"AMOUNT_EXCEEDS_HOLD", "HOLD_EXPIRED", "NOT_AUTHORIZED", "NOT_CAPTURED"}
 """After these the voucher can be used still, as each comes to pass below."""
 TOO_MUCH_FEN = 999_999
 
