@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, time
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -320,6 +320,23 @@ def test_a_marked_copy_mended_is_imported_with_its_comments() -> None:
     found = read(mistake("amount in words"), mistake("date that is none"))
     mended = resaved(found.marked_copy(), put("Vouchers", "face", 10), put("Rounds", "opens_at", "2026-09-01 10:00"))
     assert import_workbook(mended, "terms.faults.xlsx").content == complete_file()
+
+
+NO_TITLES = [
+    Lost("=A1"),
+    Lost("#REF!"),
+    *map(datetime.fromisoformat, ("1531-12-08", "2026-09-01")),
+    time(7, 51),
+    float("-inf"),
+]
+
+
+@pytest.mark.parametrize("value", NO_TITLES, ids=str)
+def test_what_is_no_title_does_not_become_one_in_the_marked_copy(value: Any) -> None:
+    found = read(typed("Campaign", "title_zh", value))
+    again = import_workbook(found.marked_copy(), "terms.faults.xlsx")
+    assert [fault.place for fault in again.errors] == [fault.place for fault in found.errors]
+    assert (again.terms is None) == (found.terms is None)
 
 
 def test_a_share_without_a_percent_sign_keeps_what_it_shows_in_the_marked_copy() -> None:

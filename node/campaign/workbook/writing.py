@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, time
 from decimal import Decimal
 from io import BytesIO
 from typing import Any, Final
 
 import xlsxwriter
 
-from node.campaign.workbook.cells import Lost, Raw, shown
+from node.campaign.workbook.cells import Lost, Raw
 from node.campaign.workbook.dropdowns import INPUT_ROWS, explanation, offered, validation
 from node.campaign.workbook.faults import Fault
 from node.campaign.workbook.guide import GUIDE, SHEETS
@@ -41,6 +41,8 @@ _MAX_LINES: Final = 24
 _A4: Final = 9
 _CREATED: Final = datetime(2000, 1, 1)  # noqa: DTZ001 - the same terms give the same bytes on any day
 _EPOCH_1904_DAYS: Final = 1_462
+_FIRST_YEAR: Final = 1900
+_ERRORS: Final = ("#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!")
 _FAULT_HEADINGS: Final = (
     ("序号 No.", 8),
     ("错误/警告 Kind", 14),
@@ -195,9 +197,11 @@ class _Writer:
             sheet.write_blank(row, position, None, self._format(style))
         elif isinstance(value, bool):
             sheet.write_boolean(row, position, value, self._format(style))
-        elif isinstance(value, datetime) and value.year >= 1900:
+        elif error := _error_of(value):
+            sheet.write_formula(row, position, f"={error}", self._format(style), error)
+        elif isinstance(value, datetime | time):
             sheet.write_datetime(row, position, value.replace(tzinfo=None), self._format({**style, **TIME}))
-        elif isinstance(value, int | float | Decimal) and math.isfinite(value):
+        elif isinstance(value, int | float | Decimal):
             if form is Form.PERCENT:
                 style = {**style, "num_format": _percent_format(found)}
             if form in (Form.INSTANT, Form.END):
@@ -213,6 +217,18 @@ class _Writer:
         if key not in self._formats:
             self._formats[key] = self._book.add_format(style)
         return self._formats[key]
+
+
+def _error_of(value: Any) -> str | None:
+    """What Excel shows for a value that no cell of its own can hold; None for one that it can.
+
+    As text it would be a good title. A formula is not written again: what it does is not known.
+    """
+    if isinstance(value, Lost):
+        return value.shown if value.shown in _ERRORS else "#N/A"
+    if isinstance(value, datetime):
+        return "#NUM!" if value.year < _FIRST_YEAR else None
+    return "#NUM!" if isinstance(value, int | float | Decimal) and not math.isfinite(value) else None
 
 
 def _percent_format(found: Any) -> str:
@@ -246,5 +262,4 @@ def _told(fault: Fault) -> str:
 
 
 def _text(found: Any) -> str:
-    value = found.value if isinstance(found, Raw) else found
-    return shown(Raw(value)) if isinstance(value, Lost) else str(value)
+    return str(found.value if isinstance(found, Raw) else found)
