@@ -38,8 +38,8 @@ async def receive(
             if acquaint is not None:
                 await acquaint(item.subject)
             key = vouchers.verify(item.subject.token, item.subject.voucher, verifier)
-    except InvalidInput:
-        refusal = Refusal(RefusalReason.MALFORMED)
+    except InvalidInput as wrong:
+        refusal = Refusal(RefusalReason.MALFORMED, field=wrong.place, remedy=wrong.remedy)
     except UnknownKey:
         refusal = Refusal(RefusalReason.UNKNOWN_KEY)
     except BadSignature:

@@ -313,8 +313,8 @@ def received(content: bytes, participant: str, region: str, redemption_id: bytes
         known = wire.bytes_to_item(content)
         if isinstance(known.subject, wire.Purchase):
             key = vouchers.verify(known.subject.token, known.subject.voucher, KEYRING)
-    except InvalidInput:
-        refusal = Refusal(RefusalReason.MALFORMED)
+    except InvalidInput as wrong:
+        refusal = Refusal(RefusalReason.MALFORMED, field=wrong.place, remedy=wrong.remedy)
     return Received(
         content=content,
         request_id=wire.request_id_of(content),

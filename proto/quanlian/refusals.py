@@ -86,12 +86,15 @@ class RefusalReason(IntEnum):
 class Refusal(NamedTuple):
     """A refusal with the figures it speaks of; amounts in fen, times in UTC seconds, as their names say.
 
-    `voucher_dead`: the decider knows that the voucher is past use, whatever the reason itself leaves open.
+    `voucher_dead`: the decider knows that the voucher is past use, whatever the reason itself leaves open. `field` is
+    that of a `MALFORMED` request which is wrong, as `order.order_fen`, and `remedy` what to send in it.
     """
 
     reason: RefusalReason
     figures: Mapping[str, int] = {}
     voucher_dead: bool = False
+    field: str = ""
+    remedy: str = ""
 
     @property
     def retryable(self) -> bool:
@@ -104,11 +107,13 @@ class Refusal(NamedTuple):
 
     @property
     def message_zh(self) -> str:
-        return _fill(_TEXTS[self.reason].zh, self.figures) + ("；券仍可用" if self.voucher_usable else "")
+        text = _fill(_TEXTS[self.reason].zh, self.figures)
+        return text + (f"：{self.field}" if self.field else "") + ("；券仍可用" if self.voucher_usable else "")
 
     @property
     def message_en(self) -> str:
         text = _fill(_TEXTS[self.reason].en, self.figures)
+        text += f": {self.field}, {self.remedy}" if self.field else ""
         return text + ("; the voucher is still good" if self.voucher_usable else "")
 
 

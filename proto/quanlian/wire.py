@@ -322,6 +322,7 @@ def refusal_message(refusal: Refusal) -> refusal_pb2.Refusal:
         retryable=refusal.retryable,
         voucher_usable=refusal.voucher_usable,
         figures=[refusal_pb2.Figure(name=name, value=value) for name, value in refusal.figures.items()],
+        field=refusal.field,
     )
 
 

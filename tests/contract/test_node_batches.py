@@ -169,7 +169,9 @@ class TestRedemptions:
         node.publish()
         (token,) = node.claim()
         broken = item(request_id(1), redeem=purchase(token, 0, ""))
-        assert [outcome(answer) for answer in node.redeem(broken)] == ["MALFORMED"]
+        (answer,) = node.redeem(broken)
+        assert outcome(answer) == "MALFORMED"
+        assert answer_of(answer).refusal.field == "order.order_id"
         mended = item(request_id(1), redeem=purchase(token, 0, "order"))
         assert [outcome(answer) for answer in node.redeem(mended)] == ["CAPTURED"]
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import grpc
 import pytest
 import sqlalchemy as sa
-from local_parties import HANGZHOU, KEYRING, PLATFORM, LocalNode, TestSigner, item, outcome, purchase
+from local_parties import HANGZHOU, KEYRING, PLATFORM, LocalNode, TestSigner, answer_of, item, outcome, purchase
 
 from chassis.host import RETRY_AFTER_MS, Host, channel
 from custodian import servicer
@@ -161,7 +161,8 @@ class TestTooLarge:
         async def run() -> None:
             async with serving(certificates, node) as (stub, _):
                 content = request(node, token)
-                assert outcome(await redeem(stub, padded(content, MAX_ITEM_BYTES + 1))) == "MALFORMED"
+                answer = await redeem(stub, padded(content, MAX_ITEM_BYTES + 1))
+                assert (outcome(answer), answer_of(answer).refusal.field) == ("MALFORMED", "item")
                 assert (stored(node), node.rows("outbox")) == ([], [])
                 assert outcome(await redeem(stub, padded(content, MAX_ITEM_BYTES))) == "CAPTURED"
 

@@ -117,6 +117,12 @@ def test_a_figure_that_is_not_known_is_a_dash() -> None:
     )
 
 
+def test_a_request_that_cannot_be_read_is_told_which_field_is_wrong_and_what_to_send() -> None:
+    refusal = Refusal(RefusalReason.MALFORMED, field="order.order_fen", remedy="send more than 0")
+    assert refusal.message_zh == "请求格式有误：order.order_fen"
+    assert refusal.message_en == "the request cannot be read: order.order_fen, send more than 0"
+
+
 def test_requests_that_could_not_be_read_or_believed_do_not_consume_their_id() -> None:
     free = {reason.name for reason in RefusalReason if not reason.consumes_request_id}
     unbelieved = {"MALFORMED", "UNKNOWN_KEY", "BAD_SIGNATURE", "KEY_NOT_VALID", "KEY_REVOKED"}

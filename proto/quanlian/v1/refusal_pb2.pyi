@@ -166,6 +166,7 @@ class Refusal(_message.Message):
     RETRYABLE_FIELD_NUMBER: _builtins.int
     VOUCHER_USABLE_FIELD_NUMBER: _builtins.int
     FIGURES_FIELD_NUMBER: _builtins.int
+    FIELD_FIELD_NUMBER: _builtins.int
     reason: Global___RefusalReason.ValueType
     message_zh: _builtins.str
     message_en: _builtins.str
@@ -175,6 +176,8 @@ class Refusal(_message.Message):
     """Whether the voucher can still be used, as far as the decider knows; not set where it knows nothing of the voucher,
     as when a request was reversed before it arrived.
     """
+    field: _builtins.str
+    """Of a MALFORMED request: the field that is wrong, as order.order_fen."""
     @_builtins.property
     def figures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Figure]: ...
     def __init__(
@@ -186,10 +189,11 @@ class Refusal(_message.Message):
         retryable: _builtins.bool = ...,
         voucher_usable: _builtins.bool = ...,
         figures: _abc.Iterable[Global___Figure] | None = ...,
+        field: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["figures", b"figures", "message_en", b"message_en", "message_zh", b"message_zh", "reason", b"reason", "retryable", b"retryable", "voucher_usable", b"voucher_usable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "figures", b"figures", "message_en", b"message_en", "message_zh", b"message_zh", "reason", b"reason", "retryable", b"retryable", "voucher_usable", b"voucher_usable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
