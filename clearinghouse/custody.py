@@ -13,9 +13,9 @@ from clearinghouse.desk import Desk
 from clearinghouse.domain.windows import funding
 from custodian import schema as custodian_schema
 from custodian.decisions import expire_overdue
-from quanlian import custody, wire
+from quanlian import custody, hand_overs, wire
 from quanlian.apportionment import Leg
-from quanlian.custody import VoucherState, may_take
+from quanlian.custody import CLEARINGHOUSE, VoucherState, may_take
 from quanlian.errors import InvalidInput
 from quanlian.ledger import Movement, is_limited
 from quanlian.money import allocate
@@ -127,11 +127,16 @@ def _merchants_share_fits(terms: Terms, offered: VoucherState, highest_fen: int)
 
 
 def read_hand_over(issuer: str, message: signed_pb2.SignedMessage) -> TakeHandOver:
-    """A hand-over whose signature was checked. Raises InvalidInput for one that is not `issuer`'s to give."""
-    body = wire.parse(custody_pb2.HandOver, message.body, "hand-over")
-    if body.issuer != issuer:
-        raise InvalidInput(f"is of {body.issuer}", place="hand-over", remedy=f"sign as {issuer}")
-    return TakeHandOver(issuer, body.number, message, [wire.handed_voucher(each, issuer) for each in body.vouchers])
+    """A hand-over whose signature was checked.
+
+    Raises InvalidInput for one that is not `issuer`'s to give, BadSignature for vouchers that it did not sign.
+    """
+    given = hand_overs.read(message.body)
+    if (given.head.giver, given.head.taker) != (issuer, CLEARINGHOUSE):
+        raise InvalidInput(
+            f"goes from {given.head.giver} to {given.head.taker}", place="hand-over", remedy=f"sign as {issuer}"
+        )
+    return TakeHandOver(issuer, given.head.number, message, given.vouchers())
 
 
 @dataclass(slots=True)

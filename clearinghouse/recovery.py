@@ -25,7 +25,7 @@ from custodian.continuity import Continuity
 from custodian.decisions import Elsewhere, Received, decide
 from custodian.receiving import receive
 from pki.trust import Keyring
-from quanlian import custody, wire
+from quanlian import custody, hand_overs, wire
 from quanlian.custody import CLEARINGHOUSE, EMPTY, give, in_custody
 from quanlian.errors import BadSignature, InvalidInput, QuanlianError
 from quanlian.evidence import ANSWER_KIND, Message
@@ -225,11 +225,11 @@ class Recovery:
             elif kind == "change":
                 PublishChange(verify_change(each.receipt.change, self.keyring)).decide(desk)
             elif kind == "hand_over":
-                self._verify(each.receipt.hand_over, "hand-over", each.region)
+                self._verify(hand_overs.signed_head(each.receipt.hand_over), hand_overs.KIND, each.region)
                 taken = read_hand_over(each.region, each.receipt.hand_over).decide(desk)
                 report.hand_overs, report.vouchers = report.hand_overs + 1, report.vouchers + len(taken)
             elif kind == "custody_return":
-                self._verify(each.receipt.custody_return, "hand-over", CLEARINGHOUSE)
+                self._verify(hand_overs.signed_head(each.receipt.custody_return), hand_overs.KIND, CLEARINGHOUSE)
                 report.vouchers += _give_back_again(desk, each.region, each.receipt.custody_return)
             else:
                 report.answers += self._decide_again(desk, each)
@@ -318,11 +318,13 @@ def _id_of(receipt: custody_pb2.Receipt) -> bytes:
 
 def _give_back_again(desk: Desk, region: str, message: signed_pb2.SignedMessage) -> int:
     """A return that this party signed and no longer has. Raises _NotYet where the voucher is not here to give."""
-    body = wire.parse(custody_pb2.HandOver, message.body, "custody return")
-    table = schema.custody_return
-    if desk.transaction.select_keys(table, [table.c.region, table.c.number], [(region, body.number)]):
+    returned = hand_overs.read(message.body)
+    if returned.head.taker != region:
+        raise InvalidInput(f"goes to {returned.head.taker}", place="custody return")
+    table, number, vouchers = schema.custody_return, returned.head.number, returned.vouchers()
+    if desk.transaction.select_keys(table, [table.c.region, table.c.number], [(region, number)]):
         return 0
-    for offered in (wire.handed_voucher(each, region) for each in body.vouchers):
+    for offered in vouchers:
         known = desk.books.voucher(offered.key)
         if known is not None and known.epoch >= offered.epoch:
             continue
@@ -335,14 +337,8 @@ def _give_back_again(desk: Desk, region: str, message: signed_pb2.SignedMessage)
             if is_limited(leg.account)
         )
     row = {"body": message.body, "key_id": message.key_id, "signature": message.signature, "given_at": desk.at}
-    desk.transaction.insert(table, [{"region": region, "number": body.number, **row}])
-    desk.transaction.upsert(
-        schema.returned_voucher,
-        [
-            {"issuer": region, "pack_id": each.pack_id, "voucher_index": each.index, "number": body.number}
-            for each in body.vouchers
-        ],
-    )
-    while desk.books.counter(f"custody-return/{region}") < body.number:
+    desk.transaction.insert(table, [{"region": region, "number": number, **row}])
+    desk.transaction.upsert(schema.returned_voucher, [{**each.key._asdict(), "number": number} for each in vouchers])
+    while desk.books.counter(f"custody-return/{region}") < number:
         desk.books.next_number(f"custody-return/{region}")
-    return len(body.vouchers)
+    return len(vouchers)

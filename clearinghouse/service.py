@@ -45,6 +45,7 @@ from custodian.suspensions import Suspensions, verify_suspension
 from custodian.verification import RootMemory
 from pki.identity import CLEARINGHOUSE, Identity
 from pki.trust import Keyring
+from quanlian import hand_overs
 from quanlian.errors import InvalidInput
 from quanlian.refusals import RefusalReason
 from quanlian.signing import Signer
@@ -297,7 +298,7 @@ class ClearinghouseService:
 
     async def take_hand_over(self, region: str, message: signed_pb2.SignedMessage) -> int:
         """Verify and take; returns the number to acknowledge. Raises BadSignature or InvalidInput."""
-        require_signed(self.keyring, message, "hand-over", region)
+        require_signed(self.keyring, hand_overs.signed_head(message), hand_overs.KIND, region)
         work = read_hand_over(region, message)
         for key in raised(await self.engine.group.submit(work)):
             self._released(key, None)
@@ -315,7 +316,7 @@ class ClearinghouseService:
         if len(request.vouchers) > VOUCHERS_PER_MESSAGE:
             raise InvalidInput(f"{len(request.vouchers)} vouchers", place="recall", remedy="send 1000 at most")
         for message in request.releases:
-            require_signed(self.keyring, message, "hand-over", region)
+            require_signed(self.keyring, hand_overs.signed_head(message), hand_overs.KIND, region)
         releases = [read_hand_over(region, message) for message in request.releases]
         epochs = {VoucherKey(region, each.pack_id, each.index): each.epoch for each in request.vouchers}
         response: custody_pb2.RecallResponse = raised(await self.engine.group.submit(Recall(region, epochs, releases)))

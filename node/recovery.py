@@ -26,7 +26,7 @@ from node.ports import Clearinghouse
 from node.receipts import receipts_held
 from node.redeeming import ClearinghouseAnswer, keep_quote
 from pki.trust import Keyring
-from quanlian import custody, redemptions, wire
+from quanlian import custody, hand_overs, redemptions, wire
 from quanlian.custody import EMPTY, VoucherState
 from quanlian.errors import BadSignature, ConfigurationError, InvalidInput, QuanlianError, Unavailable
 from quanlian.ids import uuid7
@@ -132,8 +132,9 @@ class Recovery:
 
     def _relearn(self, response: custody_pb2.GetReceiptsResponse, report: recovery_pb2.RecoveryReport) -> None:
         for message in response.hand_overs:
-            key = self._keyring.verify(message.key_id, "hand-over", message.body, message.signature)
-            name = f"hand-over {custody_pb2.HandOver.FromString(message.body).number}"
+            head = hand_overs.signed_head(message)
+            key = self._keyring.verify(head.key_id, hand_overs.KIND, head.body, head.signature)
+            name = f"hand-over {hand_overs.read_head(head.body).number}"
             if key.owner != self._engine.region.code:
                 raise BadSignature(f"{name} is signed by {key.owner}")
             report.vouchers += self._decide(RelearnHandOver(message), name, report)
@@ -170,15 +171,15 @@ class RelearnHandOver:
         pass
 
     def decide(self, desk: Desk) -> int:
-        body = wire.parse(custody_pb2.HandOver, self.message.body, "hand-over")
-        table = schema.hand_over
-        if desk.transaction.select_keys(table, [table.c.number], [(body.number,)]):
+        given = hand_overs.read(self.message.body)
+        table, number = schema.hand_over, given.head.number
+        if desk.transaction.select_keys(table, [table.c.number], [(number,)]):
             return 0
-        handed = [wire.handed_voucher(each, desk.name) for each in body.vouchers]
+        handed = given.vouchers()
         for voucher in handed:
             _give_again(desk, voucher)
-        _keep(desk, body.number, self.message, handed)
-        while desk.books.counter("hand-over") < body.number:
+        _keep(desk, number, self.message, handed)
+        while desk.books.counter("hand-over") < number:
             desk.books.next_number("hand-over")
         return len(handed)
 

@@ -46,7 +46,7 @@ from node.signatures import require_clearinghouse
 from pki.denylist import load_denylist
 from pki.identity import CLEARINGHOUSE, Identity
 from pki.trust import Keyring
-from quanlian import vouchers, wire
+from quanlian import hand_overs, vouchers, wire
 from quanlian.errors import (
     ConfigurationError,
     InvalidInput,
@@ -274,7 +274,7 @@ class NodeService:
         """Hand-overs and refusals for the clearinghouse; what it gave back is taken first, in the same commit."""
         epochs = {(each.pack_id, each.index): each.epoch for each in request.vouchers}
         for message in request.returns:
-            require_clearinghouse(self.keyring, message, "hand-over")
+            require_clearinghouse(self.keyring, hand_overs.signed_head(message), hand_overs.KIND)
         works: list[Work] = [TakeReturns([each]) for each in request.returns]
         *_, messages = await self.engine.group.submit_many([*works, Release(list(epochs), epochs)])
         given: list[custody_pb2.CustodyStreamRequest] = raised(messages)
@@ -299,7 +299,7 @@ class NodeService:
         response = await self._clearinghouse.recall(request)
         refusals = [read_refused(each, CLEARINGHOUSE, self.keyring) for each in response.refused]
         for message in response.returns:
-            require_clearinghouse(self.keyring, message, "hand-over")
+            require_clearinghouse(self.keyring, hand_overs.signed_head(message), hand_overs.KIND)
         await self.engine.submit(TakeReturns(list(response.returns)))
         return Recalled(len(request.vouchers) - len(refusals), refusals)
 
@@ -372,7 +372,10 @@ class NodeService:
             return verify_suspension(message, self.keyring)
         if kind == "deny_list":
             return load_denylist(message.body, message.signature, message.key_id, self.keyring)
-        require_clearinghouse(self.keyring, message, "fund-return" if kind == "fund_return" else "hand-over")
+        if kind == "fund_return":
+            require_clearinghouse(self.keyring, message, "fund-return")
+        else:
+            require_clearinghouse(self.keyring, hand_overs.signed_head(message), hand_overs.KIND)
         return None
 
     async def parked_events(self) -> Sequence[Any]:

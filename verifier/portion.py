@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -11,11 +10,11 @@ from typing import Any, NamedTuple
 
 from custodian.verification import RootMemory
 from pki.trust import Keyring, Trust
-from quanlian import statements, wire
-from quanlian.errors import BadSignature, QuanlianError
+from quanlian import statements
 from quanlian.statements import LineFigures, LineKey, Sums
 from verifier.documents import Documents
 from verifier.findings import Finding
+from verifier.handed import Handed, read_hand_over
 from verifier.redemption import Grounds, recompute
 from verifier.redemptions_file import Portion
 
@@ -44,8 +43,8 @@ class Basis(NamedTuple):
 @dataclass(slots=True)
 class Judged:
     """What a portion contributes. `ids` are its redemptions, each with its window; `uses` each voucher captured with
-    the redemption that captured it; `told`, of a statement with several files, each posting with what it says: records
-    end to end.
+    the redemption that captured it; `told`, of a statement with several files, each posting with what it says; `heads`
+    each hand-over with the head that was signed: records end to end.
     """
 
     sums: Sums = field(default_factory=lambda: Sums({}, {}))
@@ -54,6 +53,7 @@ class Judged:
     ids: bytes = b""
     uses: bytes = b""
     told: bytes = b""
+    heads: bytes = b""
 
 
 def add_sums(whole: Sums, part: Sums) -> None:
@@ -69,7 +69,8 @@ def add_sums(whole: Sums, part: Sums) -> None:
 def judge(portion: Portion, grounds: Grounds) -> Judged:
     """Recompute the redemptions of a portion; the hand-overs that tell their reserved money stand before them."""
     judged, items = Judged(), list[statements.ItemFigures]()
-    ids, uses, told, window = bytearray(), bytearray(), bytearray(), portion.window.to_bytes(WINDOW_BYTES, "big")
+    ids, uses, told, heads = bytearray(), bytearray(), bytearray(), bytearray()
+    window = portion.window.to_bytes(WINDOW_BYTES, "big")
     grounds.begin_portion(portion.window)
     if portion.hand_over is not None:
         _take_hand_over(json.loads(portion.hand_over[1]), grounds)
@@ -93,12 +94,13 @@ def judge(portion: Portion, grounds: Grounds) -> Judged:
                 judged.redemptions += 1
             elif kind == "hand-over":
                 findings += _take_hand_over(line, grounds)
+                heads += grounds.handed.record if grounds.handed else b""
             else:
                 findings.append(Finding("line", "kind", str(kind), "hand-over or redemption"))
         if findings:
             judged.findings += [each._replace(file=portion.file, line=number) for each in findings]
     judged.sums = statements.add_up(grounds.region, items)
-    judged.ids, judged.uses, judged.told = bytes(ids), bytes(uses), bytes(told)
+    judged.ids, judged.uses, judged.told, judged.heads = bytes(ids), bytes(uses), bytes(told), bytes(heads)
     return judged
 
 
@@ -111,23 +113,10 @@ def _told(postings: Sequence[Any], id: bytes) -> bytes:
 
 
 def _take_hand_over(line: Mapping[str, Any], grounds: Grounds) -> list[Finding]:
-    """The issuer's signed word on the money that it reserved; nothing counts of one that is not sound."""
-    grounds.handed = None
-    place = f"hand-over {line.get('issuer')}/{line.get('number')}"
-    try:
-        body = b64decode(line["body"], validate=True)
-        key = grounds.verifier.verify(
-            bytes.fromhex(line["key_id"]), "hand-over", body, b64decode(line["signature"], validate=True)
-        )
-        handed = wire.HandedMoney(body)
-        if (key.owner, key.purpose) != (handed.issuer, "message"):
-            raise BadSignature(f"is signed by {key.owner}'s key for {key.purpose}")
-        if (handed.issuer, handed.number) != (line["issuer"], line["number"]):
-            raise BadSignature(f"is {handed.issuer}/{handed.number}")
-    except (QuanlianError, ValueError, KeyError, TypeError) as error:
-        return [Finding(place, "signature", str(error))]
-    grounds.handed = handed
-    return []
+    """The money of the redemptions that follow; nothing counts of a hand-over that is not sound."""
+    read = read_hand_over(line, grounds.verifier)
+    grounds.handed = read if isinstance(read, Handed) else None
+    return [read] if isinstance(read, Finding) else []
 
 
 def line_place(key: Sequence[str]) -> str:

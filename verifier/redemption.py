@@ -21,6 +21,7 @@ from quanlian.terms import Terms, VoucherType
 from quanlian.vouchers import Voucher, VoucherKey
 from verifier.documents import Documents
 from verifier.findings import Finder, Finding
+from verifier.handed import Handed
 from verifier.postings import LegData, check_postings, leg_data, legs_of
 from verifier.reserved import Difference, reserved_differences
 
@@ -49,7 +50,7 @@ class Grounds:
     verifier: Verifier
     window: int = 0
     """Whose file is read: what happened in other windows is recomputed, and added up from their own files."""
-    handed: wire.HandedMoney | None = None
+    handed: Handed | None = None
     tokens: dict[str, tuple[Voucher, str]] = field(default_factory=dict)
     """Packs seen, by token: the voucher, and why its signature does not count. The vouchers of a pack share a token."""
     reserved: dict[tuple[bytes, int, Reservation], list[Difference]] = field(default_factory=dict)
@@ -101,7 +102,7 @@ def _recompute(line: Mapping[str, Any], grounds: Grounds, finder: Finder) -> Rec
         finder.equal("redeeming_region", redeemer, grounds.region)
     key = VoucherKey(voucher.issuer, voucher.pack_id, index)
     terms, paid = grounds.documents.terms.get(voucher.terms_hash), None
-    reservation = grounds.handed.reservation(key) if grounds.handed else None
+    reservation = grounds.handed.money.reservation(key) if grounds.handed else None
     if terms is None or (terms.issuer, terms.campaign) != (voucher.issuer, voucher.campaign):
         finder.note("terms", f"no signed terms {voucher.terms_hash.hex()} of {voucher.campaign}")
     elif reservation is None:

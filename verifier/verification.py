@@ -18,6 +18,7 @@ from pki.trust import Keyring, Trust
 from quanlian.errors import InvalidInput, QuanlianError
 from quanlian.statements import Statement, Sums, statement_to_json
 from reporting.signed_file import SignedFile, read_signed
+from verifier import handed
 from verifier.documents import read_documents
 from verifier.findings import Finding
 from verifier.portion import DIGEST_BYTES, NUMBER_BYTES, WINDOW_BYTES, Basis, Judged, add_sums, judge, line_place
@@ -137,6 +138,7 @@ def _judge_files(
     sums, seals = Sums({}, {}), list[Finding]()
     ids, uses = Records(WINDOW_BYTES + ID_BYTES), Records(VOUCHER_BYTES + ID_BYTES, VOUCHER_BYTES)
     told = Records(ID_BYTES + NUMBER_BYTES + DIGEST_BYTES, ID_BYTES + NUMBER_BYTES)
+    heads = Records(handed.RECORD_BYTES, handed.NAME_BYTES)
     portions = chain.from_iterable(file.portions(keyring, basis.documents, seals) for file in files)
     spread = sum(file.size for file in files) >= WORTH_PROCESSES
     for judged in _judged_apart(portions, basis) if spread else _judged_here(portions, basis.grounds(keyring)):
@@ -144,6 +146,7 @@ def _judge_files(
         ids.add(judged.ids)
         uses.add(judged.uses)
         told.add(judged.told)
+        heads.add(judged.heads)
         verdict.add(judged.findings)
         verdict.redemptions += judged.redemptions
         progress(judged.redemptions)
@@ -151,6 +154,7 @@ def _judge_files(
     verdict.add([_repeated(f"redemption {each[WINDOW_BYTES:].hex()}") for each in ids.repeated()])
     verdict.add([_told_twice(each) for each in told.differing()])
     verdict.add([_repeated(f"voucher {_voucher_name(each)}") for each in uses.differing()])
+    verdict.add([_signed_twice(each) for each in heads.differing()])
     return sums
 
 
@@ -187,6 +191,10 @@ def _repeated(place: str) -> Finding:
 def _told_twice(record: bytes) -> Finding:
     number = int.from_bytes(record[ID_BYTES:], "big") + 1
     return Finding(f"redemption {record[:ID_BYTES].hex()}", f"posting {number}", "told differently", "as in each file")
+
+
+def _signed_twice(record: bytes) -> Finding:
+    return Finding(f"hand-over {handed.hand_over_name(record)}", "head", "told differently", "as it is told elsewhere")
 
 
 def _voucher_name(record: bytes) -> str:

@@ -6,7 +6,7 @@ A tree is given by its entries (the bytes that leaves hash). A path lists the si
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from quanlian.errors import InvalidInput
 
@@ -33,6 +33,67 @@ def tree(leaves: Sequence[bytes]) -> tuple[bytes, list[list[bytes]]]:
     """The root and every entry's audit path, hashing each node once."""
     levels = _levels(leaves)
     return levels[-1][0], [_path(levels, index) for index in range(len(leaves))]
+
+
+def cover(leaves: Sequence[bytes], shown: Iterable[int]) -> list[bytes]:
+    """The hashes that give the root together with the entries `shown`: of each largest subtree that holds none of them.
+
+    They stand level by level from the leaves up, each level from the left, so that no place need be told with them.
+    Raises InvalidInput when there is no such entry.
+    """
+    known = sorted(set(shown))
+    for index in known:
+        _require_entry(index, len(leaves))
+    nodes = []
+    for level in _levels(leaves)[:-1]:
+        here = set(known)
+        nodes += [level[index ^ 1] for index in known if index ^ 1 not in here and index ^ 1 < len(level)]
+        known = list(dict.fromkeys(index // 2 for index in known))
+    return nodes
+
+
+def root_from_cover(leaf_hashes: Mapping[int, bytes], size: int, nodes: Sequence[bytes]) -> bytes:
+    """The root of the tree of `size` entries in which `leaf_hashes` stand at their places and `nodes` cover the rest.
+
+    Whether it is the signed root is the caller's to compare. Raises InvalidInput when a place is not in the tree, a
+    hash is not 32 bytes, or the nodes are not as many as the places need.
+    """
+    known = sorted(leaf_hashes.items())
+    for index in (known[0][0], known[-1][0]) if known else (size,):
+        _require_entry(index, size)
+    if any(len(hash_) != HASH_BYTES for hash_ in (*leaf_hashes.values(), *nodes)):
+        raise InvalidInput("a hash in the tree is not 32 bytes")
+    rest = iter(nodes)
+    while size > 1:
+        known = _level_above(known, size, rest)
+        size = (size + 1) // 2
+    if next(rest, None) is not None:
+        raise InvalidInput(f"{len(nodes)} hashes are more than the rest of the tree needs")
+    return known[0][1]
+
+
+def _level_above(known: Sequence[tuple[int, bytes]], size: int, nodes: Iterator[bytes]) -> list[tuple[int, bytes]]:
+    """What is known of the next level: each known node with its sibling, known as well or the next of `nodes`."""
+    above, position = [], 0
+    while position < len(known):
+        index, hash_ = known[position]
+        position += 1
+        if index % 2:
+            hash_ = _node_hash(_next(nodes), hash_)
+        elif position < len(known) and known[position][0] == index + 1:
+            hash_ = _node_hash(hash_, known[position][1])
+            position += 1
+        elif index + 1 < size:
+            hash_ = _node_hash(hash_, _next(nodes))
+        above.append((index // 2, hash_))
+    return above
+
+
+def _next(nodes: Iterator[bytes]) -> bytes:
+    node = next(nodes, None)
+    if node is None:
+        raise InvalidInput("the rest of the tree needs more hashes than are given")
+    return node
 
 
 def root_from_path(leaf_hash: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:

@@ -34,7 +34,7 @@ from node.feed import News
 from node.redeeming import ClearinghouseAnswer, Forwarded, Intake
 from node.service import NodeService
 from pki.identity import Identity
-from quanlian import wire
+from quanlian import hand_overs, wire
 from quanlian.errors import InvalidInput
 from quanlian.redemptions import State
 from quanlian.refusals import Refusal, RefusalReason
@@ -277,8 +277,8 @@ class TestCustody:
         node.publish()
         first, _ = keys_of(node.claim()[0])
         (message,) = node.release(first)
-        handed = custody_pb2.HandOver.FromString(message.hand_over.body)
-        assert [(each.index, each.epoch) for each in handed.vouchers] == [(0, 1)]
+        handed = hand_overs.read(message.hand_over.body).vouchers()
+        assert [(each.key.voucher_index, each.epoch) for each in handed] == [(0, 1)]
         assert node.balance("spring/city") == (0, 667, 0, 400_000 - 667)
         assert [(row["epoch"], row["reserved_public"]) for row in node.rows("voucher")] == [(1, "[]")]
 
@@ -337,7 +337,7 @@ class TestCustody:
         node.claim(3)
         assert node.balance("spring/city") == (0, 0, 0, 400_000 - 3 * 1334)
         (row,) = node.rows("hand_over")
-        assert len(custody_pb2.HandOver.FromString(row["body"]).vouchers) == 6
+        assert len(hand_overs.read(row["body"]).leaves) == 6
 
     def test_a_hand_over_is_open_until_the_clearinghouse_has_taken_it(self, node: LocalNode) -> None:
         node.publish()
@@ -510,7 +510,6 @@ def _answers(results: list[Any]) -> list[Any]:
 def _refs(message: custody_pb2.CustodyStreamRequest) -> tuple[str, list[tuple[bytes, int]]]:
     """What a message gives or refuses; the number of its hand-over is not of interest."""
     if message.HasField("hand_over"):
-        handed = custody_pb2.HandOver.FromString(message.hand_over.body)
-        return "given", [(each.pack_id, each.index) for each in handed.vouchers]
+        return "given", [each.key[1:] for each in hand_overs.read(message.hand_over.body).vouchers()]
     refused = read_refused(message.release_refused, HANGZHOU, KEYRING)
     return refused.reason.name, [refused.key[1:]]

@@ -75,31 +75,81 @@ Global___HandedVoucher: _TypeAlias = HandedVoucher  # noqa: Y015
 
 @_typing.final
 class HandOver(_message.Message):
-    """Kind "hand-over". Numbered per giver; taken once. Given by the issuer, or back to it by the clearinghouse."""
+    """Body of a signed message of kind "hand-over". The signature covers `head`, and by its root every voucher, so that
+    some can be shown without the others.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    ISSUER_FIELD_NUMBER: _builtins.int
-    NUMBER_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
     VOUCHERS_FIELD_NUMBER: _builtins.int
-    issuer: _builtins.str
-    number: _builtins.int
+    head: _builtins.bytes
+    """A serialised HandOverHead, as it was signed."""
     @_builtins.property
-    def vouchers(self) -> _containers.RepeatedCompositeFieldContainer[Global___HandedVoucher]: ...
+    def vouchers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Serialised HandedVouchers, the leaves of the head's tree in their order."""
+
     def __init__(
         self,
         *,
-        issuer: _builtins.str = ...,
-        number: _builtins.int = ...,
-        vouchers: _abc.Iterable[Global___HandedVoucher] | None = ...,
+        head: _builtins.bytes = ...,
+        vouchers: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["issuer", b"issuer", "number", b"number", "vouchers", b"vouchers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["head", b"head", "vouchers", b"vouchers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HandOver: _TypeAlias = HandOver  # noqa: Y015
+
+@_typing.final
+class HandOverHead(_message.Message):
+    """Numbered per giver and issuer; taken once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GIVER_FIELD_NUMBER: _builtins.int
+    TAKER_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    GIVER_INCARNATION_FIELD_NUMBER: _builtins.int
+    TAKER_INCARNATION_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    ROOT_FIELD_NUMBER: _builtins.int
+    giver: _builtins.str
+    """Adcode of the issuer or "clearinghouse": one gives, the other takes."""
+    taker: _builtins.str
+    number: _builtins.int
+    at: _builtins.int
+    """When it was signed."""
+    giver_incarnation: _builtins.int
+    """The giver's, and the taker's as far as the giver knows."""
+    taker_incarnation: _builtins.int
+    size: _builtins.int
+    """Of the tree: how many vouchers, and its Merkle root. A leaf is SHA-256 of 0x00, "quanlian/v1/handed-voucher\\0" and
+    a serialised HandedVoucher; a node SHA-256 of 0x01 and its two children (RFC 6962).
+    """
+    root: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        giver: _builtins.str = ...,
+        taker: _builtins.str = ...,
+        number: _builtins.int = ...,
+        at: _builtins.int = ...,
+        giver_incarnation: _builtins.int = ...,
+        taker_incarnation: _builtins.int = ...,
+        size: _builtins.int = ...,
+        root: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "giver", b"giver", "giver_incarnation", b"giver_incarnation", "number", b"number", "root", b"root", "size", b"size", "taker", b"taker", "taker_incarnation", b"taker_incarnation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HandOverHead: _TypeAlias = HandOverHead  # noqa: Y015
 
 @_typing.final
 class VoucherRef(_message.Message):
