@@ -23,6 +23,7 @@ from custodian.books import Books, StoredAnswer
 from custodian.campaigns import verify_change
 from custodian.continuity import Continuity
 from custodian.decisions import Elsewhere, Received, decide
+from custodian.incarnations import known, learn
 from custodian.receiving import receive
 from pki.trust import Keyring
 from quanlian import custody, hand_overs, wire
@@ -74,27 +75,38 @@ class Recovery:
         self.keyring = keyring
         self._engine = engine
         self._continuity = continuity
+        self._told: set[str] = set()
+        """Regions that have heard from here which incarnation is to come."""
 
     # Noticing
 
     def compare(self, region: str, theirs: custody_pb2.Position) -> custody_pb2.Position:
         """Where this party stands with a region. Raises RecoveryNeeded where the region has seen more of it."""
         with self.database.snapshot() as transaction:
-            taken = _last_hand_over(transaction, region)
+            taken, newest = _last_hand_over(transaction, region), known(transaction, region)
             feed = Books(transaction).counter(f"feed/{region}")
         if theirs.feed > feed:
             raise self._continuity.breaks(f"{region} has event {theirs.feed} of its feed, {feed} is the last here")
-        return custody_pb2.Position(incarnation=self._continuity.incarnation, hand_overs=taken, feed=feed)
+        self._continuity.require_newest(region, theirs.peer_incarnation)
+        if theirs.incarnation > newest:
+            newest = theirs.incarnation
+            with self.database.transaction() as transaction:
+                learn(transaction, region, newest)
+        return custody_pb2.Position(
+            incarnation=self._continuity.incarnation, hand_overs=taken, feed=feed, peer_incarnation=newest
+        )
 
     # Taking in
 
     async def hand_receipts(
         self, region: str, request: custody_pb2.HandReceiptsRequest
     ) -> custody_pb2.HandReceiptsResponse:
-        """Take in what a node holds of this party, while it needs it."""
+        """Take in what a node holds of this party, while it needs it; it hears which incarnation is to come of it."""
         lineage = self._continuity.lineage
         if not self._continuity.broken or lineage is None:
             return custody_pb2.HandReceiptsResponse(wanted=False)
+        coming = lineage.coming(0 if region in self._told else request.incarnation)
+        self._told.add(region)
         if request.receipts or request.complete:
             await asyncio.to_thread(self.keep, region, request)
 
@@ -102,7 +114,9 @@ class Recovery:
             with self.database.snapshot() as transaction:
                 after = _last_hand_over(transaction, region)
             wanted = not self.complete(region)
-            return custody_pb2.HandReceiptsResponse(wanted=wanted, after_hand_over=after, since=lineage.restored.at)
+            return custody_pb2.HandReceiptsResponse(
+                wanted=wanted, after_hand_over=after, since=lineage.restored.at, incarnation=coming
+            )
 
         return await asyncio.to_thread(load)
 
@@ -162,6 +176,7 @@ class Recovery:
             for table in (schema.receipt, schema.receipts_complete):
                 transaction.connection.execute(table.delete())
         await self._continuity.go_on(report)
+        self._told.clear()
         return report
 
     def _require_all(self, without: Sequence[str]) -> None:
@@ -226,7 +241,7 @@ class Recovery:
                 PublishChange(verify_change(each.receipt.change, self.keyring)).decide(desk)
             elif kind == "hand_over":
                 self._verify(hand_overs.signed_head(each.receipt.hand_over), hand_overs.KIND, each.region)
-                taken = read_hand_over(each.region, each.receipt.hand_over).decide(desk)
+                taken = read_hand_over(each.region, each.receipt.hand_over).relearn(desk)
                 report.hand_overs, report.vouchers = report.hand_overs + 1, report.vouchers + len(taken)
             elif kind == "custody_return":
                 self._verify(hand_overs.signed_head(each.receipt.custody_return), hand_overs.KIND, CLEARINGHOUSE)

@@ -115,6 +115,33 @@ class HandOverTaken:
 
 
 @dataclass(slots=True)
+class HandOverVoid:
+    """The clearinghouse has not got a hand-over and will not take it, for one of both was restored since.
+
+    It is given anew, the same vouchers under the same number, as of the incarnations that both are in now.
+    """
+
+    number: int
+
+    def load(self, desk: Desk) -> None:
+        pass
+
+    def decide(self, desk: Desk) -> signed_pb2.SignedMessage | None:
+        """The message to send; None for one that is not void, which some other sent under its number was."""
+        table = schema.hand_over
+        rows = desk.transaction.select_keys(table, [table.c.number], [(self.number,)])
+        given = hand_overs.kept(rows[0].body) if rows else None
+        incarnations = giving(desk.transaction, CLEARINGHOUSE)
+        if given is None or given.head.incarnations == incarnations:
+            return None
+        head = given.head._replace(at=desk.at, incarnations=incarnations)
+        message = hand_overs.sign(head, given.leaves, desk.region.message_signer)
+        signed = {"body": message.body, "key_id": message.key_id, "signature": message.signature}
+        desk.transaction.update(table, {"number": self.number}, {**signed, "taken": False})
+        return message
+
+
+@dataclass(slots=True)
 class Sweep:
     """Holds and vouchers whose time has passed, as a look at the tables found them."""
 

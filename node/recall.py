@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from custodian.incarnations import require_present
 from node import schema
 from node.custody import given_before
 from node.desk import Desk
@@ -19,7 +20,10 @@ from quanlian.vouchers import VoucherKey
 
 @dataclass(slots=True)
 class TakeReturns:
-    """Returns signed by the clearinghouse, checked before; each is taken once, however often it comes."""
+    """Returns signed by the clearinghouse, checked before; each is taken once, however often it comes.
+
+    What is void here comes by the feed, if the clearinghouse as it is now has given it.
+    """
 
     messages: Sequence[signed_pb2.SignedMessage]
 
@@ -27,8 +31,12 @@ class TakeReturns:
         pass
 
     def decide(self, desk: Desk) -> None:
+        """Raises Void for a return of, or to, an older incarnation, InvalidInput for what this region did not give."""
         for message in self.messages:
-            take_return(desk, message)
+            returned = hand_overs.read(message.body)
+            if not _is_known(desk, returned.head.number):
+                require_present(desk.transaction, returned.head)
+                take_return(desk, message)
 
 
 def take_return(desk: Desk, message: signed_pb2.SignedMessage) -> None:
@@ -36,8 +44,7 @@ def take_return(desk: Desk, message: signed_pb2.SignedMessage) -> None:
     returned = hand_overs.read(message.body)
     if (returned.head.giver, returned.head.taker) != (CLEARINGHOUSE, desk.name):
         raise InvalidInput(f"goes from {returned.head.giver} to {returned.head.taker}", place="custody return")
-    table = schema.custody_return
-    if desk.transaction.select_keys(table, [table.c.number], [(returned.head.number,)]):
+    if _is_known(desk, returned.head.number):
         return
     offered = returned.vouchers()
     desk.books.load_vouchers([each.key for each in offered])
@@ -50,7 +57,12 @@ def take_return(desk: Desk, message: signed_pb2.SignedMessage) -> None:
         "signature": message.signature,
         "taken_at": desk.at,
     }
-    desk.transaction.insert(table, [row])
+    desk.transaction.insert(schema.custody_return, [row])
+
+
+def _is_known(desk: Desk, number: int) -> bool:
+    table = schema.custody_return
+    return bool(desk.transaction.select_keys(table, [table.c.number], [(number,)]))
 
 
 def _take(desk: Desk, offered: VoucherState) -> None:

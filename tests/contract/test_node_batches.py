@@ -256,7 +256,7 @@ class TestFaults:
         node.publish()
         (token,) = node.claim()
         unknown = pb.RedemptionAnswer(request_id=request_id(99), decider=CLEARINGHOUSE).SerializeToString()
-        gap = News([custody_pb2.FeedEvent(sequence=7, statement_ready=1)], {})
+        gap = News([custody_pb2.FeedEvent(sequence=7, statement_ready=1)], 1)
         works = [
             node.intake(item(request_id(1), redeem=purchase(token, 0, "order-1"))),
             ClearinghouseAnswer(unknown),
@@ -409,16 +409,16 @@ class TestFeed:
     def test_news_is_taken_once_and_in_order(self, node: LocalNode) -> None:
         node.publish()
         events = [_fund_return(1, node, 500), _fund_return(2, node, 300)]
-        node.decide(News(events, {}))
-        node.decide(News(events, {}))
-        node.decide(News([events[1], _fund_return(3, node, 1)], {}))
+        node.decide(News(events, 1))
+        node.decide(News(events, 1))
+        node.decide(News([events[1], _fund_return(3, node, 1)], 1))
         assert node.balance("spring/city")[3] == 400_000 + 801
         assert [row["number"] for row in node.rows("fund_return")] == [1, 2, 3]
 
     def test_a_gap_is_refused_and_nothing_of_it_is_taken(self, node: LocalNode) -> None:
         node.publish()
         with pytest.raises(InvalidInput, match="event 3 follows 1"):
-            node.decide(News([_fund_return(1, node, 500), _fund_return(3, node, 300)], {}))
+            node.decide(News([_fund_return(1, node, 500), _fund_return(3, node, 300)], 1))
         assert node.balance("spring/city")[3] == 400_000
         assert asyncio.run(node.service.feed_position()) == 0
 

@@ -112,7 +112,7 @@ class TestRecall:
         news = [each for each in clearinghouse.feed(HANGZHOU) if each.HasField("custody_return")]
         assert len(news) == 1
         news[0].sequence = 1
-        node.decide(News(news, {}))
+        node.decide(News(news, 1))
         assert node.balance("spring/city") == (0, 1334, 0, BUDGET_FEN)
         assert epochs(node) == [2, 2]
 
@@ -122,7 +122,7 @@ class TestRecall:
         clearinghouse.decide(Recall(HANGZHOU, dict.fromkeys(keys_of(token), 1), []))
         (event,) = [each for each in clearinghouse.feed(HANGZHOU) if each.HasField("custody_return")]
         event.sequence = 1
-        node.decide(News([event], {}))
+        node.decide(News([event], 1))
         assert epochs(node) == [2, 2]
         check(node, clearinghouse)
 
