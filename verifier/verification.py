@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from reporting.signed_file import SignedFile, read_signed
 from verifier import handed
 from verifier.documents import read_documents
 from verifier.findings import Finding
-from verifier.portion import DIGEST_BYTES, NUMBER_BYTES, WINDOW_BYTES, Basis, Judged, add_sums, judge, line_place
+from verifier.keys import Keys
+from verifier.portion import DIGEST_BYTES, NUMBER_BYTES, WINDOW_BYTES, Basis, Judged, judge, line_place
 from verifier.redemption import ID_BYTES, VOUCHER_BYTES, Grounds
 from verifier.redemptions_file import Portion, RedemptionsFile
 from verifier.repeats import Records
+from verifier.tally import add_sums
 
 WORTH_PROCESSES = 32 << 20
 """Bytes of evidence from which starting other processes costs less than it saves."""
@@ -67,32 +70,28 @@ def verify(
     """
     signed = read_signed(statement)
     files = [RedemptionsFile.open(path) for path in redemptions]
-    root_pem = files[0].root_pem
-    keyring = Keyring(Trust(root_pem, fingerprint))
+    keyring = Keyring(Trust(files[0].root_pem, fingerprint))
     verdict = Verdict(statement.name)
-    chains = _trusted([signed.chain, *(each for file in files for each in file.chains)], keyring, verdict)
+    _certify([signed.chain, *(each for file in files for each in file.chains)], keyring, verdict)
     told = _statement_data(signed, keyring, verdict)
     documents, findings = read_documents(terms, agreements, keyring)
     verdict.add(findings)
     sealed = {name for file in files for name in file.sealed_agreements()}
     verdict.add(documents.count_only(sealed))
-    basis = Basis(told["region"], _windows(told), root_pem, chains, documents)
+    basis = Basis(told["region"], _windows(told), Keys(keyring.keys()), documents)
     _check_files(files, basis, verdict)
     sums = _judge_files(files, basis, keyring, verdict, progress)
     _compare(told, sums, verdict)
     return verdict
 
 
-def _trusted(chains: Sequence[bytes], keyring: Keyring, verdict: Verdict) -> list[bytes]:
-    """The chains that lead to the root, each once; their keys are in the keyring."""
-    trusted = []
+def _certify(chains: Sequence[bytes], keyring: Keyring, verdict: Verdict) -> None:
+    """Take the keys of the chains that lead to the root, each once."""
     for chain_pem in dict.fromkeys(chains):
         try:
             keyring.add(chain_pem)
-            trusted.append(chain_pem)
         except QuanlianError as error:
             verdict.add([Finding("certificate chain", "trust", str(error))])
-    return trusted
 
 
 def _statement_data(signed: SignedFile, keyring: Keyring, verdict: Verdict) -> dict[str, Any]:
@@ -141,7 +140,7 @@ def _judge_files(
     heads = Records(handed.RECORD_BYTES, handed.NAME_BYTES)
     portions = chain.from_iterable(file.portions(keyring, basis.documents, seals) for file in files)
     spread = sum(file.size for file in files) >= WORTH_PROCESSES
-    for judged in _judged_apart(portions, basis) if spread else _judged_here(portions, basis.grounds(keyring)):
+    for judged in _judged_apart(portions, basis) if spread else _judged_here(portions, basis.grounds()):
         add_sums(sums, judged.sums)
         ids.add(judged.ids)
         uses.add(judged.uses)
@@ -165,11 +164,20 @@ def _judged_here(portions: Iterator[Portion], grounds: Grounds) -> Iterator[Judg
 def _judged_apart(portions: Iterator[Portion], basis: Basis) -> Iterator[Judged]:
     """In order, by as many processes as there are cores."""
     workers = os.cpu_count() or 1
-    with ProcessPoolExecutor(workers, get_context("spawn"), _prepare, (basis,)) as pool:
+    with ProcessPoolExecutor(workers, _processes(), _prepare, (basis,)) as pool:
         waiting: deque[Future[Judged]] = deque(pool.submit(_judge, each) for each in islice(portions, workers * 2))
         while waiting:
             yield waiting.popleft().result()
             waiting.extend(pool.submit(_judge, each) for each in islice(portions, 1))
+
+
+def _processes() -> BaseContext:
+    """Processes that have this program's modules when they begin, where the system can fork."""
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["__main__", judge.__module__])
+    return context
 
 
 _grounds: list[Grounds] = []
@@ -177,7 +185,7 @@ _grounds: list[Grounds] = []
 
 
 def _prepare(basis: Basis) -> None:
-    _grounds.append(basis.grounds(basis.keyring()))
+    _grounds.append(basis.grounds())
 
 
 def _judge(portion: Portion) -> Judged:

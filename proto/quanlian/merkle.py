@@ -5,8 +5,8 @@ A tree is given by its entries (the bytes that leaves hash). A path lists the si
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
 
 from quanlian.errors import InvalidInput
 
@@ -15,7 +15,7 @@ HASH_BYTES = 32
 
 def leaf_hash(data: bytes) -> bytes:
     """SHA-256(0x00 ‖ entry)."""
-    return hashlib.sha256(b"\0" + data).digest()
+    return sha256(b"\0" + data).digest()
 
 
 def root(leaves: Sequence[bytes]) -> bytes:
@@ -103,19 +103,19 @@ def root_from_path(leaf_hash: bytes, index: int, size: int, path: Sequence[bytes
     path's length do not fit one another, or a hash is not 32 bytes.
     """
     _require_entry(index, size)
-    if any(len(hash_) != HASH_BYTES for hash_ in (leaf_hash, *path)):
+    if len(leaf_hash) != HASH_BYTES or not set(map(len, path)) <= {HASH_BYTES}:
         raise InvalidInput("a hash in the audit path is not 32 bytes", remedy="ask the issuer for the path again")
     node, last, result = index, size - 1, leaf_hash
     for sibling in path:
         if last == 0:
             raise _misfit(index, size, path)
-        if node % 2 or node == last:
-            result = _node_hash(sibling, result)
-            while node % 2 == 0 and node:
-                node, last = node // 2, last // 2
+        if node & 1 or node == last:
+            result = sha256(b"\1" + sibling + result).digest()
+            while node & 1 == 0 and node:
+                node, last = node >> 1, last >> 1
         else:
-            result = _node_hash(result, sibling)
-        node, last = node // 2, last // 2
+            result = sha256(b"\1" + result + sibling).digest()
+        node, last = node >> 1, last >> 1
     if last:
         raise _misfit(index, size, path)
     return result
@@ -124,7 +124,7 @@ def root_from_path(leaf_hash: bytes, index: int, size: int, path: Sequence[bytes
 def _levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
     """All levels from the leaves up; a last node without a sibling moves up as it is, as in RFC 6962."""
     if not leaves:
-        return [[hashlib.sha256().digest()]]
+        return [[sha256().digest()]]
     levels = [[leaf_hash(leaf) for leaf in leaves]]
     while len(below := levels[-1]) > 1:
         above = [_node_hash(left, right) for left, right in zip(below[::2], below[1::2], strict=False)]
@@ -142,7 +142,7 @@ def _path(levels: Sequence[Sequence[bytes]], index: int) -> list[bytes]:
 
 
 def _node_hash(left: bytes, right: bytes) -> bytes:
-    return hashlib.sha256(b"\1" + left + right).digest()
+    return sha256(b"\1" + left + right).digest()
 
 
 def _require_entry(index: int, size: int) -> None:

@@ -549,8 +549,10 @@ def _need(holds: bool, place: str, wanted: str) -> None:
 
 def _need_text(text: str, place: str, least: int, most: int) -> None:
     """Text that any database stores and any screen shows: of that length, without control characters."""
-    _need(least <= len(text) <= most and text.isprintable(), place, f"{least} to {most} printable characters")
+    if not (least <= len(text) <= most and text.isprintable()):
+        _need(False, place, f"{least} to {most} printable characters")
 
 
 def _need_amount(amount_fen: int, place: str) -> None:
-    _need(0 <= amount_fen <= MAXIMUM_AMOUNT_FEN, place, f"0 to {MAXIMUM_AMOUNT_FEN} fen")
+    if not 0 <= amount_fen <= MAXIMUM_AMOUNT_FEN:
+        _need(False, place, f"0 to {MAXIMUM_AMOUNT_FEN} fen")
