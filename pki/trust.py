@@ -1,4 +1,4 @@
-"""What is believed, and why. Every certificate is judged by these rules, in this order, the intermediate before the leaf:
+"""What is believed, and why. Every certificate is judged by these rules, the intermediate before the leaf:
 
 1. The chain is a leaf and its intermediate; the root may follow, if it is ours.
 2. The root signed the intermediate, and the intermediate the leaf.
