@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from chassis.database import Transaction
-from clearinghouse import documents_check, schema
+from clearinghouse import documents_check, schema, signatures_check
 from clearinghouse.domain.ceilings import ceiling_movements
 from clearinghouse.domain.windows import Turnover, bilateral, funding
 from clearinghouse.references_check import references
@@ -328,6 +328,7 @@ CHECKS = PartyChecks(
         references,
         *documents_check.CHECKS,
     ),
+    signatures_check.CHECKS,
     lambda transaction: {},
     lambda transaction: lambda id: False,
     lambda transaction: iter(()),

@@ -24,7 +24,7 @@ from custodian.ledger.decoding import (
     vouchers_in,
 )
 from custodian.ledger.findings import Counted, Finding, PartyChecks
-from node import payment_check, schema
+from node import payment_check, schema, signatures_check
 from node.payment_check import own_region
 from node.redeeming import used_away
 from node.references_check import references
@@ -258,6 +258,7 @@ CHECKS = PartyChecks(
     schema.METADATA,
     _ENCODED,
     (_packs, _limits, _hand_overs, _clearing, _away, _windows, references, *payment_check.CHECKS),
+    signatures_check.CHECKS,
     _reserved_in_packs,
     _is_away,
     _counted_away,
