@@ -28,6 +28,7 @@ from clearinghouse.disputes import TakeDispute
 from quanlian import hand_overs
 from quanlian.errors import TrustError
 from quanlian.v1 import clearing_operator_pb2, redemption_pb2, settlement_pb2, signed_pb2
+from verifier import redemptions_file, verification
 from verifier.verification import Verdict, verify
 
 
@@ -324,6 +325,15 @@ def test_an_altered_agreement_gives_other_legs(copy: Exported) -> None:
     assert ("agreement TEST v1", "hash") in found_in(verdict)
     legs = [each for each in verdict.findings if each.what == "leg funding/310000/2026/visitors/city"]
     assert (legs[0].found, legs[0].expected) == ("300", "293")
+
+
+def test_several_processes_find_what_one_finds(copy: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
+    alter_line(copy, "redemption", lambda line: line.update(discount_fen=999))
+    alone = verdict_of(copy)
+    assert ("redemption", "discount_fen") in found_in(alone)
+    monkeypatch.setattr(verification, "WORTH_PROCESSES", 0)
+    monkeypatch.setattr(redemptions_file, "BLOCK_BYTES", 1500)
+    assert verdict_of(copy) == alone
 
 
 def test_another_window_s_evidence_is_named(exported: dict[str, Exported]) -> None:
