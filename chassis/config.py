@@ -66,14 +66,21 @@ class DatabaseSettings(BaseModel):
     database_schema: str = Field(default="", description="PostgreSQL schema of this party")
 
 
-def database_settings(path: Path) -> DatabaseSettings:
-    """Where the database is by the settings file of any service. Raises ConfigurationError when it does not say."""
-    values = {name: value for name, value in _read(path).items() if name in DatabaseSettings.model_fields}
+class IdentitySettings(BaseModel):
+    """Where a party's certificates are."""
+
+    tls_directory: Path = Field(description="tls.crt, tls.key and root.crt")
+    keys_directory: Path = Field(description="signing keys, with the chains that vouch for them")
+
+
+def shared_settings(model: type[T], path: Path) -> T:
+    """What the settings file of any service says of `model`. Raises ConfigurationError when it does not say."""
+    values = {name: value for name, value in _read(path).items() if name in model.model_fields}
     try:
-        return DatabaseSettings.model_validate(_with_paths(DatabaseSettings, values, path.absolute().parent))
+        return model.model_validate(_with_paths(model, values, path.absolute().parent))
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
-        raise ConfigurationError(_problem(DatabaseSettings, "", detail), place=str(path)) from error
+        raise ConfigurationError(_problem(model, "", detail), place=str(path)) from error
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -13,10 +13,12 @@ from clearinghouse.desk import Desk
 from clearinghouse.domain.windows import funding
 from custodian import schema as custodian_schema
 from custodian.decisions import expire_overdue
-from quanlian import custody, wire
+from custodian.incarnations import require_present
+from quanlian import custody, hand_overs, wire
 from quanlian.apportionment import Leg
-from quanlian.custody import VoucherState, may_take
+from quanlian.custody import CLEARINGHOUSE, VoucherState, may_take
 from quanlian.errors import InvalidInput
+from quanlian.hand_overs import Head
 from quanlian.ledger import Movement, is_limited
 from quanlian.money import allocate
 from quanlian.terms import Terms
@@ -41,23 +43,44 @@ _WITH_LIMITS = Query(select(_ACCOUNT.account).where(_ACCOUNT.limit_fen > 0))
 class TakeHandOver:
     """An issuer's signed hand-over, checked before. Taken once, however often it comes."""
 
-    issuer: str
-    number: int
+    head: Head
     message: signed_pb2.SignedMessage
     vouchers: Sequence[VoucherState]
+
+    @property
+    def number(self) -> int:
+        return self.head.number
 
     def load(self, desk: Desk) -> None:
         desk.books.want(vouchers=[each.key for each in self.vouchers])
 
     def decide(self, desk: Desk) -> list[VoucherKey]:
-        """The vouchers that the message names, now here."""
-        table = schema.hand_over
-        key = (self.issuer, self.number)
-        if not desk.transaction.select_keys(table, [table.c.issuer, table.c.number], [key]):
-            for voucher in self.vouchers:
-                self._take(desk, voucher)
-            self._keep(desk)
+        """The vouchers that the message names, now here. Raises Void for one of, or to, an older incarnation."""
+        if not self._is_known(desk):
+            require_present(desk.transaction, self.head)
+            self._take_all(desk)
         return [voucher.key for voucher in self.vouchers]
+
+    def relearn(self, desk: Desk) -> list[VoucherKey]:
+        """The same for a hand-over of the past, which a recovery brings: it counts whoever lived then."""
+        if not self._is_known(desk):
+            self._take_all(desk)
+        return [voucher.key for voucher in self.vouchers]
+
+    def _is_known(self, desk: Desk) -> bool:
+        """Raises Void or InvalidInput where other vouchers came under its number."""
+        table = schema.hand_over
+        key = (self.head.giver, self.number)
+        rows = desk.transaction.select_keys(table, [table.c.issuer, table.c.number], [key])
+        if rows and hand_overs.kept(rows[0].body).head.root != self.head.root:
+            require_present(desk.transaction, self.head)
+            raise InvalidInput("other vouchers came under its number", place=f"hand-over {self.number} of {key[0]}")
+        return bool(rows)
+
+    def _take_all(self, desk: Desk) -> None:
+        for voucher in self.vouchers:
+            self._take(desk, voucher)
+        self._keep(desk)
 
     def _take(self, desk: Desk, offered: VoucherState) -> None:
         known = desk.books.voucher(offered.key)
@@ -75,7 +98,7 @@ class TakeHandOver:
             schema.hand_over,
             [
                 {
-                    "issuer": self.issuer,
+                    "issuer": self.head.giver,
                     "number": self.number,
                     "body": self.message.body,
                     "key_id": self.message.key_id,
@@ -127,11 +150,16 @@ def _merchants_share_fits(terms: Terms, offered: VoucherState, highest_fen: int)
 
 
 def read_hand_over(issuer: str, message: signed_pb2.SignedMessage) -> TakeHandOver:
-    """A hand-over whose signature was checked. Raises InvalidInput for one that is not `issuer`'s to give."""
-    body = wire.parse(custody_pb2.HandOver, message.body, "hand-over")
-    if body.issuer != issuer:
-        raise InvalidInput(f"is of {body.issuer}", place="hand-over", remedy=f"sign as {issuer}")
-    return TakeHandOver(issuer, body.number, message, [wire.handed_voucher(each, issuer) for each in body.vouchers])
+    """A hand-over whose signature was checked.
+
+    Raises InvalidInput for one that is not `issuer`'s to give, BadSignature for vouchers that it did not sign.
+    """
+    given = hand_overs.read(message.body)
+    if (given.head.giver, given.head.taker) != (issuer, CLEARINGHOUSE):
+        raise InvalidInput(
+            f"goes from {given.head.giver} to {given.head.taker}", place="hand-over", remedy=f"sign as {issuer}"
+        )
+    return TakeHandOver(given.head, message, given.vouchers())
 
 
 @dataclass(slots=True)

@@ -1,15 +1,15 @@
 """What a statement can be recomputed from, for anyone with `quanlian verify`: lines of JSON (money.md, Verification).
 
-Certificate chains and documents come first, then each hand-over before the redemptions whose reserved money it tells,
-and last a seal, signed by the statement key, over all hand-overs and redemptions. The lines of a region are those of
-its own vouchers and of its own merchants. Nothing of a window is ever held in memory whole.
+Certificate chains and documents come first, then of each hand-over what proves the reserved money of the redemptions
+that stand after it, and last a seal, signed by the statement key, over all hand-overs and redemptions. The lines of a
+region are those of its own vouchers and of its own merchants. Nothing of a window is ever held in memory whole.
 """
 
 from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, and_, or_, select
 from chassis.database import Database, Transaction
 from clearinghouse import schema
 from custodian import schema as custodian_schema
+from quanlian import hand_overs
 from quanlian.agreements import agreement_hash
 from quanlian.custody import CLEARINGHOUSE
 from quanlian.errors import InvalidInput
@@ -146,27 +147,39 @@ def _money(transaction: Transaction, region: str, window: int) -> Iterator[list[
         _handed.c.voucher_index == _redemption.c.voucher_index,
     )
     query = (
-        select(_handed.c.issuer, _handed.c.number, _redemption.c.id)
+        select(_handed, _redemption.c.id)
         .where(_concerned(region, window), joined)
         .distinct()
         .order_by(_handed.c.issuer, _handed.c.number, _redemption.c.id)
     )
     result = transaction.connection.execute(query, execution_options={"yield_per": PAGE})
-    told: tuple[str, int] | None = None
-    for rows in result.partitions(PAGE):
+    for rows in _whole_hand_overs(result.partitions(PAGE)):
         redemptions = _redemption_lines(transaction, [row.id for row in rows], window)
-        wanted = {(row.issuer, row.number) for row in rows}
-        hand_overs = {
-            (row.issuer, row.number): _hand_over_line(row)
+        wanted: dict[tuple[str, int], list[Any]] = {}
+        for row in rows:
+            wanted.setdefault((row.issuer, row.number), []).append(row)
+        told = {
+            (row.issuer, row.number): row
             for row in transaction.select_keys(_kept, [_kept.c.issuer, _kept.c.number], sorted(wanted))
         }
         lines = []
-        for row in rows:
-            if (row.issuer, row.number) != told:
-                told = (row.issuer, row.number)
-                lines.append(hand_overs[told])
-            lines.append(redemptions[row.id])
+        for key, used in wanted.items():
+            lines.append(_hand_over_line(told[key], {(row.pack_id, row.voucher_index) for row in used}))
+            lines += [redemptions[row.id] for row in used]
         yield from _portions(lines)
+
+
+def _whole_hand_overs(pages: Iterable[Sequence[Any]]) -> Iterator[list[Any]]:
+    """About a page at a time, all rows of one hand-over together: they are ordered so, and some thousands at most."""
+    waiting: list[Any] = []
+    for rows in pages:
+        last = (rows[-1].issuer, rows[-1].number)
+        complete = [row for row in (*waiting, *rows) if (row.issuer, row.number) != last]
+        waiting = [row for row in (*waiting, *rows) if (row.issuer, row.number) == last]
+        if complete:
+            yield complete
+    if waiting:
+        yield waiting
 
 
 def _portions(lines: list[bytes], limit: int = 1_000_000) -> Iterator[list[bytes]]:
@@ -182,14 +195,18 @@ def _portions(lines: list[bytes], limit: int = 1_000_000) -> Iterator[list[bytes
     yield portion
 
 
-def _hand_over_line(row: Any) -> bytes:
+def _hand_over_line(row: Any, wanted: set[tuple[bytes, int]]) -> bytes:
+    """The issuer's signed word on the vouchers `wanted`, by pack and index, without the others."""
+    shown = hand_overs.extract(row.body, wanted)
     return _line(
         kind="hand-over",
         issuer=row.issuer,
         number=row.number,
-        body=_text(row.body),
+        head=_text(shown.head),
         key_id=row.key_id.hex(),
         signature=_text(row.signature),
+        vouchers=[[place, _text(leaf)] for place, leaf in shown.leaves.items()],
+        nodes=_text(b"".join(shown.nodes)),
     )
 
 

@@ -11,14 +11,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from chassis.database import Transaction
-from clearinghouse import documents_check, schema
+from clearinghouse import documents_check, schema, signatures_check
 from clearinghouse.domain.ceilings import ceiling_movements
 from clearinghouse.domain.windows import Turnover, bilateral, funding
 from clearinghouse.references_check import references
 from custodian import schema as books_schema
 from custodian.books import redemption_of
 from custodian.ledger.check import difference, run, stream
-from custodian.ledger.decoding import Encoded, hand_over_in, legs_in, read, returned_legs, strict_hand_over
+from custodian.ledger.decoding import Encoded, legs_in, read, returned_legs, strict_hand_over, vouchers_in
 from custodian.ledger.findings import Finding, PartyChecks
 from quanlian import netting, wire
 from quanlian.accounts import bank_account, settlement_account, suspense_account, visitors_account
@@ -96,10 +96,9 @@ def _custody(transaction: Transaction) -> Iterator[Finding]:
     epochs: dict[VoucherKey, int] = {}
     table = schema.hand_over
     for row in stream(transaction, table.select().order_by(table.c.issuer, table.c.taken_at, table.c.number)):
-        body = hand_over_in(row.body)
-        known = _known_vouchers(transaction, [wire.handed_voucher(each, row.issuer).key for each in body.vouchers])
-        for each in body.vouchers:
-            voucher = wire.handed_voucher(each, row.issuer)
+        vouchers = vouchers_in(row.body)
+        known = _known_vouchers(transaction, [each.key for each in vouchers])
+        for voucher in vouchers:
             if voucher.epoch <= epochs.get(voucher.key, -1):
                 continue
             epochs[voucher.key] = voucher.epoch
@@ -110,8 +109,8 @@ def _custody(transaction: Transaction) -> Iterator[Finding]:
                 zh, en = f"移交单{row.number}所交的券缺失", f"missing, though hand-over {row.number} brought it"
                 yield Finding("voucher", place, None, voucher.reservation.total_fen, zh, en)
     for row in run(transaction, schema.custody_return.select()):
-        for each in hand_over_in(row.body).vouchers:
-            for leg in wire.handed_voucher(each, row.region).reservation.legs():
+        for voucher in vouchers_in(row.body):
+            for leg in voucher.reservation.legs():
                 moved[leg.account] -= leg.amount_fen if is_limited(leg.account) else 0
     for row in run(transaction, schema.fund_return.select()):
         for leg in returned_legs(row.body):
@@ -329,6 +328,7 @@ CHECKS = PartyChecks(
         references,
         *documents_check.CHECKS,
     ),
+    signatures_check.CHECKS,
     lambda transaction: {},
     lambda transaction: lambda id: False,
     lambda transaction: iter(()),

@@ -11,8 +11,10 @@ from clearinghouse.custody import TakeHandOver
 from clearinghouse.desk import Desk
 from custodian.custody_messages import refused
 from custodian.decisions import expire_overdue
-from quanlian import custody, wire
+from custodian.incarnations import giving
+from quanlian import custody, hand_overs
 from quanlian.custody import CLEARINGHOUSE, VoucherState, give, in_custody
+from quanlian.hand_overs import Head
 from quanlian.ledger import Movement, is_limited
 from quanlian.refusals import RefusalReason
 from quanlian.v1 import custody_pb2, signed_pb2
@@ -83,14 +85,8 @@ def last_return(desk: Desk, key: VoucherKey) -> signed_pb2.SignedMessage | None:
 def _give_back(desk: Desk, region: str, vouchers: Sequence[VoucherState]) -> signed_pb2.SignedMessage:
     """Give custody of vouchers back with their money, in this commit; the issuer's feed brings it for certain."""
     number = desk.books.next_number(f"custody-return/{region}")
-    body = custody_pb2.HandOver(
-        issuer=region,
-        number=number,
-        vouchers=[wire.handed_message(voucher, voucher.epoch + 1) for voucher in vouchers],
-    ).SerializeToString()
-    message = signed_pb2.SignedMessage(
-        body=body, key_id=desk.signer.key_id, signature=desk.signer.sign("hand-over", body)
-    )
+    head = Head(CLEARINGHOUSE, region, number, desk.at, giving(desk.transaction, region))
+    message = hand_overs.sign(head, [hand_overs.leaf(each) for each in vouchers], desk.signer)
     for voucher in vouchers:
         desk.books.put_voucher(give(voucher))
         desk.books.move(

@@ -11,6 +11,7 @@ from clearinghouse import schema
 from custodian import schema as custodian_schema
 from custodian.books import Books
 from custodian.evidence import Kept
+from custodian.incarnations import known, learn
 from custodian.paging import first_page
 from quanlian.v1 import custody_pb2, signed_pb2
 
@@ -20,13 +21,22 @@ PAGE = 500
 def receipts_of(
     database: Database, region: str, asked: custody_pb2.GetReceiptsRequest
 ) -> custody_pb2.GetReceiptsResponse:
-    """A page of hand-overs and answered requests; `next` says how to go on, if there is more."""
+    """A page of hand-overs and answered requests; `next` says how to go on, if there is more.
+
+    With the incarnation that the node will begin, what an older one gave is void from now on: all that came is here.
+    """
+    with database.snapshot() as transaction:
+        newest = known(transaction, region)
+    if asked.incarnation > newest:
+        with database.transaction() as transaction:
+            learn(transaction, region, asked.incarnation)
     with database.snapshot() as transaction:
         handed = _hand_overs(transaction, region, asked.after_hand_over)
         rows = _answered(transaction, region, asked.after_request_id)
         kept = Kept(transaction, [row.request_batch for row in rows])
         answered = [(row.request_id, _with_item(kept, row)) for row in rows]
-        response = custody_pb2.GetReceiptsResponse(feed=Books(transaction).counter(f"feed/{region}"))
+        feed = Books(transaction).counter(f"feed/{region}")
+        response = custody_pb2.GetReceiptsResponse(feed=feed, incarnation=newest)
     hand_overs = first_page(handed, lambda row: len(row.body), PAGE)
     requests = first_page(answered, lambda each: each[1].ByteSize(), PAGE)
     for row in hand_overs:

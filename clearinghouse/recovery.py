@@ -23,9 +23,10 @@ from custodian.books import Books, StoredAnswer
 from custodian.campaigns import verify_change
 from custodian.continuity import Continuity
 from custodian.decisions import Elsewhere, Received, decide
+from custodian.incarnations import known, learn
 from custodian.receiving import receive
 from pki.trust import Keyring
-from quanlian import custody, wire
+from quanlian import custody, hand_overs, wire
 from quanlian.custody import CLEARINGHOUSE, EMPTY, give, in_custody
 from quanlian.errors import BadSignature, InvalidInput, QuanlianError
 from quanlian.evidence import ANSWER_KIND, Message
@@ -74,27 +75,38 @@ class Recovery:
         self.keyring = keyring
         self._engine = engine
         self._continuity = continuity
+        self._told: set[str] = set()
+        """Regions that have heard from here which incarnation is to come."""
 
     # Noticing
 
     def compare(self, region: str, theirs: custody_pb2.Position) -> custody_pb2.Position:
         """Where this party stands with a region. Raises RecoveryNeeded where the region has seen more of it."""
         with self.database.snapshot() as transaction:
-            taken = _last_hand_over(transaction, region)
+            taken, newest = _last_hand_over(transaction, region), known(transaction, region)
             feed = Books(transaction).counter(f"feed/{region}")
         if theirs.feed > feed:
             raise self._continuity.breaks(f"{region} has event {theirs.feed} of its feed, {feed} is the last here")
-        return custody_pb2.Position(incarnation=self._continuity.incarnation, hand_overs=taken, feed=feed)
+        self._continuity.require_newest(region, theirs.peer_incarnation)
+        if theirs.incarnation > newest:
+            newest = theirs.incarnation
+            with self.database.transaction() as transaction:
+                learn(transaction, region, newest)
+        return custody_pb2.Position(
+            incarnation=self._continuity.incarnation, hand_overs=taken, feed=feed, peer_incarnation=newest
+        )
 
     # Taking in
 
     async def hand_receipts(
         self, region: str, request: custody_pb2.HandReceiptsRequest
     ) -> custody_pb2.HandReceiptsResponse:
-        """Take in what a node holds of this party, while it needs it."""
+        """Take in what a node holds of this party, while it needs it; it hears which incarnation is to come of it."""
         lineage = self._continuity.lineage
         if not self._continuity.broken or lineage is None:
             return custody_pb2.HandReceiptsResponse(wanted=False)
+        coming = lineage.coming(0 if region in self._told else request.incarnation)
+        self._told.add(region)
         if request.receipts or request.complete:
             await asyncio.to_thread(self.keep, region, request)
 
@@ -102,7 +114,9 @@ class Recovery:
             with self.database.snapshot() as transaction:
                 after = _last_hand_over(transaction, region)
             wanted = not self.complete(region)
-            return custody_pb2.HandReceiptsResponse(wanted=wanted, after_hand_over=after, since=lineage.restored.at)
+            return custody_pb2.HandReceiptsResponse(
+                wanted=wanted, after_hand_over=after, since=lineage.restored.at, incarnation=coming
+            )
 
         return await asyncio.to_thread(load)
 
@@ -162,6 +176,7 @@ class Recovery:
             for table in (schema.receipt, schema.receipts_complete):
                 transaction.connection.execute(table.delete())
         await self._continuity.go_on(report)
+        self._told.clear()
         return report
 
     def _require_all(self, without: Sequence[str]) -> None:
@@ -225,11 +240,11 @@ class Recovery:
             elif kind == "change":
                 PublishChange(verify_change(each.receipt.change, self.keyring)).decide(desk)
             elif kind == "hand_over":
-                self._verify(each.receipt.hand_over, "hand-over", each.region)
-                taken = read_hand_over(each.region, each.receipt.hand_over).decide(desk)
+                self._verify(hand_overs.signed_head(each.receipt.hand_over), hand_overs.KIND, each.region)
+                taken = read_hand_over(each.region, each.receipt.hand_over).relearn(desk)
                 report.hand_overs, report.vouchers = report.hand_overs + 1, report.vouchers + len(taken)
             elif kind == "custody_return":
-                self._verify(each.receipt.custody_return, "hand-over", CLEARINGHOUSE)
+                self._verify(hand_overs.signed_head(each.receipt.custody_return), hand_overs.KIND, CLEARINGHOUSE)
                 report.vouchers += _give_back_again(desk, each.region, each.receipt.custody_return)
             else:
                 report.answers += self._decide_again(desk, each)
@@ -318,11 +333,13 @@ def _id_of(receipt: custody_pb2.Receipt) -> bytes:
 
 def _give_back_again(desk: Desk, region: str, message: signed_pb2.SignedMessage) -> int:
     """A return that this party signed and no longer has. Raises _NotYet where the voucher is not here to give."""
-    body = wire.parse(custody_pb2.HandOver, message.body, "custody return")
-    table = schema.custody_return
-    if desk.transaction.select_keys(table, [table.c.region, table.c.number], [(region, body.number)]):
+    returned = hand_overs.read(message.body)
+    if returned.head.taker != region:
+        raise InvalidInput(f"goes to {returned.head.taker}", place="custody return")
+    table, number, vouchers = schema.custody_return, returned.head.number, returned.vouchers()
+    if desk.transaction.select_keys(table, [table.c.region, table.c.number], [(region, number)]):
         return 0
-    for offered in (wire.handed_voucher(each, region) for each in body.vouchers):
+    for offered in vouchers:
         known = desk.books.voucher(offered.key)
         if known is not None and known.epoch >= offered.epoch:
             continue
@@ -335,14 +352,8 @@ def _give_back_again(desk: Desk, region: str, message: signed_pb2.SignedMessage)
             if is_limited(leg.account)
         )
     row = {"body": message.body, "key_id": message.key_id, "signature": message.signature, "given_at": desk.at}
-    desk.transaction.insert(table, [{"region": region, "number": body.number, **row}])
-    desk.transaction.upsert(
-        schema.returned_voucher,
-        [
-            {"issuer": region, "pack_id": each.pack_id, "voucher_index": each.index, "number": body.number}
-            for each in body.vouchers
-        ],
-    )
-    while desk.books.counter(f"custody-return/{region}") < body.number:
+    desk.transaction.insert(table, [{"region": region, "number": number, **row}])
+    desk.transaction.upsert(schema.returned_voucher, [{**each.key._asdict(), "number": number} for each in vouchers])
+    while desk.books.counter(f"custody-return/{region}") < number:
         desk.books.next_number(f"custody-return/{region}")
-    return len(body.vouchers)
+    return len(vouchers)

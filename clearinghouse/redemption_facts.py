@@ -5,11 +5,11 @@ from __future__ import annotations
 from chassis.database import Transaction
 from clearinghouse import schema
 from custodian.settlement.facts import PartyFacts
+from quanlian import hand_overs
 from quanlian.agreements import Agreement, parse_agreement
 from quanlian.apportionment import Reservation
 from quanlian.redemption_story import Window
 from quanlian.vouchers import VoucherKey
-from quanlian.wire import HandedMoney
 
 
 def _terms(transaction: Transaction, terms_hash: bytes) -> bytes | None:
@@ -31,7 +31,7 @@ def _reserved(transaction: Transaction, key: VoucherKey) -> Reservation | None:
     columns = [handed.c.issuer, handed.c.pack_id, handed.c.voucher_index]
     for row in transaction.select_keys(handed, columns, [tuple(key)]):
         for hand_over in transaction.select_keys(kept, [kept.c.issuer, kept.c.number], [(row.issuer, row.number)]):
-            return HandedMoney(hand_over.body).reservation(key)
+            return hand_overs.kept(hand_over.body).money().reservation(key)
     return None
 
 

@@ -38,6 +38,7 @@ from custodian.continuity import Continuity
 from custodian.custody_messages import CustodyRefused, read_refused
 from custodian.decisions import Answered, Received
 from custodian.evidence import Requests, SignedBatch
+from custodian.incarnations import Void
 from custodian.paging import first_page, pages
 from custodian.receiving import receive
 from custodian.servicer import Emit, require_not_denied
@@ -45,7 +46,8 @@ from custodian.suspensions import Suspensions, verify_suspension
 from custodian.verification import RootMemory
 from pki.identity import CLEARINGHOUSE, Identity
 from pki.trust import Keyring
-from quanlian.errors import InvalidInput
+from quanlian import hand_overs
+from quanlian.errors import InvalidInput, Unavailable
 from quanlian.refusals import RefusalReason
 from quanlian.signing import Signer
 from quanlian.suspensions import SuspensionKind
@@ -296,8 +298,8 @@ class ClearinghouseService:
             del self._streams[region]
 
     async def take_hand_over(self, region: str, message: signed_pb2.SignedMessage) -> int:
-        """Verify and take; returns the number to acknowledge. Raises BadSignature or InvalidInput."""
-        require_signed(self.keyring, message, "hand-over", region)
+        """Verify and take; returns the number to acknowledge. Raises Void, BadSignature or InvalidInput."""
+        require_signed(self.keyring, hand_overs.signed_head(message), hand_overs.KIND, region)
         work = read_hand_over(region, message)
         for key in raised(await self.engine.group.submit(work)):
             self._released(key, None)
@@ -311,14 +313,20 @@ class ClearinghouseService:
         self._released(refusal.key, refusal)
 
     async def recall(self, region: str, request: custody_pb2.RecallRequest) -> custody_pb2.RecallResponse:
-        """Give an issuer's vouchers back. Raises BadSignature or InvalidInput for hand-overs that are not its own."""
+        """Give an issuer's vouchers back. Raises BadSignature or InvalidInput for hand-overs that are not its own, and
+        Unavailable for void ones, which the node gives anew by its custody stream.
+        """
         if len(request.vouchers) > VOUCHERS_PER_MESSAGE:
             raise InvalidInput(f"{len(request.vouchers)} vouchers", place="recall", remedy="send 1000 at most")
         for message in request.releases:
-            require_signed(self.keyring, message, "hand-over", region)
+            require_signed(self.keyring, hand_overs.signed_head(message), hand_overs.KIND, region)
         releases = [read_hand_over(region, message) for message in request.releases]
         epochs = {VoucherKey(region, each.pack_id, each.index): each.epoch for each in request.vouchers}
-        response: custody_pb2.RecallResponse = raised(await self.engine.group.submit(Recall(region, epochs, releases)))
+        try:
+            response = raised(await self.engine.group.submit(Recall(region, epochs, releases)))
+        except Void as error:
+            raise Unavailable(str(error)) from error
+        assert isinstance(response, custody_pb2.RecallResponse)
         return response
 
     async def follow(self, region: str, after: int) -> AsyncIterator[list[custody_pb2.FeedEvent]]:

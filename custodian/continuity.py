@@ -49,6 +49,11 @@ class Continuity:
             raise InvalidInput("nothing needs to be recovered", place="recovery")
         return self.lineage
 
+    def require_newest(self, peer: str, heard: int) -> None:
+        """Raises RecoveryNeeded where a peer has heard of a later incarnation of this party than it is in."""
+        if heard > self.incarnation:
+            raise self.breaks(f"{peer} has heard of its incarnation {heard}, and it is in {self.incarnation}")
+
     async def until_serving(self) -> None:
         """Returns once the party need not be recovered."""
         await self._serving.wait()

@@ -43,6 +43,7 @@ class Lineage:
         self._path = path
         self._file = -1
         self._goes_on = False
+        self._coming = 0
         self.restored = Mark(1, 0, 0)
         self.known = Mark(1, 0, 0)
 
@@ -71,12 +72,16 @@ class Lineage:
         """How many commits were answered for that the database does not have."""
         return max(0, self.known.commits - self.restored.commits)
 
+    def coming(self, heard: int = 0) -> int:
+        """The incarnation that `renew` will begin: above all that this party was in, as it knows or a peer heard."""
+        self._coming = max(self._coming, 1 + max(self.restored.incarnation, self.known.incarnation, heard))
+        return self._coming
+
     def renew(self) -> Mark:
         """A new life, numbered on from the highest that was answered for: the database is recovered."""
-        highest = max(self.restored, self.known)
         with self._database.transaction() as transaction:
             commits = max(self.restored.commits, self.known.commits) + 1
-            mark = Mark(highest.incarnation + 1, commits, transaction.now())
+            mark = Mark(self.coming(), commits, transaction.now())
             transaction.upsert(_TABLE, [{"id": _ONLY, **mark._asdict()}])
         self._go_on(mark)
         return mark

@@ -13,11 +13,13 @@ from chassis.database import Query, Transaction
 from custodian import schema as custodian_schema
 from custodian.custody_messages import refused
 from custodian.decisions import expire_overdue
+from custodian.incarnations import giving
 from custodian.paging import pages
 from node import schema
 from node.desk import Desk
-from quanlian import custody, wire
-from quanlian.custody import VoucherState, give, in_custody
+from quanlian import custody, hand_overs
+from quanlian.custody import CLEARINGHOUSE, VoucherState, give, in_custody
+from quanlian.hand_overs import Head
 from quanlian.ledger import Movement, is_limited
 from quanlian.refusals import RefusalReason
 from quanlian.suspensions import SuspensionKind, voucher_subject
@@ -113,6 +115,33 @@ class HandOverTaken:
 
 
 @dataclass(slots=True)
+class HandOverVoid:
+    """The clearinghouse has not got a hand-over and will not take it, for one of both was restored since.
+
+    It is given anew, the same vouchers under the same number, as of the incarnations that both are in now.
+    """
+
+    number: int
+
+    def load(self, desk: Desk) -> None:
+        pass
+
+    def decide(self, desk: Desk) -> signed_pb2.SignedMessage | None:
+        """The message to send; None for one that is not void, which some other sent under its number was."""
+        table = schema.hand_over
+        rows = desk.transaction.select_keys(table, [table.c.number], [(self.number,)])
+        given = hand_overs.kept(rows[0].body) if rows else None
+        incarnations = giving(desk.transaction, CLEARINGHOUSE)
+        if given is None or given.head.incarnations == incarnations:
+            return None
+        head = given.head._replace(at=desk.at, incarnations=incarnations)
+        message = hand_overs.sign(head, given.leaves, desk.region.message_signer)
+        signed = {"body": message.body, "key_id": message.key_id, "signature": message.signature}
+        desk.transaction.update(table, {"number": self.number}, {**signed, "taken": False})
+        return message
+
+
+@dataclass(slots=True)
 class Sweep:
     """Holds and vouchers whose time has passed, as a look at the tables found them."""
 
@@ -143,16 +172,11 @@ def overdue(transaction: Transaction, region: str, limit: int) -> Sweep:
 
 def hand_over(desk: Desk, vouchers: Sequence[VoucherState]) -> signed_pb2.SignedMessage:
     """Give custody of `vouchers` with their money, in this commit. Returns the signed message to send after it."""
-    number = desk.books.next_number("hand-over")
-    body = custody_pb2.HandOver(
-        issuer=desk.name,
-        number=number,
-        vouchers=[wire.handed_message(voucher, voucher.epoch + 1) for voucher in vouchers],
-    ).SerializeToString()
+    message = _sign(desk, vouchers)
     for voucher in vouchers:
         desk.books.put_voucher(give(voucher))
         desk.books.move(_handed_money(voucher))
-    return _keep(desk, number, body, [voucher.key for voucher in vouchers])
+    return message
 
 
 def hand_over_packs(desk: Desk, drafts: Iterable[Draft]) -> None:
@@ -163,13 +187,9 @@ def hand_over_packs(desk: Desk, drafts: Iterable[Draft]) -> None:
     packs = (list(_states(draft, desk)) for draft in drafts)
     for page in pages(packs, lambda pack: HANDED_BYTES * len(pack), PACKS_PER_HAND_OVER):
         states = [state for pack in page for state in pack]
-        number = desk.books.next_number("hand-over")
-        body = custody_pb2.HandOver(
-            issuer=desk.name, number=number, vouchers=[wire.handed_message(state, 1) for state in states]
-        ).SerializeToString()
+        _sign(desk, states)
         for state in states:
             desk.books.move(_handed_money(state))
-        _keep(desk, number, body, [state.key for state in states])
 
 
 def given_before(desk: Desk, key: VoucherKey) -> signed_pb2.SignedMessage:
@@ -182,27 +202,28 @@ def given_before(desk: Desk, key: VoucherKey) -> signed_pb2.SignedMessage:
     return signed_pb2.SignedMessage(body=row.body, key_id=row.key_id, signature=row.signature)
 
 
-def _keep(desk: Desk, number: int, body: bytes, keys: Sequence[VoucherKey]) -> signed_pb2.SignedMessage:
-    signer = desk.region.message_signer
-    signature = signer.sign("hand-over", body)
-    desk.transaction.insert(
-        schema.hand_over,
-        [
-            {
-                "number": number,
-                "body": body,
-                "key_id": signer.key_id,
-                "signature": signature,
-                "given_at": desk.at,
-                "taken": False,
-            }
-        ],
+def _sign(desk: Desk, vouchers: Sequence[VoucherState]) -> signed_pb2.SignedMessage:
+    """The next hand-over, signed and kept, to be sent until it is taken."""
+    number, incarnations = desk.books.next_number("hand-over"), giving(desk.transaction, CLEARINGHOUSE)
+    message = hand_overs.sign(
+        Head(desk.name, CLEARINGHOUSE, number, desk.at, incarnations),
+        [hand_overs.leaf(each) for each in vouchers],
+        desk.region.message_signer,
     )
+    row = {
+        "number": number,
+        "body": message.body,
+        "key_id": message.key_id,
+        "signature": message.signature,
+        "given_at": desk.at,
+        "taken": False,
+    }
+    desk.transaction.insert(schema.hand_over, [row])
     desk.transaction.upsert(
         schema.handed_voucher,
-        [{"pack_id": key.pack_id, "voucher_index": key.voucher_index, "number": number} for key in keys],
+        [{"pack_id": each.key.pack_id, "voucher_index": each.key.voucher_index, "number": number} for each in vouchers],
     )
-    return signed_pb2.SignedMessage(body=body, key_id=signer.key_id, signature=signature)
+    return message
 
 
 def _handed_money(voucher: VoucherState) -> list[Movement]:

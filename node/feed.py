@@ -14,6 +14,7 @@ from chassis.database import Query
 from custodian import schema as custodian_schema
 from custodian.campaigns import SignedChange
 from custodian.deny_lists import keep_deny_list
+from custodian.incarnations import require_not_older
 from custodian.limit_warnings import warning_row
 from custodian.suspensions import SignedSuspension
 from node import schema
@@ -26,6 +27,7 @@ from node.redeeming import book_posting, book_used_away, count_away, keep_cleari
 from pki.denylist import DenyList
 from quanlian import wire
 from quanlian.accounts import clearing_account, settlement_account
+from quanlian.custody import CLEARINGHOUSE
 from quanlian.errors import InvalidInput
 from quanlian.ledger import Movement
 from quanlian.v1 import custody_pb2, redemption_pb2, signed_pb2
@@ -52,10 +54,11 @@ class FeedGap(InvalidInput):
 class News:
     """Events of the feed, signatures checked; what was signed, read, by the event's sequence.
 
-    What was stored before is passed over.
+    What was stored before is passed over. `incarnation` is the clearinghouse's, which tells them.
     """
 
     events: Sequence[custody_pb2.FeedEvent]
+    incarnation: int
     changes: Mapping[int, SignedChange] = field(default_factory=dict)
     suspensions: Mapping[int, SignedSuspension] = field(default_factory=dict)
     deny_lists: Mapping[int, DenyList] = field(default_factory=dict)
@@ -64,7 +67,11 @@ class News:
         pass
 
     def decide(self, desk: Desk) -> list[int]:
-        """Sequences of events that were parked because one that they depend on is. Raises FeedGap for a gap."""
+        """Sequences of events that were parked because one that they depend on is.
+
+        Raises FeedGap for a gap, Void for what an older incarnation of the clearinghouse told.
+        """
+        require_not_older(desk.transaction, CLEARINGHOUSE, self.incarnation)
         blocked, parked = _parked_subjects(desk), []
         for event in self.events:
             if not _is_next(desk, event):
@@ -81,12 +88,12 @@ class News:
         return self.changes.get(sequence) or self.suspensions.get(sequence) or self.deny_lists.get(sequence)
 
 
-def news_of(events: Sequence[custody_pb2.FeedEvent], read: Mapping[int, Read]) -> News:
+def news_of(events: Sequence[custody_pb2.FeedEvent], incarnation: int, read: Mapping[int, Read]) -> News:
     """The events with what was read and verified of them, by sequence."""
     changes = {sequence: each for sequence, each in read.items() if isinstance(each, SignedChange)}
     suspensions = {sequence: each for sequence, each in read.items() if isinstance(each, SignedSuspension)}
     deny_lists = {sequence: each for sequence, each in read.items() if isinstance(each, DenyList)}
-    return News(events, changes, suspensions, deny_lists)
+    return News(events, incarnation, changes, suspensions, deny_lists)
 
 
 @dataclass(slots=True)

@@ -15,20 +15,19 @@ from custodian import schema as books_schema
 from custodian.ledger.check import CAPTURED_STATES, difference, joined, run, stream
 from custodian.ledger.decoding import (
     Encoded,
-    hand_over_in,
     legs_in,
     listed,
     read,
     returned_legs,
     strict_hand_over,
     strict_legs,
+    vouchers_in,
 )
 from custodian.ledger.findings import Counted, Finding, PartyChecks
-from node import payment_check, schema
+from node import payment_check, schema, signatures_check
 from node.payment_check import own_region
 from node.redeeming import used_away
 from node.references_check import references
-from quanlian import wire
 from quanlian.accounts import clearing_account
 from quanlian.apportionment import Leg
 from quanlian.errors import InvalidInput
@@ -108,11 +107,10 @@ def _limits(transaction: Transaction) -> Iterator[Finding]:
         terms = read(lambda document: parse_terms(document, row.campaign), row.document, None)  # noqa: B023
         for account, fen in terms.budgets().items() if terms else ():
             expected[account] += fen
-    region = own_region(transaction)
     for table, sign in ((schema.hand_over, -1), (schema.custody_return, 1)):
         for row in run(transaction, table.select()):
-            for each in hand_over_in(row.body).vouchers:
-                for leg in wire.handed_voucher(each, region).reservation.legs():
+            for voucher in vouchers_in(row.body):
+                for leg in voucher.reservation.legs():
                     expected[leg.account] += sign * leg.amount_fen if is_limited(leg.account) else 0
     for row in run(transaction, schema.fund_return.select()):
         for leg in returned_legs(row.body):
@@ -132,10 +130,9 @@ def _limits(transaction: Transaction) -> Iterator[Finding]:
 def _hand_overs(transaction: Transaction) -> Iterator[Finding]:
     """Numbered without a gap; each voucher's latest is the one that names it."""
     counters = {row.name: row.value for row in run(transaction, books_schema.counter.select())}
-    region, latest, rows = own_region(transaction), {}, run(transaction, schema.hand_over.select())
+    latest, rows = {}, run(transaction, schema.hand_over.select())
     for row in sorted(rows, key=lambda row: int(row.number)):
-        for each in hand_over_in(row.body).vouchers:
-            voucher = wire.handed_voucher(each, region)
+        for voucher in vouchers_in(row.body):
             latest[(voucher.key.pack_id, voucher.key.voucher_index)] = (row.number, voucher.reservation.total_fen)
     for number in sorted(set(range(1, counters.get("hand-over", 0) + 1)) ^ {row.number for row in rows}):
         yield Finding("hand_over", str(number), None, 0, "移交单缺失或系添加", "is missing, or was added")
@@ -261,6 +258,7 @@ CHECKS = PartyChecks(
     schema.METADATA,
     _ENCODED,
     (_packs, _limits, _hand_overs, _clearing, _away, _windows, references, *payment_check.CHECKS),
+    signatures_check.CHECKS,
     _reserved_in_packs,
     _is_away,
     _counted_away,

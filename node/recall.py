@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from custodian.incarnations import require_present
 from node import schema
 from node.custody import given_before
 from node.desk import Desk
-from quanlian import wire
+from quanlian import hand_overs
 from quanlian.apportionment import Reservation
-from quanlian.custody import VoucherState, in_custody, may_take
+from quanlian.custody import CLEARINGHOUSE, VoucherState, in_custody, may_take
 from quanlian.errors import InvalidInput
 from quanlian.ledger import Movement, is_limited
-from quanlian.v1 import custody_pb2, signed_pb2
+from quanlian.v1 import signed_pb2
 from quanlian.vouchers import VoucherKey
 
 
 @dataclass(slots=True)
 class TakeReturns:
-    """Returns signed by the clearinghouse, checked before; each is taken once, however often it comes."""
+    """Returns signed by the clearinghouse, checked before; each is taken once, however often it comes.
+
+    What is void here comes by the feed, if the clearinghouse as it is now has given it.
+    """
 
     messages: Sequence[signed_pb2.SignedMessage]
 
@@ -27,28 +31,38 @@ class TakeReturns:
         pass
 
     def decide(self, desk: Desk) -> None:
+        """Raises Void for a return of, or to, an older incarnation, InvalidInput for what this region did not give."""
         for message in self.messages:
-            take_return(desk, message)
+            returned = hand_overs.read(message.body)
+            if not _is_known(desk, returned.head.number):
+                require_present(desk.transaction, returned.head)
+                take_return(desk, message)
 
 
 def take_return(desk: Desk, message: signed_pb2.SignedMessage) -> None:
     """Take vouchers back whose epoch is news. Raises InvalidInput for what this region did not give."""
-    body = wire.parse(custody_pb2.HandOver, message.body, "custody return")
-    table = schema.custody_return
-    if desk.transaction.select_keys(table, [table.c.number], [(body.number,)]):
+    returned = hand_overs.read(message.body)
+    if (returned.head.giver, returned.head.taker) != (CLEARINGHOUSE, desk.name):
+        raise InvalidInput(f"goes from {returned.head.giver} to {returned.head.taker}", place="custody return")
+    if _is_known(desk, returned.head.number):
         return
-    offered = [wire.handed_voucher(each, desk.name) for each in body.vouchers]
+    offered = returned.vouchers()
     desk.books.load_vouchers([each.key for each in offered])
     for voucher in offered:
         _take(desk, voucher)
     row = {
-        "number": body.number,
+        "number": returned.head.number,
         "body": message.body,
         "key_id": message.key_id,
         "signature": message.signature,
         "taken_at": desk.at,
     }
-    desk.transaction.insert(table, [row])
+    desk.transaction.insert(schema.custody_return, [row])
+
+
+def _is_known(desk: Desk, number: int) -> bool:
+    table = schema.custody_return
+    return bool(desk.transaction.select_keys(table, [table.c.number], [(number,)]))
 
 
 def _take(desk: Desk, offered: VoucherState) -> None:
@@ -68,10 +82,8 @@ def _take(desk: Desk, offered: VoucherState) -> None:
 
 def _require_same_money(desk: Desk, offered: VoucherState) -> None:
     """A voucher comes back with the very money it was given with."""
-    given = wire.parse(custody_pb2.HandOver, given_before(desk, offered.key).body, "hand-over")
-    ref = (offered.key.pack_id, offered.key.voucher_index)
-    (handed,) = [each for each in given.vouchers if (each.pack_id, each.index) == ref]
-    if _by_account(wire.handed_voucher(handed, desk.name).reservation) != _by_account(offered.reservation):
+    given = hand_overs.kept(given_before(desk, offered.key).body).money().reservation(offered.key)
+    if given is None or _by_account(given) != _by_account(offered.reservation):
         raise InvalidInput("brings back other money than was given", place="custody return")
 
 

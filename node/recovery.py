@@ -12,10 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from custodian import schema as custodian_schema
+from sqlalchemy import func, select
+
+from chassis.database import Query
 from custodian.books import Books
 from custodian.continuity import Continuity
 from custodian.decisions import expire_overdue
+from custodian.incarnations import known, learn
 from node import schema
 from node.desk import Desk, Sent, Work
 from node.directory import Directory
@@ -26,8 +29,8 @@ from node.ports import Clearinghouse
 from node.receipts import receipts_held
 from node.redeeming import ClearinghouseAnswer, keep_quote
 from pki.trust import Keyring
-from quanlian import custody, redemptions, wire
-from quanlian.custody import EMPTY, VoucherState
+from quanlian import custody, hand_overs, redemptions, wire
+from quanlian.custody import CLEARINGHOUSE, EMPTY, VoucherState
 from quanlian.errors import BadSignature, ConfigurationError, InvalidInput, QuanlianError, Unavailable
 from quanlian.ids import uuid7
 from quanlian.ledger import Movement, is_limited
@@ -35,11 +38,10 @@ from quanlian.redemptions import State
 from quanlian.v1 import custody_pb2, node_operator_pb2, recovery_pb2, redemption_pb2, signed_pb2
 from quanlian.wire import Later, Purchase
 
+_HAND_OVER = schema.hand_over.c
+_OLDEST_OPEN = Query(select(func.min(_HAND_OVER.number).label("number")).where(_HAND_OVER.taken.is_(False)))
 RECOVERY_MARGIN_SECONDS = 600
 """How much earlier than the copy's last commit the answers are asked for: ids and clocks may differ a little."""
-
-CLEARINGHOUSE_LIFE = "clearinghouse-incarnation"
-FIRST_LIFE = 1
 
 
 class Recovery:
@@ -65,9 +67,10 @@ class Recovery:
         def load() -> custody_pb2.Position:
             with self._engine.database.snapshot() as transaction:
                 books = Books(transaction)
-                hand_overs, feed = books.counter("hand-over"), books.counter(SEQUENCE)
+                heard = known(transaction, CLEARINGHOUSE)
+                last, feed = books.counter("hand-over"), books.counter(SEQUENCE)
             incarnation = self._continuity.incarnation
-            return custody_pb2.Position(incarnation=incarnation, hand_overs=hand_overs, feed=feed)
+            return custody_pb2.Position(incarnation=incarnation, hand_overs=last, feed=feed, peer_incarnation=heard)
 
         return await asyncio.to_thread(load)
 
@@ -81,17 +84,17 @@ class Recovery:
             raise self._continuity.breaks(
                 f"the clearinghouse took hand-over {theirs.hand_overs}, {ours.hand_overs} is the last here"
             )
-        await asyncio.to_thread(self._confirm_again, theirs.incarnation)
+        self._continuity.require_newest(CLEARINGHOUSE, theirs.peer_incarnation)
+        await asyncio.to_thread(self._meet, theirs.incarnation)
 
-    def _confirm_again(self, incarnation: int) -> None:
-        """Windows that are not settled, once for each life of the clearinghouse."""
-        counter = custodian_schema.counter
+    def _meet(self, incarnation: int) -> None:
+        """What older incarnations of the clearinghouse say is void; to a new one, what is not settled is confirmed."""
         with self._engine.database.snapshot() as transaction:
-            known = Books(transaction).counter(CLEARINGHOUSE_LIFE) or FIRST_LIFE
-        if incarnation > known:
+            heard = known(transaction, CLEARINGHOUSE)
+        if incarnation > heard:
             with self._engine.database.transaction() as transaction:
+                learn(transaction, CLEARINGHOUSE, incarnation)
                 transaction.update(schema.settlement_window, {"settled": False}, {"confirmed": False})
-                transaction.upsert(counter, [{"name": CLEARINGHOUSE_LIFE, "value": incarnation}])
 
     async def run(self) -> recovery_pb2.RecoveryReport:
         """Learn again what the clearinghouse holds, begin a new incarnation, and serve again.
@@ -105,15 +108,18 @@ class Recovery:
         report = recovery_pb2.RecoveryReport()
         position = await self.position()
         asked = custody_pb2.GetReceiptsRequest(
-            after_hand_over=position.hand_overs,
+            after_hand_over=await asyncio.to_thread(self._last_taken, position.hand_overs),
             after_request_id=uuid7(max(0, lineage.restored.at - RECOVERY_MARGIN_SECONDS) * 1000, bytes(10)),
         )
-        while True:
+        response = custody_pb2.GetReceiptsResponse()
+        while response.incarnation >= asked.incarnation:
+            asked.incarnation = lineage.coming(response.incarnation)
             response = await self._clearinghouse.receipts(asked)
+        while True:
             await asyncio.to_thread(self._relearn, response, report)
             if not response.HasField("next"):
                 break
-            asked = response.next
+            response = await self._clearinghouse.receipts(response.next)
         report.feed_events = max(0, response.feed - position.feed)
         await self._continuity.go_on(report)
         return report
@@ -130,14 +136,21 @@ class Recovery:
             self._keyring.add(chain)
         return await PlatformReceipts(self._engine, self._keyring).book(request.receipts)
 
+    def _last_taken(self, last: int) -> int:
+        """The last hand-over up to which all are known to be taken."""
+        with self._engine.database.snapshot() as transaction:
+            oldest = transaction.rows(_OLDEST_OPEN)[0].number
+        return last if oldest is None else int(oldest) - 1
+
     def _relearn(self, response: custody_pb2.GetReceiptsResponse, report: recovery_pb2.RecoveryReport) -> None:
         for message in response.hand_overs:
-            key = self._keyring.verify(message.key_id, "hand-over", message.body, message.signature)
-            name = f"hand-over {custody_pb2.HandOver.FromString(message.body).number}"
+            head = hand_overs.signed_head(message)
+            key = self._keyring.verify(head.key_id, hand_overs.KIND, head.body, head.signature)
+            name = f"hand-over {hand_overs.read_head(head.body).number}"
             if key.owner != self._engine.region.code:
                 raise BadSignature(f"{name} is signed by {key.owner}")
-            report.vouchers += self._decide(RelearnHandOver(message), name, report)
-            report.hand_overs += 1
+            vouchers = self._decide(RelearnHandOver(message), name, report)
+            report.hand_overs, report.vouchers = report.hand_overs + bool(vouchers), report.vouchers + vouchers
         for each in response.answered:
             name = wire.answer_request_id(each.answer).hex()
             report.answers += self._decide(RelearnAnswer(each), name, report)
@@ -154,15 +167,19 @@ class Recovery:
 
     async def hand_receipts(self) -> None:
         """Give a clearinghouse that recovers what this node holds of it."""
-        point = await self._clearinghouse.hand_receipts(custody_pb2.HandReceiptsRequest())
+        heard = (await self.position()).peer_incarnation
+        point = await self._clearinghouse.hand_receipts(custody_pb2.HandReceiptsRequest(incarnation=heard))
         if point.wanted:
+            await asyncio.to_thread(self._meet, point.incarnation)
             for page in await asyncio.to_thread(receipts_held, self._engine.database, self._engine.region.code, point):
                 await self._clearinghouse.hand_receipts(page)
 
 
 @dataclass(slots=True)
 class RelearnHandOver:
-    """A hand-over that this node signed and no longer has; returns how many vouchers it gave."""
+    """A hand-over that this node signed and no longer has, or does not know to be taken; returns how many vouchers it
+    gave that are news.
+    """
 
     message: signed_pb2.SignedMessage
 
@@ -170,15 +187,18 @@ class RelearnHandOver:
         pass
 
     def decide(self, desk: Desk) -> int:
-        body = wire.parse(custody_pb2.HandOver, self.message.body, "hand-over")
-        table = schema.hand_over
-        if desk.transaction.select_keys(table, [table.c.number], [(body.number,)]):
+        given = hand_overs.read(self.message.body)
+        table, number = schema.hand_over, given.head.number
+        if rows := desk.transaction.select_keys(table, [table.c.number], [(number,)]):
+            if hand_overs.kept(rows[0].body).head.root != given.head.root:
+                raise InvalidInput("other vouchers were given under its number", place=f"hand-over {number}")
+            desk.transaction.update(table, {"number": number}, {**_signed(self.message), "taken": True})
             return 0
-        handed = [wire.handed_voucher(each, desk.name) for each in body.vouchers]
+        handed = given.vouchers()
         for voucher in handed:
             _give_again(desk, voucher)
-        _keep(desk, body.number, self.message, handed)
-        while desk.books.counter("hand-over") < body.number:
+        _keep(desk, number, self.message, handed)
+        while desk.books.counter("hand-over") < number:
             desk.books.next_number("hand-over")
         return len(handed)
 
@@ -215,19 +235,16 @@ def _without_hold(desk: Desk, handed: VoucherState) -> VoucherState | None:
 
 
 def _keep(desk: Desk, number: int, message: signed_pb2.SignedMessage, handed: Sequence[VoucherState]) -> None:
-    row: dict[str, Any] = {
-        "number": number,
-        "body": message.body,
-        "key_id": message.key_id,
-        "signature": message.signature,
-        "given_at": desk.at,
-        "taken": True,
-    }
+    row = {"number": number, **_signed(message), "given_at": desk.at, "taken": True}
     desk.transaction.insert(schema.hand_over, [row])
     desk.transaction.upsert(
         schema.handed_voucher,
         [{"pack_id": each.key.pack_id, "voucher_index": each.key.voucher_index, "number": number} for each in handed],
     )
+
+
+def _signed(message: signed_pb2.SignedMessage) -> dict[str, Any]:
+    return {"body": message.body, "key_id": message.key_id, "signature": message.signature}
 
 
 @dataclass(slots=True)

@@ -24,6 +24,7 @@ from custodian.continuity import Continuity
 from custodian.custody_messages import CustodyRefused, read_refused
 from custodian.decisions import Answered, Received
 from custodian.evidence import SignedBatch
+from custodian.incarnations import Void
 from custodian.lookup import Listed
 from custodian.receiving import receive
 from custodian.servicer import Emit
@@ -32,7 +33,7 @@ from custodian.verification import RootMemory
 from node import reading, schema
 from node.announcing import Announcements
 from node.claiming import Claim
-from node.custody import HandOverTaken, Release, overdue
+from node.custody import HandOverTaken, HandOverVoid, Release, overdue
 from node.desk import Desk, Region, Work
 from node.directory import Directory
 from node.engine import Engine
@@ -46,7 +47,7 @@ from node.signatures import require_clearinghouse
 from pki.denylist import load_denylist
 from pki.identity import CLEARINGHOUSE, Identity
 from pki.trust import Keyring
-from quanlian import vouchers, wire
+from quanlian import hand_overs, vouchers, wire
 from quanlian.errors import (
     ConfigurationError,
     InvalidInput,
@@ -274,9 +275,11 @@ class NodeService:
         """Hand-overs and refusals for the clearinghouse; what it gave back is taken first, in the same commit."""
         epochs = {(each.pack_id, each.index): each.epoch for each in request.vouchers}
         for message in request.returns:
-            require_clearinghouse(self.keyring, message, "hand-over")
+            require_clearinghouse(self.keyring, hand_overs.signed_head(message), hand_overs.KIND)
         works: list[Work] = [TakeReturns([each]) for each in request.returns]
-        *_, messages = await self.engine.group.submit_many([*works, Release(list(epochs), epochs)])
+        *taken, messages = await self.engine.group.submit_many([*works, Release(list(epochs), epochs)])
+        for error in filter(None, taken):
+            _log.warning("a return was not taken", error=str(error))
         given: list[custody_pb2.CustodyStreamRequest] = raised(messages)
         return given
 
@@ -299,8 +302,11 @@ class NodeService:
         response = await self._clearinghouse.recall(request)
         refusals = [read_refused(each, CLEARINGHOUSE, self.keyring) for each in response.refused]
         for message in response.returns:
-            require_clearinghouse(self.keyring, message, "hand-over")
-        await self.engine.submit(TakeReturns(list(response.returns)))
+            require_clearinghouse(self.keyring, hand_overs.signed_head(message), hand_overs.KIND)
+        try:
+            await self.engine.submit(TakeReturns(list(response.returns)))
+        except Void as error:
+            raise Unavailable(str(error)) from error
         return Recalled(len(request.vouchers) - len(refusals), refusals)
 
     def clearinghouse_lost(self) -> None:
@@ -320,6 +326,14 @@ class NodeService:
     async def hand_over_taken(self, number: int) -> None:
         await self.engine.submit(HandOverTaken(number))
 
+    async def hand_over_void(self, number: int) -> list[custody_pb2.CustodyStreamRequest]:
+        """What is given anew in place of a hand-over that the clearinghouse cannot take any more."""
+        message = await self.engine.submit(HandOverVoid(number))
+        if message is None:
+            return []
+        _log.warning("a hand-over was void and is given anew", number=number)
+        return [custody_pb2.CustodyStreamRequest(hand_over=message)]
+
     async def open_hand_overs(self, after: int) -> list[tuple[int, signed_pb2.SignedMessage]]:
         """Hand-overs given and not known to be taken, in order."""
         return [
@@ -331,31 +345,34 @@ class NodeService:
         rows = await self.engine.rows(_FEED_POSITION)
         return rows[0].value if rows else 0
 
-    async def take_news(self, events: Sequence[custody_pb2.FeedEvent]) -> None:
-        """Take events of the feed; one that never can be is parked. Raises FeedGap, or Unavailable to follow again."""
+    async def take_news(self, events: Sequence[custody_pb2.FeedEvent], incarnation: int) -> None:
+        """Take events of the feed, told in that incarnation of the clearinghouse; one that never can be is parked.
+
+        Raises FeedGap, Void or Unavailable to follow again.
+        """
         try:
-            await self._take_together(events)
-        except (Unavailable, ConfigurationError, FeedGap):
+            await self._take_together(events, incarnation)
+        except (Unavailable, ConfigurationError, FeedGap, Void):
             raise
         except Exception:
             for event in events:
-                await self._take_or_park(event)
+                await self._take_or_park(event, incarnation)
         if any(event.HasField("deny_list") for event in events):
             await self.directory.deny_newest()
 
-    async def _take_or_park(self, event: custody_pb2.FeedEvent) -> None:
+    async def _take_or_park(self, event: custody_pb2.FeedEvent, incarnation: int) -> None:
         try:
-            await self._take_together([event])
-        except (Unavailable, ConfigurationError, FeedGap):
+            await self._take_together([event], incarnation)
+        except (Unavailable, ConfigurationError, FeedGap, Void):
             raise
         except Exception as error:
             reason = str(error) or repr(error)
             await self.engine.submit(Park(event, reason))
             _alarm_parked(event.sequence, kind_of(event), reason)
 
-    async def _take_together(self, events: Sequence[custody_pb2.FeedEvent]) -> None:
+    async def _take_together(self, events: Sequence[custody_pb2.FeedEvent], incarnation: int) -> None:
         read = {event.sequence: found for event in events if (found := await self._verified(event))}
-        for sequence in await self.engine.submit(news_of(events, read)):
+        for sequence in await self.engine.submit(news_of(events, incarnation, read)):
             _alarm_parked(sequence, "", "one that it depends on is parked")
 
     async def _verified(self, event: custody_pb2.FeedEvent) -> Read:
@@ -372,7 +389,10 @@ class NodeService:
             return verify_suspension(message, self.keyring)
         if kind == "deny_list":
             return load_denylist(message.body, message.signature, message.key_id, self.keyring)
-        require_clearinghouse(self.keyring, message, "fund-return" if kind == "fund_return" else "hand-over")
+        if kind == "fund_return":
+            require_clearinghouse(self.keyring, message, "fund-return")
+        else:
+            require_clearinghouse(self.keyring, hand_overs.signed_head(message), hand_overs.KIND)
         return None
 
     async def parked_events(self) -> Sequence[Any]:

@@ -1,4 +1,4 @@
-"""What is believed, and why. Every certificate is judged by these rules, in this order:
+"""What is believed, and why. Every certificate is judged by these rules, the intermediate before the leaf:
 
 1. The chain is a leaf and its intermediate; the root may follow, if it is ours.
 2. The root signed the intermediate, and the intermediate the leaf.
@@ -76,6 +76,7 @@ class Trust:
             )
         self._denylist = DenyList()
         self._verified_pem = lru_cache(maxsize=CACHED_CHAINS)(self._verify_pem)
+        self._host_of = lru_cache(maxsize=CACHED_CHAINS)(self._verify_authority)
 
     @property
     def denylist(self) -> DenyList:
@@ -116,6 +117,8 @@ class Trust:
         """The key with `revoked_from` as the deny-list has it now, for it, certificate or authority."""
         key, certificates = certified
         denylist = self._denylist
+        if not (denylist.certificates or denylist.keys):
+            return key
         bad_from = [denylist.certificates[each] for each in certificates if each in denylist.certificates]
         if key.key_id in denylist.keys:
             bad_from.append(denylist.keys[key.key_id])
@@ -154,17 +157,15 @@ class Trust:
             raise TrustError(f"a chain is a leaf and its intermediate, this one has {len(chain)} certificates")
         leaf, intermediate = chain[0], chain[1]
         try:
+            # 2, 3, 5 for the intermediate, which many leaves share
+            permitted = self._host_of(intermediate)
             # 2
-            intermediate.verify_directly_issued_by(self._root)
             leaf.verify_directly_issued_by(intermediate)
             # 3
-            _check_authority(intermediate, path_length=0)
             _check_leaf(leaf)
             # 4
             identity = identity_of(leaf)
             _check_names(leaf, identity)
-            # 5
-            permitted = host_of_authority(intermediate)
         except (*_UNREADABLE, InvalidSignature) as error:
             raise TrustError(f"a certificate that does not lead to the trusted root: {_reason(error)}") from error
         if permitted != identity.host:
@@ -177,6 +178,12 @@ class Trust:
             max(int(each.not_valid_before_utc.timestamp()) for each in certificates),
             min(int(each.not_valid_after_utc.timestamp()) for each in certificates),
         )
+
+    def _verify_authority(self, intermediate: x509.Certificate) -> str:
+        """The host that an intermediate of this root may vouch for."""
+        intermediate.verify_directly_issued_by(self._root)
+        _check_authority(intermediate, path_length=0)
+        return host_of_authority(intermediate)
 
 
 class Keyring:

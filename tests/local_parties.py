@@ -512,7 +512,7 @@ class LocalNode(Party):
         """Take all news of the clearinghouse; returns the service that took them."""
         service = self.another_service()
         service.start()
-        asyncio.run(service.take_news(clearinghouse.feed(HANGZHOU)))
+        asyncio.run(service.take_news(clearinghouse.feed(HANGZHOU), 1))
         service.close()
         return service
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+from pydantic_core import from_json
+
 from custodian.verification import RootMemory
-from pki.trust import Keyring, Trust
-from quanlian import statements, wire
-from quanlian.errors import BadSignature, QuanlianError
-from quanlian.statements import LineFigures, LineKey, Sums
+from quanlian.statements import LineKey, Sums
 from verifier.documents import Documents
 from verifier.findings import Finding
+from verifier.handed import Handed, read_hand_over
+from verifier.keys import Keys
 from verifier.redemption import Grounds, recompute
 from verifier.redemptions_file import Portion
+from verifier.tally import Tally
 
 WINDOW_BYTES, NUMBER_BYTES, DIGEST_BYTES = 8, 4, 32
 
@@ -27,25 +27,18 @@ class Basis(NamedTuple):
 
     region: str
     windows: Mapping[int, tuple[int, int]]
-    root_pem: bytes
-    chains: Sequence[bytes]
+    keys: Keys
     documents: Documents
 
-    def keyring(self) -> Keyring:
-        keyring = Keyring(Trust(self.root_pem))
-        for chain in self.chains:
-            keyring.add(chain)
-        return keyring
-
-    def grounds(self, keyring: Keyring) -> Grounds:
-        return Grounds(self.region, self.windows, self.documents, RootMemory(keyring))
+    def grounds(self) -> Grounds:
+        return Grounds(self.region, self.windows, self.documents, RootMemory(self.keys))
 
 
 @dataclass(slots=True)
 class Judged:
     """What a portion contributes. `ids` are its redemptions, each with its window; `uses` each voucher captured with
-    the redemption that captured it; `told`, of a statement with several files, each posting with what it says: records
-    end to end.
+    the redemption that captured it; `told`, of a statement with several files, each posting with what it says; `heads`
+    each hand-over with the head that was signed: records end to end.
     """
 
     sums: Sums = field(default_factory=lambda: Sums({}, {}))
@@ -54,52 +47,48 @@ class Judged:
     ids: bytes = b""
     uses: bytes = b""
     told: bytes = b""
-
-
-def add_sums(whole: Sums, part: Sums) -> None:
-    """Take another portion's sums into those of the whole."""
-    for key, figures in part.lines.items():
-        known = whole.lines.setdefault(key, LineFigures())
-        for name in LineFigures.__dataclass_fields__:
-            setattr(known, name, getattr(known, name) + getattr(figures, name))
-    for funder, fen in part.funders.items():
-        whole.funders[funder] = whole.funders.get(funder, 0) + fen
+    heads: bytes = b""
 
 
 def judge(portion: Portion, grounds: Grounds) -> Judged:
     """Recompute the redemptions of a portion; the hand-overs that tell their reserved money stand before them."""
-    judged, items = Judged(), list[statements.ItemFigures]()
-    ids, uses, told, window = bytearray(), bytearray(), bytearray(), portion.window.to_bytes(WINDOW_BYTES, "big")
+    judged, tally, months = Judged(), Tally(), len(grounds.windows) > 1
+    ids, uses, told, heads = bytearray(), bytearray(), bytearray(), bytearray()
+    window = portion.window.to_bytes(WINDOW_BYTES, "big")
     grounds.begin_portion(portion.window)
     if portion.hand_over is not None:
-        _take_hand_over(json.loads(portion.hand_over[1]), grounds)
-    text = portion.content.decode("utf-8", errors="replace")
-    for number, content in enumerate(text.removesuffix("\n").split("\n"), portion.first):
+        _take_hand_over(_read(portion.hand_over[1]), grounds)
+    for number, content in enumerate(portion.content.removesuffix(b"\n").split(b"\n"), portion.first):
         findings: list[Finding] = []
         try:
-            line = json.loads(content)
+            line = _read(content)
             kind = line["kind"]
         except (ValueError, KeyError, TypeError) as error:
-            findings.append(Finding("line", "cannot be read", str(error), content[:80]))
+            findings = [Finding("line", "cannot be read", str(error), content[:80].decode(errors="replace"))]
         else:
             if kind == "redemption":
-                result = recompute(line, grounds)
-                findings += result.findings
-                items += result.items
+                result = recompute(line, grounds, tally)
+                findings = result.findings
                 if result.id:
                     ids += window + result.id
                     uses += result.voucher + result.id
-                    told += _told(line["postings"], result.id) if len(grounds.windows) > 1 else b""
+                    told += _told(line["postings"], result.id) if months else b""
                 judged.redemptions += 1
             elif kind == "hand-over":
-                findings += _take_hand_over(line, grounds)
+                findings = _take_hand_over(line, grounds)
+                heads += grounds.handed.record if grounds.handed else b""
             else:
-                findings.append(Finding("line", "kind", str(kind), "hand-over or redemption"))
+                findings = [Finding("line", "kind", str(kind), "hand-over or redemption")]
         if findings:
             judged.findings += [each._replace(file=portion.file, line=number) for each in findings]
-    judged.sums = statements.add_up(grounds.region, items)
-    judged.ids, judged.uses, judged.told = bytes(ids), bytes(uses), bytes(told)
+    judged.sums = tally.sums(grounds.region)
+    judged.ids, judged.uses, judged.told, judged.heads = bytes(ids), bytes(uses), bytes(told), bytes(heads)
     return judged
+
+
+def _read(content: bytes) -> Any:
+    """A line's JSON, read by a parser that takes half the time of the standard library's. Raises ValueError."""
+    return from_json(content, allow_inf_nan=False)
 
 
 def _told(postings: Sequence[Any], id: bytes) -> bytes:
@@ -111,23 +100,10 @@ def _told(postings: Sequence[Any], id: bytes) -> bytes:
 
 
 def _take_hand_over(line: Mapping[str, Any], grounds: Grounds) -> list[Finding]:
-    """The issuer's signed word on the money that it reserved; nothing counts of one that is not sound."""
-    grounds.handed = None
-    place = f"hand-over {line.get('issuer')}/{line.get('number')}"
-    try:
-        body = b64decode(line["body"], validate=True)
-        key = grounds.verifier.verify(
-            bytes.fromhex(line["key_id"]), "hand-over", body, b64decode(line["signature"], validate=True)
-        )
-        handed = wire.HandedMoney(body)
-        if (key.owner, key.purpose) != (handed.issuer, "message"):
-            raise BadSignature(f"is signed by {key.owner}'s key for {key.purpose}")
-        if (handed.issuer, handed.number) != (line["issuer"], line["number"]):
-            raise BadSignature(f"is {handed.issuer}/{handed.number}")
-    except (QuanlianError, ValueError, KeyError, TypeError) as error:
-        return [Finding(place, "signature", str(error))]
-    grounds.handed = handed
-    return []
+    """The money of the redemptions that follow; nothing counts of a hand-over that is not sound."""
+    read = read_hand_over(line, grounds.verifier)
+    grounds.handed = read if isinstance(read, Handed) else None
+    return [read] if isinstance(read, Finding) else []
 
 
 def line_place(key: Sequence[str]) -> str:

@@ -17,12 +17,14 @@ def leg_data(leg: Leg) -> LegData:
     return [leg.account, leg.amount_fen, *([[list(each) for each in leg.advanced]] if leg.advanced else [])]
 
 
-def legs_of(told: Sequence[Any]) -> list[Leg]:
+def legs_of(told: Sequence[Any]) -> tuple[Leg, ...]:
     """Raises ValueError or TypeError for what is none."""
-    return [
-        Leg(each[0], each[1]) if len(each) == 2 else Leg(each[0], each[1], tuple((of, fen) for of, fen in each[2]))
-        for each in told
-    ]
+    legs = tuple(Leg(each[0], each[1], tuple((of, fen) for of, fen in (each[2:] or [[]])[0])) for each in told)
+    for leg in legs:
+        for account, fen in ((leg.account, leg.amount_fen), *leg.advanced):
+            if type(account) is not str or type(fen) is not int:
+                raise TypeError(f"{account!r}, {fen!r} is no account and amount")
+    return legs
 
 
 class Step(NamedTuple):
@@ -55,8 +57,11 @@ def check_postings(
 
 def _is_whole(posting: Mapping[str, Any], line: Mapping[str, Any], paid_data: list[LegData]) -> bool:
     """Most redemptions: a capture of all that was held, to the last field as it must be."""
-    expected = (paid_data, line["order_fen"], sum(leg[1] for leg in paid_data), 1, "capture")
-    return expected == tuple(posting[name] for name in ("legs", "order_fen", "discount_fen", "number", "kind"))
+    return (
+        posting["legs"] == paid_data
+        and (posting["number"], posting["kind"], posting["order_fen"]) == (1, "capture", line["order_fen"])
+        and posting["discount_fen"] == sum(leg[1] for leg in paid_data)
+    )
 
 
 def _check_kind(posting: Mapping[str, Any], number: int, discount_fen: int, finder: Finder) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,15 @@ from pki.trust import Keyring, Trust
 from quanlian.errors import InvalidInput, QuanlianError
 from quanlian.statements import Statement, Sums, statement_to_json
 from reporting.signed_file import SignedFile, read_signed
+from verifier import handed
 from verifier.documents import read_documents
 from verifier.findings import Finding
-from verifier.portion import DIGEST_BYTES, NUMBER_BYTES, WINDOW_BYTES, Basis, Judged, add_sums, judge, line_place
+from verifier.keys import Keys
+from verifier.portion import DIGEST_BYTES, NUMBER_BYTES, WINDOW_BYTES, Basis, Judged, judge, line_place
 from verifier.redemption import ID_BYTES, VOUCHER_BYTES, Grounds
 from verifier.redemptions_file import Portion, RedemptionsFile
 from verifier.repeats import Records
+from verifier.tally import add_sums
 
 WORTH_PROCESSES = 32 << 20
 """Bytes of evidence from which starting other processes costs less than it saves."""
@@ -66,32 +70,28 @@ def verify(
     """
     signed = read_signed(statement)
     files = [RedemptionsFile.open(path) for path in redemptions]
-    root_pem = files[0].root_pem
-    keyring = Keyring(Trust(root_pem, fingerprint))
+    keyring = Keyring(Trust(files[0].root_pem, fingerprint))
     verdict = Verdict(statement.name)
-    chains = _trusted([signed.chain, *(each for file in files for each in file.chains)], keyring, verdict)
+    _certify([signed.chain, *(each for file in files for each in file.chains)], keyring, verdict)
     told = _statement_data(signed, keyring, verdict)
     documents, findings = read_documents(terms, agreements, keyring)
     verdict.add(findings)
     sealed = {name for file in files for name in file.sealed_agreements()}
     verdict.add(documents.count_only(sealed))
-    basis = Basis(told["region"], _windows(told), root_pem, chains, documents)
+    basis = Basis(told["region"], _windows(told), Keys(keyring.keys()), documents)
     _check_files(files, basis, verdict)
     sums = _judge_files(files, basis, keyring, verdict, progress)
     _compare(told, sums, verdict)
     return verdict
 
 
-def _trusted(chains: Sequence[bytes], keyring: Keyring, verdict: Verdict) -> list[bytes]:
-    """The chains that lead to the root, each once; their keys are in the keyring."""
-    trusted = []
+def _certify(chains: Sequence[bytes], keyring: Keyring, verdict: Verdict) -> None:
+    """Take the keys of the chains that lead to the root, each once."""
     for chain_pem in dict.fromkeys(chains):
         try:
             keyring.add(chain_pem)
-            trusted.append(chain_pem)
         except QuanlianError as error:
             verdict.add([Finding("certificate chain", "trust", str(error))])
-    return trusted
 
 
 def _statement_data(signed: SignedFile, keyring: Keyring, verdict: Verdict) -> dict[str, Any]:
@@ -137,13 +137,15 @@ def _judge_files(
     sums, seals = Sums({}, {}), list[Finding]()
     ids, uses = Records(WINDOW_BYTES + ID_BYTES), Records(VOUCHER_BYTES + ID_BYTES, VOUCHER_BYTES)
     told = Records(ID_BYTES + NUMBER_BYTES + DIGEST_BYTES, ID_BYTES + NUMBER_BYTES)
+    heads = Records(handed.RECORD_BYTES, handed.NAME_BYTES)
     portions = chain.from_iterable(file.portions(keyring, basis.documents, seals) for file in files)
     spread = sum(file.size for file in files) >= WORTH_PROCESSES
-    for judged in _judged_apart(portions, basis) if spread else _judged_here(portions, basis.grounds(keyring)):
+    for judged in _judged_apart(portions, basis) if spread else _judged_here(portions, basis.grounds()):
         add_sums(sums, judged.sums)
         ids.add(judged.ids)
         uses.add(judged.uses)
         told.add(judged.told)
+        heads.add(judged.heads)
         verdict.add(judged.findings)
         verdict.redemptions += judged.redemptions
         progress(judged.redemptions)
@@ -151,6 +153,7 @@ def _judge_files(
     verdict.add([_repeated(f"redemption {each[WINDOW_BYTES:].hex()}") for each in ids.repeated()])
     verdict.add([_told_twice(each) for each in told.differing()])
     verdict.add([_repeated(f"voucher {_voucher_name(each)}") for each in uses.differing()])
+    verdict.add([_signed_twice(each) for each in heads.differing()])
     return sums
 
 
@@ -161,11 +164,20 @@ def _judged_here(portions: Iterator[Portion], grounds: Grounds) -> Iterator[Judg
 def _judged_apart(portions: Iterator[Portion], basis: Basis) -> Iterator[Judged]:
     """In order, by as many processes as there are cores."""
     workers = os.cpu_count() or 1
-    with ProcessPoolExecutor(workers, get_context("spawn"), _prepare, (basis,)) as pool:
+    with ProcessPoolExecutor(workers, _processes(), _prepare, (basis,)) as pool:
         waiting: deque[Future[Judged]] = deque(pool.submit(_judge, each) for each in islice(portions, workers * 2))
         while waiting:
             yield waiting.popleft().result()
             waiting.extend(pool.submit(_judge, each) for each in islice(portions, 1))
+
+
+def _processes() -> BaseContext:
+    """Processes that have this program's modules when they begin, where the system can fork."""
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["__main__", judge.__module__])
+    return context
 
 
 _grounds: list[Grounds] = []
@@ -173,7 +185,7 @@ _grounds: list[Grounds] = []
 
 
 def _prepare(basis: Basis) -> None:
-    _grounds.append(basis.grounds(basis.keyring()))
+    _grounds.append(basis.grounds())
 
 
 def _judge(portion: Portion) -> Judged:
@@ -187,6 +199,10 @@ def _repeated(place: str) -> Finding:
 def _told_twice(record: bytes) -> Finding:
     number = int.from_bytes(record[ID_BYTES:], "big") + 1
     return Finding(f"redemption {record[:ID_BYTES].hex()}", f"posting {number}", "told differently", "as in each file")
+
+
+def _signed_twice(record: bytes) -> Finding:
+    return Finding(f"hand-over {handed.hand_over_name(record)}", "head", "told differently", "as it is told elsewhere")
 
 
 def _voucher_name(record: bytes) -> str:

@@ -6,12 +6,13 @@ import itertools
 import random
 from typing import NamedTuple
 
-from quanlian import merkle, vouchers, wire
+from quanlian import hand_overs, merkle, vouchers, wire
 from quanlian.apportionment import Reservation, reserve
-from quanlian.custody import VoucherState
+from quanlian.custody import CLEARINGHOUSE, VoucherState
+from quanlian.hand_overs import Head, Incarnations
 from quanlian.signing import signing_bytes
 from quanlian.terms import Terms
-from quanlian.v1 import custody_pb2, signed_pb2
+from quanlian.v1 import signed_pb2
 from quanlian.vouchers import SUITE_ED25519_BATCH, Token, Voucher, VoucherKey
 from rig.delta import DAY, Setting
 
@@ -62,10 +63,10 @@ class Issuer:
             for index in range(PACK)
         ]
         number = next(self._numbers)
-        body = custody_pb2.HandOver(
-            issuer=issuer, number=number, vouchers=[wire.handed_message(each.state, 1) for each in vouchers_of]
-        ).SerializeToString()
-        return HandedOver(number, self._setting.signed(issuer, "message", "hand-over", body), vouchers_of)
+        leaves = [wire.handed_message(each.state, 1).SerializeToString() for each in vouchers_of]
+        head = Head(issuer, CLEARINGHOUSE, number, self._at, Incarnations(1, 1))
+        message = hand_overs.sign(head, leaves, self._setting.signers[(issuer, "message")])
+        return HandedOver(number, message, vouchers_of)
 
     def _tokens(self, issuer: str, issued: list[Voucher]) -> list[bytes]:
         bodies = [wire.voucher_to_body(each) for each in issued]

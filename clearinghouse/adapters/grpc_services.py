@@ -10,7 +10,9 @@ from chassis.host import Context, caller
 from clearinghouse.receipts import receipts_of
 from clearinghouse.service import VOUCHERS_PER_MESSAGE, ClearinghouseService
 from clearinghouse.settlement import Settlement
+from custodian.incarnations import Void
 from custodian.paging import PAGE_BYTES
+from quanlian import hand_overs
 from quanlian.errors import QuanlianError
 from quanlian.v1 import clearing_operator_pb2 as pb
 from quanlian.v1 import (
@@ -69,6 +71,11 @@ class CustodyServicer(custody_pb2_grpc.CustodyServiceServicer):
                     self._service.release_refused(region, request.release_refused)
                     continue
                 number = await self._service.take_hand_over(region, request.hand_over)
+            except Void as error:
+                _log.warning("a hand-over is void", region=region, error=str(error))
+                number = hand_overs.kept(request.hand_over.body).head.number
+                stream.put_nowait(custody_pb2.CustodyStreamResponse(hand_over_void=number))
+                continue
             except Exception as error:
                 fault = not isinstance(error, QuanlianError) and error
                 _log.error("a custody message was not taken", region=region, error=str(error), exc_info=fault)
@@ -94,7 +101,7 @@ class CustodyServicer(custody_pb2_grpc.CustodyServiceServicer):
         self, request: custody_pb2.FollowFeedRequest, context: Context
     ) -> AsyncIterator[custody_pb2.FollowFeedResponse]:
         async for events in self._service.follow(caller(context).host, request.after_sequence):
-            yield custody_pb2.FollowFeedResponse(events=events)
+            yield custody_pb2.FollowFeedResponse(events=events, incarnation=self._service.continuity.incarnation)
 
 
 def _gathered(

@@ -41,7 +41,7 @@ def check_books(transaction: Transaction) -> list[Finding]:
 
 def findings(transaction: Transaction) -> Iterator[Finding]:
     """What does not hold, one after another, those that are found soonest first. Raises as `check_books`."""
-    party = _party(transaction)
+    party = party_of(transaction)
     checks: tuple[Check, ...] = (
         lambda each: _seals(each, (schema.METADATA, party.tables)),
         lambda each: unreadable(each, _ENCODED + party.encoded),
@@ -64,7 +64,8 @@ def _to_its_end(check: Check, transaction: Transaction) -> Iterator[Finding]:
         yield Finding("", check.__name__, None, 0, f"检查中断：{words}", f"a value of another kind stopped it: {words}")
 
 
-def _party(transaction: Transaction) -> PartyChecks:
+def party_of(transaction: Transaction) -> PartyChecks:
+    """Whose books these are, by its tables. Raises ConfigurationError for no party's."""
     inspector = sa.inspect(transaction.connection)
     for entry in entry_points(group=ENTRY_POINTS):
         party: PartyChecks = entry.load()

@@ -9,9 +9,10 @@ import typer
 
 from chassis import console
 from chassis.operating import Json
-from custodian.ledger.check import check_books
+from custodian.ledger.check import check_books, party_of
 from custodian.ledger.journal import Wanted, balances, entries, text
-from custodian.ledger.location import Schema, Settings, Url, books
+from custodian.ledger.location import Schema, Settings, Url, books, keyring_of
+from custodian.ledger.signatures import check_signatures, signed_rows
 from quanlian.account_names import account_name
 from quanlian.refusals import CHINA
 
@@ -109,13 +110,21 @@ def journal(
 def check(config: Settings = None, database: Url = "", schema: Schema = "", as_json: Json = False) -> None:
     """重放全部账目，列出被改、删、重复、添加或移动之处 · Replay everything and name what was tampered with.
 
-    有不符时退出码为1。 Exit code 1 when something does not hold.
+    用 --config 时另核对所存文件的每个签名，信任该方的根证书；有不符时退出码为1。
+    With --config it also verifies every signature on what is kept, trusting the party's root certificate. Exit code 1
+    when something does not hold.
     """
+    keyring = keyring_of(config) if config else None
     with books(config, database, schema) as transaction, console.progress() as progress:
         progress.add_task("核对 checking", total=None)
         findings = check_books(transaction)
+        if keyring is not None:
+            party = party_of(transaction).signatures
+            task = progress.add_task("验签 verifying signatures", total=signed_rows(transaction, party))
+            findings += check_signatures(transaction, party, keyring, lambda rows: progress.advance(task, rows))
     if as_json:
-        console.print_json({"holds": not findings, "findings": [each._asdict() for each in findings]})
+        data = [each._asdict() for each in findings]
+        console.print_json({"holds": not findings, "signatures_verified": keyring is not None, "findings": data})
     elif findings:
         headings: list[console.Heading] = [
             ("表", "Table"),
@@ -132,6 +141,8 @@ def check(config: Settings = None, database: Url = "", schema: Schema = "", as_j
         console.say(f"{len(findings)} 处不符 · {len(findings)} findings")
     else:
         console.say("账目全部相符 · The books hold")
+    if keyring is None and not as_json:
+        console.say("未核对签名：请用 --config 指明根证书所在 · Signatures were not verified: that takes --config")
     if findings:
         raise typer.Exit(1)
 

@@ -12,8 +12,9 @@ from google.protobuf.message import DecodeError
 from chassis.database import Transaction
 from custodian.books import json_to_legs
 from custodian.ledger.findings import Finding, row_key
-from quanlian import wire
+from quanlian import hand_overs, wire
 from quanlian.apportionment import Leg
+from quanlian.custody import VoucherState
 from quanlian.errors import QuanlianError
 from quanlian.v1 import custody_pb2
 
@@ -84,17 +85,14 @@ def unreadable(transaction: Transaction, encoded: tuple[Encoded, ...]) -> Iterat
                 )
 
 
-def strict_hand_over(body: bytes) -> custody_pb2.HandOver:
-    """A hand-over, or a return in its form, whose vouchers can be read. Raises one of UNREADABLE."""
-    message = custody_pb2.HandOver.FromString(body)
-    for each in message.vouchers:
-        wire.handed_voucher(each, message.issuer)
-    return message
+def strict_hand_over(body: bytes) -> list[VoucherState]:
+    """The vouchers of a hand-over or a return, which must be those that its head names. Raises one of UNREADABLE."""
+    return hand_overs.read(body).vouchers()
 
 
-def hand_over_in(body: bytes) -> custody_pb2.HandOver:
-    """Empty where it cannot be read."""
-    return read(strict_hand_over, body, custody_pb2.HandOver())
+def vouchers_in(body: bytes) -> list[VoucherState]:
+    """None where they cannot be read."""
+    return read(lambda content: hand_overs.kept(content).vouchers(), body, [])
 
 
 def returned_legs(body: bytes) -> tuple[Leg, ...]:

@@ -11,6 +11,7 @@ from chassis.database import Transaction
 
 if TYPE_CHECKING:
     from custodian.ledger.decoding import Encoded
+    from custodian.ledger.signatures import SignatureChecks
 
 
 class Finding(NamedTuple):
@@ -60,6 +61,7 @@ class PartyChecks(NamedTuple):
     tables: sa.MetaData
     encoded: tuple[Encoded, ...]
     checks: tuple[Check, ...]
+    signatures: SignatureChecks
     reserved_elsewhere: Callable[[Transaction], dict[str, int]]
     is_decided_elsewhere: Callable[[Transaction], Callable[[bytes], bool]]
     counted_elsewhere: Callable[[Transaction], Iterator[Counted]]

@@ -1,4 +1,4 @@
-"""Which party's books a reading command opens, and how: read-only, also while the service runs."""
+"""Which party's books a reading command opens, and how: read-only, also while the service runs; whom it trusts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from typing import Annotated
 import sqlalchemy as sa
 import typer
 
-from chassis.config import database_settings
+from chassis.config import DatabaseSettings, IdentitySettings, shared_settings
 from chassis.database import Database, Transaction
+from pki import files
+from pki.tls_files import ROOT
+from pki.trust import Keyring, Trust
 from quanlian.errors import ConfigurationError
 
 Settings = Annotated[
@@ -28,7 +31,7 @@ def books(config: Path | None, url: str, schema: str) -> Iterator[Transaction]:
     if (config is None) == (not url):
         raise ConfigurationError("no books are named", place="ledger", remedy="give --config FILE or --database URL")
     if config is not None:
-        found = database_settings(config)
+        found = shared_settings(DatabaseSettings, config)
         url, schema = found.database_url, found.database_schema
     _require_file(url)
     database = Database.open(url, schema)
@@ -39,6 +42,16 @@ def books(config: Path | None, url: str, schema: str) -> Iterator[Transaction]:
             yield transaction
     finally:
         database.close()
+
+
+def keyring_of(config: Path) -> Keyring:
+    """The network's root and the party's own keys, by its settings file. Raises ConfigurationError or TrustError."""
+    found = shared_settings(IdentitySettings, config)
+    remedy = "put the network's root certificate there"
+    keyring = Keyring(Trust(files.read(found.tls_directory / ROOT, remedy)))
+    for path in sorted(found.keys_directory.glob("*.crt")):
+        keyring.add(files.read(path, "certify the key again"))
+    return keyring
 
 
 def _require_file(url: str) -> None:

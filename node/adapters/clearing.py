@@ -290,6 +290,9 @@ class ClearingLink:
                         outgoing.put_nowait(message)
                 elif response.HasField("position"):
                     await service.recovery.compare(response.position)
+                elif response.HasField("hand_over_void"):
+                    for message in await service.hand_over_void(response.hand_over_void):
+                        outgoing.put_nowait(message)
                 else:
                     await service.hand_over_taken(response.hand_over_taken)
 
@@ -300,7 +303,7 @@ class ClearingLink:
         request = custody_pb2.FollowFeedRequest(after_sequence=await service.feed_position())
         call = self._custody.FollowFeed(request)
         async for response in _responses(call):
-            await service.take_news(list(response.events))
+            await service.take_news(list(response.events), response.incarnation)
 
     async def _reconcile(self, service: NodeService) -> None:
         await every(RECONCILE_SECONDS, "reconcile", service.reconciler.reconcile_open_windows)

@@ -40,7 +40,7 @@ class Leg(NamedTuple):
     def part(self, amount_fen: int) -> Leg:
         """Some of this leg: `allocate(amount, make-up)`, its own part first, then each debtor's."""
         if not self.advanced:
-            return self._replace(amount_fen=amount_fen)
+            return Leg(self.account, amount_fen)
         own_fen = self.amount_fen - sum(fen for _, fen in self.advanced)
         _, *parts = allocate(amount_fen, [own_fen, *(fen for _, fen in self.advanced)])
         debtors = (debtor for debtor, _ in self.advanced)
@@ -48,6 +48,8 @@ class Leg(NamedTuple):
 
     def plus(self, other: Leg, sign: int = 1) -> Leg:
         """Both together, debtor by debtor; with sign -1, what `other` leaves."""
+        if not (self.advanced or other.advanced):
+            return Leg(self.account, self.amount_fen + sign * other.amount_fen)
         debts = dict(self.advanced)
         for debtor, fen in other.advanced:
             debts[debtor] = debts.get(debtor, 0) + sign * fen

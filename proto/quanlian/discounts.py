@@ -32,6 +32,8 @@ class Order:
     price_fen: int = 0
 
     def __post_init__(self) -> None:
+        if self.order_fen >= 0 and self.invoice_fen >= 0 and self.price_fen >= 0:
+            return
         for field in ("order_fen", "invoice_fen", "price_fen"):
             if getattr(self, field) < 0:
                 raise InvalidInput(f"{getattr(self, field)} fen is below zero", place=field, remedy="send 0 or more")
@@ -63,7 +65,7 @@ def discount(voucher_type: VoucherType, order: Order) -> Discount:
             found = _visit(voucher_type, order)
         case _:  # full value gives no change: the rest of the face is forfeited
             found = Discount(voucher_type.face_fen)
-    return found._replace(amount_fen=min(found.amount_fen, order.order_fen))
+    return found if found.amount_fen <= order.order_fen else found._replace(amount_fen=order.order_fen)
 
 
 def _tiered(voucher_type: VoucherType, order: Order) -> Discount:

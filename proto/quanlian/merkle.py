@@ -5,8 +5,8 @@ A tree is given by its entries (the bytes that leaves hash). A path lists the si
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
 
 from quanlian.errors import InvalidInput
 
@@ -15,7 +15,7 @@ HASH_BYTES = 32
 
 def leaf_hash(data: bytes) -> bytes:
     """SHA-256(0x00 ‖ entry)."""
-    return hashlib.sha256(b"\0" + data).digest()
+    return sha256(b"\0" + data).digest()
 
 
 def root(leaves: Sequence[bytes]) -> bytes:
@@ -35,6 +35,67 @@ def tree(leaves: Sequence[bytes]) -> tuple[bytes, list[list[bytes]]]:
     return levels[-1][0], [_path(levels, index) for index in range(len(leaves))]
 
 
+def cover(leaves: Sequence[bytes], shown: Iterable[int]) -> list[bytes]:
+    """The hashes that give the root together with the entries `shown`: of each largest subtree that holds none of them.
+
+    They stand level by level from the leaves up, each level from the left, so that no place need be told with them.
+    Raises InvalidInput when there is no such entry.
+    """
+    known = sorted(set(shown))
+    for index in known:
+        _require_entry(index, len(leaves))
+    nodes = []
+    for level in _levels(leaves)[:-1]:
+        here = set(known)
+        nodes += [level[index ^ 1] for index in known if index ^ 1 not in here and index ^ 1 < len(level)]
+        known = list(dict.fromkeys(index // 2 for index in known))
+    return nodes
+
+
+def root_from_cover(leaf_hashes: Mapping[int, bytes], size: int, nodes: Sequence[bytes]) -> bytes:
+    """The root of the tree of `size` entries in which `leaf_hashes` stand at their places and `nodes` cover the rest.
+
+    Whether it is the signed root is the caller's to compare. Raises InvalidInput when a place is not in the tree, a
+    hash is not 32 bytes, or the nodes are not as many as the places need.
+    """
+    known = sorted(leaf_hashes.items())
+    for index in (known[0][0], known[-1][0]) if known else (size,):
+        _require_entry(index, size)
+    if any(len(hash_) != HASH_BYTES for hash_ in (*leaf_hashes.values(), *nodes)):
+        raise InvalidInput("a hash in the tree is not 32 bytes")
+    rest = iter(nodes)
+    while size > 1:
+        known = _level_above(known, size, rest)
+        size = (size + 1) // 2
+    if next(rest, None) is not None:
+        raise InvalidInput(f"{len(nodes)} hashes are more than the rest of the tree needs")
+    return known[0][1]
+
+
+def _level_above(known: Sequence[tuple[int, bytes]], size: int, nodes: Iterator[bytes]) -> list[tuple[int, bytes]]:
+    """What is known of the next level: each known node with its sibling, known as well or the next of `nodes`."""
+    above, position = [], 0
+    while position < len(known):
+        index, hash_ = known[position]
+        position += 1
+        if index % 2:
+            hash_ = _node_hash(_next(nodes), hash_)
+        elif position < len(known) and known[position][0] == index + 1:
+            hash_ = _node_hash(hash_, known[position][1])
+            position += 1
+        elif index + 1 < size:
+            hash_ = _node_hash(hash_, _next(nodes))
+        above.append((index // 2, hash_))
+    return above
+
+
+def _next(nodes: Iterator[bytes]) -> bytes:
+    node = next(nodes, None)
+    if node is None:
+        raise InvalidInput("the rest of the tree needs more hashes than are given")
+    return node
+
+
 def root_from_path(leaf_hash: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:
     """The root of the tree of `size` entries in which `leaf_hash` stands at `index` (RFC 9162, 2.1.3.2).
 
@@ -42,19 +103,19 @@ def root_from_path(leaf_hash: bytes, index: int, size: int, path: Sequence[bytes
     path's length do not fit one another, or a hash is not 32 bytes.
     """
     _require_entry(index, size)
-    if any(len(hash_) != HASH_BYTES for hash_ in (leaf_hash, *path)):
+    if len(leaf_hash) != HASH_BYTES or not set(map(len, path)) <= {HASH_BYTES}:
         raise InvalidInput("a hash in the audit path is not 32 bytes", remedy="ask the issuer for the path again")
     node, last, result = index, size - 1, leaf_hash
     for sibling in path:
         if last == 0:
             raise _misfit(index, size, path)
-        if node % 2 or node == last:
-            result = _node_hash(sibling, result)
-            while node % 2 == 0 and node:
-                node, last = node // 2, last // 2
+        if node & 1 or node == last:
+            result = sha256(b"\1" + sibling + result).digest()
+            while node & 1 == 0 and node:
+                node, last = node >> 1, last >> 1
         else:
-            result = _node_hash(result, sibling)
-        node, last = node // 2, last // 2
+            result = sha256(b"\1" + result + sibling).digest()
+        node, last = node >> 1, last >> 1
     if last:
         raise _misfit(index, size, path)
     return result
@@ -63,7 +124,7 @@ def root_from_path(leaf_hash: bytes, index: int, size: int, path: Sequence[bytes
 def _levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
     """All levels from the leaves up; a last node without a sibling moves up as it is, as in RFC 6962."""
     if not leaves:
-        return [[hashlib.sha256().digest()]]
+        return [[sha256().digest()]]
     levels = [[leaf_hash(leaf) for leaf in leaves]]
     while len(below := levels[-1]) > 1:
         above = [_node_hash(left, right) for left, right in zip(below[::2], below[1::2], strict=False)]
@@ -81,7 +142,7 @@ def _path(levels: Sequence[Sequence[bytes]], index: int) -> list[bytes]:
 
 
 def _node_hash(left: bytes, right: bytes) -> bytes:
-    return hashlib.sha256(b"\1" + left + right).digest()
+    return sha256(b"\1" + left + right).digest()
 
 
 def _require_entry(index: int, size: int) -> None:

@@ -29,8 +29,11 @@ def allocate(total: int, weights: Sequence[int]) -> list[int]:
     parts = [total * weight // whole for weight in weights]
     left_over = total - sum(parts)
     if left_over:
-        by_remainder = sorted(range(len(weights)), key=lambda i: -(total * weights[i] % whole))
-        for i in by_remainder[:left_over]:
+        remainders = [total * weight % whole for weight in weights]
+        if left_over == 1:
+            parts[remainders.index(max(remainders))] += 1
+            return parts
+        for i in sorted(range(len(weights)), key=remainders.__getitem__, reverse=True)[:left_over]:
             parts[i] += 1
     return parts
 

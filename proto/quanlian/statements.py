@@ -234,7 +234,10 @@ def _whole(value: Any) -> int:
 
 
 class ItemFigures(NamedTuple):
-    """A capture (positive) or refund (negative) as a node knows it; the node's `side` was merchant or funder."""
+    """A capture (positive) or refund (negative) as a node knows it; the node's `side` was merchant or funder.
+
+    It may stand for as many as `times` says, its amounts being their sums.
+    """
 
     side: str
     issuer: str
@@ -243,6 +246,7 @@ class ItemFigures(NamedTuple):
     order_fen: int
     discount_fen: int
     legs: Sequence[Leg]
+    times: int = 1
 
 
 class Sums(NamedTuple):
@@ -278,11 +282,11 @@ def _by_key(lines: Mapping[LineKey, LineFigures], funders: Mapping[tuple[str, st
 
 def _count(figures: LineFigures, item: ItemFigures, own: Sequence[Leg]) -> None:
     if item.discount_fen < 0 or item.order_fen < 0:
-        figures.refunds += 1
+        figures.refunds += item.times
         figures.refunded_order_fen -= item.order_fen
         figures.refunded_fen -= item.discount_fen
     else:
-        figures.captures += 1
+        figures.captures += item.times
         figures.order_fen += item.order_fen
         figures.discount_fen += item.discount_fen
     figures.own_share_fen += sum(leg.amount_fen for leg in own)

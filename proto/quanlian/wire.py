@@ -1,4 +1,4 @@
-"""Between the messages of `v1/*.proto` and the values of this package; the only module here that knows the stubs.
+"""Between the messages of `v1/*.proto` and the values of this package; only `hand_overs` knows the stubs as well.
 
 Reading checks shapes and raises InvalidInput that names the field; what the values mean is checked where they are used.
 """
@@ -543,27 +543,6 @@ def _need_advances(leg: Leg) -> None:
     _need(advanced_fen <= leg.amount_fen, place, f"at most the {leg.amount_fen} fen of the leg")
 
 
-class HandedMoney:
-    """The reserved money of a hand-over's vouchers, each read when it is asked for: a hand-over may bring thousands."""
-
-    def __init__(self, body: bytes) -> None:
-        """Raises InvalidInput."""
-        message = parse(custody_pb2.HandOver, body, "hand-over")
-        self.issuer, self.number = message.issuer, message.number
-        self._vouchers = {(each.pack_id, each.index): each for each in message.vouchers}
-        self._read: dict[bytes, Reservation] = {}
-
-    def reservation(self, key: VoucherKey) -> Reservation | None:
-        """What the issuer reserved for a voucher. Raises InvalidInput for another region's money."""
-        found = self._vouchers.get((key.pack_id, key.voucher_index)) if key.issuer == self.issuer else None
-        if found is None:
-            return None
-        content = found.reservation.SerializeToString()
-        if content not in self._read:
-            self._read[content] = handed_voucher(found, self.issuer).reservation
-        return self._read[content]
-
-
 def _need(holds: bool, place: str, wanted: str) -> None:
     if not holds:
         raise InvalidInput("out of range", place=place, remedy=f"send {wanted}")
@@ -571,8 +550,10 @@ def _need(holds: bool, place: str, wanted: str) -> None:
 
 def _need_text(text: str, place: str, least: int, most: int) -> None:
     """Text that any database stores and any screen shows: of that length, without control characters."""
-    _need(least <= len(text) <= most and text.isprintable(), place, f"{least} to {most} printable characters")
+    if not (least <= len(text) <= most and text.isprintable()):
+        _need(False, place, f"{least} to {most} printable characters")
 
 
 def _need_amount(amount_fen: int, place: str) -> None:
-    _need(0 <= amount_fen <= MAXIMUM_AMOUNT_FEN, place, f"0 to {MAXIMUM_AMOUNT_FEN} fen")
+    if not 0 <= amount_fen <= MAXIMUM_AMOUNT_FEN:
+        _need(False, place, f"0 to {MAXIMUM_AMOUNT_FEN} fen")

@@ -212,7 +212,8 @@ def _same_bytes(what: str, sent: Mapping[int, bytes], received: Mapping[int, byt
 
 
 def _handed(body: bytes) -> Legs:
-    reservations = [voucher.reservation for voucher in custody_pb2.HandOver.FromString(body).vouchers]
+    vouchers = map(custody_pb2.HandedVoucher.FromString, custody_pb2.HandOver.FromString(body).vouchers)
+    reservations = [voucher.reservation for voucher in vouchers]
     return [(leg.account, leg.amount_fen) for each in reservations for leg in (*each.cofunders, *each.public)]
 
 

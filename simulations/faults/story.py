@@ -150,8 +150,10 @@ class _Names:
         which = message.WhichOneof("message")
         if which == "hand_over":
             body = custody_pb2.HandOver.FromString(message.hand_over.body)
-            vouchers = [f"{self._voucher(each)} epoch {each.epoch}" for each in body.vouchers]
-            return [f"hand-over {body.number} of {', '.join(vouchers)}"]
+            head = custody_pb2.HandOverHead.FromString(body.head)
+            handed = map(custody_pb2.HandedVoucher.FromString, body.vouchers)
+            vouchers = [f"{self._voucher(each)} epoch {each.epoch}" for each in handed]
+            return [f"hand-over {head.number} of {', '.join(vouchers)}"]
         if which == "release_refused":
             refused = custody_pb2.CustodyRefused.FromString(message.release_refused.body)
             return [f"release of {self._voucher(refused.voucher)} refused {RefusalReason(refused.reason).name}"]

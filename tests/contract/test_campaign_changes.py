@@ -241,6 +241,6 @@ class TestTheNetwork:
         node.publish()
         signed = verify_change(node.clearinghouse.changes[0], KEYRING)
         event = custody_pb2.FeedEvent(sequence=1, campaign_change=signed.message)
-        node.decide(News([event], {1: signed}))
+        node.decide(News([event], 1, {1: signed}))
         assert len(node.changes()) == 1
         assert node.balance("spring/city") == (0, 0, 0, 400_000)

@@ -14,6 +14,7 @@ from local_parties import (
     answer_of,
     item,
     keys_of,
+    message_signer,
     outcome,
     purchase,
     received,
@@ -24,6 +25,7 @@ from clearinghouse.custody import TakeHandOver, overdue, read_hand_over
 from clearinghouse.redeeming import Redeem, wanted
 from clearinghouse.windows import Close, Confirm
 from custodian.decisions import Elsewhere
+from quanlian import hand_overs
 from quanlian.errors import InvalidInput
 from quanlian.refusals import RefusalReason
 from quanlian.signing import digest
@@ -74,10 +76,9 @@ class TestCustody:
         clearinghouse.redeem(redeem(1, token))
         before = clearinghouse.rows("voucher"), clearinghouse.rows("account")
         (message,) = node.release(*keys_of(token))
-        stale = custody_pb2.HandOver.FromString(message.hand_over.body)
-        stale.number = 2
-        signed = signed_pb2.SignedMessage(body=stale.SerializeToString())
-        clearinghouse.decide(read_hand_over(HANGZHOU, signed))
+        stale = hand_overs.read(message.hand_over.body)
+        again = hand_overs.sign(stale.head._replace(number=2), stale.leaves, message_signer())
+        clearinghouse.decide(read_hand_over(HANGZHOU, again))
         assert (clearinghouse.rows("voucher"), clearinghouse.rows("account")) == before
         assert [row["number"] for row in clearinghouse.rows("hand_over")] == [1, 2]
 
@@ -86,7 +87,7 @@ class TestCustody:
     ) -> None:
         node.publish()
         (message,) = node.release(*keys_of(node.claim()[0]))
-        with pytest.raises(InvalidInput, match=f"is of {HANGZHOU}"):
+        with pytest.raises(InvalidInput, match=f"goes from {HANGZHOU}"):
             read_hand_over(SHANGHAI, message.hand_over)
 
     def test_a_voucher_that_is_not_here_must_be_released_first(
@@ -221,11 +222,12 @@ def _position(clearinghouse: LocalClearinghouse, region: str) -> tuple[int, int,
 def _beyond_budget(node: LocalNode) -> TakeHandOver:
     """A hand-over of one voucher more than the published budget can pay."""
     (message,) = node.release(*keys_of(node.claim()[0]))
-    body = custody_pb2.HandOver.FromString(message.hand_over.body)
-    body.number = 99
-    for leg in body.vouchers[0].reservation.public:
+    given = hand_overs.read(message.hand_over.body)
+    voucher = custody_pb2.HandedVoucher.FromString(given.leaves[0])
+    for leg in voucher.reservation.public:
         leg.amount_fen = 10**9
-    return read_hand_over(HANGZHOU, signed_pb2.SignedMessage(body=body.SerializeToString()))
+    leaves = [voucher.SerializeToString(), *given.leaves[1:]]
+    return read_hand_over(HANGZHOU, hand_overs.sign(given.head._replace(number=99), leaves, message_signer()))
 
 
 class TestWindows:

@@ -34,7 +34,7 @@ from node.feed import News
 from node.redeeming import ClearinghouseAnswer, Forwarded, Intake
 from node.service import NodeService
 from pki.identity import Identity
-from quanlian import wire
+from quanlian import hand_overs, wire
 from quanlian.errors import InvalidInput
 from quanlian.redemptions import State
 from quanlian.refusals import Refusal, RefusalReason
@@ -258,7 +258,7 @@ class TestFaults:
         node.publish()
         (token,) = node.claim()
         unknown = pb.RedemptionAnswer(request_id=request_id(99), decider=CLEARINGHOUSE).SerializeToString()
-        gap = News([custody_pb2.FeedEvent(sequence=7, statement_ready=1)], {})
+        gap = News([custody_pb2.FeedEvent(sequence=7, statement_ready=1)], 1)
         works = [
             node.intake(item(request_id(1), redeem=purchase(token, 0, "order-1"))),
             ClearinghouseAnswer(unknown),
@@ -279,8 +279,8 @@ class TestCustody:
         node.publish()
         first, _ = keys_of(node.claim()[0])
         (message,) = node.release(first)
-        handed = custody_pb2.HandOver.FromString(message.hand_over.body)
-        assert [(each.index, each.epoch) for each in handed.vouchers] == [(0, 1)]
+        handed = hand_overs.read(message.hand_over.body).vouchers()
+        assert [(each.key.voucher_index, each.epoch) for each in handed] == [(0, 1)]
         assert node.balance("spring/city") == (0, 667, 0, 400_000 - 667)
         assert [(row["epoch"], row["reserved_public"]) for row in node.rows("voucher")] == [(1, "[]")]
 
@@ -339,7 +339,7 @@ class TestCustody:
         node.claim(3)
         assert node.balance("spring/city") == (0, 0, 0, 400_000 - 3 * 1334)
         (row,) = node.rows("hand_over")
-        assert len(custody_pb2.HandOver.FromString(row["body"]).vouchers) == 6
+        assert len(hand_overs.read(row["body"]).leaves) == 6
 
     def test_a_hand_over_is_open_until_the_clearinghouse_has_taken_it(self, node: LocalNode) -> None:
         node.publish()
@@ -411,16 +411,16 @@ class TestFeed:
     def test_news_is_taken_once_and_in_order(self, node: LocalNode) -> None:
         node.publish()
         events = [_fund_return(1, node, 500), _fund_return(2, node, 300)]
-        node.decide(News(events, {}))
-        node.decide(News(events, {}))
-        node.decide(News([events[1], _fund_return(3, node, 1)], {}))
+        node.decide(News(events, 1))
+        node.decide(News(events, 1))
+        node.decide(News([events[1], _fund_return(3, node, 1)], 1))
         assert node.balance("spring/city")[3] == 400_000 + 801
         assert [row["number"] for row in node.rows("fund_return")] == [1, 2, 3]
 
     def test_a_gap_is_refused_and_nothing_of_it_is_taken(self, node: LocalNode) -> None:
         node.publish()
         with pytest.raises(InvalidInput, match="event 3 follows 1"):
-            node.decide(News([_fund_return(1, node, 500), _fund_return(3, node, 300)], {}))
+            node.decide(News([_fund_return(1, node, 500), _fund_return(3, node, 300)], 1))
         assert node.balance("spring/city")[3] == 400_000
         assert asyncio.run(node.service.feed_position()) == 0
 
@@ -512,7 +512,6 @@ def _answers(results: list[Any]) -> list[Any]:
 def _refs(message: custody_pb2.CustodyStreamRequest) -> tuple[str, list[tuple[bytes, int]]]:
     """What a message gives or refuses; the number of its hand-over is not of interest."""
     if message.HasField("hand_over"):
-        handed = custody_pb2.HandOver.FromString(message.hand_over.body)
-        return "given", [(each.pack_id, each.index) for each in handed.vouchers]
+        return "given", [each.key[1:] for each in hand_overs.read(message.hand_over.body).vouchers()]
     refused = read_refused(message.release_refused, HANGZHOU, KEYRING)
     return refused.reason.name, [refused.key[1:]]

@@ -37,7 +37,7 @@ def fund_return(sequence: int, number: int, amount_fen: int = 100, account: str 
 
 
 def take(service: NodeService, *events: Event) -> None:
-    asyncio.run(service.take_news(events))
+    asyncio.run(service.take_news(events, 1))
 
 
 def parked(node: LocalNode) -> dict[int, str]:

@@ -17,6 +17,7 @@ from local_parties import (
     TestSigner,
     item,
     keys_of,
+    message_signer,
     outcome,
     purchase,
 )
@@ -30,7 +31,7 @@ from node.custody import Release, overdue
 from node.feed import News
 from node.recall import TakeReturns
 from pki.identity import Identity
-from quanlian import wire
+from quanlian import hand_overs, wire
 from quanlian.errors import InvalidInput
 from quanlian.v1 import custody_pb2, node_operator_pb2, redemption_pb2, signed_pb2
 from quanlian.vouchers import VoucherKey
@@ -111,7 +112,7 @@ class TestRecall:
         news = [each for each in clearinghouse.feed(HANGZHOU) if each.HasField("custody_return")]
         assert len(news) == 1
         news[0].sequence = 1
-        node.decide(News(news, {}))
+        node.decide(News(news, 1))
         assert node.balance("spring/city") == (0, 1334, 0, BUDGET_FEN)
         assert epochs(node) == [2, 2]
 
@@ -121,7 +122,7 @@ class TestRecall:
         clearinghouse.decide(Recall(HANGZHOU, dict.fromkeys(keys_of(token), 1), []))
         (event,) = [each for each in clearinghouse.feed(HANGZHOU) if each.HasField("custody_return")]
         event.sequence = 1
-        node.decide(News([event], {}))
+        node.decide(News([event], 1))
         assert epochs(node) == [2, 2]
         check(node, clearinghouse)
 
@@ -174,11 +175,12 @@ class TestRecall:
         self, node: LocalNode, clearinghouse: LocalClearinghouse, token: bytes
     ) -> None:
         (message,) = returned(clearinghouse.decide(Recall(HANGZHOU, dict.fromkeys(keys_of(token), 1), []))[0])
-        body = custody_pb2.HandOver.FromString(message.body)
-        body.vouchers[0].reservation.public[0].amount_fen += 1
-        message.body = body.SerializeToString()
+        given = hand_overs.read(message.body)
+        first = custody_pb2.HandedVoucher.FromString(given.leaves[0])
+        first.reservation.public[0].amount_fen += 1
+        other = hand_overs.sign(given.head, [first.SerializeToString(), *given.leaves[1:]], message_signer())
         with pytest.raises(InvalidInput, match="other money"):
-            node.decide(TakeReturns([message]))
+            node.decide(TakeReturns([other]))
         assert epochs(node) == [1, 1]
 
 
@@ -201,8 +203,7 @@ class TestBackAndForth:
         recall(node, clearinghouse, *keys_of(token))
         key = keys_of(token)[0]
         (message,) = node.decide(Release([key[1:]], {key[1:]: 0}))[0]
-        given = custody_pb2.HandOver.FromString(message.hand_over.body)
-        assert [each.epoch for each in given.vouchers] == [1, 1]
+        assert [each.epoch for each in hand_overs.read(message.hand_over.body).vouchers()] == [1, 1]
         assert epochs(node) == [2, 2]
         clearinghouse.decide(read_hand_over(HANGZHOU, message.hand_over))
         assert epochs(clearinghouse) == [2, 2], "a stale hand-over gives nothing"

@@ -285,7 +285,7 @@ class TestMessagesStaySmall:
     def test_receipts_of_large_hand_overs_come_in_pages_that_can_be_sent(
         self, clearinghouse: LocalClearinghouse
     ) -> None:
-        body = custody_pb2.HandOver(issuer=HANGZHOU, vouchers=[{"pack_id": bytes(300_000)}]).SerializeToString()
+        body = custody_pb2.HandOver(vouchers=[bytes(300_000)]).SerializeToString()
         table = clearinghouse.tables["hand_over"]
         rows = [
             {"issuer": HANGZHOU, "number": n, "body": body, "key_id": b"k", "signature": b"s", "taken_at": AT}

@@ -309,7 +309,7 @@ class TestASigningKey:
         event.deny_list.signature = MESSAGE.sign("deny-list", body)
         service = node.another_service()
         service.start()
-        asyncio.run(service.take_news([event]))
+        asyncio.run(service.take_news([event], 1))
         service.close()
         (parked,) = node.rows("parked_event")
         assert "only the message key of clearinghouse" in parked["reason"]

@@ -19,13 +19,16 @@ from local_parties import (
     answer_of,
     item,
     keys_of,
+    message_signer,
     open_standing,
     purchase,
 )
 
 from clearinghouse.disputes import TakeDispute
+from quanlian import hand_overs
 from quanlian.errors import TrustError
 from quanlian.v1 import clearing_operator_pb2, redemption_pb2, settlement_pb2, signed_pb2
+from verifier import redemptions_file, verification
 from verifier.verification import Verdict, verify
 
 
@@ -227,11 +230,70 @@ def test_what_no_figure_depends_on_is_under_the_seal(copy: Exported, field: str)
     assert found_in(verdict_of(copy)) == {("redemptions redemptions-310000-window-1.jsonl", "seal")}
 
 
-def test_an_altered_hand_over_is_named_and_its_money_does_not_count(copy: Exported) -> None:
-    alter_line(copy, "hand-over", lambda line: line.update(body=flipped(line["body"])))
+HAND_OVER_FIELDS: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
+    ("head", lambda line: line.update(head=flipped(line["head"])), "signature"),
+    ("signature", lambda line: line.update(signature=flipped(line["signature"])), "signature"),
+    ("key", lambda line: line.update(key_id="00" * 8), "signature"),
+    ("number", lambda line: line.update(number=2), "signature"),
+    ("leaf", lambda line: line["vouchers"][0].__setitem__(1, flipped(line["vouchers"][0][1])), "vouchers"),
+    ("place of a leaf", lambda line: line["vouchers"][0].__setitem__(0, 9), "vouchers"),
+    ("two leaves at one place", lambda line: line["vouchers"].append(line["vouchers"][0]), "vouchers"),
+    ("a leaf left out", lambda line: line["vouchers"].pop(), "vouchers"),
+    ("path", lambda line: line.update(nodes=flipped(line["nodes"])), "vouchers"),
+    ("path too short", lambda line: line.update(nodes=""), "vouchers"),
+    ("path too long", lambda line: line.update(nodes=line["nodes"][:-1] + "A" * 44 + "="), "vouchers"),
+    ("path cut", lambda line: line.update(nodes=b64encode(b64decode(line["nodes"])[:-1]).decode()), "vouchers"),
+]
+
+
+@pytest.mark.parametrize(("field", "change", "what"), HAND_OVER_FIELDS, ids=[each[0] for each in HAND_OVER_FIELDS])
+def test_an_altered_hand_over_is_named_and_its_money_does_not_count(
+    copy: Exported, field: str, change: Callable[[dict[str, Any]], object], what: str
+) -> None:
+    alter_line(copy, "hand-over", change)
+    place = "hand-over 330100/2" if field == "number" else "hand-over 330100/1"
     found = found_in(verdict_of(copy))
-    assert ("hand-over 330100/1", "signature") in found
+    assert (place, what) in found
     assert ("redemption", "reserved money") in found
+    assert ("redemptions redemptions-310000-window-1.jsonl", "seal") in found
+
+
+def test_a_voucher_of_another_hand_over_is_named(copy: Exported, tmp_path: Path) -> None:
+    """Signed by the same issuer, at the same place of its tree."""
+    node = LocalNode(open_standing(f"sqlite:///{tmp_path / 'other'}.db", ""))
+    node.publish()
+    (message,) = node.release(*keys_of(node.claim(2)[1]))
+    other = b64encode(hand_overs.read(message.hand_over.body).leaves[0]).decode()
+    alter_line(copy, "hand-over", lambda line: line["vouchers"].__setitem__(0, [0, other]))
+    assert ("hand-over 330100/1", "vouchers") in found_in(verdict_of(copy))
+
+
+def test_one_hand_over_told_with_two_heads_is_named(copy: Exported) -> None:
+    """Even where the issuer signed both."""
+
+    def again(line: dict[str, Any]) -> None:
+        head = hand_overs.read_head(b64decode(line["head"]))
+        leaves = [b64decode(leaf) for _, leaf in line["vouchers"]]
+        other = hand_overs.sign(head._replace(at=head.at + 1), leaves, message_signer())
+        line.update(head=b64encode(hand_overs.signed_head(other).body).decode())
+        line.update(signature=b64encode(other.signature).decode(), nodes="")
+        line["vouchers"] = [[place, leaf] for place, (_, leaf) in enumerate(line["vouchers"])]
+
+    lines = copy.redemptions[0].read_bytes().splitlines()
+    first = next(n for n, line in enumerate(lines) if line.startswith(b'{"kind":"hand-over"'))
+    copy.redemptions[0].write_bytes(b"\n".join([*lines[: first + 1], *lines[first:]]) + b"\n")
+    assert ("hand-over 330100/1", "head") not in found_in(verdict_of(copy)), "told twice alike"
+    alter_line(copy, "hand-over", again)
+    found = found_in(verdict_of(copy))
+    assert ("hand-over 330100/1", "head") in found
+    assert ("hand-over 330100/1", "signature") not in found
+
+
+def test_evidence_shows_the_vouchers_that_were_redeemed_and_no_other(exported: dict[str, Exported]) -> None:
+    lines = [json.loads(line) for line in exported["shanghai"].redemptions[0].read_bytes().splitlines()]
+    (handed,) = [line for line in lines if line["kind"] == "hand-over"]
+    redeemed = [line["token"] for line in lines if line["kind"] == "redemption"]
+    assert (len(redeemed), [place for place, _ in handed["vouchers"]]) == (4, [0, 1, 2, 6])
 
 
 def test_a_redemption_left_out_or_told_twice_is_named(copy: Exported) -> None:
@@ -263,6 +325,15 @@ def test_an_altered_agreement_gives_other_legs(copy: Exported) -> None:
     assert ("agreement TEST v1", "hash") in found_in(verdict)
     legs = [each for each in verdict.findings if each.what == "leg funding/310000/2026/visitors/city"]
     assert (legs[0].found, legs[0].expected) == ("300", "293")
+
+
+def test_several_processes_find_what_one_finds(copy: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
+    alter_line(copy, "redemption", lambda line: line.update(discount_fen=999))
+    alone = verdict_of(copy)
+    assert ("redemption", "discount_fen") in found_in(alone)
+    monkeypatch.setattr(verification, "WORTH_PROCESSES", 0)
+    monkeypatch.setattr(redemptions_file, "BLOCK_BYTES", 1500)
+    assert verdict_of(copy) == alone
 
 
 def test_another_window_s_evidence_is_named(exported: dict[str, Exported]) -> None:

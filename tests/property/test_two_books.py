@@ -27,7 +27,7 @@ from node.bank import Payer, RecordReceipt
 from node.custody import overdue
 from node.feed import News
 from node.paying import InstructPayments, MarkPaid
-from quanlian import wire
+from quanlian import hand_overs, wire
 from quanlian.v1 import custody_pb2
 from quanlian.v1 import redemption_pb2 as pb
 
@@ -113,8 +113,8 @@ class Story:
         fen = 0
         for row in self.node.rows("hand_over"):
             if row["number"] not in taken:
-                for each in custody_pb2.HandOver.FromString(row["body"]).vouchers:
-                    legs = wire.handed_voucher(each, HANGZHOU).reservation.legs()
+                for each in hand_overs.read(row["body"]).vouchers():
+                    legs = each.reservation.legs()
                     fen += sum(leg.amount_fen for leg in legs if leg.account.endswith(funder))
         heard = {row["number"] for row in self.node.rows("fund_return")}
         for row in self.clearinghouse.rows("fund_return"):
@@ -144,7 +144,7 @@ class Story:
             for each in events
             if each.HasField("campaign_change")
         }
-        self.node.decide(News(events, changes))
+        self.node.decide(News(events, 1, changes))
         self.heard = max([self.heard, *(each.sequence for each in events)])
 
     def _pass_a_day(self) -> None:

@@ -450,7 +450,7 @@ def test_a_voucher_captured_at_home_and_away_is_found_with_both_places(network: 
 
 
 def test_a_changed_hand_over_is_found_though_both_sums_fit(network: list[Party]) -> None:
-    body = custody_pb2.HandOver(issuer=HANGZHOU, number=1).SerializeToString()
+    body = custody_pb2.HandOver(head=b"another").SerializeToString()
     statement = "UPDATE hand_over SET body = :body WHERE number = 1"
     tamper(network, CLEARINGHOUSE, f"{statement} AND issuer = '330100'", body=body)
     assert "hand-over of 330100 1 was received and is not what was sent" in findings(network, FUNDERS)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from quanlian.errors import InvalidInput
-from quanlian.merkle import leaf_hash, path, root, root_from_path, tree
+from quanlian.merkle import cover, leaf_hash, path, root, root_from_cover, root_from_path, tree
 
 ENTRIES = [
     bytes.fromhex(entry)
@@ -70,3 +72,44 @@ def test_an_entry_outside_the_tree_is_malformed(index: int, size: int) -> None:
         root_from_path(leaf_hash(b""), index, size, [])
     with pytest.raises(InvalidInput, match="has no entry"):
         path(ENTRIES[:size], index)
+
+
+# Several entries at once
+
+
+@given(size=st.integers(1, 40), data=st.data())
+def test_any_entries_and_their_cover_lead_to_the_root(size: int, data: st.DataObject) -> None:
+    entries = [bytes([number]) for number in range(size)]
+    shown = data.draw(st.sets(st.integers(0, size - 1), min_size=1))
+    nodes = cover(entries, shown)
+    hashes = {index: leaf_hash(entries[index]) for index in shown}
+    assert root_from_cover(hashes, size, nodes) == root(entries)
+    for index in shown:
+        other = {**hashes, index: leaf_hash(b"another")}
+        assert root_from_cover(other, size, nodes) != root(entries)
+
+
+@pytest.mark.parametrize("index", range(8))
+def test_the_cover_of_one_entry_is_its_path(index: int) -> None:
+    assert cover(ENTRIES, [index]) == path(ENTRIES, index)
+
+
+def test_all_entries_need_no_cover_and_half_of_them_one_hash() -> None:
+    assert cover(ENTRIES, range(8)) == []
+    assert cover(ENTRIES, range(4)) == [root(ENTRIES[4:])]
+
+
+def test_a_cover_too_short_or_too_long_is_malformed() -> None:
+    nodes, hashes = cover(ENTRIES, [1, 6]), {index: leaf_hash(ENTRIES[index]) for index in (1, 6)}
+    with pytest.raises(InvalidInput, match="needs more hashes"):
+        root_from_cover(hashes, 8, nodes[:-1])
+    with pytest.raises(InvalidInput, match="are more than"):
+        root_from_cover(hashes, 8, [*nodes, bytes(32)])
+    with pytest.raises(InvalidInput, match="not 32 bytes"):
+        root_from_cover(hashes, 8, [*nodes[:-1], bytes(31)])
+
+
+@pytest.mark.parametrize("places", [(), (8,), (-1,), (0, 9)])
+def test_a_shown_entry_outside_the_tree_is_malformed(places: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidInput, match="has no entry"):
+        root_from_cover(dict.fromkeys(places, bytes(32)), 8, [])

@@ -75,31 +75,81 @@ Global___HandedVoucher: _TypeAlias = HandedVoucher  # noqa: Y015
 
 @_typing.final
 class HandOver(_message.Message):
-    """Kind "hand-over". Numbered per giver; taken once. Given by the issuer, or back to it by the clearinghouse."""
+    """Body of a signed message of kind "hand-over". The signature covers `head`, and by its root every voucher, so that
+    some can be shown without the others.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    ISSUER_FIELD_NUMBER: _builtins.int
-    NUMBER_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
     VOUCHERS_FIELD_NUMBER: _builtins.int
-    issuer: _builtins.str
-    number: _builtins.int
+    head: _builtins.bytes
+    """A serialised HandOverHead, as it was signed."""
     @_builtins.property
-    def vouchers(self) -> _containers.RepeatedCompositeFieldContainer[Global___HandedVoucher]: ...
+    def vouchers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Serialised HandedVouchers, the leaves of the head's tree in their order."""
+
     def __init__(
         self,
         *,
-        issuer: _builtins.str = ...,
-        number: _builtins.int = ...,
-        vouchers: _abc.Iterable[Global___HandedVoucher] | None = ...,
+        head: _builtins.bytes = ...,
+        vouchers: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["issuer", b"issuer", "number", b"number", "vouchers", b"vouchers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["head", b"head", "vouchers", b"vouchers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HandOver: _TypeAlias = HandOver  # noqa: Y015
+
+@_typing.final
+class HandOverHead(_message.Message):
+    """Numbered per giver and issuer; taken once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GIVER_FIELD_NUMBER: _builtins.int
+    TAKER_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    GIVER_INCARNATION_FIELD_NUMBER: _builtins.int
+    TAKER_INCARNATION_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    ROOT_FIELD_NUMBER: _builtins.int
+    giver: _builtins.str
+    """Adcode of the issuer or "clearinghouse": one gives, the other takes."""
+    taker: _builtins.str
+    number: _builtins.int
+    at: _builtins.int
+    """When it was signed."""
+    giver_incarnation: _builtins.int
+    """The giver's, and the taker's as far as the giver knows."""
+    taker_incarnation: _builtins.int
+    size: _builtins.int
+    """Of the tree: how many vouchers, and its Merkle root. A leaf is SHA-256 of 0x00, "quanlian/v1/handed-voucher\\0" and
+    a serialised HandedVoucher; a node SHA-256 of 0x01 and its two children (RFC 6962).
+    """
+    root: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        giver: _builtins.str = ...,
+        taker: _builtins.str = ...,
+        number: _builtins.int = ...,
+        at: _builtins.int = ...,
+        giver_incarnation: _builtins.int = ...,
+        taker_incarnation: _builtins.int = ...,
+        size: _builtins.int = ...,
+        root: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "giver", b"giver", "giver_incarnation", b"giver_incarnation", "number", b"number", "root", b"root", "size", b"size", "taker", b"taker", "taker_incarnation", b"taker_incarnation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HandOverHead: _TypeAlias = HandOverHead  # noqa: Y015
 
 @_typing.final
 class VoucherRef(_message.Message):
@@ -289,21 +339,25 @@ class Position(_message.Message):
     INCARNATION_FIELD_NUMBER: _builtins.int
     HAND_OVERS_FIELD_NUMBER: _builtins.int
     FEED_FIELD_NUMBER: _builtins.int
+    PEER_INCARNATION_FIELD_NUMBER: _builtins.int
     incarnation: _builtins.int
     hand_overs: _builtins.int
     """The last hand-over that the issuer gave, or that the clearinghouse took of it."""
     feed: _builtins.int
     """The last event of the region's feed that was told, or stored."""
+    peer_incarnation: _builtins.int
+    """The newest incarnation of the other that the teller has heard of."""
     def __init__(
         self,
         *,
         incarnation: _builtins.int = ...,
         hand_overs: _builtins.int = ...,
         feed: _builtins.int = ...,
+        peer_incarnation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["feed", b"feed", "hand_overs", b"hand_overs", "incarnation", b"incarnation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feed", b"feed", "hand_overs", b"hand_overs", "incarnation", b"incarnation", "peer_incarnation", b"peer_incarnation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -316,8 +370,13 @@ class CustodyStreamResponse(_message.Message):
     RELEASE_REQUEST_FIELD_NUMBER: _builtins.int
     HAND_OVER_TAKEN_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
+    HAND_OVER_VOID_FIELD_NUMBER: _builtins.int
     hand_over_taken: _builtins.int
     """Number of the hand-over that was taken."""
+    hand_over_void: _builtins.int
+    """Number of a hand-over that is not here and never will be as it was signed: of an older incarnation of the issuer,
+    or to an older one of the clearinghouse.
+    """
     @_builtins.property
     def release_request(self) -> Global___ReleaseRequest: ...
     @_builtins.property
@@ -328,12 +387,13 @@ class CustodyStreamResponse(_message.Message):
         release_request: Global___ReleaseRequest | None = ...,
         hand_over_taken: _builtins.int = ...,
         position: Global___Position | None = ...,
+        hand_over_void: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["hand_over_taken", b"hand_over_taken", "message", b"message", "position", b"position", "release_request", b"release_request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hand_over_taken", b"hand_over_taken", "hand_over_void", b"hand_over_void", "message", b"message", "position", b"position", "release_request", b"release_request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hand_over_taken", b"hand_over_taken", "message", b"message", "position", b"position", "release_request", b"release_request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hand_over_taken", b"hand_over_taken", "hand_over_void", b"hand_over_void", "message", b"message", "position", b"position", "release_request", b"release_request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["release_request", "hand_over_taken", "position"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["release_request", "hand_over_taken", "position", "hand_over_void"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -379,18 +439,22 @@ class GetReceiptsRequest(_message.Message):
 
     AFTER_HAND_OVER_FIELD_NUMBER: _builtins.int
     AFTER_REQUEST_ID_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
     after_hand_over: _builtins.int
     after_request_id: _builtins.bytes
     """The node's own request id after which to go on."""
+    incarnation: _builtins.int
+    """With the first request: the incarnation that the node will begin. What an older one gave and is not here is void."""
     def __init__(
         self,
         *,
         after_hand_over: _builtins.int = ...,
         after_request_id: _builtins.bytes = ...,
+        incarnation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_hand_over", b"after_hand_over", "after_request_id", b"after_request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_hand_over", b"after_hand_over", "after_request_id", b"after_request_id", "incarnation", b"incarnation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -404,8 +468,11 @@ class GetReceiptsResponse(_message.Message):
     ANSWERED_FIELD_NUMBER: _builtins.int
     NEXT_FIELD_NUMBER: _builtins.int
     FEED_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
     feed: _builtins.int
     """The last event of the region's feed."""
+    incarnation: _builtins.int
+    """The newest incarnation of the node that the clearinghouse had heard of before this request."""
     @_builtins.property
     def hand_overs(self) -> _containers.RepeatedCompositeFieldContainer[_signed_pb2.SignedMessage]: ...
     @_builtins.property
@@ -421,10 +488,11 @@ class GetReceiptsResponse(_message.Message):
         answered: _abc.Iterable[Global___AnsweredItem] | None = ...,
         next: Global___GetReceiptsRequest | None = ...,
         feed: _builtins.int = ...,
+        incarnation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["next", b"next"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "feed", b"feed", "hand_overs", b"hand_overs", "next", b"next"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "feed", b"feed", "hand_overs", b"hand_overs", "incarnation", b"incarnation", "next", b"next"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -480,10 +548,13 @@ class HandReceiptsRequest(_message.Message):
     COMPLETE_FIELD_NUMBER: _builtins.int
     FEED_FIELD_NUMBER: _builtins.int
     LAST_WINDOW_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
     complete: _builtins.bool
     """With the last of them: what else the node has seen of the clearinghouse."""
     feed: _builtins.int
     last_window: _builtins.int
+    incarnation: _builtins.int
+    """The newest incarnation of the clearinghouse that the node has heard of."""
     @_builtins.property
     def receipts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Receipt]: ...
     def __init__(
@@ -493,10 +564,11 @@ class HandReceiptsRequest(_message.Message):
         complete: _builtins.bool = ...,
         feed: _builtins.int = ...,
         last_window: _builtins.int = ...,
+        incarnation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "feed", b"feed", "last_window", b"last_window", "receipts", b"receipts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "feed", b"feed", "incarnation", b"incarnation", "last_window", b"last_window", "receipts", b"receipts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -509,20 +581,24 @@ class HandReceiptsResponse(_message.Message):
     WANTED_FIELD_NUMBER: _builtins.int
     AFTER_HAND_OVER_FIELD_NUMBER: _builtins.int
     SINCE_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
     wanted: _builtins.bool
     """Whether receipts are wanted still, and from where on."""
     after_hand_over: _builtins.int
     since: _builtins.int
+    incarnation: _builtins.int
+    """The incarnation that the clearinghouse will begin. What an older one gave and the node has not got is void."""
     def __init__(
         self,
         *,
         wanted: _builtins.bool = ...,
         after_hand_over: _builtins.int = ...,
         since: _builtins.int = ...,
+        incarnation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_hand_over", b"after_hand_over", "since", b"since", "wanted", b"wanted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_hand_over", b"after_hand_over", "incarnation", b"incarnation", "since", b"since", "wanted", b"wanted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -553,16 +629,20 @@ class FollowFeedResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EVENTS_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
+    incarnation: _builtins.int
+    """The clearinghouse's, which tells them: what an older one told is void."""
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeedEvent]: ...
     def __init__(
         self,
         *,
         events: _abc.Iterable[Global___FeedEvent] | None = ...,
+        incarnation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "incarnation", b"incarnation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,172 @@
+"""A hand-over: vouchers that change their custodian with their money (protocol.md, Custody).
+
+The giver signs its head alone, which names the Merkle root over the vouchers: so one of thousands can be shown with the
+giver's signature and a few hashes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
+
+from quanlian import merkle, wire
+from quanlian.apportionment import Reservation
+from quanlian.custody import CLEARINGHOUSE, VoucherState
+from quanlian.errors import BadSignature
+from quanlian.signing import Signer, signing_bytes
+from quanlian.v1 import custody_pb2, signed_pb2
+from quanlian.vouchers import VoucherKey
+
+KIND, LEAF_KIND = "hand-over", "handed-voucher"
+
+
+class Incarnations(NamedTuple):
+    """Which lives of their databases giver and taker are in, the taker's as far as the giver knows."""
+
+    giver: int
+    taker: int
+
+
+class Head(NamedTuple):
+    """What a hand-over's signature covers; `at` is UTC seconds, `size` and `root` are of the tree of its vouchers."""
+
+    giver: str
+    taker: str
+    number: int
+    at: int
+    incarnations: Incarnations
+    size: int = 0
+    root: bytes = b""
+
+    @property
+    def issuer(self) -> str:
+        """The region whose vouchers they are: the one of the two that is not the clearinghouse."""
+        return self.taker if self.giver == CLEARINGHOUSE else self.giver
+
+
+class HandOver(NamedTuple):
+    """A hand-over as it travels and is stored; `leaves` are its vouchers as they were hashed."""
+
+    head: Head
+    leaves: tuple[bytes, ...]
+
+    def vouchers(self) -> list[VoucherState]:
+        """As their taker stores them. Raises InvalidInput for another region's money or a negative amount."""
+        return [_voucher(leaf, self.head.issuer) for leaf in self.leaves]
+
+    def money(self) -> HandedMoney:
+        """Raises InvalidInput."""
+        return HandedMoney(self.head.issuer, self.leaves)
+
+
+def leaf(voucher: VoucherState) -> bytes:
+    """A voucher, as its giver stores it, on its way to the taker with the epoch that this makes."""
+    return wire.handed_message(voucher, voucher.epoch + 1).SerializeToString()
+
+
+def sign(head: Head, leaves: Sequence[bytes], signer: Signer) -> signed_pb2.SignedMessage:
+    """The giver's word on these vouchers; their number and root are put into `head`."""
+    content = custody_pb2.HandOverHead(
+        giver=head.giver,
+        taker=head.taker,
+        number=head.number,
+        at=head.at,
+        giver_incarnation=head.incarnations.giver,
+        taker_incarnation=head.incarnations.taker,
+        size=len(leaves),
+        root=merkle.root(_entries(leaves)),
+    ).SerializeToString()
+    body = custody_pb2.HandOver(head=content, vouchers=leaves).SerializeToString()
+    return signed_pb2.SignedMessage(body=body, key_id=signer.key_id, signature=signer.sign(KIND, content))
+
+
+def read(body: bytes) -> HandOver:
+    """A hand-over whose vouchers are those that its head names; whether the head is signed is the caller's to ask.
+
+    Raises InvalidInput for what is none, BadSignature for other vouchers.
+    """
+    found = kept(body)
+    if (found.head.size, found.head.root) != (len(found.leaves), merkle.root(_entries(found.leaves))):
+        raise BadSignature(f"hand-over {found.head.number} brings other vouchers than its head names")
+    return found
+
+
+def kept(body: bytes) -> HandOver:
+    """A hand-over that was signed here, or read before it was stored. Raises InvalidInput."""
+    message = wire.parse(custody_pb2.HandOver, body, KIND)
+    return HandOver(read_head(message.head), tuple(message.vouchers))
+
+
+def read_head(content: bytes) -> Head:
+    """Raises InvalidInput."""
+    message = wire.parse(custody_pb2.HandOverHead, content, f"{KIND} head")
+    incarnations = Incarnations(message.giver_incarnation, message.taker_incarnation)
+    return Head(message.giver, message.taker, message.number, message.at, incarnations, message.size, message.root)
+
+
+def signed_head(message: signed_pb2.SignedMessage) -> signed_pb2.SignedMessage:
+    """What of a hand-over is signed, to be verified. Raises InvalidInput."""
+    head = wire.parse(custody_pb2.HandOver, message.body, KIND).head
+    return signed_pb2.SignedMessage(body=head, key_id=message.key_id, signature=message.signature)
+
+
+class Extract(NamedTuple):
+    """Some vouchers of a hand-over, by their places in its tree; `nodes` cover the others."""
+
+    head: bytes
+    leaves: dict[int, bytes]
+    nodes: list[bytes]
+
+
+def extract(body: bytes, wanted: Collection[tuple[bytes, int]]) -> Extract:
+    """What proves the vouchers `wanted`, by pack and index, without the others. Raises InvalidInput."""
+    message = wire.parse(custody_pb2.HandOver, body, KIND)
+    leaves = {place: leaf for place, leaf in enumerate(message.vouchers) if _ref(leaf) in wanted}
+    return Extract(message.head, leaves, merkle.cover(_entries(message.vouchers), leaves))
+
+
+def read_extract(extract: Extract) -> Head:
+    """The head of a hand-over that has these vouchers; whether it is signed is the caller's to ask.
+
+    Raises InvalidInput for nodes that do not cover the rest, BadSignature for vouchers that are not in it.
+    """
+    head = read_head(extract.head)
+    hashes = {place: merkle.leaf_hash(signing_bytes(LEAF_KIND, leaf)) for place, leaf in extract.leaves.items()}
+    if merkle.root_from_cover(hashes, head.size, extract.nodes) != head.root:
+        raise BadSignature("the vouchers and hashes do not give the root that is signed")
+    return head
+
+
+class HandedMoney:
+    """The reserved money of vouchers that an issuer handed over, each read when it is asked for: they may be many."""
+
+    def __init__(self, issuer: str, leaves: Iterable[bytes]) -> None:
+        """Raises InvalidInput."""
+        self._issuer = issuer
+        messages = (wire.parse(custody_pb2.HandedVoucher, leaf, LEAF_KIND) for leaf in leaves)
+        self._vouchers = {(each.pack_id, each.index): each for each in messages}
+        self._read: dict[bytes, Reservation] = {}
+
+    def reservation(self, key: VoucherKey) -> Reservation | None:
+        """What the issuer reserved for a voucher. Raises InvalidInput for another region's money."""
+        found = self._vouchers.get((key.pack_id, key.voucher_index)) if key.issuer == self._issuer else None
+        if found is None:
+            return None
+        content = found.reservation.SerializeToString()
+        if content not in self._read:
+            self._read[content] = wire.handed_voucher(found, self._issuer).reservation
+        return self._read[content]
+
+
+def _voucher(leaf: bytes, issuer: str) -> VoucherState:
+    return wire.handed_voucher(wire.parse(custody_pb2.HandedVoucher, leaf, LEAF_KIND), issuer)
+
+
+def _ref(leaf: bytes) -> tuple[bytes, int]:
+    message = wire.parse(custody_pb2.HandedVoucher, leaf, LEAF_KIND)
+    return message.pack_id, message.index
+
+
+def _entries(leaves: Iterable[bytes]) -> list[bytes]:
+    prefix = signing_bytes(LEAF_KIND, b"")
+    return [prefix + leaf for leaf in leaves]

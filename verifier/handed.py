@@ -1,0 +1,66 @@
+"""A line of evidence with a hand-over: its signed head, vouchers that redemptions need, and hashes for the others."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from pki.identity import CLEARINGHOUSE
+from quanlian import hand_overs
+from quanlian.errors import BadSignature, InvalidInput, QuanlianError
+from quanlian.hand_overs import Extract, HandedMoney
+from quanlian.merkle import HASH_BYTES
+from quanlian.signing import Verifier
+from verifier.findings import Finding
+
+REGION_BYTES, NUMBER_BYTES = 6, 8
+NAME_BYTES = REGION_BYTES + NUMBER_BYTES
+RECORD_BYTES = NAME_BYTES + HASH_BYTES
+
+
+class Handed(NamedTuple):
+    """A sound hand-over; `record` is its issuer and number, and a digest of the head that it was signed with."""
+
+    money: HandedMoney
+    record: bytes
+
+
+def read_hand_over(line: Mapping[str, Any], verifier: Verifier) -> Handed | Finding:
+    """The issuer's signed word on the money that it reserved, or why it does not count."""
+    what = "signature"
+    try:
+        issuer, number = str(line["issuer"]), int(line["number"])
+        head, signature = _bytes(line["head"]), _bytes(line["signature"])
+        key = verifier.verify(bytes.fromhex(line["key_id"]), hand_overs.KIND, head, signature)
+        if (key.owner, key.purpose) != (issuer, "message"):
+            raise BadSignature(f"is signed by {key.owner}'s key for {key.purpose}")
+        signed = hand_overs.read_head(head)
+        if (signed.giver, signed.taker, signed.number) != (issuer, CLEARINGHOUSE, number):
+            raise BadSignature(f"is {signed.giver}/{signed.number} to {signed.taker}")
+        what = "vouchers"
+        shown = _extract(line, head)
+        hand_overs.read_extract(shown)
+        money = HandedMoney(issuer, shown.leaves.values())
+        name = issuer.encode("ascii").ljust(REGION_BYTES) + number.to_bytes(NUMBER_BYTES, "big")
+    except (QuanlianError, ValueError, KeyError, TypeError, OverflowError) as error:
+        return Finding(f"hand-over {line.get('issuer')}/{line.get('number')}", what, str(error))
+    return Handed(money, name + sha256(head).digest())
+
+
+def hand_over_name(record: bytes) -> str:
+    """Of a record, as findings write it."""
+    return f"{record[:REGION_BYTES].decode()}/{int.from_bytes(record[REGION_BYTES:NAME_BYTES], 'big')}"
+
+
+def _extract(line: Mapping[str, Any], head: bytes) -> Extract:
+    leaves = {int(place): _bytes(leaf) for place, leaf in line["vouchers"]}
+    if len(leaves) != len(line["vouchers"]):
+        raise InvalidInput("one place of its tree is told twice")
+    nodes = _bytes(line["nodes"])
+    return Extract(head, leaves, [nodes[at : at + HASH_BYTES] for at in range(0, len(nodes), HASH_BYTES)])
+
+
+def _bytes(text: str) -> bytes:
+    return b64decode(text, validate=True)
