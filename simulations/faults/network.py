@@ -309,7 +309,7 @@ class _Stream:
         if self._handler is not None and self._path in STREAMS:
             return
         server = self.network.machines[self._server_name].process
-        if server is None or self._path not in server.handlers:
+        if server is None or server.handler(self._path) is None:
             self._end_client(_error(grpc.StatusCode.UNAVAILABLE, f"{self._server_name} does not answer"))
             return
         self._server = server
@@ -318,7 +318,7 @@ class _Stream:
 
     async def _handle(self, server: Process, with_request: bool, data: bytes) -> None:
         handle_as(self.channel.identity)
-        handler = server.handlers[self._path]
+        handler = server.handler(self._path)
         error: Exception | None = None
         try:
             if closed := server.closed(self._path):
