@@ -55,14 +55,16 @@ class Transaction(ABC):
 
         Leaves the transaction with KeyTaken if a unique key exists.
         """
-        self._insert(table, completed(table, rows))
+        if rows:
+            self._insert(table, completed(table, rows))
 
     def upsert(self, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
         """Stores rows by primary key; where one exists, its other given columns are replaced.
 
         Of rows with one key in `rows` the last wins. Where a column is computed from its row, give whole rows.
         """
-        self._upsert(table, completed(table, rows))
+        if rows:
+            self._upsert(table, completed(table, rows))
 
     @abstractmethod
     def select_keys(

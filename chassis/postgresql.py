@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL, Connection
 
 from chassis.database import Database, Query, Transaction, shown
-from chassis.rows import Rows, conflict_clause, distinct_by_key, results, tuples
+from chassis.rows import Rows, all_columns, conflict_clause, distinct_by_key, results, tuples
 from quanlian.errors import ConfigurationError
 
 CONNECT_SECONDS = 5
@@ -69,8 +69,6 @@ class PostgresqlTransaction(Transaction):
         )
 
     def _insert(self, table: sa.Table, rows: Rows) -> None:
-        if not rows:
-            return
         names, values = tuples(table, rows, self.connection.dialect)
         columns = ", ".join(_quote(name) for name in names)
         with (
@@ -81,8 +79,6 @@ class PostgresqlTransaction(Transaction):
                 copy.write_row(row)
 
     def _upsert(self, table: sa.Table, rows: Rows) -> None:
-        if not rows:
-            return
         names, values = tuples(table, distinct_by_key(table, rows), self.connection.dialect)
         with self._driver.cursor() as cursor:
             cursor.execute(_upsert_statement(table, names), [list(column) for column in zip(*values, strict=True)])
@@ -97,7 +93,7 @@ class PostgresqlTransaction(Transaction):
         wanted = list(dict.fromkeys(keys))
         if not wanted:
             return []
-        read = tuple(fetch or table.c)
+        read = tuple(fetch) or all_columns(table)
         statement = _look_up_statement(table, tuple(columns), read)
         with self._driver.cursor() as cursor:
             cursor.execute(statement, [list(values) for values in zip(*wanted, strict=True)])

@@ -25,7 +25,7 @@ class ComputedColumn(NamedTuple):
     table: str
 
     def value(self, row: Mapping[Any, Any]) -> Any:
-        return self.compute(self.table, tuple([row.get(name) for name in self.names]))
+        return self.compute(self.table, tuple(map(row.get, self.names)))
 
 
 @lru_cache(maxsize=1024)
@@ -51,29 +51,28 @@ def tuples(table: sa.Table, rows: Rows, dialect: Dialect) -> tuple[tuple[str, ..
     Raises ValueError where a row gives other columns than the first.
     """
     names = tuple(rows[0])
-    width = len(names)
-    if width == 1:
-        values = [(row[names[0]],) for row in rows]
-    else:
-        values = list(map(itemgetter(*names), rows))
-    if len(rows) > 1 and any(len(row) != width for row in rows):
+    values_of, conversions = _to_driver(table, names, dialect)
+    values = list(map(values_of, rows))
+    if len(rows) > 1 and any(len(row) != len(names) for row in rows):
         raise ValueError(f"{table.name}: rows of one call give different columns; the first gives {', '.join(names)}")
-    return names, _converted(values, _to_driver(tuple(table.c[name] for name in names), dialect))
+    return names, _converted(values, conversions)
 
 
 def results(columns: tuple[sa.Column[Any], ...], values: list[tuple[Any, ...]], dialect: Dialect) -> list[sa.Row[Any]]:
     """What the driver read from `columns`, as the Rows that SQLAlchemy would have made of it."""
     if not values:
         return []
-    return list(map(_row_of(columns), _converted(values, _from_driver(columns, dialect))))
+    row_of, conversions = _from_driver(columns, dialect)
+    return list(map(row_of, _converted(values, conversions)))
 
 
 @lru_cache(maxsize=1024)
-def _row_of(columns: tuple[sa.Column[Any], ...]) -> Callable[[tuple[Any, ...]], sa.Row[Any]]:
-    return result_tuple([column.name for column in columns], extra=[(column,) for column in columns])
+def all_columns(table: sa.Table) -> tuple[sa.Column[Any], ...]:
+    return tuple(table.columns)
 
 
 _Conversions = list[tuple[int, Callable[[Any], Any]]]
+"""Positions of the columns that need one, such as JSON; numbers, text and bytes go as they are."""
 
 
 def _converted(values: list[tuple[Any, ...]], conversions: _Conversions) -> list[tuple[Any, ...]]:
@@ -83,30 +82,39 @@ def _converted(values: list[tuple[Any, ...]], conversions: _Conversions) -> list
 
 
 @lru_cache(maxsize=1024)
-def _to_driver(columns: tuple[sa.Column[Any], ...], dialect: Dialect) -> _Conversions:
-    """Converters of the columns that need one, such as JSON; numbers, text and bytes go as they are."""
-    found: _Conversions = []
-    for position, column in enumerate(columns):
+def _to_driver(
+    table: sa.Table, names: tuple[str, ...], dialect: Dialect
+) -> tuple[Callable[[dict[str, Any]], tuple[Any, ...]], _Conversions]:
+    """How a row gives its values, and which of them must be converted."""
+    conversions: _Conversions = []
+    for position, column in enumerate(table.columns[name] for name in names):
         convert = column.type.dialect_impl(dialect).bind_processor(dialect)
         if convert is not None and not isinstance(column.type, sa.LargeBinary):
-            found.append((position, convert))
-    return found
+            conversions.append((position, convert))
+    if len(names) == 1:
+        return lambda row: (row[names[0]],), conversions
+    return itemgetter(*names), conversions
 
 
 @lru_cache(maxsize=1024)
-def _from_driver(columns: tuple[sa.Column[Any], ...], dialect: Dialect) -> _Conversions:
-    found: _Conversions = []
+def _from_driver(
+    columns: tuple[sa.Column[Any], ...], dialect: Dialect
+) -> tuple[Callable[[tuple[Any, ...]], sa.Row[Any]], _Conversions]:
+    """How a Row is made of what the driver read, and which of that must be converted first."""
+    conversions: _Conversions = []
     for position, column in enumerate(columns):
         convert = column.type.dialect_impl(dialect).result_processor(dialect, None)
         if convert is not None and not isinstance(column.type, sa.LargeBinary):
-            found.append((position, convert))
-    return found
+            conversions.append((position, convert))
+    row_of = result_tuple([column.name for column in columns], extra=[(column,) for column in columns])
+    return row_of, conversions
 
 
 def distinct_by_key(table: sa.Table, rows: Rows) -> Rows:
     """The rows without those that a later one of the same primary key replaces."""
-    names = [column.name for column in table.primary_key]
-    key = itemgetter(*names)
+    if len(rows) == 1:
+        return rows
+    key = itemgetter(*[column.name for column in table.primary_key])
     by_key = {key(row): row for row in rows}
     return rows if len(by_key) == len(rows) else list(by_key.values())
 

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, Connection
 
 from chassis.database import Database, Query, Transaction, shown
-from chassis.rows import Rows, conflict_clause, distinct_by_key, results, tuples
+from chassis.rows import Rows, all_columns, conflict_clause, distinct_by_key, results, tuples
 from quanlian.errors import ConfigurationError
 
 _READ_ONLY = "chassis_read_only"
@@ -37,7 +37,7 @@ class SqliteDatabase(Database):
         return cls(engine, readers, place=shown(url), schema="")
 
     def _transaction(self, connection: Connection) -> Transaction:
-        return SqliteTransaction(connection, self)
+        return SqliteTransaction(connection, self, cast(DriverConnection, connection.connection.driver_connection))
 
     def _exclude_writers(self, connection: Connection) -> None:
         """BEGIN IMMEDIATE did it."""
@@ -57,18 +57,20 @@ class SqliteDatabase(Database):
 
 
 class SqliteTransaction(Transaction):
+    def __init__(self, connection: Connection, database: Database, driver: DriverConnection) -> None:
+        super().__init__(connection, database)
+        self._driver = driver
+
     def _clock(self) -> int:
         return int(self.connection.exec_driver_sql("SELECT CAST(strftime('%s', 'now') AS INTEGER)").scalar_one())
 
     def _insert(self, table: sa.Table, rows: Rows) -> None:
-        if rows:
-            names, values = tuples(table, rows, self.connection.dialect)
-            self._driver.executemany(_insert_statement(table, names), values)
+        names, values = tuples(table, rows, self.connection.dialect)
+        self._driver.executemany(_insert_statement(table, names), values)
 
     def _upsert(self, table: sa.Table, rows: Rows) -> None:
-        if rows:
-            names, values = tuples(table, distinct_by_key(table, rows), self.connection.dialect)
-            self._driver.executemany(_upsert_statement(table, names), values)
+        names, values = tuples(table, distinct_by_key(table, rows), self.connection.dialect)
+        self._driver.executemany(_upsert_statement(table, names), values)
 
     def select_keys(
         self,
@@ -80,10 +82,10 @@ class SqliteTransaction(Transaction):
         """One look-up a key with one prepared statement: SQLite uses no index for `(a, b) IN (VALUES …)`."""
         if not keys:
             return []
-        read = tuple(fetch or table.c)
+        read = tuple(fetch) or all_columns(table)
         statement = _look_up_statement(table, tuple(columns), read)
-        cursor = self._driver.cursor()
-        values = [row for key in dict.fromkeys(keys) for row in cursor.execute(statement, key)]
+        run = self._driver.execute
+        values = [row for key in dict.fromkeys(keys) for row in run(statement, key)]
         return results(read, values, self.connection.dialect)
 
     def rows(self, query: Query, **values: Any) -> list[sa.Row[Any]]:
@@ -94,10 +96,6 @@ class SqliteTransaction(Transaction):
     def _update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int:
         names, given = tuples(table, [values | key], self.connection.dialect)
         return self._driver.execute(_update_statement(table, names, tuple(key)), given[0]).rowcount
-
-    @property
-    def _driver(self) -> DriverConnection:
-        return cast(DriverConnection, self.connection.connection.driver_connection)
 
 
 @lru_cache(maxsize=1024)

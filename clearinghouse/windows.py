@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import Table, bindparam, func, select
 
 from chassis.database import Query
 from clearinghouse import schema
@@ -39,6 +39,17 @@ _UNCONFIRMED = Query(
         _STATEMENT.settlement_window == bindparam("number"), _STATEMENT.confirmation.is_(None)
     )
 )
+
+
+def _sums_by_region(table: Table) -> Query:
+    """What a window's deposits or pay-outs come to, by region."""
+    region, total = table.c.region, func.sum(table.c.amount_fen).label("fen")
+    return Query(
+        select(region, total).where(table.c.settlement_window == bindparam("number"), region != "").group_by(region)
+    )
+
+
+_LODGED, _PAID_OUT = _sums_by_region(schema.deposit), _sums_by_region(schema.payout)
 
 
 @dataclass(slots=True)
@@ -107,7 +118,7 @@ class Calculate:
 
     def _statements(self, desk: Desk, row: Any, turnovers: list[Turnover], flows: list[Flow]) -> list[Statement]:
         opening = _closing_balances(desk, self.number - 1)
-        lodged, paid_out = (_by_region(desk, table, self.number) for table in (schema.deposit, schema.payout))
+        lodged, paid_out = (_by_region(desk, query, self.number) for query in (_LODGED, _PAID_OUT))
         own_turnovers, own_flows = by_region(turnovers), flows_by_region(flows)
         statements = []
         for region in desk.regions:
@@ -376,14 +387,8 @@ def _closing_balances(desk: Desk, number: int) -> dict[str, int]:
     return {row.region: row.closing_fen for row in rows}
 
 
-def _by_region(desk: Desk, table: Any, number: int) -> dict[str, int]:
-    """Deposits or pay-outs of a window, by region."""
-    query = (
-        select(table.c.region, func.sum(table.c.amount_fen).label("fen"))
-        .where(table.c.settlement_window == number, table.c.region != "")
-        .group_by(table.c.region)
-    )
-    return {row.region: int(row.fen) for row in desk.transaction.connection.execute(query)}
+def _by_region(desk: Desk, query: Query, number: int) -> dict[str, int]:
+    return {row.region: int(row.fen) for row in desk.transaction.rows(query, number=number)}
 
 
 def _all_confirmed(desk: Desk, number: int) -> bool:

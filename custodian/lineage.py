@@ -50,8 +50,7 @@ class Lineage:
     def begin(self) -> bool:
         """Whether the database is the one that was answered from last. Raises ConfigurationError for a bad file."""
         with self._database.snapshot() as transaction:
-            row = transaction.connection.execute(_TABLE.select()).one_or_none()
-        self.restored = Mark(row.incarnation, row.commits, row.at) if row else Mark(1, 0, 0)
+            self.restored = _stored(transaction)
         try:
             fresh, content = self._open()
             self.known = Mark(*map(int, content.split())) if content.strip() else self.restored
@@ -99,8 +98,7 @@ class Lineage:
         self._database.number_commits(self._number)
 
     def _number(self, transaction: Transaction) -> Callable[[], None]:
-        rows = transaction.select_keys(_TABLE, [_TABLE.c.id], [(_ONLY,)])
-        before = Mark(rows[0].incarnation, rows[0].commits, rows[0].at) if rows else Mark(1, 0, 0)
+        before = _stored(transaction)
         mark = Mark(before.incarnation, before.commits + 1, transaction.now())
         transaction.upsert(_TABLE, [{"id": _ONLY, **mark._asdict()}])
         return lambda: self._write(mark)
@@ -114,3 +112,8 @@ class Lineage:
     def _write(self, mark: Mark) -> None:
         self.known = mark
         os.pwrite(self._file, f"{mark.incarnation:020d} {mark.commits:020d} {mark.at:020d}\n".encode(), 0)
+
+
+def _stored(transaction: Transaction) -> Mark:
+    rows = transaction.select_keys(_TABLE, [_TABLE.c.id], [(_ONLY,)])
+    return Mark(rows[0].incarnation, rows[0].commits, rows[0].at) if rows else Mark(1, 0, 0)

@@ -39,14 +39,12 @@ def seal(table: sa.Table, row: Mapping[Any, Any]) -> bytes:
 
 
 def _digest_of_row(table: str, values: tuple[Any, ...]) -> bytes:
-    return hashlib.sha256(repr((table, tuple(map(_plain, values)))).encode()).digest()
+    plain = tuple([value if type(value) in _PLAIN else _plain(value) for value in values])
+    return hashlib.sha256(repr((table, plain)).encode()).digest()
 
 
 def _plain(value: Any) -> Any:
     """As a database gives it back: an enumeration's members are their text or number."""
-    kind = type(value)
-    if kind in _PLAIN:
-        return value
     return str(value) if isinstance(value, str) else bytes(value) if isinstance(value, memoryview) else int(value)
 
 

@@ -49,9 +49,9 @@ def _accounts(book: Book, inquiry: Inquiry) -> None:
         )
     }
     for account in sorted({*sums, *book.accounts}):
-        for amount in AMOUNTS:
-            said, recomputed = _amount(book.accounts.get(account), amount), _amount(sums.get(account), amount)
-            inquiry.equal(f"{book.name}: {amount} of account {account}", said, recomputed)
+        said, recomputed = _amounts(book.accounts.get(account)), _amounts(sums.get(account))
+        for amount, one, other in zip(AMOUNTS, said, recomputed, strict=True):
+            inquiry.equal(f"{book.name}: {amount} of account {account}", one, other)
     whole = sum(row.posted_fen for row in book.accounts.values() if not row.account.startswith(MEMO_KINDS))
     inquiry.require(whole == 0, f"{book.name}: all accounts together are posted {whole} fen instead of 0")
 
@@ -69,8 +69,10 @@ def _by_key(rows: Any) -> dict[tuple[int, str, str], int]:
     return {(row.settlement_window, row.account, row.counterpart): int(row.posted_fen) for row in rows}
 
 
-def _amount(row: Any, name: str) -> int:
-    return 0 if row is None else int(getattr(row, name))
+def _amounts(row: Any) -> tuple[int, ...]:
+    if row is None:
+        return (0, 0, 0, 0)
+    return int(row.posted_fen), int(row.reserved_fen), int(row.held_fen), int(row.limit_fen)
 
 
 def _few(numbers: list[int]) -> str:

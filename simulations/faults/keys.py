@@ -28,13 +28,18 @@ class SeededSigner:
         return self.certified.key_id
 
     def sign(self, kind: str, payload: bytes) -> bytes:
-        return bytes(self._key.sign(signing_bytes(kind, payload)).signature)
+        return _signature(self, kind, payload)
+
+
+@lru_cache(maxsize=1024)
+def _signature(signer: SeededSigner, kind: str, payload: bytes) -> bytes:
+    return bytes(signer._key.sign(signing_bytes(kind, payload)).signature)
 
 
 class KnownKeys:
     """A keyring whose certificate chains are the bare ids of keys; a party knows those that it was told of."""
 
-    def __init__(self, vouched_for: Mapping[bytes, SigningKey], known: Iterable[bytes]) -> None:
+    def __init__(self, vouched_for: Mapping[bytes, SeededSigner], known: Iterable[bytes]) -> None:
         self._vouched_for = vouched_for
         self._known = set(known)
 
@@ -46,20 +51,18 @@ class KnownKeys:
     def examine(self, chain: bytes) -> SigningKey:
         if chain not in self._vouched_for:
             raise TrustError(f"nobody vouches for {chain.hex()}")
-        return self._vouched_for[chain]
+        return self._vouched_for[chain].certified
 
     def key(self, key_id: bytes) -> SigningKey:
         if key_id not in self._known:
             raise UnknownKey(f"no known signing key has the id {key_id.hex()}")
-        return self._vouched_for[key_id]
+        return self._vouched_for[key_id].certified
 
     def verify(self, key_id: bytes, kind: str, payload: bytes, signature: bytes) -> SigningKey:
+        """What the key's owner signs the same way is its signature (Ed25519 has one for each payload); the library
+        judges any other.
+        """
         key = self.key(key_id)
-        _verify(key.public_key, kind, payload, signature)
+        if self._vouched_for[key_id].sign(kind, payload) != signature:
+            suites.verify_payload(key.public_key, kind, payload, signature)
         return key
-
-
-@lru_cache(maxsize=4096)
-def _verify(public_key: bytes, kind: str, payload: bytes, signature: bytes) -> None:
-    """Depends on its arguments alone, so a signature that was found good need not be looked at again; a bad one is."""
-    suites.verify_payload(public_key, kind, payload, signature)

@@ -68,29 +68,30 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return call
 
     def _run_once(self) -> None:
-        """Run what is ready; if nothing is, let time pass up to the next timers, which run in order."""
-        ready, timers = self._ready, self._timers
-        if not ready and not self._stopping:
-            while timers and timers[0][2].callback is None:
-                heapq.heappop(timers)
-            if not timers:
-                raise NothingHappens("every task waits and no timer is set")
-            self._seconds = max(self._seconds, timers[0][0])
-        while timers and timers[0][0] <= self._seconds:
-            ready.append(heapq.heappop(timers)[2])
-        for _ in range(len(ready)):
+        """Run what is ready in order, and let time pass whenever nothing is, until the loop is stopped."""
+        ready = self._ready
+        while not self._stopping:
+            if not ready:
+                self._let_time_pass()
             call = ready.popleft()
             if call.callback is not None:
-                self._run(call)
+                try:
+                    call.context.run(call.callback, *call.args)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:
+                    self.call_exception_handler({"message": "a callback failed", "exception": error})
 
-    def _run(self, call: _Call) -> None:
-        assert call.callback is not None
-        try:
-            call.context.run(call.callback, *call.args)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            self.call_exception_handler({"message": "a callback failed", "exception": error})
+    def _let_time_pass(self) -> None:
+        """Up to the next timers, which are ready then."""
+        ready, timers = self._ready, self._timers
+        while timers and timers[0][2].callback is None:
+            heapq.heappop(timers)
+        if not timers:
+            raise NothingHappens("every task waits and no timer is set")
+        self._seconds = max(self._seconds, timers[0][0])
+        while timers and timers[0][0] <= self._seconds:
+            ready.append(heapq.heappop(timers)[2])
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
         """Runs `func` in this thread. One that ends in `Halted` belongs to a process that stands still for good."""

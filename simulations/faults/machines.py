@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine, MutableMapping
 from contextvars import Context, ContextVar, copy_context
 from random import Random
@@ -34,11 +35,18 @@ class Process:
         self.alive = True
         self.halted = False
         self.handlers: dict[str, Any] = {}
+        self.offers: deque[Callable[[], object]] = deque()
         self.closed: Callable[[str], str] = lambda method: ""
         self.at_end: dict[int, Callable[[], None]] = {}
         self._context: Context = copy_context()
         self._context.run(_process.set, self)
         self._tasks: list[asyncio.Task[Any]] = []
+
+    def handler(self, method: str) -> Any:
+        """What handles a method, None if nothing does; services are registered one by one until it is found."""
+        while method not in self.handlers and self.offers:
+            self.offers.popleft()()
+        return self.handlers.get(method)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run something as a part of this process."""

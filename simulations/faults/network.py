@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable
 from enum import StrEnum
 from random import Random
@@ -148,9 +148,7 @@ class Channel:
             stream = _Stream(self, path, codecs)
             stream.open(request)
             try:
-                return await asyncio.wait_for(stream.only(), timeout)
-            except TimeoutError:
-                raise _error(grpc.StatusCode.DEADLINE_EXCEEDED, f"no answer in {timeout} s") from None
+                return await stream.only(timeout)
             finally:
                 stream.cancel()
 
@@ -187,11 +185,31 @@ class _End(NamedTuple):
     error: Exception | None
 
 
+class _Arrived:
+    """What has come to one end of a stream, for the one who reads there."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+        self._messages: deque[Any] = deque()
+        self._reader: asyncio.Future[None] | None = None
+
+    def put(self, message: Any) -> None:
+        self._messages.append(message)
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    async def get(self) -> Any:
+        while not self._messages:
+            self._reader = self._loop.create_future()
+            await self._reader
+        return self._messages.popleft()
+
+
 class _Direction:
     """Messages one way on one stream: in order, up to the first that is lost."""
 
     def __init__(self, network: Network, link: Link, method: str, number: int) -> None:
-        self.received: asyncio.Queue[Any] = asyncio.Queue()
+        self.received = _Arrived(network.loop)
         self.broken = False
         self._network, self._link, self._method, self._number = network, link, method, number
         self._floor = 0.0
@@ -223,6 +241,7 @@ class _Stream:
         self._down = _Direction(self.network, self._down_link, method, self._number)
         self._server: Process | None = None
         self._handler: asyncio.Task[None] | None = None
+        self._deadline: asyncio.TimerHandle | None = None
         self._over = False
         self._client.at_end[self._number] = self._client_is_gone
 
@@ -236,20 +255,22 @@ class _Stream:
         if self._over:
             raise asyncio.InvalidStateError("the call is over")
         data = self._codecs["request_serializer"](message)
-        self._send_up("sends on", message, data, lambda: self._up.received.put_nowait(data))
+        self._send_up("sends on", message, data, lambda: self._up.received.put(data))
 
     async def read(self) -> Any:
         received = await self._down.received.get()
         if not isinstance(received, _End):
             return self._codecs["response_deserializer"](received)
         self._over = True
-        self._down.received.put_nowait(received)
+        self._down.received.put(received)
         if received.error:
             raise received.error
         raise StopAsyncIteration
 
-    async def only(self) -> Any:
-        """The answer of a unary call."""
+    async def only(self, timeout: float | None) -> Any:
+        """The answer of a unary call, or DEADLINE_EXCEEDED after so many seconds."""
+        if timeout is not None:
+            self._deadline = self.network.loop.call_later(timeout, self._expire, timeout)
         answer = await self.read()
         self._over = True
         return answer
@@ -262,12 +283,20 @@ class _Stream:
 
     def cancel(self) -> None:
         """The client has done with it; the server hears of that."""
+        if self._deadline is not None:
+            self._deadline.cancel()
         self._client.at_end.pop(self._number, None)
         if not self._over:
             self._over = True
-            if self._client.alive:
-                link = self._up_link
-                self.network.loop.call_later(self.network.notice(link), self._stop_handler)
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._client.alive:
+            self.network.loop.call_later(self.network.notice(self._up_link), self._stop_handler)
+
+    def _expire(self, seconds: float) -> None:
+        self._leave()
+        self._end_client(_error(grpc.StatusCode.DEADLINE_EXCEEDED, f"no answer in {seconds} s"))
 
     def _send_up(self, what: str, message: Any, data: bytes, arrive: Callable[[], None]) -> None:
         if self._client.alive and not self._up.send(what, message, data, arrive):
@@ -280,7 +309,7 @@ class _Stream:
         if self._handler is not None and self._path in STREAMS:
             return
         server = self.network.machines[self._server_name].process
-        if server is None or self._path not in server.handlers:
+        if server is None or server.handler(self._path) is None:
             self._end_client(_error(grpc.StatusCode.UNAVAILABLE, f"{self._server_name} does not answer"))
             return
         self._server = server
@@ -289,7 +318,7 @@ class _Stream:
 
     async def _handle(self, server: Process, with_request: bool, data: bytes) -> None:
         handle_as(self.channel.identity)
-        handler = server.handlers[self._path]
+        handler = server.handler(self._path)
         error: Exception | None = None
         try:
             if closed := server.closed(self._path):
@@ -319,7 +348,7 @@ class _Stream:
 
     def _send_down(self, server: Process, handler: Any, response: Any) -> None:
         data = handler.response_serializer(response)
-        arrive = self._down.received.put_nowait
+        arrive = self._down.received.put
         if server.alive and not self._down.send("answers", response, data, lambda: arrive(data)):
             self._break(self._down_link)
 
@@ -343,7 +372,7 @@ class _Stream:
         self.network.loop.call_later(self.network.notice(self._down_link), self._end_client, gone)
 
     def _end_client(self, error: Exception | None) -> None:
-        self._down.received.put_nowait(_End(error))
+        self._down.received.put(_End(error))
 
     def _stop_handler(self) -> None:
         if self._handler is not None and self._server is not None:

@@ -49,7 +49,7 @@ _ALL = [
     *(signer for signers in NODE_SIGNERS.values() for signer in signers.values()),
     *PLATFORM_SIGNERS.values(),
 ]
-VOUCHED_FOR = {signer.key_id: signer.certified for signer in _ALL}
+VOUCHED_FOR = {signer.key_id: signer for signer in _ALL}
 
 
 def chains(region: str) -> list[bytes]:
@@ -127,12 +127,12 @@ def node(network: Network, region: str) -> Program:
 
 
 def _host(process: Process) -> Host:
-    """Takes registrations at once."""
-    server = Server(process)
+    """Keeps registrations until somebody calls."""
+    server = cast(Any, Server(process))
 
     class Registering:
         def add(self, registration: Callable[[Any], object]) -> None:
-            registration(server)
+            process.offers.append(lambda: registration(server))
 
     return cast(Host, Registering())
 

@@ -20,6 +20,9 @@ from simulations.faults.plan import draw
 from simulations.faults.world import play
 
 CHUNK = 20
+WARMING = 20
+"""Schedules after which hardly a statement has to be prepared anew."""
+
 CHUNKS_A_PROCESS = 5
 READY = "simulations.faults.ready"
 KEPT_FAILURES = 20
@@ -122,6 +125,13 @@ def prepare() -> None:
     )
     for count in (2, 3):
         opening(parties.REGIONS[:count])
+
+
+def warm_up() -> None:
+    """Play a few schedules of no account: statements are prepared, and what can be remembered is."""
+    with _no_collections():
+        for schedule in range(WARMING):
+            play(draw(0, schedule))
 
 
 def _prepare_worker() -> None:

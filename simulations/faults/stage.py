@@ -35,11 +35,12 @@ def platform_machine(region: str) -> str:
 class Stage:
     """Machines of the clearinghouse, of nodes and of those who call them. Only parties have disks and crash."""
 
-    def __init__(self, seed: str, regions: Sequence[str]) -> None:
+    def __init__(self, seed: str, regions: Sequence[str], tell: bool = False) -> None:
+        """`tell` keeps what happens, for a story."""
         threads = Random(f"{seed} threads")
         self.loop = VirtualLoop(lambda: threads.uniform(*THREAD_SECONDS))
         self.loop.set_task_factory(make_task)
-        self.trace = Trace()
+        self.trace = Trace(tell)
         self.network = Network(self.loop, self.trace, seed)
         self.regions = tuple(regions)
         for name in (CLEARINGHOUSE, *regions, OPERATOR, *map(platform_machine, regions)):

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
 from chassis.database import Transaction
-from chassis.database_errors import DRIVER_ERRORS, plain_errors, translate
+from chassis.database_errors import DRIVER_ERRORS, translate
 from chassis.sqlite import SqliteDatabase, SqliteTransaction
 from custodian.lineage import Lineage, Mark
 from simulations.faults.loop import Halted
@@ -89,7 +89,7 @@ class SimulatedDatabase(SqliteDatabase):
         run = self.disk.connection.execute
         run("SAVEPOINT party")
         try:
-            transaction = _SimulatedTransaction(self.disk.statements, self)
+            transaction = _SimulatedTransaction(self)
             yield transaction
             committed = self._numbering(transaction) if self._numbering else None
             if point is CrashPoint.WITHIN:
@@ -106,10 +106,8 @@ class SimulatedDatabase(SqliteDatabase):
         if committed is not None:
             committed()
 
-    @contextmanager
-    def snapshot(self) -> Iterator[Transaction]:
-        with plain_errors(self.place):
-            yield _SimulatedTransaction(self.disk.statements, self)
+    def snapshot(self) -> _SimulatedTransaction:  # type: ignore[override]
+        return _SimulatedTransaction(self)
 
 
 class KeptMark(Lineage):
@@ -128,11 +126,19 @@ class KeptMark(Lineage):
 
 
 class _SimulatedTransaction(SqliteTransaction):
+    """By itself a snapshot: nothing else runs until it is left."""
+
     _database: SimulatedDatabase
 
-    @property
-    def _driver(self) -> sqlite3.Connection:
-        return self._database.disk.connection
+    def __init__(self, database: SimulatedDatabase) -> None:
+        super().__init__(database.disk.statements, database, database.disk.connection)
+
+    def __enter__(self) -> Transaction:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, DRIVER_ERRORS) and (plain := translate(error, self._database.place)):
+            raise plain from error
 
     def _clock(self) -> int:
         return self._database.clock()

@@ -1,4 +1,4 @@
-"""What happened in a schedule, event by event: hashed as it happens, put into words only when somebody asks."""
+"""What happened in a schedule, event by event: hashed as it happens, kept only where a story will be told."""
 
 from __future__ import annotations
 
@@ -19,17 +19,21 @@ class Event(NamedTuple):
 class Trace:
     """The events of one schedule in order. Two runs of one schedule have the same digest."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep: bool = False) -> None:
+        """`keep` the events, which only a story needs."""
+        self._keep = keep
         self.events: list[Event] = []
         self._digest = hashlib.blake2b(digest_size=16)
 
     def add(self, seconds: float, who: str, words: str, *details: Any) -> None:
-        self.events.append(Event(seconds, who, words, details))
+        if self._keep:
+            self.events.append(Event(seconds, who, words, details))
         self._digest.update(repr((seconds, who, words, details)).encode())
 
     def passed(self, seconds: float, who: str, words: str, details: tuple[Any, ...], message: Any, data: bytes) -> None:
         """A message, with the bytes that went over the wire."""
-        self.events.append(Event(seconds, who, words, details, message))
+        if self._keep:
+            self.events.append(Event(seconds, who, words, details, message))
         self._digest.update(repr((seconds, who, words, details)).encode())
         self._digest.update(data)
 

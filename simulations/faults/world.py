@@ -26,7 +26,7 @@ FINISH_SECONDS = 90.0
 class Result(NamedTuple):
     """What came of a schedule: `violations` is empty if everything that must hold does.
 
-    `seconds` is processor time, `names` tells what ids in the trace's messages stand for.
+    `seconds` is processor time, `names` tells what ids in the trace's messages stand for, where a story was asked for.
     """
 
     violations: tuple[str, ...]
@@ -39,10 +39,10 @@ class Result(NamedTuple):
 
 
 def play(plan: Plan, tell: bool = False) -> Result:
-    """Play a plan. The same plan gives the same trace, in any process. `tell` asks for names also if all is well."""
+    """Play a plan. The same plan gives the same trace, in any process. `tell` keeps what its story is made of."""
     began = time.process_time()
     ready = opening(plan.regions)
-    stage = Stage(plan.seed, plan.regions)
+    stage = Stage(plan.seed, plan.regions, tell)
     for name in stage.parties:
         stage.machine(name).disk.begin(ready.databases[name])
         stage.machine(name).marks.append(ready.marks[name])
@@ -59,7 +59,7 @@ def play(plan: Plan, tell: bool = False) -> Result:
         sum(stage.machine(name).commits for name in stage.parties),
         len(world.clients.promises),
         stage.trace,
-        _names(stage, world.clients) if violations or tell else {},
+        _names(stage, world.clients) if tell else {},
     )
 
 
