@@ -25,6 +25,7 @@ from local_parties import (
 )
 
 from clearinghouse.disputes import TakeDispute
+from clearinghouse.evidence import evidence
 from quanlian import hand_overs
 from quanlian.errors import TrustError
 from quanlian.v1 import clearing_operator_pb2, redemption_pb2, settlement_pb2, signed_pb2
@@ -294,6 +295,33 @@ def test_evidence_shows_the_vouchers_that_were_redeemed_and_no_other(exported: d
     (handed,) = [line for line in lines if line["kind"] == "hand-over"]
     redeemed = [line["token"] for line in lines if line["kind"] == "redemption"]
     assert (len(redeemed), [place for place, _ in handed["vouchers"]]) == (4, [0, 1, 2, 6])
+
+
+@pytest.mark.parametrize("page", [1, 2, 3])
+def test_a_hand_over_is_told_once_however_its_redemptions_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    node = LocalNode(open_standing(f"sqlite:///{tmp_path / 'node'}.db", ""))
+    clearinghouse = LocalClearinghouse(open_standing(f"sqlite:///{tmp_path / 'clearinghouse'}.db", ""))
+    node.publish()
+    clearinghouse.learn(node)
+    ids = node.ids
+    for token in node.claim(2):
+        clearinghouse.decide(*clearinghouse.hand_overs(node.release(*keys_of(token))))
+        for index in range(2):
+            request = item(ids.fresh(), redeem=purchase(token, index, f"order-{token.hex()}-{index}"[-60:]))
+            assert not answer_of(clearinghouse.redeem(request)[0]).HasField("refusal")
+    clearinghouse.do(clearinghouse.service.settlement.close_window())
+
+    def told() -> list[bytes]:
+        shown = evidence(clearinghouse.database, clearinghouse.statement_signer, SHANGHAI, 1)
+        return [line for lines in shown for line in lines]
+
+    whole = told()
+    kinds = [json.loads(line)["kind"] for line in whole]
+    assert kinds[-7:] == ["hand-over", "redemption", "redemption", "hand-over", "redemption", "redemption", "seal"]
+    monkeypatch.setattr("clearinghouse.evidence.PAGE", page)
+    assert told() == whole
 
 
 def test_a_redemption_left_out_or_told_twice_is_named(copy: Exported) -> None:
