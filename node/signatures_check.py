@@ -9,13 +9,13 @@ import sqlalchemy as sa
 
 from chassis.database import Transaction
 from custodian import schema as books
+from custodian.books import CLAIM
 from custodian.ledger.decoding import ROWS_AT_ONCE, UNREADABLE
 from custodian.ledger.findings import Finding, row_key
 from custodian.ledger.signatures import (
     MESSAGE,
     Document,
     KeysOnFile,
-    Progress,
     SignatureChecks,
     body_of,
     require_signed,
@@ -56,10 +56,10 @@ def _fund_return(row: Any, verifier: KeysOnFile) -> None:
     require_told(row, number=verify_fund_return(row, verifier).number)
 
 
-def _claims(transaction: Transaction, verifier: KeysOnFile, progress: Progress) -> Iterator[Finding]:
+def _claims(transaction: Transaction, verifier: KeysOnFile) -> Iterator[Finding]:
     """The token that each claim was answered with, which its shopper carries."""
     request, region = books.request, own_region(transaction)
-    claims = request.select().where(request.c.operation == "claim")
+    claims = request.select().where(request.c.operation == CLAIM)
     for row in transaction.connection.execute(claims, execution_options={"yield_per": ROWS_AT_ONCE}):
         try:
             token = wire.parse(ClaimAnswer, row.answer, "answer").token
@@ -69,7 +69,7 @@ def _claims(transaction: Transaction, verifier: KeysOnFile, progress: Progress) 
             yield unsound(request.name, row_key(request, row), error)
 
 
-def _answers_away(transaction: Transaction, verifier: KeysOnFile, progress: Progress) -> Iterator[Finding]:
+def _answers_away(transaction: Transaction, verifier: KeysOnFile) -> Iterator[Finding]:
     """Each answer that the clearinghouse gave is among those that it signed."""
     outbox, batch = schema.outbox, books.signed_batch
     query = (

@@ -17,7 +17,7 @@ from quanlian.statement_evidence import SEAL_KIND, SealedAgreement, seal_payload
 from verifier.documents import Documents, compare_seal
 from verifier.findings import Finding
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 8 << 20
 LONGEST_SEAL = 4 << 20
 """A seal names each agreement in some hundred bytes."""
 

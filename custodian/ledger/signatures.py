@@ -16,8 +16,10 @@ import sqlalchemy as sa
 
 from chassis.database import Transaction
 from custodian import schema
+from custodian.books import CLAIM
 from custodian.ledger.decoding import ROWS_AT_ONCE, UNREADABLE
 from custodian.ledger.findings import Finding, row_key
+from custodian.ledger.references import is_recovered
 from custodian.verification import RootMemory
 from pki.trust import Keyring
 from quanlian import hand_overs, vouchers, wire
@@ -60,7 +62,7 @@ class Document(NamedTuple):
         return self.table.select() if self.rows is None else self.rows
 
 
-Check = Callable[[Transaction, KeysOnFile, Progress], Iterator[Finding]]
+Check = Callable[[Transaction, KeysOnFile], Iterator[Finding]]
 
 
 class SignatureChecks(NamedTuple):
@@ -82,8 +84,9 @@ def check_signatures(
     for document in (*_SHARED, *party.documents):
         yield from _signed(transaction, document, verifier, progress)
     yield from _requests(transaction, party.name(transaction), verifier, progress)
+    yield from _unsigned(transaction)
     for check in party.checks:
-        yield from check(transaction, verifier, progress)
+        yield from check(transaction, verifier)
 
 
 def signed_rows(transaction: Transaction, party: SignatureChecks) -> int:
@@ -229,6 +232,14 @@ def _requests(transaction: Transaction, party: str, verifier: Verifier, progress
 
     yield from _in_messages(transaction, schema.request.c.answer_batch, require_answer, verifier, progress)
     yield from _in_messages(transaction, schema.request.c.request_batch, _require_asked, verifier, progress)
+
+
+def _unsigned(transaction: Transaction) -> Iterator[Finding]:
+    """Every answer but a claim's was signed in the commit that decided it, unless the books were rebuilt since."""
+    request = schema.request
+    bare = request.select().where(request.c.operation != CLAIM, request.c.answer_batch.is_(None))
+    for row in _stream(transaction, bare) if not is_recovered(transaction) else ():
+        yield unsound(request.name, row_key(request, row), BadSignature("the answer is in no signed message"))
 
 
 def _in_messages(

@@ -309,6 +309,11 @@ class TestMessages:
         assert (finding.table, "not among those" in finding.en) == ("request", True)
 
     @pytest.mark.parametrize("name", BOTH)
+    def test_an_answer_taken_out_of_its_message_is_named(self, altered: Alter, name: str) -> None:
+        (finding,) = altered(name, "request", lambda row: {"answer_batch": None}, "answer_batch")
+        assert (finding.table, "in no signed message" in finding.en) == ("request", True)
+
+    @pytest.mark.parametrize("name", BOTH)
     def test_a_request_that_nobody_sent_is_named(self, altered: Alter, name: str) -> None:
         made_up = hashlib.sha256(b"made up").digest()
         (finding,) = altered(name, "request", lambda row: {"body_hash": made_up}, "request_batch")

@@ -256,8 +256,11 @@ class TestTheDedicatedAccount:
         )
         assert (paid["bank_reference"], paid["amount_fen"]) == ("ICBC-1", payment["amount_fen"])
         assert json.loads(operate(network, HANGZHOU, "payments", "list", "--json")) == []
-        code, shown, error = quanlian("ledger", "check", "--config", network.directory / HANGZHOU / "settings.toml")
-        assert code == 0, shown + error
+        for party in network.parties:
+            settings = network.directory / party / "settings.toml"
+            code, shown, error = quanlian("ledger", "check", "--json", "--config", settings)
+            assert code == 0, shown + error
+            assert json.loads(shown)["signatures_verified"] is True
 
     def test_a_stray_receipt_is_listed_until_it_is_assigned(self, network: Network) -> None:
         operate(network, HANGZHOU, "receipt", "12.34", "--reference", "stray-1", "--memo", "付款人不明")
