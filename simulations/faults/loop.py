@@ -31,7 +31,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     _ready: deque[_Call]
     _stopping: bool
-    _task_factory: Any
+    _task_factory: Callable[..., asyncio.Task[Any]]
 
     def __init__(self, thread_seconds: Callable[[], float]) -> None:
         """`thread_seconds` says how long a thread takes to begin with what it was given."""
@@ -44,10 +44,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         return self._seconds
 
-    get_debug = bool  # type: ignore[assignment]
+    get_debug = bool
     """False; every future asks, and this answers without a frame of Python."""
 
-    def create_task(self, work: Any, *, name: object = None, context: Context | None = None) -> Any:  # type: ignore[override]
+    def create_task(self, work: Any, *, name: object = None, context: Context | None = None) -> asyncio.Task[Any]:
         """As the task factory makes it; names are nobody's business here."""
         return self._task_factory(self, work, context=context)
 
