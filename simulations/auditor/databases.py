@@ -7,7 +7,7 @@ import sqlite3
 from collections import namedtuple
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -121,15 +121,15 @@ def network_in_memory(
 def _reader(connection: sqlite3.Connection) -> Read:
     def read(statement: str, parameters: Mapping[str, str]) -> Sequence[Any]:
         cursor = connection.execute(statement, parameters)
-        row = _row_of(tuple(column[0] for column in cursor.description))
-        return [row(*values) for values in cursor]
+        return list(map(_row_of(tuple([column[0] for column in cursor.description])), cursor))
 
     return read
 
 
 @cache
-def _row_of(columns: tuple[str, ...]) -> Callable[..., Any]:
-    return namedtuple("Row", columns)
+def _row_of(columns: tuple[str, ...]) -> Callable[[tuple[Any, ...]], Any]:
+    """Makes a row of what the driver read."""
+    return partial(tuple.__new__, namedtuple("Row", columns))
 
 
 def legs(text: str) -> Legs:

@@ -142,6 +142,7 @@ class Channel:
 
     def __init__(self, network: Network, process: Process, server: str, identity: Identity) -> None:
         self.network, self.process, self.server, self.identity = network, process, server, identity
+        self.up, self.down = Link(process.machine.name, server), Link(server, process.machine.name)
 
     def unary_unary(self, path: str, **codecs: Any) -> Callable[..., Any]:
         async def call(request: Any, timeout: float | None = None) -> Any:
@@ -232,11 +233,10 @@ class _Stream:
     def __init__(self, channel: Channel, path: str, codecs: dict[str, Any]) -> None:
         self.channel, self.network = channel, channel.network
         self._client, self._server_name = channel.process, channel.server
-        client, server = channel.process.machine.name, channel.server
         self._path, self._codecs = path, codecs
         self._number = self.network.number()
         method = path.rpartition("/")[2]
-        self._up_link, self._down_link = Link(client, server), Link(server, client)
+        self._up_link, self._down_link = channel.up, channel.down
         self._up = _Direction(self.network, self._up_link, method, self._number)
         self._down = _Direction(self.network, self._down_link, method, self._number)
         self._server: Process | None = None
