@@ -39,8 +39,14 @@ def seal(table: sa.Table, row: Mapping[Any, Any]) -> bytes:
 
 
 def _digest_of_row(table: str, values: tuple[Any, ...]) -> bytes:
-    plain = tuple([value if type(value) in _PLAIN else _plain(value) for value in values])
-    return hashlib.sha256(repr((table, plain)).encode()).digest()
+    """SHA-256 over the row's numbers and texts as Python writes them and the lengths of its bytes, and then over the
+    bytes themselves; written out, these would be two thirds of the work of storing a row.
+    """
+    if not _PLAIN.issuperset(map(type, values)):
+        values = tuple(map(_plain, values))
+    raw = [value for value in values if type(value) is bytes]
+    shown = [(len(value),) if type(value) is bytes else value for value in values]
+    return hashlib.sha256(b"".join([repr((table, shown)).encode(), *raw])).digest()
 
 
 def _plain(value: Any) -> Any:
