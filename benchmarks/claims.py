@@ -71,7 +71,8 @@ class Rush:
         before, began = self._node.cpu(), time.perf_counter()
         answers = await work(items, found.latencies_s)
         found.wall_s = time.perf_counter() - began
-        found.cpu_s = {party: seconds - before.get(party, 0.0) for party, seconds in self._node.cpu().items()}
+        for (party, pid), seconds in self._node.cpu().items():
+            found.cpu_s[party] = found.cpu_s.get(party, 0.0) + seconds - before.get((party, pid), 0.0)
         refusals = [self._refusal(each) for each in answers]
         granted = refusals.count(None)
         if set(refusals) - {None, RefusalReason.QUOTA_EXHAUSTED} or len(answers) != len(items):

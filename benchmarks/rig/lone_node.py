@@ -43,16 +43,16 @@ class LoneNode(Network):
     def parties(self) -> tuple[str, ...]:
         return (CLEARINGHOUSE, ISSUER)
 
-    def cpu(self) -> dict[str, float]:
-        """CPU seconds so far: of the node, of this process, and of a PostgreSQL server with all its backends."""
+    def cpu(self) -> dict[tuple[str, int], float]:
+        """CPU seconds so far by process: of the node, of this one, of a PostgreSQL server and each of its backends."""
         processes = {ISSUER: [psutil.Process(self.processes[ISSUER].pid)], CLIENT: [psutil.Process()]}
         if self.database_url:
             processes[SERVER] = self._server()
-        found = dict.fromkeys(processes, 0.0)
+        found = {}
         for party, each in ((party, each) for party, all_ in processes.items() for each in all_):
             with contextlib.suppress(psutil.NoSuchProcess):
                 times = each.cpu_times()
-                found[party] += times.user + times.system
+                found[(party, each.pid)] = times.user + times.system
         return found
 
     def _server(self) -> list[psutil.Process]:
