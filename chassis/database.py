@@ -21,7 +21,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 
 from chassis.database_errors import KeyTaken, plain_errors
 from chassis.queries import Query
-from chassis.rows import completed, computed_column
+from chassis.rows import appended, completed, computed_column
 from quanlian.errors import ConfigurationError
 
 __all__ = ["Database", "KeyTaken", "Query", "Transaction"]
@@ -57,6 +57,14 @@ class Transaction(ABC):
         """
         if rows:
             self._insert(table, completed(table, rows))
+
+    def append(self, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Stores new rows as `insert` does, for those who write many: each a tuple of all columns of the table in
+        order, as the driver takes them, without the one that is computed. Leaves with KeyTaken as `insert` does.
+        """
+        if rows:
+            names, complete = appended(table)
+            self._append(table, names, complete(rows))
 
     def upsert(self, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
         """Stores rows by primary key; where one exists, its other given columns are replaced.
@@ -99,6 +107,9 @@ class Transaction(ABC):
 
     @abstractmethod
     def _insert(self, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None: ...
+
+    @abstractmethod
+    def _append(self, table: sa.Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None: ...
 
     @abstractmethod
     def _upsert(self, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None: ...

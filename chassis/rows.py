@@ -45,6 +45,19 @@ def completed(table: sa.Table, rows: Rows) -> Rows:
     return [{**row, computed.name: computed.value(row)} for row in rows]
 
 
+Completing = Callable[[Sequence[tuple[Any, ...]]], Sequence[tuple[Any, ...]]]
+
+
+@lru_cache(maxsize=1024)
+def appended(table: sa.Table) -> tuple[tuple[str, ...], Completing]:
+    """The names of all columns, the computed one last, and what adds it to rows that give the others in order."""
+    computed = computed_column(table)
+    if computed is None:
+        return tuple(column.name for column in table.columns), lambda rows: rows
+    compute, name = computed.compute, table.name
+    return (*computed.names, computed.name), lambda rows: [(*row, compute(name, row)) for row in rows]
+
+
 def tuples(table: sa.Table, rows: Rows, dialect: Dialect) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
     """The column names of the first row, and every row's values in that order.
 

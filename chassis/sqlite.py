@@ -68,6 +68,9 @@ class SqliteTransaction(Transaction):
         names, values = tuples(table, rows, self.connection.dialect)
         self._driver.executemany(_insert_statement(table, names), values)
 
+    def _append(self, table: sa.Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
+        self._driver.executemany(_insert_statement(table, names), rows)
+
     def _upsert(self, table: sa.Table, rows: Rows) -> None:
         names, values = tuples(table, distinct_by_key(table, rows), self.connection.dialect)
         self._driver.executemany(_upsert_statement(table, names), values)

@@ -153,6 +153,10 @@ class Books:
             self._load_balances([account])
         return self._balances[account]
 
+    def load_balances(self, accounts: Iterable[str]) -> None:
+        """Read at once what decisions will ask for account by account."""
+        self._load_balances(accounts)
+
     def free_fen(self, account: str) -> int:
         """What a funder may still commit on this book."""
         return self.balance(account).free_fen

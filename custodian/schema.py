@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
 
 from custodian.seals import seal_column
 
 METADATA = MetaData()
+_GIVEN = text("redemption_id IS NOT NULL")
+_WHERE_GIVEN: dict[str, Any] = {"sqlite_where": _GIVEN, "postgresql_where": _GIVEN}
+"""Answers to claims name no redemption and stay out of the index."""
 
 request = Table(
     "request",
@@ -21,7 +26,7 @@ request = Table(
     Column("request_batch", LargeBinary, comment="the signed message that it came in"),
     Column("answer_batch", LargeBinary, comment="the signed answers that its answer is among"),
     seal_column(),
-    Index("request_by_redemption", "redemption_id"),
+    Index("request_by_redemption", "redemption_id", **_WHERE_GIVEN),
     comment="idempotency: each answer, kept as long as the ledger",
 )
 

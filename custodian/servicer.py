@@ -58,7 +58,7 @@ class Decider(Protocol):
     async def page(self, caller: Identity, after: int, size: int) -> list[Listed]: ...
 
 
-class _Allowance:
+class Allowance:
     """A number of items that a stream may have open."""
 
     def __init__(self, limit: int) -> None:
@@ -165,7 +165,7 @@ class RedemptionServicer(redemption_pb2_grpc.RedemptionServiceServicer):
         self, request_iterator: AsyncIterator[pb.RedeemStreamRequest], context: Context
     ) -> AsyncIterator[pb.RedeemStreamResponse]:
         """Answers leave as they are decided, many to a message; an item that waits holds up no other."""
-        sender, allowance = caller(context), _Allowance(MAX_OPEN_ITEMS)
+        sender, allowance = caller(context), Allowance(MAX_OPEN_ITEMS)
         outgoing: asyncio.Queue[Sequence[bytes] | BaseException | None] = asyncio.Queue()
         reading = asyncio.create_task(self._read_stream(sender, request_iterator, outgoing, allowance))
         try:
@@ -193,7 +193,7 @@ class RedemptionServicer(redemption_pb2_grpc.RedemptionServiceServicer):
         sender: Identity,
         requests: AsyncIterator[pb.RedeemStreamRequest],
         outgoing: asyncio.Queue[Any],
-        allowance: _Allowance,
+        allowance: Allowance,
     ) -> None:
         """Feed the decider as long as the caller reads its answers, and tell `outgoing` how it ended."""
         try:

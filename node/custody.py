@@ -236,17 +236,17 @@ def _handed_money(voucher: VoucherState) -> list[Movement]:
 
 
 def _states(draft: Draft, desk: Desk) -> list[VoucherState]:
-    body = draft.voucher(desk.region.voucher_signer.key_id, desk.at)
+    shared, reservations = draft.edition.voucher, draft.edition.issue.reservations
     return [
         VoucherState(
-            VoucherKey(desk.name, body.pack_id, index),
-            body.campaign,
-            body.terms_hash,
+            VoucherKey(desk.name, draft.claim.pack_id, index),
+            shared.campaign,
+            shared.terms_hash,
             number,
-            body.holder_tag,
-            body.not_before,
-            body.not_after,
+            draft.claim.tag,
+            shared.not_before,
+            shared.not_after,
             reservation,
         )
-        for index, (number, reservation) in enumerate(zip(body.voucher_types, draft.issue.reservations, strict=True))
+        for index, (number, reservation) in enumerate(zip(shared.voucher_types, reservations, strict=True))
     ]

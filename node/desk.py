@@ -18,6 +18,7 @@ from custodian.campaigns import Campaigns
 from custodian.decisions import Apportioned, Received
 from custodian.suspensions import Suspensions
 from node import schema
+from node.domain.claims import Issue, usual_issue
 from node.dues import AT_ONCE, Dues
 from quanlian.accounts import payable_account
 from quanlian.apportionment import Reservation, split
@@ -57,11 +58,20 @@ class Region(NamedTuple):
     minimum_leverage: Fraction | None = None
 
 
+RoundKey = tuple[str, str]
+"""Campaign and round."""
+
+
 class TermsShelf:
-    """Parsed terms by hash. A version never changes, so what is here stays true."""
+    """Parsed terms by hash, and what their rounds usually issue. A version never changes, so what is here stays true.
+
+    `sold_out` are rounds whose quota was exhausted when somebody last asked: a hint where to look first, no more.
+    """
 
     def __init__(self) -> None:
         self._terms: dict[bytes, Terms] = {}
+        self._usual: dict[tuple[bytes, str], Issue | None] = {}
+        self.sold_out: set[RoundKey] = set()
 
     def get(self, terms_hash: bytes) -> Terms | None:
         return self._terms.get(terms_hash)
@@ -70,6 +80,15 @@ class TermsShelf:
         terms = parse_terms(document, "terms")
         self._terms[terms.terms_hash] = terms
         return terms
+
+    def usual_issue(self, terms: Terms | None, round_id: str) -> Issue | None:
+        """As `node.domain.claims.usual_issue`, worked out once a version and round."""
+        if terms is None:
+            return None
+        key = (terms.terms_hash, round_id)
+        if key not in self._usual:
+            self._usual[key] = usual_issue(terms, round_id)
+        return self._usual[key]
 
 
 class OrderTaken(NamedTuple):
@@ -407,7 +426,15 @@ def voucher_of_pack(key: VoucherKey, row: Any) -> VoucherState | None:
     )
 
 
+def pack_reservations(text: str) -> list[Any]:
+    """Legs of co-funders and of the public by a voucher's index, as JSON; a number stands for the voucher of that
+    index, which reserved alike.
+    """
+    written = json.loads(text)
+    return [written[each] if isinstance(each, int) else each for each in written]
+
+
 def reservation_of_pack(row: Any, index: int) -> Reservation:
     """What a claim reserved for a voucher of a pack's row."""
-    cofunders, public = json.loads(row.reservations)[index]
+    cofunders, public = pack_reservations(row.reservations)[index]
     return Reservation(json_to_legs(json.dumps(cofunders)), json_to_legs(json.dumps(public)))

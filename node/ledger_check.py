@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Any
@@ -25,6 +25,8 @@ from custodian.ledger.decoding import (
 )
 from custodian.ledger.findings import Counted, Finding, PartyChecks
 from node import payment_check, schema, signatures_check
+from node.desk import pack_reservations
+from node.domain.claims import china_day
 from node.payment_check import own_region
 from node.redeeming import used_away
 from node.references_check import references
@@ -35,6 +37,8 @@ from quanlian.ledger import is_limited
 from quanlian.statements import json_to_statement
 from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import custody_pb2
+
+_NO_CLAIM = (0, 0, 0)
 
 
 def _reserved_in_packs(transaction: Transaction) -> dict[str, int]:
@@ -59,7 +63,7 @@ def _reserved_in_packs(transaction: Transaction) -> dict[str, int]:
 def _packs(transaction: Transaction) -> Iterator[Finding]:
     """Packs add up to what they reserved, and their rounds and holders were counted."""
     rounds: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
-    tags: Counter[tuple[str, str, bytes]] = Counter()
+    holders: dict[tuple[str, str, bytes], tuple[int, int, int]] = {}
     for row in stream(transaction, schema.pack.select()):
         known, reservations = rounds[(row.campaign, row.round)], _reserved_of(row)
         known[:] = [
@@ -68,7 +72,7 @@ def _packs(transaction: Transaction) -> Iterator[Finding]:
             known[2] + row.reserved_fen,
             max(known[3], row.not_after),
         ]
-        tags[(row.campaign, row.round, row.holder_tag)] += 1
+        _count_holder(holders, row)
         total = sum(leg.amount_fen for legs in reservations for leg in legs)
         if total != row.reserved_fen:
             words = difference(row.reserved_fen, total)
@@ -80,19 +84,25 @@ def _packs(transaction: Transaction) -> Iterator[Finding]:
             zh, en = f"记为{said}，券包合计{found}", f"says {said}, its packs give {found}"
             yield Finding("claim_round", " ".join(key), None, said[2] - found[2], zh, en)
     claims = {
-        (row.campaign, row.round, row.holder_tag): row.claims
-        for row in run(transaction, schema.holder_claim.select().where(schema.holder_claim.c.day == 0))
+        (row.campaign, row.round, row.holder_tag): (row.claims, row.day, row.claims_on_day)
+        for row in run(transaction, schema.holder_claim.select())
     }
-    yield from _counts("holder_claim", claims, dict(tags))
-
-
-def _counts(table: str, said: dict[Any, int], found: dict[Any, int]) -> Iterator[Finding]:
-    for key in sorted(said.keys() | found.keys()):
-        counted, packs = said.get(key, 0), found.get(key, 0)
+    for holder in sorted(claims.keys() | holders.keys()):
+        counted, packs = claims.get(holder, _NO_CLAIM), holders.get(holder, _NO_CLAIM)
         if counted != packs:
-            row = " ".join(part.hex() if isinstance(part, bytes) else part for part in key)
-            zh, en = f"记有{counted}份，券包{packs}份", f"counts {counted} packs, there are {packs}"
-            yield Finding(table, row, None, 0, zh, en)
+            place = " ".join(part.hex() if isinstance(part, bytes) else part for part in holder)
+            zh, en = f"记有{counted}（份数、末日、当日），券包{packs}", f"counts {counted}, its packs give {packs}"
+            yield Finding("holder_claim", place, None, 0, zh, en)
+
+
+def _count_holder(holders: dict[tuple[str, str, bytes], tuple[int, int, int]], pack: Any) -> None:
+    """Packs in the round, the day of the last, packs on that day: in whatever order they are read."""
+    key, issued = (pack.campaign, pack.round, pack.holder_tag), china_day(pack.issued_at)
+    claims, day, on_day = holders.get(key, _NO_CLAIM)
+    if issued == day:
+        holders[key] = (claims + 1, day, on_day + 1)
+    else:
+        holders[key] = (claims + 1, issued, 1) if issued > day else (claims + 1, day, on_day)
 
 
 def _limits(transaction: Transaction) -> Iterator[Finding]:
@@ -239,7 +249,7 @@ def _reservations(row: Any) -> list[tuple[Leg, ...]]:
     """By index: the legs of each voucher of a pack."""
     return [
         strict_legs(json.dumps(cofunders)) + strict_legs(json.dumps(public))
-        for cofunders, public in json.loads(row.reservations)
+        for cofunders, public in pack_reservations(row.reservations)
     ]
 
 

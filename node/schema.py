@@ -60,9 +60,11 @@ holder_claim = Table(
     Column("campaign", String, primary_key=True),
     Column("round", String, primary_key=True),
     Column("holder_tag", LargeBinary, primary_key=True),
-    Column("day", Integer, primary_key=True, comment="days since 1970-01-01, Asia/Shanghai; 0: the whole round"),
-    Column("claims", Integer, nullable=False),
-    seal_column(),
+    Column("claims", Integer, nullable=False, comment="packs of the whole round"),
+    Column("day", Integer, nullable=False, comment="of the last of them: days since 1970-01-01, Asia/Shanghai"),
+    Column("claims_on_day", Integer, nullable=False),
+    comment="what caps per person and per day count by; its packs give it again",
+    sqlite_with_rowid=False,
 )
 
 pack = Table(
@@ -78,7 +80,12 @@ pack = Table(
     Column("not_before", BigInteger, nullable=False),
     Column("not_after", BigInteger, nullable=False),
     Column("roaming", String, nullable=False),
-    Column("reservations", Text, nullable=False, comment="JSON by index: [[[account, fen], …], [[account, fen], …]]"),
+    Column(
+        "reservations",
+        Text,
+        nullable=False,
+        comment="JSON by index: [[[account, fen], …], [[account, fen], …]], or a like one's index",
+    ),
     Column("reserved_fen", BigInteger, nullable=False, comment="highest discounts of all its vouchers"),
     Column("swept", Boolean, nullable=False, comment="its vouchers have rows of their own since they expired"),
     seal_column(),

@@ -32,7 +32,7 @@ from custodian.suspensions import verify_suspension
 from custodian.verification import RootMemory
 from node import reading, schema
 from node.announcing import Announcements
-from node.claiming import Claim
+from node.claiming import Claim, read_claim
 from node.custody import HandOverTaken, HandOverVoid, Release, overdue
 from node.desk import Desk, Region, Work
 from node.directory import Directory
@@ -50,11 +50,10 @@ from pki.trust import Keyring
 from quanlian import hand_overs, vouchers, wire
 from quanlian.errors import (
     ConfigurationError,
-    InvalidInput,
     Unavailable,
 )
 from quanlian.signing import Signer
-from quanlian.v1 import claim_pb2, custody_pb2, signed_pb2
+from quanlian.v1 import custody_pb2, signed_pb2
 from quanlian.v1.redemption_pb2 import RedemptionRecord
 from quanlian.vouchers import VoucherKey
 
@@ -112,7 +111,7 @@ class NodeService:
         keyring: Keyring,
         clearinghouse: Clearinghouse,
         ids: FreshIds | None = None,
-        commit: Callable[..., GroupCommit[Work, Any]] = GroupCommit,
+        commit: Callable[..., GroupCommit[Work | Claim, Any]] = GroupCommit,
     ) -> None:
         self.database = database
         self.region = region
@@ -255,19 +254,34 @@ class NodeService:
 
     async def claim(self, caller: Identity, contents: Sequence[bytes]) -> list[bytes]:
         """Decide claims, in order; packs that roam from their issue on are handed over at once."""
-        claims = [self._claim(caller, content) for content in contents]
-        answers = [raised(answer) for answer in await self.engine.group.submit_many(claims)]
+        claims = self._claims(caller, contents)
+        answers = await self._sold_out(claims)
+        left = [claim for claim, answer in zip(claims, answers, strict=True) if answer is None]
+        decided = iter(await self.engine.group.submit_many(left))
         self._clearinghouse.hand_overs_waiting()
+        return [raised(next(decided)) if answer is None else answer for answer in answers]
+
+    async def _sold_out(self, claims: Sequence[Claim]) -> list[bytes | None]:
+        """What is answered without a commit, where a round was sold out when somebody last asked; None for the rest.
+
+        The books have the word, not that memory: once a round has packs again, its claims go the usual way.
+        """
+        gone, asked = self.shelf.sold_out, {claim.round for claim in claims}
+        if gone.isdisjoint(asked):
+            return [None] * len(claims)
+        answers = await self.engine.look(claims)
+        gone -= {claim.round for claim, answer in zip(claims, answers, strict=True) if answer is None}
         return answers
 
-    def _claim(self, caller: Identity, content: bytes) -> Claim:
-        item = wire.parse(claim_pb2.ClaimItem, content, "claim")
-        if len(item.request_id) != wire.REQUEST_ID_BYTES or not item.holder_id:
-            raise InvalidInput("needs a request id of 16 bytes and a holder id", place="claim")
-        if not (item.campaign + item.round).isprintable():
-            raise InvalidInput("has control characters", place="claim", remedy="send campaign and round as published")
-        pack_id = vouchers.make_pack_id(self.ids.milliseconds(), self.ids.random(9))
-        return Claim(caller.name, content, item, pack_id)
+    def _claims(self, caller: Identity, contents: Sequence[bytes]) -> list[Claim]:
+        at, size = self.ids.milliseconds(), vouchers.PACK_RANDOM_BYTES
+        random = self.ids.random(size * len(contents))
+        pack_ids = [vouchers.make_pack_id(at, random[n : n + size]) for n in range(0, len(random), size)]
+        participant, tag_key = caller.name, self.region.tag_key
+        return [
+            read_claim(content, participant, tag_key, pack_id)
+            for content, pack_id in zip(contents, pack_ids, strict=True)
+        ]
 
     # Custody and feed
 

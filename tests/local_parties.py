@@ -29,7 +29,7 @@ from custodian import schema as custodian_schema
 from custodian.decisions import Answered, Received
 from custodian.ledger.check import check_books
 from node import schema as node_schema
-from node.claiming import Claim
+from node.claiming import Claim, read_claim
 from node.custody import Release
 from node.desk import Region, TermsShelf
 from node.engine import decide_batch
@@ -525,11 +525,14 @@ class LocalNode(Party):
 
     # Claims
 
-    def claim_work(self, holder: str, request_id: bytes = b"", round_id: str = "r1") -> Claim:
-        claim = claim_pb2.ClaimItem(
+    def claim_content(self, holder: str, request_id: bytes = b"", round_id: str = "r1") -> bytes:
+        return claim_pb2.ClaimItem(
             request_id=request_id or self.ids.fresh(), campaign="spring", round=round_id, holder_id=holder
-        )
-        return Claim(PLATFORM, claim.SerializeToString(), claim, self.ids.fresh(15))
+        ).SerializeToString()
+
+    def claim_work(self, holder: str, request_id: bytes = b"", round_id: str = "r1") -> Claim:
+        content = self.claim_content(holder, request_id, round_id)
+        return read_claim(content, PLATFORM, self.region.tag_key, self.ids.fresh(15))
 
     def claim(self, packs: int = 1) -> list[bytes]:
         """Tokens of packs that were claimed in one batch, each by another holder."""

@@ -11,13 +11,17 @@ import sqlalchemy as sa
 from chassis.database import Database
 
 
-def seconds_to_write(url: str, schema: str, tables: Sequence[sa.Table], commits: int) -> float:
-    """Wall seconds for all rows of the tables in so many durable commits, into tables of the same shape beside them."""
+def seconds_to_write(
+    url: str, schema: str, tables: Sequence[sa.Table], commits: int, at_most: int | None = None
+) -> float:
+    """Wall seconds for all rows of the tables, or so many of each, in so many durable commits, into tables of the same
+    shape beside them.
+    """
     with closing(Database.open(url, schema)) as database:
         rows, copies = [], []
         with database.transaction() as transaction:
             for table in tables:
-                rows.append([tuple(row) for row in transaction.connection.execute(table.select())])
+                rows.append([tuple(row) for row in transaction.connection.execute(table.select().limit(at_most))])
                 copies.append(_copy(table))
                 copies[-1].create(transaction.connection)
         statements = [_insert(copy, database) for copy in copies]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from chassis.host import Context, caller
-from custodian.servicer import check_item_count
+from custodian.servicer import MAX_OPEN_ITEMS, Allowance, check_item_count
 from node.operations import NodeOperations
 from node.service import NodeService
 from node.settling import NodeSettling
@@ -25,10 +26,32 @@ class ClaimServicer(claim_pb2_grpc.ClaimServiceServicer):
     async def ClaimStream(  # noqa: N802
         self, request_iterator: AsyncIterator[claim_pb2.ClaimStreamRequest], context: Context
     ) -> AsyncIterator[claim_pb2.ClaimStreamResponse]:
-        async for request in request_iterator:
-            check_item_count(request.items)
-            answers = await self._service.claim(caller(context), list(request.items))
-            yield claim_pb2.ClaimStreamResponse(answers=answers)
+        """Answers leave in the order of the messages; while one message is decided, those behind it are read."""
+        sender, allowance = caller(context), Allowance(MAX_OPEN_ITEMS)
+        deciding: asyncio.Queue[asyncio.Future[list[bytes]] | None] = asyncio.Queue()
+
+        async def read() -> None:
+            try:
+                async for request in request_iterator:
+                    check_item_count(request.items)
+                    await allowance.take(len(request.items))
+                    deciding.put_nowait(asyncio.ensure_future(self._service.claim(sender, list(request.items))))
+            finally:
+                deciding.put_nowait(None)
+
+        reading = asyncio.create_task(read())
+        try:
+            while (answering := await deciding.get()) is not None:
+                answers = await answering
+                yield claim_pb2.ClaimStreamResponse(answers=answers)
+                allowance.give_back(len(answers))
+            await reading
+        finally:
+            reading.cancel()
+            unheard = [each for _ in range(deciding.qsize()) if (each := deciding.get_nowait()) is not None]
+            for each in unheard:
+                each.cancel()
+            await asyncio.gather(*unheard, return_exceptions=True)
 
 
 class NodeOperatorServicer(node_operator_pb2_grpc.NodeOperatorServiceServicer):

@@ -29,10 +29,19 @@ def path(leaves: Sequence[bytes], index: int) -> list[bytes]:
     return _path(_levels(leaves), index)
 
 
-def tree(leaves: Sequence[bytes]) -> tuple[bytes, list[list[bytes]]]:
-    """The root and every entry's audit path, hashing each node once."""
+def tree(leaves: Sequence[bytes]) -> tuple[bytes, list[tuple[bytes, ...]]]:
+    """The root and every entry's audit path, hashing each node once.
+
+    From the root down, so that what two entries share of their paths is put together once.
+    """
     levels = _levels(leaves)
-    return levels[-1][0], [_path(levels, index) for index in range(len(leaves))]
+    paths: list[tuple[bytes, ...]] = [()] if leaves else []
+    for level in levels[-2::-1]:
+        width = len(level)
+        paths = [
+            (level[index ^ 1], *paths[index // 2]) if index ^ 1 < width else paths[index // 2] for index in range(width)
+        ]
+    return levels[-1][0], paths
 
 
 def cover(leaves: Sequence[bytes], shown: Iterable[int]) -> list[bytes]:

@@ -79,8 +79,14 @@ class RefusalReason(IntEnum):
 
     @property
     def consumes_request_id(self) -> bool:
-        """Whether the answer is stored: a retry of reasons 1–5, and of a reused id, is judged anew."""
-        return self > RefusalReason.KEY_REVOKED and self is not RefusalReason.REQUEST_ID_REUSED
+        """Whether the answer is stored: a retry of reasons 1–5, of a reused id and of a round that was sold out, is
+        judged anew.
+        """
+        return self > RefusalReason.KEY_REVOKED and self not in _JUDGED_ANEW
+
+
+_JUDGED_ANEW = frozenset({RefusalReason.REQUEST_ID_REUSED, RefusalReason.QUOTA_EXHAUSTED})
+"""Beside those. When a round is gone in seconds, most who come find it so: that costs them and the books nothing."""
 
 
 class Refusal(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from hashlib import sha256
 from typing import NamedTuple
 
 from quanlian import merkle
@@ -11,6 +10,7 @@ from quanlian.errors import BadSignature, InvalidInput
 from quanlian.signing import SigningKey, Verifier, signing_bytes
 
 PACK_ID_BYTES = 15
+PACK_RANDOM_BYTES = 9
 TAG_BYTES = 16
 BATCH_LIMIT = 256
 """Packs signed under one root: the path of at most eight steps keeps the QR code small."""
@@ -57,14 +57,14 @@ class Token(NamedTuple):
 
 def make_pack_id(unix_milliseconds: int, random: bytes) -> bytes:
     """6 bytes of Unix milliseconds, big-endian, and 9 random bytes: keys in time order, not to be guessed."""
-    if len(random) != 9:
-        raise InvalidInput("a pack id takes 9 random bytes", place="pack id")
+    if len(random) != PACK_RANDOM_BYTES:
+        raise InvalidInput(f"a pack id takes {PACK_RANDOM_BYTES} random bytes", place="pack id")
     return unix_milliseconds.to_bytes(6, "big") + random
 
 
 def holder_tag(campaign_key: bytes, holder_id: str) -> bytes:
     """HMAC-SHA-256 of the holder's id, cut to 16 bytes: one person within a campaign, nobody across campaigns."""
-    return hmac.new(campaign_key, holder_id.encode("utf-8"), sha256).digest()[:TAG_BYTES]
+    return hmac.digest(campaign_key, holder_id.encode("utf-8"), "sha256")[:TAG_BYTES]
 
 
 def leaf(body: bytes) -> bytes:

@@ -6,7 +6,7 @@ Reading checks shapes and raises InvalidInput that names the field; what the val
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
@@ -66,6 +66,30 @@ def item_hashes(items: Sequence[bytes]) -> list[bytes]:
 
 def voucher_to_body(voucher: Voucher) -> bytes:
     """Serialise once; the signature covers these bytes."""
+    return _body(voucher).SerializeToString()
+
+
+class PackBodies:
+    """The bodies of packs that differ from a voucher in pack id and holder only: what they share is filled in once."""
+
+    def __init__(self, shared: Voucher) -> None:
+        self._message = _body(shared)
+
+    def body(self, pack_id: bytes, holder_tag: bytes) -> bytes:
+        message = self._message
+        message.pack_id, message.holder_tag = pack_id, holder_tag
+        return message.SerializeToString()
+
+
+def tree_tokens(bodies: Sequence[bytes], signature: bytes, paths: Sequence[Sequence[bytes]]) -> Iterator[bytes]:
+    """The tokens of all packs of a tree, in order, each as `token_to_bytes` gives it."""
+    message = voucher_pb2.VoucherToken(signature=signature, tree_size=len(bodies))
+    for index, (body, path) in enumerate(zip(bodies, paths, strict=True)):
+        message.body, message.leaf_index, message.path[:] = body, index, path
+        yield message.SerializeToString()
+
+
+def _body(voucher: Voucher) -> voucher_pb2.VoucherBody:
     return voucher_pb2.VoucherBody(
         version=voucher.version,
         suite=voucher.suite,  # type: ignore[arg-type]
@@ -80,7 +104,7 @@ def voucher_to_body(voucher: Voucher) -> bytes:
         not_before=voucher.not_before,
         not_after=voucher.not_after,
         roaming=ROAMING[voucher.roaming],  # type: ignore[arg-type]
-    ).SerializeToString()
+    )
 
 
 def body_to_voucher(body: bytes) -> Voucher:

@@ -141,15 +141,21 @@ def _add_packs(reserved: Money, node: Book) -> None:
     for pack in node.packs.values():
         if pack.roaming == "at-issue":
             continue
-        for index, (cofunders, public) in enumerate(json.loads(pack.reservations)):
+        for index, (cofunders, public) in enumerate(_reservations(pack)):
             if (node.name, pack.pack_id, index) not in node.vouchers:
                 _add(reserved, [(leg[0], leg[1]) for leg in (*cofunders, *public)])
+
+
+def _reservations(pack: Any) -> list[Any]:
+    """By index; a number stands for the voucher of that index, which reserved alike."""
+    written = json.loads(pack.reservations)
+    return [written[each] if isinstance(each, int) else each for each in written]
 
 
 def _packs_add_up(node: Book, inquiry: Inquiry) -> None:
     """What a pack says that it reserved against its vouchers' legs, merchants' shares included."""
     for id, pack in node.packs.items():
-        parts = [leg for reservation in json.loads(pack.reservations) for part in reservation for leg in part]
+        parts = [leg for reservation in _reservations(pack) for part in reservation for leg in part]
         place = f"{node.name}: pack {id.hex()}, reserved_fen by its legs"
         inquiry.equal(place, pack.reserved_fen, sum(leg[1] for leg in parts))
 

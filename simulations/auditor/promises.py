@@ -17,6 +17,7 @@ _NOT_KEPT = (
     refusal_pb2.REFUSAL_REASON_KEY_NOT_VALID,
     refusal_pb2.REFUSAL_REASON_KEY_REVOKED,
     refusal_pb2.REFUSAL_REASON_REQUEST_ID_REUSED,
+    refusal_pb2.REFUSAL_REASON_QUOTA_EXHAUSTED,
 )
 """Answers that do not consume the request id: the next attempt is judged anew."""
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from local_parties import PLATFORM, LocalNode, StandingFactory, undone
 
-from node.claiming import Claim
+from node.claiming import read_claim
 from quanlian import wire
 from quanlian.v1 import claim_pb2
 
@@ -58,7 +58,7 @@ def _claim(position: int, number: int, holder: int, round_id: str) -> Any:
     made = claim_pb2.ClaimItem(
         request_id=request_id(number), campaign="spring", round=round_id, holder_id=f"holder-{holder}"
     )
-    return lambda: Claim(PLATFORM, made.SerializeToString(), made, position.to_bytes(15, "big"))
+    return lambda: read_claim(made.SerializeToString(), PLATFORM, bytes(32), position.to_bytes(15, "big"))
 
 
 def _told(answer: bytes) -> tuple[bytes, bytes]:

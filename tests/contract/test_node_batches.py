@@ -70,7 +70,7 @@ class TestClaims:
     def test_a_claim_that_is_repeated_within_its_batch_gets_the_same_answer(self, node: LocalNode) -> None:
         node.publish()
         claim = node.claim_work("holder")
-        first, second = node.decide(claim, node.claim_work("holder", claim.item.request_id))
+        first, second = node.decide(claim, node.claim_work("holder", claim.key[1]))
         assert first == second
         assert len(node.rows("pack")) == 1
 
@@ -79,7 +79,7 @@ class TestClaims:
         claim = node.claim_work("holder")
         (first,) = node.decide(claim)
         node.pass_seconds(3600)
-        (second,) = node.decide(node.claim_work("holder", claim.item.request_id))
+        (second,) = node.decide(node.claim_work("holder", claim.key[1]))
         assert first == second
         assert len(node.rows("pack")) == 1
 
@@ -89,7 +89,7 @@ class TestClaims:
     ) -> None:
         node.publish()
         claim = node.claim_work("holder")
-        other = node.claim_work("somebody else", claim.item.request_id)
+        other = node.claim_work("somebody else", claim.key[1])
         answers = node.decide(claim, other) if together else node.decide(claim) + node.decide(other)
         assert [refusal_of(answer) for answer in answers] == ["", "REQUEST_ID_REUSED"]
 
@@ -124,7 +124,7 @@ async def _claim_at_once(services: list[NodeService], node: LocalNode, count: in
     caller = Identity(HANGZHOU, "platform", PLATFORM)
     for service in services:
         service.start()
-    contents = [node.claim_work(f"holder-{n}").content for n in range(count)]
+    contents = [node.claim_content(f"holder-{n}") for n in range(count)]
     calls = [services[n % len(services)].claim(caller, [content]) for n, content in enumerate(contents)]
     answers = [answer for (answer,) in await asyncio.gather(*calls)]
     for service in services:

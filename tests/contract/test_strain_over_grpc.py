@@ -16,18 +16,31 @@ from typing import Any, NamedTuple
 import grpc
 import pytest
 import sqlalchemy as sa
-from local_parties import HANGZHOU, KEYRING, PLATFORM, LocalNode, TestSigner, answer_of, item, outcome, purchase
+from local_parties import (
+    HANGZHOU,
+    KEYRING,
+    PLATFORM,
+    LocalNode,
+    TestSigner,
+    answer_of,
+    item,
+    outcome,
+    purchase,
+    refusal_of,
+)
 
 from chassis.host import RETRY_AFTER_MS, Host, channel
 from custodian import servicer
 from custodian.evidence import SignedBatch
 from custodian.servicer import MAX_ITEMS_PER_MESSAGE, REDEMPTION_METHODS, Emit, RedemptionServicer, sign_items
+from node.adapters.grpc_services import ClaimServicer
+from node.service import NodeService
 from pki.authority import RootAuthority
 from pki.credentials import channel_credentials, target_options
 from pki.identity import Identity
 from pki.trust import Trust
+from quanlian.v1 import claim_pb2, claim_pb2_grpc, redemption_pb2_grpc
 from quanlian.v1 import redemption_pb2 as pb
-from quanlian.v1 import redemption_pb2_grpc
 from quanlian.wire import MAX_ITEM_BYTES
 
 ALIPAY, SERVER = Identity(HANGZHOU, "platform", PLATFORM), Identity(HANGZHOU, "node")
@@ -59,6 +72,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 Stub = redemption_pb2_grpc.RedemptionServiceStub
+services: list[NodeService] = []
+"""That `serving` runs, the newest last."""
 
 
 @asynccontextmanager
@@ -67,6 +82,7 @@ async def serving(
 ) -> AsyncIterator[list[Any]]:
     """A running node, as a caller reaches it: the stub of its service, and the address for channels of other limits."""
     service = node.another_service()
+    services.append(service)
     service.engine.group._capacity = capacity
     service.start()
     redemptions = RedemptionServicer(decider or service, KEYRING, TestSigner(HANGZHOU, "message"))
@@ -75,9 +91,14 @@ async def serving(
         credentials_directory=certificates.of(SERVER),
         trust=certificates.trust,
         now=lambda: int(time.time()),
-        allow={f"/quanlian.v1.RedemptionService/{method}": {"platform"} for method in REDEMPTION_METHODS},
+        allow={
+            **{f"/quanlian.v1.RedemptionService/{method}": {"platform"} for method in REDEMPTION_METHODS},
+            "/quanlian.v1.ClaimService/ClaimStream": {"platform"},
+        },
     )
     host.add(lambda server: redemption_pb2_grpc.add_RedemptionServiceServicer_to_server(redemptions, server))
+    claims = ClaimServicer(service)
+    host.add(lambda server: claim_pb2_grpc.add_ClaimServiceServicer_to_server(claims, server))
     address = f"127.0.0.1:{await host.start()}"
     try:
         async with channel(address, HANGZHOU, certificates.of(ALIPAY), max_message_bytes=64 * 1024 * 1024) as opened:
@@ -102,6 +123,20 @@ async def stream(stub: Stub, *messages: pb.RedeemStreamRequest) -> list[bytes]:
     async for response in stub.RedeemStream(iter(messages), timeout=60.0):
         answers += response.answers
     return answers
+
+
+@asynccontextmanager
+async def claiming(certificates: Certificates, address: str) -> AsyncIterator[claim_pb2_grpc.ClaimServiceStub]:
+    """A connection of its own for claims."""
+    async with channel(address, HANGZHOU, certificates.of(ALIPAY)) as opened:
+        yield claim_pb2_grpc.ClaimServiceStub(opened)  # type: ignore[no-untyped-call]
+
+
+async def claim_stream(stub: claim_pb2_grpc.ClaimServiceStub, *messages: Sequence[bytes]) -> list[list[bytes]]:
+    """The answers, message by message; all messages are sent before the first is answered."""
+    requests = [claim_pb2.ClaimStreamRequest(items=items) for items in messages]
+    call: Any = stub.ClaimStream(iter(requests), timeout=60.0)
+    return [list(response.answers) async for response in call]
 
 
 async def refused(call: Any) -> grpc.aio.AioRpcError:
@@ -296,6 +331,63 @@ class TestOverload:
         assert 0 < asyncio.run(run()) < 10 * sent / 3, (
             "what it holds is bounded by the stream's window, not by the caller"
         )
+
+
+class TestClaimStream:
+    def test_answers_leave_in_the_order_of_the_messages(self, node: LocalNode, certificates: Certificates) -> None:
+        node.publish(quota=1000, city=40_000, county=20_000)
+        messages = [[node.claim_content(f"holder-{n}-{m}") for m in range(n + 1)] for n in range(12)]
+
+        async def run() -> list[list[bytes]]:
+            async with serving(certificates, node) as (_, address), claiming(certificates, address) as stub:
+                return await claim_stream(stub, *messages)
+
+        answers = asyncio.run(run())
+        assert [[claim_pb2.ClaimAnswer.FromString(each).request_id for each in told] for told in answers] == [
+            [claim_pb2.ClaimItem.FromString(each).request_id for each in asked] for asked in messages
+        ]
+        assert len(node.rows("pack")) == sum(map(len, messages))
+        node.check_books()
+
+    def test_a_flood_beyond_capacity_is_turned_away_and_harms_no_one_who_is_in(
+        self, node: LocalNode, certificates: Certificates
+    ) -> None:
+        node.publish(quota=1000, city=40_000, county=20_000)
+        inside, flood = ([node.claim_content(f"{name}-{n}") for n in range(60)] for name in ("inside", "flood"))
+
+        async def run() -> list[list[bytes]]:
+            async with (
+                serving(certificates, node, capacity=100) as (_, address),
+                claiming(certificates, address) as stub,
+                claiming(certificates, address) as another,
+            ):
+                with held(node):
+                    first = asyncio.create_task(claim_stream(stub, inside))
+                    while not services[-1].engine.group._accepted:
+                        await asyncio.sleep(0.01)
+                    for _ in range(3):
+                        error = await refused(claim_stream(another, flood))
+                        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+                        assert retry_after_ms(error) == RETRY_AFTER_MS
+                return [*await first, *await claim_stream(another, flood)]
+
+        answers = asyncio.run(run())
+        assert [refusal_of(each) for told in answers for each in told] == [""] * 120
+        assert len(node.rows("pack")) == 120
+        node.check_books()
+
+    def test_more_claims_than_one_message_may_carry_end_the_stream_and_claim_nothing(
+        self, node: LocalNode, certificates: Certificates
+    ) -> None:
+        node.publish()
+
+        async def run() -> None:
+            async with serving(certificates, node) as (_, address), claiming(certificates, address) as stub:
+                error = await refused(claim_stream(stub, [b""] * (MAX_ITEMS_PER_MESSAGE + 1)))
+                assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+        asyncio.run(run())
+        assert node.rows("pack") == []
 
 
 class TestDatabase:

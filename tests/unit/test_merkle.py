@@ -50,7 +50,7 @@ def test_the_root_of_nothing_is_the_hash_of_nothing() -> None:
 def test_every_entry_leads_to_the_root(size: int) -> None:
     found, paths = tree(ENTRIES[:size])
     for index, entry in enumerate(ENTRIES[:size]):
-        assert paths[index] == path(ENTRIES[:size], index)
+        assert list(paths[index]) == path(ENTRIES[:size], index)
         assert root_from_path(leaf_hash(entry), index, size, paths[index]) == found
 
 

@@ -123,10 +123,10 @@ def test_a_request_that_cannot_be_read_is_told_which_field_is_wrong_and_what_to_
     assert refusal.message_en == "the request cannot be read: order.order_fen, send more than 0"
 
 
-def test_requests_that_could_not_be_read_or_believed_do_not_consume_their_id() -> None:
+def test_requests_that_could_not_be_read_or_believed_or_found_nothing_left_do_not_consume_their_id() -> None:
     free = {reason.name for reason in RefusalReason if not reason.consumes_request_id}
     unbelieved = {"MALFORMED", "UNKNOWN_KEY", "BAD_SIGNATURE", "KEY_NOT_VALID", "KEY_REVOKED"}
-    assert free == unbelieved | {"REQUEST_ID_REUSED"}
+    assert free == unbelieved | {"REQUEST_ID_REUSED", "QUOTA_EXHAUSTED"}
 
 
 RETRYABLE = {

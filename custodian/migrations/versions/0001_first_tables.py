@@ -219,7 +219,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("participant", "request_id"),
         comment="idempotency: each answer, kept as long as the ledger",
     )
-    op.create_index("request_by_redemption", "request", ["redemption_id"], unique=False)
+    op.create_index(
+        "request_by_redemption",
+        "request",
+        ["redemption_id"],
+        unique=False,
+        sqlite_where=sa.text("redemption_id IS NOT NULL"),
+        postgresql_where=sa.text("redemption_id IS NOT NULL"),
+    )
     op.create_table(
         "signed_batch",
         sa.Column("id", sa.LargeBinary(), nullable=False),

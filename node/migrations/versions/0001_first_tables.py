@@ -211,12 +211,14 @@ def upgrade() -> None:
         sa.Column("campaign", sa.String(), nullable=False),
         sa.Column("round", sa.String(), nullable=False),
         sa.Column("holder_tag", sa.LargeBinary(), nullable=False),
+        sa.Column("claims", sa.Integer(), nullable=False, comment="packs of the whole round"),
         sa.Column(
-            "day", sa.Integer(), nullable=False, comment="days since 1970-01-01, Asia/Shanghai; 0: the whole round"
+            "day", sa.Integer(), nullable=False, comment="of the last of them: days since 1970-01-01, Asia/Shanghai"
         ),
-        sa.Column("claims", sa.Integer(), nullable=False),
-        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
-        sa.PrimaryKeyConstraint("campaign", "round", "holder_tag", "day"),
+        sa.Column("claims_on_day", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("campaign", "round", "holder_tag"),
+        comment="what caps per person and per day count by; its packs give it again",
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "known_chain",
@@ -288,7 +290,7 @@ def upgrade() -> None:
             "reservations",
             sa.Text(),
             nullable=False,
-            comment="JSON by index: [[[account, fen], …], [[account, fen], …]]",
+            comment="JSON by index: [[[account, fen], …], [[account, fen], …]], or a like one's index",
         ),
         sa.Column("reserved_fen", sa.BigInteger(), nullable=False, comment="highest discounts of all its vouchers"),
         sa.Column(

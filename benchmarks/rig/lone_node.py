@@ -1,0 +1,117 @@
+"""A real node process that issues packs, alone: gRPC with mutual TLS, its own database, no clearinghouse to reach.
+
+What a claim costs does not depend on the rest of the network, and a lone node starts in seconds. This process is the
+payment platform.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psutil
+import sqlalchemy as sa
+
+from chassis.database import Database
+from custodian import schema as books
+from custodian.ledger.check import check_books
+from node import schema
+from quanlian.terms import Terms
+from quanlian.terms_parsing import parse_terms
+from quanlian.v1 import node_operator_pb2
+from rig.books import BooksDiffer
+from rig.processes import CAMPAIGN, CLIENT, ISSUER
+from simulations.demo.client import Clients
+from simulations.demo.network import Network
+from simulations.demo.opening import example, to_today
+from simulations.demo.setting import CLEARINGHOUSE
+
+CHECKED_WHOLE = 10_000
+"""Packs up to which the whole `quanlian ledger check` is run; beyond it, the counts and sums of the books."""
+
+SERVER = "database"
+
+
+class LoneNode(Network):
+    """The issuing node's folders and process; the clearinghouse has an address where nobody listens."""
+
+    @property
+    def parties(self) -> tuple[str, ...]:
+        return (CLEARINGHOUSE, ISSUER)
+
+    def cpu(self) -> dict[tuple[str, int], float]:
+        """CPU seconds so far by process: of the node, of this one, of a PostgreSQL server and each of its backends."""
+        processes = {ISSUER: [psutil.Process(self.processes[ISSUER].pid)], CLIENT: [psutil.Process()]}
+        if self.database_url:
+            processes[SERVER] = self._server()
+        found = {}
+        for party, each in ((party, each) for party, all_ in processes.items() for each in all_):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = each.cpu_times()
+                found[(party, each.pid)] = times.user + times.system
+        return found
+
+    def _server(self) -> list[psutil.Process]:
+        with self._open_database() as database:
+            assert database is not None
+            with database.snapshot() as transaction:
+                backend = int(transaction.connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
+        with contextlib.suppress(psutil.NoSuchProcess):  # a server on another machine has no process here
+            if (postmaster := psutil.Process(backend).parent()) is not None:
+                return [postmaster, *postmaster.children(recursive=True)]
+        return []
+
+    @contextlib.contextmanager
+    def database(self) -> Iterator[Database]:
+        with contextlib.closing(Database.open(self.party_url(ISSUER), self.party_schema(ISSUER))) as database:
+            yield database
+
+
+@contextlib.asynccontextmanager
+async def issuing(folder: Path, url: str, quota: int) -> AsyncIterator[tuple[LoneNode, Clients, Terms]]:
+    """The node serves, with a round of `quota` packs open."""
+    node, now = LoneNode(folder / "network", url), int(time.time())
+    node.create(now)
+    document, _ = to_today(example(f"campaigns/{CAMPAIGN}.toml"), now)
+    document = re.sub(rb"(?m)^quota = [\d_]+", b"quota = %d" % quota, document)
+    terms = parse_terms(document, CAMPAIGN)
+    try:
+        node.start(ISSUER)
+        async with Clients(node) as clients:
+            operator = clients.operators[ISSUER]
+            request = node_operator_pb2.PublishCampaignRequest(terms=document, file_name=f"{CAMPAIGN}.toml")
+            with contextlib.redirect_stdout(io.StringIO()):
+                await operator.do(operator.node.PublishCampaign, request)
+            yield node, clients, terms
+    finally:
+        node.stop()
+
+
+def require_books(node: LoneNode, packs: int) -> str:
+    """Says how the books were checked: so many packs, each answered, counted and reserved once. Raises BooksDiffer."""
+    pack, request, holder = schema.pack.c, books.request.c, schema.holder_claim.c
+    with node.database() as database, database.snapshot() as transaction:
+        run = transaction.connection.execute
+        found = {
+            "packs": run(sa.select(sa.func.count(), sa.func.sum(pack.reserved_fen))).one(),
+            "round": run(sa.select(schema.claim_round.c.claimed, schema.claim_round.c.reserved_fen)).one(),
+            "answers": run(sa.select(sa.func.count()).where(request.operation == "claim")).scalar_one(),
+            "holders": run(sa.select(sa.func.sum(holder.claims))).scalar_one(),
+            "reserved": run(sa.select(sa.func.sum(books.account.c.reserved_fen))).scalar_one(),
+        }
+        fen = int(found["packs"][1])
+        expected = {"packs": (packs, fen), "round": (packs, fen), "answers": packs, "holders": packs, "reserved": fen}
+        for what, counted in found.items():
+            counted = tuple(map(int, counted)) if isinstance(counted, sa.Row) else int(counted)
+            if counted != expected[what]:
+                raise BooksDiffer(f"{what}: {counted}, must be {expected[what]}")
+        if packs > CHECKED_WHOLE:
+            return "counts and sums of the books"
+        findings = check_books(transaction)
+    if findings:
+        raise BooksDiffer(f"{len(findings)} findings, first {findings[0]}")
+    return "quanlian ledger check"
