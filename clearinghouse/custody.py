@@ -62,8 +62,15 @@ class TakeHandOver:
         return [voucher.key for voucher in self.vouchers]
 
     def relearn(self, desk: Desk) -> list[VoucherKey]:
-        """The same for a hand-over of the past, which a recovery brings: it counts whoever lived then."""
+        """The same for a hand-over of the past, which a recovery brings: it counts whoever lived then.
+
+        Documents come in no certain order, so the money of each moves, also of one that a later one overtook.
+        """
         if not self._is_known(desk):
+            for voucher in self.vouchers:
+                known = desk.books.voucher(voucher.key)
+                if known is not None and voucher.epoch < known.epoch:
+                    _take_money(desk, voucher)
             self._take_all(desk)
         return [voucher.key for voucher in self.vouchers]
 
@@ -87,11 +94,7 @@ class TakeHandOver:
         if may_take(known.epoch if known else None, offered.epoch):
             _require_terms(desk, offered)
             desk.books.put_voucher(offered)
-            desk.books.move(
-                Movement(leg.account, "", reserved_fen=leg.amount_fen, limit_fen=leg.amount_fen)
-                for leg in offered.reservation.legs()
-                if is_limited(leg.account)
-            )
+            _take_money(desk, offered)
 
     def _keep(self, desk: Desk) -> None:
         desk.transaction.insert(
@@ -111,6 +114,14 @@ class TakeHandOver:
             schema.handed_voucher,
             [{**each.key._asdict(), "number": self.number} for each in self.vouchers],
         )
+
+
+def _take_money(desk: Desk, offered: VoucherState) -> None:
+    desk.books.move(
+        Movement(leg.account, "", reserved_fen=leg.amount_fen, limit_fen=leg.amount_fen)
+        for leg in offered.reservation.legs()
+        if is_limited(leg.account)
+    )
 
 
 def _require_terms(desk: Desk, offered: VoucherState) -> None:

@@ -27,7 +27,7 @@ from custodian.incarnations import known, learn
 from custodian.receiving import receive
 from pki.trust import Keyring
 from quanlian import custody, hand_overs, wire
-from quanlian.custody import CLEARINGHOUSE, EMPTY, give, in_custody
+from quanlian.custody import CLEARINGHOUSE, EMPTY, VoucherState, give, in_custody
 from quanlian.errors import BadSignature, InvalidInput, QuanlianError
 from quanlian.evidence import ANSWER_KIND, Message
 from quanlian.ledger import Movement, is_limited
@@ -332,7 +332,10 @@ def _id_of(receipt: custody_pb2.Receipt) -> bytes:
 
 
 def _give_back_again(desk: Desk, region: str, message: signed_pb2.SignedMessage) -> int:
-    """A return that this party signed and no longer has. Raises _NotYet where the voucher is not here to give."""
+    """A return that this party signed and no longer has. Raises _NotYet where the voucher is not here to give.
+
+    Of a voucher that was handed over again since, only the money goes back.
+    """
     returned = hand_overs.read(message.body)
     if returned.head.taker != region:
         raise InvalidInput(f"goes to {returned.head.taker}", place="custody return")
@@ -342,18 +345,24 @@ def _give_back_again(desk: Desk, region: str, message: signed_pb2.SignedMessage)
     for offered in vouchers:
         known = desk.books.voucher(offered.key)
         if known is not None and known.epoch >= offered.epoch:
+            if known.epoch > offered.epoch:
+                _return_money(desk, offered)
             continue
         if known is None or not in_custody(known, CLEARINGHOUSE) or known.status != custody.USABLE:
             raise _NotYet(f"voucher {offered.key.pack_id.hex()}/{offered.key.voucher_index} is not here to give back")
         desk.books.put_voucher(replace(give(known), epoch=offered.epoch, reservation=EMPTY))
-        desk.books.move(
-            Movement(leg.account, "", reserved_fen=-leg.amount_fen, limit_fen=-leg.amount_fen)
-            for leg in known.reservation.legs()
-            if is_limited(leg.account)
-        )
+        _return_money(desk, known)
     row = {"body": message.body, "key_id": message.key_id, "signature": message.signature, "given_at": desk.at}
     desk.transaction.insert(table, [{"region": region, "number": number, **row}])
     desk.transaction.upsert(schema.returned_voucher, [{**each.key._asdict(), "number": number} for each in vouchers])
     while desk.books.counter(f"custody-return/{region}") < number:
         desk.books.next_number(f"custody-return/{region}")
     return len(vouchers)
+
+
+def _return_money(desk: Desk, voucher: VoucherState) -> None:
+    desk.books.move(
+        Movement(leg.account, "", reserved_fen=-leg.amount_fen, limit_fen=-leg.amount_fen)
+        for leg in voucher.reservation.legs()
+        if is_limited(leg.account)
+    )

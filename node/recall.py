@@ -69,12 +69,22 @@ def _take(desk: Desk, offered: VoucherState) -> None:
     known = desk.books.voucher(offered.key)
     if known is None or not in_custody(offered, desk.name):
         raise InvalidInput("names a voucher that this region did not give", place="custody return")
+    if offered.epoch < known.epoch:
+        _return_money(desk, offered, reserved=False)
+        return
     if not may_take(known.epoch, offered.epoch):
         return
     _require_same_money(desk, offered)
     desk.books.put_voucher(offered)
+    _return_money(desk, offered, reserved=True)
+
+
+def _return_money(desk: Desk, offered: VoucherState, reserved: bool) -> None:
+    """The limit grows by what came back. It is not reserved for a voucher that was given again since: that happens
+    where a recovery learned of the second hand-over before the feed told of this return.
+    """
     desk.books.move(
-        Movement(leg.account, "", reserved_fen=leg.amount_fen, limit_fen=leg.amount_fen)
+        Movement(leg.account, "", reserved_fen=leg.amount_fen if reserved else 0, limit_fen=leg.amount_fen)
         for leg in offered.reservation.legs()
         if is_limited(leg.account)
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 from local_parties import (
@@ -25,6 +27,7 @@ from clearinghouse.adapters.grpc_services import CustodyServicer
 from clearinghouse.recall import Recall
 from custodian.incarnations import Void
 from custodian.lineage import RecoveryNeeded
+from node.custody import Release
 from node.recall import TakeReturns
 from node.service import NodeService
 from quanlian import hand_overs
@@ -312,3 +315,55 @@ class TestNumbers:
         network.do(run)
         assert not network.lineage(network.node).begin()
         assert not network.lineage(network.clearinghouse).begin()
+
+
+class TestBackAndForth:
+    """A voucher that went away, came back and went away again: documents of a recovery come in no certain order."""
+
+    def story(self, network: Network, token: bytes) -> None:
+        network.do(lambda service: service.recall(keys_of(token)))
+        key = keys_of(token)[0]
+        (given,) = network.node.decide(Release([key[1:]], {key[1:]: 2}))[0]
+        take(network, given.hand_over)
+
+    def test_a_restored_node_has_its_limits_as_they_were(self, network: Network) -> None:
+        (token,) = network.node.claim()
+        network.release(*keys_of(token))
+        copy = back_up(network.node)
+        self.story(network, token)
+        before = network.node.rows("account"), network.node.rows("voucher")
+        restore(network.node, copy)
+        network.recover_node()
+        network.follow()
+        assert (network.node.rows("account"), network.node.rows("voucher")) == before
+        network.check()
+
+    @pytest.mark.parametrize("order", list(permutations(range(3))))
+    def test_a_restored_clearinghouse_has_its_money_as_it_was(
+        self, network: Network, monkeypatch: pytest.MonkeyPatch, order: tuple[int, ...]
+    ) -> None:
+        (token,) = network.node.claim()
+        copy = back_up(network.clearinghouse)
+        network.release(*keys_of(token))
+        self.story(network, token)
+        before = money(network.clearinghouse), epochs(network.clearinghouse)
+        restore(network.clearinghouse, copy)
+        recovery = network.clearinghouse.service.recovery
+        receipts = recovery._receipts
+
+        def in_that_order() -> list[Any]:
+            documents = receipts()
+            custody = [each for each in documents if each.kind in ("hand_over", "custody_return")]
+            assert len(custody) == 3
+            return [each for each in documents if each not in custody] + [custody[place] for place in order]
+
+        monkeypatch.setattr(recovery, "_receipts", in_that_order)
+        report = network.recover_clearinghouse(SHANGHAI)
+        assert not report.disputed
+        assert (money(network.clearinghouse), epochs(network.clearinghouse)) == before
+        network.check()
+
+
+def money(party: Party) -> dict[str, tuple[int, int]]:
+    found = {row["account"]: (row["reserved_fen"], row["limit_fen"]) for row in party.rows("account")}
+    return {account: figures for account, figures in found.items() if any(figures)}
