@@ -10,10 +10,11 @@ import sqlalchemy as sa
 from chassis.database import Transaction
 from custodian import schema as books
 from custodian.books import CLAIM
-from custodian.ledger.decoding import ROWS_AT_ONCE, UNREADABLE
+from custodian.ledger.decoding import UNREADABLE
 from custodian.ledger.findings import Finding, row_key
 from custodian.ledger.signatures import (
     MESSAGE,
+    ROWS_AT_ONCE,
     Document,
     KeysOnFile,
     SignatureChecks,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
+from binascii import a2b_base64
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -63,4 +63,4 @@ def _extract(line: Mapping[str, Any], head: bytes) -> Extract:
 
 
 def _bytes(text: str) -> bytes:
-    return b64decode(text, validate=True)
+    return a2b_base64(text, strict_mode=True)

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from chassis.database import Transaction
 from custodian import schema
 from custodian.books import CLAIM
-from custodian.ledger.decoding import ROWS_AT_ONCE, UNREADABLE
+from custodian.ledger.decoding import UNREADABLE
 from custodian.ledger.findings import Finding, row_key
 from custodian.ledger.references import is_recovered
 from custodian.verification import RootMemory
@@ -31,6 +31,9 @@ from quanlian.v1 import redemption_pb2, signed_pb2
 from quanlian.v1.custody_pb2 import FundReturn
 
 MESSAGE, STATEMENT, TERMS = "message", "statement", "terms"
+ROWS_AT_ONCE = 100
+"""Held in memory: a hand-over's row may have half a megabyte."""
+
 Progress = Callable[[int], None]
 """Told of rows that were looked at."""
 
@@ -90,10 +93,14 @@ def check_signatures(
 
 
 def signed_rows(transaction: Transaction, party: SignatureChecks) -> int:
-    """How many rows `check_signatures` looks at, for showing how far it is; checks of a party's own are not counted."""
-    tables = [each.table for each in (*_SHARED, *party.documents)] + [schema.request, schema.request]
-    counts = (transaction.connection.execute(sa.select(sa.func.count()).select_from(table)) for table in tables)
-    return sum(int(each.scalar() or 0) for each in counts)
+    """How many rows `check_signatures` tells of, for showing how far it is."""
+    request = schema.request
+    named = (
+        request.select().where(column.is_not(None)) for column in (request.c.answer_batch, request.c.request_batch)
+    )
+    queries = (*(each.table.select() for each in (*_SHARED, *party.documents)), *named)
+    counts = (sa.select(sa.func.count()).select_from(each.subquery()) for each in queries)
+    return sum(int(transaction.connection.execute(each).scalar() or 0) for each in counts)
 
 
 def require_signed(

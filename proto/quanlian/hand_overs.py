@@ -131,8 +131,8 @@ def read_extract(extract: Extract) -> Head:
     Raises InvalidInput for nodes that do not cover the rest, BadSignature for vouchers that are not in it.
     """
     head = read_head(extract.head)
-    hashes = {place: merkle.leaf_hash(signing_bytes(LEAF_KIND, leaf)) for place, leaf in extract.leaves.items()}
-    if merkle.root_from_cover(hashes, head.size, extract.nodes) != head.root:
+    hashes = map(merkle.leaf_hash, _entries(extract.leaves.values()))
+    if merkle.root_from_cover(dict(zip(extract.leaves, hashes, strict=True)), head.size, extract.nodes) != head.root:
         raise BadSignature("the vouchers and hashes do not give the root that is signed")
     return head
 

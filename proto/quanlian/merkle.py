@@ -88,12 +88,12 @@ def _level_above(known: Sequence[tuple[int, bytes]], size: int, nodes: Iterator[
         index, hash_ = known[position]
         position += 1
         if index % 2:
-            hash_ = _node_hash(_next(nodes), hash_)
+            hash_ = sha256(b"\1" + _next(nodes) + hash_).digest()
         elif position < len(known) and known[position][0] == index + 1:
-            hash_ = _node_hash(hash_, known[position][1])
+            hash_ = sha256(b"\1" + hash_ + known[position][1]).digest()
             position += 1
         elif index + 1 < size:
-            hash_ = _node_hash(hash_, _next(nodes))
+            hash_ = sha256(b"\1" + hash_ + _next(nodes)).digest()
         above.append((index // 2, hash_))
     return above
 

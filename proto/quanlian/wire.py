@@ -112,31 +112,33 @@ def body_to_voucher(body: bytes) -> Voucher:
     message = parse(voucher_pb2.VoucherBody, body, "token.body")
     if message.version != 1:
         raise InvalidInput(f"{message.version} is not known", place="token.body.version", remedy="send version 1")
-    if message.roaming not in _ROAMING_NAMES:
+    roaming = _ROAMING_NAMES.get(message.roaming)
+    if roaming is None:
         raise InvalidInput(f"{message.roaming} is not known", place="token.body.roaming", remedy="send 1 to 3")
-    _need(len(message.pack_id) == PACK_ID_BYTES, "token.body.pack_id", f"{PACK_ID_BYTES} bytes")
-    _need(len(message.holder_tag) == TAG_BYTES, "token.body.holder_tag", f"{TAG_BYTES} bytes")
-    _need_text(message.issuer, "token.body.issuer", 1, 6)
-    _need_text(message.campaign, "token.body.campaign", 1, 64)
-    _need(
-        0 < len(message.voucher_types) <= MAXIMUM_VOUCHERS,
-        "token.body.voucher_types",
-        f"1 to {MAXIMUM_VOUCHERS} vouchers",
-    )
+    pack_id, holder_tag, voucher_types = message.pack_id, message.holder_tag, tuple(message.voucher_types)
+    if len(pack_id) != PACK_ID_BYTES:
+        _need(False, "token.body.pack_id", f"{PACK_ID_BYTES} bytes")
+    if len(holder_tag) != TAG_BYTES:
+        _need(False, "token.body.holder_tag", f"{TAG_BYTES} bytes")
+    issuer, campaign = message.issuer, message.campaign
+    _need_text(issuer, "token.body.issuer", 1, 6)
+    _need_text(campaign, "token.body.campaign", 1, 64)
+    if not 0 < len(voucher_types) <= MAXIMUM_VOUCHERS:
+        _need(False, "token.body.voucher_types", f"1 to {MAXIMUM_VOUCHERS} vouchers")
     return Voucher(
         message.version,
         message.suite,
         message.key_id,
-        message.issuer,
-        message.campaign,
+        issuer,
+        campaign,
         message.terms_hash,
-        message.pack_id,
-        tuple(message.voucher_types),
-        message.holder_tag,
+        pack_id,
+        voucher_types,
+        holder_tag,
         message.issued_at,
         message.not_before,
         message.not_after,
-        _ROAMING_NAMES[message.roaming],
+        roaming,
     )
 
 
