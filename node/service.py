@@ -266,12 +266,9 @@ class NodeService:
 
         The books have the word, not that memory: once a round has packs again, its claims go the usual way.
         """
-        gone, asked = self.shelf.sold_out, {claim.round for claim in claims}
-        if gone.isdisjoint(asked):
+        if self.shelf.sold_out.isdisjoint({claim.round for claim in claims}):
             return [None] * len(claims)
-        answers = await self.engine.look(claims)
-        gone -= {claim.round for claim, answer in zip(claims, answers, strict=True) if answer is None}
-        return answers
+        return await self.engine.look(claims)
 
     def read_claims(self, caller: Identity, contents: Sequence[bytes]) -> list[Claim]:
         """Each with a fresh pack id. Raises InvalidInput for what is no claim."""
