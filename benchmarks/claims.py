@@ -7,6 +7,7 @@ A round is claimed from its start until it is sold out, and then by those who co
 - unary_per_s: one call a claim, 64 in flight; unary_p99_ms of a call,
 - sold_out_per_s: claims over the stream that find nothing left; sold_out_p99_ms of a message,
 - cpu_us_*: CPU of each process for a claim; of PostgreSQL that of all its processes,
+- stage_us_*: CPU of the engine's thread for a pack in batches of 1,000, stage by stage, in this process,
 - ratio_to_baseline: against the driver alone writing the rows that the run left, as many to a commit.
 
 Figures without a suffix are of PostgreSQL. After each part counts and sums of the books are checked, and up to 10,000
@@ -21,26 +22,37 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from rig.bare import seconds_to_write
-from rig.lone_node import LoneNode, issuing, require_books
+from rig.lone_node import LoneNode, in_this_process, publish, require_books, serving
 from rig.parts import run
 from rig.processes import CAMPAIGN, IN_FLIGHT, ISSUER, Figures, Timed, batches, in_flight
+from rig.stages import Place, timed_stages
 
+from chassis.database import Transaction
+from chassis.postgresql import PostgresqlTransaction
+from chassis.sqlite import SqliteTransaction
 from custodian import schema as books
+from custodian.books import Books
 from node import schema
+from node.claiming import ClaimBatch
+from node.engine import Engine
+from node.service import NodeService
+from pki.identity import Identity
 from quanlian.ids import RANDOM_BYTES, uuid7
 from quanlian.refusals import RefusalReason
+from quanlian.terms import Terms
 from quanlian.v1 import claim_pb2
+from simulations.demo.setting import PLATFORM
 
 USUAL, QUICK, BYTES_A_PACK = 50_000, 5_000, 5_000
 PER_MESSAGE, MESSAGES_IN_FLIGHT = 500, 4
-WARM, UNARY_SHARE, LATE_SHARE = 1_000, 20, 2
-"""Packs claimed before anything is timed; of the count, one in so many by unary calls, and one in so many too late."""
+STAGED, WARM, UNARY_SHARE, LATE_SHARE = 3_000, 1_000, 20, 2
+"""Packs claimed stage by stage and to warm up; of the count, one in so many by unary calls, one in so many too late."""
 
 BARE_ROWS, CALL_SECONDS = 50_000, 60.0
 
@@ -48,9 +60,10 @@ BARE_ROWS, CALL_SECONDS = 50_000, 60.0
 class Rush:
     """Shoppers who claim, each once, and what they were told."""
 
-    def __init__(self, node: LoneNode, stub: Any, round_id: str) -> None:
-        self._node, self._stub, self._round, self._shoppers = node, stub, round_id, 0
-        self.packs = 0
+    def __init__(self, node: LoneNode, stub: Any, round_id: str, before: int = 0) -> None:
+        """`before` is how many packs others have."""
+        self._node, self._stub, self._round, self._shoppers = node, stub, round_id, before
+        self.packs = before
 
     def items(self, count: int) -> list[bytes]:
         """Claims of as many new shoppers, under time-ordered request ids as a platform makes them."""
@@ -120,15 +133,18 @@ class Rush:
 
 
 async def measure(folder: Path, url: str, count: int) -> Figures:
-    single = count // UNARY_SHARE
-    quota = WARM + single + count
-    async with issuing(folder, url, quota) as (node, clients, terms):
-        rush = Rush(node, clients.platforms[ISSUER]._claims, terms.rounds[0].id)
+    node, single = LoneNode(folder / "network", url), count // UNARY_SHARE
+    quota = STAGED + WARM + single + count
+    node.create(int(time.time()))
+    terms = await publish(node, quota)
+    stages = _stages(node, terms)
+    async with serving(node) as clients:
+        rush = Rush(node, clients.platforms[ISSUER]._claims, terms.rounds[0].id, STAGED)
         first = rush.items(WARM)
         kept = await rush.stream(first, [])
         rush.packs += len(kept)
         unary = await rush.timed(rush.items(single), rush.unary)
-        require_books(node, WARM + single)
+        require_books(node, rush.packs)
         burst = await rush.timed(rush.items(count), rush.stream)
         late = await rush.timed(rush.items(max(1, count // LATE_SHARE)), rush.stream)
         if await rush.stream(first, []) != kept:
@@ -152,7 +168,30 @@ async def measure(folder: Path, url: str, count: int) -> Figures:
         **{f"cpu_us_{party}": us for party, us in burst.cpu_us().items()},
         **{f"cpu_us_unary_{party}": us for party, us in unary.cpu_us().items()},
         **{f"cpu_us_sold_out_{party}": us for party, us in late.cpu_us().items()},
+        **{f"stage_us_{stage}": 1e6 * seconds / STAGED for stage, seconds in stages.items()},
     }
+
+
+def _stages(node: LoneNode, terms: Terms) -> Mapping[str, float]:
+    """CPU seconds of the engine's thread by stage, claims decided in batches of 1,000 in this process."""
+    rush, caller = Rush(node, None, terms.rounds[0].id), Identity(ISSUER, "platform", PLATFORM)
+    transaction = PostgresqlTransaction if node.database_url else SqliteTransaction
+    places: dict[str, Place] = {
+        "read": (NodeService, "read_claims"),
+        "look_up": (transaction, "select_keys"),
+        "decide": (ClaimBatch, "decide"),
+        "sign": (ClaimBatch, "_sign"),
+        "rows": (ClaimBatch, "_store"),
+        "seals": (Transaction, "append"),
+        "write": (transaction, "_append"),
+        "books": (Books, "save"),
+        "commit": (sa.engine.RootTransaction, "commit"),
+        "rest": (Engine, "decide_together"),
+    }
+    with in_this_process(node) as service, timed_stages(places) as seconds:
+        for items in batches(rush.items(STAGED), 1_000):
+            service.engine.decide_together(service.read_claims(caller, items))
+    return seconds
 
 
 def _written() -> list[sa.Table]:

@@ -268,8 +268,11 @@ class ClaimBatch:
             now = self._rounds.get(claim.round) or self._open(claim.round)
             count, day, on_day = self._holders[(*claim.round, claim.tag)]
             on_day = on_day if day == self._today else 0
-            within = now.usual is not None and count < now.per_person and on_day < now.per_day
-            found.append(self._too_late(claim) if within and now.claimed >= now.quota else None)
+            gone = now.usual is not None and now.claimed >= now.quota
+            within = gone and count < now.per_person and on_day < now.per_day
+            found.append(self._too_late(claim) if within else None)
+            if not gone:
+                self._desk.shelf.sold_out.discard(claim.round)
         return found
 
     def seal(self) -> None:

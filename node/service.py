@@ -254,7 +254,7 @@ class NodeService:
 
     async def claim(self, caller: Identity, contents: Sequence[bytes]) -> list[bytes]:
         """Decide claims, in order; packs that roam from their issue on are handed over at once."""
-        claims = self._claims(caller, contents)
+        claims = self.read_claims(caller, contents)
         answers = await self._sold_out(claims)
         left = [claim for claim, answer in zip(claims, answers, strict=True) if answer is None]
         decided = iter(await self.engine.group.submit_many(left))
@@ -266,14 +266,12 @@ class NodeService:
 
         The books have the word, not that memory: once a round has packs again, its claims go the usual way.
         """
-        gone, asked = self.shelf.sold_out, {claim.round for claim in claims}
-        if gone.isdisjoint(asked):
+        if self.shelf.sold_out.isdisjoint({claim.round for claim in claims}):
             return [None] * len(claims)
-        answers = await self.engine.look(claims)
-        gone -= {claim.round for claim, answer in zip(claims, answers, strict=True) if answer is None}
-        return answers
+        return await self.engine.look(claims)
 
-    def _claims(self, caller: Identity, contents: Sequence[bytes]) -> list[Claim]:
+    def read_claims(self, caller: Identity, contents: Sequence[bytes]) -> list[Claim]:
+        """Each with a fresh pack id. Raises InvalidInput for what is no claim."""
         at, size = self.ids.milliseconds(), vouchers.PACK_RANDOM_BYTES
         random = self.ids.random(size * len(contents))
         pack_ids = [vouchers.make_pack_id(at, random[n : n + size]) for n in range(0, len(random), size)]

@@ -11,15 +11,19 @@ import io
 import re
 import time
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import psutil
 import sqlalchemy as sa
 
+from chassis.config import load_settings
 from chassis.database import Database
 from custodian import schema as books
 from custodian.ledger.check import check_books
 from node import schema
+from node.adapters.clearing import ClearingLink
+from node.config import NodeSettings
+from node.server import load_identity
+from node.service import NodeService
 from quanlian.terms import Terms
 from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import node_operator_pb2
@@ -56,13 +60,11 @@ class LoneNode(Network):
         return found
 
     def _server(self) -> list[psutil.Process]:
-        with self._open_database() as database:
-            assert database is not None
-            with database.snapshot() as transaction:
-                backend = int(transaction.connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
-        with contextlib.suppress(psutil.NoSuchProcess):  # a server on another machine has no process here
-            if (postmaster := psutil.Process(backend).parent()) is not None:
-                return [postmaster, *postmaster.children(recursive=True)]
+        with self.database() as database, database.snapshot() as transaction:
+            backend = int(transaction.connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
+            with contextlib.suppress(psutil.NoSuchProcess):  # a server on another machine has no process here
+                if (postmaster := psutil.Process(backend).parent()) is not None:
+                    return [postmaster, *postmaster.children(recursive=True)]
         return []
 
     @contextlib.contextmanager
@@ -71,24 +73,37 @@ class LoneNode(Network):
             yield database
 
 
-@contextlib.asynccontextmanager
-async def issuing(folder: Path, url: str, quota: int) -> AsyncIterator[tuple[LoneNode, Clients, Terms]]:
-    """The node serves, with a round of `quota` packs open."""
-    node, now = LoneNode(folder / "network", url), int(time.time())
-    node.create(now)
-    document, _ = to_today(example(f"campaigns/{CAMPAIGN}.toml"), now)
+async def publish(node: LoneNode, quota: int) -> Terms:
+    """Hangzhou's first round, its dates moved to today and its quota as given."""
+    document, _ = to_today(example(f"campaigns/{CAMPAIGN}.toml"), int(time.time()))
     document = re.sub(rb"(?m)^quota = [\d_]+", b"quota = %d" % quota, document)
-    terms = parse_terms(document, CAMPAIGN)
+    request = node_operator_pb2.PublishCampaignRequest(terms=document, file_name=f"{CAMPAIGN}.toml")
+    async with serving(node) as clients:
+        operator = clients.operators[ISSUER]
+        with contextlib.redirect_stdout(io.StringIO()):
+            await operator.do(operator.node.PublishCampaign, request)
+    return parse_terms(document, CAMPAIGN)
+
+
+@contextlib.asynccontextmanager
+async def serving(node: LoneNode) -> AsyncIterator[Clients]:
+    """The node as a process, and those who call it."""
     try:
         node.start(ISSUER)
         async with Clients(node) as clients:
-            operator = clients.operators[ISSUER]
-            request = node_operator_pb2.PublishCampaignRequest(terms=document, file_name=f"{CAMPAIGN}.toml")
-            with contextlib.redirect_stdout(io.StringIO()):
-                await operator.do(operator.node.PublishCampaign, request)
-            yield node, clients, terms
+            yield clients
     finally:
         node.stop()
+
+
+@contextlib.contextmanager
+def in_this_process(node: LoneNode) -> Iterator[NodeService]:
+    """The node's service without gRPC and threads, over the books that its process has left."""
+    settings = load_settings(NodeSettings, node.directory / ISSUER / "settings.toml", "node")
+    _, keyring, region, signers = load_identity(settings)
+    link = ClearingLink(settings.clearinghouse, settings.tls_directory, signers.message, keyring)
+    with node.database() as database:
+        yield NodeService(database, region, signers, keyring, link)
 
 
 def require_books(node: LoneNode, packs: int) -> str:

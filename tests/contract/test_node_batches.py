@@ -100,6 +100,19 @@ class TestClaims:
         (later,) = node.decide(node.claim_work("holder"))
         assert refusal_of(later) == "CLAIM_LIMIT_REACHED"
 
+    def test_a_holder_s_limit_of_a_day_counts_anew_the_next_day_and_that_of_the_round_does_not(
+        self, node: LocalNode
+    ) -> None:
+        node.publish(per_person="3\nper_day = 2")
+        told = []
+        for _ in range(3):
+            told.append([refusal_of(each) for each in node.decide(*(node.claim_work("holder") for _ in range(2)))])
+            told.append([refusal_of(each) for each in node.decide(node.claim_work("holder"))])
+            node.check_books()
+            node.pass_seconds(86_400)
+        limit = "CLAIM_LIMIT_REACHED"
+        assert told == [["", ""], [limit], ["", limit], [limit], [limit, limit], [limit]]
+
     def test_a_quota_is_exact_whoever_claims_at_the_same_time(self, node: LocalNode) -> None:
         """Two services over one database, as two processes: sixty claims at once for fifty packs."""
         node.publish(quota=50)

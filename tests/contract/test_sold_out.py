@@ -102,6 +102,10 @@ def test_the_id_of_a_granted_claim_is_still_refused_to_another(node: LocalNode) 
 def test_who_has_a_pack_is_told_that_rather_than_that_none_is_left(node: LocalNode, shopping: Shopping) -> None:
     again = [node.claim_content("holder-0"), node.claim_content("late"), node.claim_content("holder-1")]
     assert shopping.told(*again) == ["CLAIM_LIMIT_REACHED", "QUOTA_EXHAUSTED", "CLAIM_LIMIT_REACHED"]
+    with somebody_writing(node):
+        assert shopping.told(node.claim_content("later")) == ["QUOTA_EXHAUSTED"], (
+            "the round is no less sold out by that"
+        )
     shopping.service.close()
 
 
