@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -241,7 +240,7 @@ class Desk:
     def position(self, region: str) -> Position:
         """What a region owes and is due, with what secures it now."""
         balance = self.books.balance(settlement_account(region))
-        return replace(self._positions[region], secured_fen=-balance.posted_fen)
+        return self._positions[region]._replace(secured_fen=-balance.posted_fen)
 
     def move_position(self, region: str, held_fen: int = 0, posted_fen: int = 0, due_fen: int = 0) -> None:
         if held_fen or posted_fen or due_fen:
@@ -257,7 +256,7 @@ class Desk:
             return
         for use, percent in crossed(position):
             self._warn(region, use, percent)
-        self._positions[region] = replace(position, warned=reached)
+        self._positions[region] = position._replace(warned=reached)
         self._changed_positions.add(region)
 
     def _warn(self, region: str, use: LimitUse, percent: int) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, func, select
@@ -314,7 +313,7 @@ class Recovery:
             desk = self._engine.desk(transaction)
             voucher = desk.books.voucher(key)
             if voucher is not None and voucher.status == custody.USABLE:
-                desk.books.put_voucher(replace(voucher, status=custody.CANCELLED))
+                desk.books.put_voucher(voucher._replace(status=custody.CANCELLED))
                 desk.save("recovery", each.region)
 
 
@@ -345,7 +344,7 @@ def _give_back_again(desk: Desk, region: str, message: signed_pb2.SignedMessage)
             continue
         if known is None or not in_custody(known, CLEARINGHOUSE) or known.status != custody.USABLE:
             raise _NotYet(f"voucher {offered.key.pack_id.hex()}/{offered.key.voucher_index} is not here to give back")
-        desk.books.put_voucher(replace(give(known), epoch=offered.epoch, reservation=EMPTY))
+        desk.books.put_voucher(give(known)._replace(epoch=offered.epoch, reservation=EMPTY))
         desk.books.move(
             Movement(leg.account, "", reserved_fen=-leg.amount_fen, limit_fen=-leg.amount_fen)
             for leg in known.reservation.legs()

@@ -8,7 +8,7 @@ clearinghouse know differently comes from the `Party`.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from quanlian import custody, redemptions, wire
@@ -304,7 +304,7 @@ def expire_overdue(voucher: VoucherState, books: Books, party: Party) -> None:
         return
     end = party.campaigns.standing(current.key.issuer, current.campaign).not_after(current.not_after)
     if party.at < end:
-        books.put_voucher(replace(current, not_after=end))
+        books.put_voucher(current._replace(not_after=end))
     else:
         expired, movements = redemptions.expire_voucher(current)
         books.put_voucher(expired)

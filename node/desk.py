@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from fractions import Fraction
 from typing import Any, NamedTuple, Protocol
 
@@ -293,7 +292,7 @@ class Desk:
     def merchant(self, code: str) -> MerchantFacts:
         """As admitted here, and since when it is suspended if it is."""
         blocked_at = self.suspensions.since(SuspensionKind.MERCHANT, merchant_subject(self.region.code, code))
-        return replace(self._merchants[code], blocked_at=blocked_at)
+        return self._merchants[code]._replace(blocked_at=blocked_at)
 
     def order_taken(self, merchant: str, order_id: str) -> bool:
         """Whether another public voucher stands on the order; a hold that has passed does not."""

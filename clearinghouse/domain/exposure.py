@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -34,8 +33,7 @@ class LimitUse(NamedTuple):
         return max(reached, default=0)
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """A region's debts and claims between regions, and what limits them; amounts in fen.
 
     `secured_fen` is its `settlement` balance and unused prefund at the clearinghouse; `warned` the threshold, by
@@ -80,8 +78,7 @@ class Position:
         return more_fen == 0 or self.exposure_fen + more_fen <= self.limit_fen
 
     def moved(self, held_fen: int = 0, posted_fen: int = 0, due_fen: int = 0) -> Position:
-        return replace(
-            self,
+        return self._replace(
             owed_held_fen=self.owed_held_fen + held_fen,
             owed_posted_fen=self.owed_posted_fen + posted_fen,
             due_posted_fen=self.due_posted_fen + due_fen,

@@ -8,7 +8,6 @@ clearinghouse.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -32,8 +31,7 @@ class State(IntEnum):
     EXPIRED = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Sale:
+class Sale(NamedTuple):
     """The sale that a voucher is used for, as the redeeming side attests it."""
 
     merchant: str
@@ -41,8 +39,7 @@ class Sale:
     order: Order
 
 
-@dataclass(frozen=True, slots=True)
-class Redemption:
+class Redemption(NamedTuple):
     """One use of one voucher as its decider stores it. Amounts in fen, times in UTC seconds.
 
     `order_fen` and `discount_fen` are as held, then as captured; `legs` bear that discount, `standing` what is left of
@@ -104,7 +101,7 @@ class Outcome(NamedTuple):
 
 def authorize(draft: Redemption, voucher: VoucherState, split: Split) -> Outcome:
     """Hold the voucher and the money of `split`; `draft` carries its legs and rest already."""
-    held = replace(voucher, status=custody.HELD, hold=draft.id, reservation=custody.EMPTY)
+    held = voucher._replace(status=custody.HELD, hold=draft.id, reservation=custody.EMPTY)
     reserved = {leg.account for leg in voucher.reservation.legs()}
     movements = tuple(
         Movement(
@@ -135,8 +132,7 @@ def capture(
         return Refusal(RefusalReason.AMOUNT_EXCEEDS_HOLD, figures)
     released = capture_release(redemption.discount_fen, redemption.order_fen, taken)
     legs = _less(redemption.legs, reduce_legs(redemption.legs, released))
-    captured = replace(
-        redemption,
+    captured = redemption._replace(
         state=State.CAPTURED,
         order_fen=taken,
         discount_fen=redemption.discount_fen - released,
@@ -155,15 +151,15 @@ def capture(
     movements += _free_rest(redemption)
     movements += _posted(captured, legs, credit, 1)
     posting = Posting(redemption.id, 1, "capture", taken, captured.discount_fen, legs, window, at)
-    dead = replace(voucher, status=custody.CAPTURED, hold=None)
+    dead = voucher._replace(status=custody.CAPTURED, hold=None)
     return Outcome(captured, dead, tuple(movements), posting)
 
 
 def release_hold(redemption: Redemption, voucher: VoucherState, into: State) -> Outcome:
     """Void or expire a hold: the issuer's legs are reserved again with the voucher, visitors' money is free."""
     reservation, movements = _reserved_again(redemption)
-    freed = replace(redemption, state=into, standing=(), rest=custody.EMPTY)
-    usable = replace(voucher, status=custody.USABLE, hold=None, reservation=reservation)
+    freed = redemption._replace(state=into, standing=(), rest=custody.EMPTY)
+    usable = voucher._replace(status=custody.USABLE, hold=None, reservation=reservation)
     return Outcome(freed, usable, movements)
 
 
@@ -209,8 +205,7 @@ def refund(
     parts = reduce_legs(redemption.standing, increment)
     returned = tuple(leg.part(part) for leg, part in zip(redemption.standing, parts, strict=True))
     number = redemption.postings + 1
-    refunded = replace(
-        redemption,
+    refunded = redemption._replace(
         state=State.REFUNDED if total == redemption.order_fen else State.PARTLY_REFUNDED,
         standing=_less(redemption.standing, parts),
         refunded_order_fen=total,
@@ -241,8 +236,7 @@ def adjust(
     parts = reduce_legs(redemption.standing, amount_fen)
     returned = tuple(leg.part(part) for leg, part in zip(redemption.standing, parts, strict=True))
     number = redemption.postings + 1
-    adjusted = replace(
-        redemption,
+    adjusted = redemption._replace(
         standing=_less(redemption.standing, parts),
         returned_fen=redemption.returned_fen + amount_fen,
         postings=number,
@@ -268,7 +262,7 @@ def _end(voucher: VoucherState, status: str) -> tuple[VoucherState, tuple[Moveme
         for leg in voucher.reservation.legs()
         if _has_budget(leg)
     )
-    return replace(voucher, status=status, reservation=custody.EMPTY), movements
+    return voucher._replace(status=status, reservation=custody.EMPTY), movements
 
 
 def owed_between_regions(redemption: Redemption, legs: tuple[Leg, ...]) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from quanlian.campaign_changes import AS_PUBLISHED, Standing
 from quanlian.custody import VoucherState, is_dead, spent_reason
@@ -22,8 +23,7 @@ from quanlian.vouchers import Voucher, key_was_revoked, key_was_valid
 PPM = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class MerchantFacts:
+class MerchantFacts(NamedTuple):
     """What is known of a merchant: since when it is blocked, if it is; an empty `categories` means any."""
 
     admitted: bool
@@ -61,8 +61,7 @@ class Facts:
     order_taken: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Discounted:
+class Discounted(NamedTuple):
     """What passed: the voucher's type and its discount on this order."""
 
     terms: Terms

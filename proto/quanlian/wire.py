@@ -414,7 +414,7 @@ def record_message(redemption: Redemption) -> redemption_pb2.RedemptionRecord:
         index=redemption.voucher.voucher_index,
         campaign=redemption.campaign,
         redeeming_region=redemption.redeeming_region,
-        order=order_message(replace(redemption.sale, order=order)),
+        order=order_message(redemption.sale._replace(order=order)),
         state=redemption.state.value,  # type: ignore[arg-type]
         discount_fen=redemption.standing_fen,
         returned_fen=redemption.returned_fen,
