@@ -48,7 +48,7 @@ async def receive(
         refusal = Refusal(RefusalReason.NOT_IN_CUSTODY)
     return Received(
         content=content,
-        request_id=wire.request_id_of(content),
+        request_id=item.request_id if item else wire.request_id_of(content),
         participant=participant,
         acquirer=acquirer,
         redeeming_region=redeeming_region,

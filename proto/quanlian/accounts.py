@@ -6,6 +6,8 @@ campaign. Every function raises InvalidInput for a dimension that contains a `/`
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from quanlian.errors import InvalidInput
 
 VISITORS = "visitors"
@@ -128,6 +130,7 @@ def account_region(code: str) -> str:
     return dimensions.partition("/")[0]
 
 
+@lru_cache(maxsize=65536)
 def _code(*parts: str) -> str:
     code = "/".join(parts)
     if code.count("/") != len(parts) - 1:

@@ -16,6 +16,12 @@ CLEARINGHOUSE = "clearinghouse"
 
 USABLE, HELD, CAPTURED, EXPIRED, CANCELLED = "usable", "held", "captured", "expired", "cancelled"
 EMPTY = Reservation((), ())
+_SPENT = {
+    HELD: RefusalReason.ALREADY_HELD,
+    CAPTURED: RefusalReason.ALREADY_REDEEMED,
+    EXPIRED: RefusalReason.EXPIRED,
+    CANCELLED: RefusalReason.VOUCHER_CANCELLED,
+}
 
 
 class VoucherState(NamedTuple):
@@ -44,12 +50,7 @@ def spent_reason(voucher: VoucherState) -> RefusalReason | None:
 
     A validity that has passed but is not yet recorded does not stop a release (rule 3).
     """
-    return {
-        HELD: RefusalReason.ALREADY_HELD,
-        CAPTURED: RefusalReason.ALREADY_REDEEMED,
-        EXPIRED: RefusalReason.EXPIRED,
-        CANCELLED: RefusalReason.VOUCHER_CANCELLED,
-    }.get(voucher.status)
+    return _SPENT.get(voucher.status)
 
 
 def is_dead(voucher: VoucherState, not_after: int, at: int) -> bool:

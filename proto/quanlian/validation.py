@@ -31,7 +31,7 @@ class MerchantFacts(NamedTuple):
     categories: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Facts:
     """What one party knows of a purchase. `voucher` and `key` have passed the signature check (2–3).
 
@@ -183,8 +183,8 @@ def _discount(facts: Facts, voucher_type: VoucherType) -> int | Refusal:
 
 def _check_amounts(facts: Facts, voucher_type: VoucherType, discount_fen: int) -> Refusal | None:
     """22 the redeeming region's leverage bound · 23 the sender's expectation."""
-    leverage, bound = voucher_type.leverage, facts.leverage_bound
-    if leverage is not None and bound is not None and leverage < bound:
+    bound = facts.leverage_bound
+    if bound is not None and (leverage := voucher_type.leverage) is not None and leverage < bound:
         figures = {"leverage_ppm": int(leverage * PPM), "bound_ppm": int(bound * PPM)}
         return Refusal(RefusalReason.LEVERAGE_TOO_LOW, figures)
     if facts.expected_fen and facts.expected_fen != discount_fen:

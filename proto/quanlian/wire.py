@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -19,7 +20,7 @@ from quanlian.custody import VoucherState
 from quanlian.discounts import Order
 from quanlian.errors import InvalidInput
 from quanlian.ledger import is_limited
-from quanlian.redemptions import Outcome, Posting, Redemption, Sale
+from quanlian.redemptions import COMPILED, Outcome, Posting, Redemption, Sale
 from quanlian.refusals import Refusal
 from quanlian.suspensions import Suspension, SuspensionKind, check_suspension
 from quanlian.v1 import campaign_pb2, custody_pb2, redemption_pb2, refusal_pb2, signed_pb2, suspension_pb2, voucher_pb2
@@ -291,14 +292,13 @@ def refused(stamp: Stamp, refusal: Refusal) -> bytes:
 def accepted(stamp: Stamp, outcome: Outcome) -> bytes:
     """The answer to an operation that went through; also to one that found nothing left to do."""
     redemption = outcome.redemption
-    return redemption_pb2.RedemptionAnswer(
+    answer = redemption_pb2.RedemptionAnswer(
         request_id=stamp.request_id,
         redemption_id=redemption.id,
         state=redemption.state.value,  # type: ignore[arg-type]
         discount_fen=redemption.standing_fen,
         returned_fen=outcome.returned_fen,
         shopper_fen=outcome.shopper_fen,
-        legs=legs_messages(redemption.standing),
         expires_at=redemption.expires_at,
         window=outcome.posting.window if outcome.posting else 0,
         decider=stamp.decider,
@@ -307,7 +307,9 @@ def accepted(stamp: Stamp, outcome: Outcome) -> bytes:
         refunded_order_fen=redemption.refunded_order_fen,
         agreement=redemption.agreement,
         posting=posting_message(outcome.posting, redemption) if outcome.posting else None,
-    ).SerializeToString()
+    )
+    answer.MergeFromString(_with_legs(redemption_pb2.RedemptionAnswer, redemption.standing))
+    return answer.SerializeToString()
 
 
 def quoted(stamp: Stamp, discount_fen: int) -> bytes:
@@ -353,6 +355,12 @@ def refusal_message(refusal: Refusal) -> refusal_pb2.Refusal:
 # Money
 
 
+@lru_cache(maxsize=COMPILED)
+def _with_legs(kind: type[M], legs: tuple[Leg, ...]) -> bytes:
+    """A message that has only its legs: to be merged into those that have other fields, too."""
+    return kind(legs=legs_messages(legs)).SerializeToString()
+
+
 def legs_messages(legs: Iterable[Leg]) -> list[signed_pb2.Leg]:
     return [
         signed_pb2.Leg(
@@ -372,7 +380,7 @@ def legs_of(messages: Iterable[signed_pb2.Leg]) -> tuple[Leg, ...]:
 
 
 def posting_message(posting: Posting, redemption: Redemption) -> redemption_pb2.Posting:
-    return redemption_pb2.Posting(
+    message = redemption_pb2.Posting(
         redemption_id=posting.redemption_id,
         number=posting.number,
         window=posting.window,
@@ -381,13 +389,14 @@ def posting_message(posting: Posting, redemption: Redemption) -> redemption_pb2.
         redeeming_region=redemption.redeeming_region,
         order_fen=posting.order_fen,
         discount_fen=posting.discount_fen,
-        legs=legs_messages(posting.legs),
         state=redemption.state.value,  # type: ignore[arg-type]
         at=posting.at,
         pack_id=redemption.voucher.pack_id,
         index=redemption.voucher.voucher_index,
         category=redemption.sale.order.category,
     )
+    message.MergeFromString(_with_legs(redemption_pb2.Posting, posting.legs))
+    return message
 
 
 def order_message(sale: Sale) -> redemption_pb2.Order:
@@ -402,6 +411,24 @@ def order_message(sale: Sale) -> redemption_pb2.Order:
         klass=order.klass,
         invoice_fen=order.invoice_fen,
         price_fen=order.price_fen,
+    )
+
+
+def bought(content: bytes, redeeming_region: str) -> redemption_pb2.RedemptionRecord:
+    """What was bought with which voucher, from the item of an authorize or redeem that has been read before."""
+    item = redemption_pb2.RedemptionItem.FromString(content)
+    purchase = item.redeem if item.HasField("redeem") else item.authorize
+    voucher = voucher_pb2.VoucherBody.FromString(voucher_pb2.VoucherToken.FromString(purchase.token).body)
+    order = purchase.order
+    order.ClearField("payer_tag")
+    order.DiscardUnknownFields()
+    return redemption_pb2.RedemptionRecord(
+        issuer=voucher.issuer,
+        pack_id=voucher.pack_id,
+        index=purchase.index,
+        campaign=voucher.campaign,
+        redeeming_region=redeeming_region,
+        order=order,
     )
 
 
