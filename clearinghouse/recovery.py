@@ -220,7 +220,7 @@ class Recovery:
         received = None
         if receipt.HasField("answered"):
             answer = redemption_pb2.RedemptionAnswer.FromString(receipt.answered.answer)
-            received = await receive(
+            received = receive(
                 receipt.answered.item,
                 participant=row.region,
                 acquirer="",

@@ -171,7 +171,7 @@ class ClearinghouseService:
 
         Raises what kept an item from being decided, once the others have their answers.
         """
-        received = [await self._receive(caller, content, batch) for content in items]
+        received = [self._receive(caller, content, batch) for content in items]
         works = [Redeem(each) for each in received]
         replies = await self.engine.group.submit_many(works)
         emit([reply.content for reply in replies if isinstance(reply, Answered)])
@@ -226,8 +226,8 @@ class ClearinghouseService:
         if release is not None and not release.future.done():
             release.future.set_result(refusal)
 
-    async def _receive(self, caller: Identity, content: bytes, batch: SignedBatch | None) -> Received:
-        return await receive(
+    def _receive(self, caller: Identity, content: bytes, batch: SignedBatch | None) -> Received:
+        return receive(
             content,
             participant=caller.host,
             acquirer="",

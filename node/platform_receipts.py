@@ -137,7 +137,7 @@ class PlatformReceipts:
         answer = wire.parse(redemption_pb2.RedemptionAnswer, told.content, "answer")
         if answer.decider != region:
             return None
-        received = await receive(
+        received = receive(
             asked.content,
             participant=platform,
             acquirer=platform,
