@@ -34,7 +34,7 @@ CLAIM = "claim"
 """The operation of a request that is no redemption's: its answer carries the signed token."""
 REDEMPTIONS = "redemption"
 """The series that numbers a party's redemptions as they are committed, so that a list read in pages misses none."""
-_REMEMBERED = 4096
+_REMEMBERED = 16_384
 """Texts of legs: vouchers of one type that are used in one region share theirs."""
 Figures = list[int]
 """Of an account or a line, in fen: posted, reserved, held, limit."""

@@ -119,6 +119,7 @@ def is_memo(code: str) -> bool:
     return code.startswith(_MEMO)
 
 
+@lru_cache(maxsize=65536)
 def account_region(code: str) -> str:
     """The region whose account this is; `""` for a merchant's leg that is reserved and not redeemed yet.
 

@@ -21,7 +21,7 @@ from quanlian.errors import InvalidInput
 from quanlian.money import allocate
 
 _WHOLE_PPM = 1_000_000
-_REMEMBERED = 4096
+_REMEMBERED = 16_384
 """How many divisions are remembered: vouchers of one type that are used in one region share theirs."""
 
 ShortfallRule = Literal["cascade", "pro-rata", "refuse"]

@@ -22,7 +22,7 @@ from quanlian.ledger import Movement, is_limited, netted
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.vouchers import VoucherKey
 
-COMPILED = 4096
+COMPILED = 16_384
 """How many ways of paying a discount are remembered: vouchers of one type, campaign and pair of regions share one."""
 
 
