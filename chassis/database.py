@@ -21,7 +21,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 
 from chassis.database_errors import KeyTaken, plain_errors
 from chassis.queries import Query
-from chassis.rows import appended, completed, computed_column
+from chassis.rows import appended, computed_column
 from quanlian.errors import ConfigurationError
 
 __all__ = ["Database", "KeyTaken", "Query", "Transaction"]
@@ -56,7 +56,7 @@ class Transaction(ABC):
         Leaves the transaction with KeyTaken if a unique key exists.
         """
         if rows:
-            self._insert(table, completed(table, rows))
+            self._insert(table, rows)
 
     def append(self, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None:
         """Stores new rows as `insert` does, for those who write many: each a tuple of all columns of the table in
@@ -72,7 +72,7 @@ class Transaction(ABC):
         Of rows with one key in `rows` the last wins. Where a column is computed from its row, give whole rows.
         """
         if rows:
-            self._upsert(table, completed(table, rows))
+            self._upsert(table, rows)
 
     @abstractmethod
     def select_keys(

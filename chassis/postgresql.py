@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL, Connection
 
 from chassis.database import Database, Query, Transaction, shown
-from chassis.rows import Rows, all_columns, conflict_clause, distinct_by_key, results, tuples
+from chassis.rows import Rows, all_columns, completed, conflict_clause, distinct_by_key, results, tuples
 from quanlian.errors import ConfigurationError
 
 CONNECT_SECONDS = 5
@@ -77,7 +77,7 @@ class PostgresqlTransaction(Transaction):
         )
 
     def _insert(self, table: sa.Table, rows: Rows) -> None:
-        self._append(table, *tuples(table, rows, self.connection.dialect))
+        self._append(table, *completed(table, rows, self.connection.dialect))
 
     def _append(self, table: sa.Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
         statement, types = _copy_statement(table, names)
@@ -88,7 +88,7 @@ class PostgresqlTransaction(Transaction):
                 copy.write_row(row)
 
     def _upsert(self, table: sa.Table, rows: Rows) -> None:
-        names, values = tuples(table, distinct_by_key(table, rows), self.connection.dialect)
+        names, values = completed(table, distinct_by_key(table, rows), self.connection.dialect)
         with self._driver.cursor() as cursor:
             cursor.execute(_upsert_statement(table, names), [list(column) for column in zip(*values, strict=True)])
 

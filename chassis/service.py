@@ -15,6 +15,8 @@ STOP_WITH_PARENT = "QUANLIAN_STOP_WITH_PARENT"
 """Set to 1 in the environment, it makes a service stop when its parent process is gone."""
 
 PARENT_POLL_SECONDS = 1.0
+COLLECT_AFTER = (100_000, 20, 50)
+"""When Python looks for cycles (`gc.set_threshold`): a batch makes as many objects, and nearly all die with it."""
 _log = telemetry.logger("service")
 
 
@@ -23,6 +25,7 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
 
     A second signal ends the process at once, as if nothing were handling it.
     """
+    gc.set_threshold(*COLLECT_AFTER)
     asyncio.run(_until_stopped(main))
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, Connection
 
 from chassis.database import Database, Query, Transaction, shown
-from chassis.rows import Rows, all_columns, conflict_clause, distinct_by_key, results, tuples
+from chassis.rows import Rows, all_columns, completed, conflict_clause, distinct_by_key, results, tuples
 from quanlian.errors import ConfigurationError
 
 _READ_ONLY = "chassis_read_only"
@@ -65,14 +65,14 @@ class SqliteTransaction(Transaction):
         return int(self.connection.exec_driver_sql("SELECT CAST(strftime('%s', 'now') AS INTEGER)").scalar_one())
 
     def _insert(self, table: sa.Table, rows: Rows) -> None:
-        names, values = tuples(table, rows, self.connection.dialect)
+        names, values = completed(table, rows, self.connection.dialect)
         self._driver.executemany(_insert_statement(table, names), values)
 
     def _append(self, table: sa.Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
         self._driver.executemany(_insert_statement(table, names), rows)
 
     def _upsert(self, table: sa.Table, rows: Rows) -> None:
-        names, values = tuples(table, distinct_by_key(table, rows), self.connection.dialect)
+        names, values = completed(table, distinct_by_key(table, rows), self.connection.dialect)
         self._driver.executemany(_upsert_statement(table, names), values)
 
     def select_keys(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Protocol
 
 from chassis.database import Query, Transaction
@@ -76,6 +76,7 @@ class Desk:
         self.shelf = shelf
         self.signer = signer
         self.at = transaction.now()
+        self.year = china_year(self.at)
         opened = _open_window(transaction)
         self.window, self.window_opened_at = int(opened.number), int(opened.opened_at)
         self.books = Books(transaction)
@@ -89,6 +90,7 @@ class Desk:
         self._proofs: dict[bytes, dict[str, Any]] = {}
         self._new_proofs: list[dict[str, Any]] = []
         self._agreements: list[Agreement] | None = None
+        self._in_force: dict[tuple[str, str, str], Agreement] = {}
         self._visitors: dict[tuple[str, int], FundingPlan | None] = {}
         self._news: list[dict[str, Any]] = []
         self._warnings: list[dict[str, Any]] = []
@@ -137,8 +139,8 @@ class Desk:
         issuer, redeemer = voucher.key.issuer, received.redeeming_region
         agreement = ceiling_left_fen = None
         if issuer != redeemer:
-            agreement = lookup(self.agreements(), voucher.campaign, issuer, redeemer, self.at)
-            used = self.books.balance(ceiling_account(redeemer, china_year(self.at), agreement.number))
+            agreement = self.agreement(voucher.campaign, issuer, redeemer)
+            used = self.books.balance(ceiling_account(redeemer, self.year, agreement.number))
             ceiling_left_fen = ceiling_left(agreement, redeemer, used)
         visitors = self.visitors(redeemer) if agreement else None
         asked: dict[str, int] = {}
@@ -186,12 +188,13 @@ class Desk:
         self.books.move(ceiling_movements(before, redemption))
         self.move_position(issuer, held_fen=held, posted_fen=posted)
         self.move_position(redemption.redeeming_region, due_fen=posted)
+        self.watch(issuer)
         if before is None and redemption.id in self._proofs:
             self._new_proofs.append(self._proofs[redemption.id])
         if outcome.posting:
             self.tell(issuer, posting=posting_message(outcome.posting, redemption))
-        for region in {issuer: None, redemption.redeeming_region: None}:
-            self.watch(region)
+        if redemption.redeeming_region != issuer:
+            self.watch(redemption.redeeming_region)
 
     # Documents
 
@@ -217,9 +220,16 @@ class Desk:
             ]
         return self._agreements
 
+    def agreement(self, campaign: str, issuer: str, redeemer: str) -> Agreement:
+        """The one in force now. Raises InvalidInput if there is none."""
+        key = (campaign, issuer, redeemer)
+        if key not in self._in_force:
+            self._in_force[key] = lookup(self.agreements(), campaign, issuer, redeemer, self.at)
+        return self._in_force[key]
+
     def visitors(self, region: str) -> FundingPlan | None:
         """The region's standing fund for visitors in the year of now, Asia/Shanghai."""
-        year = china_year(self.at)
+        year = self.year
         key = (region, year)
         if key not in self._visitors:
             table = schema.visitors_funder
@@ -240,8 +250,11 @@ class Desk:
 
     def position(self, region: str) -> Position:
         """What a region owes and is due, with what secures it now."""
-        balance = self.books.balance(settlement_account(region))
-        return replace(self._positions[region], secured_fen=-balance.posted_fen)
+        known = self._positions[region]
+        secured_fen = -self.books.posted_fen(settlement_account(region))
+        if known.secured_fen != secured_fen:
+            known = self._positions[region] = known._replace(secured_fen=secured_fen)
+        return known
 
     def move_position(self, region: str, held_fen: int = 0, posted_fen: int = 0, due_fen: int = 0) -> None:
         if held_fen or posted_fen or due_fen:
@@ -251,13 +264,12 @@ class Desk:
     def watch(self, region: str) -> None:
         """Warn a region of each threshold of its limits that it has reached; once it falls below, it is armed again."""
         position = self.position(region)
-        net_debit, credit_line = position.uses
-        reached = (net_debit.percent, credit_line.percent)
+        reached = position.reached
         if reached == position.warned:
             return
         for use, percent in crossed(position):
             self._warn(region, use, percent)
-        self._positions[region] = replace(position, warned=reached)
+        self._positions[region] = position._replace(warned=reached)
         self._changed_positions.add(region)
 
     def _warn(self, region: str, use: LimitUse, percent: int) -> None:
@@ -327,13 +339,17 @@ def visitors_to_json(plan: FundingPlan | None, left: Mapping[str, int], ceiling_
     """What limited the redeeming region's part as a split found it: the rule of its standing fund, the funders with
     their weights and what they had left, where they were asked; what the agreement's ceiling left, where one is agreed.
     """
-    data: dict[str, Any] = {}
+    parts = []
     if plan is not None:
         funders = zip(plan.accounts, plan.weights, strict=True)
-        data = {"rule": plan.rule, "funders": [[account, weight, left[account]] for account, weight in funders]}
+        listed = ",".join([f"[{_quoted(account)},{weight},{left[account]}]" for account, weight in funders])
+        parts.append(f'"rule":{_quoted(plan.rule)},"funders":[{listed}]')
     if ceiling_left_fen is not None:
-        data["ceiling_left_fen"] = ceiling_left_fen
-    return json.dumps(data, separators=(",", ":")) if data else None
+        parts.append(f'"ceiling_left_fen":{ceiling_left_fen}')
+    return "{" + ",".join(parts) + "}" if parts else None
+
+
+_quoted = lru_cache(maxsize=4096)(json.dumps)
 
 
 def _open_window(transaction: Transaction) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, func, select
@@ -221,7 +220,7 @@ class Recovery:
         received = None
         if receipt.HasField("answered"):
             answer = redemption_pb2.RedemptionAnswer.FromString(receipt.answered.answer)
-            received = await receive(
+            received = receive(
                 receipt.answered.item,
                 participant=row.region,
                 acquirer="",
@@ -314,7 +313,7 @@ class Recovery:
             desk = self._engine.desk(transaction)
             voucher = desk.books.voucher(key)
             if voucher is not None and voucher.status == custody.USABLE:
-                desk.books.put_voucher(replace(voucher, status=custody.CANCELLED))
+                desk.books.put_voucher(voucher._replace(status=custody.CANCELLED))
                 desk.save("recovery", each.region)
 
 
@@ -350,7 +349,7 @@ def _give_back_again(desk: Desk, region: str, message: signed_pb2.SignedMessage)
             continue
         if known is None or not in_custody(known, CLEARINGHOUSE) or known.status != custody.USABLE:
             raise _NotYet(f"voucher {offered.key.pack_id.hex()}/{offered.key.voucher_index} is not here to give back")
-        desk.books.put_voucher(replace(give(known), epoch=offered.epoch, reservation=EMPTY))
+        desk.books.put_voucher(give(known)._replace(epoch=offered.epoch, reservation=EMPTY))
         _return_money(desk, known)
     row = {"body": message.body, "key_id": message.key_id, "signature": message.signature, "given_at": desk.at}
     desk.transaction.insert(table, [{"region": region, "number": number, **row}])

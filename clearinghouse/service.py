@@ -171,20 +171,21 @@ class ClearinghouseService:
 
         Raises what kept an item from being decided, once the others have their answers.
         """
-        received = [await self._receive(caller, content, batch) for content in items]
+        received = [self._receive(caller, content, batch) for content in items]
         works = [Redeem(each) for each in received]
         replies = await self.engine.group.submit_many(works)
         emit([reply.content for reply in replies if isinstance(reply, Answered)])
+        pairs = zip(works, replies, strict=True)
+        asking = [(each, key) for each, reply in pairs if (key := wanted(reply)) is not None]
+        releases = self._want(asking)
         waiting = [
-            self._decide_released(each, key, emit)
-            for each, reply in zip(works, replies, strict=True)
-            if (key := wanted(reply)) is not None
+            self._decide_released(work, release, emit) for (work, _), release in zip(asking, releases, strict=True)
         ]
         for result in (*await asyncio.gather(*waiting, return_exceptions=True), *replies):
             raised(result)
 
-    async def _decide_released(self, work: Redeem, key: VoucherKey, emit: Emit) -> None:
-        refusal = await self._release(work, key)
+    async def _decide_released(self, work: Redeem, release: _Wanted, emit: Emit) -> None:
+        refusal = await self._released_in_time(release)
         failed = RefusalReason.NOT_IN_CUSTODY
         if isinstance(refusal, RefusalReason):
             failed, refusal = refusal, None
@@ -193,20 +194,27 @@ class ClearinghouseService:
         reply = raised(await self.engine.group.submit(Redeem(work.received, failed, refusal)))
         emit([reply.content])
 
-    async def _release(self, work: Redeem, key: VoucherKey) -> CustodyRefused | RefusalReason | None:
-        """Ask the issuer for a voucher. None: it is here; otherwise why not."""
-        release = self._releases.get(key)
-        if release is None:
-            future: ReleaseFuture = asyncio.get_running_loop().create_future()
-            release = self._releases[key] = _Wanted(key, work.epoch, work.last_return, future)
-            self._ask(key.issuer, [release])
+    def _want(self, asking: Sequence[tuple[Redeem, VoucherKey]]) -> list[_Wanted]:
+        """Ask the issuers for the vouchers of one message together: each gives them by one hand-over, signed once."""
+        new: dict[str, list[_Wanted]] = {}
+        for work, key in asking:
+            if key not in self._releases:
+                future: ReleaseFuture = asyncio.get_running_loop().create_future()
+                self._releases[key] = _Wanted(key, work.epoch, work.last_return, future)
+                new.setdefault(key.issuer, []).append(self._releases[key])
+        for issuer, wanted_now in new.items():
+            self._ask(issuer, wanted_now)
+        return [self._releases[key] for _, key in asking]
+
+    async def _released_in_time(self, release: _Wanted) -> CustodyRefused | RefusalReason | None:
+        """None: the voucher is here; otherwise why not."""
         try:
             return await asyncio.wait_for(asyncio.shield(release.future), self._release_seconds)
         except TimeoutError:
             return RefusalReason.ISSUER_UNREACHABLE
         finally:
-            if self._releases.get(key) is release:
-                del self._releases[key]
+            if self._releases.get(release.key) is release:
+                del self._releases[release.key]
 
     def _ask(self, issuer: str, wanted: Sequence[_Wanted]) -> None:
         """Ask an issuer for vouchers, if it has a custody stream open and reads it."""
@@ -226,8 +234,8 @@ class ClearinghouseService:
         if release is not None and not release.future.done():
             release.future.set_result(refusal)
 
-    async def _receive(self, caller: Identity, content: bytes, batch: SignedBatch | None) -> Received:
-        return await receive(
+    def _receive(self, caller: Identity, content: bytes, batch: SignedBatch | None) -> Received:
+        return receive(
             content,
             participant=caller.host,
             acquirer="",

@@ -8,7 +8,9 @@ or takes a funder beyond its limit raises BooksDoNotBalance, and the transaction
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from chassis.database import Transaction
@@ -32,6 +34,10 @@ CLAIM = "claim"
 """The operation of a request that is no redemption's: its answer carries the signed token."""
 REDEMPTIONS = "redemption"
 """The series that numbers a party's redemptions as they are committed, so that a list read in pages misses none."""
+_REMEMBERED = 16_384
+"""Texts of legs: vouchers of one type that are used in one region share theirs."""
+Figures = list[int]
+"""Of an account or a line, in fen: posted, reserved, held, limit."""
 
 
 class StoredAnswer(NamedTuple):
@@ -61,13 +67,14 @@ class Books:
         self._vouchers: dict[VoucherKey, VoucherState | None] = {}
         self._redemptions: dict[bytes, Redemption | None] = {}
         self._numbers: dict[bytes, int] = {}
-        self._balances: dict[str, Balance] = {}
+        self._stored_redemptions: set[bytes] = set()
+        self._balances: dict[str, Figures] = {}
         self._counters: dict[str, int] = {}
         self._new_requests: dict[RequestKey, dict[str, Any]] = {}
         self._changed_vouchers: set[VoucherKey] = set()
         self._changed_redemptions: set[bytes] = set()
         self._changed_counters: set[str] = set()
-        self._movements: list[Movement] = []
+        self._moved: dict[tuple[str, str], Figures] = {}
         self._history: list[tuple[Redemption, Posting]] = []
         self._batches: dict[bytes, SignedBatch] = {}
         self.hourly = HourlyFlows()
@@ -108,6 +115,7 @@ class Books:
         for row in self._transaction.select_keys(table, [table.c.id], [(id,) for id in missing]):
             self._redemptions[row.id] = redemption_of(row)
             self._numbers[row.id] = row.number
+            self._stored_redemptions.add(row.id)
         self.load_vouchers(found.voucher for id in missing if (found := self._redemptions[id]))
 
     def load_vouchers(self, keys: Iterable[VoucherKey]) -> None:
@@ -149,9 +157,10 @@ class Books:
         return held.expires_at if held else None
 
     def balance(self, account: str) -> Balance:
-        if account not in self._balances:
-            self._load_balances([account])
-        return self._balances[account]
+        return Balance(account, *self._figures(account))
+
+    def posted_fen(self, account: str) -> int:
+        return self._figures(account)[0]
 
     def load_balances(self, accounts: Iterable[str]) -> None:
         """Read at once what decisions will ask for account by account."""
@@ -159,7 +168,13 @@ class Books:
 
     def free_fen(self, account: str) -> int:
         """What a funder may still commit on this book."""
-        return self.balance(account).free_fen
+        posted_fen, reserved_fen, held_fen, limit_fen = self._figures(account)
+        return limit_fen - posted_fen - reserved_fen - held_fen
+
+    def _figures(self, account: str) -> Figures:
+        if account not in self._balances:
+            self._load_balances([account])
+        return self._balances[account]
 
     def next_number(self, counter: str) -> int:
         """The next number of a series without gaps; given back if the transaction is rolled back."""
@@ -183,9 +198,13 @@ class Books:
         self._new_requests[key] = {
             "participant": key[0],
             "request_id": key[1],
-            **stored._asdict(),
-            "answer_batch": None,
+            "body_hash": stored.body_hash,
+            "answer": stored.answer,
+            "redemption_id": stored.redemption_id,
+            "operation": stored.operation,
             "decided_at": at,
+            "request_batch": stored.request_batch,
+            "answer_batch": None,
         }
 
     def keep_batch(self, batch: SignedBatch | None) -> None:
@@ -198,11 +217,20 @@ class Books:
         self._changed_vouchers.add(state.key)
 
     def move(self, movements: Iterable[Movement]) -> None:
+        """Change accounts, and what the entry will say of them: its lines are summed up as they come."""
         movements = list(movements)
-        self._load_balances(movement.account for movement in movements)
-        for movement in movements:
-            self._balances[movement.account] = self._balances[movement.account].moved(movement)
-        self._movements += movements
+        balances, moved = self._balances, self._moved
+        if missing := [each.account for each in movements if each.account not in balances]:
+            self._load_balances(missing)
+        for account, counterpart, posted_fen, reserved_fen, held_fen, limit_fen in movements:
+            line = moved.get((account, counterpart))
+            if line is None:
+                line = moved[account, counterpart] = [0, 0, 0, 0]
+            for figures in (balances[account], line):
+                figures[0] += posted_fen
+                figures[1] += reserved_fen
+                figures[2] += held_fen
+                figures[3] += limit_fen
 
     def apply(self, outcome: Outcome) -> None:
         self.put_voucher(outcome.voucher)
@@ -232,10 +260,10 @@ class Books:
 
     def book(self, kind: str, at: int, reference: str, movements: Iterable[Movement]) -> None:
         """Write movements as an entry of their own; what else the transaction moved and posted is left to `save`."""
-        others, self._movements = self._movements, []
+        others, self._moved = self._moved, {}
         self.move(movements)
         self._save_entry(kind, at, 0, reference, [])
-        self._movements = others
+        self._moved = others
 
     def save(self, kind: str, at: int, window: int = 0, reference: str = "", signer: Signer | None = None) -> None:
         """Write everything that changed, with one journal entry of `kind` for all movements.
@@ -249,8 +277,9 @@ class Books:
         vouchers = [_voucher_row(self._vouchers[key]) for key in sorted(self._changed_vouchers)]
         save.upsert(tables.voucher, vouchers)
         changed = sorted(self._changed_redemptions)
-        redemptions = [{**_redemption_row(self._redemptions[id]), "number": self._numbers[id]} for id in changed]
-        save.upsert(tables.redemption, redemptions)
+        redemptions = [_redemption_row(self._redemptions[id], self._numbers[id]) for id in changed]
+        save.insert(tables.redemption, [row for row in redemptions if row["id"] not in self._stored_redemptions])
+        save.upsert(tables.redemption, [row for row in redemptions if row["id"] in self._stored_redemptions])
         captured = [redemption for redemption, posting in self._history if posting.kind == "capture"]
         save.insert(tables.spend, [{**_key_row(each.voucher), "redemption_id": each.id} for each in captured])
         self._save_flows()
@@ -262,12 +291,12 @@ class Books:
     def _save_entry(
         self, kind: str, at: int, window: int, reference: str, history: Sequence[tuple[Redemption, Posting]]
     ) -> None:
-        lines = ledger.lines(self._movements)
+        lines = ledger.lines(Movement(*key, *figures) for key, figures in self._moved.items())
         if not lines and not history:
             return
         number = self.next_number("entry")
         touched = sorted({line.account for line in lines})
-        balances = [self._balances[account] for account in touched]
+        balances = [self.balance(account) for account in touched]
         ledger.check_limits(balances)
         entry = {"number": number, "kind": kind, "settlement_window": window, "at": at, "reference": reference}
         rows = [{"entry": number, "number": n, **line._asdict()} for n, line in enumerate(lines, 1)]
@@ -329,18 +358,17 @@ class Books:
         missing = [account for account in dict.fromkeys(accounts) if account not in self._balances]
         if not missing:
             return
-        self._balances.update((account, Balance(account)) for account in missing)
+        self._balances.update((account, [0, 0, 0, 0]) for account in missing)
         table = schema.account
         for row in self._transaction.select_keys(table, [table.c.account], [(each,) for each in missing]):
-            self._balances[row.account] = Balance(
-                row.account, row.posted_fen, row.reserved_fen, row.held_fen, row.limit_fen
-            )
+            self._balances[row.account] = [row.posted_fen, row.reserved_fen, row.held_fen, row.limit_fen]
 
 
 # Rows
 
 
-def legs_to_json(legs: Iterable[Leg]) -> str:
+@lru_cache(maxsize=_REMEMBERED)
+def legs_to_json(legs: tuple[Leg, ...]) -> str:
     """Legs as the database keeps them: `[[account, fen], …]`, an advanced one with `[[debtor, fen], …]` beside."""
     return json.dumps([leg_data(leg) for leg in legs], separators=(",", ":"))
 
@@ -349,9 +377,10 @@ def leg_data(leg: Leg) -> list[Any]:
     return [leg.account, leg.amount_fen, *([[list(each) for each in leg.advanced]] if leg.advanced else [])]
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def json_to_legs(text: str) -> tuple[Leg, ...]:
     return tuple(
-        Leg(account, amount_fen, tuple((debtor, fen) for each in advanced for debtor, fen in each))
+        Leg(sys.intern(account), amount_fen, tuple((debtor, fen) for each in advanced for debtor, fen in each))
         for account, amount_fen, *advanced in json.loads(text)
     )
 
@@ -394,7 +423,7 @@ def _voucher(row: Any) -> VoucherState:
     )
 
 
-def _redemption_row(redemption: Redemption | None) -> dict[str, Any]:
+def _redemption_row(redemption: Redemption | None, number: int) -> dict[str, Any]:
     assert redemption is not None
     sale, order = redemption.sale, redemption.sale.order
     return {
@@ -427,6 +456,7 @@ def _redemption_row(redemption: Redemption | None) -> dict[str, Any]:
         "refunded_order_fen": redemption.refunded_order_fen,
         "returned_fen": redemption.returned_fen,
         "postings": redemption.postings,
+        "number": number,
     }
 
 

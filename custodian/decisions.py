@@ -8,7 +8,7 @@ clearinghouse know differently comes from the `Party`.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from quanlian import custody, redemptions, wire
@@ -27,7 +27,7 @@ from .campaigns import Campaigns
 from .evidence import SignedBatch
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Received:
     """A request with what was found before the batch: the issuer's key, or an early refusal (reasons 1–3).
 
@@ -45,10 +45,10 @@ class Received:
     key: SigningKey | None = None
     refusal: Refusal | None = None
     batch: SignedBatch | None = None
+    body_hash: bytes = field(init=False)
 
-    @property
-    def body_hash(self) -> bytes:
-        return hashlib.sha256(self.content).digest()
+    def __post_init__(self) -> None:
+        self.body_hash = hashlib.sha256(self.content).digest()
 
 
 REVERSIBLE = frozenset({"authorize", "redeem", "capture"})
@@ -182,12 +182,11 @@ def _purchase(
         return refusal
     if operation == "quote":
         return found.discount_fen
-    outcome = _apply(None, redemptions.authorize(draft, voucher, paid.split), books, party)
     if operation == "authorize":
-        return outcome
-    captured = redemptions.capture(outcome.redemption, outcome.voucher, 0, party.credit(draft), party.window, party.at)
-    assert isinstance(captured, Outcome)
-    return _apply(outcome.redemption, captured, books, party)
+        outcome = redemptions.authorize(draft, voucher, paid.split)
+    else:
+        outcome = redemptions.redeem(draft, voucher, paid.split, party.credit(draft), party.window, party.at)
+    return _apply(None, outcome, books, party)
 
 
 def _draft(
@@ -304,7 +303,7 @@ def expire_overdue(voucher: VoucherState, books: Books, party: Party) -> None:
         return
     end = party.campaigns.standing(current.key.issuer, current.campaign).not_after(current.not_after)
     if party.at < end:
-        books.put_voucher(replace(current, not_after=end))
+        books.put_voucher(current._replace(not_after=end))
     else:
         expired, movements = redemptions.expire_voucher(current)
         books.put_voucher(expired)

@@ -19,7 +19,7 @@ Sums = dict[tuple[Any, ...], list[int]]
 
 def add_up(sums: Sums, key: tuple[Any, ...], order_fen: int, discount_fen: int) -> None:
     """Count one posting, a capture or (negative) a refund."""
-    known = sums.setdefault(key, [0] * 6)
+    known = sums.get(key) or sums.setdefault(key, [0] * 6)
     first = 0 if order_fen > 0 else 3
     known[first] += 1
     known[first + 1] += abs(order_fen)
@@ -62,7 +62,7 @@ class HourlyFlows:
 
     def count(self, key: HourlyKey, order_fen: int, discount_fen: int) -> None:
         hour = key.at - key.at % HOUR_SECONDS
-        add_up(self._sums, key._replace(at=hour), order_fen, discount_fen)
+        add_up(self._sums, (hour, *key[1:]), order_fen, discount_fen)
 
     def save(self, transaction: Transaction) -> None:
         save_sums(transaction, schema.hourly_flow, self._sums)

@@ -10,7 +10,6 @@ from quanlian import wire
 from quanlian.redemptions import State
 from quanlian.v1 import redemption_pb2
 from quanlian.v1.redemption_pb2 import RedemptionAnswer, RedemptionRecord
-from quanlian.wire import Purchase
 
 _POSTED = {State.CAPTURED.name, State.PARTLY_REFUNDED.name, State.REFUNDED.name}
 
@@ -56,15 +55,13 @@ def _particulars(desk: Desk, sent: Sent, message: RedemptionAnswer, known: Away 
 
 def _bought(desk: Desk, sent: Sent) -> RedemptionRecord:
     """What was bought with which voucher, from the request that began it; of a later one that is not known here."""
+    if sent.operation in ("authorize", "redeem"):
+        return wire.bought(sent.content, desk.name)
     record = RedemptionRecord(redeeming_region=desk.name)
     subject = wire.bytes_to_item(sent.content).subject
     if isinstance(subject, bytes):
         original = desk.sent_as(subject)
         return _bought(desk, original) if original is not None and original.own_id != sent.own_id else record
-    if isinstance(subject, Purchase):
-        record.issuer, record.pack_id, record.index = subject.key
-        record.campaign = subject.voucher.campaign
-        record.order.CopyFrom(wire.order_message(subject.sale))
     return record
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from fractions import Fraction
 from typing import Any, NamedTuple, Protocol
 
@@ -91,6 +90,10 @@ class TermsShelf:
         return self._usual[key]
 
 
+ClearingItemKey = tuple[str, bytes, int]
+"""Side, redemption, number of the posting."""
+
+
 class OrderTaken(NamedTuple):
     """Who used a public voucher on an order; `until` is the end of a hold, None once it is captured or undecided."""
 
@@ -161,6 +164,8 @@ class Desk:
         self._away: dict[bytes, Away | None] = {}
         self._changed_away: set[bytes] = set()
         self._clearing_items: list[dict[str, Any]] = []
+        self._wanted_items: list[ClearingItemKey] = []
+        self._known_items: dict[ClearingItemKey, bool] = {}
         self._orders: dict[tuple[str, str], OrderTaken | None] = {}
         self._changed_orders: set[tuple[str, str]] = set()
         self._merchants: dict[str, MerchantFacts] = {}
@@ -246,19 +251,24 @@ class Desk:
         outbox: Iterable[tuple[str, bytes]] = (),
         sent: Iterable[bytes] = (),
         away: Iterable[bytes] = (),
+        clearing_items: Iterable[ClearingItemKey] = (),
     ) -> None:
         """Note what a work will read beside the books; `fetch` reads it all at once."""
         self._wanted_orders += orders
         self._wanted_outbox += outbox
         self._wanted_sent += sent
         self._wanted_away += away
+        self._wanted_items += clearing_items
 
     def fetch(self) -> None:
         self.books.fetch()
         self.load_orders(self._wanted_orders)
         self.load_outbox(self._wanted_outbox)
         self.load_sent(self._wanted_sent)
+        asked = [sent for own_id in self._wanted_sent if (sent := self._by_own_id[own_id])]
+        self.books.load_requests((sent.caller, sent.request_id) for sent in asked)
         self.load_away(self._wanted_away)
+        self.load_clearing_items(self._wanted_items)
 
     # Terms, merchants, orders
 
@@ -293,19 +303,22 @@ class Desk:
     def merchant(self, code: str) -> MerchantFacts:
         """As admitted here, and since when it is suspended if it is."""
         blocked_at = self.suspensions.since(SuspensionKind.MERCHANT, merchant_subject(self.region.code, code))
-        return replace(self._merchants[code], blocked_at=blocked_at)
+        return self._merchants[code]._replace(blocked_at=blocked_at)
 
     def order_taken(self, merchant: str, order_id: str) -> bool:
         """Whether another public voucher stands on the order; a hold that has passed does not."""
-        self.load_orders([(merchant, order_id)])
-        taken = self._orders[(merchant, order_id)]
+        taken = self._order(merchant, order_id)
         return taken is not None and (taken.until is None or self.at < taken.until)
 
     def holds_order(self, merchant: str, order_id: str, taken_by: bytes) -> bool:
         """Whether the order is still `taken_by`'s: once its hold has passed, another voucher may have taken it."""
-        self.load_orders([(merchant, order_id)])
-        taken = self._orders[(merchant, order_id)]
+        taken = self._order(merchant, order_id)
         return taken is not None and taken.taken_by == taken_by
+
+    def _order(self, merchant: str, order_id: str) -> OrderTaken | None:
+        if (merchant, order_id) not in self._orders:
+            self.load_orders([(merchant, order_id)])
+        return self._orders[(merchant, order_id)]
 
     def take_order(self, merchant: str, order_id: str, taken_by: bytes, until: int | None) -> None:
         self._orders[(merchant, order_id)] = OrderTaken(taken_by, until)
@@ -313,9 +326,7 @@ class Desk:
 
     def free_order(self, merchant: str, order_id: str, taken_by: bytes) -> None:
         """Give the order free if `taken_by` still holds it; the row stays, its time passed."""
-        self.load_orders([(merchant, order_id)])
-        taken = self._orders[(merchant, order_id)]
-        if taken is not None and taken.taken_by == taken_by:
+        if self.holds_order(merchant, order_id, taken_by):
             self.take_order(merchant, order_id, taken_by, 0)
 
     # Outbox
@@ -335,11 +346,13 @@ class Desk:
             self._keep(Sent(**row._mapping))
 
     def sent(self, key: tuple[str, bytes]) -> Sent | None:
-        self.load_outbox([key])
+        if key not in self._outbox:
+            self.load_outbox([key])
         return self._outbox[key]
 
     def sent_as(self, own_id: bytes) -> Sent | None:
-        self.load_sent([own_id])
+        if own_id not in self._by_own_id:
+            self.load_sent([own_id])
         return self._by_own_id[own_id]
 
     def put_outbox(self, sent: Sent) -> None:
@@ -360,7 +373,8 @@ class Desk:
             self._away[row.redemption_id] = Away(**row._mapping)
 
     def away(self, redemption_id: bytes) -> Away | None:
-        self.load_away([redemption_id])
+        if redemption_id not in self._away:
+            self.load_away([redemption_id])
         return self._away[redemption_id]
 
     def put_away(self, away: Away) -> None:
@@ -369,7 +383,22 @@ class Desk:
         self._away[away.redemption_id] = away
         self._changed_away.add(away.redemption_id)
 
+    def load_clearing_items(self, keys: Iterable[ClearingItemKey]) -> None:
+        missing = [key for key in dict.fromkeys(keys) if key not in self._known_items]
+        self._known_items.update(dict.fromkeys(missing, False))
+        table = schema.clearing_item
+        columns = list(table.primary_key.columns)
+        for row in self.transaction.select_keys(table, columns, missing, columns):
+            self._known_items[(row.side, row.redemption_id, row.number)] = True
+
+    def has_clearing_item(self, key: ClearingItemKey) -> bool:
+        """Whether a posting of the clearinghouse is kept already."""
+        if key not in self._known_items:
+            self.load_clearing_items([key])
+        return self._known_items[key]
+
     def add_clearing_item(self, row: dict[str, Any]) -> None:
+        self._known_items[(row["side"], row["redemption_id"], row["number"])] = True
         self._clearing_items.append(row)
 
     # Saving

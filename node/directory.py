@@ -65,6 +65,12 @@ class Directory:
                 for change in response.changes:
                     await self._engine.submit(TakeChange(verify_change(change, self._keyring)))
 
+    def has_met(self, purchase: Purchase) -> bool:
+        """Whether nothing need be fetched to judge a voucher: its key and its terms are at hand."""
+        voucher = purchase.voucher
+        at_hand = voucher.issuer == self._engine.region.code or self._engine.shelf.get(voucher.terms_hash) is not None
+        return at_hand and self.knows(voucher.key_id)
+
     def knows(self, key_id: bytes) -> bool:
         try:
             self._keyring.key(key_id)

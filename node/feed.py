@@ -64,7 +64,8 @@ class News:
     deny_lists: Mapping[int, DenyList] = field(default_factory=dict)
 
     def load(self, desk: Desk) -> None:
-        pass
+        postings = [event.posting for event in self.events if kind_of(event) == "posting"]
+        desk.want(clearing_items=[("funder", each.redemption_id, each.number) for each in postings])
 
     def decide(self, desk: Desk) -> list[int]:
         """Sequences of events that were parked because one that they depend on is.
@@ -167,8 +168,9 @@ def _take(desk: Desk, event: custody_pb2.FeedEvent, read: Read) -> None:
     if kind == "posting":
         if _has_posting(desk, event.posting):
             return
-        keep_clearing_item(desk, "funder", event.posting)
-        book_used_away(desk, event.posting, event.posting.redeeming_region)
+        legs = wire.legs_of(event.posting.legs)
+        keep_clearing_item(desk, "funder", event.posting, legs)
+        book_used_away(desk, event.posting, legs, event.posting.redeeming_region)
         if event.posting.redeeming_region != desk.name:
             count_away(desk, event.posting)
     elif kind == "adjustment":
@@ -218,9 +220,7 @@ def _parked_subjects(desk: Desk) -> dict[str, int]:
 
 def _has_posting(desk: Desk, posting: redemption_pb2.Posting, side: str = "funder") -> bool:
     """Whether it was told before: a clearinghouse that recovers tells its postings again."""
-    table = schema.clearing_item
-    key = (side, posting.redemption_id, posting.number)
-    return bool(desk.transaction.select_keys(table, list(table.primary_key.columns), [key]))
+    return desk.has_clearing_item((side, posting.redemption_id, posting.number))
 
 
 def _take_fund_return(desk: Desk, message: signed_pb2.SignedMessage) -> None:

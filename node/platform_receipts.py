@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from custodian.decisions import Answered, Received
 from custodian.receiving import receive
@@ -68,7 +68,7 @@ class Bury:
     def decide(self, desk: Desk) -> None:
         voucher = desk.books.voucher(self.key)
         if voucher is not None and in_custody(voucher, desk.name) and voucher.status == custody.USABLE:
-            desk.books.put_voucher(replace(voucher, status=custody.CANCELLED))
+            desk.books.put_voucher(voucher._replace(status=custody.CANCELLED))
 
 
 class PlatformReceipts:
@@ -137,7 +137,7 @@ class PlatformReceipts:
         answer = wire.parse(redemption_pb2.RedemptionAnswer, told.content, "answer")
         if answer.decider != region:
             return None
-        received = await receive(
+        received = receive(
             asked.content,
             participant=platform,
             acquirer=platform,

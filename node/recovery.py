@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func, select
@@ -209,7 +209,7 @@ def _give_again(desk: Desk, handed: VoucherState) -> None:
     if known is not None and known.epoch >= handed.epoch:
         return
     reserved = known.reservation if known is not None else EMPTY
-    gone = replace(handed, reservation=EMPTY, status=custody.USABLE, hold=None)
+    gone = handed._replace(reservation=EMPTY, status=custody.USABLE, hold=None)
     desk.books.put_voucher(gone)
     dropped = [leg for leg in reserved.legs() if is_limited(leg.account)]
     handed_legs = [leg for leg in handed.reservation.legs() if is_limited(leg.account)]

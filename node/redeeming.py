@@ -7,6 +7,7 @@ the same commit that reserves its order, so that the very same bytes can be sent
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from custodian.books import StoredAnswer, legs_to_json
@@ -20,7 +21,7 @@ from quanlian.accounts import clearing_account, payable_account, used_away_accou
 from quanlian.apportionment import Leg
 from quanlian.errors import InvalidInput
 from quanlian.ledger import Movement, is_limited
-from quanlian.redemptions import State
+from quanlian.redemptions import COMPILED, State
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.v1 import redemption_pb2
 from quanlian.wire import Later, Purchase
@@ -187,14 +188,22 @@ class ClearinghouseAnswer:
 
     content: bytes
     batch: SignedBatch | None = None
+    _message: redemption_pb2.RedemptionAnswer | None = None
+
+    @property
+    def message(self) -> redemption_pb2.RedemptionAnswer:
+        """Raises InvalidInput for what cannot be read."""
+        if self._message is None:
+            self._message = wire.parse(redemption_pb2.RedemptionAnswer, self.content, "answer")
+        return self._message
 
     def load(self, desk: Desk) -> None:
-        message = wire.parse(redemption_pb2.RedemptionAnswer, self.content, "answer")
+        message = self.message
         desk.want(sent=[message.request_id], away=[message.redemption_id] if message.redemption_id else [])
 
     def decide(self, desk: Desk) -> tuple[bytes, bytes]:
         """Our own id, and the answer for the platform. Raises InvalidInput for an answer that nobody asked for."""
-        message = wire.parse(redemption_pb2.RedemptionAnswer, self.content, "answer")
+        message = self.message
         sent = desk.sent_as(message.request_id)
         if sent is None:
             raise InvalidInput("answers a request that this node did not send", place="answer.request_id")
@@ -255,8 +264,8 @@ def book_posting(desk: Desk, acquirer: str, posting: redemption_pb2.Posting) -> 
     )
     desk.dues.owe(posting.window, acquirer, clearing_account(desk.name), owed)
     if posting.issuer != desk.name:
-        book_used_away(desk, posting, posting.issuer)
-    keep_clearing_item(desk, "merchant", posting)
+        book_used_away(desk, posting, legs, posting.issuer)
+    keep_clearing_item(desk, "merchant", posting, legs)
     count_away(desk, posting)
 
 
@@ -269,14 +278,14 @@ def count_away(desk: Desk, posting: redemption_pb2.Posting) -> None:
     )
 
 
-def book_used_away(desk: Desk, posting: redemption_pb2.Posting, counterpart: str) -> None:
+def book_used_away(desk: Desk, posting: redemption_pb2.Posting, legs: tuple[Leg, ...], counterpart: str) -> None:
     """Own funders' legs of a posting of the clearinghouse, in the books and in the window's total."""
-    legs = wire.legs_of(posting.legs)
     desk.books.move(used_away(desk.name, legs, counterpart))
     desk.dues.use(posting.window, desk.name, legs)
 
 
-def used_away(region: str, legs: tuple[Leg, ...], counterpart: str) -> list[Movement]:
+@lru_cache(maxsize=COMPILED)
+def used_away(region: str, legs: tuple[Leg, ...], counterpart: str) -> tuple[Movement, ...]:
     """Mirror of this region's own legs that the clearinghouse posted: Dr `used_away` / Cr `clearing`."""
     movements = []
     for leg in legs:
@@ -285,10 +294,10 @@ def used_away(region: str, legs: tuple[Leg, ...], counterpart: str) -> list[Move
             account = used_away_account(region, int(year), campaign, funder)
             movements.append(Movement(account, counterpart, posted_fen=leg.amount_fen))
             movements.append(Movement(clearing_account(region), counterpart, posted_fen=-leg.amount_fen))
-    return movements
+    return tuple(movements)
 
 
-def keep_clearing_item(desk: Desk, side: str, posting: redemption_pb2.Posting) -> None:
+def keep_clearing_item(desk: Desk, side: str, posting: redemption_pb2.Posting, legs: tuple[Leg, ...]) -> None:
     """What the statement of its window must show again."""
     desk.add_clearing_item(
         {
@@ -301,7 +310,7 @@ def keep_clearing_item(desk: Desk, side: str, posting: redemption_pb2.Posting) -
             "campaign": posting.campaign,
             "order_fen": posting.order_fen,
             "discount_fen": posting.discount_fen,
-            "legs": legs_to_json(wire.legs_of(posting.legs)),
+            "legs": legs_to_json(legs),
             "category": posting.category,
             "at": posting.at,
         }

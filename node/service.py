@@ -26,7 +26,7 @@ from custodian.decisions import Answered, Received
 from custodian.evidence import SignedBatch
 from custodian.incarnations import Void
 from custodian.lookup import Listed
-from custodian.receiving import receive
+from custodian.receiving import receive, receive_stranger
 from custodian.servicer import Emit
 from custodian.suspensions import verify_suspension
 from custodian.verification import RootMemory
@@ -56,6 +56,7 @@ from quanlian.signing import Signer
 from quanlian.v1 import custody_pb2, signed_pb2
 from quanlian.v1.redemption_pb2 import RedemptionRecord
 from quanlian.vouchers import VoucherKey
+from quanlian.wire import Purchase
 
 SWEEP_LIMIT = 500
 UNREACHABLE_SECONDS = 5.0
@@ -97,6 +98,23 @@ class Recalled(NamedTuple):
     refused: list[CustodyRefused]
 
 
+class _Waiting:
+    """A caller's items that the clearinghouse decides: what is open of them, and where their answers go."""
+
+    def __init__(self, items: int, emit: Emit) -> None:
+        self._open = items
+        self._emit = emit
+        self.done = asyncio.get_running_loop().create_future()
+
+    def give(self, answers: Sequence[bytes]) -> None:
+        """Nothing is emitted for a caller that has gone."""
+        self._open -= len(answers)
+        if not self.done.cancelled():
+            self._emit(answers)
+            if not self._open:
+                self.done.set_result(None)
+
+
 class NodeService:
     """One region's node. Methods are safe to call from one event loop.
 
@@ -127,7 +145,7 @@ class NodeService:
         self.recovery = Recovery(self.engine, self.directory, keyring, clearinghouse, self.continuity)
         self._clearinghouse = clearinghouse
         self._lost_at: float | None = None
-        self._waiting: dict[bytes, asyncio.Future[bytes]] = {}
+        self._waiting: dict[bytes, list[_Waiting]] = {}
         self._deciding: set[asyncio.Future[list[Any]]] = set()
 
     def start(self) -> None:
@@ -147,29 +165,44 @@ class NodeService:
         An item whose keys or terms must be asked for first holds up no other. Raises what kept an item from being
         decided, once the others have their answers.
         """
-        reading = [asyncio.ensure_future(self._receive(caller, content, batch)) for content in items]
-        if not reading:
-            return
+        received = [self._receive(caller, content, batch) for content in items]
+        strangers = {at: self._met(each) for at, each in enumerate(received) if self._is_stranger(each)}
+        if not strangers:
+            return await self._answer(received, emit)
+        reading = {at: asyncio.ensure_future(meeting) for at, meeting in strangers.items()}
         try:
-            await asyncio.wait(reading, timeout=ACQUAINT_SECONDS)
-            ready = [each for each in reading if each.done()]
-            late = [[each] for each in reading if not each.done()]
-            groups = [self._answer(each, emit) for each in (ready, *late)]
+            await asyncio.wait(reading.values(), timeout=ACQUAINT_SECONDS)
+            late = [each for each in reading.values() if not each.done()]
+            ready = [each for at, each in enumerate(received) if at not in reading or reading[at].done()]
+            groups = [self._answer(ready, emit), *(self._answer_late(each, emit) for each in late)]
             for outcome in await asyncio.gather(*groups, return_exceptions=True):
                 raised(outcome)
         finally:
-            for each in reading:
+            for each in reading.values():
                 each.cancel()
 
-    async def _answer(self, reading: Sequence[asyncio.Future[Received]], emit: Emit) -> None:
-        deciding = asyncio.ensure_future(self._decide([await each for each in reading]))
+    def _is_stranger(self, received: Received) -> bool:
+        """Whether a voucher's keys or terms must be asked for before it can be judged."""
+        subject = received.item.subject if received.item else None
+        return isinstance(subject, Purchase) and not self.directory.has_met(subject)
+
+    async def _met(self, stranger: Received) -> Received:
+        return await receive_stranger(stranger, self.directory.acquaint, self._roots)
+
+    async def _answer_late(self, reading: asyncio.Future[Received], emit: Emit) -> None:
+        await self._answer([await reading], emit)
+
+    async def _answer(self, received: Sequence[Received], emit: Emit) -> None:
+        if not received:
+            return
+        deciding = asyncio.ensure_future(self._decide(received))
         self._deciding.add(deciding)
         deciding.add_done_callback(self._deciding.discard)
         replies = await asyncio.shield(deciding)
         emit([reply.content for reply in replies if isinstance(reply, Answered)])
-        waiting = [self._wait_for(reply.own_id) for reply in replies if isinstance(reply, Forwarded)]
+        waiting = self._wait_for([reply.own_id for reply in replies if isinstance(reply, Forwarded)], emit)
         quotes = [reply for reply in replies if isinstance(reply, QuoteAsked)]
-        await asyncio.gather(self._ask_quotes(quotes, emit), _emit_each(waiting, emit))
+        await asyncio.gather(self._ask_quotes(quotes, emit), waiting)
         for reply in replies:
             raised(reply)
 
@@ -203,12 +236,14 @@ class NodeService:
         stream sends it again.
         """
         results = await self.engine.group.submit_many([ClearinghouseAnswer(each, batch) for each in answers])
+        given: dict[_Waiting, list[bytes]] = {}
         for result in results:
             if not isinstance(result, Exception):
                 own_id, answer = result
-                future = self._waiting.pop(own_id, None)
-                if future is not None and not future.done():
-                    future.set_result(answer)
+                for waiting in self._waiting.pop(own_id, ()):
+                    given.setdefault(waiting, []).append(answer)
+        for waiting, its_answers in given.items():
+            waiting.give(its_answers)
         for result in results:
             raised(result)
 
@@ -216,14 +251,16 @@ class NodeService:
         """Items that the clearinghouse has not answered yet, oldest first: to be sent again after a break."""
         return [row.content for row in await self.engine.rows(_UNANSWERED)]
 
-    def _wait_for(self, own_id: bytes) -> asyncio.Future[bytes]:
-        future = self._waiting.get(own_id)
-        if future is None:
-            future = self._waiting[own_id] = asyncio.get_running_loop().create_future()
-        return asyncio.shield(future)
+    async def _wait_for(self, own_ids: Sequence[bytes], emit: Emit) -> None:
+        """Emit the clearinghouse's answers as they come, those that come together at once."""
+        if own_ids:
+            waiting = _Waiting(len(own_ids), emit)
+            for own_id in own_ids:
+                self._waiting.setdefault(own_id, []).append(waiting)
+            await waiting.done
 
-    async def _receive(self, caller: Identity, content: bytes, batch: SignedBatch | None) -> Received:
-        return await receive(
+    def _receive(self, caller: Identity, content: bytes, batch: SignedBatch | None) -> Received:
+        return receive(
             content,
             participant=caller.name,
             acquirer=caller.name,
@@ -231,7 +268,6 @@ class NodeService:
             redemption_id=self.ids.uuid7(),
             verifier=self._roots,
             batch=batch,
-            acquaint=self.directory.acquaint,
         )
 
     async def find(self, caller: Identity, redemption_id: bytes) -> RedemptionRecord | None:
@@ -442,11 +478,6 @@ class NodeService:
 def _platform(caller: Identity) -> str | None:
     """Whose redemptions a caller may read; None: everybody's."""
     return None if caller.role == "operator" else caller.name
-
-
-async def _emit_each(waiting: Sequence[asyncio.Future[bytes]], emit: Emit) -> None:
-    for answer in asyncio.as_completed(waiting):
-        emit([await answer])
 
 
 def _alarm_parked(sequence: int, kind: str, reason: str) -> None:

@@ -317,7 +317,7 @@ def received(content: bytes, participant: str, region: str, redemption_id: bytes
         refusal = Refusal(RefusalReason.MALFORMED, field=wrong.place, remedy=wrong.remedy)
     return Received(
         content=content,
-        request_id=wire.request_id_of(content),
+        request_id=known.request_id if known else wire.request_id_of(content),
         participant=participant,
         acquirer=participant,
         redeeming_region=region,

@@ -11,7 +11,6 @@ holds of the whole result.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple
 
 from clearinghouse import schema
@@ -118,9 +117,9 @@ class _HandOverUsed:
         use = self._use(issued.state, redeemer, fen, order)
         self._counts[(redeemer, fen)] += 1
         sale = Sale(MERCHANT, id.hex(), order)
-        used = replace(use.captured, id=id, voucher=issued.state.key, sale=sale, order_fen=order.order_fen)
+        used = use.captured._replace(id=id, voucher=issued.state.key, sale=sale, order_fen=order.order_fen)
         posting = use.posting._replace(redemption_id=id, order_fen=order.order_fen)
-        dead = replace(issued.state, status=custody.CAPTURED, reservation=custody.EMPTY)
+        dead = issued.state._replace(status=custody.CAPTURED, reservation=custody.EMPTY)
         self._prove(issued, used)
         self._apply(Outcome(used, dead, (), posting), "redeem")
         if random.randrange(REFUND_IN) == 0:

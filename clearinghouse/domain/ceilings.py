@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from clearinghouse.domain.windows import funding
 from quanlian.accounts import VISITORS, ceiling_account
 from quanlian.agreements import Agreement
+from quanlian.apportionment import Leg
 from quanlian.ledger import Balance, Movement
-from quanlian.redemptions import Redemption, State
+from quanlian.redemptions import COMPILED, Redemption, State
 
 
 def ceiling_left(agreement: Agreement, region: str, used: Balance) -> int | None:
@@ -23,10 +26,10 @@ def ceiling_movements(before: Redemption | None, after: Redemption) -> list[Move
     sums: dict[str, list[int]] = {}
     for sign, redemption in ((-1, before), (1, after)):
         if redemption is not None:
-            for account, held_fen, posted_fen in _amounts(redemption):
+            held = redemption.state is State.AUTHORIZED
+            for account, fen in _paid(redemption.agreement, redemption.standing):
                 known = sums.setdefault(account, [0, 0])
-                known[0] += sign * held_fen
-                known[1] += sign * posted_fen
+                known[0 if held else 1] += sign * fen
     issuer = after.voucher.issuer
     return [
         Movement(account, issuer, held_fen=held_fen, posted_fen=posted_fen)
@@ -35,14 +38,13 @@ def ceiling_movements(before: Redemption | None, after: Redemption) -> list[Move
     ]
 
 
-def _amounts(redemption: Redemption) -> list[tuple[str, int, int]]:
-    """(ceiling account, held, posted) of each leg of the visitors' fund."""
-    number = redemption.agreement.rpartition(" v")[0]
-    held = redemption.state is State.AUTHORIZED
-    amounts = []
-    for leg in redemption.standing:
-        fund = funding(leg.account)
-        if fund and fund.campaign == VISITORS and leg.amount_fen:
-            account = ceiling_account(fund.region, fund.year, number)
-            amounts.append((account, leg.amount_fen if held else 0, 0 if held else leg.amount_fen))
-    return amounts
+@lru_cache(maxsize=COMPILED)
+def _paid(agreement: str, legs: tuple[Leg, ...]) -> tuple[tuple[str, int], ...]:
+    """Each leg of a visitors' fund, by the ceiling that it counts against."""
+    number = agreement.rpartition(" v")[0]
+    funds = [(funding(leg.account), leg.amount_fen) for leg in legs]
+    return tuple(
+        (ceiling_account(fund.region, fund.year, number), fen)
+        for fund, fen in funds
+        if fund and fund.campaign == VISITORS and fen
+    )

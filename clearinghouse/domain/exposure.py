@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -30,12 +29,18 @@ class LimitUse(NamedTuple):
     @property
     def percent(self) -> int:
         """The highest threshold reached, 0 for none: who uses nothing reaches none, whatever the limit."""
-        reached = [each for each in THRESHOLDS if self.used_fen > 0 and self.used_fen * 100 >= each * self.limit_fen]
-        return max(reached, default=0)
+        return _threshold(self.used_fen, self.limit_fen)
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+def _threshold(used_fen: int, limit_fen: int) -> int:
+    if used_fen > 0:
+        for percent in reversed(THRESHOLDS):
+            if used_fen * 100 >= percent * limit_fen:
+                return percent
+    return 0
+
+
+class Position(NamedTuple):
     """A region's debts and claims between regions, and what limits them; amounts in fen.
 
     `secured_fen` is its `settlement` balance and unused prefund at the clearinghouse; `warned` the threshold, by
@@ -75,17 +80,20 @@ class Position:
             LimitUse(Measure.CREDIT_LINE, self.credit_used_fen, self.credit_line_fen),
         )
 
+    @property
+    def reached(self) -> tuple[int, int]:
+        """The highest threshold of each use, in the order of `warned`."""
+        exposure_fen, used_fen = self.exposure_fen, self.credit_used_fen
+        return _threshold(exposure_fen, self.limit_fen), _threshold(used_fen, self.credit_line_fen)
+
     def allows(self, more_fen: int) -> bool:
         """Whether the region may owe `more_fen`; what owes nothing is never refused for the cap."""
         return more_fen == 0 or self.exposure_fen + more_fen <= self.limit_fen
 
     def moved(self, held_fen: int = 0, posted_fen: int = 0, due_fen: int = 0) -> Position:
-        return replace(
-            self,
-            owed_held_fen=self.owed_held_fen + held_fen,
-            owed_posted_fen=self.owed_posted_fen + posted_fen,
-            due_posted_fen=self.due_posted_fen + due_fen,
-        )
+        region, cap, line, offset, owed_held_fen, owed_posted_fen, due_posted_fen, secured, warned = self
+        owed = owed_held_fen + held_fen, owed_posted_fen + posted_fen
+        return Position(region, cap, line, offset, *owed, due_posted_fen + due_fen, secured, warned)
 
 
 def crossed(position: Position) -> list[tuple[LimitUse, int]]:

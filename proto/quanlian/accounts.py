@@ -6,6 +6,8 @@ campaign. Every function raises InvalidInput for a dimension that contains a `/`
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from quanlian.errors import InvalidInput
 
 VISITORS = "visitors"
@@ -117,6 +119,7 @@ def is_memo(code: str) -> bool:
     return code.startswith(_MEMO)
 
 
+@lru_cache(maxsize=65536)
 def account_region(code: str) -> str:
     """The region whose account this is; `""` for a merchant's leg that is reserved and not redeemed yet.
 
@@ -128,6 +131,7 @@ def account_region(code: str) -> str:
     return dimensions.partition("/")[0]
 
 
+@lru_cache(maxsize=65536)
 def _code(*parts: str) -> str:
     code = "/".join(parts)
     if code.count("/") != len(parts) - 1:

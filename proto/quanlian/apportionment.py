@@ -12,6 +12,7 @@ them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from quanlian.accounts import at_region
@@ -20,6 +21,8 @@ from quanlian.errors import InvalidInput
 from quanlian.money import allocate
 
 _WHOLE_PPM = 1_000_000
+_REMEMBERED = 16_384
+"""How many divisions are remembered: vouchers of one type that are used in one region share theirs."""
 
 ShortfallRule = Literal["cascade", "pro-rata", "refuse"]
 CoFunderKind = Literal["platform", "bank", "merchant"]
@@ -203,16 +206,8 @@ def split(
     dry as well. Raises InvalidInput when the discount passes the order or the reservation.
     """
     _require_discount(discount_fen, order_fen)
-    if discount_fen > reservation.total_fen:
-        raise InvalidInput(
-            f"a discount of {discount_fen} fen is more than the {reservation.total_fen} fen reserved",
-            remedy="reserve the highest discount that the terms allow",
-        )
     # 1. Co-funders, and the public's P
-    reserved_public_fen = sum(leg.amount_fen for leg in reservation.public)
-    *cofunded, public_fen = allocate(
-        discount_fen, [*(leg.amount_fen for leg in reservation.cofunders), reserved_public_fen]
-    )
+    cofunded, public_fen = _cofunded(discount_fen, reservation)
     # 2. P between issuing and redeeming region
     away = redeemer_region != issuer_region
     agreed = _require_agreement(agreement, issuer_region, redeemer_region) if away else None
@@ -225,7 +220,37 @@ def split(
         if agreed and agreed.when_visitors_run_out == "refuse":
             return None
         redeemer_fen, visitor_legs = 0, ()
-    issuer_fen = public_fen - redeemer_fen
+    return _issuers_part(
+        reservation, cofunded, public_fen - redeemer_fen, redeemer_fen, redeemer_region, visitor_legs, visitors_dry
+    )
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _cofunded(discount_fen: int, reservation: Reservation) -> tuple[tuple[int, ...], int]:
+    """What each co-funder pays, and the public together."""
+    if discount_fen > reservation.total_fen:
+        raise InvalidInput(
+            f"a discount of {discount_fen} fen is more than the {reservation.total_fen} fen reserved",
+            remedy="reserve the highest discount that the terms allow",
+        )
+    reserved_public_fen = sum(leg.amount_fen for leg in reservation.public)
+    *cofunded, public_fen = allocate(
+        discount_fen, [*(leg.amount_fen for leg in reservation.cofunders), reserved_public_fen]
+    )
+    return tuple(cofunded), public_fen
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _issuers_part(
+    reservation: Reservation,
+    cofunded: tuple[int, ...],
+    issuer_fen: int,
+    redeemer_fen: int,
+    redeemer_region: str,
+    visitor_legs: tuple[Leg, ...],
+    visitors_dry: bool,
+) -> Split:
+    """The whole split, once the visitors' funders have been asked."""
     issuer_paid = allocate(issuer_fen, [leg.amount_fen for leg in reservation.public])
     used = Reservation(_pay(reservation.cofunders, cofunded), _pay(reservation.public, issuer_paid))
     return Split(
@@ -323,7 +348,10 @@ def _pro_rata(paid: list[int], missing: int, room: list[int], weights: Sequence[
 def _fund_by(plan: FundingPlan | None, amount_fen: int, left: Callable[[str], int]) -> tuple[Leg, ...] | None:
     if plan is None:
         return None
-    funded = fund_with_loans(amount_fen, plan.weights, [left(account) for account in plan.accounts], plan.rule)
+    budgets_left, wanted = [left(account) for account in plan.accounts], _by_weight(plan, amount_fen)
+    if all(leg.amount_fen <= fen for leg, fen in zip(wanted, budgets_left, strict=True)):
+        return wanted
+    funded = fund_with_loans(amount_fen, plan.weights, budgets_left, plan.rule)
     if funded is None:
         return None
     paid, loans = funded
@@ -331,6 +359,12 @@ def _fund_by(plan: FundingPlan | None, amount_fen: int, left: Callable[[str], in
         Leg(account, fen, _owed_to(position, loans, plan) if plan.advanced else ())
         for position, (account, fen) in enumerate(zip(plan.accounts, paid, strict=True))
     )
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _by_weight(plan: FundingPlan, amount_fen: int) -> tuple[Leg, ...]:
+    """What the funders pay while none of them runs dry."""
+    return tuple(map(Leg, plan.accounts, allocate(amount_fen, plan.weights)))
 
 
 def _owed_to(advancer: int, loans: Sequence[Loan], plan: FundingPlan) -> tuple[tuple[str, int], ...]:

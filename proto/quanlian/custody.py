@@ -6,7 +6,7 @@ raises it in the commit that gives custody up; the taker accepts only an epoch h
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from quanlian.apportionment import Reservation
 from quanlian.refusals import RefusalReason
@@ -16,10 +16,15 @@ CLEARINGHOUSE = "clearinghouse"
 
 USABLE, HELD, CAPTURED, EXPIRED, CANCELLED = "usable", "held", "captured", "expired", "cancelled"
 EMPTY = Reservation((), ())
+_SPENT = {
+    HELD: RefusalReason.ALREADY_HELD,
+    CAPTURED: RefusalReason.ALREADY_REDEEMED,
+    EXPIRED: RefusalReason.EXPIRED,
+    CANCELLED: RefusalReason.VOUCHER_CANCELLED,
+}
 
 
-@dataclass(frozen=True, slots=True)
-class VoucherState:
+class VoucherState(NamedTuple):
     """A voucher as one party stores it; `reservation` is the money on this party's book, times are UTC seconds."""
 
     key: VoucherKey
@@ -45,12 +50,7 @@ def spent_reason(voucher: VoucherState) -> RefusalReason | None:
 
     A validity that has passed but is not yet recorded does not stop a release (rule 3).
     """
-    return {
-        HELD: RefusalReason.ALREADY_HELD,
-        CAPTURED: RefusalReason.ALREADY_REDEEMED,
-        EXPIRED: RefusalReason.EXPIRED,
-        CANCELLED: RefusalReason.VOUCHER_CANCELLED,
-    }.get(voucher.status)
+    return _SPENT.get(voucher.status)
 
 
 def is_dead(voucher: VoucherState, not_after: int, at: int) -> bool:
@@ -60,7 +60,7 @@ def is_dead(voucher: VoucherState, not_after: int, at: int) -> bool:
 
 def give(voucher: VoucherState) -> VoucherState:
     """The giver's row after a hand-over: the epoch raised, its reservation gone with the voucher."""
-    return replace(voucher, epoch=voucher.epoch + 1, reservation=EMPTY)
+    return voucher._replace(epoch=voucher.epoch + 1, reservation=EMPTY)
 
 
 def may_take(known_epoch: int | None, offered_epoch: int) -> bool:

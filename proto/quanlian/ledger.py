@@ -60,15 +60,21 @@ def lines(movements: Iterable[Movement]) -> list[Movement]:
 
     Raises BooksDoNotBalance when the posted amounts, those of memo accounts left out, do not sum to zero.
     """
+    found = sorted(netted(movements))
+    difference = sum(line.posted_fen for line in found if not is_memo(line.account))
+    if difference:
+        raise BooksDoNotBalance(f"an entry's lines sum to {difference} fen instead of zero")
+    return found
+
+
+def netted(movements: Iterable[Movement]) -> tuple[Movement, ...]:
+    """One movement per account and counterpart, what cancels out left away."""
     sums: dict[tuple[str, str], Movement] = {}
     for movement in movements:
         key = (movement.account, movement.counterpart)
         known = sums.get(key)
         sums[key] = movement if known is None else _added(known, movement)
-    difference = sum(line.posted_fen for line in sums.values() if not is_memo(line.account))
-    if difference:
-        raise BooksDoNotBalance(f"an entry's lines sum to {difference} fen instead of zero")
-    return [sums[key] for key in sorted(sums) if any(sums[key][2:])]
+    return tuple(each for each in sums.values() if any(each[2:]))
 
 
 def check_limits(balances: Iterable[Balance]) -> None:

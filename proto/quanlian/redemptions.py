@@ -8,8 +8,8 @@ clearinghouse.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from quanlian import custody
@@ -18,9 +18,12 @@ from quanlian.apportionment import Leg, Reservation, Split, capture_release, red
 from quanlian.custody import VoucherState
 from quanlian.discounts import Order
 from quanlian.errors import InvalidInput
-from quanlian.ledger import Movement, is_limited
+from quanlian.ledger import Movement, is_limited, netted
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.vouchers import VoucherKey
+
+COMPILED = 16_384
+"""How many ways of paying a discount are remembered: vouchers of one type, campaign and pair of regions share one."""
 
 
 class State(IntEnum):
@@ -32,8 +35,15 @@ class State(IntEnum):
     EXPIRED = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Sale:
+class Sides(NamedTuple):
+    """Between which two regions a voucher is used, and of which campaign it is."""
+
+    issuer: str
+    redeeming_region: str
+    campaign: str
+
+
+class Sale(NamedTuple):
     """The sale that a voucher is used for, as the redeeming side attests it."""
 
     merchant: str
@@ -41,8 +51,7 @@ class Sale:
     order: Order
 
 
-@dataclass(frozen=True, slots=True)
-class Redemption:
+class Redemption(NamedTuple):
     """One use of one voucher as its decider stores it. Amounts in fen, times in UTC seconds.
 
     `order_fen` and `discount_fen` are as held, then as captured; `legs` bear that discount, `standing` what is left of
@@ -71,6 +80,10 @@ class Redemption:
     refunded_order_fen: int = 0
     returned_fen: int = 0
     postings: int = 0
+
+    @property
+    def sides(self) -> Sides:
+        return Sides(self.voucher.issuer, self.redeeming_region, self.campaign)
 
     @property
     def standing_fen(self) -> int:
@@ -104,12 +117,12 @@ class Outcome(NamedTuple):
 
 def authorize(draft: Redemption, voucher: VoucherState, split: Split) -> Outcome:
     """Hold the voucher and the money of `split`; `draft` carries its legs and rest already."""
-    held = replace(voucher, status=custody.HELD, hold=draft.id, reservation=custody.EMPTY)
+    held = voucher._replace(status=custody.HELD, hold=draft.id, reservation=custody.EMPTY)
     reserved = {leg.account for leg in voucher.reservation.legs()}
     movements = tuple(
         Movement(
             leg.account,
-            _counterpart(leg.account, draft),
+            _counterpart(leg.account, draft.sides),
             reserved_fen=-leg.amount_fen if leg.account in reserved else 0,
             held_fen=leg.amount_fen,
         )
@@ -117,6 +130,15 @@ def authorize(draft: Redemption, voucher: VoucherState, split: Split) -> Outcome
         if _has_budget(leg)
     )
     return Outcome(draft, held, movements)
+
+
+def redeem(draft: Redemption, voucher: VoucherState, split: Split, credit: str, window: int, at: int) -> Outcome:
+    """Authorize and capture at once: what the two leave one after the other, with the net of their movements."""
+    captured = draft._replace(state=State.CAPTURED, rest=custody.EMPTY, captured_at=at, window=window, postings=1)
+    posting = Posting(draft.id, 1, "capture", draft.order_fen, draft.discount_fen, draft.legs, window, at)
+    dead = voucher._replace(status=custody.CAPTURED, hold=None, reservation=custody.EMPTY)
+    movements = _redeemed(draft.sides, voucher.reservation, split, credit)
+    return Outcome(captured, dead, movements, posting)
 
 
 def capture(
@@ -135,8 +157,7 @@ def capture(
         return Refusal(RefusalReason.AMOUNT_EXCEEDS_HOLD, figures)
     released = capture_release(redemption.discount_fen, redemption.order_fen, taken)
     legs = _less(redemption.legs, reduce_legs(redemption.legs, released))
-    captured = replace(
-        redemption,
+    captured = redemption._replace(
         state=State.CAPTURED,
         order_fen=taken,
         discount_fen=redemption.discount_fen - released,
@@ -148,22 +169,22 @@ def capture(
         postings=1,
     )
     movements = [
-        Movement(leg.account, _counterpart(leg.account, redemption), held_fen=-leg.amount_fen)
+        Movement(leg.account, _counterpart(leg.account, redemption.sides), held_fen=-leg.amount_fen)
         for leg in redemption.legs
         if _has_budget(leg)
     ]
-    movements += _free_rest(redemption)
-    movements += _posted(captured, legs, credit, 1)
+    movements += _free_rest(redemption.rest)
+    movements += _posted(captured.sides, legs, credit, 1)
     posting = Posting(redemption.id, 1, "capture", taken, captured.discount_fen, legs, window, at)
-    dead = replace(voucher, status=custody.CAPTURED, hold=None)
+    dead = voucher._replace(status=custody.CAPTURED, hold=None)
     return Outcome(captured, dead, tuple(movements), posting)
 
 
 def release_hold(redemption: Redemption, voucher: VoucherState, into: State) -> Outcome:
     """Void or expire a hold: the issuer's legs are reserved again with the voucher, visitors' money is free."""
     reservation, movements = _reserved_again(redemption)
-    freed = replace(redemption, state=into, standing=(), rest=custody.EMPTY)
-    usable = replace(voucher, status=custody.USABLE, hold=None, reservation=reservation)
+    freed = redemption._replace(state=into, standing=(), rest=custody.EMPTY)
+    usable = voucher._replace(status=custody.USABLE, hold=None, reservation=reservation)
     return Outcome(freed, usable, movements)
 
 
@@ -209,8 +230,7 @@ def refund(
     parts = reduce_legs(redemption.standing, increment)
     returned = tuple(leg.part(part) for leg, part in zip(redemption.standing, parts, strict=True))
     number = redemption.postings + 1
-    refunded = replace(
-        redemption,
+    refunded = redemption._replace(
         state=State.REFUNDED if total == redemption.order_fen else State.PARTLY_REFUNDED,
         standing=_less(redemption.standing, parts),
         refunded_order_fen=total,
@@ -219,7 +239,7 @@ def refund(
     )
     negative = tuple(Leg(leg.account, 0).plus(leg, -1) for leg in returned)
     posting = Posting(redemption.id, number, "refund", -order_fen, -increment, negative, window, at)
-    movements = tuple(_posted(redemption, returned, credit, -1))
+    movements = tuple(_posted(redemption.sides, returned, credit, -1))
     return Outcome(refunded, voucher, movements, posting, increment, order_fen - increment)
 
 
@@ -241,15 +261,14 @@ def adjust(
     parts = reduce_legs(redemption.standing, amount_fen)
     returned = tuple(leg.part(part) for leg, part in zip(redemption.standing, parts, strict=True))
     number = redemption.postings + 1
-    adjusted = replace(
-        redemption,
+    adjusted = redemption._replace(
         standing=_less(redemption.standing, parts),
         returned_fen=redemption.returned_fen + amount_fen,
         postings=number,
     )
     negative = tuple(Leg(leg.account, 0).plus(leg, -1) for leg in returned)
     posting = Posting(redemption.id, number, "refund", 0, -amount_fen, negative, window, at)
-    return Outcome(adjusted, voucher, tuple(_posted(redemption, returned, credit, -1)), posting, amount_fen)
+    return Outcome(adjusted, voucher, tuple(_posted(redemption.sides, returned, credit, -1)), posting, amount_fen)
 
 
 def expire_voucher(voucher: VoucherState) -> tuple[VoucherState, tuple[Movement, ...]]:
@@ -268,15 +287,18 @@ def _end(voucher: VoucherState, status: str) -> tuple[VoucherState, tuple[Moveme
         for leg in voucher.reservation.legs()
         if _has_budget(leg)
     )
-    return replace(voucher, status=status, reservation=custody.EMPTY), movements
+    return voucher._replace(status=status, reservation=custody.EMPTY), movements
 
 
 def owed_between_regions(redemption: Redemption, legs: tuple[Leg, ...]) -> int:
     """What the issuing region owes the redeeming one for `legs`: every leg of its own when the use was away."""
     issuer = redemption.voucher.issuer
-    if issuer == redemption.redeeming_region:
-        return 0
-    return sum(leg.amount_fen for leg in legs if account_region(leg.account) == issuer)
+    return 0 if issuer == redemption.redeeming_region else _borne_by(issuer, legs)
+
+
+@lru_cache(maxsize=COMPILED)
+def _borne_by(region: str, legs: tuple[Leg, ...]) -> int:
+    return sum(leg.amount_fen for leg in legs if account_region(leg.account) == region)
 
 
 def _not_on_hold(redemption: Redemption, voucher: VoucherState, at: int) -> Refusal | None:
@@ -293,45 +315,54 @@ def _has_budget(leg: Leg) -> bool:
     return is_limited(leg.account)
 
 
-def _counterpart(account: str, redemption: Redemption) -> str:
+@lru_cache(maxsize=COMPILED)
+def _redeemed(sides: Sides, reserved: Reservation, split: Split, credit: str) -> tuple[Movement, ...]:
+    """What authorizing and capturing move together: of what was reserved everything, of what is held nothing."""
+    reserved_accounts = {leg.account for leg in reserved.legs()}
+    used = [
+        Movement(leg.account, _counterpart(leg.account, sides), reserved_fen=-leg.amount_fen)
+        for leg in split.legs
+        if _has_budget(leg) and leg.account in reserved_accounts
+    ]
+    return netted([*used, *_free_rest(split.released), *_posted(sides, split.legs, credit, 1)])
+
+
+def _counterpart(account: str, sides: Sides) -> str:
     """The other region of a movement: seen from the issuer the redeeming one, and the reverse."""
-    issuer = redemption.voucher.issuer
-    return redemption.redeeming_region if account_region(account) == issuer else issuer
+    return sides.redeeming_region if account_region(account) == sides.issuer else sides.issuer
 
 
-def _posted(redemption: Redemption, legs: tuple[Leg, ...], credit: str, sign: int) -> list[Movement]:
+def _posted(sides: Sides, legs: tuple[Leg, ...], credit: str, sign: int) -> list[Movement]:
     """Debit each funder, credit the merchants' own share and, with the rest, whoever is owed the discount."""
-    issuer, owed, movements = redemption.voucher.issuer, 0, []
+    issuer, owed, movements = sides.issuer, 0, []
     for leg in legs:
         amount = sign * leg.amount_fen
-        movements += _advances(leg, redemption, sign)
-        movements.append(Movement(leg.account, _counterpart(leg.account, redemption), posted_fen=amount))
+        movements += _advances(leg, sides, sign)
+        movements.append(Movement(leg.account, _counterpart(leg.account, sides), posted_fen=amount))
         if _has_budget(leg):
             owed += amount
         else:
-            borne = borne_account(redemption.redeeming_region, redemption.campaign)
+            borne = borne_account(sides.redeeming_region, sides.campaign)
             movements.append(Movement(borne, issuer, posted_fen=-amount))
     movements.append(Movement(credit, issuer, posted_fen=-owed))
     return movements
 
 
-def _advances(leg: Leg, redemption: Redemption, sign: int) -> list[Movement]:
+def _advances(leg: Leg, sides: Sides, sign: int) -> list[Movement]:
     """What the debtors of an advanced leg owe its funder from now on, or no longer."""
     region, name = account_region(leg.account), leg.account.rpartition("/")[2]
     return [
         Movement(
-            advance_account(region, redemption.campaign, debtor.rpartition("/")[2], name),
-            _counterpart(leg.account, redemption),
+            advance_account(region, sides.campaign, debtor.rpartition("/")[2], name),
+            _counterpart(leg.account, sides),
             posted_fen=sign * fen,
         )
         for debtor, fen in leg.advanced
     ]
 
 
-def _free_rest(redemption: Redemption) -> list[Movement]:
-    return [
-        Movement(leg.account, "", reserved_fen=-leg.amount_fen) for leg in redemption.rest.legs() if _has_budget(leg)
-    ]
+def _free_rest(rest: Reservation) -> list[Movement]:
+    return [Movement(leg.account, "", reserved_fen=-leg.amount_fen) for leg in rest.legs() if _has_budget(leg)]
 
 
 def _reserved_again(redemption: Redemption) -> tuple[Reservation, tuple[Movement, ...]]:
@@ -349,7 +380,7 @@ def _reserved_again(redemption: Redemption) -> tuple[Reservation, tuple[Movement
     movements = tuple(
         Movement(
             leg.account,
-            _counterpart(leg.account, redemption),
+            _counterpart(leg.account, redemption.sides),
             reserved_fen=leg.amount_fen if leg.account in reserved else 0,
             held_fen=-leg.amount_fen,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Final, NamedTuple
 
@@ -65,6 +65,7 @@ def covers(area_code: str, code: str) -> bool:
     return bool(inner)
 
 
+@lru_cache(maxsize=4096)
 def matches(scope: str, code: str) -> bool:
     """Whether a scope covers the region: a region code, a name in `GROUPS`, or `*` for everywhere.
 

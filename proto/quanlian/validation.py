@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from quanlian.campaign_changes import AS_PUBLISHED, Standing
 from quanlian.custody import VoucherState, is_dead, spent_reason
@@ -22,8 +23,7 @@ from quanlian.vouchers import Voucher, key_was_revoked, key_was_valid
 PPM = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class MerchantFacts:
+class MerchantFacts(NamedTuple):
     """What is known of a merchant: since when it is blocked, if it is; an empty `categories` means any."""
 
     admitted: bool
@@ -31,7 +31,7 @@ class MerchantFacts:
     categories: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Facts:
     """What one party knows of a purchase. `voucher` and `key` have passed the signature check (2–3).
 
@@ -61,8 +61,7 @@ class Facts:
     order_taken: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Discounted:
+class Discounted(NamedTuple):
     """What passed: the voucher's type and its discount on this order."""
 
     terms: Terms
@@ -184,8 +183,8 @@ def _discount(facts: Facts, voucher_type: VoucherType) -> int | Refusal:
 
 def _check_amounts(facts: Facts, voucher_type: VoucherType, discount_fen: int) -> Refusal | None:
     """22 the redeeming region's leverage bound · 23 the sender's expectation."""
-    leverage, bound = voucher_type.leverage, facts.leverage_bound
-    if leverage is not None and bound is not None and leverage < bound:
+    bound = facts.leverage_bound
+    if bound is not None and (leverage := voucher_type.leverage) is not None and leverage < bound:
         figures = {"leverage_ppm": int(leverage * PPM), "bound_ppm": int(bound * PPM)}
         return Refusal(RefusalReason.LEVERAGE_TOO_LOW, figures)
     if facts.expected_fen and facts.expected_fen != discount_fen:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -281,8 +280,8 @@ def test_two_captures_of_one_voucher_in_one_batch_are_stopped(party: Database) -
             voucher = issue(books)
             hold(books)
             captured = capture(books)
-            books.put_voucher(replace(voucher, reservation=custody.EMPTY))
-            other = replace(captured.redemption, id=b"other-redemption")
+            books.put_voucher(voucher._replace(reservation=custody.EMPTY))
+            other = captured.redemption._replace(id=b"other-redemption")
             posting = captured.posting
             assert posting is not None
             again = posting._replace(redemption_id=other.id)

@@ -5,7 +5,6 @@ Each step's answer is the first reason that is left, with its figures, in both l
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -324,15 +323,13 @@ def _carried(change: Change) -> signed_pb2.SignedMessage:
 
 def _received(content: bytes, participant: str, region: str, redemption_id: bytes) -> Any:
     """As the party's edge reads it: reasons 1–3 are found there."""
-    return asyncio.run(
-        receive(
-            content,
-            participant=participant,
-            acquirer=participant,
-            redeeming_region=region,
-            redemption_id=redemption_id,
-            verifier=KEYRING,
-        )
+    return receive(
+        content,
+        participant=participant,
+        acquirer=participant,
+        redeeming_region=region,
+        redemption_id=redemption_id,
+        verifier=KEYRING,
     )
 
 

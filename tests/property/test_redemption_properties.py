@@ -12,10 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from quanlian import custody
 from quanlian.accounts import borne_account, merchant_account
 from quanlian.agreements import Agreement, Fixed
-from quanlian.apportionment import CoFunder, FundingPlan, Leg, reserve, split
+from quanlian.apportionment import CoFunder, FundingPlan, Leg, Split, reserve, split
 from quanlian.custody import VoucherState
 from quanlian.discounts import Order
-from quanlian.ledger import Balance, Movement, check_limits, is_limited, lines
+from quanlian.ledger import Balance, Movement, check_limits, is_limited, lines, netted
 from quanlian.redemptions import (
     Outcome,
     Posting,
@@ -26,6 +26,7 @@ from quanlian.redemptions import (
     authorize,
     capture,
     expire_voucher,
+    redeem,
     refund,
     release_hold,
     void,
@@ -116,7 +117,9 @@ class Redemptions(RuleBasedStateMachine):
             expires_at=self.at + HOLD_SECONDS,
             authorized_at=self.at,
         )
-        self.apply(authorize(draft, self.voucher, paid))
+        held = authorize(draft, self.voucher, paid)
+        _require_the_same_at_once(draft, self.voucher, paid, held, self.at)
+        self.apply(held)
 
     @precondition(lambda self: self.status == custody.HELD)
     @rule(taken_fen=st.integers(0, 9_999))
@@ -269,6 +272,15 @@ class Redemptions(RuleBasedStateMachine):
             known = self.books.get(line.account, Balance(line.account))
             self.books[line.account] = known.moved(line)
         check_limits(self.books.values())
+
+
+def _require_the_same_at_once(draft: Redemption, voucher: VoucherState, paid: Split, held: Outcome, at: int) -> None:
+    """Redeeming leaves what authorizing and capturing leave, and moves the net of what they move."""
+    captured = capture(held.redemption, held.voucher, 0, CREDIT, 1, at)
+    assert isinstance(captured, Outcome)
+    at_once = redeem(draft, voucher, paid, CREDIT, 1, at)
+    assert at_once._replace(movements=()) == captured._replace(movements=())
+    assert sorted(at_once.movements) == sorted(netted([*held.movements, *captured.movements]))
 
 
 def _sums(legs: Iterable[Leg]) -> Counter[str]:

@@ -174,6 +174,14 @@ class TestSplitting:
         assert amounts(paid.legs) == [334, 333, 333]
         assert (paid.issuer_public_fen, paid.redeemer_public_fen, paid.visitors_dry) == (1000, 0, True)
 
+    def test_a_fund_that_runs_dry_between_two_alike_vouchers_pays_only_the_first(self) -> None:
+        first, second = (
+            split_in_shanghai(1000, reserved(1000), TWO_ONE, SHANGHAI_VISITORS, left(city=fen)) for fen in (333, 332)
+        )
+        assert first is not None
+        assert second is not None
+        assert (first.redeemer_public_fen, second.redeemer_public_fen) == (333, 0)
+
     def test_a_dry_visitors_fund_refuses_when_the_agreement_says_so(self) -> None:
         strict = Agreement("D", 1, "fixed", Fixed(2, 1), when_visitors_run_out="refuse")
         assert split_in_shanghai(1000, reserved(1000), strict, budgets=left(city=332)) is None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from clearinghouse.domain.exposure import LimitUse, Measure, Position, crossed
@@ -45,11 +43,11 @@ def test_a_threshold_is_reached_at_its_very_fen(used_fen: int, limit_fen: int, p
 
 
 def owing(fen: int, **changes: object) -> Position:
-    return replace(NOTHING_OWED, owed_posted_fen=fen, **changes)
+    return NOTHING_OWED._replace(owed_posted_fen=fen, **changes)
 
 
 def test_holds_count_like_postings_and_dues_only_as_far_as_agreed() -> None:
-    position = replace(NOTHING_OWED, owed_held_fen=300, owed_posted_fen=400, due_posted_fen=1000, credit_offset_bp=1000)
+    position = NOTHING_OWED._replace(owed_held_fen=300, owed_posted_fen=400, due_posted_fen=1000, credit_offset_bp=1000)
     assert position.exposure_fen == 600
 
 

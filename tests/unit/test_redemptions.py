@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from journals import Journal
 
@@ -445,7 +443,7 @@ class TestRefusals:
             assert void(gone.redemption, gone.voucher, AT) == refusal
 
     def test_only_the_hold_that_the_voucher_names_is_live(self, hold: Outcome) -> None:
-        other = replace(hold.voucher, hold=b"another-hold-16b")
+        other = hold.voucher._replace(hold=b"another-hold-16b")
         refusal = capture(hold.redemption, other, 0, OWED_TO_SHANGHAI, WINDOW, AT)
         assert refusal == Refusal(RefusalReason.NOT_AUTHORIZED)
 

@@ -88,7 +88,7 @@ GOOD = Facts(
 
 
 def order(facts: Facts, **changes: Any) -> Facts:
-    return replace(facts, sale=replace(facts.sale, order=replace(facts.sale.order, **changes)))
+    return replace(facts, sale=facts.sale._replace(order=replace(facts.sale.order, **changes)))
 
 
 def voucher(facts: Facts, **changes: Any) -> Facts:
@@ -97,12 +97,12 @@ def voucher(facts: Facts, **changes: Any) -> Facts:
 
 def merchant(facts: Facts, **changes: Any) -> Facts:
     assert facts.merchant is not None
-    return replace(facts, merchant=replace(facts.merchant, **changes))
+    return replace(facts, merchant=facts.merchant._replace(**changes))
 
 
 def status(facts: Facts, recorded: str) -> Facts:
     assert facts.state is not None
-    return replace(facts, state=replace(facts.state, status=recorded))
+    return replace(facts, state=facts.state._replace(status=recorded))
 
 
 FAULTS: Mapping[str, Callable[[Facts], Facts]] = {

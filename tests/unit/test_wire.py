@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -94,7 +93,7 @@ def a_redemption(**changes: Any) -> Redemption:
         authorized_at=1_585_300_000,
         agreement="YRD-1 v2",
     )
-    return replace(redemption, **changes)
+    return redemption._replace(**changes)
 
 
 class TestTokens:
@@ -334,7 +333,7 @@ class TestCustody:
 
     def test_a_hand_over_carries_the_voucher_with_its_money(self) -> None:
         message = custody_pb2.HandedVoucher.FromString(wire.handed_message(self.STATE, 1).SerializeToString())
-        assert wire.handed_voucher(message, "330100") == replace(self.STATE, epoch=1)
+        assert wire.handed_voucher(message, "330100") == self.STATE._replace(epoch=1)
 
     @pytest.mark.parametrize(
         "leg",
@@ -355,7 +354,7 @@ class TestCustody:
     @pytest.mark.parametrize("part", ["cofunders", "public"])
     def test_a_region_hands_over_only_money_of_its_own_funders(self, part: str, leg: Leg) -> None:
         reservation = self.STATE.reservation._replace(**{part: (leg,)})
-        message = wire.handed_message(replace(self.STATE, reservation=reservation), 1)
+        message = wire.handed_message(self.STATE._replace(reservation=reservation), 1)
         with pytest.raises(InvalidInput):
             wire.handed_voucher(message, "330100")
 
