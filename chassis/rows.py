@@ -92,7 +92,7 @@ def results(columns: tuple[sa.Column[Any], ...], values: list[tuple[Any, ...]], 
     if not values:
         return []
     row_of, conversions = _from_driver(columns, dialect)
-    return list(map(row_of, _converted(values, conversions)))
+    return list(map(row_of, _converted(values, conversions) if conversions else values))
 
 
 @lru_cache(maxsize=1024)

@@ -17,6 +17,7 @@ from custodian import schema
 from quanlian.errors import ConfigurationError, Unavailable
 
 _TABLE = schema.lineage
+_KEY = [_TABLE.c.id]
 _ONLY = 1
 
 
@@ -115,5 +116,5 @@ class Lineage:
 
 
 def _stored(transaction: Transaction) -> Mark:
-    rows = transaction.select_keys(_TABLE, [_TABLE.c.id], [(_ONLY,)])
+    rows = transaction.select_keys(_TABLE, _KEY, [(_ONLY,)])
     return Mark(rows[0].incarnation, rows[0].commits, rows[0].at) if rows else Mark(1, 0, 0)

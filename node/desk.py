@@ -290,6 +290,8 @@ class Desk:
     def load_orders(self, orders: Iterable[tuple[str, str]]) -> None:
         """Order reservations, and the merchants concerned."""
         missing = [order for order in dict.fromkeys(orders) if order not in self._orders]
+        if not missing:
+            return
         self._orders.update(dict.fromkeys(missing))
         table = schema.merchant_order
         for row in self.transaction.select_keys(table, [table.c.merchant, table.c.order_id], missing):
@@ -333,6 +335,8 @@ class Desk:
 
     def load_outbox(self, keys: Iterable[tuple[str, bytes]]) -> None:
         missing = [key for key in dict.fromkeys(keys) if key not in self._outbox]
+        if not missing:
+            return
         self._outbox.update(dict.fromkeys(missing))
         table = schema.outbox
         for row in self.transaction.select_keys(table, [table.c.caller, table.c.request_id], missing, _SENT):
@@ -340,6 +344,8 @@ class Desk:
 
     def load_sent(self, own_ids: Iterable[bytes]) -> None:
         missing = [own_id for own_id in dict.fromkeys(own_ids) if own_id not in self._by_own_id]
+        if not missing:
+            return
         self._by_own_id.update(dict.fromkeys(missing))
         table = schema.outbox
         for row in self.transaction.select_keys(table, [table.c.own_id], [(each,) for each in missing], _SENT):
@@ -367,6 +373,8 @@ class Desk:
 
     def load_away(self, ids: Iterable[bytes]) -> None:
         missing = [id for id in dict.fromkeys(ids) if id not in self._away]
+        if not missing:
+            return
         self._away.update(dict.fromkeys(missing))
         table = schema.away
         for row in self.transaction.select_keys(table, [table.c.redemption_id], [(id,) for id in missing], _AWAY):

@@ -48,6 +48,8 @@ class Dues:
 def _add(
     transaction: Transaction, table: sa.Table, total: str, met: str, amounts: Mapping[tuple[Any, ...], int]
 ) -> None:
+    if not amounts:
+        return
     keys = list(table.primary_key.columns)
     names = [column.name for column in keys]
     stored = {

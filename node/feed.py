@@ -266,17 +266,22 @@ def _open_window(desk: Desk, number: int) -> None:
     )
 
 
+def book_settled(desk: Desk, net_fen: int) -> None:
+    """A settled net position clears `clearing` against this node's mirror of `settlement`."""
+    desk.books.move(
+        [
+            Movement(settlement_account(desk.name), "", posted_fen=net_fen),
+            Movement(clearing_account(desk.name), "", posted_fen=-net_fen),
+        ]
+    )
+
+
 def _settle(desk: Desk, number: int) -> None:
-    """SETTLED clears `clearing` against this node's mirror of `settlement`."""
+    """SETTLED books the window's net position, or leaves it to the statement: a restored node may not have that yet."""
     table = schema.settlement_window
     rows = desk.transaction.select_keys(table, [table.c.number], [(number,)])
     if not rows:
         raise InvalidInput("was settled before its statement came", place=f"window {number}")
-    desk.books.move(
-        [
-            Movement(settlement_account(desk.name), "", posted_fen=rows[0].net_fen),
-            Movement(clearing_account(desk.name), "", posted_fen=-rows[0].net_fen),
-        ]
-    )
+    book_settled(desk, rows[0].net_fen)
     desk.transaction.update(table, {"number": number}, {"settled": True})
     draw_settled(desk)

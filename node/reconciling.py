@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import bindparam, select
 
@@ -11,7 +12,9 @@ from chassis import telemetry
 from chassis.database import Query
 from custodian.books import json_to_legs
 from node import schema
+from node.desk import Desk
 from node.engine import Engine
+from node.feed import book_settled
 from node.ports import Clearinghouse
 from node.signatures import require_clearinghouse, signed
 from pki.trust import Keyring
@@ -50,7 +53,7 @@ class Reconciler:
             return
         result = statements.reconcile(statement, *await asyncio.to_thread(self.own_sums, (window,)))
         # Kept before it is confirmed: once it is, the window may settle, and settling books what is kept here.
-        await asyncio.to_thread(self.keep_reconciliation, statement, message.body, result)
+        await self._engine.submit(KeepReconciliation(statement, message.body, result))
         if result.fully_matched:
             await self.confirm(message.body, statement, result)
             await asyncio.to_thread(self.mark_confirmed, window)
@@ -101,20 +104,35 @@ class Reconciler:
         )
         return statements.add_up(self._engine.region.code, items)
 
-    def keep_reconciliation(
-        self, statement: statements.Statement, document: bytes, result: statements.Reconciliation
-    ) -> None:
-        values = {
-            "statement": document,
-            "matched": len(result.matched),
-            "missing": len(result.missing),
-            "extra": len(result.extra),
-            "different": len(result.different),
-            "net_fen": statement.net_fen,
-        }
-        with self._engine.database.transaction() as transaction:
-            transaction.update(schema.settlement_window, {"number": statement.window}, values)
-
     def mark_confirmed(self, window: int) -> None:
         with self._engine.database.transaction() as transaction:
             transaction.update(schema.settlement_window, {"number": window}, {"confirmed": True})
+
+
+@dataclass(slots=True)
+class KeepReconciliation:
+    """What a window's statement says, and how it compares. A window that a restored node confirmed in its life before
+    may be settled by then: its net position is booked now.
+    """
+
+    statement: statements.Statement
+    document: bytes
+    result: statements.Reconciliation
+
+    def load(self, desk: Desk) -> None:
+        pass
+
+    def decide(self, desk: Desk) -> None:
+        table, number, net_fen = schema.settlement_window, self.statement.window, self.statement.net_fen
+        (window,) = desk.transaction.select_keys(table, [table.c.number], [(number,)])
+        if window.settled:
+            book_settled(desk, net_fen - window.net_fen)
+        values = {
+            "statement": self.document,
+            "matched": len(self.result.matched),
+            "missing": len(self.result.missing),
+            "extra": len(self.result.extra),
+            "different": len(self.result.different),
+            "net_fen": net_fen,
+        }
+        desk.transaction.update(table, {"number": number}, values)

@@ -13,6 +13,7 @@ from node import schema
 from node.desk import Desk
 from node.ports import Clearinghouse
 from node.publishing import current_terms
+from node.reconciling import KeepReconciliation
 from node.service import NodeService
 from node.signatures import require_clearinghouse, signed
 from pki.identity import Identity
@@ -85,7 +86,7 @@ class NodeSettling:
                     remedy="dispute the line first (quanlian node dispute), or find its cause",
                 )
         if not statement.month:
-            await asyncio.to_thread(self._service.reconciler.keep_reconciliation, statement, document, result)
+            await self._service.engine.submit(KeepReconciliation(statement, document, result))
         state = await self._service.reconciler.confirm(document, statement, result, caller.uri)
         await asyncio.to_thread(self._keep_confirmed, statement, caller.uri)
         return state
