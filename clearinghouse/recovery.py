@@ -22,13 +22,14 @@ from custodian.books import Books, StoredAnswer
 from custodian.campaigns import verify_change
 from custodian.continuity import Continuity
 from custodian.decisions import Elsewhere, Received, decide
+from custodian.evidence import SignedBatch, shown_batch
 from custodian.incarnations import known, learn
 from custodian.receiving import receive
 from pki.trust import Keyring
 from quanlian import custody, hand_overs, wire
 from quanlian.custody import CLEARINGHOUSE, EMPTY, VoucherState, give, in_custody
 from quanlian.errors import BadSignature, InvalidInput, QuanlianError
-from quanlian.evidence import ANSWER_KIND, Message
+from quanlian.evidence import ANSWER_KIND, REQUEST_KIND, Message
 from quanlian.ledger import Movement, is_limited
 from quanlian.redemptions import Redemption
 from quanlian.refusals import Refusal, RefusalReason
@@ -200,12 +201,12 @@ class Recovery:
             )
 
     def _go_on_numbering(self) -> None:
-        """No number that a node has seen is given out again."""
+        """No number that a node has seen is given out again, nor missing to one that is an older copy itself."""
         with self.database.transaction() as transaction:
             desk = self._engine.desk(transaction)
             for row in transaction.connection.execute(schema.receipts_complete.select()).all():
                 while desk.books.counter(f"feed/{row.region}") < row.feed:
-                    desk.books.next_number(f"feed/{row.region}")
+                    desk.tell(row.region, forgotten=True)
             desk.save("recovery", window=0)
 
     def _receipts(self) -> list[Any]:
@@ -227,8 +228,26 @@ class Recovery:
                 redeeming_region=row.region,
                 redemption_id=answer.redemption_id,
                 verifier=self.keyring,
+                batch=self._as_sent(row.region, receipt),
             )
         return Waiting(row.region, row.id, receipt, received)
+
+    def _as_sent(self, region: str, receipt: custody_pb2.Receipt) -> SignedBatch | None:
+        """An item with its node's signature, to be shown to that node if it has to recover in its turn.
+
+        None where the signature is not the node's: what was answered counts by this party's own.
+        """
+        item, key_id, signature = (
+            receipt.answered.item,
+            receipt.answered.item_key_id,
+            receipt.answered.item_signature,
+        )
+        message = Message(REQUEST_KIND, item, b"".join(wire.item_hashes([item])), key_id, signature)
+        try:
+            key = self.keyring.verify(key_id, REQUEST_KIND, message.digest, signature)
+        except QuanlianError:
+            return None
+        return shown_batch(message, receipt.at) if (key.owner, key.purpose) == (region, "message") else None
 
     def _apply(self, each: Waiting, report: recovery_pb2.RecoveryReport) -> None:
         with self.database.transaction() as transaction:
@@ -276,7 +295,9 @@ class Recovery:
         operation = received.item.operation if received.item else ""
         if not answer.redemption_id:
             if not answer.HasField("refusal") or RefusalReason(answer.refusal.reason).consumes_request_id:
-                stored = StoredAnswer(received.body_hash, signed.answer, None, operation)
+                batch_id = received.batch.id if received.batch else None
+                desk.books.keep_batch(received.batch)
+                stored = StoredAnswer(received.body_hash, signed.answer, None, operation, batch_id)
                 desk.books.answer(key, stored, answer.decided_at)
             return 1
         if answer.HasField("posting") and answer.posting.window != desk.window:
