@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 
 from chassis.database import Database, Transaction
 from custodian import schema as custodian_schema
+from custodian.books import json_to_legs
 from custodian.evidence import Kept, signed_now
 from node import schema
 from node.desk import Region
@@ -17,6 +18,7 @@ from quanlian.evidence import REQUEST_KIND
 from quanlian.ids import uuid7
 from quanlian.signing import Signer
 from quanlian.v1 import custody_pb2, redemption_pb2, signed_pb2
+from quanlian.wire import legs_messages
 
 MARGIN_SECONDS = 2 * 3600
 """How much earlier than the copy's last commit: by so much the clocks of node and clearinghouse may differ."""
@@ -69,6 +71,12 @@ def _receipts(
     for row in run(returned.select().where(returned.c.taken_at >= since).order_by(returned.c.number)):
         yield custody_pb2.Receipt(at=row.taken_at, custody_return=_signed(row))
     yield from _answers(transaction, region.message_signer, uuid7(since * 1000, bytes(10)))
+    sent, told = schema.outbox.c, schema.clearing_item.c
+    for row in run(schema.outbox.select().where(sent.answered.is_(False)).order_by(sent.own_id)):
+        yield custody_pb2.Receipt(at=row.sent_at, pending=row.content)
+    postings = schema.clearing_item.select().where(told.side == "funder", told.at >= since)
+    for row in run(postings.order_by(told.at, told.redemption_id, told.number)):
+        yield custody_pb2.Receipt(at=row.at, told=_told(row))
 
 
 def _answers(transaction: Transaction, signer: Signer, after: bytes) -> Iterator[custody_pb2.Receipt]:
@@ -93,6 +101,25 @@ def _answers(transaction: Transaction, signer: Signer, after: bytes) -> Iterator
             item_signature=asked.signature,
         )
         yield custody_pb2.Receipt(at=_decided_at(answer.content), answered=item)
+
+
+def _told(row: Any) -> redemption_pb2.Posting:
+    return redemption_pb2.Posting(
+        redemption_id=row.redemption_id,
+        number=row.number,
+        window=row.settlement_window,
+        campaign=row.campaign,
+        issuer=row.issuer,
+        redeeming_region=row.redeeming_region,
+        order_fen=row.order_fen,
+        discount_fen=row.discount_fen,
+        legs=legs_messages(json_to_legs(row.legs)),
+        at=row.at,
+        pack_id=row.pack_id,
+        index=row.voucher_index,
+        category=row.category,
+        request_id=row.request_id,
+    )
 
 
 def _decided_at(answer: bytes) -> int:

@@ -515,8 +515,12 @@ class Receipt(_message.Message):
     ANSWERED_FIELD_NUMBER: _builtins.int
     TERMS_FIELD_NUMBER: _builtins.int
     CHANGE_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
+    TOLD_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     """When it was given, taken or decided."""
+    pending: _builtins.bytes
+    """A serialised RedemptionItem that the node sent on and has no answer to yet."""
     @_builtins.property
     def hand_over(self) -> _signed_pb2.SignedMessage: ...
     @_builtins.property
@@ -527,6 +531,10 @@ class Receipt(_message.Message):
     def terms(self) -> _signed_pb2.SignedMessage: ...
     @_builtins.property
     def change(self) -> _signed_pb2.SignedMessage: ...
+    @_builtins.property
+    def told(self) -> _redemption_pb2.Posting:
+        """What the feed told of the region's own funders; without the state."""
+
     def __init__(
         self,
         *,
@@ -536,12 +544,14 @@ class Receipt(_message.Message):
         answered: Global___AnsweredItem | None = ...,
         terms: _signed_pb2.SignedMessage | None = ...,
         change: _signed_pb2.SignedMessage | None = ...,
+        pending: _builtins.bytes = ...,
+        told: _redemption_pb2.Posting | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "change", b"change", "custody_return", b"custody_return", "hand_over", b"hand_over", "receipt", b"receipt", "terms", b"terms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "change", b"change", "custody_return", b"custody_return", "hand_over", b"hand_over", "pending", b"pending", "receipt", b"receipt", "terms", b"terms", "told", b"told"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "at", b"at", "change", b"change", "custody_return", b"custody_return", "hand_over", b"hand_over", "receipt", b"receipt", "terms", b"terms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "at", b"at", "change", b"change", "custody_return", b"custody_return", "hand_over", b"hand_over", "pending", b"pending", "receipt", b"receipt", "terms", b"terms", "told", b"told"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_receipt: _TypeAlias = _typing.Literal["hand_over", "custody_return", "answered", "terms", "change"]  # noqa: Y015
+    _WhichOneofReturnType_receipt: _TypeAlias = _typing.Literal["hand_over", "custody_return", "answered", "terms", "change", "pending", "told"]  # noqa: Y015
     _WhichOneofArgType_receipt: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_receipt) -> _WhichOneofReturnType_receipt | None: ...
 
