@@ -1,4 +1,7 @@
-"""What a node holds of the clearinghouse, for one that lost its books: all of it signed."""
+"""What a node holds of the clearinghouse, for one that lost its books.
+
+All of it is signed but two things that count only together: what the feed told, and what still waits for an answer.
+"""
 
 from __future__ import annotations
 
