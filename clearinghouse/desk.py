@@ -180,7 +180,7 @@ class Desk:
     def credit(self, redemption: Redemption) -> str:
         return reimbursement_account(redemption.redeeming_region)
 
-    def applied(self, before: Redemption | None, outcome: Outcome) -> None:
+    def applied(self, before: Redemption | None, outcome: Outcome, request_id: bytes = b"") -> None:
         """Keep what regions owe each other, and tell the issuer what was posted."""
         redemption = outcome.redemption
         issuer = redemption.voucher.issuer
@@ -192,7 +192,7 @@ class Desk:
         if before is None and redemption.id in self._proofs:
             self._new_proofs.append(self._proofs[redemption.id])
         if outcome.posting:
-            self.tell(issuer, posting=posting_message(outcome.posting, redemption))
+            self.tell(issuer, posting=posting_message(outcome.posting, redemption, request_id))
         if redemption.redeeming_region != issuer:
             self.watch(redemption.redeeming_region)
 

@@ -10,16 +10,18 @@ from chassis.database import Database, Transaction
 from clearinghouse import schema
 from custodian import schema as custodian_schema
 from custodian.books import Books
-from custodian.evidence import Kept
+from custodian.evidence import Kept, signed_now
 from custodian.incarnations import known, learn
 from custodian.paging import first_page
+from quanlian.evidence import ANSWER_KIND
+from quanlian.signing import Signer
 from quanlian.v1 import custody_pb2, signed_pb2
 
 PAGE = 500
 
 
 def receipts_of(
-    database: Database, region: str, asked: custody_pb2.GetReceiptsRequest
+    database: Database, region: str, asked: custody_pb2.GetReceiptsRequest, signer: Signer
 ) -> custody_pb2.GetReceiptsResponse:
     """A page of hand-overs and answered requests; `next` says how to go on, if there is more.
 
@@ -34,7 +36,7 @@ def receipts_of(
         handed = _hand_overs(transaction, region, asked.after_hand_over)
         rows = _answered(transaction, region, asked.after_request_id)
         kept = Kept(transaction, [row.request_batch for row in rows])
-        answered = [(row.request_id, _with_item(kept, row)) for row in rows]
+        answered = [(row.request_id, _with_item(kept, row, signer)) for row in rows]
         feed = Books(transaction).counter(f"feed/{region}")
         response = custody_pb2.GetReceiptsResponse(feed=feed, incarnation=newest)
     hand_overs = first_page(handed, lambda row: len(row.body), PAGE)
@@ -49,10 +51,17 @@ def receipts_of(
     return response
 
 
-def _with_item(kept: Kept, row: Any) -> custody_pb2.AnsweredItem:
-    """An answer with what it answers, as far as that was kept."""
+def _with_item(kept: Kept, row: Any, signer: Signer) -> custody_pb2.AnsweredItem:
+    """An answer, signed anew by itself, with what it answers, as far as that was kept."""
     item = kept.item(row.request_batch, row.body_hash) if row.body_hash else None
-    return custody_pb2.AnsweredItem(item=item.content if item else b"", answer=row.answer)
+    answer = signed_now(row.answer, ANSWER_KIND, signer)
+    return custody_pb2.AnsweredItem(
+        item=item.content if item else b"",
+        answer=row.answer,
+        hashes=answer.hashes,
+        key_id=answer.key_id,
+        signature=answer.signature,
+    )
 
 
 def _hand_overs(transaction: Transaction, region: str, after: int) -> list[Any]:

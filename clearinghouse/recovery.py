@@ -2,12 +2,14 @@
 
 Hand-overs and returns are signed. Redemptions are decided again, at their time and under their id: a decision depends
 on nothing else, so it must give the very bytes that were signed; what does not is disputed, and its voucher is dead.
+Where the redeeming node never had the answer and the issuer's has the posting, its time and id are those of the
+posting, which must come out again; the node gets the answer when it sends its request once more.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, func, select
@@ -18,17 +20,19 @@ from clearinghouse.custody import read_hand_over
 from clearinghouse.desk import Desk
 from clearinghouse.engine import Engine
 from clearinghouse.publishing import PublishChange
+from custodian import schema as custodian_schema
 from custodian.books import Books, StoredAnswer
 from custodian.campaigns import verify_change
 from custodian.continuity import Continuity
 from custodian.decisions import Elsewhere, Received, decide
+from custodian.evidence import SignedBatch, shown_batch
 from custodian.incarnations import known, learn
 from custodian.receiving import receive
 from pki.trust import Keyring
 from quanlian import custody, hand_overs, wire
 from quanlian.custody import CLEARINGHOUSE, EMPTY, VoucherState, give, in_custody
 from quanlian.errors import BadSignature, InvalidInput, QuanlianError
-from quanlian.evidence import ANSWER_KIND, Message
+from quanlian.evidence import ANSWER_KIND, REQUEST_KIND, Message
 from quanlian.ledger import Movement, is_limited
 from quanlian.redemptions import Redemption
 from quanlian.refusals import Refusal, RefusalReason
@@ -39,7 +43,8 @@ from quanlian.vouchers import VoucherKey
 _LAST_HAND_OVER = Query(
     select(func.max(schema.hand_over.c.number).label("last")).where(schema.hand_over.c.issuer == bindparam("region"))
 )
-KINDS = ("terms", "change", "hand_over", "custody_return", "answered")
+KINDS = ("terms", "change", "hand_over", "custody_return", "answered", "told")
+PENDING = "pending"
 
 
 class _NotYet(QuanlianError):
@@ -154,7 +159,8 @@ class Recovery:
         self._require_all(without)
         self._go_on_numbering()
         report = recovery_pb2.RecoveryReport()
-        waiting = [await self._prepared(row) for row in self._receipts()]
+        pending = self._pending()
+        waiting = [await self._prepared(row, pending) for row in self._receipts()]
         problems: dict[bytes, str] = {}
         while waiting:
             later = []
@@ -200,35 +206,67 @@ class Recovery:
             )
 
     def _go_on_numbering(self) -> None:
-        """No number that a node has seen is given out again."""
+        """No number that a node has seen is given out again, nor missing to one that is an older copy itself."""
         with self.database.transaction() as transaction:
             desk = self._engine.desk(transaction)
             for row in transaction.connection.execute(schema.receipts_complete.select()).all():
                 while desk.books.counter(f"feed/{row.region}") < row.feed:
-                    desk.books.next_number(f"feed/{row.region}")
+                    desk.tell(row.region, forgotten=True)
             desk.save("recovery", window=0)
 
     def _receipts(self) -> list[Any]:
-        """All receipts: documents first, the rest in the order of their times."""
+        """What is to be learned: documents first, the rest in the order of their times."""
+        table = schema.receipt
         with self.database.snapshot() as transaction:
-            rows = transaction.connection.execute(schema.receipt.select()).all()
+            rows = transaction.connection.execute(table.select().where(table.c.kind != PENDING)).all()
         return sorted(rows, key=lambda row: (min(KINDS.index(row.kind), 2), row.at, KINDS.index(row.kind), row.id))
 
-    async def _prepared(self, row: Any) -> Waiting:
+    def _pending(self) -> dict[tuple[str, bytes], bytes]:
+        """Items that are not answered as far as their nodes know, by region and the node's id."""
+        table = schema.receipt
+        with self.database.snapshot() as transaction:
+            rows = transaction.connection.execute(table.select().where(table.c.kind == PENDING)).all()
+        return {(row.region, row.id): custody_pb2.Receipt.FromString(row.body).pending for row in rows}
+
+    async def _prepared(self, row: Any, pending: Mapping[tuple[str, bytes], bytes]) -> Waiting:
         """Signatures inside an item are checked outside the transaction, as they were when it came first."""
         receipt = custody_pb2.Receipt.FromString(row.body)
-        received = None
+        received, told = None, receipt.told
         if receipt.HasField("answered"):
             answer = redemption_pb2.RedemptionAnswer.FromString(receipt.answered.answer)
-            received = receive(
-                receipt.answered.item,
-                participant=row.region,
-                acquirer="",
-                redeeming_region=row.region,
-                redemption_id=answer.redemption_id,
-                verifier=self.keyring,
-            )
+            batch = self._as_sent(row.region, receipt)
+            received = self._received(row.region, receipt.answered.item, answer.redemption_id, batch)
+        elif (item := pending.get((told.redeeming_region, told.request_id))) is not None:
+            received = self._received(told.redeeming_region, item, told.redemption_id)
         return Waiting(row.region, row.id, receipt, received)
+
+    def _received(self, region: str, item: bytes, redemption_id: bytes, batch: SignedBatch | None = None) -> Received:
+        return receive(
+            item,
+            participant=region,
+            acquirer="",
+            redeeming_region=region,
+            redemption_id=redemption_id,
+            verifier=self.keyring,
+            batch=batch,
+        )
+
+    def _as_sent(self, region: str, receipt: custody_pb2.Receipt) -> SignedBatch | None:
+        """An item with its node's signature, to be shown to that node if it has to recover in its turn.
+
+        None where the signature is not the node's: what was answered counts by this party's own.
+        """
+        item, key_id, signature = (
+            receipt.answered.item,
+            receipt.answered.item_key_id,
+            receipt.answered.item_signature,
+        )
+        message = Message(REQUEST_KIND, item, b"".join(wire.item_hashes([item])), key_id, signature)
+        try:
+            key = self.keyring.verify(key_id, REQUEST_KIND, message.digest, signature)
+        except QuanlianError:
+            return None
+        return shown_batch(message, receipt.at) if (key.owner, key.purpose) == (region, "message") else None
 
     def _apply(self, each: Waiting, report: recovery_pb2.RecoveryReport) -> None:
         with self.database.transaction() as transaction:
@@ -245,6 +283,8 @@ class Recovery:
             elif kind == "custody_return":
                 self._verify(hand_overs.signed_head(each.receipt.custody_return), hand_overs.KIND, CLEARINGHOUSE)
                 report.vouchers += _give_back_again(desk, each.region, each.receipt.custody_return)
+            elif kind == "told":
+                report.answers += self._post_again(desk, each)
             else:
                 report.answers += self._decide_again(desk, each)
             desk.save("recovery", each.region)
@@ -276,7 +316,9 @@ class Recovery:
         operation = received.item.operation if received.item else ""
         if not answer.redemption_id:
             if not answer.HasField("refusal") or RefusalReason(answer.refusal.reason).consumes_request_id:
-                stored = StoredAnswer(received.body_hash, signed.answer, None, operation)
+                batch_id = received.batch.id if received.batch else None
+                desk.books.keep_batch(received.batch)
+                stored = StoredAnswer(received.body_hash, signed.answer, None, operation, batch_id)
                 desk.books.answer(key, stored, answer.decided_at)
             return 1
         if answer.HasField("posting") and answer.posting.window != desk.window:
@@ -287,6 +329,33 @@ class Recovery:
             raise _NotYet("its voucher or redemption is not in custody here")
         if reply.content != signed.answer:
             raise _Different("is decided otherwise now than it was answered")
+        return 1
+
+    def _post_again(self, desk: Desk, each: Waiting) -> int:
+        """Decide what an issuer was told of and the redeeming node has no answer to."""
+        told, received = each.receipt.told, each.received
+        table, key = custodian_schema.posting, (told.redemption_id, told.number)
+        if told.issuer != each.region:
+            raise _Different(f"is of {told.issuer}'s vouchers")
+        if rows := desk.transaction.select_keys(table, [table.c.redemption_id, table.c.number], [key]):
+            if (rows[0].order_fen, rows[0].discount_fen) != (told.order_fen, told.discount_fen):
+                raise _Different("is posted otherwise now than it was told")
+            return 0
+        if received is None:
+            raise _Different("its redeeming node does not ask for it any more")
+        if desk.books.request((received.participant, received.request_id)) is not None:
+            raise _Different("its request was answered otherwise")
+        if told.window != desk.window:
+            raise _Different(f"was posted in window {told.window}, {desk.window} is open")
+        desk.at = told.at
+        reply = decide(received, desk.books, desk)
+        if isinstance(reply, Elsewhere):
+            raise _NotYet("its voucher or redemption is not in custody here")
+        posting = redemption_pb2.RedemptionAnswer.FromString(reply.content).posting
+        posting.request_id = told.request_id
+        posting.ClearField("state")
+        if posting != told:
+            raise _Different("is decided otherwise now than it was told")
         return 1
 
     def _verify(self, message: signed_pb2.SignedMessage, kind: str, owner: str) -> None:
@@ -303,12 +372,11 @@ class Recovery:
     def _dispute(self, each: Waiting, reason: str, report: recovery_pb2.RecoveryReport) -> None:
         """Report it; a voucher that somebody was told is captured is never spent again."""
         report.disputed.add(region=each.region, id=each.id.hex(), reason=reason)
-        if not each.receipt.HasField("answered"):
-            return
         answer = redemption_pb2.RedemptionAnswer.FromString(each.receipt.answered.answer)
-        if not answer.HasField("posting"):
+        posting = each.receipt.told if each.receipt.HasField("told") else answer.posting
+        if not posting.redemption_id:
             return
-        key = VoucherKey(answer.posting.issuer, answer.posting.pack_id, answer.posting.index)
+        key = VoucherKey(posting.issuer, posting.pack_id, posting.index)
         with self.database.transaction() as transaction:
             desk = self._engine.desk(transaction)
             voucher = desk.books.voucher(key)
@@ -326,6 +394,10 @@ def _id_of(receipt: custody_pb2.Receipt) -> bytes:
     kind = receipt.WhichOneof("receipt")
     if kind == "answered":
         return wire.answer_request_id(receipt.answered.answer)
+    if kind == PENDING:
+        return wire.request_id_of(receipt.pending)
+    if kind == "told":
+        return receipt.told.redemption_id + receipt.told.number.to_bytes(4, "big")
     message: signed_pb2.SignedMessage = getattr(receipt, str(kind))
     return message.signature[:16]
 

@@ -109,7 +109,7 @@ class Party(Protocol):
 
     def terms(self, terms_hash: bytes) -> Terms | None: ...
 
-    def applied(self, before: Redemption | None, outcome: Outcome) -> None: ...
+    def applied(self, before: Redemption | None, outcome: Outcome, request_id: bytes = b"") -> None: ...
 
 
 def decide(received: Received, books: Books, party: Party) -> Reply:
@@ -186,7 +186,7 @@ def _purchase(
         outcome = redemptions.authorize(draft, voucher, paid.split)
     else:
         outcome = redemptions.redeem(draft, voucher, paid.split, party.credit(draft), party.window, party.at)
-    return _apply(None, outcome, books, party)
+    return _apply(None, outcome, books, party, received.request_id)
 
 
 def _draft(
@@ -236,7 +236,7 @@ def _later(
         result = _refund(redemption, voucher, later.order_fen, party)
     if isinstance(result, Refusal):
         return result._replace(voucher_dead=_is_past_use(voucher, party))
-    return _apply(redemption, result, books, party)
+    return _apply(redemption, result, books, party, received.request_id)
 
 
 def _is_past_use(voucher: VoucherState, party: Party) -> bool:
@@ -288,7 +288,7 @@ def _reverse(received: Received, original_id: bytes, books: Books, party: Party)
         return None
     if isinstance(result, Refusal):
         return result._replace(voucher_dead=_is_past_use(voucher, party))
-    return _apply(redemption, result, books, party)
+    return _apply(redemption, result, books, party, received.request_id)
 
 
 def expire_overdue(voucher: VoucherState, books: Books, party: Party) -> None:
@@ -322,7 +322,7 @@ def _without_expired_hold(voucher: VoucherState | None, books: Books, party: Par
     return _apply(redemption, outcome, books, party).voucher
 
 
-def _apply(before: Redemption | None, outcome: Outcome, books: Books, party: Party) -> Outcome:
+def _apply(before: Redemption | None, outcome: Outcome, books: Books, party: Party, request_id: bytes = b"") -> Outcome:
     books.apply(outcome)
-    party.applied(before, outcome)
+    party.applied(before, outcome, request_id)
     return outcome

@@ -21,13 +21,17 @@ MILLISECONDS = 1000
 
 
 class SignedBatch(NamedTuple):
-    """A message as it was received and found good; `id` is fresh and begins with the time."""
+    """A message as it was received and found good; `id` is fresh and begins with the time.
+
+    `hashes` are those of all items where only some were shown.
+    """
 
     id: bytes
     kind: str
     items: tuple[bytes, ...]
     key_id: bytes
     signature: bytes
+    hashes: bytes = b""
 
 
 def received_row(batch: SignedBatch, at: int) -> dict[str, Any]:
@@ -37,7 +41,7 @@ def received_row(batch: SignedBatch, at: int) -> dict[str, Any]:
         "kind": batch.kind,
         "key_id": batch.key_id,
         "signature": batch.signature,
-        "hashes": b"".join(item_hashes(batch.items)),
+        "hashes": batch.hashes or b"".join(item_hashes(batch.items)),
         "items": redemption_pb2.RedeemStreamRequest(items=batch.items).SerializeToString(),
         "at": at,
     }
@@ -47,7 +51,7 @@ def own_answers_row(answers: Sequence[bytes], signer: Signer, at: int) -> dict[s
     """The row of answers that this party signs; the answers themselves are kept with their requests."""
     signature = signer.sign(ANSWER_KIND, batch_digest(answers))
     return {
-        "id": (at * MILLISECONDS).to_bytes(6, "big") + hashlib.sha256(signature).digest()[:10],
+        "id": _id_at(at, signature),
         "kind": ANSWER_KIND,
         "key_id": signer.key_id,
         "signature": signature,
@@ -55,6 +59,16 @@ def own_answers_row(answers: Sequence[bytes], signer: Signer, at: int) -> dict[s
         "items": None,
         "at": at,
     }
+
+
+def shown_batch(message: Message, at: int) -> SignedBatch:
+    """A message of which one item was shown, to be kept as if it had come at `at`."""
+    id = _id_at(at, message.signature + message.content)
+    return SignedBatch(id, message.kind, (message.content,), message.key_id, message.signature, message.hashes)
+
+
+def _id_at(at: int, content: bytes) -> bytes:
+    return (at * MILLISECONDS).to_bytes(6, "big") + hashlib.sha256(content).digest()[:10]
 
 
 class Kept:

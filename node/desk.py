@@ -231,7 +231,7 @@ class Desk:
     def credit(self, redemption: Redemption) -> str:
         return payable_account(redemption.acquirer)
 
-    def applied(self, before: Redemption | None, outcome: Outcome) -> None:
+    def applied(self, before: Redemption | None, outcome: Outcome, request_id: bytes = b"") -> None:
         """Keep the order reserved as long as the hold or the capture stands, and what its acquirer is owed by whom."""
         redemption = outcome.redemption
         for leg in outcome.posting.legs if outcome.posting else ():

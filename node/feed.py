@@ -166,13 +166,7 @@ def _is_next(desk: Desk, event: custody_pb2.FeedEvent) -> bool:
 def _take(desk: Desk, event: custody_pb2.FeedEvent, read: Read) -> None:
     kind = kind_of(event)
     if kind == "posting":
-        if _has_posting(desk, event.posting):
-            return
-        legs = wire.legs_of(event.posting.legs)
-        keep_clearing_item(desk, "funder", event.posting, legs)
-        book_used_away(desk, event.posting, legs, event.posting.redeeming_region)
-        if event.posting.redeeming_region != desk.name:
-            count_away(desk, event.posting)
+        _take_posting(desk, event.posting)
     elif kind == "adjustment":
         _take_adjustment(desk, event.adjustment)
     elif kind == "month_ready":
@@ -196,7 +190,7 @@ def _take(desk: Desk, event: custody_pb2.FeedEvent, read: Read) -> None:
         _open_window(desk, event.statement_ready)
     elif kind == "window_settled":
         _settle(desk, event.window_settled)
-    else:
+    elif kind != "forgotten":
         raise InvalidInput("is of a kind that this version does not know", place="feed", remedy="upgrade the node")
 
 
@@ -221,6 +215,17 @@ def _parked_subjects(desk: Desk) -> dict[str, int]:
 def _has_posting(desk: Desk, posting: redemption_pb2.Posting, side: str = "funder") -> bool:
     """Whether it was told before: a clearinghouse that recovers tells its postings again."""
     return desk.has_clearing_item((side, posting.redemption_id, posting.number))
+
+
+def _take_posting(desk: Desk, posting: redemption_pb2.Posting) -> None:
+    """Own funders' side of a capture or refund."""
+    if _has_posting(desk, posting):
+        return
+    legs = wire.legs_of(posting.legs)
+    keep_clearing_item(desk, "funder", posting, legs)
+    book_used_away(desk, posting, legs, posting.redeeming_region)
+    if posting.redeeming_region != desk.name:
+        count_away(desk, posting)
 
 
 def _take_fund_return(desk: Desk, message: signed_pb2.SignedMessage) -> None:

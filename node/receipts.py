@@ -1,4 +1,7 @@
-"""What a node holds of the clearinghouse, for one that lost its books: all of it signed."""
+"""What a node holds of the clearinghouse, for one that lost its books.
+
+All of it is signed but two things that count only together: what the feed told, and what still waits for an answer.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +12,28 @@ from sqlalchemy import func, select
 
 from chassis.database import Database, Transaction
 from custodian import schema as custodian_schema
-from custodian.evidence import Kept
+from custodian.books import json_to_legs
+from custodian.evidence import Kept, signed_now
 from node import schema
+from node.desk import Region
 from node.feed import SEQUENCE
+from quanlian.evidence import REQUEST_KIND
 from quanlian.ids import uuid7
+from quanlian.signing import Signer
 from quanlian.v1 import custody_pb2, redemption_pb2, signed_pb2
+from quanlian.wire import legs_messages
 
-MARGIN_SECONDS = 600
+MARGIN_SECONDS = 2 * 3600
+"""How much earlier than the copy's last commit: by so much the clocks of node and clearinghouse may differ."""
 PAGE_BYTES = 1024 * 1024
 
 
 def receipts_held(
-    database: Database, region: str, point: custody_pb2.HandReceiptsResponse
+    database: Database, region: Region, point: custody_pb2.HandReceiptsResponse
 ) -> list[custody_pb2.HandReceiptsRequest]:
     """Everything after the point to which the clearinghouse's copy goes, in pages; the last says that it is all.
 
-    Documents are those of `region`'s own campaigns.
+    Documents are those of `region`'s own campaigns. What it sent is signed anew, for its messages were signed whole.
     """
     pages = [custody_pb2.HandReceiptsRequest()]
     size = 0
@@ -43,7 +52,7 @@ def receipts_held(
 
 
 def _receipts(
-    transaction: Transaction, region: str, point: custody_pb2.HandReceiptsResponse
+    transaction: Transaction, region: Region, point: custody_pb2.HandReceiptsResponse
 ) -> Iterator[custody_pb2.Receipt]:
     run, own, documents, changes = (
         transaction.connection.execute,
@@ -52,10 +61,10 @@ def _receipts(
         custodian_schema.campaign_change,
     )
     campaigns = {row.campaign for row in run(own.select())}
-    published = (documents.c.issuer == region) & documents.c.campaign.in_(campaigns)
+    published = (documents.c.issuer == region.code) & documents.c.campaign.in_(campaigns)
     for row in run(documents.select().where(published)):
         yield custody_pb2.Receipt(terms=_document(row))
-    decided = (changes.c.issuer == region) & changes.c.campaign.in_(campaigns)
+    decided = (changes.c.issuer == region.code) & changes.c.campaign.in_(campaigns)
     for row in run(changes.select().where(decided).order_by(changes.c.campaign, changes.c.number)):
         yield custody_pb2.Receipt(at=row.number, change=_signed(row))
     handed, returned = schema.hand_over, schema.custody_return
@@ -64,25 +73,56 @@ def _receipts(
     since = max(0, point.since - MARGIN_SECONDS)
     for row in run(returned.select().where(returned.c.taken_at >= since).order_by(returned.c.number)):
         yield custody_pb2.Receipt(at=row.taken_at, custody_return=_signed(row))
-    yield from _answers(transaction, uuid7(since * 1000, bytes(10)))
+    yield from _answers(transaction, region.message_signer, uuid7(since * 1000, bytes(10)))
+    sent, told = schema.outbox.c, schema.clearing_item.c
+    for row in run(schema.outbox.select().where(sent.answered.is_(False)).order_by(sent.own_id)):
+        yield custody_pb2.Receipt(at=row.sent_at, pending=row.content)
+    postings = schema.clearing_item.select().where(told.side == "funder", told.at >= since)
+    for row in run(postings.order_by(told.at, told.redemption_id, told.number)):
+        yield custody_pb2.Receipt(at=row.at, told=_told(row))
 
 
-def _answers(transaction: Transaction, after: bytes) -> Iterator[custody_pb2.Receipt]:
-    """What was sent on and answered, each with the clearinghouse's signature, in the order in which it was sent."""
+def _answers(transaction: Transaction, signer: Signer, after: bytes) -> Iterator[custody_pb2.Receipt]:
+    """What was sent on and answered after a time, each with the clearinghouse's signature.
+
+    It may have been sent long before: the ids of received messages begin with the time.
+    """
     table = schema.outbox
-    query = table.select().where(table.c.own_id > after, table.c.answered.is_(True)).order_by(table.c.own_id)
+    query = table.select().where(table.c.answer_batch > after).order_by(table.c.own_id)
     for row in transaction.connection.execute(query):
         answer = Kept(transaction, [row.answer_batch]).answer_to(row.answer_batch, row.own_id)
         if answer is None:
             continue
+        asked = signed_now(row.content, REQUEST_KIND, signer)
         item = custody_pb2.AnsweredItem(
             item=row.content,
             answer=answer.content,
             hashes=answer.hashes,
             key_id=answer.key_id,
             signature=answer.signature,
+            item_key_id=asked.key_id,
+            item_signature=asked.signature,
         )
         yield custody_pb2.Receipt(at=_decided_at(answer.content), answered=item)
+
+
+def _told(row: Any) -> redemption_pb2.Posting:
+    return redemption_pb2.Posting(
+        redemption_id=row.redemption_id,
+        number=row.number,
+        window=row.settlement_window,
+        campaign=row.campaign,
+        issuer=row.issuer,
+        redeeming_region=row.redeeming_region,
+        order_fen=row.order_fen,
+        discount_fen=row.discount_fen,
+        legs=legs_messages(json_to_legs(row.legs)),
+        at=row.at,
+        pack_id=row.pack_id,
+        index=row.voucher_index,
+        category=row.category,
+        request_id=row.request_id,
+    )
 
 
 def _decided_at(answer: bytes) -> int:

@@ -18,6 +18,7 @@ from chassis.database import Query
 from custodian.books import Books
 from custodian.continuity import Continuity
 from custodian.decisions import expire_overdue
+from custodian.evidence import SignedBatch, shown_batch
 from custodian.incarnations import known, learn
 from node import schema
 from node.desk import Desk, Sent, Work
@@ -32,6 +33,7 @@ from pki.trust import Keyring
 from quanlian import custody, hand_overs, redemptions, wire
 from quanlian.custody import CLEARINGHOUSE, EMPTY, VoucherState
 from quanlian.errors import BadSignature, ConfigurationError, InvalidInput, QuanlianError, Unavailable
+from quanlian.evidence import ANSWER_KIND, Message
 from quanlian.ids import uuid7
 from quanlian.ledger import Movement, is_limited
 from quanlian.redemptions import State
@@ -171,7 +173,8 @@ class Recovery:
         point = await self._clearinghouse.hand_receipts(custody_pb2.HandReceiptsRequest(incarnation=heard))
         if point.wanted:
             await asyncio.to_thread(self._meet, point.incarnation)
-            for page in await asyncio.to_thread(receipts_held, self._engine.database, self._engine.region.code, point):
+            region = self._engine.region
+            for page in await asyncio.to_thread(receipts_held, self._engine.database, region, point):
                 await self._clearinghouse.hand_receipts(page)
 
 
@@ -266,8 +269,15 @@ class RelearnAnswer:
             return False
         if known is None:
             self._send_again(desk, message)
-        ClearinghouseAnswer(self.answered.answer).decide(desk)
+        ClearinghouseAnswer(self.answered.answer, self._signed(desk.at)).decide(desk)
         return True
+
+    def _signed(self, at: int) -> SignedBatch | None:
+        """The clearinghouse's signature, for it to be shown if that has to recover in its turn."""
+        told = self.answered
+        if not told.signature:
+            return None
+        return shown_batch(Message(ANSWER_KIND, told.answer, told.hashes, told.key_id, told.signature), at)
 
     def _keep_quote(self, desk: Desk, origin: redemption_pb2.Origin) -> bool:
         if desk.books.request((origin.participant, origin.request_id)) is not None:

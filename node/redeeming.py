@@ -313,6 +313,9 @@ def keep_clearing_item(desk: Desk, side: str, posting: redemption_pb2.Posting, l
             "legs": legs_to_json(legs),
             "category": posting.category,
             "at": posting.at,
+            "pack_id": posting.pack_id,
+            "voucher_index": posting.index,
+            "request_id": posting.request_id,
         }
     )
 

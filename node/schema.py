@@ -195,6 +195,9 @@ clearing_item = Table(
     Column("legs", Text, nullable=False, comment="JSON: [[account, fen], …]"),
     Column("category", String, nullable=False),
     Column("at", BigInteger, nullable=False),
+    Column("pack_id", LargeBinary, nullable=False),
+    Column("voucher_index", Integer, nullable=False),
+    Column("request_id", LargeBinary, nullable=False, comment="funder: the redeeming node's own id of its request"),
     seal_column(),
     comment="captures and refunds at the clearinghouse that concern this region, by window",
 )

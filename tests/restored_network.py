@@ -51,7 +51,7 @@ class Between(NoClearinghouse):
         return await self.far.service.recall(HANGZHOU, request)
 
     async def receipts(self, request: custody_pb2.GetReceiptsRequest) -> custody_pb2.GetReceiptsResponse:
-        return receipts_of(self.far.service.database, HANGZHOU, request)
+        return receipts_of(self.far.service.database, HANGZHOU, request, CLEARING_KEY)
 
     async def hand_receipts(self, request: custody_pb2.HandReceiptsRequest) -> custody_pb2.HandReceiptsResponse:
         return await self.far.service.recovery.hand_receipts(HANGZHOU, request)
@@ -123,9 +123,8 @@ class Network:
                 await self.clearinghouse.service.submit(NODE, sent, answers.extend, batch)
                 told = sign_answers(answers, CLEARING_KEY)
                 number = len(self.node.rows("signed_batch")) + 1
-                batch = SignedBatch(
-                    b"\xff" + number.to_bytes(15, "big"), ANSWER_KIND, tuple(answers), told.key_id, told.signature
-                )
+                id = (self.node.database.at * 1000).to_bytes(6, "big") + b"\xff" + number.to_bytes(9, "big")
+                batch = SignedBatch(id, ANSWER_KIND, tuple(answers), told.key_id, told.signature)
                 await service.clearinghouse_answered(answers, batch)
             await asyncio.wait_for(waiting, 20)
             return got

@@ -702,6 +702,9 @@ def _item(side: str, outcome: Outcome) -> Row:
         "legs": legs_to_json(posting.legs),
         "category": redemption.sale.order.category,
         "at": posting.at,
+        "pack_id": redemption.voucher.pack_id,
+        "voucher_index": redemption.voucher.voucher_index,
+        "request_id": b"",
     }
 
 

@@ -90,7 +90,10 @@ class CustodyServicer(custody_pb2_grpc.CustodyServiceServicer):
     async def GetReceipts(  # noqa: N802
         self, request: custody_pb2.GetReceiptsRequest, context: Context
     ) -> custody_pb2.GetReceiptsResponse:
-        return await asyncio.to_thread(receipts_of, self._service.database, caller(context).host, request)
+        service = self._service
+        return await asyncio.to_thread(
+            receipts_of, service.database, caller(context).host, request, service.engine.signer
+        )
 
     async def HandReceipts(  # noqa: N802
         self, request: custody_pb2.HandReceiptsRequest, context: Context

@@ -383,7 +383,7 @@ def legs_of(messages: Iterable[signed_pb2.Leg]) -> tuple[Leg, ...]:
     )
 
 
-def posting_message(posting: Posting, redemption: Redemption) -> redemption_pb2.Posting:
+def posting_message(posting: Posting, redemption: Redemption, request_id: bytes = b"") -> redemption_pb2.Posting:
     sides, category = redemption.sides, redemption.sale.order.category
     shared = _shared_posting(sides, posting.legs, posting.discount_fen, redemption.state, category)
     message = redemption_pb2.Posting.FromString(shared)
@@ -394,6 +394,7 @@ def posting_message(posting: Posting, redemption: Redemption) -> redemption_pb2.
     message.at = posting.at
     message.pack_id = redemption.voucher.pack_id
     message.index = redemption.voucher.voucher_index
+    message.request_id = request_id
     return message
 
 

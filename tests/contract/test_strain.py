@@ -295,7 +295,7 @@ class TestMessagesStaySmall:
             transaction.insert(table, rows)
         asked, pages, given = custody_pb2.GetReceiptsRequest(after_request_id=bytes(16)), 0, 0
         while True:
-            response = receipts_of(clearinghouse.database, HANGZHOU, asked)
+            response = receipts_of(clearinghouse.database, HANGZHOU, asked, clearinghouse.service.engine.signer)
             assert response.ByteSize() < MAX_MESSAGE_BYTES / 2
             pages, given = pages + 1, given + len(response.hand_overs)
             if not response.HasField("next"):

@@ -122,6 +122,11 @@ def upgrade() -> None:
         sa.Column("legs", sa.Text(), nullable=False, comment="JSON: [[account, fen], …]"),
         sa.Column("category", sa.String(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("pack_id", sa.LargeBinary(), nullable=False),
+        sa.Column("voucher_index", sa.Integer(), nullable=False),
+        sa.Column(
+            "request_id", sa.LargeBinary(), nullable=False, comment="funder: the redeeming node's own id of its request"
+        ),
         sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("side", "redemption_id", "number"),
         comment="captures and refunds at the clearinghouse that concern this region, by window",

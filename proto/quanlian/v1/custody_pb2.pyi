@@ -410,12 +410,17 @@ class AnsweredItem(_message.Message):
     HASHES_FIELD_NUMBER: _builtins.int
     KEY_ID_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
+    ITEM_KEY_ID_FIELD_NUMBER: _builtins.int
+    ITEM_SIGNATURE_FIELD_NUMBER: _builtins.int
     item: _builtins.bytes
     answer: _builtins.bytes
     hashes: _builtins.bytes
     """The clearinghouse's signature over the answers of one message: their hashes, key and signature; kind "answer-batch"."""
     key_id: _builtins.bytes
     signature: _builtins.bytes
+    item_key_id: _builtins.bytes
+    """What a node hands over: its own signature over the item alone; kind "redemption-batch"."""
+    item_signature: _builtins.bytes
     def __init__(
         self,
         *,
@@ -424,10 +429,12 @@ class AnsweredItem(_message.Message):
         hashes: _builtins.bytes = ...,
         key_id: _builtins.bytes = ...,
         signature: _builtins.bytes = ...,
+        item_key_id: _builtins.bytes = ...,
+        item_signature: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "hashes", b"hashes", "item", b"item", "key_id", b"key_id", "signature", b"signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "hashes", b"hashes", "item", b"item", "item_key_id", b"item_key_id", "item_signature", b"item_signature", "key_id", b"key_id", "signature", b"signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -508,8 +515,12 @@ class Receipt(_message.Message):
     ANSWERED_FIELD_NUMBER: _builtins.int
     TERMS_FIELD_NUMBER: _builtins.int
     CHANGE_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
+    TOLD_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     """When it was given, taken or decided."""
+    pending: _builtins.bytes
+    """A serialised RedemptionItem that the node sent on and has no answer to yet."""
     @_builtins.property
     def hand_over(self) -> _signed_pb2.SignedMessage: ...
     @_builtins.property
@@ -520,6 +531,10 @@ class Receipt(_message.Message):
     def terms(self) -> _signed_pb2.SignedMessage: ...
     @_builtins.property
     def change(self) -> _signed_pb2.SignedMessage: ...
+    @_builtins.property
+    def told(self) -> _redemption_pb2.Posting:
+        """What the feed told of the region's own funders; without the state."""
+
     def __init__(
         self,
         *,
@@ -529,12 +544,14 @@ class Receipt(_message.Message):
         answered: Global___AnsweredItem | None = ...,
         terms: _signed_pb2.SignedMessage | None = ...,
         change: _signed_pb2.SignedMessage | None = ...,
+        pending: _builtins.bytes = ...,
+        told: _redemption_pb2.Posting | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "change", b"change", "custody_return", b"custody_return", "hand_over", b"hand_over", "receipt", b"receipt", "terms", b"terms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "change", b"change", "custody_return", b"custody_return", "hand_over", b"hand_over", "pending", b"pending", "receipt", b"receipt", "terms", b"terms", "told", b"told"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "at", b"at", "change", b"change", "custody_return", b"custody_return", "hand_over", b"hand_over", "receipt", b"receipt", "terms", b"terms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "at", b"at", "change", b"change", "custody_return", b"custody_return", "hand_over", b"hand_over", "pending", b"pending", "receipt", b"receipt", "terms", b"terms", "told", b"told"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_receipt: _TypeAlias = _typing.Literal["hand_over", "custody_return", "answered", "terms", "change"]  # noqa: Y015
+    _WhichOneofReturnType_receipt: _TypeAlias = _typing.Literal["hand_over", "custody_return", "answered", "terms", "change", "pending", "told"]  # noqa: Y015
     _WhichOneofArgType_receipt: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_receipt) -> _WhichOneofReturnType_receipt | None: ...
 
@@ -664,6 +681,7 @@ class FeedEvent(_message.Message):
     CUSTODY_RETURN_FIELD_NUMBER: _builtins.int
     MONTH_READY_FIELD_NUMBER: _builtins.int
     ADJUSTMENT_FIELD_NUMBER: _builtins.int
+    FORGOTTEN_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     statement_ready: _builtins.int
     """Number of a window whose statement can be fetched."""
@@ -671,6 +689,8 @@ class FeedEvent(_message.Message):
     """Number of a window that was settled."""
     month_ready: _builtins.str
     """A month like 2026-05 whose statement can be fetched."""
+    forgotten: _builtins.bool
+    """Stands for an event that a restored clearinghouse told before, and forgot: a number is not given out again."""
     @_builtins.property
     def posting(self) -> _redemption_pb2.Posting: ...
     @_builtins.property
@@ -716,12 +736,13 @@ class FeedEvent(_message.Message):
         custody_return: _signed_pb2.SignedMessage | None = ...,
         month_ready: _builtins.str = ...,
         adjustment: _redemption_pb2.Posting | None = ...,
+        forgotten: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "campaign_change", b"campaign_change", "custody_return", b"custody_return", "deny_list", b"deny_list", "event", b"event", "fund_return", b"fund_return", "limit_warning", b"limit_warning", "month_ready", b"month_ready", "posting", b"posting", "statement_ready", b"statement_ready", "suspension", b"suspension", "window_settled", b"window_settled"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "campaign_change", b"campaign_change", "custody_return", b"custody_return", "deny_list", b"deny_list", "event", b"event", "forgotten", b"forgotten", "fund_return", b"fund_return", "limit_warning", b"limit_warning", "month_ready", b"month_ready", "posting", b"posting", "statement_ready", b"statement_ready", "suspension", b"suspension", "window_settled", b"window_settled"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "campaign_change", b"campaign_change", "custody_return", b"custody_return", "deny_list", b"deny_list", "event", b"event", "fund_return", b"fund_return", "limit_warning", b"limit_warning", "month_ready", b"month_ready", "posting", b"posting", "sequence", b"sequence", "statement_ready", b"statement_ready", "suspension", b"suspension", "window_settled", b"window_settled"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "campaign_change", b"campaign_change", "custody_return", b"custody_return", "deny_list", b"deny_list", "event", b"event", "forgotten", b"forgotten", "fund_return", b"fund_return", "limit_warning", b"limit_warning", "month_ready", b"month_ready", "posting", b"posting", "sequence", b"sequence", "statement_ready", b"statement_ready", "suspension", b"suspension", "window_settled", b"window_settled"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["posting", "fund_return", "statement_ready", "window_settled", "campaign_change", "suspension", "deny_list", "limit_warning", "custody_return", "month_ready", "adjustment"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["posting", "fund_return", "statement_ready", "window_settled", "campaign_change", "suspension", "deny_list", "limit_warning", "custody_return", "month_ready", "adjustment", "forgotten"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 

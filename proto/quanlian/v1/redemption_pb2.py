@@ -26,15 +26,15 @@ from quanlian.v1 import refusal_pb2 as quanlian_dot_v1_dot_refusal__pb2
 from quanlian.v1 import signed_pb2 as quanlian_dot_v1_dot_signed__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cquanlian/v1/redemption.proto\x12\x0bquanlian.v1\x1a\x19quanlian/v1/refusal.proto\x1a\x18quanlian/v1/signed.proto\"\xab\x01\n\x05Order\x12\x10\n\x08merchant\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x11\n\torder_fen\x18\x03 \x01(\x03\x12\x10\n\x08\x63\x61tegory\x18\x04 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x05 \x01(\t\x12\x11\n\tpayer_tag\x18\x06 \x01(\x0c\x12\r\n\x05klass\x18\x07 \x01(\t\x12\x13\n\x0binvoice_fen\x18\x08 \x01(\x03\x12\x11\n\tprice_fen\x18\t \x01(\x03\"j\n\x08Purchase\x12\r\n\x05token\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\r\x12!\n\x05order\x18\x03 \x01(\x0b\x32\x12.quanlian.v1.Order\x12\x1d\n\x15\x65xpected_discount_fen\x18\x04 \x01(\x03\"3\n\x07\x43\x61pture\x12\x15\n\rredemption_id\x18\x01 \x01(\x0c\x12\x11\n\torder_fen\x18\x02 \x01(\x03\"\x1d\n\x04Void\x12\x15\n\rredemption_id\x18\x01 \x01(\x0c\"&\n\x07Reverse\x12\x1b\n\x13original_request_id\x18\x01 \x01(\x0c\"2\n\x06Refund\x12\x15\n\rredemption_id\x18\x01 \x01(\x0c\x12\x11\n\torder_fen\x18\x02 \x01(\x03\"\xef\x02\n\x0eRedemptionItem\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12&\n\x05quote\x18\x02 \x01(\x0b\x32\x15.quanlian.v1.PurchaseH\x00\x12*\n\tauthorize\x18\x03 \x01(\x0b\x32\x15.quanlian.v1.PurchaseH\x00\x12\'\n\x06redeem\x18\x04 \x01(\x0b\x32\x15.quanlian.v1.PurchaseH\x00\x12\'\n\x07\x63\x61pture\x18\x05 \x01(\x0b\x32\x14.quanlian.v1.CaptureH\x00\x12!\n\x04void\x18\x06 \x01(\x0b\x32\x11.quanlian.v1.VoidH\x00\x12\'\n\x07reverse\x18\x07 \x01(\x0b\x32\x14.quanlian.v1.ReverseH\x00\x12%\n\x06refund\x18\x08 \x01(\x0b\x32\x13.quanlian.v1.RefundH\x00\x12#\n\x06origin\x18\t \x01(\x0b\x32\x13.quanlian.v1.OriginB\x0b\n\toperation\"D\n\x06Origin\x12\x13\n\x0bparticipant\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\x0c\x12\x11\n\tbody_hash\x18\x03 \x01(\x0c\"\xb0\x02\n\x07Posting\x12\x15\n\rredemption_id\x18\x01 \x01(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\r\x12\x0e\n\x06window\x18\x03 \x01(\x03\x12\x10\n\x08\x63\x61mpaign\x18\x04 \x01(\t\x12\x0e\n\x06issuer\x18\x05 \x01(\t\x12\x18\n\x10redeeming_region\x18\x06 \x01(\t\x12\x11\n\torder_fen\x18\x07 \x01(\x03\x12\x14\n\x0c\x64iscount_fen\x18\x08 \x01(\x03\x12\x1e\n\x04legs\x18\t \x03(\x0b\x32\x10.quanlian.v1.Leg\x12+\n\x05state\x18\n \x01(\x0e\x32\x1c.quanlian.v1.RedemptionState\x12\n\n\x02\x61t\x18\x0b \x01(\x03\x12\x0f\n\x07pack_id\x18\x0c \x01(\x0c\x12\r\n\x05index\x18\r \x01(\r\x12\x10\n\x08\x63\x61tegory\x18\x0e \x01(\t\"\xa4\x03\n\x10RedemptionAnswer\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12%\n\x07refusal\x18\x02 \x01(\x0b\x32\x14.quanlian.v1.Refusal\x12\x15\n\rredemption_id\x18\x03 \x01(\x0c\x12+\n\x05state\x18\x04 \x01(\x0e\x32\x1c.quanlian.v1.RedemptionState\x12\x14\n\x0c\x64iscount_fen\x18\x05 \x01(\x03\x12\x14\n\x0creturned_fen\x18\x06 \x01(\x03\x12\x13\n\x0bshopper_fen\x18\x07 \x01(\x03\x12\x1e\n\x04legs\x18\x08 \x03(\x0b\x32\x10.quanlian.v1.Leg\x12\x12\n\nexpires_at\x18\t \x01(\x03\x12\x0e\n\x06window\x18\n \x01(\x03\x12\x0f\n\x07\x64\x65\x63ider\x18\x0b \x01(\t\x12\x12\n\ndecided_at\x18\x0c \x01(\x03\x12\x11\n\torder_fen\x18\r \x01(\x03\x12\x1a\n\x12refunded_order_fen\x18\x0e \x01(\x03\x12\x11\n\tagreement\x18\x0f \x01(\t\x12%\n\x07posting\x18\x10 \x01(\x0b\x32\x14.quanlian.v1.Posting\"=\n\nSignedItem\x12\x0c\n\x04item\x18\x01 \x01(\x0c\x12\x0e\n\x06key_id\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"A\n\x0cSignedAnswer\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\x0c\x12\x0e\n\x06key_id\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"5\n\x0cQuoteRequest\x12%\n\x04item\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.SignedItem\":\n\rQuoteResponse\x12)\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x19.quanlian.v1.SignedAnswer\"9\n\x10\x41uthorizeRequest\x12%\n\x04item\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.SignedItem\">\n\x11\x41uthorizeResponse\x12)\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x19.quanlian.v1.SignedAnswer\"7\n\x0e\x43\x61ptureRequest\x12%\n\x04item\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.SignedItem\"<\n\x0f\x43\x61ptureResponse\x12)\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x19.quanlian.v1.SignedAnswer\"4\n\x0bVoidRequest\x12%\n\x04item\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.SignedItem\"9\n\x0cVoidResponse\x12)\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x19.quanlian.v1.SignedAnswer\"7\n\x0eReverseRequest\x12%\n\x04item\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.SignedItem\"<\n\x0fReverseResponse\x12)\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x19.quanlian.v1.SignedAnswer\"6\n\rRefundRequest\x12%\n\x04item\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.SignedItem\";\n\x0eRefundResponse\x12)\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x19.quanlian.v1.SignedAnswer\"6\n\rRedeemRequest\x12%\n\x04item\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.SignedItem\";\n\x0eRedeemResponse\x12)\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x19.quanlian.v1.SignedAnswer\"-\n\x14GetRedemptionRequest\x12\x15\n\rredemption_id\x18\x01 \x01(\x0c\"J\n\x15GetRedemptionResponse\x12\x31\n\nredemption\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.RedemptionRecord\"?\n\x16ListRedemptionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\x0c\"f\n\x17ListRedemptionsResponse\x12\x32\n\x0bredemptions\x18\x01 \x03(\x0b\x32\x1d.quanlian.v1.RedemptionRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\x0c\"\x8c\x03\n\x10RedemptionRecord\x12\x15\n\rredemption_id\x18\x01 \x01(\x0c\x12\x0e\n\x06issuer\x18\x02 \x01(\t\x12\x0f\n\x07pack_id\x18\x03 \x01(\x0c\x12\r\n\x05index\x18\x04 \x01(\r\x12\x10\n\x08\x63\x61mpaign\x18\x05 \x01(\t\x12\x18\n\x10redeeming_region\x18\x06 \x01(\t\x12!\n\x05order\x18\x07 \x01(\x0b\x32\x12.quanlian.v1.Order\x12+\n\x05state\x18\x08 \x01(\x0e\x32\x1c.quanlian.v1.RedemptionState\x12\x14\n\x0c\x64iscount_fen\x18\t \x01(\x03\x12\x14\n\x0creturned_fen\x18\n \x01(\x03\x12\x1a\n\x12refunded_order_fen\x18\x0b \x01(\x03\x12\x1e\n\x04legs\x18\x0c \x03(\x0b\x32\x10.quanlian.v1.Leg\x12\x15\n\rauthorized_at\x18\r \x01(\x03\x12\x13\n\x0b\x63\x61ptured_at\x18\x0e \x01(\x03\x12\x0e\n\x06window\x18\x0f \x01(\x03\x12\x11\n\tagreement\x18\x10 \x01(\t\"G\n\x13RedeemStreamRequest\x12\r\n\x05items\x18\x01 \x03(\x0c\x12\x0e\n\x06key_id\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"J\n\x14RedeemStreamResponse\x12\x0f\n\x07\x61nswers\x18\x01 \x03(\x0c\x12\x0e\n\x06key_id\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c*\xf3\x01\n\x0fRedemptionState\x12 \n\x1cREDEMPTION_STATE_UNSPECIFIED\x10\x00\x12\x1f\n\x1bREDEMPTION_STATE_AUTHORIZED\x10\x01\x12\x1d\n\x19REDEMPTION_STATE_CAPTURED\x10\x02\x12$\n REDEMPTION_STATE_PARTLY_REFUNDED\x10\x03\x12\x1d\n\x19REDEMPTION_STATE_REFUNDED\x10\x04\x12\x1b\n\x17REDEMPTION_STATE_VOIDED\x10\x05\x12\x1c\n\x18REDEMPTION_STATE_EXPIRED\x10\x06\x32\xfd\x05\n\x11RedemptionService\x12>\n\x05Quote\x12\x19.quanlian.v1.QuoteRequest\x1a\x1a.quanlian.v1.QuoteResponse\x12J\n\tAuthorize\x12\x1d.quanlian.v1.AuthorizeRequest\x1a\x1e.quanlian.v1.AuthorizeResponse\x12\x44\n\x07\x43\x61pture\x12\x1b.quanlian.v1.CaptureRequest\x1a\x1c.quanlian.v1.CaptureResponse\x12;\n\x04Void\x12\x18.quanlian.v1.VoidRequest\x1a\x19.quanlian.v1.VoidResponse\x12\x44\n\x07Reverse\x12\x1b.quanlian.v1.ReverseRequest\x1a\x1c.quanlian.v1.ReverseResponse\x12\x41\n\x06Refund\x12\x1a.quanlian.v1.RefundRequest\x1a\x1b.quanlian.v1.RefundResponse\x12\x41\n\x06Redeem\x12\x1a.quanlian.v1.RedeemRequest\x1a\x1b.quanlian.v1.RedeemResponse\x12V\n\rGetRedemption\x12!.quanlian.v1.GetRedemptionRequest\x1a\".quanlian.v1.GetRedemptionResponse\x12\\\n\x0fListRedemptions\x12#.quanlian.v1.ListRedemptionsRequest\x1a$.quanlian.v1.ListRedemptionsResponse\x12W\n\x0cRedeemStream\x12 .quanlian.v1.RedeemStreamRequest\x1a!.quanlian.v1.RedeemStreamResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cquanlian/v1/redemption.proto\x12\x0bquanlian.v1\x1a\x19quanlian/v1/refusal.proto\x1a\x18quanlian/v1/signed.proto\"\xab\x01\n\x05Order\x12\x10\n\x08merchant\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x11\n\torder_fen\x18\x03 \x01(\x03\x12\x10\n\x08\x63\x61tegory\x18\x04 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x05 \x01(\t\x12\x11\n\tpayer_tag\x18\x06 \x01(\x0c\x12\r\n\x05klass\x18\x07 \x01(\t\x12\x13\n\x0binvoice_fen\x18\x08 \x01(\x03\x12\x11\n\tprice_fen\x18\t \x01(\x03\"j\n\x08Purchase\x12\r\n\x05token\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\r\x12!\n\x05order\x18\x03 \x01(\x0b\x32\x12.quanlian.v1.Order\x12\x1d\n\x15\x65xpected_discount_fen\x18\x04 \x01(\x03\"3\n\x07\x43\x61pture\x12\x15\n\rredemption_id\x18\x01 \x01(\x0c\x12\x11\n\torder_fen\x18\x02 \x01(\x03\"\x1d\n\x04Void\x12\x15\n\rredemption_id\x18\x01 \x01(\x0c\"&\n\x07Reverse\x12\x1b\n\x13original_request_id\x18\x01 \x01(\x0c\"2\n\x06Refund\x12\x15\n\rredemption_id\x18\x01 \x01(\x0c\x12\x11\n\torder_fen\x18\x02 \x01(\x03\"\xef\x02\n\x0eRedemptionItem\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12&\n\x05quote\x18\x02 \x01(\x0b\x32\x15.quanlian.v1.PurchaseH\x00\x12*\n\tauthorize\x18\x03 \x01(\x0b\x32\x15.quanlian.v1.PurchaseH\x00\x12\'\n\x06redeem\x18\x04 \x01(\x0b\x32\x15.quanlian.v1.PurchaseH\x00\x12\'\n\x07\x63\x61pture\x18\x05 \x01(\x0b\x32\x14.quanlian.v1.CaptureH\x00\x12!\n\x04void\x18\x06 \x01(\x0b\x32\x11.quanlian.v1.VoidH\x00\x12\'\n\x07reverse\x18\x07 \x01(\x0b\x32\x14.quanlian.v1.ReverseH\x00\x12%\n\x06refund\x18\x08 \x01(\x0b\x32\x13.quanlian.v1.RefundH\x00\x12#\n\x06origin\x18\t \x01(\x0b\x32\x13.quanlian.v1.OriginB\x0b\n\toperation\"D\n\x06Origin\x12\x13\n\x0bparticipant\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\x0c\x12\x11\n\tbody_hash\x18\x03 \x01(\x0c\"\xc4\x02\n\x07Posting\x12\x15\n\rredemption_id\x18\x01 \x01(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\r\x12\x0e\n\x06window\x18\x03 \x01(\x03\x12\x10\n\x08\x63\x61mpaign\x18\x04 \x01(\t\x12\x0e\n\x06issuer\x18\x05 \x01(\t\x12\x18\n\x10redeeming_region\x18\x06 \x01(\t\x12\x11\n\torder_fen\x18\x07 \x01(\x03\x12\x14\n\x0c\x64iscount_fen\x18\x08 \x01(\x03\x12\x1e\n\x04legs\x18\t \x03(\x0b\x32\x10.quanlian.v1.Leg\x12+\n\x05state\x18\n \x01(\x0e\x32\x1c.quanlian.v1.RedemptionState\x12\n\n\x02\x61t\x18\x0b \x01(\x03\x12\x0f\n\x07pack_id\x18\x0c \x01(\x0c\x12\r\n\x05index\x18\r \x01(\r\x12\x10\n\x08\x63\x61tegory\x18\x0e \x01(\t\x12\x12\n\nrequest_id\x18\x0f \x01(\x0c\"\xa4\x03\n\x10RedemptionAnswer\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12%\n\x07refusal\x18\x02 \x01(\x0b\x32\x14.quanlian.v1.Refusal\x12\x15\n\rredemption_id\x18\x03 \x01(\x0c\x12+\n\x05state\x18\x04 \x01(\x0e\x32\x1c.quanlian.v1.RedemptionState\x12\x14\n\x0c\x64iscount_fen\x18\x05 \x01(\x03\x12\x14\n\x0creturned_fen\x18\x06 \x01(\x03\x12\x13\n\x0bshopper_fen\x18\x07 \x01(\x03\x12\x1e\n\x04legs\x18\x08 \x03(\x0b\x32\x10.quanlian.v1.Leg\x12\x12\n\nexpires_at\x18\t \x01(\x03\x12\x0e\n\x06window\x18\n \x01(\x03\x12\x0f\n\x07\x64\x65\x63ider\x18\x0b \x01(\t\x12\x12\n\ndecided_at\x18\x0c \x01(\x03\x12\x11\n\torder_fen\x18\r \x01(\x03\x12\x1a\n\x12refunded_order_fen\x18\x0e \x01(\x03\x12\x11\n\tagreement\x18\x0f \x01(\t\x12%\n\x07posting\x18\x10 \x01(\x0b\x32\x14.quanlian.v1.Posting\"=\n\nSignedItem\x12\x0c\n\x04item\x18\x01 \x01(\x0c\x12\x0e\n\x06key_id\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"A\n\x0cSignedAnswer\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\x0c\x12\x0e\n\x06key_id\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"5\n\x0cQuoteRequest\x12%\n\x04item\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.SignedItem\":\n\rQuoteResponse\x12)\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x19.quanlian.v1.SignedAnswer\"9\n\x10\x41uthorizeRequest\x12%\n\x04item\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.SignedItem\">\n\x11\x41uthorizeResponse\x12)\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x19.quanlian.v1.SignedAnswer\"7\n\x0e\x43\x61ptureRequest\x12%\n\x04item\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.SignedItem\"<\n\x0f\x43\x61ptureResponse\x12)\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x19.quanlian.v1.SignedAnswer\"4\n\x0bVoidRequest\x12%\n\x04item\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.SignedItem\"9\n\x0cVoidResponse\x12)\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x19.quanlian.v1.SignedAnswer\"7\n\x0eReverseRequest\x12%\n\x04item\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.SignedItem\"<\n\x0fReverseResponse\x12)\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x19.quanlian.v1.SignedAnswer\"6\n\rRefundRequest\x12%\n\x04item\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.SignedItem\";\n\x0eRefundResponse\x12)\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x19.quanlian.v1.SignedAnswer\"6\n\rRedeemRequest\x12%\n\x04item\x18\x01 \x01(\x0b\x32\x17.quanlian.v1.SignedItem\";\n\x0eRedeemResponse\x12)\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x19.quanlian.v1.SignedAnswer\"-\n\x14GetRedemptionRequest\x12\x15\n\rredemption_id\x18\x01 \x01(\x0c\"J\n\x15GetRedemptionResponse\x12\x31\n\nredemption\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.RedemptionRecord\"?\n\x16ListRedemptionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\x0c\"f\n\x17ListRedemptionsResponse\x12\x32\n\x0bredemptions\x18\x01 \x03(\x0b\x32\x1d.quanlian.v1.RedemptionRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\x0c\"\x8c\x03\n\x10RedemptionRecord\x12\x15\n\rredemption_id\x18\x01 \x01(\x0c\x12\x0e\n\x06issuer\x18\x02 \x01(\t\x12\x0f\n\x07pack_id\x18\x03 \x01(\x0c\x12\r\n\x05index\x18\x04 \x01(\r\x12\x10\n\x08\x63\x61mpaign\x18\x05 \x01(\t\x12\x18\n\x10redeeming_region\x18\x06 \x01(\t\x12!\n\x05order\x18\x07 \x01(\x0b\x32\x12.quanlian.v1.Order\x12+\n\x05state\x18\x08 \x01(\x0e\x32\x1c.quanlian.v1.RedemptionState\x12\x14\n\x0c\x64iscount_fen\x18\t \x01(\x03\x12\x14\n\x0creturned_fen\x18\n \x01(\x03\x12\x1a\n\x12refunded_order_fen\x18\x0b \x01(\x03\x12\x1e\n\x04legs\x18\x0c \x03(\x0b\x32\x10.quanlian.v1.Leg\x12\x15\n\rauthorized_at\x18\r \x01(\x03\x12\x13\n\x0b\x63\x61ptured_at\x18\x0e \x01(\x03\x12\x0e\n\x06window\x18\x0f \x01(\x03\x12\x11\n\tagreement\x18\x10 \x01(\t\"G\n\x13RedeemStreamRequest\x12\r\n\x05items\x18\x01 \x03(\x0c\x12\x0e\n\x06key_id\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"J\n\x14RedeemStreamResponse\x12\x0f\n\x07\x61nswers\x18\x01 \x03(\x0c\x12\x0e\n\x06key_id\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c*\xf3\x01\n\x0fRedemptionState\x12 \n\x1cREDEMPTION_STATE_UNSPECIFIED\x10\x00\x12\x1f\n\x1bREDEMPTION_STATE_AUTHORIZED\x10\x01\x12\x1d\n\x19REDEMPTION_STATE_CAPTURED\x10\x02\x12$\n REDEMPTION_STATE_PARTLY_REFUNDED\x10\x03\x12\x1d\n\x19REDEMPTION_STATE_REFUNDED\x10\x04\x12\x1b\n\x17REDEMPTION_STATE_VOIDED\x10\x05\x12\x1c\n\x18REDEMPTION_STATE_EXPIRED\x10\x06\x32\xfd\x05\n\x11RedemptionService\x12>\n\x05Quote\x12\x19.quanlian.v1.QuoteRequest\x1a\x1a.quanlian.v1.QuoteResponse\x12J\n\tAuthorize\x12\x1d.quanlian.v1.AuthorizeRequest\x1a\x1e.quanlian.v1.AuthorizeResponse\x12\x44\n\x07\x43\x61pture\x12\x1b.quanlian.v1.CaptureRequest\x1a\x1c.quanlian.v1.CaptureResponse\x12;\n\x04Void\x12\x18.quanlian.v1.VoidRequest\x1a\x19.quanlian.v1.VoidResponse\x12\x44\n\x07Reverse\x12\x1b.quanlian.v1.ReverseRequest\x1a\x1c.quanlian.v1.ReverseResponse\x12\x41\n\x06Refund\x12\x1a.quanlian.v1.RefundRequest\x1a\x1b.quanlian.v1.RefundResponse\x12\x41\n\x06Redeem\x12\x1a.quanlian.v1.RedeemRequest\x1a\x1b.quanlian.v1.RedeemResponse\x12V\n\rGetRedemption\x12!.quanlian.v1.GetRedemptionRequest\x1a\".quanlian.v1.GetRedemptionResponse\x12\\\n\x0fListRedemptions\x12#.quanlian.v1.ListRedemptionsRequest\x1a$.quanlian.v1.ListRedemptionsResponse\x12W\n\x0cRedeemStream\x12 .quanlian.v1.RedeemStreamRequest\x1a!.quanlian.v1.RedeemStreamResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'quanlian.v1.redemption_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REDEMPTIONSTATE']._serialized_start=3520
-  _globals['_REDEMPTIONSTATE']._serialized_end=3763
+  _globals['_REDEMPTIONSTATE']._serialized_start=3540
+  _globals['_REDEMPTIONSTATE']._serialized_end=3783
   _globals['_ORDER']._serialized_start=99
   _globals['_ORDER']._serialized_end=270
   _globals['_PURCHASE']._serialized_start=272
@@ -52,55 +52,55 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORIGIN']._serialized_start=926
   _globals['_ORIGIN']._serialized_end=994
   _globals['_POSTING']._serialized_start=997
-  _globals['_POSTING']._serialized_end=1301
-  _globals['_REDEMPTIONANSWER']._serialized_start=1304
-  _globals['_REDEMPTIONANSWER']._serialized_end=1724
-  _globals['_SIGNEDITEM']._serialized_start=1726
-  _globals['_SIGNEDITEM']._serialized_end=1787
-  _globals['_SIGNEDANSWER']._serialized_start=1789
-  _globals['_SIGNEDANSWER']._serialized_end=1854
-  _globals['_QUOTEREQUEST']._serialized_start=1856
-  _globals['_QUOTEREQUEST']._serialized_end=1909
-  _globals['_QUOTERESPONSE']._serialized_start=1911
-  _globals['_QUOTERESPONSE']._serialized_end=1969
-  _globals['_AUTHORIZEREQUEST']._serialized_start=1971
-  _globals['_AUTHORIZEREQUEST']._serialized_end=2028
-  _globals['_AUTHORIZERESPONSE']._serialized_start=2030
-  _globals['_AUTHORIZERESPONSE']._serialized_end=2092
-  _globals['_CAPTUREREQUEST']._serialized_start=2094
-  _globals['_CAPTUREREQUEST']._serialized_end=2149
-  _globals['_CAPTURERESPONSE']._serialized_start=2151
-  _globals['_CAPTURERESPONSE']._serialized_end=2211
-  _globals['_VOIDREQUEST']._serialized_start=2213
-  _globals['_VOIDREQUEST']._serialized_end=2265
-  _globals['_VOIDRESPONSE']._serialized_start=2267
-  _globals['_VOIDRESPONSE']._serialized_end=2324
-  _globals['_REVERSEREQUEST']._serialized_start=2326
-  _globals['_REVERSEREQUEST']._serialized_end=2381
-  _globals['_REVERSERESPONSE']._serialized_start=2383
-  _globals['_REVERSERESPONSE']._serialized_end=2443
-  _globals['_REFUNDREQUEST']._serialized_start=2445
-  _globals['_REFUNDREQUEST']._serialized_end=2499
-  _globals['_REFUNDRESPONSE']._serialized_start=2501
-  _globals['_REFUNDRESPONSE']._serialized_end=2560
-  _globals['_REDEEMREQUEST']._serialized_start=2562
-  _globals['_REDEEMREQUEST']._serialized_end=2616
-  _globals['_REDEEMRESPONSE']._serialized_start=2618
-  _globals['_REDEEMRESPONSE']._serialized_end=2677
-  _globals['_GETREDEMPTIONREQUEST']._serialized_start=2679
-  _globals['_GETREDEMPTIONREQUEST']._serialized_end=2724
-  _globals['_GETREDEMPTIONRESPONSE']._serialized_start=2726
-  _globals['_GETREDEMPTIONRESPONSE']._serialized_end=2800
-  _globals['_LISTREDEMPTIONSREQUEST']._serialized_start=2802
-  _globals['_LISTREDEMPTIONSREQUEST']._serialized_end=2865
-  _globals['_LISTREDEMPTIONSRESPONSE']._serialized_start=2867
-  _globals['_LISTREDEMPTIONSRESPONSE']._serialized_end=2969
-  _globals['_REDEMPTIONRECORD']._serialized_start=2972
-  _globals['_REDEMPTIONRECORD']._serialized_end=3368
-  _globals['_REDEEMSTREAMREQUEST']._serialized_start=3370
-  _globals['_REDEEMSTREAMREQUEST']._serialized_end=3441
-  _globals['_REDEEMSTREAMRESPONSE']._serialized_start=3443
-  _globals['_REDEEMSTREAMRESPONSE']._serialized_end=3517
-  _globals['_REDEMPTIONSERVICE']._serialized_start=3766
-  _globals['_REDEMPTIONSERVICE']._serialized_end=4531
+  _globals['_POSTING']._serialized_end=1321
+  _globals['_REDEMPTIONANSWER']._serialized_start=1324
+  _globals['_REDEMPTIONANSWER']._serialized_end=1744
+  _globals['_SIGNEDITEM']._serialized_start=1746
+  _globals['_SIGNEDITEM']._serialized_end=1807
+  _globals['_SIGNEDANSWER']._serialized_start=1809
+  _globals['_SIGNEDANSWER']._serialized_end=1874
+  _globals['_QUOTEREQUEST']._serialized_start=1876
+  _globals['_QUOTEREQUEST']._serialized_end=1929
+  _globals['_QUOTERESPONSE']._serialized_start=1931
+  _globals['_QUOTERESPONSE']._serialized_end=1989
+  _globals['_AUTHORIZEREQUEST']._serialized_start=1991
+  _globals['_AUTHORIZEREQUEST']._serialized_end=2048
+  _globals['_AUTHORIZERESPONSE']._serialized_start=2050
+  _globals['_AUTHORIZERESPONSE']._serialized_end=2112
+  _globals['_CAPTUREREQUEST']._serialized_start=2114
+  _globals['_CAPTUREREQUEST']._serialized_end=2169
+  _globals['_CAPTURERESPONSE']._serialized_start=2171
+  _globals['_CAPTURERESPONSE']._serialized_end=2231
+  _globals['_VOIDREQUEST']._serialized_start=2233
+  _globals['_VOIDREQUEST']._serialized_end=2285
+  _globals['_VOIDRESPONSE']._serialized_start=2287
+  _globals['_VOIDRESPONSE']._serialized_end=2344
+  _globals['_REVERSEREQUEST']._serialized_start=2346
+  _globals['_REVERSEREQUEST']._serialized_end=2401
+  _globals['_REVERSERESPONSE']._serialized_start=2403
+  _globals['_REVERSERESPONSE']._serialized_end=2463
+  _globals['_REFUNDREQUEST']._serialized_start=2465
+  _globals['_REFUNDREQUEST']._serialized_end=2519
+  _globals['_REFUNDRESPONSE']._serialized_start=2521
+  _globals['_REFUNDRESPONSE']._serialized_end=2580
+  _globals['_REDEEMREQUEST']._serialized_start=2582
+  _globals['_REDEEMREQUEST']._serialized_end=2636
+  _globals['_REDEEMRESPONSE']._serialized_start=2638
+  _globals['_REDEEMRESPONSE']._serialized_end=2697
+  _globals['_GETREDEMPTIONREQUEST']._serialized_start=2699
+  _globals['_GETREDEMPTIONREQUEST']._serialized_end=2744
+  _globals['_GETREDEMPTIONRESPONSE']._serialized_start=2746
+  _globals['_GETREDEMPTIONRESPONSE']._serialized_end=2820
+  _globals['_LISTREDEMPTIONSREQUEST']._serialized_start=2822
+  _globals['_LISTREDEMPTIONSREQUEST']._serialized_end=2885
+  _globals['_LISTREDEMPTIONSRESPONSE']._serialized_start=2887
+  _globals['_LISTREDEMPTIONSRESPONSE']._serialized_end=2989
+  _globals['_REDEMPTIONRECORD']._serialized_start=2992
+  _globals['_REDEMPTIONRECORD']._serialized_end=3388
+  _globals['_REDEEMSTREAMREQUEST']._serialized_start=3390
+  _globals['_REDEEMSTREAMREQUEST']._serialized_end=3461
+  _globals['_REDEEMSTREAMRESPONSE']._serialized_start=3463
+  _globals['_REDEEMSTREAMRESPONSE']._serialized_end=3537
+  _globals['_REDEMPTIONSERVICE']._serialized_start=3786
+  _globals['_REDEMPTIONSERVICE']._serialized_end=4551
 # @@protoc_insertion_point(module_scope)

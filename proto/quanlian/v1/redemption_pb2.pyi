@@ -321,6 +321,7 @@ class Posting(_message.Message):
     PACK_ID_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
     CATEGORY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     redemption_id: _builtins.bytes
     number: _builtins.int
     """Position among the redemption's postings, from 1."""
@@ -337,6 +338,8 @@ class Posting(_message.Message):
     index: _builtins.int
     category: _builtins.str
     """Category of the order, as the terms name it."""
+    request_id: _builtins.bytes
+    """In the feed: the request that it answers, by the redeeming node's own id; empty where nobody asked."""
     @_builtins.property
     def legs(self) -> _containers.RepeatedCompositeFieldContainer[_signed_pb2.Leg]:
         """All legs, signed like the discount."""
@@ -358,10 +361,11 @@ class Posting(_message.Message):
         pack_id: _builtins.bytes = ...,
         index: _builtins.int = ...,
         category: _builtins.str = ...,
+        request_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "campaign", b"campaign", "category", b"category", "discount_fen", b"discount_fen", "index", b"index", "issuer", b"issuer", "legs", b"legs", "number", b"number", "order_fen", b"order_fen", "pack_id", b"pack_id", "redeeming_region", b"redeeming_region", "redemption_id", b"redemption_id", "state", b"state", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "campaign", b"campaign", "category", b"category", "discount_fen", b"discount_fen", "index", b"index", "issuer", b"issuer", "legs", b"legs", "number", b"number", "order_fen", b"order_fen", "pack_id", b"pack_id", "redeeming_region", b"redeeming_region", "redemption_id", b"redemption_id", "request_id", b"request_id", "state", b"state", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

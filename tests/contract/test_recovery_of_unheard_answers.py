@@ -1,0 +1,107 @@
+"""A clearinghouse is restored from before an answer that only the issuer's node was told of, not the redeeming node."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from local_parties import HANGZHOU, SHANGHAI, LocalClearinghouse, LocalNode, answer_of, item, keys_of, outcome, purchase
+from restored_network import Network, back_up, restore
+
+from quanlian.v1 import redemption_pb2 as pb
+
+HOLD_SECONDS = 900
+
+
+@pytest.fixture
+def network(node: LocalNode, clearinghouse: LocalClearinghouse, tmp_path: Path) -> Network:
+    return Network(node, clearinghouse, tmp_path)
+
+
+def released(network: Network) -> bytes:
+    (token,) = network.node.claim()
+    network.release(*keys_of(token))
+    return token
+
+
+def unheard(network: Network, content: bytes) -> bytes:
+    """The clearinghouse's answer to what the node sent on, which the node never gets; its feed comes."""
+    (forwarded,) = network.node.decide(network.node.intake(content))
+    (answer,) = network.clearinghouse.redeem(forwarded.content, region=HANGZHOU)
+    network.follow()
+    return answer
+
+
+def decided(answer: bytes) -> pb.RedemptionAnswer:
+    """An answer without the id of its request, which is the platform's or the node's."""
+    message = answer_of(answer)
+    message.ClearField("request_id")
+    return message
+
+
+def clearing_items(network: Network) -> list[tuple[str, bytes, int]]:
+    rows = network.node.rows("clearing_item")
+    return sorted((row["side"], row["redemption_id"], row["discount_fen"]) for row in rows)
+
+
+def test_a_capture_gets_its_id_and_time_again_and_is_counted_once(network: Network) -> None:
+    token = released(network)
+    copy = back_up(network.clearinghouse)
+    content = item(network.node.ids.fresh(), redeem=purchase(token, 0, "order"))
+    first = decided(unheard(network, content))
+    restore(network.clearinghouse, copy)
+    for party in (network.node, network.clearinghouse):
+        party.pass_seconds(60)
+    report = network.recover_clearinghouse(SHANGHAI)
+    assert (report.answers, list(report.disputed)) == (1, [])
+    (again,) = network.redeem(content)
+    assert decided(again) == first
+    network.follow()
+    id = first.redemption_id
+    assert clearing_items(network) == [("funder", id, first.discount_fen), ("merchant", id, first.discount_fen)]
+    network.check()
+
+
+def test_a_capture_of_a_hold_stands_though_the_hold_has_passed_since(network: Network) -> None:
+    token = released(network)
+    (held,) = network.redeem(item(network.node.ids.fresh(), authorize=purchase(token, 0, "order")))
+    copy = back_up(network.clearinghouse)
+    capture = pb.Capture(redemption_id=answer_of(held).redemption_id, order_fen=answer_of(held).order_fen)
+    content = item(network.node.ids.fresh(), capture=capture)
+    first = decided(unheard(network, content))
+    restore(network.clearinghouse, copy)
+    for party in (network.node, network.clearinghouse):
+        party.pass_seconds(HOLD_SECONDS)
+    assert not network.recover_clearinghouse(SHANGHAI).disputed
+    (again,) = network.redeem(content)
+    assert outcome(again) == "CAPTURED"
+    assert decided(again) == first
+    network.check()
+
+
+def test_what_nobody_asks_for_any_more_is_disputed_and_its_voucher_dead(network: Network) -> None:
+    token = released(network)
+    copy = back_up(network.clearinghouse)
+    content = item(network.node.ids.fresh(), redeem=purchase(token, 0, "order"))
+    (answer,) = network.clearinghouse.redeem(content, region=SHANGHAI)
+    assert outcome(answer) == "CAPTURED"
+    network.follow()
+    restore(network.clearinghouse, copy)
+    report = network.recover_clearinghouse(SHANGHAI)
+    assert [each.reason for each in report.disputed] == ["its redeeming node does not ask for it any more"]
+    other = item(network.node.ids.fresh(), redeem=purchase(token, 0, "another-order"))
+    assert outcome(network.clearinghouse.redeem(other, region=SHANGHAI)[0]) == "VOUCHER_CANCELLED"
+
+
+def test_what_comes_out_otherwise_than_it_was_told_is_disputed(network: Network) -> None:
+    token = released(network)
+    copy = back_up(network.clearinghouse)
+    content = item(network.node.ids.fresh(), redeem=purchase(token, 0, "order"))
+    told = decided(unheard(network, content))
+    with network.node.database.transaction() as transaction:
+        key = {"side": "funder", "redemption_id": told.redemption_id, "number": 1}
+        transaction.update(network.node.tables["clearing_item"], key, {"discount_fen": told.discount_fen - 1})
+    restore(network.clearinghouse, copy)
+    report = network.recover_clearinghouse(SHANGHAI)
+    assert [each.reason for each in report.disputed] == ["is decided otherwise now than it was told"]
+    assert network.clearinghouse.rows("spend") == []
