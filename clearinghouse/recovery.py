@@ -20,6 +20,7 @@ from clearinghouse.custody import read_hand_over
 from clearinghouse.desk import Desk
 from clearinghouse.engine import Engine
 from clearinghouse.publishing import PublishChange
+from clearinghouse.suspending import Suspend
 from custodian import schema as custodian_schema
 from custodian.books import Books, StoredAnswer
 from custodian.campaigns import verify_change
@@ -36,6 +37,7 @@ from quanlian.evidence import ANSWER_KIND, REQUEST_KIND, Message
 from quanlian.ledger import Movement, is_limited
 from quanlian.redemptions import Redemption
 from quanlian.refusals import Refusal, RefusalReason
+from quanlian.suspensions import SuspensionKind, voucher_subject
 from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import custody_pb2, recovery_pb2, redemption_pb2, signed_pb2
 from quanlian.vouchers import VoucherKey
@@ -45,6 +47,8 @@ _LAST_HAND_OVER = Query(
 )
 KINDS = ("terms", "change", "hand_over", "custody_return", "answered", "told")
 PENDING = "pending"
+RECOVERY = "recovery"
+"""Who suspends a voucher that a recovery finds disputed."""
 
 
 class _NotYet(QuanlianError):
@@ -380,9 +384,19 @@ class Recovery:
         with self.database.transaction() as transaction:
             desk = self._engine.desk(transaction)
             voucher = desk.books.voucher(key)
-            if voucher is not None and voucher.status == custody.USABLE:
+            if voucher is None or not in_custody(voucher, CLEARINGHOUSE):
+                _suspend(desk, key, reason)
+            elif voucher.status == custody.USABLE:
                 desk.books.put_voucher(voucher._replace(status=custody.CANCELLED))
-                desk.save("recovery", each.region)
+            desk.save("recovery", each.region)
+
+
+def _suspend(desk: Desk, key: VoucherKey, reason: str) -> None:
+    """Keep a disputed voucher from being spent where it is now: with its issuer, which lost that it gave it."""
+    subject = voucher_subject(key)
+    if desk.suspensions.find(SuspensionKind.VOUCHER, subject) is None:
+        why = f"恢复时有争议 disputed in the recovery: {reason}"
+        Suspend(SuspensionKind.VOUCHER, subject, True, RECOVERY, why).decide(desk)
 
 
 def _last_hand_over(transaction: Transaction, region: str) -> int:

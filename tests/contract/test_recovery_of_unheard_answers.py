@@ -1,13 +1,28 @@
-"""A clearinghouse is restored from before an answer that only the issuer's node was told of, not the redeeming node."""
+"""A clearinghouse is restored from before an answer that only one of the two nodes that it concerns still knows of."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
-from local_parties import HANGZHOU, SHANGHAI, LocalClearinghouse, LocalNode, answer_of, item, keys_of, outcome, purchase
-from restored_network import Network, back_up, restore
+from local_parties import (
+    HANGZHOU,
+    SHANGHAI,
+    LocalClearinghouse,
+    LocalNode,
+    TestSigner,
+    answer_of,
+    item,
+    keys_of,
+    outcome,
+    purchase,
+)
+from restored_network import CLEARING_KEY, Network, back_up, restore
 
+from custodian.servicer import sign_answers, sign_items
+from node.service import NodeService
+from quanlian.v1 import custody_pb2, recovery_pb2
 from quanlian.v1 import redemption_pb2 as pb
 
 HOLD_SECONDS = 900
@@ -91,6 +106,51 @@ def test_what_nobody_asks_for_any_more_is_disputed_and_its_voucher_dead(network:
     assert [each.reason for each in report.disputed] == ["its redeeming node does not ask for it any more"]
     other = item(network.node.ids.fresh(), redeem=purchase(token, 0, "another-order"))
     assert outcome(network.clearinghouse.redeem(other, region=SHANGHAI)[0]) == "VOUCHER_CANCELLED"
+
+
+def shanghais(content: bytes, answer: bytes) -> custody_pb2.Receipt:
+    """What Shanghai's node, which was not restored, holds of an answer."""
+    told, sent = sign_answers([answer], CLEARING_KEY), sign_items([content], TestSigner(SHANGHAI, "message"))
+    answered = custody_pb2.AnsweredItem(
+        item=content,
+        answer=answer,
+        hashes=hashlib.sha256(answer).digest(),
+        key_id=told.key_id,
+        signature=told.signature,
+        item_key_id=sent.key_id,
+        item_signature=sent.signature,
+    )
+    return custody_pb2.Receipt(at=answer_of(answer).decided_at, answered=answered)
+
+
+def test_a_voucher_that_clearinghouse_and_issuer_both_forgot_to_have_moved_is_not_spent_at_home_again(
+    network: Network,
+) -> None:
+    (token,) = network.node.claim()
+    copies = [(party, back_up(party)) for party in (network.node, network.clearinghouse)]
+    network.release(*keys_of(token))
+    content = item(network.node.ids.fresh(), redeem=purchase(token, 0, "order"))
+    (answer,) = network.clearinghouse.redeem(content, region=SHANGHAI)
+    assert outcome(answer) == "CAPTURED"
+    for party, copy in copies:
+        restore(party, copy)
+    handed = custody_pb2.HandReceiptsRequest(receipts=[shanghais(content, answer)], complete=True)
+
+    async def recover(service: NodeService) -> recovery_pb2.RecoveryReport:
+        recovery = network.clearinghouse.service.recovery
+        await recovery.hand_receipts(SHANGHAI, handed)
+        await service.recovery.hand_receipts()
+        return await network.clearinghouse.service.recover(())
+
+    report = network.do(recover)
+    assert [(each.region, each.reason) for each in report.disputed] == [
+        (SHANGHAI, "its voucher or redemption is not in custody here")
+    ]
+    network.recover_node()
+    network.follow()
+    home, other = (item(network.node.ids.fresh(), redeem=purchase(token, n, f"order-at-home-{n}")) for n in range(2))
+    answers = [network.node.decide(network.node.intake(each))[0].content for each in (home, other)]
+    assert [outcome(each) for each in answers] == ["VOUCHER_SUSPENDED", "CAPTURED"]
 
 
 def test_what_comes_out_otherwise_than_it_was_told_is_disputed(network: Network) -> None:
