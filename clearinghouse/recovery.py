@@ -1,7 +1,8 @@
 """A clearinghouse whose database was restored from a backup learns again what its nodes hold.
 
 Hand-overs and returns are signed. Redemptions are decided again, at their time and under their id: a decision depends
-on nothing else, so it must give the very bytes that were signed; what does not is disputed, and its voucher is dead.
+on nothing else, so it must give the very bytes that were signed; what does not is disputed: its voucher is dead, and
+whoever has its posting is told by the feed to take it back.
 Where the redeeming node never had the answer and the issuer's has the posting, its time and id are those of the
 posting, which must come out again; the node gets the answer when it sends its request once more.
 """
@@ -9,7 +10,7 @@ posting, which must come out again; the node gets the answer when it sends its r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, func, select
@@ -46,7 +47,8 @@ _LAST_HAND_OVER = Query(
     select(func.max(schema.hand_over.c.number).label("last")).where(schema.hand_over.c.issuer == bindparam("region"))
 )
 KINDS = ("terms", "change", "hand_over", "custody_return", "answered", "told")
-PENDING = "pending"
+PENDING, WITHDRAWN = "pending", "withdrawn"
+"""Receipts that are not applied: what is asked for still, and what a recovery before this one had taken back."""
 RECOVERY = "recovery"
 """Who suspends a voucher that a recovery finds disputed."""
 
@@ -163,14 +165,15 @@ class Recovery:
         self._require_all(without)
         self._go_on_numbering()
         report = recovery_pb2.RecoveryReport()
-        pending = self._pending()
+        pending = {(row.region, row.id): receipt.pending for row, receipt in self._kept(PENDING)}
+        withdrawn = {_posting_id(receipt.withdrawn): receipt.withdrawn for _, receipt in self._kept(WITHDRAWN)}
         waiting = [await self._prepared(row, pending) for row in self._receipts()]
         problems: dict[bytes, str] = {}
         while waiting:
             later = []
             for each in waiting:
                 try:
-                    self._apply(each, report)
+                    self._apply(each, withdrawn.keys(), report)
                 except QuanlianError as error:
                     problems[each.id] = str(error)
                     later.append(each)
@@ -181,6 +184,8 @@ class Recovery:
             later = []
         for each in later:
             self._dispute(each, problems[each.id], report)
+        for posting in withdrawn.values():
+            self._bury(posting, "was taken back")
         with self.database.transaction() as transaction:
             for table in (schema.receipt, schema.receipts_complete):
                 transaction.connection.execute(table.delete())
@@ -222,15 +227,14 @@ class Recovery:
         """What is to be learned: documents first, the rest in the order of their times."""
         table = schema.receipt
         with self.database.snapshot() as transaction:
-            rows = transaction.connection.execute(table.select().where(table.c.kind != PENDING)).all()
+            rows = transaction.connection.execute(table.select().where(table.c.kind.in_(KINDS))).all()
         return sorted(rows, key=lambda row: (min(KINDS.index(row.kind), 2), row.at, KINDS.index(row.kind), row.id))
 
-    def _pending(self) -> dict[tuple[str, bytes], bytes]:
-        """Items that are not answered as far as their nodes know, by region and the node's id."""
+    def _kept(self, kind: str) -> list[tuple[Any, custody_pb2.Receipt]]:
         table = schema.receipt
         with self.database.snapshot() as transaction:
-            rows = transaction.connection.execute(table.select().where(table.c.kind == PENDING)).all()
-        return {(row.region, row.id): custody_pb2.Receipt.FromString(row.body).pending for row in rows}
+            rows = transaction.connection.execute(table.select().where(table.c.kind == kind)).all()
+        return [(row, custody_pb2.Receipt.FromString(row.body)) for row in rows]
 
     async def _prepared(self, row: Any, pending: Mapping[tuple[str, bytes], bytes]) -> Waiting:
         """Signatures inside an item are checked outside the transaction, as they were when it came first."""
@@ -272,7 +276,9 @@ class Recovery:
             return None
         return shown_batch(message, receipt.at) if (key.owner, key.purpose) == (region, "message") else None
 
-    def _apply(self, each: Waiting, report: recovery_pb2.RecoveryReport) -> None:
+    def _apply(self, each: Waiting, withdrawn: Collection[bytes], report: recovery_pb2.RecoveryReport) -> None:
+        if (posting := _posting_of(each.receipt)) and _posting_id(posting) in withdrawn:
+            raise _Different("was taken back by a recovery before this one")
         with self.database.transaction() as transaction:
             desk = RecoveryDesk(transaction, self._engine.shelf, self._engine.signer)
             kind = each.receipt.WhichOneof("receipt")
@@ -374,12 +380,17 @@ class Recovery:
             raise BadSignature(f"an answer is signed by {key.owner}'s key for {key.purpose}")
 
     def _dispute(self, each: Waiting, reason: str, report: recovery_pb2.RecoveryReport) -> None:
-        """Report it; a voucher that somebody was told is captured is never spent again."""
+        """Report it, and have its region take back the posting that nothing here stands behind."""
         report.disputed.add(region=each.region, id=each.id.hex(), reason=reason)
-        answer = redemption_pb2.RedemptionAnswer.FromString(each.receipt.answered.answer)
-        posting = each.receipt.told if each.receipt.HasField("told") else answer.posting
-        if not posting.redemption_id:
-            return
+        if posting := _posting_of(each.receipt):
+            with self.database.transaction() as transaction:
+                desk = self._engine.desk(transaction)
+                desk.tell(each.region, withdrawn=posting)
+                desk.save("recovery", each.region)
+            self._bury(posting, reason)
+
+    def _bury(self, posting: redemption_pb2.Posting, reason: str) -> None:
+        """A voucher that somebody was told is captured is never spent again, whoever has it now."""
         key = VoucherKey(posting.issuer, posting.pack_id, posting.index)
         with self.database.transaction() as transaction:
             desk = self._engine.desk(transaction)
@@ -388,7 +399,19 @@ class Recovery:
                 _suspend(desk, key, reason)
             elif voucher.status == custody.USABLE:
                 desk.books.put_voucher(voucher._replace(status=custody.CANCELLED))
-            desk.save("recovery", each.region)
+            desk.save("recovery", posting.issuer)
+
+
+def _posting_of(receipt: custody_pb2.Receipt) -> redemption_pb2.Posting | None:
+    """The capture or refund that a receipt shows, if any."""
+    if receipt.HasField("told"):
+        return receipt.told
+    answer = redemption_pb2.RedemptionAnswer.FromString(receipt.answered.answer)
+    return answer.posting if answer.HasField("posting") else None
+
+
+def _posting_id(posting: redemption_pb2.Posting) -> bytes:
+    return posting.redemption_id + posting.number.to_bytes(4, "big")
 
 
 def _suspend(desk: Desk, key: VoucherKey, reason: str) -> None:
@@ -410,8 +433,8 @@ def _id_of(receipt: custody_pb2.Receipt) -> bytes:
         return wire.answer_request_id(receipt.answered.answer)
     if kind == PENDING:
         return wire.request_id_of(receipt.pending)
-    if kind == "told":
-        return receipt.told.redemption_id + receipt.told.number.to_bytes(4, "big")
+    if kind in ("told", WITHDRAWN):
+        return _posting_id(getattr(receipt, kind))
     message: signed_pb2.SignedMessage = getattr(receipt, str(kind))
     return message.signature[:16]
 

@@ -17,13 +17,13 @@ Sums = dict[tuple[Any, ...], list[int]]
 """By the table's key: captures, order, discount, refunds, refunded order, refunded discount."""
 
 
-def add_up(sums: Sums, key: tuple[Any, ...], order_fen: int, discount_fen: int) -> None:
-    """Count one posting, a capture or (negative) a refund."""
+def add_up(sums: Sums, key: tuple[Any, ...], order_fen: int, discount_fen: int, times: int = 1) -> None:
+    """Count one posting, a capture or (negative) a refund; -1 times, one that counts no more."""
     known = sums.get(key) or sums.setdefault(key, [0] * 6)
     first = 0 if order_fen > 0 else 3
-    known[first] += 1
-    known[first + 1] += abs(order_fen)
-    known[first + 2] += abs(discount_fen)
+    known[first] += times
+    known[first + 1] += times * abs(order_fen)
+    known[first + 2] += times * abs(discount_fen)
 
 
 def save_sums(transaction: Transaction, table: sa.Table, sums: Sums) -> None:
@@ -60,9 +60,9 @@ class HourlyFlows:
     def __init__(self) -> None:
         self._sums: Sums = {}
 
-    def count(self, key: HourlyKey, order_fen: int, discount_fen: int) -> None:
+    def count(self, key: HourlyKey, order_fen: int, discount_fen: int, times: int = 1) -> None:
         hour = key.at - key.at % HOUR_SECONDS
-        add_up(self._sums, (hour, *key[1:]), order_fen, discount_fen)
+        add_up(self._sums, (hour, *key[1:]), order_fen, discount_fen, times)
 
     def save(self, transaction: Transaction) -> None:
         save_sums(transaction, schema.hourly_flow, self._sums)

@@ -76,6 +76,26 @@ def adjusted(away: Away, posting: redemption_pb2.Posting) -> Away:
     return away._replace(discount_fen=away.discount_fen + posting.discount_fen, particulars=record.SerializeToString())
 
 
+def withdrawn(away: Away, posting: redemption_pb2.Posting, captured: bool) -> Away:
+    """After one of its postings was taken back; `captured`: its capture stands."""
+    record = RedemptionRecord.FromString(away.particulars)
+    if not captured:
+        record.window = 0
+        return away._replace(state=State.VOIDED.name, particulars=record.SerializeToString())
+    refunded_fen = away.refunded_order_fen + posting.order_fen
+    taken = {leg.account: leg for leg in wire.legs_of(posting.legs)}
+    legs = [leg.plus(taken[leg.account], -1) if leg.account in taken else leg for leg in wire.legs_of(record.legs)]
+    record.returned_fen += posting.discount_fen
+    del record.legs[:]
+    record.legs.extend(wire.legs_messages(legs))
+    return away._replace(
+        state=(State.PARTLY_REFUNDED if refunded_fen else State.CAPTURED).name,
+        refunded_order_fen=refunded_fen,
+        discount_fen=away.discount_fen - posting.discount_fen,
+        particulars=record.SerializeToString(),
+    )
+
+
 def record_of(away: Away, at: int, in_flight: bool) -> RedemptionRecord:
     """The whole record. A hold that has passed by now is expired, unless a request of it is `in_flight`."""
     record = RedemptionRecord.FromString(away.particulars)

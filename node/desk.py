@@ -163,7 +163,7 @@ class Desk:
         self._wanted_away: list[bytes] = []
         self._away: dict[bytes, Away | None] = {}
         self._changed_away: set[bytes] = set()
-        self._clearing_items: list[dict[str, Any]] = []
+        self._clearing_items: dict[ClearingItemKey, dict[str, Any]] = {}
         self._wanted_items: list[ClearingItemKey] = []
         self._known_items: dict[ClearingItemKey, bool] = {}
         self._orders: dict[tuple[str, str], OrderTaken | None] = {}
@@ -406,15 +406,25 @@ class Desk:
         return self._known_items[key]
 
     def add_clearing_item(self, row: dict[str, Any]) -> None:
-        self._known_items[(row["side"], row["redemption_id"], row["number"])] = True
-        self._clearing_items.append(row)
+        key = (row["side"], row["redemption_id"], row["number"])
+        self._known_items[key] = True
+        self._clearing_items[key] = row
+
+    def remove_clearing_item(self, key: ClearingItemKey) -> None:
+        """What counts no more; the books take it back by opposite movements."""
+        self._known_items[key] = False
+        if self._clearing_items.pop(key, None) is None:
+            table = schema.clearing_item
+            side, redemption_id, number = key
+            which = (table.c.side == side, table.c.redemption_id == redemption_id, table.c.number == number)
+            self.transaction.connection.execute(table.delete().where(*which))
 
     # Saving
 
     def save(self) -> None:
         self.books.save("batch", self.at, signer=self.region.message_signer)
         self.dues.save(self.transaction)
-        self.transaction.insert(schema.clearing_item, self._clearing_items)
+        self.transaction.insert(schema.clearing_item, list(self._clearing_items.values()))
         self.transaction.upsert(
             schema.away, [away._asdict() for id in sorted(self._changed_away) if (away := self._away[id])]
         )

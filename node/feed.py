@@ -24,6 +24,7 @@ from node.desk import Desk
 from node.publishing import take_change
 from node.recall import take_return
 from node.redeeming import book_posting, book_used_away, count_away, keep_clearing_item
+from node.withdrawing import take_back
 from pki.denylist import DenyList
 from quanlian import wire
 from quanlian.accounts import clearing_account, settlement_account
@@ -167,6 +168,8 @@ def _take(desk: Desk, event: custody_pb2.FeedEvent, read: Read) -> None:
     kind = kind_of(event)
     if kind == "posting":
         _take_posting(desk, event.posting)
+    elif kind == "withdrawn":
+        take_back(desk, event.sequence, event.withdrawn)
     elif kind == "adjustment":
         _take_adjustment(desk, event.adjustment)
     elif kind == "month_ready":

@@ -253,8 +253,15 @@ class ClearinghouseAnswer:
 
 
 def book_posting(desk: Desk, acquirer: str, posting: redemption_pb2.Posting) -> None:
-    """Our side of a capture or refund: owed by the clearinghouse, owed to the acquirer; visitors' funds as used."""
+    """Our merchants' side of a capture or refund, booked, kept and counted."""
     legs = wire.legs_of(posting.legs)
+    book_owed(desk, acquirer, posting, legs)
+    keep_clearing_item(desk, "merchant", posting, legs)
+    count_away(desk, posting)
+
+
+def book_owed(desk: Desk, acquirer: str, posting: redemption_pb2.Posting, legs: tuple[Leg, ...]) -> None:
+    """Owed by the clearinghouse, owed to the acquirer; visitors' funds as used."""
     owed = sum(leg.amount_fen for leg in legs if is_limited(leg.account))
     desk.books.move(
         [
@@ -265,16 +272,15 @@ def book_posting(desk: Desk, acquirer: str, posting: redemption_pb2.Posting) -> 
     desk.dues.owe(posting.window, acquirer, clearing_account(desk.name), owed)
     if posting.issuer != desk.name:
         book_used_away(desk, posting, legs, posting.issuer)
-    keep_clearing_item(desk, "merchant", posting, legs)
-    count_away(desk, posting)
 
 
-def count_away(desk: Desk, posting: redemption_pb2.Posting) -> None:
+def count_away(desk: Desk, posting: redemption_pb2.Posting, times: int = 1) -> None:
     """A posting of the clearinghouse in this region's running totals; each is heard of once in either role."""
     desk.books.hourly.count(
         HourlyKey(posting.at, posting.issuer, posting.redeeming_region, posting.campaign, posting.category),
         posting.order_fen,
         posting.discount_fen,
+        times,
     )
 
 

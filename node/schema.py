@@ -315,6 +315,16 @@ cancellation = Table(
     comment="vouchers that were taken out of use for good, by whom and why, signed",
 )
 
+withdrawn_posting = Table(
+    "withdrawn_posting",
+    METADATA,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False, comment="of the event that told it"),
+    Column("side", String, primary_key=True, comment="merchant, funder: as the clearing_item that it was"),
+    Column("posting", LargeBinary, nullable=False, comment="a serialised Posting"),
+    Column("withdrawn_at", BigInteger, nullable=False),
+    seal_column(),
+    comment="clearing items that a restored clearinghouse took back",
+)
 parked_event = Table(
     "parked_event",
     METADATA,

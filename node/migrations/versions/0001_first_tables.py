@@ -381,3 +381,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("terms_hash"),
         comment="terms as their issuers signed them, its own and those of vouchers that came by",
     )
+    op.create_table(
+        "withdrawn_posting",
+        sa.Column(
+            "sequence", sa.BigInteger(), autoincrement=False, nullable=False, comment="of the event that told it"
+        ),
+        sa.Column("side", sa.String(), nullable=False, comment="merchant, funder: as the clearing_item that it was"),
+        sa.Column("posting", sa.LargeBinary(), nullable=False, comment="a serialised Posting"),
+        sa.Column("withdrawn_at", sa.BigInteger(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
+        sa.PrimaryKeyConstraint("sequence", "side"),
+        comment="clearing items that a restored clearinghouse took back",
+    )

@@ -517,6 +517,7 @@ class Receipt(_message.Message):
     CHANGE_FIELD_NUMBER: _builtins.int
     PENDING_FIELD_NUMBER: _builtins.int
     TOLD_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     """When it was given, taken or decided."""
     pending: _builtins.bytes
@@ -535,6 +536,10 @@ class Receipt(_message.Message):
     def told(self) -> _redemption_pb2.Posting:
         """What the feed told of the region's own funders; without the state."""
 
+    @_builtins.property
+    def withdrawn(self) -> _redemption_pb2.Posting:
+        """What an older incarnation of the clearinghouse had taken back."""
+
     def __init__(
         self,
         *,
@@ -546,12 +551,13 @@ class Receipt(_message.Message):
         change: _signed_pb2.SignedMessage | None = ...,
         pending: _builtins.bytes = ...,
         told: _redemption_pb2.Posting | None = ...,
+        withdrawn: _redemption_pb2.Posting | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "change", b"change", "custody_return", b"custody_return", "hand_over", b"hand_over", "pending", b"pending", "receipt", b"receipt", "terms", b"terms", "told", b"told"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "change", b"change", "custody_return", b"custody_return", "hand_over", b"hand_over", "pending", b"pending", "receipt", b"receipt", "terms", b"terms", "told", b"told", "withdrawn", b"withdrawn"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "at", b"at", "change", b"change", "custody_return", b"custody_return", "hand_over", b"hand_over", "pending", b"pending", "receipt", b"receipt", "terms", b"terms", "told", b"told"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "at", b"at", "change", b"change", "custody_return", b"custody_return", "hand_over", b"hand_over", "pending", b"pending", "receipt", b"receipt", "terms", b"terms", "told", b"told", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_receipt: _TypeAlias = _typing.Literal["hand_over", "custody_return", "answered", "terms", "change", "pending", "told"]  # noqa: Y015
+    _WhichOneofReturnType_receipt: _TypeAlias = _typing.Literal["hand_over", "custody_return", "answered", "terms", "change", "pending", "told", "withdrawn"]  # noqa: Y015
     _WhichOneofArgType_receipt: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_receipt) -> _WhichOneofReturnType_receipt | None: ...
 
@@ -682,6 +688,7 @@ class FeedEvent(_message.Message):
     MONTH_READY_FIELD_NUMBER: _builtins.int
     ADJUSTMENT_FIELD_NUMBER: _builtins.int
     FORGOTTEN_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     statement_ready: _builtins.int
     """Number of a window whose statement can be fetched."""
@@ -721,6 +728,12 @@ class FeedEvent(_message.Message):
     def adjustment(self) -> _redemption_pb2.Posting:
         """An adjusting entry on a redemption at this region's merchants."""
 
+    @_builtins.property
+    def withdrawn(self) -> _redemption_pb2.Posting:
+        """A posting that a restored clearinghouse was shown and cannot decide again: it counts nowhere any more, and its
+        voucher is never spent again.
+        """
+
     def __init__(
         self,
         *,
@@ -737,12 +750,13 @@ class FeedEvent(_message.Message):
         month_ready: _builtins.str = ...,
         adjustment: _redemption_pb2.Posting | None = ...,
         forgotten: _builtins.bool = ...,
+        withdrawn: _redemption_pb2.Posting | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "campaign_change", b"campaign_change", "custody_return", b"custody_return", "deny_list", b"deny_list", "event", b"event", "forgotten", b"forgotten", "fund_return", b"fund_return", "limit_warning", b"limit_warning", "month_ready", b"month_ready", "posting", b"posting", "statement_ready", b"statement_ready", "suspension", b"suspension", "window_settled", b"window_settled"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "campaign_change", b"campaign_change", "custody_return", b"custody_return", "deny_list", b"deny_list", "event", b"event", "forgotten", b"forgotten", "fund_return", b"fund_return", "limit_warning", b"limit_warning", "month_ready", b"month_ready", "posting", b"posting", "statement_ready", b"statement_ready", "suspension", b"suspension", "window_settled", b"window_settled", "withdrawn", b"withdrawn"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "campaign_change", b"campaign_change", "custody_return", b"custody_return", "deny_list", b"deny_list", "event", b"event", "forgotten", b"forgotten", "fund_return", b"fund_return", "limit_warning", b"limit_warning", "month_ready", b"month_ready", "posting", b"posting", "sequence", b"sequence", "statement_ready", b"statement_ready", "suspension", b"suspension", "window_settled", b"window_settled"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "campaign_change", b"campaign_change", "custody_return", b"custody_return", "deny_list", b"deny_list", "event", b"event", "forgotten", b"forgotten", "fund_return", b"fund_return", "limit_warning", b"limit_warning", "month_ready", b"month_ready", "posting", b"posting", "sequence", b"sequence", "statement_ready", b"statement_ready", "suspension", b"suspension", "window_settled", b"window_settled", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["posting", "fund_return", "statement_ready", "window_settled", "campaign_change", "suspension", "deny_list", "limit_warning", "custody_return", "month_ready", "adjustment", "forgotten"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["posting", "fund_return", "statement_ready", "window_settled", "campaign_change", "suspension", "deny_list", "limit_warning", "custody_return", "month_ready", "adjustment", "forgotten", "withdrawn"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 

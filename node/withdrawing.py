@@ -1,0 +1,61 @@
+"""Postings that a clearinghouse took back, because it was restored and could not decide them again.
+
+Two of the three parties lost what led to one. The third's books take it back by opposite movements, so that all three
+say the same again; what it was is kept. What a merchant was promised by it is for people to make good: the report of
+the clearinghouse's recovery names it, and so does the node's log.
+"""
+
+from __future__ import annotations
+
+from chassis import telemetry
+from node import schema
+from node.away import withdrawn
+from node.desk import Desk
+from node.redeeming import book_owed, book_used_away, count_away
+from quanlian import wire
+from quanlian.apportionment import Leg
+from quanlian.v1 import redemption_pb2
+
+CAPTURE = 1
+"""Number of a redemption's first posting; refunds and adjusting entries follow it."""
+
+_log = telemetry.logger("withdrawing")
+
+
+def take_back(desk: Desk, sequence: int, posting: redemption_pb2.Posting) -> None:
+    """Undo a posting on each side of it that stands in these books; event `sequence` of the feed says so."""
+    sides = [each for each in ("funder", "merchant") if desk.has_clearing_item(_key(each, posting))]
+    if not sides:
+        return
+    opposite = tuple(Leg(leg.account, -leg.amount_fen) for leg in wire.legs_of(posting.legs))
+    for side in sides:
+        desk.remove_clearing_item(_key(side, posting))
+        row = {"sequence": sequence, "side": side, "posting": posting.SerializeToString(), "withdrawn_at": desk.at}
+        desk.transaction.insert(schema.withdrawn_posting, [row])
+    if "merchant" in sides:
+        _take_back_from_acquirer(desk, posting, opposite)
+    if "funder" in sides:
+        book_used_away(desk, posting, opposite, posting.redeeming_region)
+    count_away(desk, posting, -1)
+    _log.error(
+        "a restored clearinghouse took a posting back",
+        redemption=posting.redemption_id.hex(),
+        number=posting.number,
+        discount_fen=posting.discount_fen,
+        redeeming_region=posting.redeeming_region,
+        issuer=posting.issuer,
+    )
+
+
+def _take_back_from_acquirer(desk: Desk, posting: redemption_pb2.Posting, opposite: tuple[Leg, ...]) -> None:
+    known = desk.away(posting.redemption_id)
+    assert known is not None, "a posting at a merchant follows an answer"
+    captured = desk.has_clearing_item(("merchant", posting.redemption_id, CAPTURE))
+    book_owed(desk, known.caller, posting, opposite)
+    desk.put_away(withdrawn(known, posting, captured))
+    if not captured:
+        desk.free_order(known.merchant, known.order_id, known.redemption_id)
+
+
+def _key(side: str, posting: redemption_pb2.Posting) -> tuple[str, bytes, int]:
+    return side, posting.redemption_id, posting.number
