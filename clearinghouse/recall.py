@@ -13,7 +13,8 @@ from custodian.custody_messages import refused
 from custodian.decisions import expire_overdue
 from custodian.incarnations import giving
 from quanlian import custody, hand_overs
-from quanlian.custody import CLEARINGHOUSE, VoucherState, give, in_custody
+from quanlian.custody import CLEARINGHOUSE, EMPTY, VoucherState, give, in_custody
+from quanlian.errors import InvalidInput
 from quanlian.hand_overs import Head
 from quanlian.ledger import Movement, is_limited
 from quanlian.refusals import RefusalReason
@@ -89,11 +90,7 @@ def _give_back(desk: Desk, region: str, vouchers: Sequence[VoucherState]) -> sig
     message = hand_overs.sign(head, [hand_overs.leaf(each) for each in vouchers], desk.signer)
     for voucher in vouchers:
         desk.books.put_voucher(give(voucher))
-        desk.books.move(
-            Movement(leg.account, "", reserved_fen=-leg.amount_fen, limit_fen=-leg.amount_fen)
-            for leg in voucher.reservation.legs()
-            if is_limited(leg.account)
-        )
+        _return_money(desk, voucher)
     _keep(desk, region, number, message, vouchers)
     desk.tell(region, custody_return=message)
     return message
@@ -113,13 +110,41 @@ def _keep(
     desk.transaction.insert(schema.custody_return, [row])
     desk.transaction.upsert(
         schema.returned_voucher,
-        [
-            {
-                "issuer": each.key.issuer,
-                "pack_id": each.key.pack_id,
-                "voucher_index": each.key.voucher_index,
-                "number": number,
-            }
-            for each in vouchers
-        ],
+        [{**each.key._asdict(), "number": number} for each in vouchers],
+    )
+
+
+def relearn_return(desk: Desk, region: str, message: signed_pb2.SignedMessage) -> int:
+    """A return that this party signed and no longer has. Raises InvalidInput where the voucher is not here to give.
+
+    Of a voucher that was handed over again since, only the money goes back.
+    """
+    returned = hand_overs.read(message.body)
+    if returned.head.taker != region:
+        raise InvalidInput(f"goes to {returned.head.taker}", place="custody return")
+    table, number, vouchers = schema.custody_return, returned.head.number, returned.vouchers()
+    if desk.transaction.select_keys(table, [table.c.region, table.c.number], [(region, number)]):
+        return 0
+    for offered in vouchers:
+        known = desk.books.voucher(offered.key)
+        if known is not None and known.epoch >= offered.epoch:
+            if known.epoch > offered.epoch:
+                _return_money(desk, offered)
+            continue
+        if known is None or not in_custody(known, CLEARINGHOUSE) or known.status != custody.USABLE:
+            voucher = f"{offered.key.pack_id.hex()}/{offered.key.voucher_index}"
+            raise InvalidInput("is not here to give back", place=f"voucher {voucher}")
+        desk.books.put_voucher(give(known)._replace(epoch=offered.epoch, reservation=EMPTY))
+        _return_money(desk, known)
+    _keep(desk, region, number, message, vouchers)
+    while desk.books.counter(f"custody-return/{region}") < number:
+        desk.books.next_number(f"custody-return/{region}")
+    return len(vouchers)
+
+
+def _return_money(desk: Desk, voucher: VoucherState) -> None:
+    desk.books.move(
+        Movement(leg.account, "", reserved_fen=-leg.amount_fen, limit_fen=-leg.amount_fen)
+        for leg in voucher.reservation.legs()
+        if is_limited(leg.account)
     )

@@ -21,23 +21,26 @@ from clearinghouse.custody import read_hand_over
 from clearinghouse.desk import Desk
 from clearinghouse.engine import Engine
 from clearinghouse.publishing import PublishChange
-from clearinghouse.suspending import Suspend
+from clearinghouse.recall import relearn_return
+from clearinghouse.recovery_desk import RecoveryDesk
+from clearinghouse.suspending import Suspend, TakeSuspension
 from custodian import schema as custodian_schema
 from custodian.books import Books, StoredAnswer
 from custodian.campaigns import verify_change
 from custodian.continuity import Continuity
 from custodian.decisions import Elsewhere, Received, decide
+from custodian.deny_lists import keep_deny_list, newest_deny_list
 from custodian.evidence import SignedBatch, shown_batch
 from custodian.incarnations import known, learn
 from custodian.receiving import receive
+from custodian.suspensions import verify_suspension
+from pki.denylist import DenyList, load_denylist
 from pki.trust import Keyring
 from quanlian import custody, hand_overs, wire
-from quanlian.custody import CLEARINGHOUSE, EMPTY, VoucherState, give, in_custody
+from quanlian.custody import CLEARINGHOUSE, in_custody
 from quanlian.errors import BadSignature, InvalidInput, QuanlianError
 from quanlian.evidence import ANSWER_KIND, REQUEST_KIND, Message
-from quanlian.ledger import Movement, is_limited
-from quanlian.redemptions import Redemption
-from quanlian.refusals import Refusal, RefusalReason
+from quanlian.refusals import RefusalReason
 from quanlian.suspensions import SuspensionKind, voucher_subject
 from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import custody_pb2, recovery_pb2, redemption_pb2, signed_pb2
@@ -46,7 +49,7 @@ from quanlian.vouchers import VoucherKey
 _LAST_HAND_OVER = Query(
     select(func.max(schema.hand_over.c.number).label("last")).where(schema.hand_over.c.issuer == bindparam("region"))
 )
-KINDS = ("terms", "change", "hand_over", "custody_return", "answered", "told")
+KINDS = ("terms", "change", "hand_over", "custody_return", "answered", "told", "suspension", "deny_list")
 PENDING, WITHDRAWN = "pending", "withdrawn"
 """Receipts that are not applied: what is asked for still, and what a recovery before this one had taken back."""
 RECOVERY = "recovery"
@@ -59,13 +62,6 @@ class _NotYet(QuanlianError):
 
 class _Different(QuanlianError):
     """The books as they stand do not give what was signed."""
-
-
-class RecoveryDesk(Desk):
-    """Decides what was decided before: a net debit cap was judged then, by limits that may not be known now."""
-
-    def over_cap(self, draft: Redemption) -> Refusal | None:
-        return None
 
 
 class Waiting(NamedTuple):
@@ -286,13 +282,18 @@ class Recovery:
                 self._take_terms(transaction, each)
             elif kind == "change":
                 PublishChange(verify_change(each.receipt.change, self.keyring)).decide(desk)
+            elif kind == "suspension":
+                suspension = verify_suspension(each.receipt.suspension, self.keyring)
+                report.suspensions += TakeSuspension(suspension).decide(desk)
+            elif kind == "deny_list":
+                self._take_deny_list(transaction, each.receipt.deny_list)
             elif kind == "hand_over":
                 self._verify(hand_overs.signed_head(each.receipt.hand_over), hand_overs.KIND, each.region)
                 taken = read_hand_over(each.region, each.receipt.hand_over).relearn(desk)
                 report.hand_overs, report.vouchers = report.hand_overs + 1, report.vouchers + len(taken)
             elif kind == "custody_return":
                 self._verify(hand_overs.signed_head(each.receipt.custody_return), hand_overs.KIND, CLEARINGHOUSE)
-                report.vouchers += _give_back_again(desk, each.region, each.receipt.custody_return)
+                report.vouchers += relearn_return(desk, each.region, each.receipt.custody_return)
             elif kind == "told":
                 report.answers += self._post_again(desk, each)
             else:
@@ -312,6 +313,14 @@ class Recovery:
             "signature": message.signature,
         }
         transaction.upsert(schema.terms, [row])
+
+    def _take_deny_list(self, transaction: Transaction, message: signed_pb2.SignedMessage) -> None:
+        """The newest list that was signed counts; the keys that it names are suspended by what is learned beside it."""
+        newest = newest_deny_list(transaction)
+        number = DenyList.parse(message.body).number
+        if newest is None or number > newest.denylist.number:
+            load_denylist(message.body, message.signature, message.key_id, self.keyring)
+            keep_deny_list(transaction, number, message)
 
     def _decide_again(self, desk: Desk, each: Waiting) -> int:
         signed, received = each.receipt.answered, each.received
@@ -437,40 +446,3 @@ def _id_of(receipt: custody_pb2.Receipt) -> bytes:
         return _posting_id(getattr(receipt, kind))
     message: signed_pb2.SignedMessage = getattr(receipt, str(kind))
     return message.signature[:16]
-
-
-def _give_back_again(desk: Desk, region: str, message: signed_pb2.SignedMessage) -> int:
-    """A return that this party signed and no longer has. Raises _NotYet where the voucher is not here to give.
-
-    Of a voucher that was handed over again since, only the money goes back.
-    """
-    returned = hand_overs.read(message.body)
-    if returned.head.taker != region:
-        raise InvalidInput(f"goes to {returned.head.taker}", place="custody return")
-    table, number, vouchers = schema.custody_return, returned.head.number, returned.vouchers()
-    if desk.transaction.select_keys(table, [table.c.region, table.c.number], [(region, number)]):
-        return 0
-    for offered in vouchers:
-        known = desk.books.voucher(offered.key)
-        if known is not None and known.epoch >= offered.epoch:
-            if known.epoch > offered.epoch:
-                _return_money(desk, offered)
-            continue
-        if known is None or not in_custody(known, CLEARINGHOUSE) or known.status != custody.USABLE:
-            raise _NotYet(f"voucher {offered.key.pack_id.hex()}/{offered.key.voucher_index} is not here to give back")
-        desk.books.put_voucher(give(known)._replace(epoch=offered.epoch, reservation=EMPTY))
-        _return_money(desk, known)
-    row = {"body": message.body, "key_id": message.key_id, "signature": message.signature, "given_at": desk.at}
-    desk.transaction.insert(table, [{"region": region, "number": number, **row}])
-    desk.transaction.upsert(schema.returned_voucher, [{**each.key._asdict(), "number": number} for each in vouchers])
-    while desk.books.counter(f"custody-return/{region}") < number:
-        desk.books.next_number(f"custody-return/{region}")
-    return len(vouchers)
-
-
-def _return_money(desk: Desk, voucher: VoucherState) -> None:
-    desk.books.move(
-        Movement(leg.account, "", reserved_fen=-leg.amount_fen, limit_fen=-leg.amount_fen)
-        for leg in voucher.reservation.legs()
-        if is_limited(leg.account)
-    )

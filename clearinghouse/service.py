@@ -159,6 +159,7 @@ class ClearinghouseService:
         Raises InvalidInput where nothing needs it, or a node's receipts are missing.
         """
         report = await self.recovery.run(without)
+        await asyncio.to_thread(self.operations.deny_newest)
         await self.settlement.calculate_closed()
         return report
 

@@ -67,10 +67,12 @@ class TakeSuspension:
     def load(self, desk: Desk) -> None:
         pass
 
-    def decide(self, desk: Desk) -> None:
-        """Keep it and tell all regions, once. Raises InvalidInput for what cannot follow."""
-        if desk.suspensions.append(self.signed):
-            desk.tell_all(suspension=self.signed.message)
+    def decide(self, desk: Desk) -> bool:
+        """Keep it and tell all regions, once; whether it was news. Raises InvalidInput for what cannot follow."""
+        if not desk.suspensions.append(self.signed):
+            return False
+        desk.tell_all(suspension=self.signed.message)
+        return True
 
 
 def tell_newcomer(desk: Desk, region: str) -> None:

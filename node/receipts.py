@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from chassis.database import Database, Transaction
 from custodian import schema as custodian_schema
 from custodian.books import json_to_legs
+from custodian.deny_lists import newest_deny_list
 from custodian.evidence import Kept, signed_now
 from node import schema
 from node.desk import Region
@@ -64,13 +65,18 @@ def _receipts(
     published = (documents.c.issuer == region.code) & documents.c.campaign.in_(campaigns)
     for row in run(documents.select().where(published)):
         yield custody_pb2.Receipt(terms=_document(row))
+    since = max(0, point.since - MARGIN_SECONDS)
+    suspensions = custodian_schema.suspension
+    for row in run(suspensions.select().where(suspensions.c.at >= since).order_by(suspensions.c.at)):
+        yield custody_pb2.Receipt(at=row.at, suspension=_signed(row))
+    if denied := newest_deny_list(transaction):
+        yield custody_pb2.Receipt(at=denied.denylist.issued_at, deny_list=denied.message)
     decided = (changes.c.issuer == region.code) & changes.c.campaign.in_(campaigns)
     for row in run(changes.select().where(decided).order_by(changes.c.campaign, changes.c.number)):
         yield custody_pb2.Receipt(at=row.number, change=_signed(row))
     handed, returned = schema.hand_over, schema.custody_return
     for row in run(handed.select().where(handed.c.number > point.after_hand_over).order_by(handed.c.number)):
         yield custody_pb2.Receipt(at=row.given_at, hand_over=_signed(row))
-    since = max(0, point.since - MARGIN_SECONDS)
     for row in run(returned.select().where(returned.c.taken_at >= since).order_by(returned.c.number)):
         yield custody_pb2.Receipt(at=row.taken_at, custody_return=_signed(row))
     yield from _answers(transaction, region.message_signer, uuid7(since * 1000, bytes(10)))

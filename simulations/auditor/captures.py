@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 
+from quanlian.v1 import redemption_pb2
 from simulations.auditor.databases import Book, Network, VoucherKey
 from simulations.auditor.inquiry import Inquiry
 
@@ -17,6 +18,7 @@ def examine(network: Network, inquiry: Inquiry) -> None:
         _spent_as_captured(book, inquiry)
         _held_by_live_holds(book, inquiry)
     _one_custodian(network, inquiry)
+    _dead_once_withdrawn(network, inquiry)
 
 
 def _captured_once(network: Network, inquiry: Inquiry) -> None:
@@ -98,6 +100,22 @@ def _one_custodian(network: Network, inquiry: Inquiry) -> None:
             inquiry.find(
                 f"voucher {_shown(key)} has no custodian that both know: "
                 f"epoch {row.epoch} at the clearinghouse, {epoch} at {issuer}"
+            )
+
+
+def _dead_once_withdrawn(network: Network, inquiry: Inquiry) -> None:
+    """Somebody was told that it is captured, and nobody's books say so any more: it is never spent again."""
+    suspended = "SELECT subject FROM suspension WHERE suspended"
+    subjects = {row.subject for row in network.clearinghouse.rows(suspended)}
+    for node in network.nodes.values():
+        for row in node.rows("SELECT posting FROM withdrawn_posting"):
+            posting = redemption_pb2.Posting.FromString(row.posting)
+            key = (posting.issuer, posting.pack_id, posting.index)
+            central = network.clearinghouse.vouchers.get(key)
+            dead = central is not None and central.status in ("captured", "cancelled", "expired")
+            inquiry.require(
+                dead or _shown(key) in subjects,
+                f"{node.name}: a posting of voucher {_shown(key)} was taken back, and the voucher can be spent",
             )
 
 

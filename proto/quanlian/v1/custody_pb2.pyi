@@ -518,6 +518,8 @@ class Receipt(_message.Message):
     PENDING_FIELD_NUMBER: _builtins.int
     TOLD_FIELD_NUMBER: _builtins.int
     WITHDRAWN_FIELD_NUMBER: _builtins.int
+    SUSPENSION_FIELD_NUMBER: _builtins.int
+    DENY_LIST_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     """When it was given, taken or decided."""
     pending: _builtins.bytes
@@ -540,6 +542,14 @@ class Receipt(_message.Message):
     def withdrawn(self) -> _redemption_pb2.Posting:
         """What an older incarnation of the clearinghouse had taken back."""
 
+    @_builtins.property
+    def suspension(self) -> _signed_pb2.SignedMessage:
+        """Of any authority, as the feed told it or as the node decided it; kind "suspension"."""
+
+    @_builtins.property
+    def deny_list(self) -> _signed_pb2.SignedMessage:
+        """The newest; kind "deny-list"."""
+
     def __init__(
         self,
         *,
@@ -552,12 +562,14 @@ class Receipt(_message.Message):
         pending: _builtins.bytes = ...,
         told: _redemption_pb2.Posting | None = ...,
         withdrawn: _redemption_pb2.Posting | None = ...,
+        suspension: _signed_pb2.SignedMessage | None = ...,
+        deny_list: _signed_pb2.SignedMessage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "change", b"change", "custody_return", b"custody_return", "hand_over", b"hand_over", "pending", b"pending", "receipt", b"receipt", "terms", b"terms", "told", b"told", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "change", b"change", "custody_return", b"custody_return", "deny_list", b"deny_list", "hand_over", b"hand_over", "pending", b"pending", "receipt", b"receipt", "suspension", b"suspension", "terms", b"terms", "told", b"told", "withdrawn", b"withdrawn"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "at", b"at", "change", b"change", "custody_return", b"custody_return", "hand_over", b"hand_over", "pending", b"pending", "receipt", b"receipt", "terms", b"terms", "told", b"told", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "at", b"at", "change", b"change", "custody_return", b"custody_return", "deny_list", b"deny_list", "hand_over", b"hand_over", "pending", b"pending", "receipt", b"receipt", "suspension", b"suspension", "terms", b"terms", "told", b"told", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_receipt: _TypeAlias = _typing.Literal["hand_over", "custody_return", "answered", "terms", "change", "pending", "told", "withdrawn"]  # noqa: Y015
+    _WhichOneofReturnType_receipt: _TypeAlias = _typing.Literal["hand_over", "custody_return", "answered", "terms", "change", "pending", "told", "withdrawn", "suspension", "deny_list"]  # noqa: Y015
     _WhichOneofArgType_receipt: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_receipt) -> _WhichOneofReturnType_receipt | None: ...
 

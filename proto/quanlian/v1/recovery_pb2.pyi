@@ -33,6 +33,7 @@ class RecoveryReport(_message.Message):
     FEED_EVENTS_FIELD_NUMBER: _builtins.int
     DISPUTED_FIELD_NUMBER: _builtins.int
     RECEIPTS_FIELD_NUMBER: _builtins.int
+    SUSPENSIONS_FIELD_NUMBER: _builtins.int
     incarnation: _builtins.int
     lost_commits: _builtins.int
     """Commits that were answered for and that the restored copy does not have; 0 where only a peer noticed."""
@@ -46,6 +47,8 @@ class RecoveryReport(_message.Message):
     """Events of the feed that are still to come."""
     receipts: _builtins.int
     """Receipts of platforms that were booked again."""
+    suspensions: _builtins.int
+    """Suspensions and reactivations that were learned again."""
     @_builtins.property
     def disputed(self) -> _containers.RepeatedCompositeFieldContainer[Global___Disputed]: ...
     def __init__(
@@ -60,10 +63,11 @@ class RecoveryReport(_message.Message):
         feed_events: _builtins.int = ...,
         disputed: _abc.Iterable[Global___Disputed] | None = ...,
         receipts: _builtins.int = ...,
+        suspensions: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "disputed", b"disputed", "feed_events", b"feed_events", "hand_overs", b"hand_overs", "incarnation", b"incarnation", "last_commit_at", b"last_commit_at", "lost_commits", b"lost_commits", "receipts", b"receipts", "vouchers", b"vouchers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "disputed", b"disputed", "feed_events", b"feed_events", "hand_overs", b"hand_overs", "incarnation", b"incarnation", "last_commit_at", b"last_commit_at", "lost_commits", b"lost_commits", "receipts", b"receipts", "suspensions", b"suspensions", "vouchers", b"vouchers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

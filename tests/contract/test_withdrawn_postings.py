@@ -1,0 +1,211 @@
+"""A posting that two of its three parties lost with their books is taken back by the third, on each side it has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local_parties import (
+    SHANGHAI,
+    LocalClearinghouse,
+    LocalNode,
+    answer_of,
+    item,
+    keys_of,
+    outcome,
+    purchase,
+)
+from restored_network import Network, back_up, restore
+
+from node.receipts import receipts_held
+from node.schema import withdrawn_posting
+from quanlian.v1 import custody_pb2
+from quanlian.v1 import redemption_pb2 as pb
+
+FIGURES = ("captures", "order_fen", "discount_fen", "refunds", "refunded_order_fen", "refunded_fen")
+
+
+@pytest.fixture
+def network(node: LocalNode, clearinghouse: LocalClearinghouse, tmp_path: Path) -> Network:
+    return Network(node, clearinghouse, tmp_path)
+
+
+def released(network: Network) -> bytes:
+    (token,) = network.node.claim()
+    network.release(*keys_of(token))
+    return token
+
+
+def at_shanghai(network: Network, content: bytes) -> pb.RedemptionAnswer:
+    """Shanghai's node sends it on, and forgets it afterwards; Hangzhou hears of the posting."""
+    (answer,) = network.clearinghouse.redeem(content, region=SHANGHAI)
+    network.follow()
+    return answer_of(answer)
+
+
+def posted(network: Network) -> dict[str, int]:
+    return {row["account"]: row["posted_fen"] for row in network.node.rows("account") if row["posted_fen"]}
+
+
+def counted(network: Network) -> list[tuple[int, ...]]:
+    rows = [tuple(row[name] for name in FIGURES) for row in network.node.rows("hourly_flow")]
+    return [row for row in rows if any(row)]
+
+
+def without_seals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in row.items() if name != "seal"} for row in rows]
+
+
+class TestAtTheIssuer:
+    def test_a_capture_that_nobody_asks_for_any_more_counts_nowhere(self, network: Network) -> None:
+        token = released(network)
+        copy, before = back_up(network.clearinghouse), posted(network)
+        content = item(network.node.ids.fresh(), redeem=purchase(token, 0, "order"))
+        posting = at_shanghai(network, content).posting
+        assert posted(network) != before
+        assert counted(network)
+        restore(network.clearinghouse, copy)
+        assert len(network.recover_clearinghouse(SHANGHAI).disputed) == 1
+        network.follow()
+        assert network.node.rows("clearing_item") == []
+        assert posted(network) == before
+        assert counted(network) == []
+        (kept,) = network.node.rows("withdrawn_posting")
+        assert (kept["side"], pb.Posting.FromString(kept["posting"]).discount_fen) == ("funder", posting.discount_fen)
+        network.check()
+
+    def test_a_refund_that_nobody_asks_for_any_more_leaves_its_capture(self, network: Network) -> None:
+        token = released(network)
+        captured = at_shanghai(network, item(network.node.ids.fresh(), redeem=purchase(token, 0, "order")))
+        copy = back_up(network.clearinghouse)
+        before, items, totals = posted(network), network.node.rows("clearing_item"), counted(network)
+        refund = pb.Refund(redemption_id=captured.redemption_id, order_fen=captured.order_fen // 2)
+        assert outcome_of(at_shanghai(network, item(network.node.ids.fresh(), refund=refund))) == "PARTLY_REFUNDED"
+        restore(network.clearinghouse, copy)
+        assert len(network.recover_clearinghouse(SHANGHAI).disputed) == 1
+        network.follow()
+        assert without_seals(network.node.rows("clearing_item")) == without_seals(items)
+        assert (posted(network), counted(network)) == (before, totals)
+        again = at_shanghai(network, item(network.node.ids.fresh(), refund=refund))
+        assert (outcome_of(again), again.posting.number) == ("PARTLY_REFUNDED", 2)
+        assert len(network.node.rows("clearing_item")) == 2
+        network.check()
+
+    def test_it_is_taken_back_once_however_often_it_is_told(self, network: Network) -> None:
+        token = released(network)
+        copy = back_up(network.clearinghouse)
+        at_shanghai(network, item(network.node.ids.fresh(), redeem=purchase(token, 0, "order")))
+        restore(network.clearinghouse, copy)
+        network.recover_clearinghouse(SHANGHAI)
+        network.follow()
+        after = posted(network)
+        tell_again(network)
+        network.follow()
+        assert posted(network) == after
+        assert len(network.node.rows("withdrawn_posting")) == 1
+        network.check()
+
+    def test_a_clearinghouse_that_is_restored_once_more_learns_that_the_voucher_is_dead(self, network: Network) -> None:
+        token = released(network)
+        copy = back_up(network.clearinghouse)
+        at_shanghai(network, item(network.node.ids.fresh(), redeem=purchase(token, 0, "order")))
+        for _ in range(2):
+            restore(network.clearinghouse, copy)
+            report = network.recover_clearinghouse(SHANGHAI)
+            network.follow()
+        assert not report.disputed, "it is no posting of anybody's any more"
+        other = item(network.node.ids.fresh(), redeem=purchase(token, 0, "another-order"))
+        assert outcome(network.clearinghouse.redeem(other, region=SHANGHAI)[0]) == "VOUCHER_CANCELLED"
+        network.check()
+
+
+class TestAtTheMerchant:
+    """Hangzhou's own voucher at its own merchant, decided by the clearinghouse: both sides are Hangzhou's."""
+
+    def test_a_capture_is_void_its_acquirer_is_owed_nothing_and_the_order_is_free(self, network: Network) -> None:
+        token = released(network)
+        copy, before = back_up(network.clearinghouse), posted(network)
+        content = item(network.node.ids.fresh(), redeem=purchase(token, 0, "order"))
+        (answer,) = network.redeem(content)
+        network.follow()
+        self.recover_without_its_request(network, copy)
+        assert network.node.rows("clearing_item") == []
+        assert {row["side"] for row in network.node.rows("withdrawn_posting")} == {"funder", "merchant"}
+        assert (posted(network), counted(network)) == (before, [])
+        (away,) = network.node.rows("away")
+        assert away["state"] == "VOIDED"
+        network.check()
+        assert network.redeem(content) == [answer], "what the platform was told, it is told again"
+        (other,) = network.redeem(item(network.node.ids.fresh(), redeem=purchase(token, 1, "order")))
+        assert outcome(other) == "CAPTURED"
+
+    def test_a_refund_is_undone_and_its_capture_stands(self, network: Network) -> None:
+        token = released(network)
+        (answer,) = network.redeem(item(network.node.ids.fresh(), redeem=purchase(token, 0, "order")))
+        network.follow()
+        copy, before, totals = back_up(network.clearinghouse), posted(network), counted(network)
+        away = network.node.rows("away")
+        captured = answer_of(answer)
+        refund = pb.Refund(redemption_id=captured.redemption_id, order_fen=captured.order_fen // 2)
+        network.redeem(item(network.node.ids.fresh(), refund=refund))
+        network.follow()
+        self.recover_without_its_request(network, copy)
+        assert without_seals(network.node.rows("away")) == without_seals(away)
+        assert (posted(network), counted(network)) == (before, totals)
+        network.check()
+
+    def test_it_is_not_decided_again_by_a_recovery_after_that(self, network: Network) -> None:
+        token = released(network)
+        copy = back_up(network.clearinghouse)
+        network.redeem(item(network.node.ids.fresh(), redeem=purchase(token, 0, "order")))
+        network.follow()
+        whole = network.node.rows("outbox")
+        self.recover_without_its_request(network, copy)
+        with network.node.database.transaction() as transaction:
+            transaction.upsert(network.node.tables["outbox"], whole)
+        restore(network.clearinghouse, copy)
+        report = network.recover_clearinghouse(SHANGHAI)
+        assert [each.reason for each in report.disputed] == ["was taken back by a recovery before this one"]
+        network.follow()
+        assert network.clearinghouse.rows("spend") == network.node.rows("clearing_item") == []
+        network.check()
+
+    def recover_without_its_request(self, network: Network, copy: dict[str, list[dict[str, Any]]]) -> None:
+        """The node's request is another than it was, so that what was answered does not come out again."""
+        sent = network.node.rows("outbox")[-1]
+        with network.node.database.transaction() as transaction:
+            other = item(network.node.ids.fresh(), void=pb.Void(redemption_id=bytes(16)))
+            transaction.upsert(network.node.tables["outbox"], [{**sent, "content": other}])
+        restore(network.clearinghouse, copy)
+        assert network.recover_clearinghouse(SHANGHAI).disputed
+        network.follow()
+        with network.node.database.transaction() as transaction:
+            transaction.upsert(network.node.tables["outbox"], [sent])
+
+
+def test_a_node_hands_over_what_was_taken_back_and_not_what_it_was(network: Network) -> None:
+    token = released(network)
+    copy = back_up(network.clearinghouse)
+    posting = at_shanghai(network, item(network.node.ids.fresh(), redeem=purchase(token, 0, "order"))).posting
+    restore(network.clearinghouse, copy)
+    network.recover_clearinghouse(SHANGHAI)
+    network.follow()
+    pages = receipts_held(network.node.database, network.node.region, custody_pb2.HandReceiptsResponse())
+    held = [receipt for page in pages for receipt in page.receipts]
+    assert [each.withdrawn.redemption_id for each in held if each.HasField("withdrawn")] == [posting.redemption_id]
+    assert not any(each.HasField("told") for each in held)
+
+
+def outcome_of(answer: pb.RedemptionAnswer) -> str:
+    return outcome(answer.SerializeToString())
+
+
+def tell_again(network: Network) -> None:
+    """As a clearinghouse would that was restored between two recoveries."""
+    (kept,) = network.node.rows(withdrawn_posting.name)
+    party = network.clearinghouse
+    with party.database.transaction() as transaction:
+        desk = party.service.engine.desk(transaction)
+        desk.tell("330100", withdrawn=pb.Posting.FromString(kept["posting"]))
+        desk.save("recovery", "330100")
