@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,7 +24,7 @@ from chassis.operating import (
 from custodian import showing
 from custodian.evidence_option import Id, Out, write_evidence
 from custodian.recovery_report import show_recovery
-from node import statements_cli, treasury_cli, vouchers_cli
+from node import statements_cli, status_cli, treasury_cli, vouchers_cli
 from node.campaign.rendering import show_difference
 from node.config import NodeSettings
 from node.merchants_file import read_merchants
@@ -47,8 +46,6 @@ from quanlian.v1.recovery_pb2 import RecoveryReport
 from quanlian.wire import change_of
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
-feed = typer.Typer(help="清分平台通知 · The clearinghouse's feed.", no_args_is_help=True)
-app.add_typer(feed, name="feed")
 AMEND, NOTICE, PAUSE, RESUME, WITHDRAW = (
     CampaignChangeKind.CAMPAIGN_CHANGE_KIND_AMEND,
     CampaignChangeKind.CAMPAIGN_CHANGE_KIND_NOTICE,
@@ -332,46 +329,6 @@ def funding(
     )
 
 
-@app.command()
-def status(config: Config = None, as_json: Json = False) -> None:
-    """节点状态与各场次对账 · What waits, and how statements were reconciled."""
-    answer = call(
-        operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.GetNodeStatus, pb.GetNodeStatusRequest()
-    )
-    if as_json:
-        console.print_json(_status_data(answer))
-        return
-    console.say(f"节点 · Node {answer.region}")
-    console.say(f"待清分平台答复 · Waiting for the clearinghouse: {answer.unanswered:,}")
-    console.say(f"移交未确认 · Hand-overs not yet taken: {answer.hand_overs_open:,}")
-    console.say(f"已收通知序号 · Feed received up to: {answer.feed_sequence:,}")
-    if answer.parked:
-        _show_parked(answer.parked)
-    headings: list[console.Heading] = [
-        ("场次", "Window"),
-        ("一致", "Matched"),
-        ("缺少", "Missing"),
-        ("多出", "Extra"),
-        ("不符", "Different"),
-        ("已确认", "Confirmed"),
-        ("已结清", "Settled"),
-    ]
-    rows = [
-        (
-            each.window,
-            each.matched,
-            each.missing,
-            each.extra,
-            each.different,
-            console.yes_no(each.confirmed),
-            console.yes_no(each.settled),
-        )
-        for each in answer.windows
-    ]
-    console.console.print(console.table("", headings, rows))
-    showing.show_warnings(answer.warnings)
-
-
 NodeSubject = Annotated[
     str,
     typer.Argument(
@@ -494,70 +451,12 @@ def evidence(
     write_evidence(answer.document, out, as_json)
 
 
-@feed.command("list")
-def feed_list(config: Config = None, as_json: Json = False) -> None:
-    """列出未能入账的通知及原因 · List the events that could not be taken, and why."""
-    answer = call(
-        operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.GetNodeStatus, pb.GetNodeStatusRequest()
-    )
-    if as_json:
-        console.print_json([_parked_data(each) for each in answer.parked])
-    elif answer.parked:
-        _show_parked(answer.parked)
-    else:
-        console.say("没有搁置的通知 · No event is parked")
-
-
-@feed.command("retry")
-def feed_retry(config: Config = None, as_json: Json = False) -> None:
-    """原因排除后重试 · Try parked events again once their cause is gone."""
-    request = pb.RetryFeedRequest()
-    answer = call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.RetryFeed, request)
-    if as_json:
-        console.print_json({"taken": list(answer.taken), "parked": [_parked_data(each) for each in answer.parked]})
-        return
-    console.say(f"已入账 {len(answer.taken):,} 条 · {len(answer.taken):,} taken: {', '.join(map(str, answer.taken))}")
-    if answer.parked:
-        _show_parked(answer.parked)
-
-
-def _show_parked(events: Iterable[pb.ParkedEvent]) -> None:
-    headings: list[console.Heading] = [
-        ("序号", "Sequence"),
-        ("类别", "Kind"),
-        ("搁置时间", "Parked"),
-        ("原因", "Reason"),
-    ]
-    rows = [
-        (each.sequence, each.kind, datetime.fromtimestamp(each.parked_at, CHINA).isoformat(" "), each.reason)
-        for each in events
-    ]
-    console.console.print(console.table("未能入账、已搁置的通知 · Events that could not be taken", headings, rows))
-    console.say("原因排除后重试 · Once the cause is gone: quanlian node feed retry")
-
-
-def _parked_data(event: pb.ParkedEvent) -> dict[str, Any]:
-    return {name: getattr(event, name) for name in ("sequence", "kind", "reason", "parked_at")}
-
-
 def _budgets(terms: Terms) -> list[tuple[str, int]]:
     """Funder and budget in fen, in declared order."""
     return [(account.rpartition("/")[2], fen) for account, fen in terms.budgets().items()]
 
 
-def _status_data(answer: pb.GetNodeStatusResponse) -> dict[str, Any]:
-    names = ("window", "matched", "missing", "extra", "different", "confirmed", "settled")
-    return {
-        "region": answer.region,
-        "unanswered": answer.unanswered,
-        "hand_overs_open": answer.hand_overs_open,
-        "feed_sequence": answer.feed_sequence,
-        "parked": [_parked_data(each) for each in answer.parked],
-        "windows": [{name: getattr(each, name) for name in names} for each in answer.windows],
-        "warnings": showing.warnings_data(answer.warnings),
-    }
-
-
+app.add_typer(status_cli.app)
 app.add_typer(vouchers_cli.app)
 app.add_typer(statements_cli.app)
 app.add_typer(treasury_cli.app)

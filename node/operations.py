@@ -33,7 +33,15 @@ from quanlian.refusals import Refusal
 from quanlian.signing import Signer
 from quanlian.terms import Terms
 from quanlian.terms_parsing import parse_terms
-from quanlian.v1 import cancellation_pb2, limit_pb2, node_operator_pb2, recovery_pb2, stats_pb2, suspension_pb2
+from quanlian.v1 import (
+    cancellation_pb2,
+    limit_pb2,
+    node_operator_pb2,
+    recovery_pb2,
+    redemption_pb2,
+    stats_pb2,
+    suspension_pb2,
+)
 from quanlian.vouchers import VoucherKey
 from quanlian.wire import CHANGE_KINDS, change_message, change_to_body, suspension_kind, suspension_message
 
@@ -385,6 +393,8 @@ class NodeOperations:
         unanswered = await self._service.engine.read(select(func.count()).where(outbox.c.answered.is_(False)))
         open_hand_overs = await self._service.engine.read(select(func.count()).where(handed.c.taken.is_(False)))
         windows = await self._service.engine.read(window.select().order_by(window.c.number))
+        taken_back = schema.withdrawn_posting
+        withdrawn = await self._service.engine.read(taken_back.select().order_by(*taken_back.primary_key))
         warnings = await asyncio.to_thread(self._warnings)
         return node_operator_pb2.GetNodeStatusResponse(
             region=self._service.region.code,
@@ -405,6 +415,14 @@ class NodeOperations:
                 for row in windows
             ],
             warnings=warnings,
+            withdrawn=[
+                node_operator_pb2.WithdrawnPosting(
+                    side=row.side,
+                    posting=redemption_pb2.Posting.FromString(row.posting),
+                    withdrawn_at=row.withdrawn_at,
+                )
+                for row in withdrawn
+            ],
         )
 
     def _warnings(self) -> list[limit_pb2.LimitWarning]:

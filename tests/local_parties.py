@@ -449,7 +449,7 @@ class LocalNode(Party):
         self._shelf = TermsShelf()
         self.service = self.another_service()
         merchant = node_operator_pb2.Merchant(code=merchant_code(), name="商户", categories=["retail"])
-        asyncio.run(self._operations(self.service).admit_merchants([merchant]))
+        asyncio.run(self.operations_of(self.service).admit_merchants([merchant]))
 
     def another_service(self, keyring: Any = None) -> NodeService:
         """A node's service over this database, as a process of its own would run it."""
@@ -462,14 +462,14 @@ class LocalNode(Party):
         request = node_operator_pb2.PublishCampaignRequest(terms=document, file_name="spring.toml")
         service = self.another_service()
         service.start()
-        asyncio.run(self._operations(service).publish_campaign(OPERATOR, request))
+        asyncio.run(self.operations_of(service).publish_campaign(OPERATOR, request))
         service.close()
         return parse_terms(document, "spring.toml")
 
     def change(self, kind: ChangeKind, document: bytes = b"", why: str = "as decided", **seen: Any) -> CampaignChange:
         """Change the spring campaign as it stands, or as the caller has `seen` it."""
         service = self.another_service()
-        operations = self._operations(service)
+        operations = self.operations_of(service)
         service.start()
         try:
             last = asyncio.run(operations.list_changes("spring")).changes[-1]
@@ -482,7 +482,7 @@ class LocalNode(Party):
             service.close()
 
     def changes(self) -> list[CampaignChange]:
-        return list(asyncio.run(self._operations(self.service).list_changes("spring")).changes)
+        return list(asyncio.run(self.operations_of(self.service).list_changes("spring")).changes)
 
     def ask(self, call: Callable[[NodeOperations], Awaitable[Result]]) -> Result:
         """One of its operator's calls, while the node runs."""
@@ -490,7 +490,7 @@ class LocalNode(Party):
         service.start()
 
         async def asked() -> Result:
-            return await call(self._operations(service))
+            return await call(self.operations_of(service))
 
         try:
             return asyncio.run(asked())
@@ -516,7 +516,7 @@ class LocalNode(Party):
         service.close()
         return service
 
-    def _operations(self, service: NodeService) -> NodeOperations:
+    def operations_of(self, service: NodeService) -> NodeOperations:
         return NodeOperations(service, _TERMS)
 
     def decide(self, *works: Any) -> list[Any]:

@@ -71,8 +71,8 @@ class TestAtTheIssuer:
         assert network.node.rows("clearing_item") == []
         assert posted(network) == before
         assert counted(network) == []
-        (kept,) = network.node.rows("withdrawn_posting")
-        assert (kept["side"], pb.Posting.FromString(kept["posting"]).discount_fen) == ("funder", posting.discount_fen)
+        (shown,) = network.do(lambda service: network.node.operations_of(service).status()).withdrawn
+        assert (shown.side, shown.posting.discount_fen) == ("funder", posting.discount_fen)
         network.check()
 
     def test_a_refund_that_nobody_asks_for_any_more_leaves_its_capture(self, network: Network) -> None:

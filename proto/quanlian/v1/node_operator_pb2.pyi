@@ -13,6 +13,7 @@ from quanlian.v1 import custody_pb2 as _custody_pb2
 from quanlian.v1 import limit_pb2 as _limit_pb2
 from quanlian.v1 import payment_pb2 as _payment_pb2
 from quanlian.v1 import recovery_pb2 as _recovery_pb2
+from quanlian.v1 import redemption_pb2 as _redemption_pb2
 from quanlian.v1 import refusal_pb2 as _refusal_pb2
 from quanlian.v1 import report_pb2 as _report_pb2
 from quanlian.v1 import settlement_pb2 as _settlement_pb2
@@ -874,6 +875,7 @@ class GetNodeStatusResponse(_message.Message):
     WINDOWS_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     PARKED_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_FIELD_NUMBER: _builtins.int
     region: _builtins.str
     unanswered: _builtins.int
     """Requests sent to the clearinghouse and not answered yet."""
@@ -888,6 +890,8 @@ class GetNodeStatusResponse(_message.Message):
 
     @_builtins.property
     def parked(self) -> _containers.RepeatedCompositeFieldContainer[Global___ParkedEvent]: ...
+    @_builtins.property
+    def withdrawn(self) -> _containers.RepeatedCompositeFieldContainer[Global___WithdrawnPosting]: ...
     def __init__(
         self,
         *,
@@ -898,14 +902,44 @@ class GetNodeStatusResponse(_message.Message):
         windows: _abc.Iterable[Global___WindowConfirmation] | None = ...,
         warnings: _abc.Iterable[_limit_pb2.LimitWarning] | None = ...,
         parked: _abc.Iterable[Global___ParkedEvent] | None = ...,
+        withdrawn: _abc.Iterable[Global___WithdrawnPosting] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["feed_sequence", b"feed_sequence", "hand_overs_open", b"hand_overs_open", "parked", b"parked", "region", b"region", "unanswered", b"unanswered", "warnings", b"warnings", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feed_sequence", b"feed_sequence", "hand_overs_open", b"hand_overs_open", "parked", b"parked", "region", b"region", "unanswered", b"unanswered", "warnings", b"warnings", "windows", b"windows", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetNodeStatusResponse: _TypeAlias = GetNodeStatusResponse  # noqa: Y015
+
+@_typing.final
+class WithdrawnPosting(_message.Message):
+    """A capture or refund that a restored clearinghouse had taken back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIDE_FIELD_NUMBER: _builtins.int
+    POSTING_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_AT_FIELD_NUMBER: _builtins.int
+    side: _builtins.str
+    """"merchant" or "funder": what this region was in it."""
+    withdrawn_at: _builtins.int
+    @_builtins.property
+    def posting(self) -> _redemption_pb2.Posting: ...
+    def __init__(
+        self,
+        *,
+        side: _builtins.str = ...,
+        posting: _redemption_pb2.Posting | None = ...,
+        withdrawn_at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["posting", b"posting"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["posting", b"posting", "side", b"side", "withdrawn_at", b"withdrawn_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawnPosting: _TypeAlias = WithdrawnPosting  # noqa: Y015
 
 @_typing.final
 class ParkedEvent(_message.Message):

@@ -1,0 +1,161 @@
+"""How a node stands: what waits, what could not be taken, what was taken back, how statements were reconciled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import typer
+
+from chassis import console
+from chassis.operating import Config, Json, call, operator_settings
+from custodian import showing
+from quanlian.refusals import CHINA
+from quanlian.v1 import node_operator_pb2 as pb
+from quanlian.v1.node_operator_pb2_grpc import NodeOperatorServiceStub
+
+app = typer.Typer(add_completion=False)
+feed = typer.Typer(help="清分平台通知 · The clearinghouse's feed.", no_args_is_help=True)
+app.add_typer(feed, name="feed")
+
+
+@app.command()
+def status(config: Config = None, as_json: Json = False) -> None:
+    """节点状态与各场次对账 · What waits, and how statements were reconciled."""
+    answer = call(
+        operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.GetNodeStatus, pb.GetNodeStatusRequest()
+    )
+    if as_json:
+        console.print_json(_status_data(answer))
+        return
+    console.say(f"节点 · Node {answer.region}")
+    console.say(f"待清分平台答复 · Waiting for the clearinghouse: {answer.unanswered:,}")
+    console.say(f"移交未确认 · Hand-overs not yet taken: {answer.hand_overs_open:,}")
+    console.say(f"已收通知序号 · Feed received up to: {answer.feed_sequence:,}")
+    if answer.parked:
+        _show_parked(answer.parked)
+    if answer.withdrawn:
+        _show_withdrawn(answer.withdrawn)
+    headings: list[console.Heading] = [
+        ("场次", "Window"),
+        ("一致", "Matched"),
+        ("缺少", "Missing"),
+        ("多出", "Extra"),
+        ("不符", "Different"),
+        ("已确认", "Confirmed"),
+        ("已结清", "Settled"),
+    ]
+    rows = [
+        (
+            each.window,
+            each.matched,
+            each.missing,
+            each.extra,
+            each.different,
+            console.yes_no(each.confirmed),
+            console.yes_no(each.settled),
+        )
+        for each in answer.windows
+    ]
+    console.console.print(console.table("", headings, rows))
+    showing.show_warnings(answer.warnings)
+
+
+@feed.command("list")
+def feed_list(config: Config = None, as_json: Json = False) -> None:
+    """列出未能入账的通知及原因 · List the events that could not be taken, and why."""
+    answer = call(
+        operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.GetNodeStatus, pb.GetNodeStatusRequest()
+    )
+    if as_json:
+        console.print_json([_parked_data(each) for each in answer.parked])
+    elif answer.parked:
+        _show_parked(answer.parked)
+    else:
+        console.say("没有搁置的通知 · No event is parked")
+
+
+@feed.command("retry")
+def feed_retry(config: Config = None, as_json: Json = False) -> None:
+    """原因排除后重试 · Try parked events again once their cause is gone."""
+    request = pb.RetryFeedRequest()
+    answer = call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.RetryFeed, request)
+    if as_json:
+        console.print_json({"taken": list(answer.taken), "parked": [_parked_data(each) for each in answer.parked]})
+        return
+    console.say(f"已入账 {len(answer.taken):,} 条 · {len(answer.taken):,} taken: {', '.join(map(str, answer.taken))}")
+    if answer.parked:
+        _show_parked(answer.parked)
+
+
+def _show_parked(events: Iterable[pb.ParkedEvent]) -> None:
+    headings: list[console.Heading] = [
+        ("序号", "Sequence"),
+        ("类别", "Kind"),
+        ("搁置时间", "Parked"),
+        ("原因", "Reason"),
+    ]
+    rows = [
+        (each.sequence, each.kind, datetime.fromtimestamp(each.parked_at, CHINA).isoformat(" "), each.reason)
+        for each in events
+    ]
+    console.console.print(console.table("未能入账、已搁置的通知 · Events that could not be taken", headings, rows))
+    console.say("原因排除后重试 · Once the cause is gone: quanlian node feed retry")
+
+
+def _parked_data(event: pb.ParkedEvent) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in ("sequence", "kind", "reason", "parked_at")}
+
+
+def _show_withdrawn(postings: Iterable[pb.WithdrawnPosting]) -> None:
+    headings: list[console.Heading] = [
+        ("场次", "Window"),
+        ("核销", "Redemption"),
+        ("本方", "This region's"),
+        ("发券地", "Issuer"),
+        ("核销地", "Redeemed in"),
+        ("优惠（元）", "Discount, yuan"),
+        ("撤回", "Taken back"),
+    ]
+    rows = [
+        (
+            each.posting.window,
+            each.posting.redemption_id.hex(),
+            _SIDES[each.side],
+            each.posting.issuer,
+            each.posting.redeeming_region,
+            console.yuan(each.posting.discount_fen),
+            datetime.fromtimestamp(each.withdrawn_at, CHINA).isoformat(" "),
+        )
+        for each in postings
+    ]
+    title = "清分平台恢复后撤回的入账 · Taken back by a restored clearinghouse"
+    console.console.print(console.table(title, headings, rows))
+
+
+_SIDES = {"merchant": "商户 merchants", "funder": "出资方 funders"}
+
+
+def _withdrawn_data(each: pb.WithdrawnPosting) -> dict[str, Any]:
+    names = ("window", "issuer", "redeeming_region", "campaign", "order_fen", "discount_fen", "number")
+    return {
+        "side": each.side,
+        "redemption_id": each.posting.redemption_id.hex(),
+        **{name: getattr(each.posting, name) for name in names},
+        "withdrawn_at": each.withdrawn_at,
+    }
+
+
+def _status_data(answer: pb.GetNodeStatusResponse) -> dict[str, Any]:
+    names = ("window", "matched", "missing", "extra", "different", "confirmed", "settled")
+    return {
+        "region": answer.region,
+        "unanswered": answer.unanswered,
+        "hand_overs_open": answer.hand_overs_open,
+        "feed_sequence": answer.feed_sequence,
+        "parked": [_parked_data(each) for each in answer.parked],
+        "withdrawn": [_withdrawn_data(each) for each in answer.withdrawn],
+        "windows": [{name: getattr(each, name) for name in names} for each in answer.windows],
+        "warnings": showing.warnings_data(answer.warnings),
+    }
