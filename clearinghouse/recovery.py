@@ -164,22 +164,8 @@ class Recovery:
         pending = {(row.region, row.id): receipt.pending for row, receipt in self._kept(PENDING)}
         withdrawn = {_posting_id(receipt.withdrawn): receipt.withdrawn for _, receipt in self._kept(WITHDRAWN)}
         waiting = [await self._prepared(row, pending) for row in self._receipts()]
-        problems: dict[bytes, str] = {}
-        while waiting:
-            later = []
-            for each in waiting:
-                try:
-                    self._apply(each, withdrawn.keys(), report)
-                except QuanlianError as error:
-                    problems[each.id] = str(error)
-                    later.append(each)
-            if len(later) == len(waiting):
-                break
-            waiting = later
-        else:
-            later = []
-        for each in later:
-            self._dispute(each, problems[each.id], report)
+        for each, reason in self._apply_all(waiting, withdrawn.keys(), report):
+            self._dispute(each, reason, report)
         for posting in withdrawn.values():
             self._bury(posting, "was taken back")
         with self.database.transaction() as transaction:
@@ -188,6 +174,27 @@ class Recovery:
         await self._continuity.go_on(report)
         self._told.clear()
         return report
+
+    def _apply_all(
+        self, waiting: Sequence[Waiting], withdrawn: Collection[bytes], report: recovery_pb2.RecoveryReport
+    ) -> list[tuple[Waiting, str]]:
+        """Apply what can be, again and again, for one depends on another; returns the rest, each with why not.
+
+        Once nothing goes on, holds that stand in the way of what was answered after them count as over.
+        """
+        waiting, over = list(waiting), False
+        while waiting:
+            left: list[tuple[Waiting, str]] = []
+            for each in waiting:
+                try:
+                    self._apply(each, withdrawn, over, report)
+                except QuanlianError as error:
+                    left.append((each, str(error)))
+            stuck = len(left) == len(waiting)
+            if stuck and over:
+                return left
+            waiting, over = [each for each, _ in left], stuck
+        return []
 
     def _require_all(self, without: Sequence[str]) -> None:
         with self.database.snapshot() as transaction:
@@ -272,7 +279,9 @@ class Recovery:
             return None
         return shown_batch(message, receipt.at) if (key.owner, key.purpose) == (region, "message") else None
 
-    def _apply(self, each: Waiting, withdrawn: Collection[bytes], report: recovery_pb2.RecoveryReport) -> None:
+    def _apply(
+        self, each: Waiting, withdrawn: Collection[bytes], over: bool, report: recovery_pb2.RecoveryReport
+    ) -> None:
         if (posting := _posting_of(each.receipt)) and _posting_id(posting) in withdrawn:
             raise _Different("was taken back by a recovery before this one")
         with self.database.transaction() as transaction:
@@ -295,9 +304,9 @@ class Recovery:
                 self._verify(hand_overs.signed_head(each.receipt.custody_return), hand_overs.KIND, CLEARINGHOUSE)
                 report.vouchers += relearn_return(desk, each.region, each.receipt.custody_return)
             elif kind == "told":
-                report.answers += self._post_again(desk, each)
+                report.answers += self._post_again(desk, each, over)
             else:
-                report.answers += self._decide_again(desk, each)
+                report.answers += self._decide_again(desk, each, over)
             desk.save("recovery", each.region)
 
     def _take_terms(self, transaction: Transaction, each: Waiting) -> None:
@@ -322,7 +331,7 @@ class Recovery:
             load_denylist(message.body, message.signature, message.key_id, self.keyring)
             keep_deny_list(transaction, number, message)
 
-    def _decide_again(self, desk: Desk, each: Waiting) -> int:
+    def _decide_again(self, desk: RecoveryDesk, each: Waiting, over: bool) -> int:
         signed, received = each.receipt.answered, each.received
         assert received is not None
         self._verify_answer(signed)
@@ -343,6 +352,8 @@ class Recovery:
         if answer.HasField("posting") and answer.posting.window != desk.window:
             raise _Different(f"was posted in window {answer.posting.window}, {desk.window} is open")
         desk.at = answer.decided_at
+        if over and not answer.HasField("refusal"):
+            desk.end_hold(received)
         reply = decide(received, desk.books, desk)
         if isinstance(reply, Elsewhere):
             raise _NotYet("its voucher or redemption is not in custody here")
@@ -350,7 +361,7 @@ class Recovery:
             raise _Different("is decided otherwise now than it was answered")
         return 1
 
-    def _post_again(self, desk: Desk, each: Waiting) -> int:
+    def _post_again(self, desk: RecoveryDesk, each: Waiting, over: bool) -> int:
         """Decide what an issuer was told of and the redeeming node has no answer to."""
         told, received = each.receipt.told, each.received
         table, key = custodian_schema.posting, (told.redemption_id, told.number)
@@ -367,6 +378,8 @@ class Recovery:
         if told.window != desk.window:
             raise _Different(f"was posted in window {told.window}, {desk.window} is open")
         desk.at = told.at
+        if over:
+            desk.end_hold(received)
         reply = decide(received, desk.books, desk)
         if isinstance(reply, Elsewhere):
             raise _NotYet("its voucher or redemption is not in custody here")
@@ -404,7 +417,7 @@ class Recovery:
         with self.database.transaction() as transaction:
             desk = self._engine.desk(transaction)
             voucher = desk.books.voucher(key)
-            if voucher is None or not in_custody(voucher, CLEARINGHOUSE):
+            if voucher is None or not in_custody(voucher, CLEARINGHOUSE) or voucher.status == custody.HELD:
                 _suspend(desk, key, reason)
             elif voucher.status == custody.USABLE:
                 desk.books.put_voucher(voucher._replace(status=custody.CANCELLED))
@@ -424,7 +437,7 @@ def _posting_id(posting: redemption_pb2.Posting) -> bytes:
 
 
 def _suspend(desk: Desk, key: VoucherKey, reason: str) -> None:
-    """Keep a disputed voucher from being spent where it is now: with its issuer, which lost that it gave it."""
+    """Keep a disputed voucher from being spent: with its issuer, which lost that it gave it, or once its hold ends."""
     subject = voucher_subject(key)
     if desk.suspensions.find(SuspensionKind.VOUCHER, subject) is None:
         why = f"恢复时有争议 disputed in the recovery: {reason}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from chassis.database import Transaction
 from clearinghouse.desk import Desk, Shelf
+from custodian.decisions import Received
 from custodian.suspensions import InForce, Suspensions
-from quanlian.redemptions import Redemption
+from quanlian.redemptions import Redemption, State, release_hold
 from quanlian.refusals import Refusal
 from quanlian.signing import Signer
 from quanlian.suspensions import SuspensionKind
+from quanlian.wire import Purchase
 
 
 class RecoveryDesk(Desk):
@@ -20,6 +22,18 @@ class RecoveryDesk(Desk):
 
     def over_cap(self, draft: Redemption) -> Refusal | None:
         return None
+
+    def end_hold(self, received: Received) -> None:
+        """A hold on what is bought was over when it was bought: void it, as somebody did whose word is lost."""
+        item = received.item
+        if item is None or not isinstance(item.subject, Purchase):
+            return
+        voucher = self.books.voucher(item.subject.key)
+        redemption = self.books.redemption(voucher.hold) if voucher is not None and voucher.hold else None
+        if voucher is not None and redemption is not None and redemption.state is State.AUTHORIZED:
+            outcome = release_hold(redemption, voucher, State.VOIDED)
+            self.books.apply(outcome)
+            self.applied(redemption, outcome)
 
 
 class SuspensionsThen(Suspensions):

@@ -165,3 +165,44 @@ def test_what_comes_out_otherwise_than_it_was_told_is_disputed(network: Network)
     report = network.recover_clearinghouse(SHANGHAI)
     assert [each.reason for each in report.disputed] == ["is decided otherwise now than it was told"]
     assert network.clearinghouse.rows("spend") == []
+
+
+def held_at_shanghai(network: Network, token: bytes) -> bytes:
+    """A hold on the pack's first voucher; its id."""
+    content = item(network.node.ids.fresh(), authorize=purchase(token, 0, "order-at-shanghai"))
+    (answer,) = network.clearinghouse.redeem(content, region=SHANGHAI)
+    return answer_of(answer).redemption_id
+
+
+def test_a_hold_whose_end_nobody_has_any_more_was_over_before_what_was_answered_after_it(network: Network) -> None:
+    token = released(network)
+    hold = held_at_shanghai(network, token)
+    copy = back_up(network.clearinghouse)
+    void = item(network.node.ids.fresh(), void=pb.Void(redemption_id=hold))
+    assert outcome(network.clearinghouse.redeem(void, region=SHANGHAI)[0]) == "VOIDED"
+    content = item(network.node.ids.fresh(), redeem=purchase(token, 0, "order"))
+    (answer,) = network.redeem(content)
+    assert outcome(answer) == "CAPTURED"
+    restore(network.clearinghouse, copy)
+    assert not network.recover_clearinghouse(SHANGHAI).disputed
+    states = {row["id"]: row["state"] for row in network.clearinghouse.rows("redemption")}
+    assert states == {hold: "VOIDED", answer_of(answer).redemption_id: "CAPTURED"}
+    network.follow()
+    network.check()
+
+
+def test_a_disputed_voucher_on_hold_is_not_spent_once_the_hold_ends(network: Network) -> None:
+    token = released(network)
+    hold = held_at_shanghai(network, token)
+    copy = back_up(network.clearinghouse)
+    void = item(network.node.ids.fresh(), void=pb.Void(redemption_id=hold))
+    network.clearinghouse.redeem(void, region=SHANGHAI)
+    unasked = item(network.node.ids.fresh(), redeem=purchase(token, 0, "order"))
+    assert outcome(network.clearinghouse.redeem(unasked, region=SHANGHAI)[0]) == "CAPTURED"
+    network.follow()
+    restore(network.clearinghouse, copy)
+    assert len(network.recover_clearinghouse(SHANGHAI).disputed) == 1
+    for party in (network.node, network.clearinghouse):
+        party.pass_seconds(HOLD_SECONDS)
+    other = item(network.node.ids.fresh(), redeem=purchase(token, 0, "another-order"))
+    assert outcome(network.clearinghouse.redeem(other, region=SHANGHAI)[0]) == "VOUCHER_SUSPENDED"
