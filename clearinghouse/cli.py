@@ -223,6 +223,31 @@ def pay_out(region: Region, yuan: Yuan, reference: Reference, config: Config = N
 
 
 @app.command()
+def returned(
+    pay_out: Annotated[
+        str, typer.Argument(metavar="PAY_OUT", help="被退划出的银行流水号 · Bank reference of the pay-out.")
+    ],
+    reference: Reference,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """登记银行退汇：划出的款项退回该地区结算账户 · Record that the bank sent a payment to a region back.
+
+    重付用 pay-out · It stands on the region's balance again; pay it again with pay-out.
+    """
+    request = pb.MarkPayOutReturnedRequest(pay_out=pay_out, bank_reference=reference)
+    settings = operator_settings(config)
+    answer = call(settings, ClearingOperatorServiceStub, lambda stub: stub.MarkPayOutReturned, request)
+    if as_json:
+        console.print_json({name: getattr(answer, name) for name in ("region", "amount_fen", "settlement_fen")})
+        return
+    console.say(
+        f"已退汇 · Returned {console.yuan(answer.amount_fen)} 元; "
+        f"{answer.region} 余额 balance {console.yuan(answer.settlement_fen)} 元"
+    )
+
+
+@app.command()
 def recover(
     without: Annotated[
         list[str] | None,

@@ -48,8 +48,9 @@ def agreements(transaction: Transaction) -> Iterator[Finding]:
 
 
 def statements(transaction: Transaction) -> Iterator[Finding]:
-    """Each opens with what the one before closed with, and adds the window's deposits and pay-outs."""
+    """Each opens with what the one before closed with, and adds the window's deposits and pay-outs, less returned."""
     lodged, paid_out = (_by_region(transaction, table) for table in (schema.deposit, schema.payout))
+    returned = _by_region(transaction, schema.payout, "returned_window")
     table = schema.statement
     closing: dict[str, int] = {}
     for row in run(transaction, table.select().order_by(table.c.region, table.c.settlement_window)):
@@ -60,7 +61,7 @@ def statements(transaction: Transaction) -> Iterator[Finding]:
         for name, said, found in (
             ("opening_fen", statement.opening_fen, closing.get(row.region, 0)),
             ("lodged_fen", statement.lodged_fen, lodged.get(key, 0)),
-            ("paid_out_fen", statement.paid_out_fen, paid_out.get(key, 0)),
+            ("paid_out_fen", statement.paid_out_fen, paid_out.get(key, 0) - returned.get(key, 0)),
             ("closing_fen", row.closing_fen, statement.closing_fen),
         ):
             if said != found:
@@ -107,10 +108,11 @@ def payouts(transaction: Transaction) -> Iterator[Finding]:
             yield Finding("payout", place, found.number, row.amount_fen, zh, en)
 
 
-def _by_region(transaction: Transaction, table: Any) -> dict[tuple[int, str], int]:
+def _by_region(transaction: Transaction, table: Any, window: str = "settlement_window") -> dict[tuple[int, str], int]:
+    """Amounts by the window that a column tells, and region."""
     sums: dict[tuple[int, str], int] = defaultdict(int)
     for row in run(transaction, table.select()):
-        sums[(row.settlement_window, row.region)] += row.amount_fen
+        sums[(row._mapping[window], row.region)] += row.amount_fen
     return dict(sums)
 
 

@@ -34,7 +34,9 @@ from quanlian.vouchers import VoucherKey
 
 
 def _money(transaction: Transaction) -> Iterator[Finding]:
-    """Each deposit, receipt, assignment and pay-out is one entry under its bank reference, and each such entry one."""
+    """Each deposit, receipt, assignment, pay-out and return of one is one entry under its bank reference, and each such
+    entry one.
+    """
     booked = _booked_money(transaction)
     expected: dict[tuple[str, str], tuple[str, str, int]] = {}
     for row in run(transaction, schema.deposit.select()):
@@ -48,8 +50,11 @@ def _money(transaction: Transaction) -> Iterator[Finding]:
     for row in run(transaction, schema.payout.select()):
         place = f"{row.bank_reference} {row.region}"
         expected[("pay-out", row.bank_reference)] = (place, bank_account(CLEARINGHOUSE), row.amount_fen)
+        if row.returned_reference is not None:
+            returned = (place, settlement_account(row.region), row.amount_fen)
+            expected[("returned-pay-out", row.returned_reference)] = returned
     for key in sorted(expected.keys() | booked.keys()):
-        table = "payout" if key[0] == "pay-out" else "deposit"
+        table = "payout" if key[0].endswith("pay-out") else "deposit"
         found = booked.get(key)
         if key not in expected:
             fen = -booked[key].posted_fen
@@ -73,7 +78,7 @@ def _booked_money(transaction: Transaction) -> dict[tuple[str, str], Any]:
     query = (
         sa.select(entry.c.kind, entry.c.reference, entry.c.number, line.c.account, line.c.posted_fen)
         .join_from(entry, line, line.c.entry == entry.c.number)
-        .where(entry.c.kind.in_(("deposit", "receipt", "assignment", "pay-out")), line.c.posted_fen < 0)
+        .where(entry.c.kind.in_(_MONEY), line.c.posted_fen < 0)
     )
     return {(row.kind, row.reference): row for row in run(transaction, query)}
 
@@ -305,6 +310,8 @@ def _limits(transaction: Transaction) -> dict[str, int]:
     return {row.account: int(row.limit_fen) for row in rows if funding(row.account) and row.limit_fen}
 
 
+_MONEY = ("deposit", "receipt", "assignment", "pay-out", "returned-pay-out")
+"""Kinds of entry of the dedicated account."""
 _ENCODED = (
     Encoded(schema.hand_over, lambda row: strict_hand_over(row.body)),
     Encoded(schema.custody_return, lambda row: strict_hand_over(row.body)),

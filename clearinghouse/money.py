@@ -1,9 +1,11 @@
-"""Money in and out of the dedicated account: deposits, receipts nobody is known for yet, cures, pay-outs."""
+"""Money in and out of the dedicated account: deposits, receipts nobody is known for yet, cures, pay-outs and those
+that the bank returns.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from clearinghouse import schema
 from clearinghouse.desk import Desk
@@ -156,6 +158,65 @@ class PayOut:
             )
 
 
+class Returned(NamedTuple):
+    """A pay-out that the bank sent back, and what its region has at the clearinghouse then, in fen."""
+
+    region: str
+    amount_fen: int
+    settlement_fen: int
+
+
+@dataclass(slots=True)
+class MarkReturned:
+    """Dr `bank` / Cr `settlement`: the bank sent a pay-out back (退汇). Told again it changes nothing.
+
+    The money is the region's again and cures its arrears first; what is free of it goes out by another pay-out.
+    """
+
+    pay_out: str
+    """The bank's reference of the pay-out."""
+    bank_reference: str
+    """Of its return."""
+
+    def load(self, desk: Desk) -> None:
+        pass
+
+    def decide(self, desk: Desk) -> Returned:
+        table = schema.payout
+        rows = desk.transaction.select_keys(table, [table.c.bank_reference], [(self.pay_out,)])
+        if not rows:
+            raise InvalidInput(
+                f"没有已入账的划出 {self.pay_out} · no pay-out {self.pay_out} is booked",
+                place="pay-out",
+                remedy="核对其流水号；属场次付款的，先结清该场次 · "
+                "check its reference; if it is of a window, settle its window first",
+            )
+        payout = rows[0]
+        require_payment("returned pay-out", payout.amount_fen, self.bank_reference)
+        if payout.returned_reference is None:
+            require_new_reference(desk, self.bank_reference)
+            self._book(desk, payout.region, payout.amount_fen)
+        elif payout.returned_reference != self.bank_reference:
+            raise InvalidInput(
+                f"{self.pay_out} 已以 {payout.returned_reference} 登记退汇 · "
+                f"{self.pay_out} was returned as {payout.returned_reference}",
+                place="bank_reference",
+                remedy=CHECK_REFERENCE,
+            )
+        return Returned(payout.region, payout.amount_fen, settlement_fen(desk, payout.region))
+
+    def _book(self, desk: Desk, region: str, amount_fen: int) -> None:
+        desk.books.book("returned-pay-out", desk.at, self.bank_reference, payout_movements(region, -amount_fen))
+        returned = {
+            "returned_reference": self.bank_reference,
+            "returned_at": desk.at,
+            "returned_window": desk.window,
+        }
+        desk.transaction.update(schema.payout, {"bank_reference": self.pay_out}, returned)
+        cure(desk, region, self.bank_reference)
+        desk.watch(region)
+
+
 def settlement_fen(desk: Desk, region: str) -> int:
     """What a region has at the clearinghouse, credit positive."""
     return -desk.books.balance(settlement_account(region)).posted_fen
@@ -180,11 +241,7 @@ def book_payout(desk: Desk, region: str, amount_fen: int, bank_reference: str) -
     """The bank's payment to a region as an entry of its own; nothing for a payment of zero."""
     if not amount_fen:
         return
-    payment = [
-        Movement(settlement_account(region), "", posted_fen=amount_fen),
-        Movement(BANK, "", posted_fen=-amount_fen),
-    ]
-    desk.books.book("pay-out", desk.at, bank_reference, payment)
+    desk.books.book("pay-out", desk.at, bank_reference, payout_movements(region, amount_fen))
     desk.transaction.insert(
         schema.payout,
         [
@@ -194,9 +251,20 @@ def book_payout(desk: Desk, region: str, amount_fen: int, bank_reference: str) -
                 "amount_fen": amount_fen,
                 "paid_at": desk.at,
                 "settlement_window": desk.window,
+                "returned_reference": None,
+                "returned_at": None,
+                "returned_window": None,
             }
         ],
     )
+
+
+def payout_movements(region: str, amount_fen: int) -> list[Movement]:
+    """Of a payment to a region; negative: of its return."""
+    return [
+        Movement(settlement_account(region), "", posted_fen=amount_fen),
+        Movement(BANK, "", posted_fen=-amount_fen),
+    ]
 
 
 def require_payment(what: str, amount_fen: int, bank_reference: str) -> None:
@@ -216,9 +284,10 @@ def require_payment(what: str, amount_fen: int, bank_reference: str) -> None:
 
 
 def require_new_reference(desk: Desk, bank_reference: str) -> None:
-    """A bank reference names one payment, deposit or pay-out. Raises InvalidInput."""
-    for table in (schema.net_position, schema.deposit, schema.payout):
-        if desk.transaction.select_keys(table, [table.c.bank_reference], [(bank_reference,)]):
+    """A bank reference names one payment, deposit, pay-out or return of one. Raises InvalidInput."""
+    own = [table.c.bank_reference for table in (schema.net_position, schema.deposit, schema.payout)]
+    for column in (*own, schema.payout.c.returned_reference):
+        if desk.transaction.select_keys(column.table, [column], [(bank_reference,)]):
             raise InvalidInput(
                 f"{bank_reference} 是另一笔款项的流水号 · {bank_reference} names another payment",
                 place="bank_reference",

@@ -294,5 +294,8 @@ payout = Table(
     Column("amount_fen", BigInteger, nullable=False),
     Column("paid_at", BigInteger, nullable=False),
     Column("settlement_window", BigInteger, nullable=False, index=True, comment="open when it was booked"),
+    Column("returned_reference", String, unique=True, comment="empty unless the bank sent it back"),
+    Column("returned_at", BigInteger),
+    Column("returned_window", BigInteger, index=True, comment="open when it came back"),
     seal_column(),
 )

@@ -60,6 +60,7 @@ OPERATOR_METHODS = (
     "AssignReceipt",
     "ListReceipts",
     "PayOut",
+    "MarkPayOutReturned",
     "CloseWindow",
     "InstructWindow",
     "MarkPaid",

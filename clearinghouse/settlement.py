@@ -14,7 +14,7 @@ from clearinghouse import schema
 from clearinghouse.disputes import ADJUSTMENT, Resolve, TakeDispute, booked, record
 from clearinghouse.engine import Engine
 from clearinghouse.evidence import evidence
-from clearinghouse.money import AssignReceipt, PayOut, RecordDeposit
+from clearinghouse.money import AssignReceipt, MarkReturned, PayOut, RecordDeposit
 from clearinghouse.reports import clearing_figures
 from clearinghouse.signatures import require_signed
 from clearinghouse.statements import ConfirmMonth, StateMonth, months_to_state, signed_statement
@@ -96,6 +96,7 @@ class Settlement:
 
         def load() -> settlement_pb2.SettlementWindow:
             table, position, statement = schema.settlement_window, schema.net_position, schema.statement
+            payout = schema.payout
             wanted = (table.c.number, number) if number else (table.c.state, "OPEN")
             with self._engine.database.snapshot() as transaction:
                 find = transaction.select_keys
@@ -109,6 +110,8 @@ class Settlement:
                 row = rows[0]
                 statements = find(statement, [statement.c.settlement_window], [(row.number,)])
                 positions = find(position, [position.c.settlement_window], [(row.number,)])
+                paid = find(payout, [payout.c.bank_reference], [(each.bank_reference,) for each in positions])
+            returned = {each.bank_reference: each.returned_reference or "" for each in paid}
             confirmed = {each.region for each in statements if each.confirmation is not None}
             shown = _window(row)
             shown.positions.extend(
@@ -118,6 +121,7 @@ class Settlement:
                     confirmed=each.region in confirmed,
                     bank_reference=each.bank_reference,
                     payout_fen=each.payout_fen,
+                    returned_reference=returned.get(each.bank_reference, ""),
                 )
                 for each in sorted(positions, key=lambda each: str(each.region))
             )
@@ -181,6 +185,14 @@ class Settlement:
         return int(
             await self._engine.step(PayOut(request.region, request.amount_fen, request.bank_reference), "pay-out", 0)
         )
+
+    async def mark_returned(
+        self, request: clearing_operator_pb2.MarkPayOutReturnedRequest
+    ) -> clearing_operator_pb2.MarkPayOutReturnedResponse:
+        """The bank sent a pay-out back."""
+        work = MarkReturned(request.pay_out, request.bank_reference)
+        returned = await self._engine.step(work, "returned-pay-out", 0)
+        return clearing_operator_pb2.MarkPayOutReturnedResponse(**returned._asdict())
 
     async def bank_receipts(self) -> list[clearing_operator_pb2.BankReceipt]:
         """Receipts in suspense, oldest first."""

@@ -41,15 +41,14 @@ _UNCONFIRMED = Query(
 )
 
 
-def _sums_by_region(table: Table) -> Query:
-    """What a window's deposits or pay-outs come to, by region."""
+def _sums_by_region(table: Table, window: str = "settlement_window") -> Query:
+    """What a window's deposits, pay-outs or returned pay-outs come to, by region; `window` is the column that tells."""
     region, total = table.c.region, func.sum(table.c.amount_fen).label("fen")
-    return Query(
-        select(region, total).where(table.c.settlement_window == bindparam("number"), region != "").group_by(region)
-    )
+    return Query(select(region, total).where(table.c[window] == bindparam("number"), region != "").group_by(region))
 
 
 _LODGED, _PAID_OUT = _sums_by_region(schema.deposit), _sums_by_region(schema.payout)
+_RETURNED = _sums_by_region(schema.payout, "returned_window")
 
 
 @dataclass(slots=True)
@@ -118,7 +117,7 @@ class Calculate:
 
     def _statements(self, desk: Desk, row: Any, turnovers: list[Turnover], flows: list[Flow]) -> list[Statement]:
         opening = _closing_balances(desk, self.number - 1)
-        lodged, paid_out = (_by_region(desk, query, self.number) for query in (_LODGED, _PAID_OUT))
+        lodged, paid_out, returned = (_by_region(desk, query, self.number) for query in (_LODGED, _PAID_OUT, _RETURNED))
         own_turnovers, own_flows = by_region(turnovers), flows_by_region(flows)
         statements = []
         for region in desk.regions:
@@ -133,7 +132,7 @@ class Calculate:
                     lines=lines,
                     funders=funders,
                     lodged_fen=lodged.get(region, 0),
-                    paid_out_fen=paid_out.get(region, 0),
+                    paid_out_fen=paid_out.get(region, 0) - returned.get(region, 0),
                 )
             )
         return statements

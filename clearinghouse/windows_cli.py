@@ -158,6 +158,7 @@ def _show_window(shown: settlement_pb2.SettlementWindow, as_json: bool) -> None:
         ("应付出（元）", "Pay-out, yuan"),
         ("已确认", "Confirmed"),
         ("银行流水号", "Bank reference"),
+        ("退汇流水号", "Returned"),
     ]
     rows = [
         (
@@ -167,6 +168,7 @@ def _show_window(shown: settlement_pb2.SettlementWindow, as_json: bool) -> None:
             console.yuan(each.payout_fen),
             console.yes_no(each.confirmed),
             each.bank_reference,
+            each.returned_reference,
         )
         for each in shown.positions
     ]
@@ -192,5 +194,5 @@ def _window_data(shown: settlement_pb2.SettlementWindow) -> dict[str, Any]:
 
 
 def _positions_data(shown: settlement_pb2.SettlementWindow) -> list[dict[str, Any]]:
-    names = ("region", "net_fen", "payout_fen", "confirmed", "bank_reference")
+    names = ("region", "net_fen", "payout_fen", "confirmed", "bank_reference", "returned_reference")
     return [{name: getattr(each, name) for name in names} for each in shown.positions]

@@ -211,9 +211,10 @@ def require_amount(amount_fen: int, bank_reference: str, place: str) -> None:
 
 
 def require_new_reference(desk: Desk, bank_reference: str) -> None:
-    """A bank reference names one receipt or payment. Raises InvalidInput."""
-    for table in (schema.bank_receipt, schema.payment):
-        if desk.transaction.select_keys(table, [table.c.bank_reference], [(bank_reference,)]):
+    """A bank reference names one receipt, payment or return of one. Raises InvalidInput."""
+    receipt, payment = schema.bank_receipt, schema.payment
+    for column in (receipt.c.bank_reference, payment.c.bank_reference, payment.c.returned_reference):
+        if desk.transaction.select_keys(column.table, [column], [(bank_reference,)]):
             raise InvalidInput(
                 f"{bank_reference} names another payment", place="bank_reference", remedy="check the bank's reference"
             )

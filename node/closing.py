@@ -181,7 +181,9 @@ def _unpaid_acquirers(desk: Desk, terms: Terms) -> Iterator[str]:
 def _deposits(desk: Desk, purse: str) -> list[tuple[str, int]]:
     """A funder's deposits with what of them was not given back yet, newest first."""
     receipt, payment, run = schema.bank_receipt, schema.payment, desk.transaction.connection.execute
-    query = sa.select(payment.c.deposit, payment.c.amount_fen).where(payment.c.kind == RETURN)
+    query = sa.select(payment.c.deposit, payment.c.amount_fen).where(
+        payment.c.kind == RETURN, payment.c.returned_reference.is_(None)
+    )
     returned: Counter[str] = Counter()
     for deposit, fen in run(query).all():
         returned[deposit] += fen

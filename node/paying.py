@@ -62,7 +62,7 @@ class InstructPayments:
             items = [Item(each.window, each.account, each.fen) for each in own]
             numbers.append(make_out(desk, ACQUIRER, acquirer, items, self.by))
             for each in own:
-                _mark_instructed(desk, each)
+                _add_instructed(desk, each)
         return Instructed(numbers, planned.held_back)
 
 
@@ -81,22 +81,69 @@ class MarkPaid:
         pass
 
     def decide(self, desk: Desk) -> None:
-        table = schema.payment
-        rows = desk.transaction.select_keys(table, [table.c.number], [(self.number,)])
-        if not rows:
-            raise InvalidInput(f"no payment {self.number}", place="payment", remedy="list the payments")
-        if rows[0].bank_reference == self.bank_reference:
+        payment = _payment(desk, self.number)
+        if payment.bank_reference == self.bank_reference:
             return
-        if rows[0].bank_reference or not self.bank_reference:
+        if payment.bank_reference or not self.bank_reference:
             raise InvalidInput(
-                f"payment {self.number} is marked with {rows[0].bank_reference or 'no reference'}",
+                f"payment {self.number} is marked with {payment.bank_reference or 'no reference'}",
                 place="bank_reference",
                 remedy="give the bank's reference of this payment",
             )
         require_new_reference(desk, self.bank_reference)
-        desk.books.book("payment", desk.at, self.bank_reference, payment_movements(desk.name, rows[0]))
+        desk.books.book("payment", desk.at, self.bank_reference, payment_movements(desk.name, payment))
         made = {"bank_reference": self.bank_reference, "paid_at": desk.at}
-        desk.transaction.update(table, {"number": self.number}, made)
+        desk.transaction.update(schema.payment, {"number": self.number}, made)
+
+
+@dataclass(slots=True)
+class MarkReturned:
+    """The bank's word that it sent a payment back (退汇); told again it changes nothing.
+
+    Moves the opposite of what the payment moved. What an acquirer was paid for is due again; a funder's money goes
+    back by closing out again.
+    """
+
+    number: int
+    bank_reference: str
+
+    def load(self, desk: Desk) -> None:
+        pass
+
+    def decide(self, desk: Desk) -> None:
+        payment = _payment(desk, self.number)
+        if payment.returned_reference and payment.returned_reference == self.bank_reference:
+            return
+        self._require_returnable(payment)
+        require_new_reference(desk, self.bank_reference)
+        opposite = [each._replace(posted_fen=-each.posted_fen) for each in payment_movements(desk.name, payment)]
+        desk.books.book("returned-payment", desk.at, self.bank_reference, opposite)
+        returned = {"returned_reference": self.bank_reference, "returned_at": desk.at}
+        desk.transaction.update(schema.payment, {"number": self.number}, returned)
+        if payment.kind == ACQUIRER:
+            for item in items_of(payment):
+                _add_instructed(desk, Due(item.window, payment.payee, item.account, -item.fen))
+
+    def _require_returnable(self, payment: Any) -> None:
+        if not self.bank_reference:
+            raise InvalidInput(
+                "缺少银行流水号 · has no bank reference",
+                place="bank_reference",
+                remedy="写明退汇的银行流水号 · give the bank's reference of the return",
+            )
+        if payment.returned_reference:
+            raise InvalidInput(
+                f"付款{self.number}已以 {payment.returned_reference} 登记退汇 · "
+                f"payment {self.number} was returned as {payment.returned_reference}",
+                place="bank_reference",
+                remedy="核对付款编号 · check the payment's number",
+            )
+        if not payment.bank_reference:
+            raise InvalidInput(
+                f"付款{self.number}尚未登记已付 · payment {self.number} was not made",
+                place="payment",
+                remedy="先登记已付 · mark it as paid first",
+            )
 
 
 @dataclass(slots=True)
@@ -154,15 +201,22 @@ def make_out(
         "made_by": by,
         "bank_reference": None,
         "paid_at": None,
+        "returned_reference": None,
+        "returned_at": None,
     }
     desk.transaction.insert(schema.payment, [row])
     return number
 
 
+def items_of(payment: Any) -> list[Item]:
+    """What a payment is made up of."""
+    return [Item(*each) for each in json.loads(payment.items)]
+
+
 def payment_movements(region: str, payment: Any) -> list[Movement]:
     """What a payment that the bank made moves."""
     paid = Movement(bank_account(region), "", posted_fen=-payment.amount_fen)
-    items = [Item(*each) for each in json.loads(payment.items)]
+    items = items_of(payment)
     if payment.kind != ACQUIRER:
         charged = [item.account if payment.kind == LODGING else prefund_of(item.account) for item in items]
         return [paid, *(Movement(to, "", posted_fen=item.fen) for to, item in zip(charged, items, strict=True))]
@@ -171,7 +225,16 @@ def payment_movements(region: str, payment: Any) -> list[Movement]:
     return [Movement(payable_account(payment.payee), "", posted_fen=payment.amount_fen), paid, *uses]
 
 
-def _mark_instructed(desk: Desk, due: Due) -> None:
+def _payment(desk: Desk, number: int) -> Any:
+    """Raises InvalidInput where there is none of that number."""
+    table = schema.payment
+    rows = desk.transaction.select_keys(table, [table.c.number], [(number,)])
+    if not rows:
+        raise InvalidInput(f"no payment {number}", place="payment", remedy="list the payments")
+    return rows[0]
+
+
+def _add_instructed(desk: Desk, due: Due) -> None:
     table = schema.acquirer_due
     desk.transaction.connection.execute(
         table.update()

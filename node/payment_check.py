@@ -53,7 +53,9 @@ def _receipts(transaction: Transaction) -> Iterator[Finding]:
 
 
 def _payments(transaction: Transaction) -> Iterator[Finding]:
-    """Numbered without a gap, each the sum of its items, and one entry under its bank reference once it is made."""
+    """Numbered without a gap, each the sum of its items; one entry under its bank reference once it is made, and its
+    opposite under the return's once it was sent back.
+    """
     region, numbers = own_region(transaction), set()
     expected: dict[tuple[str, str], Counter[str]] = {}
     returned: Counter[str] = Counter()
@@ -63,13 +65,16 @@ def _payments(transaction: Transaction) -> Iterator[Finding]:
         if total != row.amount_fen:
             words = difference(row.amount_fen, total)
             yield Finding("payment", str(row.number), None, row.amount_fen - total, *words)
-        if row.kind == RETURN:
+        if row.kind == RETURN and not row.returned_reference:
             returned[row.deposit] += row.amount_fen
-        if row.bank_reference:
-            lines: Counter[str] = Counter()
-            for movement in payment_movements(region, row):
-                lines[movement.account] += movement.posted_fen
-            expected[("payment", row.bank_reference)] = lines
+        for kind, reference, sign in (
+            ("payment", row.bank_reference, 1),
+            ("returned-payment", row.returned_reference, -1),
+        ):
+            if reference:
+                lines = expected[(kind, reference)] = Counter()
+                for movement in payment_movements(region, row):
+                    lines[movement.account] += sign * movement.posted_fen
     counters = run(transaction, books_schema.counter.select().where(books_schema.counter.c.name == "payment"))
     for number in sorted(numbers ^ set(range(1, (counters[0].value if counters else 0) + 1))):
         yield Finding("payment", str(number), None, 0, "付款缺失或系添加", "is missing, or was added")
@@ -78,7 +83,7 @@ def _payments(transaction: Transaction) -> Iterator[Finding]:
         if fen > receipts.get(deposit, 0):
             zh, en = "退回多于到账", "more of it went back than came in"
             yield Finding("payment", f"returns of {deposit}", None, fen - receipts.get(deposit, 0), zh, en)
-    yield from _against_entries("payment", expected, _entries(transaction, ("payment",)))
+    yield from _against_entries("payment", expected, _entries(transaction, ("payment", "returned-payment")))
 
 
 def _dues(transaction: Transaction) -> Iterator[Finding]:
@@ -86,7 +91,9 @@ def _dues(transaction: Transaction) -> Iterator[Finding]:
     owed = _owed(transaction)
     instructed: Counter[tuple[Any, ...]] = Counter()
     payable: Counter[str] = Counter()
-    for row in run(transaction, schema.payment.select().where(schema.payment.c.kind == ACQUIRER)):
+    payment = schema.payment
+    standing = (payment.c.kind == ACQUIRER) & payment.c.returned_reference.is_(None)
+    for row in run(transaction, payment.select().where(standing)):
         for window, account, fen in listed(row.items):
             instructed[(window, row.payee, account)] += fen
         payable[payable_account(row.payee)] += row.amount_fen if row.bank_reference else 0
@@ -141,8 +148,8 @@ def _away_use(transaction: Transaction) -> Iterator[Finding]:
     for row in stored:
         settled[(contribution_of(row.account),)] -= row.drawn_fen
     payment = schema.payment
-    made = payment.select().where(payment.c.kind == ACQUIRER, payment.c.bank_reference.is_not(None))
-    for row in run(transaction, made):
+    standing = (payment.c.kind == ACQUIRER) & payment.c.returned_reference.is_(None)
+    for row in run(transaction, payment.select().where(standing, payment.c.bank_reference.is_not(None))):
         for window, account, fen in listed(row.items):
             if window == AT_ONCE:
                 settled[(contribution_of(account),)] -= fen

@@ -249,6 +249,8 @@ payment = Table(
     Column("made_by", String, nullable=False),
     Column("bank_reference", String, unique=True, comment="empty until the bank has paid it"),
     Column("paid_at", BigInteger),
+    Column("returned_reference", String, unique=True, comment="empty unless the bank sent it back"),
+    Column("returned_at", BigInteger),
     seal_column(),
     comment="what is to leave the dedicated account, and what has left it",
 )

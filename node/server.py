@@ -52,6 +52,7 @@ OPERATOR_METHODS = (
     "InstructPayments",
     "ListPayments",
     "MarkPaymentMade",
+    "MarkPaymentReturned",
     "CloseOutCampaign",
     "GetNodeStatus",
     "RetryFeed",

@@ -17,7 +17,7 @@ from node.closing import CloseOut, released_fen
 from node.desk import Desk
 from node.domain.working_days import calendar
 from node.engine import Engine
-from node.paying import InstructPayments, Lodge, MarkPaid
+from node.paying import InstructPayments, Lodge, MarkPaid, MarkReturned
 from node.publishing import current_terms
 from pki.identity import Identity
 from quanlian.accounts import contribution_of, prefund_of, suspense_account, used_away_account
@@ -76,6 +76,10 @@ class NodeTreasury:
         await self._work(MarkPaid(request.number, request.bank_reference))
         return (await self._payments(schema.payment.c.number == request.number))[0]
 
+    async def mark_returned(self, request: pb.MarkPaymentReturnedRequest) -> payment_pb2.Payment:
+        await self._work(MarkReturned(request.number, request.bank_reference))
+        return (await self._payments(schema.payment.c.number == request.number))[0]
+
     async def close_out(self, caller: Identity, request: pb.CloseOutCampaignRequest) -> payment_pb2.CloseOut:
         """Close a campaign out, again where refunds freed money since. Raises InvalidInput with all that is open."""
         is_working = calendar(request.working_days, request.file_name or "working days")
@@ -115,6 +119,8 @@ def _funders(desk: Desk, terms: Terms, returns: Sequence[Any]) -> list[payment_p
     """Where each funder's budget and money went, in the order of the terms."""
     released, returned, paid = released_fen(desk, terms.campaign), Counter[str](), Counter[str]()
     for row in returns:
+        if row.returned_reference:
+            continue
         returned[row.payee] += row.amount_fen
         paid[row.payee] += row.amount_fen if row.bank_reference else 0
     levels = {each.name: (each.title_zh, each.level) for each in terms.funders}
@@ -175,4 +181,6 @@ def _payment(row: Any) -> payment_pb2.Payment:
         made_by=row.made_by,
         bank_reference=row.bank_reference or "",
         paid_at=row.paid_at or 0,
+        returned_reference=row.returned_reference or "",
+        returned_at=row.returned_at or 0,
     )

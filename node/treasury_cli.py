@@ -133,7 +133,7 @@ def instruct(config: Config = None, as_json: Json = False) -> None:
 
 @payments.command("list")
 def list_payments(
-    made: Annotated[bool, typer.Option("--all", help="含已付 · Also those that were made.")] = False,
+    made: Annotated[bool, typer.Option("--all", help="含已付、退汇 · Also those made or returned.")] = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -155,6 +155,23 @@ def paid(number: Number, reference: Reference, config: Config = None, as_json: J
         return
     each = answer.payment
     console.say(f"已付 paid: {each.number} {each.payee} {console.yuan(each.amount_fen)} 元 ({each.bank_reference})")
+
+
+@payments.command("returned")
+def returned(number: Number, reference: Reference, config: Config = None, as_json: Json = False) -> None:
+    """登记银行退汇：所付款项重新应付 · Record that the bank sent a payment back: what it paid is due again.
+
+    收单机构的款项下次制单时重付，退出资方的款项再次结清时重退 · An acquirer's is made out anew by instruct, a funder's
+    by closing out again.
+    """
+    request = pb.MarkPaymentReturnedRequest(number=number, bank_reference=reference)
+    answer = call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.MarkPaymentReturned, request)
+    if as_json:
+        console.print_json(_payment_data(answer.payment))
+        return
+    each = answer.payment
+    shown = f"{each.number} {each.payee} {console.yuan(each.amount_fen)} 元 ({each.returned_reference})"
+    console.say(f"已退汇 returned: {shown}")
 
 
 @payments.command("export")
@@ -226,6 +243,7 @@ def _show_payments(title: str, listed: Iterable[payment_pb2.Payment]) -> None:
         ("原到账流水号", "Deposit"),
         ("制单", "Made out"),
         ("银行流水号", "Bank reference"),
+        ("退汇流水号", "Returned"),
     ]
     rows: list[list[console.Cell]] = [
         [
@@ -237,6 +255,7 @@ def _show_payments(title: str, listed: Iterable[payment_pb2.Payment]) -> None:
             each.deposit,
             names.moment(each.made_at),
             each.bank_reference,
+            each.returned_reference,
         ]
         for each in listed
     ]
@@ -294,6 +313,12 @@ def _close_out_data(closed: payment_pb2.CloseOut) -> dict[str, Any]:
 
 
 def _payment_data(each: payment_pb2.Payment) -> dict[str, Any]:
-    fields = ("number", "kind", "payee", "amount_fen", "campaign", "deposit", "made_at", "made_by", "bank_reference")
+    fields = ("number", "kind", "payee", "amount_fen", "campaign", "deposit", "made_at", "made_by")
+    references = ("bank_reference", "returned_reference")
     items = [{name: getattr(item, name) for name in ("window", "account", "amount_fen")} for item in each.items]
-    return {**{name: getattr(each, name) for name in fields}, "paid_at": each.paid_at or None, "items": items}
+    return {
+        **{name: getattr(each, name) for name in (*fields, *references)},
+        "paid_at": each.paid_at or None,
+        "returned_at": each.returned_at or None,
+        "items": items,
+    }

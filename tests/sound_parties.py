@@ -27,7 +27,7 @@ from custodian.ledger.check import check_books
 from custodian.ledger.findings import Finding
 from node.bank import AssignReceipt, Payer, RecordReceipt
 from node.feed import News
-from node.paying import InstructPayments, MarkPaid
+from node.paying import InstructPayments, MarkPaid, MarkReturned
 from node.redeeming import ClearinghouseAnswer, Forwarded
 from quanlian.v1 import clearing_operator_pb2
 from quanlian.v1 import redemption_pb2 as pb
@@ -102,7 +102,7 @@ def happen(node: LocalNode, clearinghouse: LocalClearinghouse) -> None:
 
 
 def _bank(clearinghouse: LocalClearinghouse) -> None:
-    """A receipt that nobody knew and was assigned, and a pay-out at a region's wish."""
+    """A receipt that nobody knew and was assigned, and a pay-out at a region's wish that the bank returned once."""
     pb, service = clearing_operator_pb2, clearinghouse.service
     clearinghouse.do(service.settlement.record_deposit(pb.RecordDepositRequest(amount_fen=77, bank_reference="stray")))
     clearinghouse.do(
@@ -110,15 +110,21 @@ def _bank(clearinghouse: LocalClearinghouse) -> None:
     )
     payout = pb.PayOutRequest(region=SHANGHAI, amount_fen=77, bank_reference="out")
     clearinghouse.do(service.settlement.pay_out(payout))
+    returned = pb.MarkPayOutReturnedRequest(pay_out="out", bank_reference="out-back")
+    clearinghouse.do(service.settlement.mark_returned(returned))
+    again = pb.PayOutRequest(region=SHANGHAI, amount_fen=77, bank_reference="out-again")
+    clearinghouse.do(service.settlement.pay_out(again))
 
 
 def _pay(node: LocalNode) -> None:
-    """Both funders paid ahead, one receipt was assigned later, and the acquirer was paid."""
+    """Both funders paid ahead, one receipt was assigned later, and the acquirer was paid, at the second attempt."""
     city, county = Payer("spring", "city"), Payer("spring", "county")
     node.decide(RecordReceipt(city, 5000, "in-city"), RecordReceipt(Payer(), 3000, "stray"))
     node.decide(AssignReceipt("stray", county))
     (instructed,) = node.decide(InstructPayments("operator"))
-    node.decide(MarkPaid(instructed.numbers[0], "out-1"))
+    node.decide(MarkPaid(instructed.numbers[0], "out-1"), MarkReturned(instructed.numbers[0], "out-1-back"))
+    (again,) = node.decide(InstructPayments("operator"))
+    node.decide(MarkPaid(again.numbers[0], "out-2"))
 
 
 def _keep_statement(node: LocalNode, clearinghouse: LocalClearinghouse) -> None:

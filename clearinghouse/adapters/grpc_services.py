@@ -267,6 +267,11 @@ class ClearingOperatorServicer(clearing_operator_pb2_grpc.ClearingOperatorServic
     async def PayOut(self, request: pb.PayOutRequest, context: Context) -> pb.PayOutResponse:  # noqa: N802
         return pb.PayOutResponse(settlement_fen=await self._settlement.pay_out(request))
 
+    async def MarkPayOutReturned(  # noqa: N802
+        self, request: pb.MarkPayOutReturnedRequest, context: Context
+    ) -> pb.MarkPayOutReturnedResponse:
+        return await self._settlement.mark_returned(request)
+
     async def CloseWindow(self, request: pb.CloseWindowRequest, context: Context) -> pb.CloseWindowResponse:  # noqa: N802
         number = await self._settlement.close_window(request.window)
         return pb.CloseWindowResponse(window=await self._settlement.window(number))

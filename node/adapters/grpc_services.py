@@ -121,6 +121,11 @@ class NodeOperatorServicer(node_operator_pb2_grpc.NodeOperatorServiceServicer):
     ) -> pb.MarkPaymentMadeResponse:
         return pb.MarkPaymentMadeResponse(payment=await self._treasury.mark_made(request))
 
+    async def MarkPaymentReturned(  # noqa: N802
+        self, request: pb.MarkPaymentReturnedRequest, context: Context
+    ) -> pb.MarkPaymentReturnedResponse:
+        return pb.MarkPaymentReturnedResponse(payment=await self._treasury.mark_returned(request))
+
     async def CloseOutCampaign(  # noqa: N802
         self, request: pb.CloseOutCampaignRequest, context: Context
     ) -> pb.CloseOutCampaignResponse:

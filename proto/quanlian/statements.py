@@ -73,7 +73,7 @@ class Statement:
     lodged_fen: int = 0
     """What the bank received from the region while the window was open."""
     paid_out_fen: int = 0
-    """What the bank paid to the region while the window was open."""
+    """What the bank paid to the region while the window was open, less pay-outs that it returned; may be negative."""
     month: str = ""
     windows: tuple[int, ...] = ()
 

@@ -13,8 +13,13 @@ from simulations.auditor.inquiry import Inquiry
 def examine(network: Network, inquiry: Inquiry) -> None:
     for node in network.nodes.values():
         receipts = node.rows("SELECT bank_reference, account, amount_fen FROM bank_receipt")
-        payments = node.rows("SELECT number, kind, payee, amount_fen, items, deposit, bank_reference FROM payment")
+        rows = node.rows(
+            "SELECT number, kind, payee, amount_fen, items, deposit, bank_reference, returned_reference FROM payment"
+        )
+        payments = [row for row in rows if not row.returned_reference]
         paid = [payment for payment in payments if payment.bank_reference]
+        for row in set(rows) - set(payments):
+            inquiry.require(bool(row.bank_reference), f"{node.name}: payment {row.number} was returned, and never made")
         _acquirers(node, paid, inquiry)
         _bank(node, receipts, paid, inquiry)
         _funders(node, receipts, paid, inquiry)

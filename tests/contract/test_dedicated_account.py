@@ -90,6 +90,17 @@ class Treasury:
         request = pb.MarkPaymentMadeRequest(number=number, bank_reference=reference)
         return self.department.do(self.department.treasury.mark_made(request))
 
+    def send_back(self, number: int, reference: str) -> payment_pb2.Payment:
+        """As the bank does with a payment that it could not credit."""
+        request = pb.MarkPaymentReturnedRequest(number=number, bank_reference=reference)
+        return self.department.do(self.department.treasury.mark_returned(request))
+
+    def listed(self, made: bool = False) -> list[payment_pb2.Payment]:
+        return self.department.do(self.department.treasury.payments(made))
+
+    def balances(self) -> dict[str, int]:
+        return {row["account"]: row["posted_fen"] for row in self.node.rows("account") if row["posted_fen"]}
+
     def close_out(self, working_days: bytes = CALENDAR) -> payment_pb2.CloseOut:
         request = pb.CloseOutCampaignRequest(campaign="spring", working_days=working_days, file_name="2027.toml")
         return self.department.do(self.department.treasury.close_out(OPERATOR, request))
@@ -443,11 +454,161 @@ class TestCloseOut:
             assert here["posted_fen"] + there["posted_fen"] + released == budget_fen
 
 
+class TestPaymentsThatTheBankReturns:
+    """退汇: the payee's account is closed, or its number was wrong."""
+
+    def test_undo_what_the_payment_moved_and_keep_what_happened(self, funded: Treasury) -> None:
+        funded.redeem_here(*funded.node.claim())
+        funded.instruct()
+        before = funded.balances()
+        funded.pay(1, "bank-1")
+        funded.node.pass_seconds(86_400)
+        sent_back = funded.send_back(1, "back-1")
+        assert (sent_back.bank_reference, sent_back.returned_reference) == ("bank-1", "back-1")
+        assert sent_back.returned_at == sent_back.paid_at + 86_400
+        assert funded.balances() == before
+        payment, returned = funded.node.rows("entry")[-2:]
+        assert [(each["kind"], each["reference"]) for each in (payment, returned)] == [
+            ("payment", "bank-1"),
+            ("returned-payment", "back-1"),
+        ]
+        lines = {
+            number: {(row["account"], row["posted_fen"]) for row in funded.node.rows("line") if row["entry"] == number}
+            for number in (payment["number"], returned["number"])
+        }
+        assert lines[returned["number"]] == {(account, -fen) for account, fen in lines[payment["number"]]}
+        assert len(lines[payment["number"]]) == 6, "payable and bank; what each of two funders paid ahead, and settled"
+        funded.check()
+
+    def test_are_due_again_and_are_made_out_anew(self, funded: Treasury) -> None:
+        one, two = funded.node.claim(2)
+        funded.redeem_here(one)
+        funded.instruct()
+        funded.pay(1, "bank-1")
+        funded.send_back(1, "back-1")
+        assert funded.listed() == [], "the old payment is not for the bank any more"
+        funded.redeem_here(two)
+        (payment,) = funded.instruct().payments
+        assert (payment.number, payment.payee, payment.amount_fen) == (2, "alipay", 2000)
+        funded.check()
+        funded.pay(2, "bank-2")
+        assert funded.posted("payable/alipay") == 0
+        assert funded.prefunded("city") == 40_000 - 2 * 667
+        assert not funded.instruct().payments
+        funded.check()
+
+    def test_make_an_away_payment_due_again_and_leave_drawn_use_as_it_was(self, funded: Treasury) -> None:
+        (token,) = funded.node.claim()
+        funded.release(token)
+        funded.redeem_here_by_the_clearinghouse(token, 0)
+        funded.settle_window()
+        funded.instruct()
+        before = funded.balances()
+        funded.pay(1, "bank-1")
+        funded.send_back(1, "back-1")
+        assert funded.balances() == before
+        assert funded.posted(f"contribution/{HANGZHOU}/{CITY}") == -667, "settled with the window, not by the payment"
+        (payment,) = funded.instruct().payments
+        assert [(each.window, each.amount_fen) for each in payment.items] == [(1, 1000)]
+        funded.check()
+
+    def test_told_again_they_change_nothing(self, funded: Treasury) -> None:
+        funded.redeem_here(*funded.node.claim())
+        funded.instruct()
+        funded.pay(1, "bank-1")
+        assert funded.send_back(1, "back-1") == funded.send_back(1, "back-1")
+        assert [row["kind"] for row in funded.node.rows("entry")].count("returned-payment") == 1
+        assert funded.pay(1, "bank-1").returned_reference == "back-1", "nor does the payment, told again"
+        assert len(funded.instruct().payments) == 1
+        funded.check()
+
+    def test_a_reference_names_one_movement_of_money(self, funded: Treasury) -> None:
+        one, two, three = funded.node.claim(3)
+        for token, platform in ((one, "alipay"), (two, "wechat"), (three, "unionpay")):
+            funded.redeem_here(token, platform=platform)
+        funded.instruct()
+        funded.pay(1, "bank-1")
+        funded.pay(2, "bank-2")
+        funded.send_back(1, "back-1")
+        for number, reference, why in (
+            (1, "back-9", "was returned as back-1"),
+            (2, "back-1", "names another payment"),
+            (2, "bank-2", "names another payment"),
+            (2, "city-1", "names another payment"),
+            (2, "", "has no bank reference"),
+            (3, "back-3", "payment 3 was not made"),
+            (9, "back-9", "no payment 9"),
+        ):
+            with pytest.raises(InvalidInput, match=why):
+                funded.send_back(number, reference)
+        for move in (lambda: funded.pay(3, "back-1"), lambda: funded.fund("city", 1000, "back-1")):
+            with pytest.raises(InvalidInput, match="names another payment"):
+                move()
+        funded.check()
+
+    def test_of_a_lodging_takes_it_off_what_stands_at_the_clearinghouse(self, funded: Treasury) -> None:
+        request = pb.RecordLodgingRequest(amount_fen=900, bank_reference="lodged")
+        before = funded.balances()
+        funded.department.do(funded.department.treasury.lodge(OPERATOR, request))
+        funded.send_back(1, "back-1")
+        assert funded.balances() == before
+        assert funded.department.do(funded.department.treasury.lodge(OPERATOR, request)) == 0, "told again, it is back"
+        again = pb.RecordLodgingRequest(amount_fen=900, bank_reference="lodged-2")
+        assert funded.department.do(funded.department.treasury.lodge(OPERATOR, again)) == 900
+        funded.check()
+
+    def test_to_a_funder_go_back_by_closing_out_again(self, funded: Treasury) -> None:
+        spend_and_end(funded)
+        for each in funded.close_out().returns:
+            funded.pay(each.number, f"back-{each.number}")
+        newest = funded.listed(made=True)[1]
+        assert (newest.deposit, newest.amount_fen) == ("city-2", 30_000)
+        funded.send_back(newest.number, "refused")
+        assert funded.prefunded("city") == 30_000
+        funded.check()
+        report = funded.close_out()
+        assert report.number == 2
+        city = report.funders[0]
+        assert (city.returned_fen, city.returned_paid_fen) == (38_866, 8_866)
+        assert (report.returns[0].returned_reference, report.returns[-1].returned_reference) == ("refused", "")
+        assert (report.returns[-1].deposit, report.returns[-1].amount_fen) == ("city-2", 30_000)
+        funded.pay(report.returns[-1].number, "back-at-last")
+        assert (funded.prefunded("city"), funded.prefunded("county"), funded.posted(BANK)) == (0, 0, 700)
+        assert funded.close_out().number == 2
+        funded.check()
+
+    def test_keep_a_campaign_from_being_closed_out(self, funded: Treasury) -> None:
+        spend_and_end(funded)
+        funded.send_back(1, "back-1")
+        with pytest.raises(InvalidInput, match="owed to acquirers have no payment yet"):
+            funded.close_out()
+        funded.instruct()
+        with pytest.raises(InvalidInput, match="payment 2 is not marked paid"):
+            funded.close_out()
+        funded.pay(2, "bank-2")
+        assert funded.close_out().number == 1
+        funded.check()
+
+    def test_after_the_close_out_an_acquirer_is_paid_with_what_came_back(self, funded: Treasury) -> None:
+        spend_and_end(funded)
+        for each in funded.close_out().returns:
+            funded.pay(each.number, f"back-{each.number}")
+        funded.send_back(1, "refused")
+        (payment,) = funded.instruct().payments
+        funded.pay(payment.number, "at last")
+        assert (funded.prefunded("city"), funded.posted(BANK)) == (0, 700)
+        assert funded.close_out().number == 1
+        funded.check()
+
+
 class TestAudit:
     def test_the_auditor_follows_the_money_to_acquirers_and_back_to_funders(self, funded: Treasury) -> None:
         spend_and_end(funded)
         for each in funded.close_out().returns:
             funded.pay(each.number, f"back-{each.number}")
+            funded.send_back(each.number, f"refused-{each.number}")
+        funded.send_back(1, "refused-1")
+        funded.instruct()
         assert [each.findings for each in funded.audited() if not each.holds] == []
 
     @pytest.mark.parametrize(
@@ -459,6 +620,11 @@ class TestAudit:
             ("DELETE FROM payment WHERE kind = 'return'", "dedicated_accounts_hold"),
             ("UPDATE bank_receipt SET account = 'suspense'", "dedicated_accounts_hold"),
             ("UPDATE away_use SET drawn_fen = drawn_fen - 1", "dedicated_accounts_hold"),
+            ("UPDATE payment SET returned_reference = 'x' WHERE kind = 'acquirer'", "dedicated_accounts_hold"),
+            (
+                "UPDATE payment SET bank_reference = NULL, returned_reference = 'x' WHERE number = 1",
+                "dedicated_accounts_hold",
+            ),
         ],
     )
     def test_and_finds_what_does_not_fit(self, funded: Treasury, tampering: str, invariant: str) -> None:

@@ -434,6 +434,28 @@ TAMPERINGS = [
     ),
     kind("pay-out deleted", (CLEARING,), "DELETE FROM payout", table="payout", names="entry amount"),
     kind(
+        "pay-out's return made up, so that it is paid again",
+        (CLEARING,),
+        "UPDATE payout SET returned_reference = 'x', returned_at = paid_at, returned_window = settlement_window "
+        "WHERE bank_reference = 'out-again'",
+        table="payout",
+        names="amount",
+    ),
+    kind(
+        "pay-out's return hidden",
+        (CLEARING,),
+        "UPDATE payout SET returned_reference = NULL, returned_at = NULL, returned_window = NULL",
+        table="payout",
+        names="entry amount",
+    ),
+    kind(
+        "pay-out's return told in another window",
+        (CLEARING,),
+        "UPDATE payout SET returned_window = 1 WHERE bank_reference = 'out'",
+        table="statement",
+        names="amount",
+    ),
+    kind(
         "deposit made up",
         (CLEARING,),
         "INSERT INTO deposit SELECT 'b', region, 5, received_at, 1, memo, seal FROM deposit "
@@ -634,7 +656,28 @@ TAMPERINGS = [
         "payment made up",
         (NODE,),
         "INSERT INTO payment SELECT 9, kind, payee, amount_fen, items, campaign, deposit, made_at, made_by, 'x', "
-        "paid_at, seal FROM payment",
+        "paid_at, NULL, NULL, seal FROM payment WHERE number = 2",
+        table="payment",
+        names="amount",
+    ),
+    kind(
+        "payment's return made up, so that it is paid again",
+        (NODE,),
+        "UPDATE payment SET returned_reference = 'x', returned_at = paid_at WHERE number = 2",
+        table="payment",
+        names="amount",
+    ),
+    kind(
+        "payment's return hidden",
+        (NODE,),
+        "UPDATE payment SET returned_reference = NULL, returned_at = NULL",
+        table="payment",
+        names="entry amount",
+    ),
+    kind(
+        "payment's return under another reference",
+        (NODE,),
+        "UPDATE payment SET returned_reference = 'x' WHERE number = 1",
         table="payment",
         names="amount",
     ),

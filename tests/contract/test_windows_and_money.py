@@ -89,6 +89,12 @@ def pay_out(clearinghouse: LocalClearinghouse, region: str, fen: int, reference:
     return clearinghouse.do(clearinghouse.service.settlement.pay_out(request))
 
 
+def send_back(clearinghouse: LocalClearinghouse, pay_out: str, reference: str) -> pb.MarkPayOutReturnedResponse:
+    """As the bank does with a pay-out that it could not credit."""
+    request = pb.MarkPayOutReturnedRequest(pay_out=pay_out, bank_reference=reference)
+    return clearinghouse.do(clearinghouse.service.settlement.mark_returned(request))
+
+
 def posted(clearinghouse: LocalClearinghouse, account: str) -> int:
     return next((row["posted_fen"] for row in clearinghouse.rows("account") if row["account"] == account), 0)
 
@@ -314,6 +320,116 @@ class TestBank:
             pay_out(clearinghouse, HANGZHOU, 100, "once")
         with pytest.raises(InvalidInput, match="was booked for another deposit"):
             deposit(clearinghouse, SHANGHAI, 100, "once")
+
+
+class TestPayOutsThatTheBankReturns:
+    """退汇: the region's account is closed, or its number was wrong."""
+
+    NAMES = ("opening_fen", "lodged_fen", "paid_out_fen", "net_fen", "closing_fen")
+
+    def figures(self, clearinghouse: LocalClearinghouse, region: str, window: int) -> list[int]:
+        return [statement(clearinghouse, region, window)[name] for name in self.NAMES]
+
+    def test_stand_on_the_region_s_balance_again_by_the_opposite_entry(self, clearinghouse: LocalClearinghouse) -> None:
+        pay_out(clearinghouse, SHANGHAI, 1_000, "out")
+        clearinghouse.pass_seconds(DAY)
+        answer = send_back(clearinghouse, "out", "back")
+        assert (answer.region, answer.amount_fen, answer.settlement_fen) == (SHANGHAI, 1_000, 1_000_000)
+        paid, returned = clearinghouse.rows("entry")[-2:]
+        assert [(each["kind"], each["reference"]) for each in (paid, returned)] == [
+            ("pay-out", "out"),
+            ("returned-pay-out", "back"),
+        ]
+        lines = {(row["entry"], row["account"], row["posted_fen"]) for row in clearinghouse.rows("line")}
+        assert {(account, -fen) for entry, account, fen in lines if entry == paid["number"]} == {
+            (account, fen) for entry, account, fen in lines if entry == returned["number"]
+        }
+        clearinghouse.check_books()
+        assert pay_out(clearinghouse, SHANGHAI, 1_000_000, "anew") == 0, "all of it may be paid out again"
+        clearinghouse.check_books()
+
+    def test_are_booked_once_under_their_reference(self, clearinghouse: LocalClearinghouse) -> None:
+        pay_out(clearinghouse, SHANGHAI, 1_000, "out")
+        pay_out(clearinghouse, SHANGHAI, 1_000, "other")
+        deposit(clearinghouse, HANGZHOU, 100, "in")
+        assert send_back(clearinghouse, "out", "back") == send_back(clearinghouse, "out", "back")
+        assert pay_out(clearinghouse, SHANGHAI, 1_000, "out") == 1_000_000 - 1_000, "nor does the pay-out, told again"
+        for paid, reference, why in (
+            ("out", "back-9", "was returned as back"),
+            ("other", "back", "names another payment"),
+            ("other", "other", "names another payment"),
+            ("other", "in", "names another payment"),
+            ("other", "", "has no bank reference"),
+            ("in", "back-2", "no pay-out in"),
+            ("none", "back-2", "no pay-out none"),
+        ):
+            with pytest.raises(InvalidInput, match=why):
+                send_back(clearinghouse, paid, reference)
+        for move in (deposit, pay_out):
+            with pytest.raises(InvalidInput, match="names another payment"):
+                move(clearinghouse, SHANGHAI, 100, "back")
+        clearinghouse.check_books()
+
+    def test_are_taken_off_what_the_open_window_s_statement_says_was_paid_out(
+        self, clearinghouse: LocalClearinghouse
+    ) -> None:
+        pay_out(clearinghouse, SHANGHAI, 1_000, "out")
+        pay_out(clearinghouse, SHANGHAI, 300, "at-once")
+        send_back(clearinghouse, "at-once", "back-at-once")
+        close(clearinghouse)
+        send_back(clearinghouse, "out", "back")
+        pay_out(clearinghouse, SHANGHAI, 50, "more")
+        close(clearinghouse)
+        assert self.figures(clearinghouse, SHANGHAI, 1) == [0, 1_000_000, 1_000, 0, 999_000]
+        assert self.figures(clearinghouse, SHANGHAI, 2) == [999_000, 0, 50 - 1_000, 0, 999_950]
+        assert self.figures(clearinghouse, HANGZHOU, 2) == [1_000_000, 0, 0, 0, 1_000_000]
+        clearinghouse.check_books()
+        clearinghouse.pass_seconds(china("2026-06-01T00:00:00") - AT)
+        close(clearinghouse)
+        (month,) = [row for row in clearinghouse.rows("monthly_statement") if row["region"] == SHANGHAI]
+        told = json.loads(month["document"])
+        assert [told[name] for name in self.NAMES] == [0, 1_000_000, 50, 0, 999_950]
+        clearinghouse.check_books()
+
+    def test_of_a_window_s_position_leave_it_settled_and_can_be_paid_out_anew(
+        self, node: LocalNode, clearinghouse: LocalClearinghouse
+    ) -> None:
+        (token,) = away(node, clearinghouse)
+        redeem(clearinghouse, 1, token)
+        close(clearinghouse)
+        instruct(clearinghouse, 1)
+        mark(clearinghouse, 1, SHANGHAI, "paid-1")
+        with pytest.raises(InvalidInput, match=r"no pay-out paid-1 is booked .* settle its window first"):
+            send_back(clearinghouse, "paid-1", "back-1")
+        clearinghouse.do(clearinghouse.service.settlement.settle(1))
+        positions = clearinghouse.rows("net_position")
+        assert send_back(clearinghouse, "paid-1", "back-1").settlement_fen == 1_000_700
+        assert clearinghouse.rows("net_position") == positions
+        shown = clearinghouse.do(clearinghouse.service.settlement.window(1))
+        assert {each.region: (each.bank_reference, each.returned_reference) for each in shown.positions} == {
+            HANGZHOU: ("", ""),
+            SHANGHAI: ("paid-1", "back-1"),
+        }
+        assert pay_out(clearinghouse, SHANGHAI, 700, "paid-again") == 1_000_000
+        close(clearinghouse)
+        assert self.figures(clearinghouse, SHANGHAI, 2) == [1_000_700, 0, 700, 0, 1_000_000]
+        clearinghouse.check_books()
+
+    def test_cure_arrears_as_any_money_that_arrives(self, node: LocalNode, clearinghouse: LocalClearinghouse) -> None:
+        (token,) = away(node, clearinghouse)
+        limits = pb.SetLimitsRequest(region=HANGZHOU, net_debit_cap_fen=10**7, credit_line_fen=1000)
+        clearinghouse.do(clearinghouse.service.operations.set_limits(limits))
+        pay_out(clearinghouse, HANGZHOU, 1_000_000 - 500, "out")
+        redeem(clearinghouse, 1, token)
+        close(clearinghouse)
+        instruct(clearinghouse, 1)
+        clearinghouse.do(clearinghouse.service.settlement.settle(1))
+        assert posted(clearinghouse, f"arrears/{HANGZHOU}") == 200
+        assert send_back(clearinghouse, "out", "back").settlement_fen == 1_000_000 - 500 - 200
+        assert posted(clearinghouse, f"arrears/{HANGZHOU}") == 0
+        assert [row["kind"] for row in clearinghouse.rows("entry")][-2:] == ["returned-pay-out", "cure"]
+        assert {row["withheld_fen"] for row in clearinghouse.rows("participant")} == {0}
+        clearinghouse.check_books()
 
 
 def test_a_deposit_has_an_entry_of_its_own_and_a_capture_of_its_batch_keeps_its_window(

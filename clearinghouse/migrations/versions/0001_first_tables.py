@@ -178,9 +178,14 @@ def upgrade() -> None:
         sa.Column("amount_fen", sa.BigInteger(), nullable=False),
         sa.Column("paid_at", sa.BigInteger(), nullable=False),
         sa.Column("settlement_window", sa.BigInteger(), nullable=False, comment="open when it was booked"),
+        sa.Column("returned_reference", sa.String(), nullable=True, comment="empty unless the bank sent it back"),
+        sa.Column("returned_at", sa.BigInteger(), nullable=True),
+        sa.Column("returned_window", sa.BigInteger(), nullable=True, comment="open when it came back"),
         sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("bank_reference"),
+        sa.UniqueConstraint("returned_reference"),
     )
+    op.create_index(op.f("ix_payout_returned_window"), "payout", ["returned_window"], unique=False)
     op.create_index(op.f("ix_payout_settlement_window"), "payout", ["settlement_window"], unique=False)
     op.create_table(
         "proof",

@@ -335,9 +335,12 @@ def upgrade() -> None:
         sa.Column("made_by", sa.String(), nullable=False),
         sa.Column("bank_reference", sa.String(), nullable=True, comment="empty until the bank has paid it"),
         sa.Column("paid_at", sa.BigInteger(), nullable=True),
+        sa.Column("returned_reference", sa.String(), nullable=True, comment="empty unless the bank sent it back"),
+        sa.Column("returned_at", sa.BigInteger(), nullable=True),
         sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("number"),
         sa.UniqueConstraint("bank_reference"),
+        sa.UniqueConstraint("returned_reference"),
         comment="what is to leave the dedicated account, and what has left it",
     )
     op.create_table(

@@ -517,6 +517,55 @@ class PayOutResponse(_message.Message):
 Global___PayOutResponse: _TypeAlias = PayOutResponse  # noqa: Y015
 
 @_typing.final
+class MarkPayOutReturnedRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAY_OUT_FIELD_NUMBER: _builtins.int
+    BANK_REFERENCE_FIELD_NUMBER: _builtins.int
+    pay_out: _builtins.str
+    """The bank's reference of the pay-out."""
+    bank_reference: _builtins.str
+    """Of its return."""
+    def __init__(
+        self,
+        *,
+        pay_out: _builtins.str = ...,
+        bank_reference: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_reference", b"bank_reference", "pay_out", b"pay_out"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MarkPayOutReturnedRequest: _TypeAlias = MarkPayOutReturnedRequest  # noqa: Y015
+
+@_typing.final
+class MarkPayOutReturnedResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REGION_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    SETTLEMENT_FEN_FIELD_NUMBER: _builtins.int
+    region: _builtins.str
+    amount_fen: _builtins.int
+    settlement_fen: _builtins.int
+    def __init__(
+        self,
+        *,
+        region: _builtins.str = ...,
+        amount_fen: _builtins.int = ...,
+        settlement_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "region", b"region", "settlement_fen", b"settlement_fen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MarkPayOutReturnedResponse: _TypeAlias = MarkPayOutReturnedResponse  # noqa: Y015
+
+@_typing.final
 class ListWindowsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

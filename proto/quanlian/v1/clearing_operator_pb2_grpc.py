@@ -70,6 +70,11 @@ class ClearingOperatorServiceStub:
                 request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.PayOutRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.PayOutResponse.FromString,
                 _registered_method=True)
+        self.MarkPayOutReturned = channel.unary_unary(
+                '/quanlian.v1.ClearingOperatorService/MarkPayOutReturned',
+                request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.MarkPayOutReturnedRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.MarkPayOutReturnedResponse.FromString,
+                _registered_method=True)
         self.CloseWindow = channel.unary_unary(
                 '/quanlian.v1.ClearingOperatorService/CloseWindow',
                 request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.CloseWindowRequest.SerializeToString,
@@ -201,6 +206,13 @@ class ClearingOperatorServiceServicer:
 
     def PayOut(self, request, context):
         """The bank paid a region what it may take out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MarkPayOutReturned(self, request, context):
+        """The bank sent a pay-out, or a window's payment to a region, back: it stands on the region's balance again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -356,6 +368,11 @@ def add_ClearingOperatorServiceServicer_to_server(servicer, server):
                     servicer.PayOut,
                     request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.PayOutRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.PayOutResponse.SerializeToString,
+            ),
+            'MarkPayOutReturned': grpc.unary_unary_rpc_method_handler(
+                    servicer.MarkPayOutReturned,
+                    request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.MarkPayOutReturnedRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.MarkPayOutReturnedResponse.SerializeToString,
             ),
             'CloseWindow': grpc.unary_unary_rpc_method_handler(
                     servicer.CloseWindow,
@@ -633,6 +650,33 @@ class ClearingOperatorService:
             '/quanlian.v1.ClearingOperatorService/PayOut',
             quanlian_dot_v1_dot_clearing__operator__pb2.PayOutRequest.SerializeToString,
             quanlian_dot_v1_dot_clearing__operator__pb2.PayOutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MarkPayOutReturned(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.ClearingOperatorService/MarkPayOutReturned',
+            quanlian_dot_v1_dot_clearing__operator__pb2.MarkPayOutReturnedRequest.SerializeToString,
+            quanlian_dot_v1_dot_clearing__operator__pb2.MarkPayOutReturnedResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,8 @@ class ClearingOperatorServiceStub:
     ListReceipts: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.ListReceiptsRequest, _clearing_operator_pb2.ListReceiptsResponse]
     PayOut: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.PayOutRequest, _clearing_operator_pb2.PayOutResponse]
     """The bank paid a region what it may take out."""
+    MarkPayOutReturned: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.MarkPayOutReturnedRequest, _clearing_operator_pb2.MarkPayOutReturnedResponse]
+    """The bank sent a pay-out, or a window's payment to a region, back: it stands on the region's balance again."""
     CloseWindow: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.CloseWindowRequest, _clearing_operator_pb2.CloseWindowResponse]
     """Closes the open window, opens the next, and calculates the closed one."""
     InstructWindow: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.InstructWindowRequest, _clearing_operator_pb2.InstructWindowResponse]
@@ -87,6 +89,8 @@ class ClearingOperatorServiceAsyncStub(ClearingOperatorServiceStub):
     ListReceipts: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.ListReceiptsRequest, _clearing_operator_pb2.ListReceiptsResponse]  # type: ignore[assignment]
     PayOut: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.PayOutRequest, _clearing_operator_pb2.PayOutResponse]  # type: ignore[assignment]
     """The bank paid a region what it may take out."""
+    MarkPayOutReturned: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.MarkPayOutReturnedRequest, _clearing_operator_pb2.MarkPayOutReturnedResponse]  # type: ignore[assignment]
+    """The bank sent a pay-out, or a window's payment to a region, back: it stands on the region's balance again."""
     CloseWindow: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.CloseWindowRequest, _clearing_operator_pb2.CloseWindowResponse]  # type: ignore[assignment]
     """Closes the open window, opens the next, and calculates the closed one."""
     InstructWindow: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.InstructWindowRequest, _clearing_operator_pb2.InstructWindowResponse]  # type: ignore[assignment]
@@ -170,6 +174,14 @@ class ClearingOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_clearing_operator_pb2.PayOutResponse, _abc.Awaitable[_clearing_operator_pb2.PayOutResponse]]:
         """The bank paid a region what it may take out."""
+
+    @_abc_1.abstractmethod
+    def MarkPayOutReturned(
+        self,
+        request: _clearing_operator_pb2.MarkPayOutReturnedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_clearing_operator_pb2.MarkPayOutReturnedResponse, _abc.Awaitable[_clearing_operator_pb2.MarkPayOutReturnedResponse]]:
+        """The bank sent a pay-out, or a window's payment to a region, back: it stands on the region's balance again."""
 
     @_abc_1.abstractmethod
     def CloseWindow(

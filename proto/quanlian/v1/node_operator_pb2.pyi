@@ -804,6 +804,49 @@ class MarkPaymentMadeResponse(_message.Message):
 Global___MarkPaymentMadeResponse: _TypeAlias = MarkPaymentMadeResponse  # noqa: Y015
 
 @_typing.final
+class MarkPaymentReturnedRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    BANK_REFERENCE_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    bank_reference: _builtins.str
+    """Of the return."""
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        bank_reference: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_reference", b"bank_reference", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MarkPaymentReturnedRequest: _TypeAlias = MarkPaymentReturnedRequest  # noqa: Y015
+
+@_typing.final
+class MarkPaymentReturnedResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYMENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def payment(self) -> _payment_pb2.Payment: ...
+    def __init__(
+        self,
+        *,
+        payment: _payment_pb2.Payment | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payment", b"payment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payment", b"payment"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MarkPaymentReturnedResponse: _TypeAlias = MarkPaymentReturnedResponse  # noqa: Y015
+
+@_typing.final
 class CloseOutCampaignRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

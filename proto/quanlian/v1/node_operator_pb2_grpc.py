@@ -100,6 +100,11 @@ class NodeOperatorServiceStub:
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.MarkPaymentMadeRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.MarkPaymentMadeResponse.FromString,
                 _registered_method=True)
+        self.MarkPaymentReturned = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/MarkPaymentReturned',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.MarkPaymentReturnedRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.MarkPaymentReturnedResponse.FromString,
+                _registered_method=True)
         self.CloseOutCampaign = channel.unary_unary(
                 '/quanlian.v1.NodeOperatorService/CloseOutCampaign',
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.CloseOutCampaignRequest.SerializeToString,
@@ -276,6 +281,13 @@ class NodeOperatorServiceServicer:
 
     def MarkPaymentMade(self, request, context):
         """The bank's word that a payment was made.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MarkPaymentReturned(self, request, context):
+        """The bank's word that it sent a payment back: what it paid is due again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -469,6 +481,11 @@ def add_NodeOperatorServiceServicer_to_server(servicer, server):
                     servicer.MarkPaymentMade,
                     request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.MarkPaymentMadeRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_node__operator__pb2.MarkPaymentMadeResponse.SerializeToString,
+            ),
+            'MarkPaymentReturned': grpc.unary_unary_rpc_method_handler(
+                    servicer.MarkPaymentReturned,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.MarkPaymentReturnedRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.MarkPaymentReturnedResponse.SerializeToString,
             ),
             'CloseOutCampaign': grpc.unary_unary_rpc_method_handler(
                     servicer.CloseOutCampaign,
@@ -913,6 +930,33 @@ class NodeOperatorService:
             '/quanlian.v1.NodeOperatorService/MarkPaymentMade',
             quanlian_dot_v1_dot_node__operator__pb2.MarkPaymentMadeRequest.SerializeToString,
             quanlian_dot_v1_dot_node__operator__pb2.MarkPaymentMadeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MarkPaymentReturned(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/MarkPaymentReturned',
+            quanlian_dot_v1_dot_node__operator__pb2.MarkPaymentReturnedRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.MarkPaymentReturnedResponse.FromString,
             options,
             channel_credentials,
             insecure,

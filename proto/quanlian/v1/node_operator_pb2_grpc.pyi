@@ -53,6 +53,8 @@ class NodeOperatorServiceStub:
     ListPayments: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.ListPaymentsRequest, _node_operator_pb2.ListPaymentsResponse]
     MarkPaymentMade: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.MarkPaymentMadeRequest, _node_operator_pb2.MarkPaymentMadeResponse]
     """The bank's word that a payment was made."""
+    MarkPaymentReturned: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.MarkPaymentReturnedRequest, _node_operator_pb2.MarkPaymentReturnedResponse]
+    """The bank's word that it sent a payment back: what it paid is due again."""
     CloseOutCampaign: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.CloseOutCampaignRequest, _node_operator_pb2.CloseOutCampaignResponse]
     """Releases what a campaign's budgets did not use, and makes out what goes back to its funders."""
     GetNodeEvidence: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeEvidenceRequest, _node_operator_pb2.GetNodeEvidenceResponse]
@@ -110,6 +112,8 @@ class NodeOperatorServiceAsyncStub(NodeOperatorServiceStub):
     ListPayments: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.ListPaymentsRequest, _node_operator_pb2.ListPaymentsResponse]  # type: ignore[assignment]
     MarkPaymentMade: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.MarkPaymentMadeRequest, _node_operator_pb2.MarkPaymentMadeResponse]  # type: ignore[assignment]
     """The bank's word that a payment was made."""
+    MarkPaymentReturned: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.MarkPaymentReturnedRequest, _node_operator_pb2.MarkPaymentReturnedResponse]  # type: ignore[assignment]
+    """The bank's word that it sent a payment back: what it paid is due again."""
     CloseOutCampaign: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.CloseOutCampaignRequest, _node_operator_pb2.CloseOutCampaignResponse]  # type: ignore[assignment]
     """Releases what a campaign's budgets did not use, and makes out what goes back to its funders."""
     GetNodeEvidence: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeEvidenceRequest, _node_operator_pb2.GetNodeEvidenceResponse]  # type: ignore[assignment]
@@ -242,6 +246,14 @@ class NodeOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_node_operator_pb2.MarkPaymentMadeResponse, _abc.Awaitable[_node_operator_pb2.MarkPaymentMadeResponse]]:
         """The bank's word that a payment was made."""
+
+    @_abc_1.abstractmethod
+    def MarkPaymentReturned(
+        self,
+        request: _node_operator_pb2.MarkPaymentReturnedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.MarkPaymentReturnedResponse, _abc.Awaitable[_node_operator_pb2.MarkPaymentReturnedResponse]]:
+        """The bank's word that it sent a payment back: what it paid is due again."""
 
     @_abc_1.abstractmethod
     def CloseOutCampaign(

@@ -69,6 +69,8 @@ class Payment(_message.Message):
     MADE_BY_FIELD_NUMBER: _builtins.int
     BANK_REFERENCE_FIELD_NUMBER: _builtins.int
     PAID_AT_FIELD_NUMBER: _builtins.int
+    RETURNED_REFERENCE_FIELD_NUMBER: _builtins.int
+    RETURNED_AT_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     kind: _builtins.str
     """acquirer, return (to a funder) or lodging (with the clearinghouse)."""
@@ -82,6 +84,9 @@ class Payment(_message.Message):
     bank_reference: _builtins.str
     """Empty until the bank has made it."""
     paid_at: _builtins.int
+    returned_reference: _builtins.str
+    """Of its return by the bank (退汇); empty unless it was sent back."""
+    returned_at: _builtins.int
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___PaymentItem]: ...
     def __init__(
@@ -98,10 +103,12 @@ class Payment(_message.Message):
         made_by: _builtins.str = ...,
         bank_reference: _builtins.str = ...,
         paid_at: _builtins.int = ...,
+        returned_reference: _builtins.str = ...,
+        returned_at: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "bank_reference", b"bank_reference", "campaign", b"campaign", "deposit", b"deposit", "items", b"items", "kind", b"kind", "made_at", b"made_at", "made_by", b"made_by", "number", b"number", "paid_at", b"paid_at", "payee", b"payee"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "bank_reference", b"bank_reference", "campaign", b"campaign", "deposit", b"deposit", "items", b"items", "kind", b"kind", "made_at", b"made_at", "made_by", b"made_by", "number", b"number", "paid_at", b"paid_at", "payee", b"payee", "returned_at", b"returned_at", "returned_reference", b"returned_reference"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -55,6 +55,7 @@ class NetPosition(_message.Message):
     CONFIRMED_FIELD_NUMBER: _builtins.int
     BANK_REFERENCE_FIELD_NUMBER: _builtins.int
     PAYOUT_FEN_FIELD_NUMBER: _builtins.int
+    RETURNED_REFERENCE_FIELD_NUMBER: _builtins.int
     region: _builtins.str
     net_fen: _builtins.int
     """Positive: the region receives."""
@@ -63,6 +64,8 @@ class NetPosition(_message.Message):
     """Bank reference of its payment; empty until marked."""
     payout_fen: _builtins.int
     """What of a positive position is paid out: less than it while a debtor is in arrears."""
+    returned_reference: _builtins.str
+    """Of the payment's return by the bank (退汇); empty unless it was sent back."""
     def __init__(
         self,
         *,
@@ -71,10 +74,11 @@ class NetPosition(_message.Message):
         confirmed: _builtins.bool = ...,
         bank_reference: _builtins.str = ...,
         payout_fen: _builtins.int = ...,
+        returned_reference: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_reference", b"bank_reference", "confirmed", b"confirmed", "net_fen", b"net_fen", "payout_fen", b"payout_fen", "region", b"region"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_reference", b"bank_reference", "confirmed", b"confirmed", "net_fen", b"net_fen", "payout_fen", b"payout_fen", "region", b"region", "returned_reference", b"returned_reference"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
