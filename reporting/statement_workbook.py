@@ -68,7 +68,7 @@ def _balances(sheet: Sheet, statement: Statement) -> None:
     empty = not statement.lines
     opening = sheet.amount("期初余额（元）", "Opening balance, yuan", statement.opening_fen)
     lodged = sheet.amount("存入", "Lodged", statement.lodged_fen)
-    paid_out = sheet.amount("划出", "Paid out", statement.paid_out_fen)
+    paid_out = sheet.amount("划出（减退汇）", "Paid out, less returned", statement.paid_out_fen)
     received = sheet.amount(
         "应收", "Received", 0 if empty else Formula(f'=SUMIF({lines},">0")', statement.received_fen)
     )

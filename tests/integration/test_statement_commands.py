@@ -221,6 +221,11 @@ def test_a_receipt_waits_in_suspense_until_it_is_assigned(network: Network) -> N
     after = {each["region"]: each["settlement_fen"] for each in data(network, CLEARINGHOUSE, "status")["regions"]}
     assert after[SHANGHAI] == before[SHANGHAI] + 1234
     operate(network, CLEARINGHOUSE, "pay-out", SHANGHAI, "12.34", "--reference", "P-1")
+    assert "已退汇 · Returned 12.34 元" in operate(network, CLEARINGHOUSE, "returned", "P-1", "--reference", "P-1-back")
+    returned = data(network, CLEARINGHOUSE, "returned", "P-1", "--reference", "P-1-back")
+    assert returned == {"region": SHANGHAI, "amount_fen": 1234, "settlement_fen": after[SHANGHAI]}
+    assert "no pay-out P-9 is booked" in refused(network, CLEARINGHOUSE, "returned", "P-9", "--reference", "P-9-back")
+    operate(network, CLEARINGHOUSE, "pay-out", SHANGHAI, "12.34", "--reference", "P-1-again")
     assert "may take out" in refused(network, CLEARINGHOUSE, "pay-out", SHANGHAI, "900000000", "--reference", "P-2")
 
 
@@ -256,6 +261,14 @@ class TestTheDedicatedAccount:
         )
         assert (paid["bank_reference"], paid["amount_fen"]) == ("ICBC-1", payment["amount_fen"])
         assert json.loads(operate(network, HANGZHOU, "payments", "list", "--json")) == []
+        returned = json.loads(
+            operate(network, HANGZHOU, "payments", "returned", payment["number"], "--reference", "ICBC-2", "--json")
+        )
+        assert (returned["bank_reference"], returned["returned_reference"]) == ("ICBC-1", "ICBC-2")
+        assert returned["returned_at"] >= returned["paid_at"]
+        assert "ICBC-2" in operate(network, HANGZHOU, "payments", "list", "--all")
+        made = json.loads(operate(network, HANGZHOU, "payments", "instruct", "--json"))
+        assert [each["amount_fen"] for each in made["payments"]] == [payment["amount_fen"]]
         for party in network.parties:
             settings = network.directory / party / "settings.toml"
             code, shown, error = quanlian("ledger", "check", "--json", "--config", settings)
