@@ -18,11 +18,12 @@ def examine(network: Network, inquiry: Inquiry) -> None:
         )
         payments = [row for row in rows if not row.returned_reference]
         paid = [payment for payment in payments if payment.bank_reference]
-        for row in set(rows) - set(payments):
+        sent_back = [row for row in rows if row.returned_reference]
+        for row in sent_back:
             inquiry.require(bool(row.bank_reference), f"{node.name}: payment {row.number} was returned, and never made")
         _acquirers(node, paid, inquiry)
         _bank(node, receipts, paid, inquiry)
-        _funders(node, receipts, paid, inquiry)
+        _funders(node, receipts, paid, sent_back, inquiry)
         _returns(node, receipts, payments, inquiry)
 
 
@@ -51,8 +52,11 @@ def _bank(node: Book, receipts: Any, paid: list[Any], inquiry: Inquiry) -> None:
     inquiry.equal(f"{node.name}: account suspense", suspense.posted_fen if suspense else 0, unmatched)
 
 
-def _funders(node: Book, receipts: Any, paid: list[Any], inquiry: Inquiry) -> None:
-    """What a funder paid ahead is used and settled, given back, or there; what is settled was used."""
+def _funders(node: Book, receipts: Any, paid: list[Any], sent_back: list[Any], inquiry: Inquiry) -> None:
+    """What a funder paid ahead is used and settled, given back, or there; what is settled was used.
+
+    It may lack what refunds gave back in payments that the bank returned: that may have been used in between.
+    """
     settled: Counter[str] = Counter()
     left: Counter[str] = Counter()
     for receipt in receipts:
@@ -71,8 +75,13 @@ def _funders(node: Book, receipts: Any, paid: list[Any], inquiry: Inquiry) -> No
     contributions = {f"contribution/{funder}": -fen for funder, fen in settled.items()}
     inquiry.same_sums(f"{node.name}: account", node.posted("contribution"), contributions)
     inquiry.same_sums(f"{node.name}: account", node.posted("prefund"), left)
+    lacking: Counter[str] = Counter()
+    for payment in sent_back:
+        for _, account, fen in json.loads(payment.items):
+            lacking[f"prefund/{_funder(account)}"] += max(0, -fen)
     for account, fen in node.posted("prefund").items():
-        inquiry.require(fen <= 0, f"{node.name}: {account} was drawn {fen} fen beyond what was paid ahead")
+        beyond = f"{node.name}: {account} was drawn {fen} fen beyond what was paid ahead"
+        inquiry.require(fen <= lacking[account], beyond)
 
 
 def _returns(node: Book, receipts: Any, payments: Any, inquiry: Inquiry) -> None:

@@ -577,6 +577,35 @@ class TestPaymentsThatTheBankReturns:
         assert funded.close_out().number == 2
         funded.check()
 
+    def test_of_which_a_refund_was_taken_off_leave_its_funder_short_until_they_are_paid_anew(
+        self, funded: Treasury
+    ) -> None:
+        home, given = funded.node.claim(2)
+        funded.release(given)
+        first = funded.redeem_here(home)
+        funded.pay(funded.instruct().payments[0].number, "bank-1")
+        funded.refund_here(first, 5800)
+        for index in (0, 1):
+            funded.redeem_here_by_the_clearinghouse(given, index)
+        funded.node.change(ChangeKind.WITHDRAW)
+        funded.pass_days(14)
+        funded.sweep()
+        funded.settle_window()
+        (payment,) = funded.instruct().payments
+        assert [each.amount_fen for each in payment.items] == [-667, -333, 2000]
+        funded.pay(payment.number, "bank-2")
+        for each in funded.close_out().returns:
+            funded.pay(each.number, f"back-{each.number}")
+        funded.send_back(payment.number, "refused")
+        assert (funded.prefunded("city"), funded.prefunded("county")) == (-667, -333), "gone to the funders already"
+        funded.check()
+        assert [each.findings for each in funded.audited() if not each.holds] == []
+        (anew,) = funded.instruct().payments
+        assert list(anew.items) == list(payment.items)
+        funded.pay(anew.number, "bank-3")
+        assert (funded.prefunded("city"), funded.prefunded("county"), funded.posted(BANK)) == (0, 0, 0)
+        funded.check()
+
     def test_keep_a_campaign_from_being_closed_out(self, funded: Treasury) -> None:
         spend_and_end(funded)
         funded.send_back(1, "back-1")

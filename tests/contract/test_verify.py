@@ -53,7 +53,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
 
 
 def play(node: LocalNode, clearinghouse: LocalClearinghouse) -> None:
-    """Whole and smaller captures, refunds within and after the window, a home use; the visitors' fund runs dry."""
+    """Whole and smaller captures, refunds within and after the window, a home use; the visitors' fund runs dry; after
+    the window the bank returns a pay-out.
+    """
+    settlement = clearinghouse.service.settlement
     node.publish()
     clearinghouse.learn(node)
     tokens = node.claim(5)
@@ -74,13 +77,17 @@ def play(node: LocalNode, clearinghouse: LocalClearinghouse) -> None:
     ask(refund=redemption_pb2.Refund(redemption_id=whole.redemption_id, order_fen=2000))
     ask(HANGZHOU, redeem=purchase(tokens[2], 0, "order-4"))
     ask(redeem=purchase(tokens[3], 0, "order-5"))
+    payout = clearing_operator_pb2.PayOutRequest(region=SHANGHAI, amount_fen=500, bank_reference="out")
+    clearinghouse.do(settlement.pay_out(payout))
     clearinghouse.pass_seconds(60)
-    clearinghouse.do(clearinghouse.service.settlement.close_window())
+    clearinghouse.do(settlement.close_window())
     clearinghouse.pass_seconds(60)
+    returned = clearing_operator_pb2.MarkPayOutReturnedRequest(pay_out="out", bank_reference="back")
+    clearinghouse.do(settlement.mark_returned(returned))
     ask(refund=redemption_pb2.Refund(redemption_id=whole.redemption_id, order_fen=3800))
     ask(refund=redemption_pb2.Refund(redemption_id=held.redemption_id, order_fen=777))
     clearinghouse.pass_seconds(60)
-    clearinghouse.do(clearinghouse.service.settlement.close_window())
+    clearinghouse.do(settlement.close_window())
 
 
 def verdict_of(files: Exported) -> Verdict:
@@ -92,6 +99,12 @@ def test_a_sound_statement_holds(exported: dict[str, Exported], which: str) -> N
     verdict = verdict_of(exported[which])
     assert verdict.findings == []
     assert verdict.redemptions == {"hangzhou": 5, "shanghai": 4, "second": 2}[which]
+
+
+def test_a_pay_out_that_the_bank_returned_comes_off_what_was_paid_out(exported: dict[str, Exported]) -> None:
+    told = [json.loads(exported[which].statement.read_bytes()) for which in ("shanghai", "second")]
+    assert [each["paid_out_fen"] for each in told] == [500, -500]
+    assert told[1]["opening_fen"] + 500 + told[1]["net_fen"] == told[1]["closing_fen"]
 
 
 def test_another_root_is_not_trusted(exported: dict[str, Exported]) -> None:
