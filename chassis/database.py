@@ -3,7 +3,7 @@
 SQLAlchemy Core owns schema, pool and transactions; the bulk functions of a `Transaction` go to the driver,
 because building statements row by row costs more than the database does. A writing transaction excludes
 every other writer of the same party (`BEGIN IMMEDIATE`, or an advisory lock named after the schema), so
-what it read stays true until it commits.
+what it read stays true until it commits; writers of one process come to turn in the order in which they asked.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 from chassis.database_errors import KeyTaken, plain_errors
 from chassis.queries import Query
 from chassis.rows import appended, computed_column
+from chassis.turns import Turns
 from quanlian.errors import ConfigurationError
 
 __all__ = ["Database", "KeyTaken", "Query", "Transaction"]
@@ -124,7 +125,9 @@ Numbering = Callable[[Transaction], Callable[[], None]]
 class Database(ABC):
     """A pool of connections to one party's database; safe to use from several threads."""
 
-    def __init__(self, engine: Engine, readers: Engine, place: str, schema: str) -> None:
+    def __init__(
+        self, engine: Engine, readers: Engine, place: str, schema: str, lock_wait_seconds: float = LOCK_WAIT_SECONDS
+    ) -> None:
         self.engine = engine
         self.place = place
         self.schema = schema
@@ -132,6 +135,7 @@ class Database(ABC):
         self._last_now = 0
         self._numbering: Numbering | None = None
         self._clock_lock = threading.Lock()
+        self._turns = Turns(lock_wait_seconds)
 
     @staticmethod
     def open(url: str, schema: str = "", *, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> Database:
@@ -170,8 +174,7 @@ class Database(ABC):
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """A transaction that excludes other writers: durable when the block ends, undone when it raises."""
-        with plain_errors(self.place), self.engine.begin() as connection:
-            self._exclude_writers(connection)
+        with self._writer() as connection:
             transaction = self._transaction(connection)
             yield transaction
             committed = self._numbering(transaction) if self._numbering else None
@@ -210,8 +213,7 @@ class Database(ABC):
         """
         from chassis.migrations import upgrade
 
-        with plain_errors(self.place), self.engine.begin() as connection:
-            self._exclude_writers(connection)
+        with self._writer() as connection:
             self._create_schema(connection)
             upgrade(connection, _folder(script_location), self.place, version_table)
 
@@ -235,6 +237,12 @@ class Database(ABC):
 
     @abstractmethod
     def _durability_faults(self, connection: Connection) -> list[str]: ...
+
+    @contextmanager
+    def _writer(self) -> Iterator[Connection]:
+        with plain_errors(self.place), self._turns.turn(self.place), self.engine.begin() as connection:
+            self._exclude_writers(connection)
+            yield connection
 
     def _advance(self, clock: int) -> int:
         with self._clock_lock:

@@ -52,7 +52,7 @@ class PostgresqlDatabase(Database):
             connect_args={"prepare_threshold": None, "connect_timeout": CONNECT_SECONDS},
         )
         readers = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        return cls(engine, readers, place=shown(url), schema=schema)
+        return cls(engine, readers, shown(url), schema, lock_wait_seconds)
 
     def _transaction(self, connection: Connection) -> Transaction:
         return PostgresqlTransaction(connection, self)

@@ -34,7 +34,7 @@ class SqliteDatabase(Database):
         sa.event.listen(engine, "connect", _prepare)
         sa.event.listen(engine, "begin", _begin)
         readers = engine.execution_options(**{_READ_ONLY: True})
-        return cls(engine, readers, place=shown(url), schema="")
+        return cls(engine, readers, shown(url), "", lock_wait_seconds)
 
     def _transaction(self, connection: Connection) -> Transaction:
         return SqliteTransaction(connection, self, cast(DriverConnection, connection.connection.driver_connection))

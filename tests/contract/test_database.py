@@ -198,6 +198,50 @@ def test_a_writer_that_waits_too_long_is_told_that_the_database_is_held(
     impatient.close()
 
 
+def test_a_writer_that_waits_is_not_passed_over_by_one_that_writes_on_end(accounts: Database) -> None:
+    written, done = [0], threading.Event()
+
+    def write_on_end() -> None:
+        while not done.is_set():
+            with accounts.transaction() as transaction:
+                transaction.upsert(ACCOUNT, [account("330100", 1, written[0])])
+                written[0] += 1
+
+    busy = threading.Thread(target=write_on_end)
+    busy.start()
+    passed_over = []
+    for _ in range(20):
+        before = written[0]
+        with accounts.transaction():
+            passed_over.append(written[0] - before)
+    done.set()
+    busy.join()
+    assert max(passed_over) <= 2, "the one that was under way, and one that asked before"
+
+
+def test_a_writer_that_waits_too_long_for_its_own_service_is_told_so_and_keeps_nobody_waiting(
+    database_url: Callable[[str], str], schema: Callable[[str], str], database: Database
+) -> None:
+    impatient = Database.open(database_url("party"), schema("party"), lock_wait_seconds=0.05)
+    refused: list[Exception] = []
+
+    def write() -> None:
+        try:
+            with impatient.transaction():
+                pass
+        except Unavailable as error:
+            refused.append(error)
+
+    with impatient.transaction():
+        waiting = threading.Thread(target=write)
+        waiting.start()
+        waiting.join()
+    assert "another writer of this service" in str(refused[0])
+    write()
+    assert len(refused) == 1
+    impatient.close()
+
+
 def test_a_snapshot_keeps_its_picture_while_others_write(accounts: Database) -> None:
     count = sa.select(sa.func.count()).select_from(ACCOUNT)
     with accounts.snapshot() as snapshot:
