@@ -19,10 +19,10 @@ from clearinghouse.domain.windows import (
     arrears_movements,
     bilateral,
     by_region,
-    flows_by_region,
     require_state,
     settlement_movements,
     statement_lines,
+    totals,
 )
 from clearinghouse.money import CHECK_REFERENCE, arrears_fen, book_payout, require_new_reference, settlement_fen
 from custodian import schema as custodian_schema
@@ -118,10 +118,10 @@ class Calculate:
     def _statements(self, desk: Desk, row: Any, turnovers: list[Turnover], flows: list[Flow]) -> list[Statement]:
         opening = _closing_balances(desk, self.number - 1)
         lodged, paid_out, returned = (_by_region(desk, query, self.number) for query in (_LODGED, _PAID_OUT, _RETURNED))
-        own_turnovers, own_flows = by_region(turnovers), flows_by_region(flows)
+        window = totals(turnovers, flows)
         statements = []
         for region in desk.regions:
-            lines, funders = statement_lines(region, own_flows.get(region, ()), own_turnovers.get(region, ()))
+            lines, funders = statement_lines(region, window)
             statements.append(
                 Statement(
                     window=self.number,
@@ -396,9 +396,8 @@ def _all_confirmed(desk: Desk, number: int) -> bool:
 
 def _totals(desk: Desk, number: int) -> tuple[list[Turnover], list[Flow]]:
     turnover, flow = custodian_schema.turnover, custodian_schema.flow
+    posted, figures = (turnover.c.account, turnover.c.counterpart, turnover.c.posted_fen), tuple(flow.c)[1:]
     find = desk.transaction.select_keys
-    turnovers = [
-        Turnover(row.account, row.counterpart, row.posted_fen)
-        for row in find(turnover, [turnover.c.settlement_window], [(number,)])
-    ]
-    return turnovers, [Flow(*tuple(row)[1:]) for row in find(flow, [flow.c.settlement_window], [(number,)])]
+    turnovers = find(turnover, [turnover.c.settlement_window], [(number,)], posted)
+    flows = find(flow, [flow.c.settlement_window], [(number,)], figures)
+    return list(map(Turnover._make, turnovers)), list(map(Flow._make, flows))

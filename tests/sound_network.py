@@ -13,7 +13,7 @@ from typing import Any
 from chassis.database import Database, Transaction
 from clearinghouse import schema as clearinghouse_schema
 from clearinghouse.domain.exposure import Position, owed_change
-from clearinghouse.domain.windows import Flow, Turnover, bilateral, settlement_movements, statement_lines
+from clearinghouse.domain.windows import Flow, Turnover, bilateral, settlement_movements, statement_lines, totals
 from custodian import schema as custodian_schema
 from custodian.books import Books, legs_to_json
 from custodian.totals import HourlyKey
@@ -469,7 +469,7 @@ class SoundNetwork:
             ]
             transaction.insert(clearinghouse_schema.net_position, positions)
             for region in NODES:
-                lines, funders = statement_lines(region, flows, turnovers)
+                lines, funders = statement_lines(region, totals(turnovers, flows))
                 statement = Statement(number, region, AT, AT, 100_000, lines, funders)
                 document = statement_to_json(statement)
                 row = {

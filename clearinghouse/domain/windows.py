@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
 from functools import cache
 from typing import NamedTuple
@@ -99,15 +99,6 @@ def by_region(turnovers: Iterable[Turnover]) -> dict[str, list[Turnover]]:
     return found
 
 
-def flows_by_region(flows: Iterable[Flow]) -> dict[str, list[Flow]]:
-    """Each region's flows, as issuer or as redeeming region."""
-    found: dict[str, list[Flow]] = {}
-    for flow in flows:
-        for region in {flow.issuer, flow.redeeming_region}:
-            found.setdefault(region, []).append(flow)
-    return found
-
-
 def bilateral(turnovers: Iterable[Turnover]) -> dict[tuple[str, str], int]:
     """What each issuing region owes each redeeming one: (debtor, creditor) → fen."""
     owed: dict[tuple[str, str], int] = {}
@@ -119,29 +110,48 @@ def bilateral(turnovers: Iterable[Turnover]) -> dict[tuple[str, str], int]:
     return owed
 
 
-def statement_lines(
-    region: str, flows: Iterable[Flow], turnovers: Iterable[Turnover]
-) -> tuple[dict[LineKey, LineFigures], dict[tuple[str, str], int]]:
-    """A region's statement lines and funders, from running totals: the cost does not depend on redemptions."""
-    turnovers = list(turnovers)
-    paid = _paid_by_issuers(turnovers)
-    lines = {}
+class Totals(NamedTuple):
+    """What a window's statements are made of; the cost does not depend on redemptions."""
+
+    flows: Mapping[str, Sequence[Flow]]
+    """Each region's, as issuer or as redeeming region."""
+    issuers_parts: Mapping[tuple[str, str, str], int]
+    """(issuer, redeeming region, campaign) → what the issuer's side bears, in fen."""
+    used: Mapping[str, dict[tuple[str, str], int]]
+    """Each region's (funding account, counterpart) → fen, where it is any."""
+
+
+def totals(turnovers: Iterable[Turnover], flows: Iterable[Flow]) -> Totals:
+    """Put together for all regions at once."""
+    found: dict[str, list[Flow]] = {}
     for flow in flows:
-        if region not in (flow.issuer, flow.redeeming_region):
-            continue
+        found.setdefault(flow.issuer, []).append(flow)
+        if flow.redeeming_region != flow.issuer:
+            found.setdefault(flow.redeeming_region, []).append(flow)
+    parts: dict[tuple[str, str, str], int] = {}
+    used: dict[str, dict[tuple[str, str], int]] = {}
+    for account, counterpart, posted_fen in turnovers:
+        dimensions = funding(account)
+        if dimensions and posted_fen:
+            used.setdefault(dimensions.region, {})[account, counterpart] = posted_fen
+            if dimensions.is_issuers:
+                key = (dimensions.region, counterpart, dimensions.campaign)
+                parts[key] = parts.get(key, 0) + posted_fen
+    return Totals(found, parts, used)
+
+
+def statement_lines(region: str, window: Totals) -> tuple[dict[LineKey, LineFigures], dict[tuple[str, str], int]]:
+    """A region's statement lines and funders."""
+    lines = {}
+    for flow in window.flows.get(region, ()):
         home = flow.issuer == flow.redeeming_region
         role = HOME if home else ISSUER if flow.issuer == region else REDEEMER
         counterpart = flow.redeeming_region if flow.issuer == region else flow.issuer
         net = flow.discount_fen - flow.refunded_fen
-        issuers_part = paid.get((flow.issuer, flow.redeeming_region, flow.campaign), 0)
+        issuers_part = window.issuers_parts.get(flow[:3], 0)
         share = net if home else issuers_part if role == ISSUER else net - issuers_part
-        lines[LineKey(role, counterpart, flow.campaign)] = LineFigures(*flow[3:], own_share_fen=share)
-    funders = {
-        (each.account, each.counterpart): each.posted_fen
-        for each in turnovers
-        if (account := funding(each.account)) and account.region == region and each.posted_fen
-    }
-    return lines, funders
+        lines[LineKey(role, counterpart, flow.campaign)] = LineFigures(*flow[3:], share)
+    return lines, window.used.get(region, {})
 
 
 def settlement_movements(region: str, turnovers: Iterable[Turnover]) -> list[Movement]:
@@ -181,14 +191,3 @@ def released_after_cure(withheld: Mapping[str, int], cured_fen: int) -> dict[str
     regions = sorted(withheld)
     parts = allocate(min(cured_fen, sum(withheld.values())), [withheld[region] for region in regions])
     return dict(zip(regions, parts, strict=True))
-
-
-def _paid_by_issuers(turnovers: Iterable[Turnover]) -> Mapping[tuple[str, str, str], int]:
-    """(issuer, redeeming region, campaign) → what the issuer's side bears."""
-    paid: dict[tuple[str, str, str], int] = {}
-    for each in turnovers:
-        account = funding(each.account)
-        if account and account.is_issuers:
-            key = (account.region, each.counterpart, account.campaign)
-            paid[key] = paid.get(key, 0) + each.posted_fen
-    return paid

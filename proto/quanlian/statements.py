@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from quanlian.accounts import account_region
@@ -166,29 +167,35 @@ def statement_to_json(statement: Statement) -> bytes:
         "net_fen": statement.net_fen,
         "closing_fen": statement.closing_fen,
     }
-    lines = [_line_data(key, statement.lines[key]) for key in sorted(statement.lines)]
+    lines = [_line_json(key, statement.lines[key]) for key in sorted(statement.lines)]
     funders = [
-        {"account": account, "counterpart": counterpart, "used_fen": statement.funders[(account, counterpart)]}
-        for account, counterpart in sorted(statement.funders)
+        _FUNDER_JSON % (_quoted(account), _quoted(counterpart), used_fen)
+        for (account, counterpart), used_fen in sorted(statement.funders.items())
     ]
     fields = [_json(head)[1:-1], f'"lines": {_array(lines)}', f'"funders": {_array(funders)}']
     return ("{" + ",\n".join(fields) + "}").encode()
 
 
-def _line_data(key: LineKey, figures: LineFigures) -> dict[str, Any]:
-    amounts = {name: getattr(figures, name) for name in _FIGURES}
-    return {**key._asdict(), **amounts, "net_fen": net_fen(key, figures)}
+def _line_json(key: LineKey, figures: LineFigures) -> str:
+    return _LINE_JSON % (*map(_quoted, key), *_amounts(figures), net_fen(key, figures))
 
 
-_FIGURES = tuple(LineFigures.__dataclass_fields__)
+_amounts = attrgetter(*LineFigures.__dataclass_fields__)
+_LINE_FIELDS = [f'"{name}": %s' for name in LineKey._fields]
+_LINE_FIELDS += [f'"{name}": %d' for name in (*LineFigures.__dataclass_fields__, "net_fen")]
+_LINE_JSON = "{" + ", ".join(_LINE_FIELDS) + "}"
+_FUNDER_JSON = '{"account": %s, "counterpart": %s, "used_fen": %d}'
 
 
-def _array(rows: Sequence[dict[str, Any]]) -> str:
-    return "[" + ",".join(f"\n {_json(row)}" for row in rows) + "]"
+def _array(rows: Sequence[str]) -> str:
+    return "[" + ",".join(f"\n {row}" for row in rows) + "]"
 
 
 def _json(data: Any) -> str:
     return json.dumps(data, ensure_ascii=False)
+
+
+_quoted = lru_cache(maxsize=65536)(_json)
 
 
 def json_to_statement(content: bytes) -> Statement:

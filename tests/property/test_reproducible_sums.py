@@ -10,7 +10,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearinghouse.domain.windows import Flow, Turnover, bilateral, statement_lines
+from clearinghouse.domain.windows import Flow, Turnover, bilateral, statement_lines, totals
 from quanlian.netting import net_positions, payouts_after_shortfall
 from quanlian.statements import Statement, statement_to_json
 
@@ -73,7 +73,7 @@ def test_a_statement_has_the_same_bytes_whatever_order_its_totals_come_in(
     flows = [Flow(a, b, "spring", 1, fen * 5, fen, 0, 0, 0) for (a, b), fen in pairs.items()]
     documents = set()
     for _ in range(2):
-        lines, funders = statement_lines("330100", flows, turnovers)
+        lines, funders = statement_lines("330100", totals(turnovers, flows))
         documents.add(statement_to_json(Statement(1, "330100", 0, 1, 0, lines, funders)))
         assert bilateral(turnovers) == {pair: fen for pair, fen in pairs.items() if fen}
         chance.shuffle(turnovers)  # type: ignore[attr-defined]
