@@ -38,12 +38,16 @@ class Documents:
     _moments: list[int] = field(default_factory=list)
     _in_force: dict[tuple[Route, int], tuple[str, ...]] = field(default_factory=dict)
 
+    def moment(self, at: int) -> int:
+        """The same for all times between which no agreement comes into force or ends."""
+        return bisect_right(self._times(), at)
+
     def in_force(self, route: Route, at: int) -> tuple[str, ...]:
         """The agreement that a redemption of `at` goes by, none if no agreement fits.
 
         In the second in which the clearinghouse signs a version, either it or the one before may have been meant.
         """
-        moment = bisect_right(self._times(), at)
+        moment = self.moment(at)
         known = self._in_force.get((route, moment))
         if known is None:
             before, after = (_looked_up(self._counting(later), route, at) for later in (1, 0))

@@ -27,6 +27,18 @@ def legs_of(told: Sequence[Any]) -> tuple[Leg, ...]:
     return legs
 
 
+class Paid(NamedTuple):
+    """Who pays a discount, also as the evidence writes it, and what that comes to."""
+
+    legs: tuple[Leg, ...]
+    data: list[LegData]
+    fen: int
+
+
+def paid_by(legs: tuple[Leg, ...]) -> Paid:
+    return Paid(legs, [leg_data(leg) for leg in legs], sum(leg.amount_fen for leg in legs))
+
+
 class Step(NamedTuple):
     """A capture or refund as it must have been; a refund's amounts are negative."""
 
@@ -36,18 +48,13 @@ class Step(NamedTuple):
 
 
 def check_postings(
-    line: Mapping[str, Any],
-    terms: Terms,
-    voucher_type: VoucherType,
-    paid: tuple[Leg, ...],
-    paid_data: list[LegData],
-    finder: Finder,
+    line: Mapping[str, Any], terms: Terms, voucher_type: VoucherType, paid: Paid, finder: Finder
 ) -> None:
-    """Compare each posting of a line with what follows from the legs as paid, `paid_data` being the same as told."""
+    """Compare each posting of a line with what follows from the legs as paid."""
     postings, place = line["postings"], finder.place
-    if len(postings) == 1 and _is_whole(postings[0], line, paid_data):
+    if len(postings) == 1 and _is_whole(postings[0], line, paid):
         return
-    steps = _replay(line["order_fen"], paid, postings, terms, voucher_type.minimum_spend_fen)
+    steps = _replay(line["order_fen"], paid.legs, postings, terms, voucher_type.minimum_spend_fen)
     for number, (posting, step) in enumerate(zip(postings, steps, strict=True), 1):
         finder.place = f"{place}, {posting['kind']} {number}"
         _check_kind(posting, number, step.discount_fen, finder)
@@ -55,12 +62,14 @@ def check_postings(
     finder.place = place
 
 
-def _is_whole(posting: Mapping[str, Any], line: Mapping[str, Any], paid_data: list[LegData]) -> bool:
+def _is_whole(posting: Mapping[str, Any], line: Mapping[str, Any], paid: Paid) -> bool:
     """Most redemptions: a capture of all that was held, to the last field as it must be."""
-    return (
-        posting["legs"] == paid_data
-        and (posting["number"], posting["kind"], posting["order_fen"]) == (1, "capture", line["order_fen"])
-        and posting["discount_fen"] == sum(leg[1] for leg in paid_data)
+    return bool(
+        posting["legs"] == paid.data
+        and posting["discount_fen"] == paid.fen
+        and posting["order_fen"] == line["order_fen"]
+        and posting["number"] == 1
+        and posting["kind"] == "capture"
     )
 
 

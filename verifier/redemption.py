@@ -12,16 +12,16 @@ from typing import Any, NamedTuple
 from quanlian import vouchers, wire
 from quanlian.accounts import visitors_account
 from quanlian.agreements import Agreement
-from quanlian.apportionment import FundingPlan, Leg, Reservation, split
+from quanlian.apportionment import FundingPlan, Reservation, split
 from quanlian.discounts import Order, discount
 from quanlian.errors import QuanlianError
 from quanlian.signing import Verifier
 from quanlian.terms import Terms, VoucherType
 from quanlian.vouchers import Voucher, VoucherKey
-from verifier.documents import Documents
+from verifier.documents import Documents, Route
 from verifier.findings import Finder, Finding
 from verifier.handed import Handed
-from verifier.postings import LegData, check_postings, leg_data, legs_of
+from verifier.postings import Paid, check_postings, legs_of, paid_by
 from verifier.reserved import Difference, reserved_differences
 from verifier.tally import ItemKind, Tally
 
@@ -32,25 +32,49 @@ _BY_ORDER = ("leverage-tiered", "order-rate")
 """Methods whose split depends on the order, not on the discount alone."""
 
 
-class Paid(NamedTuple):
-    """Who pays a discount, also as the evidence writes it."""
+class Fund(NamedTuple):
+    """A redeeming region's standing fund as a redemption tells it; all of it empty where it tells none."""
 
-    legs: tuple[Leg, ...]
-    data: list[LegData]
+    rule: str = ""
+    accounts: tuple[str, ...] = ()
+    weights: tuple[int, ...] = ()
+
+    @property
+    def plan(self) -> FundingPlan | None:
+        return FundingPlan(self.accounts, self.weights, self.rule) if self.accounts else None  # type: ignore[arg-type]
+
+
+@dataclass(slots=True)
+class Sharing:
+    """By what vouchers of one kind are shared in a redeeming region: agreement and fund, judged once for all of them.
+
+    `differences` are what is wrong with either; `paid` has the splits recomputed already, by all else that one
+    depends on. `agreement` is None at home, and where there is none by which it could be said who pays.
+    """
+
+    redeemer: str
+    agreement: Agreement | None
+    plan: FundingPlan | None
+    differences: list[Difference]
+    by_order: bool = False
+    """The split depends on the order, not on the discount alone."""
+    ceiling_fen: int | None = None
+    """The most that the region pays in a year, where that is agreed."""
+    paid: dict[tuple[Any, ...], Paid | None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Reserved:
     """Vouchers of one type with the same money reserved: what holds for one of them holds for all.
 
-    `differences` are those from its terms; `paid` has the splits recomputed already, by all else that one depends on.
+    `differences` are those from its terms; `sharing` is by whatever tells it.
     """
 
     terms: Terms
     voucher_type: VoucherType
     reservation: Reservation
     differences: list[Difference]
-    paid: dict[tuple[Any, ...], Paid | None] = field(default_factory=dict)
+    sharing: dict[tuple[Any, ...], Sharing] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -69,16 +93,16 @@ class Grounds:
     """Packs seen, by token: the voucher, and why its signature does not count. The vouchers of a pack share a token."""
     reserved: dict[tuple[bytes, int, Reservation], Reserved] = field(default_factory=dict)
     """By terms and number of the voucher type."""
-    splits: int = 0
-    """How many are remembered, of all that is reserved."""
+    remembered: int = 0
+    """How many splits and ways of sharing, of all that is reserved."""
 
     def begin_portion(self, window: int) -> None:
         """Forget what only the portion before needed."""
         self.handed, self.window = None, window
         self.tokens.clear()
-        if self.splits + len(self.reserved) > REMEMBERED:
+        if self.remembered + len(self.reserved) > REMEMBERED:
             self.reserved.clear()
-            self.splits = 0
+            self.remembered = 0
 
 
 class Recomputed(NamedTuple):
@@ -111,7 +135,7 @@ def _recompute(line: Mapping[str, Any], grounds: Grounds, tally: Tally, finder: 
     if reserved is not None:
         paid = _pay(line, voucher, reserved, grounds, finder)
         if paid is not None:
-            check_postings(line, reserved.terms, reserved.voucher_type, paid.legs, paid.data, finder)
+            check_postings(line, reserved.terms, reserved.voucher_type, paid, finder)
     _check_windows(postings, grounds, finder)
     id, used = _told_apart(line, voucher)
     tally.add(_items(postings, voucher, redeemer, paid, grounds))
@@ -198,65 +222,71 @@ def _pay(
         return None
     if line["discount_fen"] != found.amount_fen:
         finder.equal("discount_fen", line["discount_fen"], found.amount_fen)
-    redeemer, agreement = line["redeeming_region"], None
-    if redeemer != voucher.issuer:
-        agreement = _agreement(line, voucher, grounds.documents, finder)
-        if agreement is None:
-            return None
-    else:
-        finder.equal("agreement", line["agreement"], "")
-    visitors = _visitors(line, agreement, finder)
-    paid = _split(found.amount_fen, order.order_fen, reserved, agreement, redeemer, visitors, grounds)
+    told = line["visitors"] or {}
+    fund, left = Fund(), ()
+    if "funders" in told:
+        accounts, weights, left = zip(*told["funders"], strict=True)
+        fund = Fund(told["rule"], accounts, weights)
+    sharing = _sharing(line, voucher, reserved, fund, grounds)
+    for difference in sharing.differences:
+        finder.equal(*difference)
+    if sharing.agreement is None and sharing.redeemer != voucher.issuer:
+        return None
+    ceiling_fen = _ceiling(told, sharing, finder)
+    paid = _split(found.amount_fen, order.order_fen, reserved, sharing, left, ceiling_fen, grounds)
     if paid is None:
         finder.note("legs", "the money did not reach")
     return paid
 
 
-def _agreement(line: Mapping[str, Any], voucher: Voucher, documents: Documents, finder: Finder) -> Agreement | None:
+def _sharing(line: Mapping[str, Any], voucher: Voucher, reserved: Reserved, fund: Fund, grounds: Grounds) -> Sharing:
+    """Judged once for all redemptions that tell the same, and in whose time the same agreements and fund count."""
+    redeemer, name, at = line["redeeming_region"], line["agreement"], line["authorized_at"]
+    day = (at + CHINA_OFFSET_SECONDS) // DAY_SECONDS
+    key = (redeemer, name, grounds.documents.moment(at), day, fund)
+    sharing = reserved.sharing.get(key)
+    if sharing is None:
+        differences: list[Difference] = []
+        agreement = None
+        if redeemer != voucher.issuer:
+            agreement = _agreement(
+                name, (voucher.campaign, voucher.issuer, redeemer), at, grounds.documents, differences
+            )
+        else:
+            differences.append(("agreement", name, ""))
+        own = _fund(redeemer, _year(day))
+        differences += [("visitors", each, f"{own}…") for each in fund.accounts if not each.startswith(own)]
+        sharing = reserved.sharing[key] = Sharing(redeemer, agreement, fund.plan, differences)
+        if agreement is not None:
+            sharing.by_order = agreement.method in _BY_ORDER
+            sharing.ceiling_fen = agreement.yearly_ceiling_fen(redeemer)
+        grounds.remembered += 1
+    return sharing
+
+
+def _agreement(
+    name: str, route: Route, at: int, documents: Documents, differences: list[Difference]
+) -> Agreement | None:
     """The one that the redemption names; where that is not there, the one that was in force."""
-    route, name = (voucher.campaign, voucher.issuer, line["redeeming_region"]), line["agreement"]
-    in_force = documents.in_force(route, line["authorized_at"])
+    in_force = documents.in_force(route, at)
     if name not in in_force:
-        finder.equal("agreement", name, " or ".join(in_force) or "one in force: there is none")
+        differences.append(("agreement", name, " or ".join(in_force) or "one in force: there is none"))
     for each in (name, *in_force):
         if each in documents.agreements:
             return documents.agreements[each]
     return None
 
 
-class Visitors(NamedTuple):
-    """The redeeming region's standing fund with what each of its funders had left, and what its yearly ceiling left."""
-
-    plan: FundingPlan | None
-    left: tuple[int, ...]
-    ceiling_left_fen: int | None
-
-    def limits(self, discount_fen: int) -> tuple[Any, ...]:
-        """All of it that a split of `discount_fen` can depend on: who has that much left cannot run dry."""
-        ample = not self.left or min(self.left) >= discount_fen
-        ceiling_fen = self.ceiling_left_fen
-        within = ceiling_fen is None or ceiling_fen >= discount_fen
-        return (self.plan, None if ample else self.left, None if within else ceiling_fen)
-
-
-def _visitors(line: Mapping[str, Any], agreement: Agreement | None, finder: Finder) -> Visitors:
-    """As the redemption tells it; a ceiling only where one is agreed, accounts only of that fund and year."""
-    told, redeemer = line["visitors"] or {}, line["redeeming_region"]
-    ceiling_fen = told.get("ceiling_left_fen")
-    agreed_fen = agreement.yearly_ceiling_fen(redeemer) if agreement else None
-    if agreed_fen is None or ceiling_fen is None:
-        if ceiling_fen != agreed_fen:
-            finder.equal("ceiling_left_fen", ceiling_fen, agreed_fen)
-    elif ceiling_fen > agreed_fen:
-        finder.equal("ceiling_left_fen", ceiling_fen, f"{agreed_fen} or less")
-    if "funders" not in told:
-        return Visitors(None, (), ceiling_fen)
-    accounts, weights, left = zip(*told["funders"], strict=True)
-    fund = _fund(redeemer, _year((line["authorized_at"] + CHINA_OFFSET_SECONDS) // DAY_SECONDS))
-    for account in accounts:
-        if not account.startswith(fund):
-            finder.equal("visitors", account, f"{fund}…")
-    return Visitors(FundingPlan(accounts, weights, told["rule"]), left, ceiling_fen)
+def _ceiling(told: Mapping[str, Any], sharing: Sharing, finder: Finder) -> int | None:
+    """What the redeeming region's yearly ceiling left, as told; only where one is agreed."""
+    left_fen: int | None = told.get("ceiling_left_fen")
+    agreed_fen = sharing.ceiling_fen
+    if agreed_fen is None or left_fen is None:
+        if left_fen != agreed_fen:
+            finder.equal("ceiling_left_fen", left_fen, agreed_fen)
+    elif left_fen > agreed_fen:
+        finder.equal("ceiling_left_fen", left_fen, f"{agreed_fen} or less")
+    return left_fen
 
 
 @lru_cache(maxsize=4096)
@@ -274,24 +304,29 @@ def _split(
     discount_fen: int,
     order_fen: int,
     reserved: Reserved,
-    agreement: Agreement | None,
-    redeemer: str,
-    visitors: Visitors,
+    sharing: Sharing,
+    left: tuple[int, ...],
+    ceiling_fen: int | None,
     grounds: Grounds,
 ) -> Paid | None:
-    """Recomputed once for all redemptions that agree in whatever decides it."""
-    by_order = order_fen if agreement is not None and agreement.method in _BY_ORDER else 0
-    name = agreement.name if agreement else ""
-    key = (discount_fen, by_order, name, redeemer, visitors.limits(discount_fen))
-    if key not in reserved.paid:
-        left = dict(zip(visitors.plan.accounts, visitors.left, strict=True)) if visitors.plan else {}
+    """Recomputed once for all redemptions that agree in whatever decides it: who has as much left as the discount
+    cannot run dry.
+    """
+    key = (
+        discount_fen,
+        order_fen if sharing.by_order else 0,
+        None if not left or min(left) >= discount_fen else left,
+        None if ceiling_fen is None or ceiling_fen >= discount_fen else ceiling_fen,
+    )
+    if key not in sharing.paid:
+        funders = dict(zip(sharing.plan.accounts, left, strict=True)) if sharing.plan else {}
         found = split(
-            discount_fen, order_fen, reserved.reservation, agreement, redeemer, reserved.terms.issuer,
-            visitors.plan, left.__getitem__, visitors.ceiling_left_fen,
+            discount_fen, order_fen, reserved.reservation, sharing.agreement, sharing.redeemer, reserved.terms.issuer,
+            sharing.plan, funders.__getitem__, ceiling_fen,
         )  # fmt: skip
-        reserved.paid[key] = found and Paid(found.legs, [leg_data(leg) for leg in found.legs])
-        grounds.splits += 1
-    return reserved.paid[key]
+        sharing.paid[key] = paid_by(found.legs) if found else None
+        grounds.remembered += 1
+    return sharing.paid[key]
 
 
 def _check_windows(postings: Sequence[Any], grounds: Grounds, finder: Finder) -> None:

@@ -9,7 +9,7 @@ from quanlian.money import allocate
 from quanlian.terms import Terms, VoucherType
 
 _WHOLE_PPM = 1_000_000
-Difference = tuple[str, int | list[str], int | list[str]]
+Difference = tuple[str, int | str | list[str], int | str | list[str]]
 """What, as found, as it must be."""
 
 
