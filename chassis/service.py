@@ -16,7 +16,10 @@ STOP_WITH_PARENT = "QUANLIAN_STOP_WITH_PARENT"
 
 PARENT_POLL_SECONDS = 1.0
 COLLECT_AFTER = (100_000, 20, 50)
-"""When Python looks for cycles (`gc.set_threshold`): a batch makes as many objects, and nearly all die with it."""
+"""When Python looks for cycles (`gc.set_threshold`): a batch makes as many objects, and nearly all die with it.
+
+So do those that a verification makes of the lines that it reads.
+"""
 _log = telemetry.logger("service")
 
 

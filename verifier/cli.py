@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from chassis import console
+from chassis.service import COLLECT_AFTER
 from verifier.findings import Finding
 from verifier.verification import MOST_FINDINGS, Verdict, verify
 
@@ -36,6 +38,7 @@ def command(
 
     只用文件 · From files alone: those of `quanlian node export-evidence`. Exit code 1 if anything does not hold.
     """
+    gc.set_threshold(*COLLECT_AFTER)
     with console.progress() as progress:
         task = progress.add_task("复核 verifying", total=None)
         verdict = verify(statement, redemptions, terms, agreements, trust, lambda lines: progress.advance(task, lines))

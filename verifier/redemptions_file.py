@@ -17,7 +17,7 @@ from quanlian.statement_evidence import SEAL_KIND, SealedAgreement, seal_payload
 from verifier.documents import Documents, compare_seal
 from verifier.findings import Finding
 
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 4 << 20
 LONGEST_SEAL = 4 << 20
 """A seal names each agreement in some hundred bytes."""
 
@@ -88,13 +88,16 @@ class RedemptionsFile:
         number, digest, hand_over = self.first, hashlib.sha256(), None
         for block in self._blocks():
             digest.update(block)
-            yield Portion(self.path.name, self.window, number, block, hand_over)
+            begins = block.startswith(_HAND_OVER)
+            yield Portion(self.path.name, self.window, number, block, None if begins else hand_over)
             hand_over = _last_hand_over(block, number) or hand_over
             number += block.count(b"\n")
         findings += self._seal_findings(number - self.first, digest.digest(), keyring, documents)
 
     def _blocks(self) -> Iterator[bytes]:
-        """Whole lines, some megabytes at a time."""
+        """Whole lines, some megabytes at a time, up to the last hand-over where there is one: its vouchers' redemptions
+        follow it.
+        """
         try:
             with self.path.open("rb") as file:
                 file.seek(self.body[0])
@@ -104,10 +107,11 @@ class RedemptionsFile:
                     if not block:
                         raise InvalidInput("became shorter while it was read", place=str(self.path))
                     left -= len(block)
-                    whole, newline, tail = (rest + block).rpartition(b"\n")
-                    rest = tail
-                    if newline:
-                        yield whole + newline
+                    content = rest + block
+                    end = (content.rfind(b"\n" + _HAND_OVER) if left else -1) + 1 or content.rfind(b"\n") + 1
+                    rest = content[end:]
+                    if end:
+                        yield content[:end]
                 if rest:
                     yield rest + b"\n"
         except OSError as error:

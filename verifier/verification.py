@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections import deque
@@ -14,6 +15,7 @@ from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
+from chassis.service import COLLECT_AFTER
 from pki.identity import CLEARINGHOUSE
 from pki.trust import Keyring, Trust
 from quanlian.errors import InvalidInput, QuanlianError
@@ -176,7 +178,7 @@ def _processes() -> BaseContext:
     if "forkserver" not in get_all_start_methods():
         return get_context("spawn")
     context = get_context("forkserver")
-    context.set_forkserver_preload(["__main__", judge.__module__])
+    context.set_forkserver_preload(["__main__", __name__])
     return context
 
 
@@ -185,6 +187,7 @@ _grounds: list[Grounds] = []
 
 
 def _prepare(basis: Basis) -> None:
+    gc.set_threshold(*COLLECT_AFTER)
     _grounds.append(basis.grounds())
 
 
