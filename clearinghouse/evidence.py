@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import Column, ColumnElement, Table, and_, or_, select
 
 from chassis.database import Database, Transaction
 from clearinghouse import schema
@@ -27,9 +27,25 @@ from quanlian.statement_evidence import SEAL_KIND, SealedAgreement, seal_payload
 from reporting.agreement_file import AgreementSignature
 
 PAGE = 500
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_quoted = json.encoder.encode_basestring
 
 _posting, _redemption = custodian_schema.posting, custodian_schema.redemption
 _handed, _kept = schema.handed_voucher, schema.hand_over
+
+
+def _columns(table: Table, names: str) -> tuple[Column[Any], ...]:
+    return tuple(table.c[name] for name in names.split())
+
+
+_PROVED = _columns(schema.proof, "redemption_id token order_fen discount_fen visitors")
+_POSTED = _columns(_posting, "redemption_id number kind settlement_window at order_fen discount_fen legs")
+_REDEEMED = _columns(
+    _redemption,
+    "id voucher_index redeeming_region merchant order_id category channel klass order_fen invoice_fen price_fen "
+    "discount_fen authorized_at agreement",
+)
+"""Of the rows that a line is made of, what stands in it."""
 
 
 def evidence(database: Database, signer: Signer, region: str, window: int) -> Generator[list[bytes], None, None]:
@@ -174,10 +190,13 @@ def _whole_hand_overs(pages: Iterable[Sequence[Any]]) -> Iterator[list[Any]]:
     waiting: list[Any] = []
     for rows in pages:
         last = (rows[-1].issuer, rows[-1].number)
-        complete = [row for row in (*waiting, *rows) if (row.issuer, row.number) != last]
-        waiting = [row for row in (*waiting, *rows) if (row.issuer, row.number) == last]
-        if complete:
-            yield complete
+        waiting += rows
+        begin = len(waiting)
+        while begin and (waiting[begin - 1].issuer, waiting[begin - 1].number) == last:
+            begin -= 1
+        if begin:
+            yield waiting[:begin]
+            waiting = waiting[begin:]
     if waiting:
         yield waiting
 
@@ -211,56 +230,39 @@ def _hand_over_line(row: Any, wanted: set[tuple[bytes, int]]) -> bytes:
 
 
 def _redemption_lines(transaction: Transaction, ids: list[bytes], window: int) -> dict[bytes, bytes]:
-    keys = [(id,) for id in ids]
-    proofs = {
-        row.redemption_id: row for row in transaction.select_keys(schema.proof, [schema.proof.c.redemption_id], keys)
-    }
-    postings: dict[bytes, list[dict[str, Any]]] = {}
-    for row in sorted(
-        transaction.select_keys(_posting, [_posting.c.redemption_id], keys), key=lambda row: int(row.number)
-    ):
+    keys, find, proof = [(id,) for id in ids], transaction.select_keys, schema.proof
+    proofs = {row.redemption_id: row for row in find(proof, [proof.c.redemption_id], keys, _PROVED)}
+    postings: dict[bytes, list[str]] = {}
+    for row in sorted(find(_posting, [_posting.c.redemption_id], keys, _POSTED), key=lambda row: int(row.number)):
         if row.settlement_window <= window:
-            postings.setdefault(row.redemption_id, []).append(_posting_data(row))
+            postings.setdefault(row.redemption_id, []).append(_posting_json(row))
     return {
         row.id: _redemption_line(row, proofs.get(row.id), postings[row.id])
-        for row in transaction.select_keys(_redemption, [_redemption.c.id], keys)
+        for row in find(_redemption, [_redemption.c.id], keys, _REDEEMED)
     }
 
 
-def _posting_data(row: Any) -> dict[str, Any]:
-    return {
-        "number": row.number,
-        "kind": row.kind,
-        "window": row.settlement_window,
-        "at": row.at,
-        "order_fen": row.order_fen,
-        "discount_fen": row.discount_fen,
-        "legs": json.loads(row.legs),
-    }
-
-
-def _redemption_line(row: Any, proof: Any, postings: list[dict[str, Any]]) -> bytes:
-    """A redemption whose proof a recovery could not bring back is told without token, and does not verify."""
-    return _line(
-        kind="redemption",
-        id=row.id.hex(),
-        token=_text(proof.token) if proof else "",
-        index=row.voucher_index,
-        redeeming_region=row.redeeming_region,
-        merchant=row.merchant,
-        order_id=row.order_id,
-        category=row.category,
-        channel=row.channel,
-        klass=row.klass,
-        order_fen=proof.order_fen if proof else row.order_fen,
-        invoice_fen=row.invoice_fen,
-        price_fen=row.price_fen,
-        discount_fen=proof.discount_fen if proof else row.discount_fen,
-        authorized_at=row.authorized_at,
-        agreement=row.agreement,
-        visitors=json.loads(proof.visitors) if proof and proof.visitors else None,
-        postings=postings,
+def _posting_json(row: Any) -> str:
+    """Its legs are kept as JSON without blanks, as they stand in a line."""
+    return (
+        f'{{"number":{row.number},"kind":{_quoted(row.kind)},"window":{row.settlement_window},"at":{row.at},'
+        f'"order_fen":{row.order_fen},"discount_fen":{row.discount_fen},"legs":{row.legs}}}'
     )
+
+
+def _redemption_line(row: Any, proof: Any, postings: list[str]) -> bytes:
+    """A redemption whose proof a recovery could not bring back is told without token, and does not verify."""
+    token = _text(proof.token) if proof else ""
+    order_fen, discount_fen = (proof or row).order_fen, (proof or row).discount_fen
+    visitors = (proof and proof.visitors) or "null"
+    return (
+        f'{{"kind":"redemption","id":"{row.id.hex()}","token":"{token}","index":{row.voucher_index},'
+        f'"redeeming_region":{_quoted(row.redeeming_region)},"merchant":{_quoted(row.merchant)},'
+        f'"order_id":{_quoted(row.order_id)},"category":{_quoted(row.category)},"channel":{_quoted(row.channel)},'
+        f'"klass":{_quoted(row.klass)},"order_fen":{order_fen},"invoice_fen":{row.invoice_fen},'
+        f'"price_fen":{row.price_fen},"discount_fen":{discount_fen},"authorized_at":{row.authorized_at},'
+        f'"agreement":{_quoted(row.agreement)},"visitors":{visitors},"postings":[{",".join(postings)}]}}'
+    ).encode()
 
 
 def _text(content: bytes) -> str:
@@ -268,4 +270,4 @@ def _text(content: bytes) -> str:
 
 
 def _line(**fields: Any) -> bytes:
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+    return _JSON.encode(fields).encode()

@@ -15,9 +15,11 @@ from quanlian.custody import CLEARINGHOUSE, VoucherState
 from quanlian.errors import BadSignature
 from quanlian.signing import Signer, signing_bytes
 from quanlian.v1 import custody_pb2, signed_pb2
-from quanlian.vouchers import VoucherKey
+from quanlian.vouchers import PACK_ID_BYTES, VoucherKey
 
 KIND, LEAF_KIND = "hand-over", "handed-voucher"
+_PACK_ID = slice(2, 2 + PACK_ID_BYTES)
+"""Where a voucher's pack stands when its first field is written first, as by every serialiser that is in use."""
 
 
 class Incarnations(NamedTuple):
@@ -121,8 +123,9 @@ class Extract(NamedTuple):
 def extract(body: bytes, wanted: Collection[tuple[bytes, int]]) -> Extract:
     """What proves the vouchers `wanted`, by pack and index, without the others. Raises InvalidInput."""
     message = wire.parse(custody_pb2.HandOver, body, KIND)
-    leaves = {place: leaf for place, leaf in enumerate(message.vouchers) if _ref(leaf) in wanted}
-    return Extract(message.head, leaves, merkle.cover(_entries(message.vouchers), leaves))
+    vouchers = tuple(message.vouchers)
+    leaves = _found(vouchers, wanted)
+    return Extract(message.head, leaves, merkle.cover(_entries(vouchers), leaves))
 
 
 def read_extract(extract: Extract) -> Head:
@@ -160,6 +163,15 @@ class HandedMoney:
 
 def _voucher(leaf: bytes, issuer: str) -> VoucherState:
     return wire.handed_voucher(wire.parse(custody_pb2.HandedVoucher, leaf, LEAF_KIND), issuer)
+
+
+def _found(leaves: Sequence[bytes], wanted: Collection[tuple[bytes, int]]) -> dict[int, bytes]:
+    """The vouchers that are wanted, by their places: few of thousands, so those are read first that look like one."""
+    packs = {pack_id for pack_id, _ in wanted}
+    likely = {place: _ref(leaf) for place, leaf in enumerate(leaves) if leaf[_PACK_ID] in packs}
+    if not set(likely.values()).issuperset(wanted):
+        likely = {place: _ref(leaf) for place, leaf in enumerate(leaves)}
+    return {place: leaves[place] for place, ref in likely.items() if ref in wanted}
 
 
 def _ref(leaf: bytes) -> tuple[bytes, int]:

@@ -134,9 +134,9 @@ def _levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
     """All levels from the leaves up; a last node without a sibling moves up as it is, as in RFC 6962."""
     if not leaves:
         return [[sha256().digest()]]
-    levels = [[leaf_hash(leaf) for leaf in leaves]]
+    levels = [[sha256(b"\0" + leaf).digest() for leaf in leaves]]
     while len(below := levels[-1]) > 1:
-        above = [_node_hash(left, right) for left, right in zip(below[::2], below[1::2], strict=False)]
+        above = [sha256(b"\1" + left + right).digest() for left, right in zip(below[::2], below[1::2], strict=False)]
         levels.append(above + below[len(above) * 2 :])
     return levels
 
@@ -148,10 +148,6 @@ def _path(levels: Sequence[Sequence[bytes]], index: int) -> list[bytes]:
             siblings.append(level[index ^ 1])
         index //= 2
     return siblings
-
-
-def _node_hash(left: bytes, right: bytes) -> bytes:
-    return sha256(b"\1" + left + right).digest()
 
 
 def _require_entry(index: int, size: int) -> None:

@@ -80,6 +80,13 @@ def test_one_of_two_thousand_takes_eleven_hashes_and_all_of_them_none() -> None:
     assert (len(everything.leaves), everything.nodes) == (2000, [])
 
 
+def test_a_voucher_whose_fields_were_written_in_another_order_is_shown_too() -> None:
+    message = custody_pb2.HandOver.FromString(given(3).body)
+    turned = [leaf[17:] + leaf[:17] for leaf in message.vouchers]
+    body = custody_pb2.HandOver(head=message.head, vouchers=turned).SerializeToString()
+    assert hand_overs.extract(body, {ref(1)}).leaves == {1: turned[1]}
+
+
 def test_an_altered_voucher_or_hash_gives_another_root() -> None:
     extract = hand_overs.extract(given(9).body, {ref(2), ref(8)})
     altered = wire.handed_message(voucher(3), 1).SerializeToString()
