@@ -368,6 +368,16 @@ def test_an_altered_agreement_gives_other_legs(copy: Exported) -> None:
     assert (legs[0].found, legs[0].expected) == ("300", "293")
 
 
+def test_what_is_wrong_with_all_redemptions_of_a_kind_is_named_for_each_of_them(copy: Exported) -> None:
+    whole = copy.redemptions[0].read_bytes()
+    altered = whole.replace(b'"agreement":"TEST v1"', b'"agreement":"TEST v2"')
+    copy.redemptions[0].write_bytes(altered)
+    named = {each.line for each in verdict_of(copy).findings if each.what == "agreement"}
+    lines = enumerate(altered.splitlines(), 1)
+    assert named == {number for number, line in lines if b'"agreement":"TEST v2"' in line}
+    assert len(named) > 1
+
+
 def test_several_processes_find_what_one_finds(copy: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
     alter_line(copy, "redemption", lambda line: line.update(discount_fen=999))
     alone = verdict_of(copy)
