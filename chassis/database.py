@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib.util
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -91,19 +91,30 @@ class Transaction(ABC):
     def rows(self, query: Query, **values: Any) -> list[sa.Row[Any]]:
         """What a query finds with these values for its parameters."""
 
+    def add(self, table: sa.Table, sums: Mapping[tuple[Any, ...], Sequence[int]]) -> None:
+        """Adds to running totals: by the values of the primary key, what is added to each of the other columns.
+
+        A key that has no row yet gets one. The key's columns are the table's first, and none is computed.
+        """
+        if sums:
+            self._add(table, [(*key, *amounts) for key, amounts in sums.items()])
+
     def update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int:
         """Sets `values` in the rows that have `key` in its columns; returns how many they are.
 
-        A column that is computed from its row follows.
+        A column that is computed from its row follows; the rows are read for it unless `key` and `values` tell them.
         """
-        changed = self._update(table, key, values)
         computed = computed_column(table)
-        if changed and computed:
-            rows = self.select_keys(table, [table.c[name] for name in key], [tuple(key.values())])
-            for row in rows:
-                own = {column.name: row._mapping[column.name] for column in table.primary_key}
-                self._update(table, own, {computed.name: computed.value(row._mapping)})
-        return changed
+        if computed is None:
+            return self._update(table, key, values)
+        told = key | values
+        if told.keys() >= set(computed.names):
+            return self._update(table, key, values | {computed.name: computed.value(told)})
+        rows = self.select_keys(table, [table.c[name] for name in key], [tuple(key.values())])
+        for row in rows:
+            own = {column.name: row._mapping[column.name] for column in table.primary_key}
+            self._update(table, own, values | {computed.name: computed.value({**row._mapping, **values})})
+        return len(rows)
 
     @abstractmethod
     def _insert(self, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None: ...
@@ -113,6 +124,9 @@ class Transaction(ABC):
 
     @abstractmethod
     def _upsert(self, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None: ...
+
+    @abstractmethod
+    def _add(self, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None: ...
 
     @abstractmethod
     def _update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int: ...

@@ -115,9 +115,14 @@ class PostgresqlTransaction(Transaction):
             return results(query.columns, cursor.fetchall(), self.connection.dialect)
 
     def _update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int:
-        names, given = tuples(table, [values | key], self.connection.dialect)
+        changed, (new,) = tuples(table, [values], self.connection.dialect)
+        names, (old,) = tuples(table, [key], self.connection.dialect)
         with self._driver.cursor() as cursor:
-            return cursor.execute(_update_statement(table, names, tuple(key)), given[0]).rowcount
+            return cursor.execute(_update_statement(table, changed, names), (*new, *old)).rowcount
+
+    def _add(self, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None:
+        with self._driver.cursor() as cursor:
+            cursor.execute(_add_statement(table), [list(column) for column in zip(*rows, strict=True)])
 
     @property
     def _driver(self) -> psycopg.Connection[Any]:
@@ -172,15 +177,24 @@ def _copy_statement(table: sa.Table, names: tuple[str, ...]) -> tuple[bytes, lis
 
 @lru_cache(maxsize=256)
 def _upsert_statement(table: sa.Table, names: tuple[str, ...]) -> bytes:
+    return (_unnested(table, names) + conflict_clause(table, names)).encode()
+
+
+@lru_cache(maxsize=256)
+def _add_statement(table: sa.Table) -> bytes:
+    names = tuple(column.name for column in table.columns)
+    return (_unnested(table, names) + conflict_clause(table, names, adds=True)).encode()
+
+
+def _unnested(table: sa.Table, names: tuple[str, ...]) -> str:
     columns = ", ".join(_quote(name) for name in names)
     arrays = ", ".join(f"%b::{_array_type(table.c[name])}" for name in names)
-    statement = f"INSERT INTO {_quote(table.name)} ({columns}) SELECT * FROM unnest({arrays})"
-    return (statement + conflict_clause(table, names)).encode()
+    return f"INSERT INTO {_quote(table.name)} ({columns}) SELECT * FROM unnest({arrays})"
 
 
 @lru_cache(maxsize=256)
 def _update_statement(table: sa.Table, names: tuple[str, ...], key: tuple[str, ...]) -> bytes:
-    changed = ", ".join(f"{_quote(name)} = %s" for name in names if name not in key)
+    changed = ", ".join(f"{_quote(name)} = %s" for name in names)
     condition = " AND ".join(f"{_quote(name)} = %s" for name in key)
     return f"UPDATE {_quote(table.name)} SET {changed} WHERE {condition}".encode()
 

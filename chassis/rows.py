@@ -149,13 +149,17 @@ def distinct_by_key(table: sa.Table, rows: Rows) -> Rows:
 
 
 @lru_cache(maxsize=1024)
-def conflict_clause(table: sa.Table, names: tuple[str, ...]) -> str:
-    """`ON CONFLICT` by primary key: replace the other given columns; both databases spell it the same way."""
+def conflict_clause(table: sa.Table, names: tuple[str, ...], adds: bool = False) -> str:
+    """`ON CONFLICT` by primary key: replace the other given columns, or add to them; both databases spell it alike."""
     quote = DefaultDialect().identifier_preparer.quote
+
+    def before(name: str) -> str:
+        return f"{quote(table.name)}.{quote(name)} + " if adds else ""
+
     key = [column.name for column in table.primary_key]
     changed = [name for name in names if name not in key]
     target = ", ".join(quote(name) for name in key)
     if not changed:
         return f" ON CONFLICT ({target}) DO NOTHING"
-    sets = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name in changed)
+    sets = ", ".join(f"{quote(name)} = {before(name)}excluded.{quote(name)}" for name in changed)
     return f" ON CONFLICT ({target}) DO UPDATE SET {sets}"
