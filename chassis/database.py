@@ -30,12 +30,23 @@ LOCK_WAIT_SECONDS = 30.0
 
 
 class Transaction(ABC):
-    """What a service does within one transaction; `connection` runs any other SQLAlchemy statement."""
+    """What a service does within one transaction."""
 
     def __init__(self, connection: Connection, database: Database) -> None:
-        self.connection = connection
+        self._connection = connection
+        self._dialect = connection.dialect
         self._database = database
         self._at: int | None = None
+
+    @property
+    def connection(self) -> Connection:
+        """Runs any other SQLAlchemy statement."""
+        self.finish()
+        return self._connection
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Has done what waits to be done: a driver may put off what gives nothing back. The database's to call."""
 
     def now(self) -> int:
         """The database's clock in UTC seconds, one value per transaction.
@@ -189,6 +200,7 @@ class Database(ABC):
             transaction = self._transaction(connection)
             yield transaction
             committed = self._numbering(transaction) if self._numbering else None
+            transaction.finish()
         if committed is not None:
             committed()
 
@@ -200,7 +212,9 @@ class Database(ABC):
     def snapshot(self) -> Iterator[Transaction]:
         """A reading transaction: one consistent picture from its first read on; writing in it fails."""
         with plain_errors(self.place), self._readers.begin() as connection:
-            yield self._transaction(connection)
+            transaction = self._transaction(connection)
+            yield transaction
+            transaction.finish()
 
     def check_durability(self) -> None:
         """Raises ConfigurationError naming each setting under which an acknowledged commit could be lost."""

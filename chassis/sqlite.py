@@ -73,18 +73,21 @@ class SqliteTransaction(Transaction):
         super().__init__(connection, database)
         self._driver = driver
 
+    def finish(self) -> None:
+        """Nothing waits: to ask SQLite costs no way to a server."""
+
     def _clock(self) -> int:
         return int(self.connection.exec_driver_sql("SELECT CAST(strftime('%s', 'now') AS INTEGER)").scalar_one())
 
     def _insert(self, table: sa.Table, rows: Rows) -> None:
-        names, values = completed(table, rows, self.connection.dialect)
+        names, values = completed(table, rows, self._dialect)
         self._driver.executemany(_insert_statement(table, names), values)
 
     def _append(self, table: sa.Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
         self._driver.executemany(_insert_statement(table, names), rows)
 
     def _upsert(self, table: sa.Table, rows: Rows) -> None:
-        names, values = completed(table, distinct_by_key(table, rows), self.connection.dialect)
+        names, values = completed(table, distinct_by_key(table, rows), self._dialect)
         self._driver.executemany(_upsert_statement(table, names), values)
 
     def select_keys(
@@ -100,23 +103,23 @@ class SqliteTransaction(Transaction):
         read, columns = tuple(fetch) or all_columns(table), tuple(columns)
         if len(keys) == 1:
             values = self._driver.execute(_look_up_statement(table, columns, read, 1), keys[0]).fetchall()
-            return results(read, values, self.connection.dialect)
+            return results(read, values, self._dialect)
         values, wanted = [], list(dict.fromkeys(keys))
         for first in range(0, len(wanted), _LOOK_UPS[-1]):
             page = wanted[first : first + _LOOK_UPS[-1]]
             size = next(size for size in _LOOK_UPS if size >= len(page))
             given = [*chain.from_iterable(page), *[None] * (len(columns) * (size - len(page)))]
             values += self._driver.execute(_look_up_statement(table, columns, read, size), given).fetchall()
-        return results(read, values, self.connection.dialect)
+        return results(read, values, self._dialect)
 
     def rows(self, query: Query, **values: Any) -> list[sa.Row[Any]]:
         statement, fixed = query.compiled(_NAMED)
         found = self._driver.execute(statement, fixed | values).fetchall()
-        return results(query.columns, found, self.connection.dialect)
+        return results(query.columns, found, self._dialect)
 
     def _update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int:
-        changed, (new,) = tuples(table, [values], self.connection.dialect)
-        names, (old,) = tuples(table, [key], self.connection.dialect)
+        changed, (new,) = tuples(table, [values], self._dialect)
+        names, (old,) = tuples(table, [key], self._dialect)
         return self._driver.execute(_update_statement(table, changed, names), (*new, *old)).rowcount
 
     def _add(self, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None:

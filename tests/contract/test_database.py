@@ -489,3 +489,35 @@ def test_a_sealed_row_that_is_updated_has_its_new_seal(
     assert all(row.seal == seal(SEALED, row._mapping) for row in rows)
     fits = [row for row in rows if all(row._mapping[name] == value for name, value in values.items())]
     assert len(fits) == count
+
+
+@pytest.mark.parametrize("count", [1, 8, 9, 100])
+def test_what_a_transaction_wrote_it_reads_in_every_way(accounts: Database, count: int) -> None:
+    numbers = range(1, count + 1)
+    with accounts.transaction() as transaction:
+        transaction.insert(ACCOUNT, [account("330100", n, n) for n in numbers])
+        assert len(transaction.select_keys(ACCOUNT, KEY, [("330100", n) for n in numbers])) == count
+        transaction.upsert(ACCOUNT, [account("330100", n, 2 * n) for n in numbers])
+        assert len(transaction.rows(OPEN_ABOVE, owner="330100", least=1, most=1000)) == count
+        transaction.add(TOTAL, {(1, str(n)): (n, 0) for n in numbers})
+        assert transaction.connection.scalar(sa.select(sa.func.count()).select_from(TOTAL)) == count
+        transaction.upsert(ACCOUNT, [account("310000", n, 5) for n in numbers])
+        assert transaction.update(ACCOUNT, {"owner": "310000"}, {"balance": 6}) == count
+        transaction.insert(SINGLE, [{"id": bytes([n])} for n in numbers])
+    expected = {("330100", n): 2 * n for n in numbers} | {("310000", n): 6 for n in numbers}
+    assert balances(accounts) == expected
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_a_key_that_is_taken_is_told_although_other_rows_are_written_after_it(accounts: Database, count: int) -> None:
+    with accounts.transaction() as transaction:
+        transaction.insert(ACCOUNT, [account("330100", 1)])
+
+    def write() -> None:
+        with accounts.transaction() as transaction:
+            transaction.insert(ACCOUNT, [account("330100", n) for n in range(1, count + 1)])
+            transaction.upsert(ACCOUNT, [account("310000", n) for n in range(count)])
+
+    with pytest.raises(KeyTaken):
+        write()
+    assert balances(accounts) == {("330100", 1): 0}
