@@ -137,12 +137,14 @@ class Desk:
     ) -> Apportioned:
         """By the agreement in force now; the redeeming region's part from its visitors' fund."""
         issuer, redeemer = voucher.key.issuer, received.redeeming_region
-        agreement = ceiling_left_fen = None
+        agreement = ceiling_left_fen = visitors = None
+        self.books.want(accounts=[leg.account for leg in voucher.reservation.legs()])
         if issuer != redeemer:
             agreement = self.agreement(voucher.campaign, issuer, redeemer)
+            visitors = self.visitors(redeemer)
+            self.books.want(accounts=visitors.accounts if visitors else ())
             used = self.books.balance(ceiling_account(redeemer, self.year, agreement.number))
             ceiling_left_fen = ceiling_left(agreement, redeemer, used)
-        visitors = self.visitors(redeemer) if agreement else None
         asked: dict[str, int] = {}
 
         def left(account: str) -> int:
@@ -247,6 +249,11 @@ class Desk:
         return self._visitors[key]
 
     # Positions
+
+    def want_positions(self, issuer: str, redeemer: str) -> None:
+        """Note that a redemption will change what these regions owe and are due."""
+        accounts = [settlement_account(issuer), settlement_account(redeemer), reimbursement_account(redeemer)]
+        self.books.want(accounts=accounts)
 
     def position(self, region: str) -> Position:
         """What a region owes and is due, with what secures it now."""

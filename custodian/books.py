@@ -84,6 +84,7 @@ class Books:
         self._wanted_requests: list[RequestKey] = []
         self._wanted_vouchers: list[VoucherKey] = []
         self._wanted_redemptions: list[bytes] = []
+        self._wanted_accounts: list[str] = []
         self._requests: dict[RequestKey, StoredAnswer | None] = {}
         self._vouchers: dict[VoucherKey, VoucherState | None] = {}
         self._redemptions: dict[bytes, Redemption | None] = {}
@@ -108,9 +109,11 @@ class Books:
         requests: Iterable[RequestKey] = (),
         vouchers: Iterable[VoucherKey] = (),
         redemptions: Iterable[bytes] = (),
+        accounts: Iterable[str] = (),
     ) -> None:
-        """Note what a decision will read; `fetch` reads it all at once."""
+        """Note what a decision will read; `fetch` reads it all at once, accounts are read with the first asked for."""
         self._wanted_requests += requests
+        self._wanted_accounts += accounts
         self._wanted_vouchers += vouchers
         self._wanted_redemptions += redemptions
 
@@ -371,7 +374,8 @@ class Books:
         self.hourly.save(self._transaction)
 
     def _load_balances(self, accounts: Iterable[str]) -> None:
-        missing = [account for account in dict.fromkeys(accounts) if account not in self._balances]
+        wanted, self._wanted_accounts = self._wanted_accounts, []
+        missing = [account for account in dict.fromkeys((*accounts, *wanted)) if account not in self._balances]
         if not missing:
             return
         self._balances.update((account, [0, 0, 0, 0]) for account in missing)

@@ -217,6 +217,8 @@ class Desk:
         self, received: Received, purchase: Purchase, found: Discounted, voucher: VoucherState
     ) -> Apportioned:
         """At home all of the public's part is the issuer's, so no agreement is asked."""
+        payers = [leg.account for leg in voucher.reservation.legs()]
+        self.books.want(accounts=[*payers, payable_account(received.acquirer)])
         paid = split(
             found.discount_fen,
             purchase.sale.order.order_fen,
