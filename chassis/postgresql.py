@@ -94,6 +94,8 @@ class PostgresqlTransaction(Transaction):
     def _send(self) -> psycopg.Cursor[Any]:
         """Sends what waits and returns the last statement's cursor."""
         waiting, self._waiting = self._waiting, []
+        if len(waiting) == 1:
+            return self._driver.execute(*waiting[0])
         with self._driver.pipeline():
             for statement, values in waiting:
                 cursor = self._driver.cursor()
