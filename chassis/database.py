@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib.util
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,23 @@ LOCK_WAIT_SECONDS = 30.0
 
 
 class Transaction(ABC):
-    """What a service does within one transaction; `connection` runs any other SQLAlchemy statement."""
+    """What a service does within one transaction."""
 
     def __init__(self, connection: Connection, database: Database) -> None:
-        self.connection = connection
+        self._connection = connection
+        self._dialect = connection.dialect
         self._database = database
         self._at: int | None = None
+
+    @property
+    def connection(self) -> Connection:
+        """Runs any other SQLAlchemy statement."""
+        self.finish()
+        return self._connection
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Has done what waits to be done: a driver may put off what gives nothing back. The database's to call."""
 
     def now(self) -> int:
         """The database's clock in UTC seconds, one value per transaction.
@@ -92,19 +103,30 @@ class Transaction(ABC):
     def rows(self, query: Query, **values: Any) -> list[sa.Row[Any]]:
         """What a query finds with these values for its parameters."""
 
+    def add(self, table: sa.Table, sums: Mapping[tuple[Any, ...], Sequence[int]]) -> None:
+        """Adds to running totals: by the values of the primary key, what is added to each of the other columns.
+
+        A key that has no row yet gets one. The key's columns are the table's first, and none is computed.
+        """
+        if sums:
+            self._add(table, [(*key, *amounts) for key, amounts in sums.items()])
+
     def update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int:
         """Sets `values` in the rows that have `key` in its columns; returns how many they are.
 
-        A column that is computed from its row follows.
+        A column that is computed from its row follows; the rows are read for it unless `key` and `values` tell them.
         """
-        changed = self._update(table, key, values)
         computed = computed_column(table)
-        if changed and computed:
-            rows = self.select_keys(table, [table.c[name] for name in key], [tuple(key.values())])
-            for row in rows:
-                own = {column.name: row._mapping[column.name] for column in table.primary_key}
-                self._update(table, own, {computed.name: computed.value(row._mapping)})
-        return changed
+        if computed is None:
+            return self._update(table, key, values)
+        told = key | values
+        if told.keys() >= set(computed.names):
+            return self._update(table, key, values | {computed.name: computed.value(told)})
+        rows = self.select_keys(table, [table.c[name] for name in key], [tuple(key.values())])
+        for row in rows:
+            own = {column.name: row._mapping[column.name] for column in table.primary_key}
+            self._update(table, own, values | {computed.name: computed.value({**row._mapping, **values})})
+        return len(rows)
 
     @abstractmethod
     def _insert(self, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None: ...
@@ -114,6 +136,9 @@ class Transaction(ABC):
 
     @abstractmethod
     def _upsert(self, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None: ...
+
+    @abstractmethod
+    def _add(self, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None: ...
 
     @abstractmethod
     def _update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int: ...
@@ -178,6 +203,7 @@ class Database(ABC):
             transaction = self._transaction(connection)
             yield transaction
             committed = self._numbering(transaction) if self._numbering else None
+            transaction.finish()
         if committed is not None:
             committed()
 
@@ -189,7 +215,9 @@ class Database(ABC):
     def snapshot(self) -> Iterator[Transaction]:
         """A reading transaction: one consistent picture from its first read on; writing in it fails."""
         with plain_errors(self.place), self._readers.begin() as connection:
-            yield self._transaction(connection)
+            transaction = self._transaction(connection)
+            yield transaction
+            transaction.finish()
 
     def check_durability(self) -> None:
         """Raises ConfigurationError naming each setting under which an acknowledged commit could be lost."""

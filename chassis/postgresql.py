@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any, cast
 
 import psycopg
@@ -21,6 +22,10 @@ from chassis.rows import Rows, all_columns, completed, conflict_clause, distinct
 from quanlian.errors import ConfigurationError
 
 CONNECT_SECONDS = 5
+FEW_ROWS = 8
+"""Up to so many rows of a call are written by a plain statement; more by COPY or as arrays."""
+
+_CLOCK = b"SELECT floor(extract(epoch FROM clock_timestamp()))::bigint"
 _REQUIRED_ON = ("fsync", "synchronous_commit", "full_page_writes")
 _SCHEMA_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _BINARY: dict[type[Any], str] = {
@@ -58,7 +63,9 @@ class PostgresqlDatabase(Database):
         return PostgresqlTransaction(connection, self)
 
     def _exclude_writers(self, connection: Connection) -> None:
-        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (lock_key(self.schema),))
+        driver = _driver(connection)
+        with driver.pipeline():  # it goes together with the BEGIN before it
+            driver.execute("SELECT pg_advisory_xact_lock(%s)", (lock_key(self.schema),))
 
     def _create_schema(self, connection: Connection) -> None:
         if self.schema:
@@ -71,15 +78,44 @@ class PostgresqlDatabase(Database):
 
 
 class PostgresqlTransaction(Transaction):
+    """What is written waits until something is read or the transaction ends, and then goes to the server together: a
+    small commit is mostly waiting for its word on each statement.
+    """
+
+    def __init__(self, connection: Connection, database: Database) -> None:
+        super().__init__(connection, database)
+        self._driver = _driver(connection)
+        self._waiting: list[tuple[bytes, Sequence[Any]]] = []
+
+    def finish(self) -> None:
+        if self._waiting:
+            self._send()
+
+    def _send(self) -> psycopg.Cursor[Any]:
+        """Sends what waits and returns the last statement's cursor."""
+        waiting, self._waiting = self._waiting, []
+        if len(waiting) == 1:
+            return self._driver.execute(*waiting[0])
+        with self._driver.pipeline():
+            for statement, values in waiting:
+                cursor = self._driver.cursor()
+                cursor.execute(statement, values)
+        return cursor
+
     def _clock(self) -> int:
-        return int(
-            self.connection.exec_driver_sql("SELECT floor(extract(epoch FROM clock_timestamp()))::bigint").scalar_one()
-        )
+        self.finish()
+        row = self._driver.execute(_CLOCK).fetchone()
+        assert row is not None
+        return int(row[0])
 
     def _insert(self, table: sa.Table, rows: Rows) -> None:
-        self._append(table, *completed(table, rows, self.connection.dialect))
+        self._append(table, *completed(table, rows, self._dialect))
 
     def _append(self, table: sa.Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
+        if len(rows) <= FEW_ROWS:
+            self._waiting.append((_values_statement(table, names, len(rows)), [*chain.from_iterable(rows)]))
+            return
+        self.finish()
         statement, types = _copy_statement(table, names)
         with self._driver.cursor() as cursor, cursor.copy(statement) as copy:
             if types:
@@ -88,9 +124,20 @@ class PostgresqlTransaction(Transaction):
                 copy.write_row(row)
 
     def _upsert(self, table: sa.Table, rows: Rows) -> None:
-        names, values = completed(table, distinct_by_key(table, rows), self.connection.dialect)
-        with self._driver.cursor() as cursor:
-            cursor.execute(_upsert_statement(table, names), [list(column) for column in zip(*values, strict=True)])
+        self._merge(table, *completed(table, distinct_by_key(table, rows), self._dialect))
+
+    def _add(self, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None:
+        self._merge(table, tuple(column.name for column in table.columns), rows, adds=True)
+
+    def _merge(
+        self, table: sa.Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]], adds: bool = False
+    ) -> None:
+        if len(rows) <= FEW_ROWS:
+            values = [*chain.from_iterable(rows)]
+            self._waiting.append((_values_statement(table, names, len(rows), "add" if adds else "replace"), values))
+        else:
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            self._waiting.append((_unnest_statement(table, names, adds), columns))
 
     def select_keys(
         self,
@@ -99,29 +146,31 @@ class PostgresqlTransaction(Transaction):
         keys: Sequence[tuple[Any, ...]],
         fetch: Sequence[sa.Column[Any]] = (),
     ) -> list[sa.Row[Any]]:
-        wanted = list(dict.fromkeys(keys))
-        if not wanted:
+        if not keys:
             return []
         read = tuple(fetch) or all_columns(table)
-        statement = _look_up_statement(table, tuple(columns), read)
-        with self._driver.cursor() as cursor:
-            cursor.execute(statement, [list(values) for values in zip(*wanted, strict=True)])
-            return results(read, cursor.fetchall(), self.connection.dialect)
+        if len(keys) == 1:
+            return self._read(_look_up_one_statement(table, tuple(columns), read), keys[0], read)
+        values = [list(each) for each in zip(*dict.fromkeys(keys), strict=True)]
+        return self._read(_look_up_statement(table, tuple(columns), read), values, read)
 
     def rows(self, query: Query, **values: Any) -> list[sa.Row[Any]]:
-        statement, fixed = query.compiled(self.connection.dialect)
-        with self._driver.cursor() as cursor:
-            cursor.execute(statement.encode(), fixed | values)
-            return results(query.columns, cursor.fetchall(), self.connection.dialect)
+        statement, fixed = query.compiled(self._dialect)
+        return self._read(statement.encode(), fixed | values, query.columns)
+
+    def _read(self, statement: bytes, values: Any, columns: tuple[Any, ...]) -> list[sa.Row[Any]]:
+        self.finish()
+        return results(columns, self._driver.execute(statement, values).fetchall(), self._dialect)
 
     def _update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int:
-        names, given = tuples(table, [values | key], self.connection.dialect)
-        with self._driver.cursor() as cursor:
-            return cursor.execute(_update_statement(table, names, tuple(key)), given[0]).rowcount
+        changed, (new,) = tuples(table, [values], self._dialect)
+        names, (old,) = tuples(table, [key], self._dialect)
+        self._waiting.append((_update_statement(table, changed, names), (*new, *old)))
+        return self._send().rowcount
 
-    @property
-    def _driver(self) -> psycopg.Connection[Any]:
-        return cast("psycopg.Connection[Any]", self.connection.connection.driver_connection)
+
+def _driver(connection: Connection) -> psycopg.Connection[Any]:
+    return cast("psycopg.Connection[Any]", connection.connection.driver_connection)
 
 
 def lock_key(schema: str) -> int:
@@ -155,9 +204,9 @@ def _with_options(url: URL, schema: str, lock_wait_seconds: float) -> URL:
     )
 
 
-def _array_type(column: sa.Column[Any]) -> str:
-    """The column's type as an array, without its length: a cast cuts silently, storing checks."""
-    return re.sub(r"\(.*\)", "", column.type.compile(postgresql.dialect())) + "[]"  # type: ignore[no-untyped-call]
+def _type(column: sa.Column[Any]) -> str:
+    """The column's type without its length: a cast cuts silently, storing checks."""
+    return re.sub(r"\(.*\)", "", column.type.compile(postgresql.dialect()))  # type: ignore[no-untyped-call]
 
 
 @lru_cache(maxsize=256)
@@ -170,25 +219,47 @@ def _copy_statement(table: sa.Table, names: tuple[str, ...]) -> tuple[bytes, lis
     return statement.encode(), types if all(types) else []
 
 
+@lru_cache(maxsize=1024)
+def _values_statement(table: sa.Table, names: tuple[str, ...], rows: int, on_conflict: str = "fail") -> bytes:
+    """Inserts so many rows; `on_conflict` with one of the same key it fails, or they replace it or `add` to it."""
+    row = ", ".join(f"%b::{_type(table.c[name])}" for name in names)
+    statement = f"{_insert_into(table, names)} VALUES {', '.join([f'({row})'] * rows)}"
+    if on_conflict != "fail":
+        statement += conflict_clause(table, names, adds=on_conflict == "add")
+    return statement.encode()
+
+
 @lru_cache(maxsize=256)
-def _upsert_statement(table: sa.Table, names: tuple[str, ...]) -> bytes:
-    columns = ", ".join(_quote(name) for name in names)
-    arrays = ", ".join(f"%b::{_array_type(table.c[name])}" for name in names)
-    statement = f"INSERT INTO {_quote(table.name)} ({columns}) SELECT * FROM unnest({arrays})"
-    return (statement + conflict_clause(table, names)).encode()
+def _unnest_statement(table: sa.Table, names: tuple[str, ...], adds: bool) -> bytes:
+    arrays = ", ".join(f"%b::{_type(table.c[name])}[]" for name in names)
+    statement = f"{_insert_into(table, names)} SELECT * FROM unnest({arrays})"
+    return (statement + conflict_clause(table, names, adds)).encode()
+
+
+def _insert_into(table: sa.Table, names: tuple[str, ...]) -> str:
+    return f"INSERT INTO {_quote(table.name)} ({', '.join(_quote(name) for name in names)})"
 
 
 @lru_cache(maxsize=256)
 def _update_statement(table: sa.Table, names: tuple[str, ...], key: tuple[str, ...]) -> bytes:
-    changed = ", ".join(f"{_quote(name)} = %s" for name in names if name not in key)
+    changed = ", ".join(f"{_quote(name)} = %s" for name in names)
     condition = " AND ".join(f"{_quote(name)} = %s" for name in key)
     return f"UPDATE {_quote(table.name)} SET {changed} WHERE {condition}".encode()
 
 
 @lru_cache(maxsize=256)
+def _look_up_one_statement(
+    table: sa.Table, columns: tuple[sa.Column[Any], ...], read: tuple[sa.Column[Any], ...]
+) -> bytes:
+    names = ", ".join(_quote(column.name) for column in read)
+    condition = " AND ".join(f"{_quote(column.name)} = %b::{_type(column)}" for column in columns)
+    return f"SELECT {names} FROM {_quote(table.name)} WHERE {condition}".encode()
+
+
+@lru_cache(maxsize=256)
 def _look_up_statement(table: sa.Table, columns: tuple[sa.Column[Any], ...], read: tuple[sa.Column[Any], ...]) -> bytes:
     names = ", ".join(f"t.{_quote(column.name)}" for column in read)
-    arrays = ", ".join(f"%b::{_array_type(column)}" for column in columns)
+    arrays = ", ".join(f"%b::{_type(column)}[]" for column in columns)
     keys = ", ".join(f"k{n}" for n in range(len(columns)))
     condition = " AND ".join(f"t.{_quote(column.name)} = keys.k{n}" for n, column in enumerate(columns))
     return (

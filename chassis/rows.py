@@ -38,21 +38,41 @@ def computed_column(table: sa.Table) -> ComputedColumn | None:
 
 
 def completed(table: sa.Table, rows: Rows, dialect: Dialect) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-    """As `tuples`, with the column that is computed from the others, if the table has one.
+    """As `tuples`, with the column that is computed from the others, if the table has one."""
+    given = tuple(rows[0])
+    names, complete = _completing(table, given, dialect)
+    _require_alike(table, given, rows)
+    return names, complete(rows)
+
+
+@lru_cache(maxsize=1024)
+def _completing(
+    table: sa.Table, given: tuple[str, ...], dialect: Dialect
+) -> tuple[tuple[str, ...], Callable[[Rows], list[tuple[Any, ...]]]]:
+    """The names of the columns that are written, and what makes tuples of rows that give some of them.
 
     What is computed is taken from the values themselves, in the order of the table's columns: rows go through here by
     the hundred thousand.
     """
     computed = computed_column(table)
     if computed is None:
-        return tuples(table, rows, dialect)
-    if rows[0].keys() != set(computed.names):
-        return tuples(table, [{**row, computed.name: computed.value(row)} for row in rows], dialect)
-    values, conversions = _given(table, computed.names, rows, dialect)
+        plain, conversions = _to_driver(table, given, dialect)
+        return given, lambda rows: _converted(list(map(plain, rows)), conversions)
+    if set(given) != set(computed.names):
+        names = (*(name for name in given if name != computed.name), computed.name)
+        some, conversions = _to_driver(table, names, dialect)
+        return names, lambda rows: _converted(
+            [some({**row, computed.name: computed.value(row)}) for row in rows], conversions
+        )
+    whole, conversions = _to_driver(table, computed.names, dialect)
     compute, name = computed.compute, computed.table
-    seals = [compute(name, row) for row in values]
-    found = _converted(values, conversions)
-    return (*computed.names, computed.name), [(*row, seal) for row, seal in zip(found, seals, strict=True)]
+
+    def complete(rows: Rows) -> list[tuple[Any, ...]]:
+        values = list(map(whole, rows))
+        seals = [compute(name, row) for row in values]
+        return [(*row, seal) for row, seal in zip(_converted(values, conversions), seals, strict=True)]
+
+    return (*computed.names, computed.name), complete
 
 
 Completing = Callable[[Sequence[tuple[Any, ...]]], Sequence[tuple[Any, ...]]]
@@ -74,17 +94,14 @@ def tuples(table: sa.Table, rows: Rows, dialect: Dialect) -> tuple[tuple[str, ..
     Raises ValueError where a row gives other columns than the first.
     """
     names = tuple(rows[0])
-    return names, _converted(*_given(table, names, rows, dialect))
-
-
-def _given(
-    table: sa.Table, names: tuple[str, ...], rows: Rows, dialect: Dialect
-) -> tuple[list[tuple[Any, ...]], _Conversions]:
-    """The rows' values in the order of `names`, and what must be converted of them."""
     values_of, conversions = _to_driver(table, names, dialect)
+    _require_alike(table, names, rows)
+    return names, _converted(list(map(values_of, rows)), conversions)
+
+
+def _require_alike(table: sa.Table, names: tuple[str, ...], rows: Rows) -> None:
     if len(rows) > 1 and any(len(row) != len(names) for row in rows):
         raise ValueError(f"{table.name}: rows of one call give different columns; the first gives {', '.join(names)}")
-    return list(map(values_of, rows)), conversions
 
 
 def results(columns: tuple[sa.Column[Any], ...], values: list[tuple[Any, ...]], dialect: Dialect) -> list[sa.Row[Any]]:
@@ -149,13 +166,17 @@ def distinct_by_key(table: sa.Table, rows: Rows) -> Rows:
 
 
 @lru_cache(maxsize=1024)
-def conflict_clause(table: sa.Table, names: tuple[str, ...]) -> str:
-    """`ON CONFLICT` by primary key: replace the other given columns; both databases spell it the same way."""
+def conflict_clause(table: sa.Table, names: tuple[str, ...], adds: bool = False) -> str:
+    """`ON CONFLICT` by primary key: replace the other given columns, or add to them; both databases spell it alike."""
     quote = DefaultDialect().identifier_preparer.quote
+
+    def before(name: str) -> str:
+        return f"{quote(table.name)}.{quote(name)} + " if adds else ""
+
     key = [column.name for column in table.primary_key]
     changed = [name for name in names if name not in key]
     target = ", ".join(quote(name) for name in key)
     if not changed:
         return f" ON CONFLICT ({target}) DO NOTHING"
-    sets = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name in changed)
+    sets = ", ".join(f"{quote(name)} = {before(name)}excluded.{quote(name)}" for name in changed)
     return f" ON CONFLICT ({target}) DO UPDATE SET {sets}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from sqlite3 import Connection as DriverConnection
 from typing import Any, cast
@@ -19,6 +20,12 @@ from quanlian.errors import ConfigurationError
 
 _READ_ONLY = "chassis_read_only"
 _FULL = 2
+_LOOK_UPS = (1, 4, 16, 64, 256)
+"""How many keys the prepared look-ups take; what is left of the last is filled up."""
+
+STATEMENTS = 1000
+"""Prepared statements that a connection keeps; the driver's 128 are fewer than a party uses."""
+
 _NAMED = sqlite.dialect(paramstyle="named")
 _quote = _NAMED.identifier_preparer.quote
 
@@ -29,7 +36,12 @@ class SqliteDatabase(Database):
         _check_path(url)
         engine = sa.create_engine(
             url.set(drivername="sqlite+pysqlite"),
-            connect_args={"isolation_level": None, "timeout": lock_wait_seconds, "check_same_thread": False},
+            connect_args={
+                "isolation_level": None,
+                "timeout": lock_wait_seconds,
+                "check_same_thread": False,
+                "cached_statements": STATEMENTS,
+            },
         )
         sa.event.listen(engine, "connect", _prepare)
         sa.event.listen(engine, "begin", _begin)
@@ -61,18 +73,21 @@ class SqliteTransaction(Transaction):
         super().__init__(connection, database)
         self._driver = driver
 
+    def finish(self) -> None:
+        """Nothing waits: to ask SQLite costs no way to a server."""
+
     def _clock(self) -> int:
         return int(self.connection.exec_driver_sql("SELECT CAST(strftime('%s', 'now') AS INTEGER)").scalar_one())
 
     def _insert(self, table: sa.Table, rows: Rows) -> None:
-        names, values = completed(table, rows, self.connection.dialect)
+        names, values = completed(table, rows, self._dialect)
         self._driver.executemany(_insert_statement(table, names), values)
 
     def _append(self, table: sa.Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
         self._driver.executemany(_insert_statement(table, names), rows)
 
     def _upsert(self, table: sa.Table, rows: Rows) -> None:
-        names, values = completed(table, distinct_by_key(table, rows), self.connection.dialect)
+        names, values = completed(table, distinct_by_key(table, rows), self._dialect)
         self._driver.executemany(_upsert_statement(table, names), values)
 
     def select_keys(
@@ -82,23 +97,33 @@ class SqliteTransaction(Transaction):
         keys: Sequence[tuple[Any, ...]],
         fetch: Sequence[sa.Column[Any]] = (),
     ) -> list[sa.Row[Any]]:
-        """One look-up a key with one prepared statement: SQLite uses no index for `(a, b) IN (VALUES …)`."""
+        """Many keys to a statement: what SQLite does for one is little beside what it takes to ask it."""
         if not keys:
             return []
-        read = tuple(fetch) or all_columns(table)
-        statement = _look_up_statement(table, tuple(columns), read)
-        run = self._driver.execute
-        values = [row for key in dict.fromkeys(keys) for row in run(statement, key)]
-        return results(read, values, self.connection.dialect)
+        read, columns = tuple(fetch) or all_columns(table), tuple(columns)
+        if len(keys) == 1:
+            values = self._driver.execute(_look_up_statement(table, columns, read, 1), keys[0]).fetchall()
+            return results(read, values, self._dialect)
+        values, wanted = [], list(dict.fromkeys(keys))
+        for first in range(0, len(wanted), _LOOK_UPS[-1]):
+            page = wanted[first : first + _LOOK_UPS[-1]]
+            size = next(size for size in _LOOK_UPS if size >= len(page))
+            given = [*chain.from_iterable(page), *[None] * (len(columns) * (size - len(page)))]
+            values += self._driver.execute(_look_up_statement(table, columns, read, size), given).fetchall()
+        return results(read, values, self._dialect)
 
     def rows(self, query: Query, **values: Any) -> list[sa.Row[Any]]:
         statement, fixed = query.compiled(_NAMED)
         found = self._driver.execute(statement, fixed | values).fetchall()
-        return results(query.columns, found, self.connection.dialect)
+        return results(query.columns, found, self._dialect)
 
     def _update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int:
-        names, given = tuples(table, [values | key], self.connection.dialect)
-        return self._driver.execute(_update_statement(table, names, tuple(key)), given[0]).rowcount
+        changed, (new,) = tuples(table, [values], self._dialect)
+        names, (old,) = tuples(table, [key], self._dialect)
+        return self._driver.execute(_update_statement(table, changed, names), (*new, *old)).rowcount
+
+    def _add(self, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None:
+        self._driver.executemany(_add_statement(table), rows)
 
 
 @lru_cache(maxsize=1024)
@@ -114,15 +139,31 @@ def _upsert_statement(table: sa.Table, names: tuple[str, ...]) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _look_up_statement(table: sa.Table, columns: tuple[sa.Column[Any], ...], read: tuple[sa.Column[Any], ...]) -> str:
-    names = ", ".join(_quote(column.name) for column in read)
-    condition = " AND ".join(f"{_quote(column.name)} = ?" for column in columns)
-    return f"SELECT {names} FROM {_quote(table.name)} WHERE {condition}"
+def _add_statement(table: sa.Table) -> str:
+    names = tuple(column.name for column in table.columns)
+    return _insert_statement(table, names) + conflict_clause(table, names, adds=True)
+
+
+@lru_cache(maxsize=1024)
+def _look_up_statement(
+    table: sa.Table, columns: tuple[sa.Column[Any], ...], read: tuple[sa.Column[Any], ...], size: int
+) -> str:
+    """Looks up `size` keys. More than one are joined, the keys first, because for `(a, b) IN (VALUES …)` SQLite uses no
+    index; NULLs find nothing.
+    """
+    names = ", ".join(f"t.{_quote(column.name)}" for column in read)
+    if size == 1:
+        condition = " AND ".join(f"t.{_quote(column.name)} = ?" for column in columns)
+        return f"SELECT {names} FROM {_quote(table.name)} AS t WHERE {condition}"
+    key = f"({', '.join('?' * len(columns))})"
+    condition = " AND ".join(f"t.{_quote(column.name)} = k.column{n}" for n, column in enumerate(columns, 1))
+    values = ", ".join([key] * size)
+    return f"SELECT {names} FROM (VALUES {values}) AS k CROSS JOIN {_quote(table.name)} AS t ON {condition}"
 
 
 @lru_cache(maxsize=1024)
 def _update_statement(table: sa.Table, names: tuple[str, ...], key: tuple[str, ...]) -> str:
-    changed = ", ".join(f"{_quote(name)} = ?" for name in names if name not in key)
+    changed = ", ".join(f"{_quote(name)} = ?" for name in names)
     condition = " AND ".join(f"{_quote(name)} = ?" for name in key)
     return f"UPDATE {_quote(table.name)} SET {changed} WHERE {condition}"
 

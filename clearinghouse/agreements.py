@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
+from sqlalchemy import select
+
 from chassis.database import Database, Query, Transaction
 from clearinghouse import schema
 from quanlian.agreement_signatures import KIND, signatories, verify_signature
@@ -17,8 +19,23 @@ from quanlian.v1 import signed_pb2
 
 PLACE = "agreement"
 _AGREEMENT, _SIGNED = schema.agreement.c, schema.agreement_signature.c
-_AGREEMENTS = Query(schema.agreement.select().order_by(_AGREEMENT.number, _AGREEMENT.version))
-_SIGNATURES = Query(schema.agreement_signature.select().order_by(_SIGNED.signed_at, _SIGNED.signer))
+_SIGNATURES = Query(
+    select(
+        _AGREEMENT.number,
+        _AGREEMENT.version,
+        _AGREEMENT.document,
+        _SIGNED.signer,
+        _SIGNED.key_id,
+        _SIGNED.signature,
+        _SIGNED.signed_at,
+    )
+    .outerjoin_from(
+        schema.agreement,
+        schema.agreement_signature,
+        (_SIGNED.number == _AGREEMENT.number) & (_SIGNED.version == _AGREEMENT.version),
+    )
+    .order_by(_AGREEMENT.number, _AGREEMENT.version, _SIGNED.signed_at, _SIGNED.signer)
+)
 
 
 class AgreementRegister:
@@ -104,18 +121,14 @@ def require_signed(agreement: Agreement, signed: pb.SignedAgreement, verifier: V
 
 
 def _numbered(transaction: Transaction) -> list[tuple[str, pb.SignedAgreement]]:
-    signatures: dict[tuple[str, int], list[pb.AgreementSignature]] = {}
+    found: dict[tuple[str, int], pb.SignedAgreement] = {}
     for row in transaction.rows(_SIGNATURES):
-        signatures.setdefault((row.number, row.version), []).append(
-            pb.AgreementSignature(
+        signed = found.setdefault((row.number, row.version), pb.SignedAgreement(document=row.document))
+        if row.signer is not None:
+            signed.signatures.add(
                 signer=row.signer, key_id=row.key_id, signature=row.signature, signed_at=row.signed_at
             )
-        )
-    found = []
-    for row in transaction.rows(_AGREEMENTS):
-        own = signatures.get((row.number, row.version), [])
-        found.append((row.number, pb.SignedAgreement(document=row.document, signatures=own)))
-    return found
+    return [(number, signed) for (number, _), signed in found.items()]
 
 
 def _same_version(kept: pb.SignedAgreement, agreement: Agreement) -> bool:

@@ -38,6 +38,7 @@ from quanlian.wire import Purchase, posting_message
 
 CHINA_OFFSET_SECONDS = 8 * 3600
 _PARTICIPANTS = Query(schema.participant.select())
+_WINDOW_STATE = (schema.settlement_window.c.state,)
 
 
 class Work(Protocol):
@@ -82,11 +83,10 @@ class Desk:
         self.books = Books(transaction)
         self.campaigns = Campaigns(transaction)
         self.suspensions = Suspensions(transaction)
-        rows = transaction.rows(_PARTICIPANTS)
-        self._participants = {row.region: dict(row._mapping) for row in rows}
-        self._positions = {row.region: _position(row) for row in rows}
+        self._participants = {row.region: row for row in transaction.rows(_PARTICIPANTS)}
+        self._positions: dict[str, Position] = {}
         self._changed_positions: set[str] = set()
-        self._withheld = {row.region: int(row.withheld_fen) for row in rows}
+        self._withheld: dict[str, int] = {}
         self._proofs: dict[bytes, dict[str, Any]] = {}
         self._new_proofs: list[dict[str, Any]] = []
         self._agreements: list[Agreement] | None = None
@@ -97,7 +97,7 @@ class Desk:
 
     @property
     def regions(self) -> list[str]:
-        return sorted(self._positions)
+        return sorted(self._participants)
 
     # Party
 
@@ -137,12 +137,14 @@ class Desk:
     ) -> Apportioned:
         """By the agreement in force now; the redeeming region's part from its visitors' fund."""
         issuer, redeemer = voucher.key.issuer, received.redeeming_region
-        agreement = ceiling_left_fen = None
+        agreement = ceiling_left_fen = visitors = None
+        self.books.want(accounts=[leg.account for leg in voucher.reservation.legs()])
         if issuer != redeemer:
             agreement = self.agreement(voucher.campaign, issuer, redeemer)
+            visitors = self.visitors(redeemer)
+            self.books.want(accounts=visitors.accounts if visitors else ())
             used = self.books.balance(ceiling_account(redeemer, self.year, agreement.number))
             ceiling_left_fen = ceiling_left(agreement, redeemer, used)
-        visitors = self.visitors(redeemer) if agreement else None
         asked: dict[str, int] = {}
 
         def left(account: str) -> int:
@@ -248,17 +250,23 @@ class Desk:
 
     # Positions
 
+    def want_positions(self, issuer: str, redeemer: str) -> None:
+        """Note that a redemption will change what these regions owe and are due."""
+        accounts = [settlement_account(issuer), settlement_account(redeemer), reimbursement_account(redeemer)]
+        self.books.want(accounts=accounts)
+
     def position(self, region: str) -> Position:
         """What a region owes and is due, with what secures it now."""
-        known = self._positions[region]
+        known = self._positions.get(region) or _position(self._participants[region])
         secured_fen = -self.books.posted_fen(settlement_account(region))
         if known.secured_fen != secured_fen:
-            known = self._positions[region] = known._replace(secured_fen=secured_fen)
+            known = known._replace(secured_fen=secured_fen)
+        self._positions[region] = known
         return known
 
     def move_position(self, region: str, held_fen: int = 0, posted_fen: int = 0, due_fen: int = 0) -> None:
         if held_fen or posted_fen or due_fen:
-            self._positions[region] = self._positions[region].moved(held_fen, posted_fen, due_fen)
+            self._positions[region] = self.position(region).moved(held_fen, posted_fen, due_fen)
             self._changed_positions.add(region)
 
     def watch(self, region: str) -> None:
@@ -287,10 +295,10 @@ class Desk:
 
     def withheld_fen(self, region: str) -> int:
         """What of the region's balance is not there while others are in arrears."""
-        return self._withheld[region]
+        return self._withheld.get(region, int(self._participants[region].withheld_fen))
 
     def withhold(self, region: str, fen: int) -> None:
-        self._withheld[region] += fen
+        self._withheld[region] = self.withheld_fen(region) + fen
         self._changed_positions.add(region)
 
     # Feed
@@ -318,16 +326,16 @@ class Desk:
         self.transaction.insert(custodian_schema.limit_warning, self._warnings)
         self.transaction.insert(schema.proof, self._new_proofs)
         for region in sorted(self._changed_positions):
-            position = self._positions[region]
+            position = self.position(region)
             figures = {
                 "owed_held_fen": position.owed_held_fen,
                 "owed_posted_fen": position.owed_posted_fen,
                 "due_posted_fen": position.due_posted_fen,
                 "limit_percent": position.warned[0],
                 "credit_percent": position.warned[1],
-                "withheld_fen": self._withheld[region],
+                "withheld_fen": self.withheld_fen(region),
             }
-            self.transaction.upsert(schema.participant, [{**self._participants[region], **figures}])
+            self.transaction.upsert(schema.participant, [{**self._participants[region]._mapping, **figures}])
 
 
 def china_year(at: int) -> int:
@@ -353,8 +361,7 @@ _quoted = lru_cache(maxsize=4096)(json.dumps)
 
 
 def _open_window(transaction: Transaction) -> Any:
-    table = schema.settlement_window
-    rows = transaction.select_keys(table, [table.c.state], [("OPEN",)])
+    rows = transaction.select_keys(schema.settlement_window, _WINDOW_STATE, [("OPEN",)])
     if len(rows) != 1:
         raise BooksDoNotBalance(f"{len(rows)} settlement windows are open")
     return rows[0]

@@ -364,7 +364,8 @@ class ClearinghouseService:
     async def directory(self, own_chains: Sequence[bytes]) -> directory_pb2.GetDirectoryResponse:
         def load() -> directory_pb2.GetDirectoryResponse:
             with self.database.snapshot() as transaction:
-                suspensions = Suspensions(transaction)
+                suspensions, participants = Suspensions(transaction), transaction.rows(_PARTICIPANTS)
+                suspensions.want(*[(SuspensionKind.REGION, row.region) for row in participants])
                 chains: dict[str, list[bytes]] = {}
                 for row in transaction.rows(_CHAINS):
                     chains.setdefault(row.owner, []).append(row.chain)
@@ -377,7 +378,7 @@ class ClearinghouseService:
                             signing_chains=chains.get(row.region, []),
                             suspended=suspensions.find(SuspensionKind.REGION, row.region) is not None,
                         )
-                        for row in transaction.rows(_PARTICIPANTS)
+                        for row in participants
                     ],
                     clearinghouse_chains=own_chains,
                     agreements=on_file(transaction),

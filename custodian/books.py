@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from chassis.database import Transaction
+import sqlalchemy as sa
+
+from chassis.database import Query, Transaction
 from custodian.evidence import SignedBatch, own_answers_row, received_row
 from quanlian import ledger
 from quanlian.apportionment import Leg, Reservation
@@ -27,7 +29,7 @@ from quanlian.vouchers import VoucherKey
 
 from . import schema
 from .seals import BEGINNING, entry_digest
-from .totals import HourlyFlows, HourlyKey, Sums, add_up, save_sums
+from .totals import HourlyFlows, HourlyKey, Sums, add_up
 
 RequestKey = tuple[str, bytes]
 CLAIM = "claim"
@@ -38,6 +40,25 @@ _REMEMBERED = 16_384
 """Texts of legs: vouchers of one type that are used in one region share theirs."""
 Figures = list[int]
 """Of an account or a line, in fen: posted, reserved, held, limit."""
+_ENTRY = "entry"
+_COUNTER, _DIGEST = schema.counter.c, schema.entry.c.digest
+_COUNTERS = Query(
+    sa.select(
+        _COUNTER.name,
+        _COUNTER.value,
+        sa.case(
+            (
+                _COUNTER.name == _ENTRY,
+                sa.select(_DIGEST).where(schema.entry.c.number == _COUNTER.value).scalar_subquery(),
+            )
+        ).label("digest"),
+    )
+)
+"""All series at once, and the digest of the last entry: a party has a few for each region, a commit needs three."""
+_REQUEST_KEY = tuple(schema.request.primary_key)
+_VOUCHER_KEY = tuple(schema.voucher.primary_key)
+_REDEMPTION_KEY = tuple(schema.redemption.primary_key)
+_ACCOUNT_KEY = tuple(schema.account.primary_key)
 
 
 class StoredAnswer(NamedTuple):
@@ -63,13 +84,15 @@ class Books:
         self._wanted_requests: list[RequestKey] = []
         self._wanted_vouchers: list[VoucherKey] = []
         self._wanted_redemptions: list[bytes] = []
+        self._wanted_accounts: list[str] = []
         self._requests: dict[RequestKey, StoredAnswer | None] = {}
         self._vouchers: dict[VoucherKey, VoucherState | None] = {}
         self._redemptions: dict[bytes, Redemption | None] = {}
         self._numbers: dict[bytes, int] = {}
         self._stored_redemptions: set[bytes] = set()
         self._balances: dict[str, Figures] = {}
-        self._counters: dict[str, int] = {}
+        self._counters: dict[str, int] | None = None
+        self._last_digest: bytes | None = None
         self._new_requests: dict[RequestKey, dict[str, Any]] = {}
         self._changed_vouchers: set[VoucherKey] = set()
         self._changed_redemptions: set[bytes] = set()
@@ -86,9 +109,11 @@ class Books:
         requests: Iterable[RequestKey] = (),
         vouchers: Iterable[VoucherKey] = (),
         redemptions: Iterable[bytes] = (),
+        accounts: Iterable[str] = (),
     ) -> None:
-        """Note what a decision will read; `fetch` reads it all at once."""
+        """Note what a decision will read; `fetch` reads it all at once, accounts are read with the first asked for."""
         self._wanted_requests += requests
+        self._wanted_accounts += accounts
         self._wanted_vouchers += vouchers
         self._wanted_redemptions += redemptions
 
@@ -100,9 +125,10 @@ class Books:
 
     def load_requests(self, keys: Iterable[RequestKey]) -> None:
         missing = [key for key in dict.fromkeys(keys) if key not in self._requests]
+        if not missing:
+            return
         self._requests.update(dict.fromkeys(missing))
-        table = schema.request
-        for row in self._transaction.select_keys(table, [table.c.participant, table.c.request_id], missing):
+        for row in self._transaction.select_keys(schema.request, _REQUEST_KEY, missing):
             self._requests[(row.participant, row.request_id)] = StoredAnswer(
                 row.body_hash, row.answer, row.redemption_id, row.operation, row.request_batch
             )
@@ -110,9 +136,10 @@ class Books:
     def load_redemptions(self, ids: Iterable[bytes]) -> None:
         """Redemptions by id, and the vouchers that they used."""
         missing = [id for id in dict.fromkeys(ids) if id not in self._redemptions]
+        if not missing:
+            return
         self._redemptions.update(dict.fromkeys(missing))
-        table = schema.redemption
-        for row in self._transaction.select_keys(table, [table.c.id], [(id,) for id in missing]):
+        for row in self._transaction.select_keys(schema.redemption, _REDEMPTION_KEY, [(id,) for id in missing]):
             self._redemptions[row.id] = redemption_of(row)
             self._numbers[row.id] = row.number
             self._stored_redemptions.add(row.id)
@@ -124,9 +151,7 @@ class Books:
         if not missing:
             return
         self._vouchers.update(dict.fromkeys(missing))
-        table = schema.voucher
-        columns = [table.c.issuer, table.c.pack_id, table.c.voucher_index]
-        for row in self._transaction.select_keys(table, columns, [tuple(key) for key in missing]):
+        for row in self._transaction.select_keys(schema.voucher, _VOUCHER_KEY, missing):
             stored = _voucher(row)
             self._vouchers[stored.key] = stored
         self._vouchers.update(self._origin([key for key in missing if self._vouchers[key] is None]))
@@ -178,18 +203,24 @@ class Books:
 
     def next_number(self, counter: str) -> int:
         """The next number of a series without gaps; given back if the transaction is rolled back."""
-        value = self.counter(counter) + 1
-        self._counters[counter] = value
+        counters = self._known_counters()
+        counters[counter] = counters.get(counter, 0) + 1
         self._changed_counters.add(counter)
-        return value
+        return counters[counter]
 
     def counter(self, name: str) -> int:
         """The last number given out."""
-        if name not in self._counters:
-            table = schema.counter
-            rows = self._transaction.select_keys(table, [table.c.name], [(name,)])
-            self._counters[name] = rows[0].value if rows else 0
-        return self._counters[name]
+        return self._known_counters().get(name, 0)
+
+    def _known_counters(self) -> dict[str, int]:
+        """All of them, and with them the digest of the last entry."""
+        if self._counters is None:
+            self._counters = {}
+            for row in self._transaction.rows(_COUNTERS):
+                self._counters[row.name] = row.value
+                if row.name == _ENTRY:
+                    self._last_digest = row.digest
+        return self._counters
 
     # Changing
 
@@ -285,7 +316,7 @@ class Books:
         self._save_flows()
         save.upsert(
             tables.counter,
-            [{"name": name, "value": self._counters[name]} for name in sorted(self._changed_counters)],
+            [{"name": name, "value": self.counter(name)} for name in sorted(self._changed_counters)],
         )
 
     def _save_entry(
@@ -294,29 +325,27 @@ class Books:
         lines = ledger.lines(Movement(*key, *figures) for key, figures in self._moved.items())
         if not lines and not history:
             return
-        number = self.next_number("entry")
+        number = self.next_number(_ENTRY)
         touched = sorted({line.account for line in lines})
         balances = [self.balance(account) for account in touched]
         ledger.check_limits(balances)
         entry = {"number": number, "kind": kind, "settlement_window": window, "at": at, "reference": reference}
         rows = [{"entry": number, "number": n, **line._asdict()} for n, line in enumerate(lines, 1)]
         postings = [_posting_row(posting, number) for _, posting in history]
-        digest = entry_digest(self._last_digest(number - 1), entry, rows, postings)
-        self._transaction.insert(schema.entry, [{**entry, "digest": digest}])
+        self._last_digest = entry_digest(self._digest_of(number - 1), entry, rows, postings)
+        self._transaction.insert(schema.entry, [{**entry, "digest": self._last_digest}])
         self._transaction.insert(schema.line, rows)
         self._transaction.insert(schema.posting, postings)
         self._transaction.upsert(schema.account, [balance._asdict() for balance in balances])
         self._save_turnover(lines, window)
 
-    def _last_digest(self, number: int) -> bytes:
+    def _digest_of(self, last: int) -> bytes:
         """Raises BooksDoNotBalance when the entry before is gone: nothing may follow a journal that was cut."""
-        if number == 0:
+        if last == 0:
             return BEGINNING
-        table = schema.entry
-        rows = self._transaction.select_keys(table, [table.c.number], [(number,)], [table.c.digest])
-        if not rows:
-            raise BooksDoNotBalance(f"entry {number} is missing from the journal: check it with quanlian ledger check")
-        return bytes(rows[0].digest)
+        if self._last_digest is None:
+            raise BooksDoNotBalance(f"entry {last} is missing from the journal: check it with quanlian ledger check")
+        return bytes(self._last_digest)
 
     def _save_batches(self, signer: Signer | None, at: int) -> None:
         rows = [received_row(batch, at) for batch in self._batches.values()]
@@ -332,18 +361,8 @@ class Books:
         self._transaction.upsert(schema.signed_batch, rows)
 
     def _save_turnover(self, lines: list[Movement], window: int) -> None:
-        table = schema.turnover
-        posted = {(window, line.account, line.counterpart): line.posted_fen for line in lines if line.posted_fen}
-        columns = [table.c.settlement_window, table.c.account, table.c.counterpart]
-        for row in self._transaction.select_keys(table, columns, list(posted)):
-            posted[(row.settlement_window, row.account, row.counterpart)] += row.posted_fen
-        self._transaction.upsert(
-            table,
-            [
-                {"settlement_window": key[0], "account": key[1], "counterpart": key[2], "posted_fen": fen}
-                for key, fen in posted.items()
-            ],
-        )
+        posted = {(window, line.account, line.counterpart): (line.posted_fen,) for line in lines if line.posted_fen}
+        self._transaction.add(schema.turnover, posted)
 
     def _save_flows(self) -> None:
         """Running totals by window and by hour: one upsert per touched key, whatever they already hold."""
@@ -351,16 +370,16 @@ class Books:
         for redemption, posting in self._history:
             key = (posting.window, redemption.voucher.issuer, redemption.redeeming_region, redemption.campaign)
             add_up(sums, key, posting.order_fen, posting.discount_fen)
-        save_sums(self._transaction, schema.flow, sums)
+        self._transaction.add(schema.flow, sums)
         self.hourly.save(self._transaction)
 
     def _load_balances(self, accounts: Iterable[str]) -> None:
-        missing = [account for account in dict.fromkeys(accounts) if account not in self._balances]
+        wanted, self._wanted_accounts = self._wanted_accounts, []
+        missing = [account for account in dict.fromkeys((*accounts, *wanted)) if account not in self._balances]
         if not missing:
             return
         self._balances.update((account, [0, 0, 0, 0]) for account in missing)
-        table = schema.account
-        for row in self._transaction.select_keys(table, [table.c.account], [(each,) for each in missing]):
+        for row in self._transaction.select_keys(schema.account, _ACCOUNT_KEY, [(each,) for each in missing]):
             self._balances[row.account] = [row.posted_fen, row.reserved_fen, row.held_fen, row.limit_fen]
 
 

@@ -14,6 +14,9 @@ from quanlian.signing import Verifier
 from quanlian.v1 import signed_pb2
 
 KIND = "campaign-change"
+_CHANGE = schema.campaign_change.c
+_CAMPAIGN = (_CHANGE.issuer, _CHANGE.campaign)
+_SIGNED = (_CHANGE.number, _CHANGE.body, _CHANGE.key_id, _CHANGE.signature)
 
 
 class SignedChange(NamedTuple):
@@ -48,8 +51,7 @@ class Campaigns:
 
     def changes(self, issuer: str, campaign: str) -> list[SignedChange]:
         """All changes of a campaign, in order, as they were signed."""
-        table = schema.campaign_change
-        rows = self._transaction.select_keys(table, [table.c.issuer, table.c.campaign], [(issuer, campaign)])
+        rows = self._transaction.select_keys(schema.campaign_change, _CAMPAIGN, [(issuer, campaign)], _SIGNED)
         return [
             SignedChange(
                 wire.body_to_change(row.body),

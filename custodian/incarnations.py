@@ -13,6 +13,8 @@ from quanlian.hand_overs import Head, Incarnations
 
 FIRST = 1
 _ONLY = 1
+_LINEAGE_KEY, _INCARNATION = (schema.lineage.c.id,), (schema.lineage.c.incarnation,)
+_COUNTER_KEY, _VALUE = (schema.counter.c.name,), (schema.counter.c.value,)
 
 
 class Void(InvalidInput):
@@ -21,15 +23,13 @@ class Void(InvalidInput):
 
 def own(transaction: Transaction) -> int:
     """This party's; the first where nobody numbers its commits."""
-    table = schema.lineage
-    rows = transaction.select_keys(table, [table.c.id], [(_ONLY,)])
+    rows = transaction.select_keys(schema.lineage, _LINEAGE_KEY, [(_ONLY,)], _INCARNATION)
     return int(rows[0].incarnation) if rows else FIRST
 
 
 def known(transaction: Transaction, party: str) -> int:
     """The newest that this party has heard of from `party`, an adcode or `clearinghouse`."""
-    table = schema.counter
-    rows = transaction.select_keys(table, [table.c.name], [(_name(party),)])
+    rows = transaction.select_keys(schema.counter, _COUNTER_KEY, [(_name(party),)], _VALUE)
     return int(rows[0].value) if rows else FIRST
 
 

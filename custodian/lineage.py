@@ -82,7 +82,7 @@ class Lineage:
         with self._database.transaction() as transaction:
             commits = max(self.restored.commits, self.known.commits) + 1
             mark = Mark(self.coming(), commits, transaction.now())
-            transaction.upsert(_TABLE, [{"id": _ONLY, **mark._asdict()}])
+            transaction.upsert(_TABLE, [_row(mark)])
         self._go_on(mark)
         return mark
 
@@ -99,9 +99,13 @@ class Lineage:
         self._database.number_commits(self._number)
 
     def _number(self, transaction: Transaction) -> Callable[[], None]:
-        before = _stored(transaction)
-        mark = Mark(before.incarnation, before.commits + 1, transaction.now())
-        transaction.upsert(_TABLE, [{"id": _ONLY, **mark._asdict()}])
+        """One statement if the row still says what this process wrote last; else another process committed since."""
+        last = self.known
+        mark = Mark(last.incarnation, last.commits + 1, transaction.now())
+        if not transaction.update(_TABLE, _row(last), _row(mark)):
+            last = _stored(transaction)
+            mark = Mark(last.incarnation, last.commits + 1, transaction.now())
+            transaction.upsert(_TABLE, [_row(mark)])
         return lambda: self._write(mark)
 
     def _open(self) -> tuple[bool, str]:
@@ -113,6 +117,10 @@ class Lineage:
     def _write(self, mark: Mark) -> None:
         self.known = mark
         os.pwrite(self._file, f"{mark.incarnation:020d} {mark.commits:020d} {mark.at:020d}\n".encode(), 0)
+
+
+def _row(mark: Mark) -> dict[str, int]:
+    return {"id": _ONLY, "incarnation": mark.incarnation, "commits": mark.commits, "at": mark.at}
 
 
 def _stored(transaction: Transaction) -> Mark:

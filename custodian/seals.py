@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -46,15 +47,26 @@ def _digest_of_row(table: str, values: tuple[Any, ...]) -> bytes:
     in their bytes alone, so what was written for the last row of a table serves the next that has the same.
     """
     kinds = tuple(map(type, values))
-    if not _PLAIN.issuperset(kinds):
+    positions = _positions_of_bytes(kinds)
+    if positions is None:
         values = tuple([value if type(value) in _PLAIN else _plain(value) for value in values])
         kinds = tuple(map(type, values))
-    raw = [value for value in values if type(value) is bytes]
-    shown = [(len(value),) if type(value) is bytes else value for value in values]
+        positions = _positions_of_bytes(kinds) or ()
+    shown = list(values)
+    for position in positions:
+        shown[position] = (len(values[position]),)
     last = _last_written.get(table)
     if last is None or last.kinds != kinds or last.shown != shown:
         last = _last_written[table] = _Written(kinds, shown, repr((table, shown)).encode())
-    return hashlib.sha256(b"".join([last.text, *raw])).digest()
+    return hashlib.sha256(b"".join([last.text, *[values[position] for position in positions]])).digest()
+
+
+@lru_cache(maxsize=1024)
+def _positions_of_bytes(kinds: tuple[type, ...]) -> tuple[int, ...] | None:
+    """Where a row of such values has bytes; None where it has what must be made plain first."""
+    if not _PLAIN.issuperset(kinds):
+        return None
+    return tuple(position for position, kind in enumerate(kinds) if kind is bytes)
 
 
 class _Written(NamedTuple):

@@ -26,6 +26,7 @@ from quanlian.wire import Purchase
 
 KIND = "suspension"
 Subject = tuple[SuspensionKind, str]
+_SUBJECT = (schema.suspended.c.kind, schema.suspended.c.subject)
 
 
 class SignedSuspension(NamedTuple):
@@ -179,9 +180,8 @@ class Suspensions:
         missing = [subject for subject in self._wanted if subject not in self._known]
         self._wanted = {}
         self._known.update(dict.fromkeys(missing))
-        table = schema.suspended
         keys = [(kind.name, subject) for kind, subject in missing]
-        for row in self._transaction.select_keys(table, [table.c.kind, table.c.subject], keys):
+        for row in self._transaction.select_keys(schema.suspended, _SUBJECT, keys):
             subject = (SuspensionKind[row.kind], row.subject)
             other = self._known[subject] or InForce(row.since_at, row.bad_from)
             self._known[subject] = InForce(min(row.since_at, other.since_at), min(row.bad_from, other.bad_from))

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import sqlalchemy as sa
-
 from chassis.database import Transaction
 from custodian import schema
 
@@ -24,24 +22,6 @@ def add_up(sums: Sums, key: tuple[Any, ...], order_fen: int, discount_fen: int, 
     known[first] += times
     known[first + 1] += times * abs(order_fen)
     known[first + 2] += times * abs(discount_fen)
-
-
-def save_sums(transaction: Transaction, table: sa.Table, sums: Sums) -> None:
-    """Add to the stored totals of each touched key: one reading and one writing statement."""
-    if not sums:
-        return
-    keys = list(table.primary_key.columns)
-    figures = [column for column in table.columns if not column.primary_key]
-    stored = {
-        tuple(getattr(row, column.name) for column in keys): [getattr(row, column.name) for column in figures]
-        for row in transaction.select_keys(table, keys, list(sums))
-    }
-    rows = []
-    for key, added in sums.items():
-        known = stored.get(key, [0] * len(figures))
-        row = {column.name: part for column, part in zip(keys, key, strict=True)}
-        rows.append(row | {column.name: a + b for column, a, b in zip(figures, known, added, strict=True)})
-    transaction.upsert(table, rows)
 
 
 class HourlyKey(NamedTuple):
@@ -65,4 +45,4 @@ class HourlyFlows:
         add_up(self._sums, (hour, *key[1:]), order_fen, discount_fen, times)
 
     def save(self, transaction: Transaction) -> None:
-        save_sums(transaction, schema.hourly_flow, self._sums)
+        transaction.add(schema.hourly_flow, self._sums)

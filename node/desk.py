@@ -138,8 +138,12 @@ class Away(NamedTuple):
     number: int = 0
 
 
-_SENT = [schema.outbox.c[name] for name in Sent._fields]
-_AWAY = [schema.away.c[name] for name in Away._fields]
+_SENT = tuple(schema.outbox.c[name] for name in Sent._fields)
+_AWAY = tuple(schema.away.c[name] for name in Away._fields)
+_OUTBOX_KEY, _OWN_ID = tuple(schema.outbox.primary_key), (schema.outbox.c.own_id,)
+_AWAY_KEY, _PACK_KEY = tuple(schema.away.primary_key), tuple(schema.pack.primary_key)
+_ORDER_KEY, _MERCHANT_KEY = tuple(schema.merchant_order.primary_key), tuple(schema.merchant.primary_key)
+_ITEM_KEY = tuple(schema.clearing_item.primary_key)
 
 
 class Desk:
@@ -213,6 +217,8 @@ class Desk:
         self, received: Received, purchase: Purchase, found: Discounted, voucher: VoucherState
     ) -> Apportioned:
         """At home all of the public's part is the issuer's, so no agreement is asked."""
+        payers = [leg.account for leg in voucher.reservation.legs()]
+        self.books.want(accounts=[*payers, payable_account(received.acquirer)])
         paid = split(
             found.discount_fen,
             purchase.sale.order.order_fen,
@@ -293,12 +299,11 @@ class Desk:
         if not missing:
             return
         self._orders.update(dict.fromkeys(missing))
-        table = schema.merchant_order
-        for row in self.transaction.select_keys(table, [table.c.merchant, table.c.order_id], missing):
+        for row in self.transaction.select_keys(schema.merchant_order, _ORDER_KEY, missing):
             self._orders[(row.merchant, row.order_id)] = OrderTaken(row.taken_by, row.until)
         codes = [code for code in dict.fromkeys(merchant for merchant, _ in missing) if code not in self._merchants]
         self._merchants.update((code, MerchantFacts(admitted=False)) for code in codes)
-        for row in self.transaction.select_keys(schema.merchant, [schema.merchant.c.code], [(code,) for code in codes]):
+        for row in self.transaction.select_keys(schema.merchant, _MERCHANT_KEY, [(code,) for code in codes]):
             categories = frozenset(json.loads(row.categories))
             self._merchants[row.code] = MerchantFacts(admitted=True, categories=categories)
 
@@ -338,18 +343,16 @@ class Desk:
         if not missing:
             return
         self._outbox.update(dict.fromkeys(missing))
-        table = schema.outbox
-        for row in self.transaction.select_keys(table, [table.c.caller, table.c.request_id], missing, _SENT):
-            self._keep(Sent(**row._mapping))
+        for row in self.transaction.select_keys(schema.outbox, _OUTBOX_KEY, missing, _SENT):
+            self._keep(Sent._make(row))
 
     def load_sent(self, own_ids: Iterable[bytes]) -> None:
         missing = [own_id for own_id in dict.fromkeys(own_ids) if own_id not in self._by_own_id]
         if not missing:
             return
         self._by_own_id.update(dict.fromkeys(missing))
-        table = schema.outbox
-        for row in self.transaction.select_keys(table, [table.c.own_id], [(each,) for each in missing], _SENT):
-            self._keep(Sent(**row._mapping))
+        for row in self.transaction.select_keys(schema.outbox, _OWN_ID, [(each,) for each in missing], _SENT):
+            self._keep(Sent._make(row))
 
     def sent(self, key: tuple[str, bytes]) -> Sent | None:
         if key not in self._outbox:
@@ -376,9 +379,8 @@ class Desk:
         if not missing:
             return
         self._away.update(dict.fromkeys(missing))
-        table = schema.away
-        for row in self.transaction.select_keys(table, [table.c.redemption_id], [(id,) for id in missing], _AWAY):
-            self._away[row.redemption_id] = Away(**row._mapping)
+        for row in self.transaction.select_keys(schema.away, _AWAY_KEY, [(id,) for id in missing], _AWAY):
+            self._away[row.redemption_id] = Away._make(row)
 
     def away(self, redemption_id: bytes) -> Away | None:
         if redemption_id not in self._away:
@@ -393,10 +395,10 @@ class Desk:
 
     def load_clearing_items(self, keys: Iterable[ClearingItemKey]) -> None:
         missing = [key for key in dict.fromkeys(keys) if key not in self._known_items]
+        if not missing:
+            return
         self._known_items.update(dict.fromkeys(missing, False))
-        table = schema.clearing_item
-        columns = list(table.primary_key.columns)
-        for row in self.transaction.select_keys(table, columns, missing, columns):
+        for row in self.transaction.select_keys(schema.clearing_item, _ITEM_KEY, missing, _ITEM_KEY):
             self._known_items[(row.side, row.redemption_id, row.number)] = True
 
     def has_clearing_item(self, key: ClearingItemKey) -> bool:
@@ -447,8 +449,7 @@ class Desk:
         own = [key for key in keys if key.issuer == self.region.code]
         missing = [id for id in dict.fromkeys(key.pack_id for key in own) if id not in self._packs]
         self._packs.update(dict.fromkeys(missing))
-        table = schema.pack
-        for row in self.transaction.select_keys(table, [table.c.pack_id], [(id,) for id in missing]):
+        for row in self.transaction.select_keys(schema.pack, _PACK_KEY, [(id,) for id in missing]):
             self._packs[row.pack_id] = row
         found = {key: voucher_of_pack(key, self._packs[key.pack_id]) for key in own if self._packs[key.pack_id]}
         return {key: state for key, state in found.items() if state is not None}

@@ -6,10 +6,6 @@ Kept in the transaction that posts them, so that paying and closing out read no 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
-
-import sqlalchemy as sa
 
 from chassis.database import Transaction
 from node import schema
@@ -39,30 +35,7 @@ class Dues:
 
     def save(self, transaction: Transaction) -> None:
         """Add to the stored totals of each touched key; what is saved once is not added again."""
-        _add(transaction, schema.acquirer_due, "owed_fen", "instructed_fen", self._owed)
-        _add(transaction, schema.away_use, "used_fen", "drawn_fen", self._used)
+        transaction.add(schema.acquirer_due, {key: (fen, 0) for key, fen in self._owed.items()})
+        transaction.add(schema.away_use, {key: (fen, 0) for key, fen in self._used.items()})
         self._owed.clear()
         self._used.clear()
-
-
-def _add(
-    transaction: Transaction, table: sa.Table, total: str, met: str, amounts: Mapping[tuple[Any, ...], int]
-) -> None:
-    if not amounts:
-        return
-    keys = list(table.primary_key.columns)
-    names = [column.name for column in keys]
-    stored = {
-        tuple(getattr(row, name) for name in names): row for row in transaction.select_keys(table, keys, list(amounts))
-    }
-    transaction.upsert(
-        table,
-        [
-            {
-                **dict(zip(names, key, strict=True)),
-                total: fen + (getattr(stored[key], total) if key in stored else 0),
-                met: getattr(stored[key], met) if key in stored else 0,
-            }
-            for key, fen in amounts.items()
-        ],
-    )

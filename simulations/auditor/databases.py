@@ -7,7 +7,7 @@ import sqlite3
 from collections import namedtuple
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cache, cached_property, partial
+from functools import cache, cached_property, lru_cache, partial
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 CLEARINGHOUSE = "clearinghouse"
 
-Legs = list[tuple[str, int]]
+Legs = tuple[tuple[str, int], ...]
 VoucherKey = tuple[str, bytes, int]
 
 
@@ -132,9 +132,13 @@ def _row_of(columns: tuple[str, ...]) -> Callable[[tuple[Any, ...]], Any]:
     return partial(tuple.__new__, namedtuple("Row", columns))
 
 
+@lru_cache(maxsize=4096)
 def legs(text: str) -> Legs:
-    """Legs as the databases keep them: `[[account, fen], …]`. Raises ValueError for amounts that are not whole."""
-    read = [(account, fen) for account, fen, *_ in json.loads(text)]
+    """Legs as the databases keep them: `[[account, fen], …]`. Raises ValueError for amounts that are not whole.
+
+    Checks ask for the same few again and again.
+    """
+    read = tuple((account, fen) for account, fen, *_ in json.loads(text))
     for account, fen in read:
         if type(fen) is not int:
             raise ValueError(f"{fen!r} fen of {account} is not a whole number")

@@ -65,7 +65,7 @@ def _postings_add_up(place: str, row: Any, postings: Sequence[Any], inquiry: Inq
     inquiry.equal(f"{place}, discount by its postings", sum(each.discount_fen for each in postings), left_fen)
     left_order_fen = row.order_fen - row.refunded_order_fen
     inquiry.equal(f"{place}, order by its postings", sum(each.order_fen for each in postings), left_order_fen)
-    together = _by_account([leg for each in postings for leg in legs(each.legs)])
+    together = _by_account(tuple(leg for each in postings for leg in legs(each.legs)))
     inquiry.same_sums(f"{place}, standing leg", _by_account(legs(row.standing)), together)
     state = "CAPTURED" if not row.refunded_order_fen else "REFUNDED" if not left_order_fen else "PARTLY_REFUNDED"
     inquiry.equal(f"{place}, state", row.state, state, "")

@@ -141,21 +141,22 @@ def _add_packs(reserved: Money, node: Book) -> None:
     for pack in node.packs.values():
         if pack.roaming == "at-issue":
             continue
-        for index, (cofunders, public) in enumerate(_reservations(pack)):
+        for index, (cofunders, public) in enumerate(_reservations(pack.reservations)):
             if (node.name, pack.pack_id, index) not in node.vouchers:
                 _add(reserved, [(leg[0], leg[1]) for leg in (*cofunders, *public)])
 
 
-def _reservations(pack: Any) -> list[Any]:
+@lru_cache(maxsize=1024)
+def _reservations(text: str) -> Sequence[Any]:
     """By index; a number stands for the voucher of that index, which reserved alike."""
-    written = json.loads(pack.reservations)
+    written = json.loads(text)
     return [written[each] if isinstance(each, int) else each for each in written]
 
 
 def _packs_add_up(node: Book, inquiry: Inquiry) -> None:
     """What a pack says that it reserved against its vouchers' legs, merchants' shares included."""
     for id, pack in node.packs.items():
-        parts = [leg for reservation in _reservations(pack) for part in reservation for leg in part]
+        parts = [leg for reservation in _reservations(pack.reservations) for part in reservation for leg in part]
         place = f"{node.name}: pack {id.hex()}, reserved_fen by its legs"
         inquiry.equal(place, pack.reserved_fen, sum(leg[1] for leg in parts))
 
@@ -217,10 +218,11 @@ def _same_bytes(what: str, sent: Mapping[int, bytes], received: Mapping[int, byt
         )
 
 
+@lru_cache(maxsize=1024)
 def _handed(body: bytes) -> Legs:
     vouchers = map(custody_pb2.HandedVoucher.FromString, custody_pb2.HandOver.FromString(body).vouchers)
     reservations = [voucher.reservation for voucher in vouchers]
-    return [(leg.account, leg.amount_fen) for each in reservations for leg in (*each.cofunders, *each.public)]
+    return tuple((leg.account, leg.amount_fen) for each in reservations for leg in (*each.cofunders, *each.public))
 
 
 def _published_budgets(clearinghouse: Book, node: Book, inquiry: Inquiry) -> dict[str, int]:

@@ -13,12 +13,9 @@ from sqlalchemy.pool import StaticPool
 
 from chassis.database import Transaction
 from chassis.database_errors import DRIVER_ERRORS, translate
-from chassis.sqlite import SqliteDatabase, SqliteTransaction
+from chassis.sqlite import STATEMENTS, SqliteDatabase, SqliteTransaction
 from custodian.lineage import Lineage, Mark
 from simulations.faults.loop import Halted
-
-STATEMENTS = 1000
-"""Prepared statements that a connection keeps; SQLite's default of 128 is fewer than a party uses."""
 
 
 class CrashPoint(StrEnum):

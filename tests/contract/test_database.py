@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from chassis.database import Database, KeyTaken, Query
 from chassis.postgresql import durability_faults
+from custodian.seals import seal, seal_column
 from quanlian.errors import ConfigurationError, Unavailable
 
 METADATA = sa.MetaData()
@@ -24,6 +25,22 @@ ACCOUNT = sa.Table(
     sa.Column("open", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("notes", sa.JSON(none_as_null=True)),
     sa.Column("label", sa.String(8)),
+)
+TOTAL = sa.Table(
+    "total",
+    METADATA,
+    sa.Column("settlement_window", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("region", sa.Text, primary_key=True),
+    sa.Column("captures", sa.BigInteger, nullable=False),
+    sa.Column("order", sa.BigInteger, nullable=False),
+)
+SEALED = sa.Table(
+    "sealed",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    seal_column(),
 )
 SINGLE = sa.Table("single", METADATA, sa.Column("id", sa.LargeBinary, primary_key=True))
 KEY = [ACCOUNT.c.owner, ACCOUNT.c.number]
@@ -482,3 +499,69 @@ def test_an_update_changes_the_rows_of_its_key_alone_and_counts_them(accounts: D
         (row,) = transaction.select_keys(ACCOUNT, KEY, [("330100", 1)])
     assert (row.balance, row.seal, row.notes, row.label) == (7, b"\x00s", [1], None)
     assert balances(accounts) == {("330100", 1): 7, ("330100", 2): 5, ("310000", 1): 5}
+
+
+def test_running_totals_grow_by_what_is_added_and_begin_with_it(accounts: Database) -> None:
+    with accounts.transaction() as transaction:
+        transaction.add(TOTAL, {(1, "330100"): [1, 500], (1, "310000"): (2, -700)})
+        transaction.add(TOTAL, {(1, "330100"): [3, 2**60], (2, "330100"): [0, 0]})
+        transaction.add(TOTAL, {})
+    with accounts.snapshot() as snapshot:
+        stored = {tuple(row) for row in snapshot.connection.execute(TOTAL.select())}
+    assert stored == {(1, "330100", 4, 500 + 2**60), (1, "310000", 2, -700), (2, "330100", 0, 0)}
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "count"),
+    [
+        ({"id": 1}, {"count": 5}, 1),
+        ({"kind": "open"}, {"kind": "closed"}, 2),
+        ({"id": 1, "kind": "open", "count": 0}, {"id": 1, "kind": "open", "count": 1}, 1),
+        ({"id": 1, "kind": "open", "count": 7}, {"id": 1, "kind": "open", "count": 8}, 0),
+        ({"id": 9}, {"count": 5}, 0),
+    ],
+)
+def test_a_sealed_row_that_is_updated_has_its_new_seal(
+    accounts: Database, key: dict[str, object], values: dict[str, object], count: int
+) -> None:
+    with accounts.transaction() as transaction:
+        transaction.insert(SEALED, [{"id": n, "kind": "open", "count": 0} for n in (1, 2)])
+    with accounts.transaction() as transaction:
+        assert transaction.update(SEALED, key, values) == count
+    with accounts.snapshot() as snapshot:
+        rows = snapshot.connection.execute(SEALED.select()).all()
+    assert all(row.seal == seal(SEALED, row._mapping) for row in rows)
+    fits = [row for row in rows if all(row._mapping[name] == value for name, value in values.items())]
+    assert len(fits) == count
+
+
+@pytest.mark.parametrize("count", [1, 8, 9, 100])
+def test_what_a_transaction_wrote_it_reads_in_every_way(accounts: Database, count: int) -> None:
+    numbers = range(1, count + 1)
+    with accounts.transaction() as transaction:
+        transaction.insert(ACCOUNT, [account("330100", n, n) for n in numbers])
+        assert len(transaction.select_keys(ACCOUNT, KEY, [("330100", n) for n in numbers])) == count
+        transaction.upsert(ACCOUNT, [account("330100", n, 2 * n) for n in numbers])
+        assert len(transaction.rows(OPEN_ABOVE, owner="330100", least=1, most=1000)) == count
+        transaction.add(TOTAL, {(1, str(n)): (n, 0) for n in numbers})
+        assert transaction.connection.scalar(sa.select(sa.func.count()).select_from(TOTAL)) == count
+        transaction.upsert(ACCOUNT, [account("310000", n, 5) for n in numbers])
+        assert transaction.update(ACCOUNT, {"owner": "310000"}, {"balance": 6}) == count
+        transaction.insert(SINGLE, [{"id": bytes([n])} for n in numbers])
+    expected = {("330100", n): 2 * n for n in numbers} | {("310000", n): 6 for n in numbers}
+    assert balances(accounts) == expected
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_a_key_that_is_taken_is_told_although_other_rows_are_written_after_it(accounts: Database, count: int) -> None:
+    with accounts.transaction() as transaction:
+        transaction.insert(ACCOUNT, [account("330100", 1)])
+
+    def write() -> None:
+        with accounts.transaction() as transaction:
+            transaction.insert(ACCOUNT, [account("330100", n) for n in range(1, count + 1)])
+            transaction.upsert(ACCOUNT, [account("310000", n) for n in range(count)])
+
+    with pytest.raises(KeyTaken):
+        write()
+    assert balances(accounts) == {("330100", 1): 0}
