@@ -26,14 +26,15 @@ class Turns:
     def turn(self, place: str) -> Iterator[None]:
         """Raises Unavailable where it does not come in time; not to be asked for by who has it."""
         mine = object()
-        with self._changed:
-            self._waiting.append(mine)
-            if not self._changed.wait_for(lambda: self._waiting[0] is mine, self._wait_seconds):
-                self._waiting.remove(mine)
-                raise Unavailable(f"{place}: another writer of this service held the database for too long — try again")
         try:
+            with self._changed:
+                self._waiting.append(mine)
+                if not self._changed.wait_for(lambda: self._waiting[0] is mine, self._wait_seconds):
+                    raise Unavailable(
+                        f"{place}: another writer of this service held the database for too long — try again"
+                    )
             yield
         finally:
             with self._changed:
-                self._waiting.popleft()
+                self._waiting.remove(mine)
                 self._changed.notify_all()

@@ -18,6 +18,7 @@ from local_parties import (
     PLATFORM,
     LocalClearinghouse,
     LocalNode,
+    StandingFactory,
     TestSigner,
     item,
     keys_of,
@@ -55,15 +56,16 @@ def submit(node: LocalNode, *items: bytes) -> list[bytes]:
 
 class TestDatabase:
     def test_a_database_that_another_holds_is_told_as_that_and_the_request_is_good_again_later(
-        self, node: LocalNode, monkeypatch: pytest.MonkeyPatch
+        self, node: LocalNode, open_party: StandingFactory
     ) -> None:
         node.publish()
         (token,) = node.claim()
         request = item(node.ids.fresh(), redeem=purchase(token, 0, "order"))
         held, let_go = threading.Event(), threading.Event()
+        another = open_party("node")
 
         def hold() -> None:
-            with node.database.transaction():
+            with another.transaction():
                 held.set()
                 let_go.wait(60)
 
