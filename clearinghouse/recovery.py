@@ -83,6 +83,7 @@ class Recovery:
         self._continuity = continuity
         self._told: set[str] = set()
         """Regions that have heard from here which incarnation is to come."""
+        self._one_at_a_time = asyncio.Lock()
 
     # Noticing
 
@@ -157,6 +158,10 @@ class Recovery:
         Raises InvalidInput where nothing needs it, while a node's receipts are missing, and for a copy from before the
         close of a window.
         """
+        async with self._one_at_a_time:
+            return await self._run(without)
+
+    async def _run(self, without: Sequence[str]) -> recovery_pb2.RecoveryReport:
         self._continuity.require_broken()
         self._require_all(without)
         self._go_on_numbering()

@@ -62,6 +62,7 @@ class Recovery:
         self._keyring = keyring
         self._clearinghouse = clearinghouse
         self._continuity = continuity
+        self._one_at_a_time = asyncio.Lock()
 
     async def position(self) -> custody_pb2.Position:
         """Where this node stands with the clearinghouse."""
@@ -104,6 +105,10 @@ class Recovery:
         Raises InvalidInput where nothing needs it, Unavailable while the clearinghouse does not answer. One that was
         restored itself is given what this copy holds of it, so that of two restored parties none waits for the other.
         """
+        async with self._one_at_a_time:
+            return await self._run()
+
+    async def _run(self) -> recovery_pb2.RecoveryReport:
         lineage = self._continuity.require_broken()
         await self.hand_receipts()
         await self._directory.refresh()

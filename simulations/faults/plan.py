@@ -16,8 +16,8 @@ from simulations.faults.opening import CAMPAIGNS, HOLD_SECONDS, PACK_SIZE, READY
 from simulations.faults.stage import platform_machine
 from simulations.faults.storage import CrashPoint
 
-STORM_SECONDS = 4.0
-OPERATIONS, FAULTS = (4, 8), (3, 6)
+STORM_SECONDS = 3.0
+OPERATIONS, FAULTS = (3, 6), (2, 5)
 ORDER_FEN = (4000, 5800, 9900)
 AT_ISSUE = [campaign for campaign, roaming in CAMPAIGNS.items() if roaming == "at-issue"]
 
@@ -201,7 +201,7 @@ def _fault(random: Random, number: int, regions: tuple[str, ...], moments: Seque
         ahead = random.choice((1, 3, HOLD_SECONDS + 5, 3600))
         return Fault(number, at, kind, party, seconds=random.choice((1, 1, -1)) * ahead)
     if kind == "restore":
-        return Fault(number, at, kind, party, seconds=random.uniform(0.5, 3))
+        return Fault(number, at, kind, party, seconds=random.uniform(0.3, 2))
     point = random.choice(list(CrashPoint)) if kind == "commit" else ""
     return Fault(number, at, kind, party, seconds=random.choice((0.05, 0.5, 2.0)), detail=point)
 

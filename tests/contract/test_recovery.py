@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +32,7 @@ from node.receipt_files import receipt_pages
 from node.service import NodeService
 from quanlian.errors import InvalidInput
 from quanlian.evidence import ANSWER_KIND, REQUEST_KIND, Exchange, Message
-from quanlian.v1 import custody_pb2, node_operator_pb2
+from quanlian.v1 import custody_pb2, node_operator_pb2, recovery_pb2
 from quanlian.v1 import redemption_pb2 as pb
 from quanlian.wire import batch_digest
 
@@ -127,6 +128,21 @@ class TestNode:
         assert (money(network.node), network.node.rows("voucher"), away(network.node)) == before
         assert network.redeem(*items) == answers, "a repeated request gets the bytes that it got before the restore"
         network.check()
+
+    def test_of_two_operators_who_recover_it_at_once_one_finds_it_done(self, network: Network) -> None:
+        (token,) = network.node.claim()
+        copy = back_up(network.node)
+        network.release(*keys_of(token))
+        restore(network.node, copy)
+
+        async def twice(service: NodeService) -> list[object]:
+            return [*await asyncio.gather(service.recovery.run(), service.recovery.run(), return_exceptions=True)]
+
+        first, second = network.do(twice)
+        assert isinstance(first, recovery_pb2.RecoveryReport)
+        assert isinstance(second, InvalidInput)
+        heard = custody_pb2.Position(incarnation=first.incarnation, hand_overs=1)
+        assert network.clearinghouse.service.recovery.compare(HANGZHOU, heard).peer_incarnation == first.incarnation
 
     def test_vouchers_claimed_after_the_copy_are_not_the_node_s_again(self, network: Network) -> None:
         copy = back_up(network.node)

@@ -23,7 +23,7 @@ from simulations.faults.stage import Stage
 from simulations.faults.story import story
 
 SEED = 2020
-SCHEDULES, MANY_SCHEDULES = 1500, 25_000
+SCHEDULES, MANY_SCHEDULES = 5000, 25_000
 
 
 @pytest.fixture(autouse=True, scope="module")
