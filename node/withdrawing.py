@@ -36,7 +36,8 @@ def take_back(desk: Desk, sequence: int, posting: redemption_pb2.Posting) -> Non
         _take_back_from_acquirer(desk, posting, opposite)
     if "funder" in sides:
         book_used_away(desk, posting, opposite, posting.redeeming_region)
-    count_away(desk, posting, -1)
+    if "merchant" in sides or posting.redeeming_region != desk.name:
+        count_away(desk, posting, -1)
     _log.error(
         "a restored clearinghouse took a posting back",
         redemption=posting.redemption_id.hex(),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from local_parties import (
+    HANGZHOU,
     SHANGHAI,
     LocalClearinghouse,
     LocalNode,
@@ -155,6 +156,19 @@ class TestAtTheMerchant:
         assert (posted(network), counted(network)) == (before, totals)
         network.check()
 
+    def test_one_whose_answer_never_came_was_not_counted_and_is_not_counted_off(self, network: Network) -> None:
+        token = released(network)
+        copy, before = back_up(network.clearinghouse), posted(network)
+        content = item(network.node.ids.fresh(), redeem=purchase(token, 0, "order"))
+        network.clearinghouse.redeem(content, region=HANGZHOU)
+        network.follow()
+        assert [row["side"] for row in network.node.rows("clearing_item")] == ["funder"]
+        restore(network.clearinghouse, copy)
+        assert network.recover_clearinghouse(SHANGHAI).disputed
+        network.follow()
+        assert (posted(network), counted(network)) == (before, [])
+        network.check()
+
     def test_it_is_not_decided_again_by_a_recovery_after_that(self, network: Network) -> None:
         token = released(network)
         copy = back_up(network.clearinghouse)
@@ -207,5 +221,5 @@ def tell_again(network: Network) -> None:
     party = network.clearinghouse
     with party.database.transaction() as transaction:
         desk = party.service.engine.desk(transaction)
-        desk.tell("330100", withdrawn=pb.Posting.FromString(kept["posting"]))
-        desk.save("recovery", "330100")
+        desk.tell(HANGZHOU, withdrawn=pb.Posting.FromString(kept["posting"]))
+        desk.save("recovery", HANGZHOU)
