@@ -83,7 +83,7 @@ def draw(seed: int, schedule: int) -> Plan:
     count = random.randint(*FAULTS)
     faults = [_fault(random, number, regions, moments) for number in range(1, count + 1)]
     faults += _lost_hand_overs(random, operations, count)
-    settles, asks_again = random.random() < 0.2, random.random() < 0.2
+    settles, asks_again = random.random() < 0.1, random.random() < 0.2
     return Plan(name, regions, operations, tuple(faults), settles, asks_again)
 
 
