@@ -16,9 +16,19 @@ from sqlalchemy.exc import SQLAlchemyError
 from simulations.auditor import captures, discounts, funders, ledgers, mirrors, payments, positions, totals
 from simulations.auditor.databases import Network, Party, network_in_memory, open_network
 from simulations.auditor.inquiry import Inquiry
-from simulations.auditor.promises import Promise, examine_promises, redemption_of
+from simulations.auditor.promises import Promise, examine_postings, examine_promises, posting_of, redemption_of
 
-__all__ = ["Check", "Network", "Party", "Promise", "audit", "audit_promises", "network_in_memory", "redemption_of"]
+__all__ = [
+    "Check",
+    "Network",
+    "Party",
+    "Promise",
+    "audit",
+    "audit_promises",
+    "network_in_memory",
+    "posting_of",
+    "redemption_of",
+]
 
 
 class Check(NamedTuple):
@@ -110,15 +120,24 @@ def audit(parties: Sequence[Party], *, quiescent: bool = True) -> list[Check]:
         return [_unreadable(invariant, error) for invariant in _INVARIANTS]
 
 
-def audit_promises(network: Network, promises: Sequence[Promise]) -> list[Check]:
-    """As `audit`, over books that are open already, with what clients were told against what the books say."""
+def audit_promises(network: Network, promises: Sequence[Promise], posted: Sequence[Promise]) -> list[Check]:
+    """As `audit`, over books that are open already, with what clients were told against what the books say.
+
+    What `posted` say was captured or refunded must still stand; `promises` need only be known.
+    """
     told = _Invariant(
         "promises_kept",
         "已答复的都已落账，同一请求号答复相同",
         "What was acknowledged is in the books, and one request id has one answer",
         lambda books, inquiry: examine_promises(books, promises, inquiry),
     )
-    return [_checked(invariant, network) for invariant in (*_INVARIANTS, _CAPS, told)]
+    stands = _Invariant(
+        "postings_stand",
+        "已答复的核销与退款都在账上",
+        "What was acknowledged as captured or refunded stands in the books",
+        lambda books, inquiry: examine_postings(books, posted, inquiry),
+    )
+    return [_checked(invariant, network) for invariant in (*_INVARIANTS, _CAPS, told, stands)]
 
 
 def _checked(invariant: _Invariant, network: Network) -> Check:

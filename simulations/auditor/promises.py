@@ -42,6 +42,14 @@ def redemption_of(promise: Promise) -> bytes:
     return b"" if promise.is_claim else redemption_pb2.RedemptionAnswer.FromString(promise.answer).redemption_id
 
 
+def posting_of(promise: Promise) -> redemption_pb2.Posting | None:
+    """What an answer said was captured or refunded; None where it said no such thing."""
+    if promise.is_claim:
+        return None
+    answer = redemption_pb2.RedemptionAnswer.FromString(promise.answer)
+    return answer.posting if answer.HasField("posting") else None
+
+
 def examine_promises(network: Network, promises: Sequence[Promise], inquiry: Inquiry) -> None:
     by_request: defaultdict[tuple[str, str, bytes], list[Promise]] = defaultdict(list)
     for promise in promises:
@@ -59,6 +67,19 @@ def examine_promises(network: Network, promises: Sequence[Promise], inquiry: Inq
             inquiry.find(f"{place}: was answered otherwise than the database says")
     _packs_exist(network, promises, inquiry)
     _captured_once(promises, inquiry)
+
+
+def examine_postings(network: Network, promises: Sequence[Promise], inquiry: Inquiry) -> None:
+    """What clients were told was captured or refunded stands so in the books of the party that decided it."""
+    books = {each.name: each for each in network.books}
+    posted = {name: {(row.redemption_id, row.number): row for row in book.postings} for name, book in books.items()}
+    for promise in promises:
+        said = posting_of(promise)
+        if said is not None:
+            decider = redemption_pb2.RedemptionAnswer.FromString(promise.answer).decider
+            row = posted[decider].get((said.redemption_id, said.number))
+            stands = row is not None and (row.order_fen, row.discount_fen) == (said.order_fen, said.discount_fen)
+            inquiry.require(stands, f"{promise.name}: {said.discount_fen} fen were posted and {decider} has them not")
 
 
 def _packs_exist(network: Network, promises: Sequence[Promise], inquiry: Inquiry) -> None:

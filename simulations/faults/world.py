@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from pki.identity import CLEARINGHOUSE
-from simulations.auditor import Promise, audit_promises, network_in_memory, redemption_of
+from simulations.auditor import Promise, audit_promises, network_in_memory, posting_of, redemption_of
 from simulations.faults.clients import CALL_SECONDS, Clients
 from simulations.faults.machines import Machine
 from simulations.faults.network import Link, Mishap
@@ -82,7 +82,8 @@ def _audited(stage: Stage, clients: Clients, restores: Sequence[Restore]) -> lis
     books = network_in_memory(connections, restored={each.party for each in restores})
     known = set(books.clearinghouse.redemptions)
     promises = [each for each in clients.promises if not _may_be_lost(each, known, restores)]
-    checks = audit_promises(books, promises)
+    posted = [each for each in promises if not _may_be_taken_back(each, restores)]
+    checks = audit_promises(books, promises, posted)
     return [f"{check.name}: {finding}" for check in checks for finding in check.findings if check.examined]
 
 
@@ -96,11 +97,20 @@ class Restore(NamedTuple):
 
 def _may_be_lost(promise: Promise, known: Collection[bytes], restores: Sequence[Restore]) -> bool:
     """Whether whoever knew of it lost it: its node, and the clearinghouse too if it was decided there."""
+    decided_at_home = redemption_of(promise) not in known
+    return _lost(promise, promise.region, restores) and (decided_at_home or _lost(promise, CLEARINGHOUSE, restores))
 
-    def lost_at(party: str) -> bool:
-        return any(each.party == party and each.copied_at < promise.at < each.at + CALL_SECONDS for each in restores)
 
-    return lost_at(promise.region) and (redemption_of(promise) not in known or lost_at(CLEARINGHOUSE))
+def _may_be_taken_back(promise: Promise, restores: Sequence[Restore]) -> bool:
+    """Whether two of the three parties to a posting lost it: the clearinghouse, and the issuer or the redeemer."""
+    posting = posting_of(promise)
+    regions = {posting.issuer, posting.redeeming_region} if posting else set()
+    return _lost(promise, CLEARINGHOUSE, restores) and any(_lost(promise, each, restores) for each in regions)
+
+
+def _lost(promise: Promise, party: str, restores: Sequence[Restore]) -> bool:
+    """Whether a party's database was set back to before a promise was made."""
+    return any(each.party == party and each.copied_at < promise.at < each.at + CALL_SECONDS for each in restores)
 
 
 class _World:

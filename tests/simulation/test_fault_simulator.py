@@ -157,7 +157,8 @@ def test_the_auditor_sees_what_a_node_lost_or_changed(
         node = stage.machine(stage.regions[0]).disk.connection
         node.execute(tampering)
         books = network_in_memory({name: stage.machine(name).disk.connection for name in stage.parties})
-        return [each for check in audit_promises(books, clients.promises) for each in check.findings if check.examined]
+        checks = audit_promises(books, clients.promises, clients.promises)
+        return [each for check in checks for each in check.findings if check.examined]
 
     monkeypatch.setattr(world, "_audited", tampered)
     plan = next(
