@@ -16,6 +16,7 @@ import grpc.aio
 from custodian.servicer import sign_items
 from pki.identity import CLEARINGHOUSE
 from quanlian.v1 import (
+    campaign_pb2,
     claim_pb2,
     claim_pb2_grpc,
     clearing_operator_pb2,
@@ -27,16 +28,25 @@ from quanlian.v1 import (
     redemption_pb2_grpc,
     settlement_pb2,
     settlement_pb2_grpc,
+    suspension_pb2,
     voucher_pb2,
 )
 from simulations.auditor import Promise
 from simulations.faults import parties
-from simulations.faults.opening import READY_PACKS, claim_item, merchant_of, request_id
+from simulations.faults.opening import (
+    LARGER_BUDGETS,
+    READY_PACKS,
+    claim_item,
+    merchant_of,
+    request_id,
+    terms_of,
+)
 from simulations.faults.plan import Operation, Plan, VoucherChoice
 from simulations.faults.stage import OPERATOR, Stage, platform_machine
 
 CALL_SECONDS = 4.0
 AGAIN_SECONDS = (0.3, 1.5)
+DECREES = ("pause", "suspend", "amend")
 NOTHING_TO_RECOVER = "nothing needs to be recovered"
 PASSING = (
     grpc.StatusCode.UNAVAILABLE,
@@ -86,7 +96,8 @@ class Clients:
     def start(self) -> None:
         for request in self.requests.values():
             machine = platform_machine(request.operation.region)
-            process = self._stage.client(OPERATOR if request.operation.kind in ("close-window", "recall") else machine)
+            by_operator = request.operation.kind in ("close-window", "recall", *DECREES)
+            process = self._stage.client(OPERATOR if by_operator else machine)
             process.spawn(self._perform(request))
 
     def have_recovered(self, party: str) -> None:
@@ -142,6 +153,8 @@ class Clients:
             await self._insist(lambda: self._operator.CloseWindow(_pb.CloseWindowRequest(), timeout=CALL_SECONDS))
         elif operation.kind == "recall" and operation.voucher is not None:
             await self._recall(operation.region, operation.voucher)
+        elif operation.kind in DECREES:
+            await self._decree(operation)
         else:
             content = await self._content(operation)
             if content:
@@ -162,6 +175,42 @@ class Clients:
             recall = node_operator_pb2.RecallVouchersRequest(vouchers=refs)
             stub = node_operator_pb2_grpc.NodeOperatorServiceStub(_any(self._stage.operator_channel(region)))
             await self._insist(lambda: stub.RecallVouchers(recall, timeout=CALL_SECONDS))
+
+    async def _decree(self, operation: Operation) -> None:
+        """Tried once: an operator who gets no answer looks again, and finds that it is done or that it is not."""
+        stub = node_operator_pb2_grpc.NodeOperatorServiceStub(_any(self._stage.operator_channel(operation.region)))
+        try:
+            if operation.kind == "suspend":
+                await self._suspend(stub, operation.voucher)
+            else:
+                await self._change(stub, operation)
+        except grpc.aio.AioRpcError as error:
+            if error.code() not in (*PASSING, grpc.StatusCode.INVALID_ARGUMENT):
+                self.broken_calls.append(f"a call ended with {error.code().name}: {error.details()}")
+
+    async def _suspend(self, stub: Any, voucher: VoucherChoice | None) -> None:
+        token = await self._token(voucher) if voucher else b""
+        if voucher and token:
+            subject = f"{_pack_of(token).hex()}/{voucher.index}"
+            kind = suspension_pb2.SUSPENSION_KIND_VOUCHER
+            request = node_operator_pb2.SuspendRequest(kind=kind, subject=subject, suspended=True, why="lost")
+            await stub.Suspend(request, timeout=CALL_SECONDS)
+
+    async def _change(self, stub: Any, operation: Operation) -> None:
+        """Pause a campaign, or give it a larger budget, on what its changes say now."""
+        asked = node_operator_pb2.ListCampaignChangesRequest(campaign=operation.campaign)
+        known = (await stub.ListCampaignChanges(asked, timeout=CALL_SECONDS)).changes[-1]
+        change = node_operator_pb2.ChangeCampaignRequest(
+            campaign=operation.campaign,
+            kind=campaign_pb2.CAMPAIGN_CHANGE_KIND_PAUSE,
+            expected_terms_hash=known.terms_hash,
+            expected_number=known.number,
+            why="decreed",
+        )
+        if operation.kind == "amend":
+            change.kind = campaign_pb2.CAMPAIGN_CHANGE_KIND_AMEND
+            change.document = terms_of(operation.campaign, operation.region, LARGER_BUDGETS)
+        await stub.ChangeCampaign(change, timeout=CALL_SECONDS)
 
     async def _send(self, operation: Operation, content: bytes) -> bytes:
         """Ask until there is an answer, and keep it."""

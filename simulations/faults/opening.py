@@ -60,14 +60,14 @@ name = "city"
 title_zh = "市"
 level = "city"
 weight = 2
-budget = 42.00
+budget = {budgets[0]}.00
 
 [[funder]]
 name = "county"
 title_zh = "县"
 level = "county"
 weight = 1
-budget = 28.00
+budget = {budgets[1]}.00
 
 [[voucher_type]]
 id = "ten"
@@ -107,6 +107,17 @@ when_visitors_run_out = "issuer-pays"
 issuer = 70
 redeemer = 30
 """
+
+
+BUDGETS, LARGER_BUDGETS = (42, 28), (43, 29)
+"""Yuan of city and county, as published and as amended."""
+
+
+def terms_of(campaign: str, issuer: str, budgets: tuple[int, int]) -> bytes:
+    """A campaign's TOML file."""
+    roaming = CAMPAIGNS[campaign]
+    values = {"campaign": campaign, "roaming": roaming, "issuer": issuer, "budgets": budgets}
+    return TERMS.format(hold_seconds=HOLD_SECONDS, **values).encode()
 
 
 class Opening(NamedTuple):
@@ -205,9 +216,9 @@ async def _publish(stage: Stage, region: str) -> None:
     await stub.AdmitPlatform(
         node_operator_pb2.AdmitPlatformRequest(signing_chain=parties.PLATFORM_SIGNERS[region].key_id)
     )
-    for campaign, roaming in CAMPAIGNS.items():
-        document = TERMS.format(campaign=campaign, roaming=roaming, issuer=region, hold_seconds=HOLD_SECONDS)
-        request = node_operator_pb2.PublishCampaignRequest(terms=document.encode(), file_name=f"{campaign}.toml")
+    for campaign in CAMPAIGNS:
+        document = terms_of(campaign, region, BUDGETS)
+        request = node_operator_pb2.PublishCampaignRequest(terms=document, file_name=f"{campaign}.toml")
         await stub.PublishCampaign(request)
 
 

@@ -18,6 +18,9 @@ from simulations.faults.storage import CrashPoint
 
 STORM_SECONDS = 3.0
 OPERATIONS, FAULTS = (3, 6), (2, 5)
+DECREES = 0.2
+"""The share of schedules in which an operator decrees something."""
+
 ORDER_FEN = (4000, 5800, 9900)
 AT_ISSUE = [campaign for campaign, roaming in CAMPAIGNS.items() if roaming == "at-issue"]
 
@@ -84,6 +87,7 @@ def draw(seed: int, schedule: int) -> Plan:
     faults = [_fault(random, number, regions, moments) for number in range(1, count + 1)]
     faults += _lost_hand_overs(random, operations, count)
     settles, asks_again = random.random() < 0.1, random.random() < 0.2
+    operations += _decrees(random, operations)
     return Plan(name, regions, operations, tuple(faults), settles, asks_again)
 
 
@@ -184,6 +188,18 @@ class _Drawing:
         of = self._random.choice(known)
         altered = self._random.random() < 0.3
         return Operation(number, self._at, "again", of.region, of=of.number, altered=altered)
+
+
+def _decrees(random: Random, operations: Sequence[Operation]) -> tuple[Operation, ...]:
+    """Now and then an issuer's operator stops a voucher or its campaign, or amends the terms, just after its use."""
+    purchases = [each for each in operations if each.voucher is not None and each.kind in ("redeem", "authorize")]
+    if not purchases or random.random() >= DECREES:
+        return ()
+    used = random.choice(purchases)
+    assert used.voucher is not None
+    kind, at = random.choice(("pause", "suspend", "amend")), used.at + random.uniform(0, 0.6)
+    campaign = READY_PACKS[used.voucher.pack] if used.voucher.claim is None else random.choice(list(CAMPAIGNS))
+    return (Operation(len(operations) + 1, at, kind, used.voucher.issuer, campaign, used.voucher),)
 
 
 _FAULTS = ("cut", "cut", "slow", "mishap", "mishap", "crash", "commit", "commit", "commit", "clock", "restore")

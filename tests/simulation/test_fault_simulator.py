@@ -110,6 +110,9 @@ def test_schedules_have_every_kind_of_fault_and_of_operation() -> None:
         "again",
         "recall",
         "close-window",
+        "pause",
+        "suspend",
+        "amend",
     }
 
 
