@@ -430,7 +430,7 @@ def _suspend(
 ) -> None:
     request = pb.SuspendInNetworkRequest(
         kind=SuspensionKind[kind.upper()].value,  # type: ignore[arg-type]
-        subject=subject,
+        subject=subject.lower() if kind in ("key", "voucher") else subject,
         suspended=suspended,
         why=why,
         bad_from=bad_from,

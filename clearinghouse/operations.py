@@ -43,7 +43,11 @@ class ClearingOperations:
         for chain in request.signing_chains:
             key = self._keyring.examine(chain)
             if key.owner != request.region:
-                raise InvalidInput(f"is {key.owner}'s key", place="signing_chains", remedy="send the region's own")
+                raise InvalidInput(
+                    f"是 {key.owner} 的密钥 · is {key.owner}'s key",
+                    place="signing_chains",
+                    remedy="送该地区自己的 · send the region's own",
+                )
             rows.append({"owner": key.owner, "key_id": key.key_id, "chain": chain})
         for chain in request.signing_chains:
             self._keyring.add(chain)
@@ -75,7 +79,11 @@ class ClearingOperations:
 
     async def set_limits(self, request: clearing_operator_pb2.SetLimitsRequest) -> None:
         if min(request.net_debit_cap_fen, request.credit_line_fen) < 0 or request.credit_offset_bp > 10_000:
-            raise InvalidInput("is out of range", place="limits", remedy="send amounts of 0 or more, at most 10000 bp")
+            raise InvalidInput(
+                "超出范围 · is out of range",
+                place="limits",
+                remedy="金额不小于零，比例不超过 10000 bp · send amounts of 0 or more, at most 10000 bp",
+            )
 
         def store(transaction: Transaction) -> None:
             limits = {
@@ -127,7 +135,7 @@ class ClearingOperations:
     ) -> suspension_pb2.Suspension:
         """Suspend or reactivate, as the operator decided. Raises InvalidInput."""
         if not request.why:
-            raise InvalidInput("needs why it is made", place="suspension")
+            raise InvalidInput("须写明原因 · needs why it is made", place="suspension")
         kind = wire.suspension_kind(request.kind)
         if kind is SuspensionKind.KEY:
             self._require_foreign_key(request.subject)
@@ -138,13 +146,17 @@ class ClearingOperations:
 
     def _require_foreign_key(self, subject: str) -> None:
         """The clearinghouse signs the very list that would name its own key. Raises InvalidInput."""
-        remedy = "name a participant's key by its id of 16 hexadecimal digits"
+        remedy = "写接入方密钥的16位十六进制编号 · name a participant's key by its id of 16 hexadecimal digits"
         try:
             key = self._keyring.key(bytes.fromhex(subject))
         except (ValueError, UnknownKey) as error:
-            raise InvalidInput(f"no key {subject} is known here", place="suspension", remedy=remedy) from error
+            raise InvalidInput(
+                f"没有密钥 {subject} · no key {subject} is known here", place="suspension", remedy=remedy
+            ) from error
         if key.owner == CLEARINGHOUSE:
-            raise InvalidInput(f"{subject} is the clearinghouse's own key", place="suspension", remedy=remedy)
+            raise InvalidInput(
+                f"{subject} 是清分平台自己的密钥 · is the clearinghouse's own key", place="suspension", remedy=remedy
+            )
 
     async def suspensions(self, history: bool) -> list[suspension_pb2.SuspensionRecord]:
         def load() -> list[suspension_pb2.SuspensionRecord]:

@@ -33,7 +33,7 @@ def show_recovery(report: recovery_pb2.RecoveryReport, as_json: bool) -> None:
         ("券的托管 Vouchers whose custody was learned", report.vouchers),
         ("答复 Answers", report.answers),
         ("平台回执 Receipts of platforms", report.receipts),
-        ("停用与恢复 Suspensions and reactivations", report.suspensions),
+        ("暂停与恢复 Suspensions and reactivations", report.suspensions),
         ("待收通知 Feed events to come", report.feed_events),
         ("有争议 Disputed", len(report.disputed)),
     ]
@@ -44,9 +44,10 @@ def show_recovery(report: recovery_pb2.RecoveryReport, as_json: bool) -> None:
         console.console.print(console.table("有争议 · Disputed", headings, disputed))
     at = datetime.fromtimestamp(report.last_commit_at, CHINA).strftime("%Y-%m-%d %H:%M:%S")
     console.say(
-        f"备份截止 {at}；此后本方自行登记的内容（领券、本地核销、到账、限额等）无从取回，请逐项核对。\n"
-        f"The copy ends at {at}. What this party alone recorded after that (claims, redemptions at home, deposits, "
-        f"limits) nobody else has: go through it. Commits lost: {report.lost_commits:,}"
+        f"备份截止 {at}；此后本方自行登记的内容（领券、本地核销、作废、到账、商户、限额等）无从取回，请逐项核对。\n"
+        f"The copy ends at {at}. What this party alone recorded after that (claims, redemptions at home, "
+        "cancellations, deposits, merchants, limits) nobody else has: go through it. "
+        f"Commits lost: {report.lost_commits:,}"
     )
 
 

@@ -71,8 +71,12 @@ def say_suspension(suspension: Suspension) -> None:
 
 def show_suspensions(records: Iterable[SuspensionRecord], as_json: bool) -> None:
     """A table or JSON of what is suspended, by whom, since when and why."""
+    records = list(records)
     if as_json:
         console.print_json([suspension_data(each.suspension) | {"in_force": each.in_force} for each in records])
+        return
+    if not records:
+        console.say("没有暂停 · Nothing is suspended")
         return
     rows = [
         [

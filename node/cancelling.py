@@ -18,10 +18,16 @@ from quanlian.vouchers import VoucherKey
 
 _TABLE = schema.cancellation
 _NOT_IDLE = {
-    custody.HELD: ("is on hold for an order", "have the hold voided, or wait until it ends"),
-    custody.CAPTURED: ("is redeemed already", "have the order refunded instead"),
-    custody.EXPIRED: ("has expired, its money is free already", "nothing is left to be cancelled"),
-    custody.CANCELLED: ("is cancelled already", "see: quanlian node cancellations"),
+    custody.HELD: (
+        "已被订单占用 · is on hold for an order",
+        "先撤销占用或等其到期 · have the hold voided, or wait until it ends",
+    ),
+    custody.CAPTURED: ("已核销 · is redeemed already", "改为办理退款 · have the order refunded instead"),
+    custody.EXPIRED: (
+        "已过期，资金已退回 · has expired, its money is free already",
+        "无须作废 · there is nothing to cancel",
+    ),
+    custody.CANCELLED: ("已作废 · is cancelled already", "查看 · see: quanlian node cancellations"),
 }
 
 
@@ -66,9 +72,15 @@ class Cancel:
     def _idle(self, desk: Desk) -> VoucherState:
         known = desk.books.voucher(self.key)
         if known is None:
-            raise self._invalid("is no voucher of this region", "write its pack and index, as on the claim's answer")
+            raise self._invalid(
+                "不是本地区的券 · is no voucher of this region",
+                "写领券答复中的券包编号与序号 · write its pack and index, as on the claim's answer",
+            )
         if not in_custody(known, desk.name):
-            raise self._invalid("is with the clearinghouse", "recall it first (quanlian node recall --voucher)")
+            raise self._invalid(
+                "托管在清分平台 · is with the clearinghouse",
+                "先收回 · recall it first: quanlian node recall --voucher",
+            )
         expire_overdue(known, desk.books, desk)
         voucher = desk.books.voucher(self.key)
         assert voucher is not None

@@ -29,6 +29,7 @@ from node.campaign.rendering import show_difference
 from node.config import NodeSettings
 from node.merchants_file import read_merchants
 from node.receipt_files import receipt_pages
+from node.vouchers_cli import voucher_name, voucher_ref
 from pki.files import write_atomically
 from quanlian.campaign_changes import ChangeKind, standing
 from quanlian.errors import InvalidInput
@@ -394,7 +395,7 @@ def _suspend(kind: str, subject: str, why: str, config: Path | None, as_json: bo
         return
     request = pb.SuspendRequest(
         kind=SuspensionKind[kind.upper()].value,  # type: ignore[arg-type]
-        subject=subject,
+        subject=voucher_name(voucher_ref(subject, "PACK/INDEX")) if kind == "voucher" else subject,
         suspended=suspended,
         why=why,
     )

@@ -75,9 +75,10 @@ class NodeOperations:
         known = await asyncio.to_thread(self._standing, terms.campaign)
         if known.last_number and known.terms_hash != terms.terms_hash:
             raise InvalidInput(
+                f"活动 {terms.campaign} 已按其他条款发布 · "
                 f"campaign {terms.campaign} is published already, with other terms",
                 place=name,
-                remedy="amend it (quanlian node amend), or give a new campaign a new id",
+                remedy="修订用 quanlian node amend，新活动用新编号 · amend it, or give a new campaign a new id",
             )
         if not known.last_number:
             await self._make(known, ChangeKind.PUBLISH, caller, request.why or FIRST_WHY, terms, request.terms)
@@ -97,12 +98,13 @@ class NodeOperations:
         known, current = await asyncio.to_thread(self._known, request.campaign)
         kind = ChangeKind(request.kind) if request.kind in CHANGE_KINDS else ChangeKind.PUBLISH
         if kind is ChangeKind.PUBLISH or not request.why:
-            raise InvalidInput("needs a kind of change and why it is made", place="change")
+            raise InvalidInput("须写明变更种类与原因 · needs a kind of change and why it is made", place="change")
         if (request.expected_terms_hash, request.expected_number) != (known.terms_hash, known.last_number):
             raise InvalidInput(
+                f"活动 {request.campaign} 已另有变更，现为第{known.last_number}次 · "
                 f"campaign {request.campaign} was changed meanwhile: it stands at change {known.last_number}",
                 place="change",
-                remedy="look at its changes and decide again",
+                remedy="查看变更后再办 · look at its changes and decide again",
             )
         terms, document, notice = current, b"", b""
         if kind is ChangeKind.AMEND:
@@ -142,12 +144,15 @@ class NodeOperations:
         check_publishable(terms, name, self._service.region.code, self._service.region.minimum_leverage)
         if (terms.campaign, terms.fiscal_year) != (current.campaign, current.fiscal_year):
             raise InvalidInput(
+                f"是 {terms.campaign}（{terms.fiscal_year}），不是 {current.campaign}（{current.fiscal_year}） · "
                 f"is {terms.campaign} of {terms.fiscal_year}, not {current.campaign} of {current.fiscal_year}",
                 place=name,
-                remedy="an amendment keeps the campaign and its fiscal year",
+                remedy="修订不改活动编号与财年 · an amendment keeps the campaign and its fiscal year",
             )
         if terms.terms_hash == current.terms_hash:
-            raise InvalidInput("is the version in force", place=name, remedy="change what should change")
+            raise InvalidInput(
+                "与现行条款相同 · is the version in force", place=name, remedy="改好再提交 · change what should change"
+            )
         return terms
 
     async def _make(
@@ -229,9 +234,10 @@ class NodeOperations:
         name = key.purpose.removeprefix("message.")
         if key.owner != self._service.region.code or name == key.purpose:
             raise InvalidInput(
-                f"is {key.owner}'s key for {key.purpose}",
+                f"是 {key.owner} 的 {key.purpose} 密钥 · is {key.owner}'s key for {key.purpose}",
                 place="signing_chain",
-                remedy=f"issue a key for message.<platform> under the authority of {self._service.region.code}",
+                remedy=f"由 {self._service.region.code} 的证书机构签发 · "
+                f"issue a key for message.<platform> under the authority of {self._service.region.code}",
             )
         self._service.keyring.add(chain)
 
@@ -250,7 +256,7 @@ class NodeOperations:
     ) -> node_operator_pb2.SuspendResponse:
         """Suspend or reactivate: from the next batch on here, at every party once announced. Raises InvalidInput."""
         if not request.why:
-            raise InvalidInput("needs why it is made", place="suspension")
+            raise InvalidInput("须写明原因 · needs why it is made", place="suspension")
         kind = suspension_kind(request.kind)
         work = Suspend(kind, request.subject, request.suspended, caller.uri, request.why)
         suspension = await self._service.engine.submit(work)
@@ -306,7 +312,9 @@ class NodeOperations:
             desk = Desk(transaction, region, self._service.shelf)
             if current_terms(desk, request.campaign) is None:
                 raise InvalidInput(
-                    f"no campaign {request.campaign} here", place="campaign", remedy="name one that this region issues"
+                    f"本地没有活动 {request.campaign} · no campaign {request.campaign} here",
+                    place="campaign",
+                    remedy="写本地发布的活动 · name one that this region issues",
                 )
             return given_page(desk, request.campaign, after, RECALL_PAGE)
 
@@ -314,16 +322,16 @@ class NodeOperations:
         region = self._service.region
         keys = [VoucherKey(region.code, each.pack_id, each.index) for each in request.vouchers]
         if len(keys) > RECALL_PAGE:
-            raise InvalidInput(f"{len(keys)} vouchers", place="recall", remedy=f"name {RECALL_PAGE} at most")
+            raise InvalidInput(f"{len(keys)} 张 vouchers", place="recall", remedy=f"一次至多 {RECALL_PAGE} 张 at most")
         with self._service.database.snapshot() as transaction:
             books = Desk(transaction, region, self._service.shelf).books
             books.load_vouchers(keys)
             for key in keys:
                 if books.voucher(key) is None:
                     raise InvalidInput(
-                        f"{key.pack_id.hex()}/{key.voucher_index} was not issued here",
+                        f"{key.pack_id.hex()}/{key.voucher_index} 不是本地所发 · was not issued here",
                         place="voucher",
-                        remedy="name vouchers of this region",
+                        remedy="写本地区的券 · name vouchers of this region",
                     )
         return keys
 
@@ -336,14 +344,14 @@ class NodeOperations:
         not answer.
         """
         if not request.why:
-            raise InvalidInput("needs why it is made", place="cancellation")
+            raise InvalidInput("须写明原因 · needs why it is made", place="cancellation")
         key = VoucherKey(self._service.region.code, request.voucher.pack_id, request.voucher.index)
         for refused in (await self._service.recall([key])).refused:
             refusal = Refusal(refused.reason)
             raise InvalidInput(
-                f"the clearinghouse does not give it back: {refusal.message_zh} · {refusal.message_en}",
+                f"清分平台未退回 · the clearinghouse keeps it: {refusal.message_zh} · {refusal.message_en}",
                 place="voucher",
-                remedy="a hold may be voided, a redemption refunded; then try again",
+                remedy="撤销占用或退款后再办 · have its hold voided or its redemption refunded first",
             )
         made: cancellation_pb2.Cancellation = await self._service.engine.submit(Cancel(key, caller.uri, request.why))
         return made
@@ -435,4 +443,6 @@ def _parked(row: Any, reason: str) -> node_operator_pb2.ParkedEvent:
 
 
 def _unknown(campaign: str) -> InvalidInput:
-    return InvalidInput(f"no campaign {campaign} here", place="campaign", remedy="publish it first")
+    return InvalidInput(
+        f"本地没有活动 {campaign} · no campaign {campaign} here", place="campaign", remedy="先发布 · publish it first"
+    )

@@ -47,10 +47,11 @@ class Suspend:
         if self.kind is SuspensionKind.MERCHANT:
             table = schema.merchant
             known = bool(desk.transaction.select_keys(table, [table.c.code], [(self.subject,)]))
-            remedy = "give the credit code of a merchant admitted here"
+            remedy = "写本地已准入商户的信用代码 · give the credit code of a merchant admitted here"
         else:
             pack_id, _, index = self.subject.partition("/")
             known = desk.books.voucher(VoucherKey(desk.name, bytes.fromhex(pack_id), int(index))) is not None
-            remedy = "give pack and index of a voucher issued here"
+            remedy = "写本地所发券的券包编号与序号 · give pack and index of a voucher issued here"
         if not known:
-            raise InvalidInput(f"no {self.kind.name.lower()} {self.subject} here", place="suspension", remedy=remedy)
+            what = f"本地没有 {self.subject} · no {self.kind.name.lower()} {self.subject} here"
+            raise InvalidInput(what, place="suspension", remedy=remedy)

@@ -35,7 +35,7 @@ def cancel_voucher(
 
     预留资金按过期规则退回出资方；已移交的券先行收回 · Its money is free as at expiry; one that is away is recalled.
     """
-    request = pb.CancelVoucherRequest(voucher=_voucher_ref(voucher, "PACK/INDEX"), why=why)
+    request = pb.CancelVoucherRequest(voucher=voucher_ref(voucher, "PACK/INDEX"), why=why)
     answer = call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.CancelVoucher, request)
     made = answer.cancellation
     if as_json:
@@ -80,7 +80,7 @@ def show_cancellations(cancellations: Iterable[Cancellation], as_json: bool) -> 
 
 def _cancellation_data(made: Cancellation) -> dict[str, Any]:
     return {
-        "voucher": f"{made.pack_id.hex()}/{made.index}",
+        "voucher": voucher_name(VoucherRef(pack_id=made.pack_id, index=made.index)),
         "at": datetime.fromtimestamp(made.at, CHINA).isoformat(),
         "by": made.by,
         "why": made.why,
@@ -108,7 +108,7 @@ def recall(
     if bool(campaign) == bool(vouchers):
         raise InvalidInput("names both or neither", place="--campaign, --voucher", remedy="give one of them")
     settings = operator_settings(config)
-    request = pb.RecallVouchersRequest(campaign=campaign, vouchers=[_voucher_ref(each) for each in vouchers or ()])
+    request = pb.RecallVouchersRequest(campaign=campaign, vouchers=[voucher_ref(each) for each in vouchers or ()])
     returned, refused = 0, list[pb.RecallRefused]()
     with console.progress() as bar:
         task = bar.add_task("收回 recalled", total=None)
@@ -126,7 +126,7 @@ def recall(
 
 def show_recalled(returned: int, refused: Sequence[pb.RecallRefused], as_json: bool) -> None:
     """How many came back, and of the others how many for which reason; one by one where they are few, or as JSON."""
-    kept = [(f"{each.voucher.pack_id.hex()}/{each.voucher.index}", RefusalReason(each.reason)) for each in refused]
+    kept = [(voucher_name(each.voucher), RefusalReason(each.reason)) for each in refused]
     if as_json:
         listed = [{"voucher": voucher, "reason": reason.name} for voucher, reason in kept]
         console.print_json({"returned": returned, "refused": listed})
@@ -148,10 +148,18 @@ def _reason_text(reason: RefusalReason) -> str:
     return f"{reason.summary_zh} {reason.name}"
 
 
-def _voucher_ref(text: str, place: str = "--voucher") -> VoucherRef:
-    """`PACK/INDEX`, the pack's id as 30 hexadecimal digits. Raises InvalidInput."""
+def voucher_name(voucher: VoucherRef) -> str:
+    return f"{voucher.pack_id.hex()}/{voucher.index}"
+
+
+def voucher_ref(text: str, place: str = "--voucher") -> VoucherRef:
+    """`PACK/INDEX`, the pack's id as 30 hexadecimal digits in either case. Raises InvalidInput."""
     pack, _, index = text.partition("/")
     try:
         return VoucherRef(pack_id=bytes.fromhex(pack), index=int(index))
     except ValueError:
-        raise InvalidInput(f"{text!r} is no voucher", place=place, remedy="write PACK/INDEX") from None
+        raise InvalidInput(
+            f"{text!r} 不是券号 is no voucher",
+            place=place,
+            remedy="券包编号（30位十六进制）/序号 write PACK/INDEX, the pack's id as 30 hexadecimal digits",
+        ) from None

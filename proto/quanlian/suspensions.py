@@ -41,10 +41,13 @@ class Suspension(NamedTuple):
 
 
 _SHAPES = {
-    SuspensionKind.REGION: (r"\d{6}", "a region code, like 330100"),
-    SuspensionKind.KEY: (r"[0-9a-f]{16}", "a key id of 16 hexadecimal digits"),
-    SuspensionKind.MERCHANT: (r"\d{6}/[0-9A-Z]{18}", "region and credit code, like 330100/91330100…"),
-    SuspensionKind.VOUCHER: (r"\d{6}/[0-9a-f]{30}/\d{1,2}", "issuer, pack and index, like 330100/0197…/0"),
+    SuspensionKind.REGION: (r"\d{6}", "地区代码 a region code, like 330100"),
+    SuspensionKind.KEY: (r"[0-9a-f]{16}", "16位十六进制密钥编号 a key id of 16 hexadecimal digits"),
+    SuspensionKind.MERCHANT: (r"\d{6}/[0-9A-Z]{18}", "地区/信用代码 region and credit code, like 330100/91330100…"),
+    SuspensionKind.VOUCHER: (
+        r"\d{6}/[0-9a-f]{30}/\d{1,2}",
+        "发券地区/券包/序号 issuer, pack and index, like 330100/0197…/0",
+    ),
 }
 _NETWORK_WIDE = frozenset({SuspensionKind.REGION, SuspensionKind.KEY})
 
@@ -69,30 +72,37 @@ def check_suspension(suspension: Suspension) -> None:
     """
     kind, authority = suspension.kind, suspension.authority
     if kind not in _SHAPES:
-        raise _invalid("a campaign is paused by its issuer", "use quanlian node suspend campaign")
+        raise _invalid("活动由发券地区暂停 · a campaign is paused by its issuer", "quanlian node suspend campaign")
     shape, example = _SHAPES[kind]
     if not re.fullmatch(shape, suspension.subject):
-        raise _invalid(f"{suspension.subject!r} names no {kind.name.lower()}", f"give {example}")
+        raise _invalid(f"{suspension.subject!r} 写法有误 · names no {kind.name.lower()}", f"应写 · give {example}")
     if authority == CLEARINGHOUSE:
         return
     if kind in _NETWORK_WIDE:
-        raise _invalid(f"{authority} cannot suspend a {kind.name.lower()}", "ask the clearinghouse's operator")
+        raise _invalid(
+            f"{authority} 无权暂停 · cannot suspend a {kind.name.lower()}",
+            "由清分平台办理 · ask the clearinghouse's operator",
+        )
     if suspension.subject.partition("/")[0] != authority:
-        raise _invalid(f"{suspension.subject} is not of {authority}", "ask the region that it belongs to")
+        raise _invalid(
+            f"{suspension.subject} 不属于 {authority} · is not of {authority}",
+            "由所属地区办理 · ask the region that it belongs to",
+        )
 
 
 def check_next(last_number: int, suspended_now: bool, suspension: Suspension) -> None:
     """Whether it may follow what its authority said before. Raises InvalidInput for a gap, or for no change."""
     if suspension.number != last_number + 1:
         raise _invalid(
+            f"{suspension.authority} 第{suspension.number}号不能接在第{last_number}号之后 · "
             f"number {suspension.number} of {suspension.authority} cannot follow {last_number}",
-            "send what is missing first",
+            "先补送缺号 · send what is missing first",
         )
     if suspension.suspended == suspended_now:
-        state = "is suspended already" if suspended_now else "is not suspended"
+        state = "已经暂停 · is suspended already" if suspended_now else "并未暂停 · is not suspended"
         raise _invalid(
             f"{suspension.kind.name.lower()} {suspension.subject} {state} by {suspension.authority}",
-            "look at the suspensions in force",
+            "查看有效的暂停 · look at the suspensions in force",
         )
 
 

@@ -55,12 +55,14 @@ class PlatformClient:
         self._claims = claim_pb2_grpc.ClaimServiceStub(self._channel)
 
     async def claim(self, items: Sequence[bytes], progressed: Progressed) -> list[claim_pb2.ClaimAnswer]:
-        """Claims over the stream, in order."""
+        """Claims over the stream, in order. Raises Unavailable when the stream ends before its answers."""
         answers: list[claim_pb2.ClaimAnswer] = []
         call = self._claims.ClaimStream()
         for start in range(0, len(items), ITEMS_PER_MESSAGE):
             await call.write(claim_pb2.ClaimStreamRequest(items=items[start : start + ITEMS_PER_MESSAGE]))
             response: Any = await asyncio.wait_for(call.read(), CALL_SECONDS)
+            if response is grpc.aio.EOF:
+                raise Unavailable(f"{self._node.host} ended the stream")
             answers += [claim_pb2.ClaimAnswer.FromString(each) for each in response.answers]
             progressed(len(response.answers))
         await call.done_writing()

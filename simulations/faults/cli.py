@@ -56,7 +56,7 @@ def _one(seed: int, schedule: int, as_json: bool) -> bool:
     result = play(plan, tell=True)
     if result.violations:
         plan, result = _shortened(plan)
-    _show(plan, result, as_json, {"schedule": schedule})
+    _show(plan, result, as_json, {"seed": seed, "schedule": schedule})
     return not result.violations
 
 
@@ -70,7 +70,7 @@ def _many(seed: int, schedules: int, workers: int | None, as_json: bool) -> bool
     if summary.failures:
         run.prepare()
         plan, result = _shortened(draw(seed, summary.failures[0].schedule))
-        _show(plan, result, as_json, known)
+        _show(plan, result, as_json, {"seed": seed, "schedule": summary.failures[0].schedule, **known})
     elif as_json:
         from chassis.console import print_json
 
@@ -112,7 +112,7 @@ def _show(plan: Plan, result: Result, as_json: bool, known: dict[str, Any]) -> N
     lines = story(plan, result)
     if as_json:
         violations = list(result.violations)
-        print_json({"seed": plan.seed, **known, "violations": violations, "digest": result.digest, "story": lines})
+        print_json({**known, "violations": violations, "digest": result.digest, "story": lines})
         return
     for line in lines:
         say(line)
@@ -125,6 +125,7 @@ def _tell(seed: int, summary: Summary, seconds: float) -> None:
         ("种子 seed", seed),
         ("场次 schedules", summary.schedules),
         ("失败 failed", summary.failed),
+        ("失败场次 which, the first 20", " ".join(str(each.schedule) for each in summary.failures) or "—"),
         ("提交 commits", summary.commits),
         ("答复 answers kept", summary.answers),
         ("每场处理器毫秒 CPU ms a schedule", figure(f"{1000 * summary.cpu_seconds / summary.schedules:,.1f}")),

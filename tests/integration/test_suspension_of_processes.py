@@ -104,7 +104,7 @@ async def _a_lost_voucher(region: Region, voucher: HeldVoucher) -> None:
     pack_id = wire.body_to_voucher(wire.bytes_to_token(voucher.token).body).pack_id
     subject = f"{pack_id.hex()}/{voucher.index}"
     known = f"{HANGZHOU}/{subject}"
-    suspended = await region.data(HANGZHOU, "suspend", "voucher", subject, "--why", "挂失")
+    suspended = await region.data(HANGZHOU, "suspend", "voucher", subject.upper(), "--why", "挂失")
     assert (suspended["subject"], suspended["why"], suspended["announced"]) == (known, "挂失", True)
     assert suspended["by"].startswith(f"spiffe://{HANGZHOU}.quanlian/operator/")
     for party in (CLEARINGHOUSE, SHANGHAI):
