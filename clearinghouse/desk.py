@@ -87,12 +87,12 @@ class Desk:
         self._positions: dict[str, Position] = {}
         self._changed_positions: set[str] = set()
         self._withheld: dict[str, int] = {}
-        self._proofs: dict[bytes, dict[str, Any]] = {}
-        self._new_proofs: list[dict[str, Any]] = []
+        self._proofs: dict[bytes, tuple[Any, ...]] = {}
+        self._new_proofs: list[tuple[Any, ...]] = []
         self._agreements: list[Agreement] | None = None
         self._in_force: dict[tuple[str, str, str], Agreement] = {}
         self._visitors: dict[tuple[str, int], FundingPlan | None] = {}
-        self._news: list[dict[str, Any]] = []
+        self._news: list[tuple[str, int, bytes]] = []
         self._warnings: list[dict[str, Any]] = []
 
     @property
@@ -162,13 +162,13 @@ class Desk:
             left,
             ceiling_left_fen,
         )
-        self._proofs[received.redemption_id] = {
-            "redemption_id": received.redemption_id,
-            "token": wire.token_to_bytes(purchase.token),
-            "order_fen": purchase.sale.order.order_fen,
-            "discount_fen": found.discount_fen,
-            "visitors": visitors_to_json(visitors if asked else None, asked, ceiling_left_fen),
-        }
+        self._proofs[received.redemption_id] = (
+            received.redemption_id,
+            wire.token_to_bytes(purchase.token),
+            purchase.sale.order.order_fen,
+            found.discount_fen,
+            visitors_to_json(visitors if asked else None, asked, ceiling_left_fen),
+        )
         return Apportioned(paid, agreement.name if agreement else "")
 
     def over_cap(self, draft: Redemption) -> Refusal | None:
@@ -307,12 +307,12 @@ class Desk:
         """Append to a region's feed; the node gets it after the commit, in this order, once."""
         sequence = self.books.next_number(f"feed/{region}")
         message = custody_pb2.FeedEvent(sequence=sequence, **event)
-        self._news.append({"region": region, "sequence": sequence, "event": message.SerializeToString()})
+        self._news.append((region, sequence, message.SerializeToString()))
 
     @property
     def told(self) -> set[str]:
         """Regions whose feed grew."""
-        return {row["region"] for row in self._news}
+        return {region for region, _, _ in self._news}
 
     def tell_all(self, **event: Any) -> None:
         for region in self.regions:
@@ -322,9 +322,9 @@ class Desk:
         for region in sorted(self._changed_positions):
             self.watch(region)
         self.books.save(kind, self.at, self.window if window is None else window, reference, self.signer)
-        self.transaction.insert(schema.feed, self._news)
+        self.transaction.append(schema.feed, self._news)
         self.transaction.insert(custodian_schema.limit_warning, self._warnings)
-        self.transaction.insert(schema.proof, self._new_proofs)
+        self.transaction.append(schema.proof, self._new_proofs)
         for region in sorted(self._changed_positions):
             position = self.position(region)
             figures = {

@@ -9,7 +9,7 @@ catch whoever edits a database without running this code, and an anchor outside 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -88,20 +88,16 @@ def _plain(value: Any) -> Any:
 def entry_digest(
     before: bytes,
     entry: Mapping[str, Any],
-    lines: Sequence[Mapping[str, Any]],
-    postings: Sequence[Mapping[str, Any]],
+    lines: Iterable[tuple[Any, ...]],
+    postings: Iterable[tuple[Any, ...]],
 ) -> bytes:
-    """The next link of the chain; `before` is the digest of the entry before."""
+    """The next link of the chain; `before` is the digest of the entry before, lines and postings are whole rows."""
     link = hashlib.sha256(before)
     link.update(repr(_ENTRY(entry)).encode())
-    link.update(repr(sorted(map(_LINE, lines))).encode())
-    link.update(repr(sorted(map(_POSTING, postings))).encode())
+    link.update(repr(sorted(lines)).encode())
+    link.update(repr(sorted(postings)).encode())
     return link.digest()
 
 
 _PLAIN = frozenset({int, str, bytes, bool, type(None)})
 _ENTRY = itemgetter("number", "kind", "settlement_window", "at", "reference")
-_LINE = itemgetter("entry", "number", "account", "counterpart", "posted_fen", "reserved_fen", "held_fen", "limit_fen")
-_POSTING = itemgetter(
-    "redemption_id", "number", "kind", "order_fen", "discount_fen", "legs", "settlement_window", "at", "entry"
-)
