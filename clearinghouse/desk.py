@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import groupby
 from typing import Any, Protocol
 
 from chassis.database import Query, Transaction
@@ -91,7 +92,7 @@ class Desk:
         self._new_proofs: list[tuple[Any, ...]] = []
         self._agreements: list[Agreement] | None = None
         self._in_force: dict[tuple[str, str, str], Agreement] = {}
-        self._visitors: dict[tuple[str, int], FundingPlan | None] = {}
+        self._visitors: dict[str, FundingPlan | None] = {}
         self._news: list[tuple[str, int, bytes]] = []
         self._warnings: list[dict[str, Any]] = []
 
@@ -171,6 +172,10 @@ class Desk:
         )
         return Apportioned(paid, agreement.name if agreement else "")
 
+    def keep_proof(self, proof: tuple[Any, ...]) -> None:
+        """A row of schema.proof, without its seal."""
+        self._new_proofs.append(proof)
+
     def over_cap(self, draft: Redemption) -> Refusal | None:
         owed = owed_between_regions(draft, draft.legs)
         position = self.position(draft.voucher.issuer)
@@ -192,7 +197,7 @@ class Desk:
         self.move_position(redemption.redeeming_region, due_fen=posted)
         self.watch(issuer)
         if before is None and redemption.id in self._proofs:
-            self._new_proofs.append(self._proofs[redemption.id])
+            self.keep_proof(self._proofs[redemption.id])
         if outcome.posting:
             self.tell(issuer, posting=posting_message(outcome.posting, redemption, request_id))
         if redemption.redeeming_region != issuer:
@@ -231,22 +236,19 @@ class Desk:
 
     def visitors(self, region: str) -> FundingPlan | None:
         """The region's standing fund for visitors in the year of now, Asia/Shanghai."""
-        year = self.year
-        key = (region, year)
-        if key not in self._visitors:
-            table = schema.visitors_funder
-            rows = self.transaction.select_keys(table, [table.c.region, table.c.fiscal_year], [key])
-            rows.sort(key=lambda row: row.position)
-            self._visitors[key] = (
-                FundingPlan(
-                    tuple(visitors_account(region, year, row.name) for row in rows),
-                    tuple(row.weight for row in rows),
-                    rows[0].rule,
-                )
-                if rows
-                else None
-            )
-        return self._visitors[key]
+        if region not in self._visitors:
+            self.load_visitors([region])
+        return self._visitors[region]
+
+    def load_visitors(self, regions: Iterable[str]) -> None:
+        """Read at once what `visitors` will be asked for."""
+        table, missing = schema.visitors_funder, [region for region in regions if region not in self._visitors]
+        self._visitors.update(dict.fromkeys(missing))
+        keys = [(region, self.year) for region in sorted(missing)]
+        rows = self.transaction.select_keys(table, [table.c.region, table.c.fiscal_year], keys)
+        rows.sort(key=lambda row: (row.region, row.position))
+        for region, funders in groupby(rows, lambda row: str(row.region)):
+            self._visitors[region] = _visitors_fund(list(funders))
 
     # Positions
 
@@ -305,9 +307,16 @@ class Desk:
 
     def tell(self, region: str, **event: Any) -> None:
         """Append to a region's feed; the node gets it after the commit, in this order, once."""
-        sequence = self.books.next_number(f"feed/{region}")
-        message = custody_pb2.FeedEvent(sequence=sequence, **event)
-        self._news.append((region, sequence, message.SerializeToString()))
+        sequence = self.next_news(region)
+        self.keep_news(region, sequence, custody_pb2.FeedEvent(sequence=sequence, **event).SerializeToString())
+
+    def next_news(self, region: str) -> int:
+        """The number of the event that is kept for the region next."""
+        return self.books.next_number(f"feed/{region}")
+
+    def keep_news(self, region: str, sequence: int, event: bytes) -> None:
+        """A serialised FeedEvent with its number from `next_news`."""
+        self._news.append((region, sequence, event))
 
     @property
     def told(self) -> set[str]:
@@ -365,6 +374,11 @@ def _open_window(transaction: Transaction) -> Any:
     if len(rows) != 1:
         raise BooksDoNotBalance(f"{len(rows)} settlement windows are open")
     return rows[0]
+
+
+def _visitors_fund(funders: Sequence[Any]) -> FundingPlan:
+    accounts = tuple(visitors_account(row.region, row.fiscal_year, row.name) for row in funders)
+    return FundingPlan(accounts, tuple(row.weight for row in funders), funders[0].rule)
 
 
 def _position(row: Any) -> Position:

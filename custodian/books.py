@@ -239,8 +239,11 @@ class Books:
         self._vouchers[state.key] = state
         self._changed_vouchers.add(state.key)
 
-    def move(self, movements: Iterable[Movement]) -> None:
-        """Change accounts, and what the entry will say of them: its lines are summed up as they come."""
+    def move(self, movements: Iterable[Movement], times: int = 1) -> None:
+        """Change accounts, and what the entry will say of them: its lines are summed up as they come.
+
+        `times`: as that many of the same would.
+        """
         movements = list(movements)
         balances, moved = self._balances, self._moved
         if missing := [each.account for each in movements if each.account not in balances]:
@@ -250,10 +253,10 @@ class Books:
             if line is None:
                 line = moved[account, counterpart] = [0, 0, 0, 0]
             for figures in (balances[account], line):
-                figures[0] += posted_fen
-                figures[1] += reserved_fen
-                figures[2] += held_fen
-                figures[3] += limit_fen
+                figures[0] += posted_fen * times
+                figures[1] += reserved_fen * times
+                figures[2] += held_fen * times
+                figures[3] += limit_fen * times
 
     def apply(self, outcome: Outcome) -> None:
         redemption, posting = outcome.redemption, outcome.posting

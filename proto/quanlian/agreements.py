@@ -249,6 +249,11 @@ class Agreement:
         """
         return self.parameters.redeemer_pays(public_fen, order_fen, discount_fen)
 
+    @property
+    def follows_order(self) -> bool:
+        """Whether the redeeming region's part depends on the order too, and not on the public part alone."""
+        return isinstance(self.parameters, LeverageTiered | OrderRate)
+
     def between(self, issuer: str, redeemer: str) -> Agreement:
         """The agreement as it stands for a voucher of `issuer` redeemed in `redeemer`.
 

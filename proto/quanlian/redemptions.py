@@ -137,7 +137,7 @@ def redeem(draft: Redemption, voucher: VoucherState, split: Split, credit: str, 
     captured = draft._replace(state=State.CAPTURED, rest=custody.EMPTY, captured_at=at, window=window, postings=1)
     posting = Posting(draft.id, 1, "capture", draft.order_fen, draft.discount_fen, draft.legs, window, at)
     dead = voucher._replace(status=custody.CAPTURED, hold=None, reservation=custody.EMPTY)
-    movements = _redeemed(draft.sides, voucher.reservation, split, credit)
+    movements = redeemed(draft.sides, voucher.reservation, split, credit)
     return Outcome(captured, dead, movements, posting)
 
 
@@ -293,11 +293,12 @@ def _end(voucher: VoucherState, status: str) -> tuple[VoucherState, tuple[Moveme
 def owed_between_regions(redemption: Redemption, legs: tuple[Leg, ...]) -> int:
     """What the issuing region owes the redeeming one for `legs`: every leg of its own when the use was away."""
     issuer = redemption.voucher.issuer
-    return 0 if issuer == redemption.redeeming_region else _borne_by(issuer, legs)
+    return 0 if issuer == redemption.redeeming_region else borne_by(issuer, legs)
 
 
 @lru_cache(maxsize=COMPILED)
-def _borne_by(region: str, legs: tuple[Leg, ...]) -> int:
+def borne_by(region: str, legs: tuple[Leg, ...]) -> int:
+    """What a region's own funders pay of a discount, in fen."""
     return sum(leg.amount_fen for leg in legs if account_region(leg.account) == region)
 
 
@@ -316,7 +317,7 @@ def _has_budget(leg: Leg) -> bool:
 
 
 @lru_cache(maxsize=COMPILED)
-def _redeemed(sides: Sides, reserved: Reservation, split: Split, credit: str) -> tuple[Movement, ...]:
+def redeemed(sides: Sides, reserved: Reservation, split: Split, credit: str) -> tuple[Movement, ...]:
     """What authorizing and capturing move together: of what was reserved everything, of what is held nothing."""
     reserved_accounts = {leg.account for leg in reserved.legs()}
     used = [

@@ -412,6 +412,34 @@ def _shared_posting(sides: Sides, legs: tuple[Leg, ...], discount_fen: int, stat
     ).SerializeToString()
 
 
+class CaptureMessages:
+    """What answers and tells of captures of one kind; what those of a kind share is filled in once."""
+
+    def __init__(
+        self, sides: Sides, legs: tuple[Leg, ...], discount_fen: int, category: str, agreement: str, decider: str
+    ) -> None:
+        answer = redemption_pb2.RedemptionAnswer.FromString(_shared_answer(legs, agreement, State.CAPTURED, decider))
+        shared = _shared_posting(sides, legs, discount_fen, State.CAPTURED, category)
+        answer.posting.MergeFromString(shared)
+        event = custody_pb2.FeedEvent(posting=redemption_pb2.Posting.FromString(shared))
+        answer.posting.number = event.posting.number = 1
+        self._answer, self._event = answer, event
+        self._answered, self._told = answer.posting, event.posting
+
+    def written(self, redemption: Redemption, request_id: bytes, sequence: int) -> tuple[bytes, bytes]:
+        """The answer as `accepted` gives it, and the serialised FeedEvent with `posting_message`."""
+        answer, event = self._answer, self._event
+        key, at, window, order_fen = redemption.voucher, redemption.captured_at, redemption.window, redemption.order_fen
+        answer.request_id, event.sequence = request_id, sequence
+        answer.redemption_id, answer.expires_at = redemption.id, redemption.expires_at
+        answer.decided_at, answer.order_fen, answer.window = at, order_fen, window
+        for posting in (self._answered, self._told):
+            posting.redemption_id, posting.window, posting.order_fen, posting.at = redemption.id, window, order_fen, at
+            posting.pack_id, posting.index = key.pack_id, key.voucher_index
+        self._told.request_id = request_id
+        return answer.SerializeToString(), event.SerializeToString()
+
+
 def order_message(sale: Sale) -> redemption_pb2.Order:
     """A sale as it is told again, without who paid."""
     order = sale.order
