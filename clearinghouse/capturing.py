@@ -161,7 +161,7 @@ class Run:
         items = [(each.received.item, each.received.redeeming_region) for each in works]
         purchases = [(item.subject, region) for item, region in items if item and isinstance(item.subject, Purchase)]
         desk.load_visitors({region for _, region in purchases})
-        for purchase, region in purchases:
+        for purchase, _ in purchases:
             state = desk.books.voucher(purchase.key)
             if state is not None:
                 accounts.update([leg.account for leg in state.reservation.legs()])
@@ -304,9 +304,8 @@ class Run:
         issuer, redeemer, _ = use.sides
         if (issuer != redeemer and use.visitors is None) or discount_fen > min(order_fen, reservation.total_fen):
             return None
-        paid = split(
-            discount_fen, order_fen, reservation, use.agreement, redeemer, issuer, use.visitors, lambda account: _PLENTY_FEN
-        )  # fmt: skip
+        agreement, visitors = use.agreement, use.visitors
+        paid = split(discount_fen, order_fen, reservation, agreement, redeemer, issuer, visitors, lambda _: _PLENTY_FEN)
         if paid is None or paid.visitors_dry:
             return None
         movements = redeemed(use.sides, reservation, paid, reimbursement_account(redeemer))
