@@ -13,11 +13,11 @@ other, row by row.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from clearinghouse.desk import Desk, visitors_to_json
-from clearinghouse.domain.ceilings import counted
 from clearinghouse.domain.exposure import BASIS
 from clearinghouse.redeeming import Redeem
 from custodian.books import StoredAnswer
@@ -27,6 +27,7 @@ from quanlian import custody, wire
 from quanlian.accounts import ceiling_account, reimbursement_account
 from quanlian.agreements import Agreement
 from quanlian.apportionment import FundingPlan, Leg, Reservation, split
+from quanlian.campaign_changes import Standing
 from quanlian.custody import VoucherState, in_custody
 from quanlian.discounts import discount
 from quanlian.errors import InvalidInput
@@ -46,19 +47,39 @@ _PLENTY_FEN = 2**62
 class Payment:
     """How redemptions of one kind with one discount are paid while no fund is dry; never changed once it is made."""
 
-    __slots__ = ("category", "discount_fen", "legs", "messages", "movements", "owed_fen", "sides", "visitors")
+    __slots__ = (
+        "category",
+        "discount_fen",
+        "legs",
+        "messages",
+        "movements",
+        "owed_fen",
+        "sides",
+        "visitors",
+        "visitors_fen",
+    )
 
-    def __init__(self, use: Use, legs: tuple[Leg, ...], movements: Sequence[Movement], discount_fen: int) -> None:
-        self.sides, self.category, self.discount_fen = use.sides, use.category, discount_fen
-        self.legs, self.movements = legs, movements
+    def __init__(self, use: Use, legs: tuple[Leg, ...], movements: tuple[Movement, ...], discount_fen: int) -> None:
+        self.sides, self.category, self.discount_fen, self.legs = use.sides, use.category, discount_fen, legs
         issuer, redeemer, _ = use.sides
         self.owed_fen = 0 if issuer == redeemer else borne_by(issuer, legs)
-        funders = frozenset(use.visitors.accounts if use.visitors else ())
-        self.visitors = tuple((leg.account, leg.amount_fen) for leg in legs if leg.account in funders)
+        funders = use.visitors.accounts if use.visitors else ()
+        self.visitors = tuple([(leg.account, leg.amount_fen) for leg in legs if leg.account in funders])
         """What the redeeming region's standing fund pays, funder by funder; empty where it is not asked."""
+        self.visitors_fen = sum([fen for _, fen in self.visitors])
+        counted = (Movement(use.ceiling, issuer, posted_fen=self.visitors_fen),) if self.visitors_fen else ()
+        self.movements = movements + counted
         self.messages = CaptureMessages(
             use.sides, legs, discount_fen, use.category, use.agreement_name, custody.CLEARINGHOUSE
         )
+
+
+class Offer(NamedTuple):
+    """A voucher type as its campaign stands, for a category and channel that it covers."""
+
+    terms: Terms
+    voucher_type: VoucherType
+    standing: Standing
 
 
 class Use(NamedTuple):
@@ -71,14 +92,11 @@ class Use(NamedTuple):
     valid_until: int
     """What a notice gave the holders, in UTC seconds; 0 if none did."""
     agreement: Agreement | None
+    agreement_name: str
     visitors: FundingPlan | None
     ceiling: str
-    """The account of the agreement's yearly ceiling; empty where none is agreed."""
-    ceiling_fen: int
-
-    @property
-    def agreement_name(self) -> str:
-        return self.agreement.name if self.agreement else ""
+    """The account of what counts against a yearly ceiling under the agreement; empty at home."""
+    ceiling_fen: int | None
 
 
 class Room:
@@ -117,6 +135,7 @@ class _Left(dict[str, int]):
         return fen
 
 
+OfferKey = tuple[bytes, int, str, str]
 UseKey = tuple[bytes, int, str, str, str]
 Payments = dict[tuple[Sides, str, str, FundingPlan | None, Reservation, int, int], Payment | None]
 """By all that they follow from: sides, category, agreement, standing fund, reservation, discount and, where the
@@ -131,6 +150,8 @@ class Run:
         self._desk = desk
         self._payments = payments
         self._uses: dict[UseKey, Use | None] = {}
+        self._offers: dict[OfferKey, Offer | None] = {}
+        self._regions: dict[str, bool] = {}
         self._keys: dict[bytes, bool] = {}
         self._begin()
 
@@ -138,7 +159,8 @@ class Run:
         """Nothing is taken yet: rooms and money are as the books have them."""
         self._rooms: dict[str, Room] = {}
         self._free = _Left(self._desk.books.free_fen)
-        self._under_ceiling: dict[str, int] = {}
+        self._counted: Counter[str] = Counter()
+        """What this run added against yearly ceilings."""
         self._made: dict[Payment, list[int]] = {}
         """How many, and the orders together."""
 
@@ -235,7 +257,7 @@ class Run:
         for account, fen in payment.visitors:
             if free[account] < fen:
                 return False
-        if use.ceiling and sum(fen for _, fen in payment.visitors) > self._ceiling_left(use):
+        if use.ceiling_fen is not None and payment.visitors_fen > self._ceiling_left(use, use.ceiling_fen):
             return False
         issuer, redeemer, _ = payment.sides
         if issuer == redeemer:
@@ -243,11 +265,9 @@ class Run:
         owed_fen = payment.owed_fen
         return self._room(issuer).is_quiet(owed_fen, 0) and self._room(redeemer).is_quiet(0, owed_fen)
 
-    def _ceiling_left(self, use: Use) -> int:
-        if use.ceiling not in self._under_ceiling:
-            used = self._desk.books.balance(use.ceiling)
-            self._under_ceiling[use.ceiling] = use.ceiling_fen - used.posted_fen - used.held_fen
-        return self._under_ceiling[use.ceiling]
+    def _ceiling_left(self, use: Use, ceiling_fen: int) -> int:
+        used = self._desk.books.balance(use.ceiling)
+        return ceiling_fen - used.posted_fen - used.held_fen - self._counted[use.ceiling]
 
     def _room(self, region: str) -> Room:
         room = self._rooms.get(region)
@@ -271,23 +291,40 @@ class Run:
 
     def _use(self, terms_hash: bytes, number: int, redeemer: str, category: str, channel: str) -> Use | None:
         """None where such vouchers cannot be used so at all now."""
-        desk, terms = self._desk, self._desk.terms(terms_hash)
-        if terms is None or not 0 < number <= len(terms.voucher_types):
+        desk, offer = self._desk, self._offer_of((terms_hash, number, category, channel))
+        if offer is None or not self._is_open(redeemer) or not offer.standing.covers_region(offer.terms, redeemer):
             return None
-        issuer, campaign, voucher_type = terms.issuer, terms.campaign, terms.voucher_types[number - 1]
-        standing = desk.campaigns.standing(issuer, campaign)
-        if standing.paused or desk.suspensions.regions(issuer, redeemer) or category not in voucher_type.categories:
-            return None
-        if not (standing.covers_region(terms, redeemer) and standing.covers_channel(terms, channel)):
-            return None
+        terms, voucher_type, standing = offer
+        issuer, campaign = terms.issuer, terms.campaign
         sides, valid_until = Sides(issuer, redeemer, campaign), standing.given.valid_until
         if issuer == redeemer:
-            return Use(sides, category, terms, voucher_type, valid_until, None, None, "", 0)
-        agreement = desk.agreement(campaign, issuer, redeemer)
+            return Use(sides, category, terms, voucher_type, valid_until, None, "", None, "", None)
+        agreement, visitors = desk.agreement(campaign, issuer, redeemer), desk.visitors(redeemer)
+        ceiling = ceiling_account(redeemer, desk.year, agreement.number)
         ceiling_fen = agreement.yearly_ceiling_fen(redeemer)
-        ceiling = "" if ceiling_fen is None else ceiling_account(redeemer, desk.year, agreement.number)
-        visitors = desk.visitors(redeemer)
-        return Use(sides, category, terms, voucher_type, valid_until, agreement, visitors, ceiling, ceiling_fen or 0)
+        return Use(
+            sides, category, terms, voucher_type, valid_until, agreement, agreement.name, visitors, ceiling, ceiling_fen
+        )
+
+    def _offer_of(self, key: OfferKey) -> Offer | None:
+        if key not in self._offers:
+            self._offers[key] = self._offer(*key)
+        return self._offers[key]
+
+    def _offer(self, terms_hash: bytes, number: int, category: str, channel: str) -> Offer | None:
+        terms = self._desk.terms(terms_hash)
+        if terms is None or not 0 < number <= len(terms.voucher_types) or not self._is_open(terms.issuer):
+            return None
+        voucher_type = terms.voucher_types[number - 1]
+        standing = self._desk.campaigns.standing(terms.issuer, terms.campaign)
+        good = not standing.paused and category in voucher_type.categories and standing.covers_channel(terms, channel)
+        return Offer(terms, voucher_type, standing) if good else None
+
+    def _is_open(self, region: str) -> bool:
+        """Whether a region is not suspended."""
+        if region not in self._regions:
+            self._regions[region] = self._since(SuspensionKind.REGION, region) is None
+        return self._regions[region]
 
     def _payment_of(self, use: Use, reservation: Reservation, discount_fen: int, order_fen: int) -> Payment | None:
         known = self._payments
@@ -308,11 +345,9 @@ class Run:
         paid = split(discount_fen, order_fen, reservation, agreement, redeemer, issuer, visitors, lambda _: _PLENTY_FEN)
         if paid is None or paid.visitors_dry:
             return None
-        movements = redeemed(use.sides, reservation, paid, reimbursement_account(redeemer))
-        ceilings = tuple(
-            Movement(account, issuer, posted_fen=fen) for account, fen in counted(use.agreement_name, paid.legs)
+        return Payment(
+            use, paid.legs, redeemed(use.sides, reservation, paid, reimbursement_account(redeemer)), discount_fen
         )
-        return Payment(use, paid.legs, movements + ceilings, discount_fen)
 
     # Taking
 
@@ -346,7 +381,7 @@ class Run:
 
     def _prove(self, redemption: Redemption, purchase: Purchase, use: Use, payment: Payment) -> None:
         """What limited the redeeming region's part, as it was before this redemption."""
-        ceiling_left_fen = self._ceiling_left(use) if use.ceiling else None
+        ceiling_left_fen = None if use.ceiling_fen is None else self._ceiling_left(use, use.ceiling_fen)
         plan = use.visitors if payment.visitors else None
         visitors = visitors_to_json(plan, self._free, ceiling_left_fen)
         token = wire.token_to_bytes(purchase.token)
@@ -356,8 +391,8 @@ class Run:
         free = self._free
         for account, fen in payment.visitors:
             free[account] -= fen
-            if use.ceiling:
-                self._under_ceiling[use.ceiling] -= fen
+        if use.ceiling_fen is not None:
+            self._counted[use.ceiling] += payment.visitors_fen
         issuer, redeemer, _ = payment.sides
         if payment.owed_fen:
             self._rooms[issuer].posted_fen += payment.owed_fen

@@ -27,7 +27,7 @@ def ceiling_movements(before: Redemption | None, after: Redemption) -> list[Move
     for sign, redemption in ((-1, before), (1, after)):
         if redemption is not None:
             held = redemption.state is State.AUTHORIZED
-            for account, fen in counted(redemption.agreement, redemption.standing):
+            for account, fen in _paid(redemption.agreement, redemption.standing):
                 known = sums.setdefault(account, [0, 0])
                 known[0 if held else 1] += sign * fen
     issuer = after.voucher.issuer
@@ -39,7 +39,7 @@ def ceiling_movements(before: Redemption | None, after: Redemption) -> list[Move
 
 
 @lru_cache(maxsize=COMPILED)
-def counted(agreement: str, legs: tuple[Leg, ...]) -> tuple[tuple[str, int], ...]:
+def _paid(agreement: str, legs: tuple[Leg, ...]) -> tuple[tuple[str, int], ...]:
     """Each leg of a visitors' fund, by the ceiling that it counts against."""
     number = agreement.rpartition(" v")[0]
     funds = [(funding(leg.account), leg.amount_fen) for leg in legs]

@@ -18,7 +18,7 @@ from quanlian.apportionment import Leg, Reservation, Split, capture_release, red
 from quanlian.custody import VoucherState
 from quanlian.discounts import Order
 from quanlian.errors import InvalidInput
-from quanlian.ledger import Movement, is_limited, netted
+from quanlian.ledger import Movement, is_limited
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.vouchers import VoucherKey
 
@@ -319,13 +319,22 @@ def _has_budget(leg: Leg) -> bool:
 @lru_cache(maxsize=COMPILED)
 def redeemed(sides: Sides, reserved: Reservation, split: Split, credit: str) -> tuple[Movement, ...]:
     """What authorizing and capturing move together: of what was reserved everything, of what is held nothing."""
-    reserved_accounts = {leg.account for leg in reserved.legs()}
-    used = [
-        Movement(leg.account, _counterpart(leg.account, sides), reserved_fen=-leg.amount_fen)
-        for leg in split.legs
-        if _has_budget(leg) and leg.account in reserved_accounts
-    ]
-    return netted([*used, *_free_rest(split.released), *_posted(sides, split.legs, credit, 1)])
+    issuer, redeemer, campaign = sides
+    reserved_accounts, owed = {leg.account for leg in reserved.legs()}, 0
+    movements: list[Movement] = []
+    for account, fen, advanced in split.legs:
+        counterpart = redeemer if account_region(account) == issuer else issuer
+        if advanced:
+            movements += _advances(Leg(account, fen, advanced), sides, 1)
+        if is_limited(account):
+            owed += fen
+            movements.append(Movement(account, counterpart, fen, -fen if account in reserved_accounts else 0))
+        else:
+            movements.append(Movement(account, counterpart, fen))
+            movements.append(Movement(borne_account(redeemer, campaign), issuer, -fen))
+    movements.append(Movement(credit, issuer, -owed))
+    movements += _free_rest(split.released)
+    return tuple(each for each in movements if any(each[2:]))
 
 
 def _counterpart(account: str, sides: Sides) -> str:

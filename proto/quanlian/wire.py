@@ -418,13 +418,28 @@ class CaptureMessages:
     def __init__(
         self, sides: Sides, legs: tuple[Leg, ...], discount_fen: int, category: str, agreement: str, decider: str
     ) -> None:
-        answer = redemption_pb2.RedemptionAnswer.FromString(_shared_answer(legs, agreement, State.CAPTURED, decider))
-        shared = _shared_posting(sides, legs, discount_fen, State.CAPTURED, category)
-        answer.posting.MergeFromString(shared)
-        event = custody_pb2.FeedEvent(posting=redemption_pb2.Posting.FromString(shared))
-        answer.posting.number = event.posting.number = 1
-        self._answer, self._event = answer, event
-        self._answered, self._told = answer.posting, event.posting
+        state, paid = State.CAPTURED.value, legs_messages(legs)
+        self._event = custody_pb2.FeedEvent(
+            posting=redemption_pb2.Posting(
+                number=1,
+                campaign=sides.campaign,
+                issuer=sides.issuer,
+                redeeming_region=sides.redeeming_region,
+                discount_fen=discount_fen,
+                legs=paid,
+                state=state,  # type: ignore[arg-type]
+                category=category,
+            )
+        )
+        self._answer = redemption_pb2.RedemptionAnswer(
+            state=state,  # type: ignore[arg-type]
+            discount_fen=discount_fen,
+            legs=paid,
+            decider=decider,
+            agreement=agreement,
+            posting=self._event.posting,
+        )
+        self._answered, self._told = self._answer.posting, self._event.posting
 
     def written(self, redemption: Redemption, request_id: bytes, sequence: int) -> tuple[bytes, bytes]:
         """The answer as `accepted` gives it, and the serialised FeedEvent with `posting_message`."""
