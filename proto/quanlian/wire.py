@@ -202,9 +202,12 @@ def request_id_of(content: bytes) -> bytes:
 
 def bytes_to_item(content: bytes) -> Item:
     """Raises InvalidInput naming the field that is wrong: the refusal MALFORMED."""
-    _need(len(content) <= MAX_ITEM_BYTES, "item", f"at most {MAX_ITEM_BYTES} bytes")
+    if len(content) > MAX_ITEM_BYTES:
+        _need(False, "item", f"at most {MAX_ITEM_BYTES} bytes")
     message = parse(redemption_pb2.RedemptionItem, content, "item")
-    _need(len(message.request_id) == REQUEST_ID_BYTES, "request_id", f"{REQUEST_ID_BYTES} bytes")
+    request_id = message.request_id
+    if len(request_id) != REQUEST_ID_BYTES:
+        _need(False, "request_id", f"{REQUEST_ID_BYTES} bytes")
     operation = message.WhichOneof("operation")
     if operation is None:
         raise InvalidInput("no operation", place="item", remedy="set one of the operations")
@@ -221,28 +224,31 @@ def bytes_to_item(content: bytes) -> Item:
         _need(operation != "refund" or order_fen > 0, "refund.order_fen", "more than 0")
         _need(len(later.redemption_id) == 16, f"{operation}.redemption_id", "16 bytes")
         subject = Later(later.redemption_id, order_fen)
-    return Item(message.request_id, operation, subject, content)
+    return Item(request_id, operation, subject, content)
 
 
 def _purchase(message: redemption_pb2.Purchase) -> Purchase:
     token = bytes_to_token(message.token)
     voucher = body_to_voucher(token.body)
     order = message.order
-    for field in ("order_fen", "invoice_fen", "price_fen"):
-        _need_amount(getattr(order, field), f"order.{field}")
-    _need(order.order_fen > 0, "order.order_fen", "more than 0")
-    _need_text(order.merchant, "order.merchant", 1, 32)
-    _need_text(order.order_id, "order.order_id", 1, 64)
-    for field in ("category", "channel", "klass"):
-        _need_text(getattr(order, field), f"order.{field}", 0, 64)
-    _need(len(order.payer_tag) <= TAG_BYTES, "order.payer_tag", f"at most {TAG_BYTES} bytes")
-    _need(message.index < MAXIMUM_VOUCHERS, "index", f"less than {MAXIMUM_VOUCHERS}")
-    sale = Sale(
-        order.merchant,
-        order.order_id,
-        Order(order.order_fen, order.category, order.channel, order.klass, order.invoice_fen, order.price_fen),
-    )
-    return Purchase(token, voucher, message.index, sale, order.payer_tag, message.expected_discount_fen)
+    order_fen, invoice_fen, price_fen = order.order_fen, order.invoice_fen, order.price_fen
+    merchant, order_id, payer_tag, index = order.merchant, order.order_id, order.payer_tag, message.index
+    category, channel, klass = order.category, order.channel, order.klass
+    _need_amount(order_fen, "order.order_fen")
+    _need_amount(invoice_fen, "order.invoice_fen")
+    _need_amount(price_fen, "order.price_fen")
+    _need(order_fen > 0, "order.order_fen", "more than 0")
+    _need_text(merchant, "order.merchant", 1, 32)
+    _need_text(order_id, "order.order_id", 1, 64)
+    _need_text(category, "order.category", 0, 64)
+    _need_text(channel, "order.channel", 0, 64)
+    _need_text(klass, "order.klass", 0, 64)
+    if len(payer_tag) > TAG_BYTES:
+        _need(False, "order.payer_tag", f"at most {TAG_BYTES} bytes")
+    if index >= MAXIMUM_VOUCHERS:
+        _need(False, "index", f"less than {MAXIMUM_VOUCHERS}")
+    sale = Sale(merchant, order_id, Order(order_fen, category, channel, klass, invoice_fen, price_fen))
+    return Purchase(token, voucher, index, sale, payer_tag, message.expected_discount_fen)
 
 
 class Origin(NamedTuple):
