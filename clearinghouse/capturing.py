@@ -182,6 +182,7 @@ class Run:
         desk, accounts = self._desk, set[str]()
         items = [(each.received.item, each.received.redeeming_region) for each in works]
         purchases = [(item.subject, region) for item, region in items if item and isinstance(item.subject, Purchase)]
+        desk.campaigns.load((each.voucher.issuer, each.voucher.campaign) for each, _ in purchases)
         desk.load_visitors({region for _, region in purchases})
         for purchase, _ in purchases:
             state = desk.books.voucher(purchase.key)

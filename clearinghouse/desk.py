@@ -22,7 +22,7 @@ from custodian.limit_warnings import warning_row
 from custodian.suspensions import Suspensions
 from quanlian import wire
 from quanlian.accounts import ceiling_account, reimbursement_account, settlement_account, visitors_account
-from quanlian.agreements import Agreement, lookup, parse_agreement
+from quanlian.agreements import Agreement, begun, in_force, parse_agreement
 from quanlian.apportionment import FundingPlan, split
 from quanlian.custody import CLEARINGHOUSE, VoucherState, in_custody
 from quanlian.errors import BooksDoNotBalance
@@ -91,6 +91,7 @@ class Desk:
         self._proofs: dict[bytes, tuple[Any, ...]] = {}
         self._new_proofs: list[tuple[Any, ...]] = []
         self._agreements: list[Agreement] | None = None
+        self._standing: list[Agreement] | None = None
         self._in_force: dict[tuple[str, str, str], Agreement] = {}
         self._visitors: dict[str, FundingPlan | None] = {}
         self._news: list[tuple[str, int, bytes]] = []
@@ -227,11 +228,16 @@ class Desk:
             ]
         return self._agreements
 
+    def _begun(self) -> Sequence[Agreement]:
+        if self._standing is None:
+            self._standing = begun(self.agreements(), self.at)
+        return self._standing
+
     def agreement(self, campaign: str, issuer: str, redeemer: str) -> Agreement:
         """The one in force now. Raises InvalidInput if there is none."""
         key = (campaign, issuer, redeemer)
         if key not in self._in_force:
-            self._in_force[key] = lookup(self.agreements(), campaign, issuer, redeemer, self.at)
+            self._in_force[key] = in_force(self._begun(), campaign, issuer, redeemer, self.at)
         return self._in_force[key]
 
     def visitors(self, region: str) -> FundingPlan | None:

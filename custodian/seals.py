@@ -46,19 +46,18 @@ def _digest_of_row(table: str, values: tuple[Any, ...]) -> bytes:
     Bytes written out would be two thirds of the work of storing a row; and rows that are stored together often differ
     in their bytes alone, so what was written for the last row of a table serves the next that has the same.
     """
-    kinds = tuple(map(type, values))
-    positions = _positions_of_bytes(kinds)
+    kinds, last = tuple(map(type, values)), _last_written.get(table)
+    positions = last.positions if last is not None and last.kinds == kinds else _positions_of_bytes(kinds)
     if positions is None:
         values = tuple([value if type(value) in _PLAIN else _plain(value) for value in values])
         kinds = tuple(map(type, values))
         positions = _positions_of_bytes(kinds) or ()
-    shown = list(values)
-    for position in positions:
-        shown[position] = (len(values[position]),)
-    last = _last_written.get(table)
+    shown, in_bytes = list(values), [values[position] for position in positions]
+    for position, value in zip(positions, in_bytes, strict=True):
+        shown[position] = (len(value),)
     if last is None or last.kinds != kinds or last.shown != shown:
-        last = _last_written[table] = _Written(kinds, shown, repr((table, shown)).encode())
-    return hashlib.sha256(b"".join([last.text, *[values[position] for position in positions]])).digest()
+        last = _last_written[table] = _Written(kinds, positions, shown, repr((table, shown)).encode())
+    return hashlib.sha256(b"".join([last.text, *in_bytes])).digest()
 
 
 @lru_cache(maxsize=1024)
@@ -73,6 +72,7 @@ class _Written(NamedTuple):
     """A row without its bytes; the kinds of its values, because True and 1 are equal and are not written alike."""
 
     kinds: tuple[type, ...]
+    positions: tuple[int, ...]
     shown: list[Any]
     text: bytes
 
