@@ -81,7 +81,11 @@ class Stages:
         places: list[tuple[Any, str, str, str | None]] = [
             (Books, "fetch", "look_up", "decide"),
             (Desk, "save", "rows", "commit"),
-            *((driver, name, "write", None) for driver in drivers for name in ("_insert", "_upsert", "_add", "finish")),
+            *(
+                (driver, name, "write", None)
+                for driver in drivers
+                for name in ("_insert", "_append", "_replace", "_add", "finish")
+            ),
             *((module, "completed", "rows", None) for module in (sqlite, postgresql)),
         ]
         kept = [(owner, name, getattr(owner, name)) for owner, name, _, _ in places]

@@ -1,8 +1,8 @@
 """Group commit: many callers, one durable transaction.
 
 Items are collected while the batch before them commits; then one thread decides all that waited, in the
-order of arrival, and every caller gets its answer. There is no timer: an idle engine decides a lone item at
-once, a busy one fills its batches by itself.
+order of arrival, and every caller gets its answer. An idle engine decides a lone item at once, a busy one fills its
+batches by itself; only between small batches of several callers it waits a moment for more of them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,13 @@ Answer = TypeVar("Answer")
 
 
 STALLED_SECONDS = 5.0
+SMALL = 100
+"""Items of a batch that costs about as much as one of a single item."""
+
+GATHER_SECONDS = 0.01
+"""How long the next batch gathers after a small one of several callers: they come again, and without it each would find
+the engine free and have a commit nearly to itself.
+"""
 
 
 class Overloaded(Unavailable):
@@ -121,6 +128,13 @@ class GroupCommit(Generic[Item, Answer]):
     def _run(self) -> None:
         while groups := self._next_batch():
             self._commit(groups)
+            if len(groups) > 1 and sum(len(group.items) for group in groups) < SMALL:
+                self._gather()
+
+    def _gather(self) -> None:
+        """Leave the callers whose answers just went out the time to come again together."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed, GATHER_SECONDS)
 
     def _commit(self, groups: list[_Group[Item, Answer]]) -> None:
         items = [item for group in groups for item in group.items]

@@ -78,6 +78,12 @@ class Transaction(ABC):
             names, complete = appended(table)
             self._append(table, names, complete(rows))
 
+    def replace(self, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Stores rows as `upsert` does, given as for `append`; no two of them with one primary key."""
+        if rows:
+            names, complete = appended(table)
+            self._replace(table, names, complete(rows))
+
     def upsert(self, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
         """Stores rows by primary key; where one exists, its other given columns are replaced.
 
@@ -136,6 +142,9 @@ class Transaction(ABC):
 
     @abstractmethod
     def _upsert(self, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None: ...
+
+    @abstractmethod
+    def _replace(self, table: sa.Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None: ...
 
     @abstractmethod
     def _add(self, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None: ...

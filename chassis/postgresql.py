@@ -124,7 +124,10 @@ class PostgresqlTransaction(Transaction):
                 copy.write_row(row)
 
     def _upsert(self, table: sa.Table, rows: Rows) -> None:
-        self._merge(table, *completed(table, distinct_by_key(table, rows), self._dialect))
+        self._replace(table, *completed(table, distinct_by_key(table, rows), self._dialect))
+
+    def _replace(self, table: sa.Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
+        self._merge(table, names, rows)
 
     def _add(self, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None:
         self._merge(table, tuple(column.name for column in table.columns), rows, adds=True)

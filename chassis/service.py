@@ -15,8 +15,8 @@ STOP_WITH_PARENT = "QUANLIAN_STOP_WITH_PARENT"
 """Set to 1 in the environment, it makes a service stop when its parent process is gone."""
 
 PARENT_POLL_SECONDS = 1.0
-COLLECT_AFTER = (100_000, 20, 50)
-"""When Python looks for cycles (`gc.set_threshold`): a batch makes as many objects, and nearly all die with it.
+COLLECT_AFTER = (300_000, 20, 50)
+"""When Python looks for cycles (`gc.set_threshold`): a batch makes 100,000 objects, and nearly all die with it.
 
 So do those that a verification makes of the lines that it reads.
 """

@@ -87,8 +87,10 @@ class SqliteTransaction(Transaction):
         self._driver.executemany(_insert_statement(table, names), rows)
 
     def _upsert(self, table: sa.Table, rows: Rows) -> None:
-        names, values = completed(table, distinct_by_key(table, rows), self._dialect)
-        self._driver.executemany(_upsert_statement(table, names), values)
+        self._replace(table, *completed(table, distinct_by_key(table, rows), self._dialect))
+
+    def _replace(self, table: sa.Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
+        self._driver.executemany(_upsert_statement(table, names), rows)
 
     def select_keys(
         self,

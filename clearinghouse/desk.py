@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import groupby
 from typing import Any, Protocol
 
 from chassis.database import Query, Transaction
@@ -21,7 +22,7 @@ from custodian.limit_warnings import warning_row
 from custodian.suspensions import Suspensions
 from quanlian import wire
 from quanlian.accounts import ceiling_account, reimbursement_account, settlement_account, visitors_account
-from quanlian.agreements import Agreement, lookup, parse_agreement
+from quanlian.agreements import Agreement, begun, in_force, parse_agreement
 from quanlian.apportionment import FundingPlan, split
 from quanlian.custody import CLEARINGHOUSE, VoucherState, in_custody
 from quanlian.errors import BooksDoNotBalance
@@ -87,12 +88,13 @@ class Desk:
         self._positions: dict[str, Position] = {}
         self._changed_positions: set[str] = set()
         self._withheld: dict[str, int] = {}
-        self._proofs: dict[bytes, dict[str, Any]] = {}
-        self._new_proofs: list[dict[str, Any]] = []
+        self._proofs: dict[bytes, tuple[Any, ...]] = {}
+        self._new_proofs: list[tuple[Any, ...]] = []
         self._agreements: list[Agreement] | None = None
+        self._standing: list[Agreement] | None = None
         self._in_force: dict[tuple[str, str, str], Agreement] = {}
-        self._visitors: dict[tuple[str, int], FundingPlan | None] = {}
-        self._news: list[dict[str, Any]] = []
+        self._visitors: dict[str, FundingPlan | None] = {}
+        self._news: list[tuple[str, int, bytes]] = []
         self._warnings: list[dict[str, Any]] = []
 
     @property
@@ -162,14 +164,18 @@ class Desk:
             left,
             ceiling_left_fen,
         )
-        self._proofs[received.redemption_id] = {
-            "redemption_id": received.redemption_id,
-            "token": wire.token_to_bytes(purchase.token),
-            "order_fen": purchase.sale.order.order_fen,
-            "discount_fen": found.discount_fen,
-            "visitors": visitors_to_json(visitors if asked else None, asked, ceiling_left_fen),
-        }
+        self._proofs[received.redemption_id] = (
+            received.redemption_id,
+            wire.token_to_bytes(purchase.token),
+            purchase.sale.order.order_fen,
+            found.discount_fen,
+            visitors_to_json(visitors if asked else None, asked, ceiling_left_fen),
+        )
         return Apportioned(paid, agreement.name if agreement else "")
+
+    def keep_proof(self, proof: tuple[Any, ...]) -> None:
+        """A row of schema.proof, without its seal."""
+        self._new_proofs.append(proof)
 
     def over_cap(self, draft: Redemption) -> Refusal | None:
         owed = owed_between_regions(draft, draft.legs)
@@ -192,7 +198,7 @@ class Desk:
         self.move_position(redemption.redeeming_region, due_fen=posted)
         self.watch(issuer)
         if before is None and redemption.id in self._proofs:
-            self._new_proofs.append(self._proofs[redemption.id])
+            self.keep_proof(self._proofs[redemption.id])
         if outcome.posting:
             self.tell(issuer, posting=posting_message(outcome.posting, redemption, request_id))
         if redemption.redeeming_region != issuer:
@@ -222,31 +228,33 @@ class Desk:
             ]
         return self._agreements
 
+    def _begun(self) -> Sequence[Agreement]:
+        if self._standing is None:
+            self._standing = begun(self.agreements(), self.at)
+        return self._standing
+
     def agreement(self, campaign: str, issuer: str, redeemer: str) -> Agreement:
         """The one in force now. Raises InvalidInput if there is none."""
         key = (campaign, issuer, redeemer)
         if key not in self._in_force:
-            self._in_force[key] = lookup(self.agreements(), campaign, issuer, redeemer, self.at)
+            self._in_force[key] = in_force(self._begun(), campaign, issuer, redeemer, self.at)
         return self._in_force[key]
 
     def visitors(self, region: str) -> FundingPlan | None:
         """The region's standing fund for visitors in the year of now, Asia/Shanghai."""
-        year = self.year
-        key = (region, year)
-        if key not in self._visitors:
-            table = schema.visitors_funder
-            rows = self.transaction.select_keys(table, [table.c.region, table.c.fiscal_year], [key])
-            rows.sort(key=lambda row: row.position)
-            self._visitors[key] = (
-                FundingPlan(
-                    tuple(visitors_account(region, year, row.name) for row in rows),
-                    tuple(row.weight for row in rows),
-                    rows[0].rule,
-                )
-                if rows
-                else None
-            )
-        return self._visitors[key]
+        if region not in self._visitors:
+            self.load_visitors([region])
+        return self._visitors[region]
+
+    def load_visitors(self, regions: Iterable[str]) -> None:
+        """Read at once what `visitors` will be asked for."""
+        table, missing = schema.visitors_funder, [region for region in regions if region not in self._visitors]
+        self._visitors.update(dict.fromkeys(missing))
+        keys = [(region, self.year) for region in sorted(missing)]
+        rows = self.transaction.select_keys(table, [table.c.region, table.c.fiscal_year], keys)
+        rows.sort(key=lambda row: (row.region, row.position))
+        for region, funders in groupby(rows, lambda row: str(row.region)):
+            self._visitors[region] = _visitors_fund(list(funders))
 
     # Positions
 
@@ -305,14 +313,21 @@ class Desk:
 
     def tell(self, region: str, **event: Any) -> None:
         """Append to a region's feed; the node gets it after the commit, in this order, once."""
-        sequence = self.books.next_number(f"feed/{region}")
-        message = custody_pb2.FeedEvent(sequence=sequence, **event)
-        self._news.append({"region": region, "sequence": sequence, "event": message.SerializeToString()})
+        sequence = self.next_news(region)
+        self.keep_news(region, sequence, custody_pb2.FeedEvent(sequence=sequence, **event).SerializeToString())
+
+    def next_news(self, region: str) -> int:
+        """The number of the event that is kept for the region next."""
+        return self.books.next_number(f"feed/{region}")
+
+    def keep_news(self, region: str, sequence: int, event: bytes) -> None:
+        """A serialised FeedEvent with its number from `next_news`."""
+        self._news.append((region, sequence, event))
 
     @property
     def told(self) -> set[str]:
         """Regions whose feed grew."""
-        return {row["region"] for row in self._news}
+        return {region for region, _, _ in self._news}
 
     def tell_all(self, **event: Any) -> None:
         for region in self.regions:
@@ -322,9 +337,9 @@ class Desk:
         for region in sorted(self._changed_positions):
             self.watch(region)
         self.books.save(kind, self.at, self.window if window is None else window, reference, self.signer)
-        self.transaction.insert(schema.feed, self._news)
+        self.transaction.append(schema.feed, self._news)
         self.transaction.insert(custodian_schema.limit_warning, self._warnings)
-        self.transaction.insert(schema.proof, self._new_proofs)
+        self.transaction.append(schema.proof, self._new_proofs)
         for region in sorted(self._changed_positions):
             position = self.position(region)
             figures = {
@@ -365,6 +380,11 @@ def _open_window(transaction: Transaction) -> Any:
     if len(rows) != 1:
         raise BooksDoNotBalance(f"{len(rows)} settlement windows are open")
     return rows[0]
+
+
+def _visitors_fund(funders: Sequence[Any]) -> FundingPlan:
+    accounts = tuple(visitors_account(row.region, row.fiscal_year, row.name) for row in funders)
+    return FundingPlan(accounts, tuple(row.weight for row in funders), funders[0].rule)
 
 
 def _position(row: Any) -> Position:

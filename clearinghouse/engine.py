@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
+from itertools import groupby
+from typing import Any, cast
 
 from chassis.commit import GroupCommit
 from chassis.database import Database, Transaction
+from clearinghouse.capturing import Payments, Run
 from clearinghouse.desk import Desk, Shelf, Work
 from clearinghouse.domain.cutoff import is_due
+from clearinghouse.redeeming import Redeem
 from clearinghouse.windows import Close
 from custodian.batching import decide_apart
 from custodian.continuity import Continuity
@@ -34,6 +37,7 @@ class Engine:
         self.database = database
         self.signer = signer
         self.shelf = Shelf(verifier)
+        self._payments: Payments = {}
         self.group = commit(self.decide, name="clearinghouse")
         self._continuity = continuity
         self._cut_off = cut_off
@@ -61,9 +65,19 @@ class Engine:
             for work in works:
                 work.load(desk)
             desk.books.fetch()
-            results = [work.decide(desk) for work in works]
+            results = self._results(desk, works)
             desk.save()
         self._announce(desk.told)
+        return results
+
+    def _results(self, desk: Desk, works: Sequence[Work]) -> list[Any]:
+        """In their order; redemptions that follow one another are decided together (clearinghouse/capturing.py)."""
+        results: list[Any] = []
+        for kind, run in groupby(works, type):
+            if kind is Redeem:
+                results += Run(desk, self._payments).decide(cast("list[Redeem]", list(run)))
+            else:
+                results += [work.decide(desk) for work in run]
         return results
 
     def is_due(self, desk: Desk) -> bool:

@@ -172,7 +172,8 @@ class ClearinghouseService:
 
         Raises what kept an item from being decided, once the others have their answers.
         """
-        received = [self._receive(caller, content, batch) for content in items]
+        ids = self._ids.uuid7s(len(items))
+        received = [self._receive(caller, content, id, batch) for content, id in zip(items, ids, strict=True)]
         works = [Redeem(each) for each in received]
         replies = await self.engine.group.submit_many(works)
         emit([reply.content for reply in replies if isinstance(reply, Answered)])
@@ -235,13 +236,13 @@ class ClearinghouseService:
         if release is not None and not release.future.done():
             release.future.set_result(refusal)
 
-    def _receive(self, caller: Identity, content: bytes, batch: SignedBatch | None) -> Received:
+    def _receive(self, caller: Identity, content: bytes, redemption_id: bytes, batch: SignedBatch | None) -> Received:
         return receive(
             content,
             participant=caller.host,
             acquirer="",
             redeeming_region=caller.host,
-            redemption_id=self._ids.uuid7(),
+            redemption_id=redemption_id,
             verifier=self._roots,
             batch=batch,
         )

@@ -23,13 +23,13 @@ from quanlian.custody import VoucherState
 from quanlian.discounts import Order
 from quanlian.errors import BooksDoNotBalance
 from quanlian.ledger import Balance, Movement
-from quanlian.redemptions import Outcome, Posting, Redemption, Sale, State
+from quanlian.redemptions import Outcome, Posting, Redemption, Sale, Sides, State
 from quanlian.signing import Signer
 from quanlian.vouchers import VoucherKey
 
 from . import schema
 from .seals import BEGINNING, entry_digest
-from .totals import HourlyFlows, HourlyKey, Sums, add_up
+from .totals import Captures, HourlyFlows, HourlyKey, Sums, add_captures, add_up
 
 RequestKey = tuple[str, bytes]
 CLAIM = "claim"
@@ -93,12 +93,14 @@ class Books:
         self._balances: dict[str, Figures] = {}
         self._counters: dict[str, int] | None = None
         self._last_digest: bytes | None = None
-        self._new_requests: dict[RequestKey, dict[str, Any]] = {}
+        self._answered: dict[RequestKey, int] = {}
+        """When each was decided, in UTC seconds."""
         self._changed_vouchers: set[VoucherKey] = set()
         self._changed_redemptions: set[bytes] = set()
         self._changed_counters: set[str] = set()
         self._moved: dict[tuple[str, str], Figures] = {}
         self._history: list[tuple[Redemption, Posting]] = []
+        self._flows: Sums = {}
         self._batches: dict[bytes, SignedBatch] = {}
         self.hourly = HourlyFlows()
 
@@ -226,17 +228,7 @@ class Books:
 
     def answer(self, key: RequestKey, stored: StoredAnswer, at: int) -> None:
         self._requests[key] = stored
-        self._new_requests[key] = {
-            "participant": key[0],
-            "request_id": key[1],
-            "body_hash": stored.body_hash,
-            "answer": stored.answer,
-            "redemption_id": stored.redemption_id,
-            "operation": stored.operation,
-            "decided_at": at,
-            "request_batch": stored.request_batch,
-            "answer_batch": None,
-        }
+        self._answered[key] = at
 
     def keep_batch(self, batch: SignedBatch | None) -> None:
         """Keep the message that a request or an answer came in, as evidence."""
@@ -247,8 +239,11 @@ class Books:
         self._vouchers[state.key] = state
         self._changed_vouchers.add(state.key)
 
-    def move(self, movements: Iterable[Movement]) -> None:
-        """Change accounts, and what the entry will say of them: its lines are summed up as they come."""
+    def move(self, movements: Iterable[Movement], times: int = 1) -> None:
+        """Change accounts, and what the entry will say of them: its lines are summed up as they come.
+
+        `times`: as that many of the same would.
+        """
         movements = list(movements)
         balances, moved = self._balances, self._moved
         if missing := [each.account for each in movements if each.account not in balances]:
@@ -258,34 +253,37 @@ class Books:
             if line is None:
                 line = moved[account, counterpart] = [0, 0, 0, 0]
             for figures in (balances[account], line):
-                figures[0] += posted_fen
-                figures[1] += reserved_fen
-                figures[2] += held_fen
-                figures[3] += limit_fen
+                figures[0] += posted_fen * times
+                figures[1] += reserved_fen * times
+                figures[2] += held_fen * times
+                figures[3] += limit_fen * times
 
     def apply(self, outcome: Outcome) -> None:
-        self.put_voucher(outcome.voucher)
-        id = outcome.redemption.id
+        redemption, posting = outcome.redemption, outcome.posting
+        self.keep(redemption, outcome.voucher, posting)
+        self.move(outcome.movements)
+        if posting:
+            key, flow = _totals_of(redemption.sides, redemption.sale.order.category, posting.at, posting.window)
+            self.hourly.count(key, posting.order_fen, posting.discount_fen)
+            add_up(self._flows, flow, posting.order_fen, posting.discount_fen)
+
+    def keep(self, redemption: Redemption, voucher: VoucherState, posting: Posting | None) -> None:
+        """What became of a redemption and its voucher, its posting as history; money and totals are told apart."""
+        id = redemption.id
+        self._vouchers[voucher.key] = voucher
+        self._changed_vouchers.add(voucher.key)
         if id not in self._numbers:
             self._numbers[id] = self.next_number(REDEMPTIONS)
-        self._redemptions[id] = outcome.redemption
+        self._redemptions[id] = redemption
         self._changed_redemptions.add(id)
-        self.move(outcome.movements)
-        if outcome.posting:
-            self._history.append((outcome.redemption, outcome.posting))
-            self._count(outcome.redemption, outcome.posting)
+        if posting:
+            self._history.append((redemption, posting))
 
-    def _count(self, redemption: Redemption, posting: Posting) -> None:
-        issuer, category = redemption.voucher.issuer, redemption.sale.order.category
-        self.hourly.count(
-            HourlyKey(posting.at, issuer, redemption.redeeming_region, redemption.campaign, category),
-            posting.order_fen,
-            posting.discount_fen,
-        )
-
-    def history(self) -> list[tuple[Redemption, Posting]]:
-        """What this transaction posted so far, in order."""
-        return self._history
+    def count_captures(self, sides: Sides, category: str, at: int, window: int, captures: Captures) -> None:
+        """Captures between two regions that were kept, in the running totals."""
+        key, flow = _totals_of(sides, category, at, window)
+        self.hourly.count_captures(key, captures)
+        add_captures(self._flows, flow, captures)
 
     # Saving
 
@@ -303,17 +301,13 @@ class Books:
         """
         save, tables = self._transaction, schema
         self._save_entry(kind, at, window, reference, self._history)
-        self._save_batches(signer, at)
-        save.insert(tables.request, list(self._new_requests.values()))
-        vouchers = [_voucher_row(self._vouchers[key]) for key in sorted(self._changed_vouchers)]
-        save.upsert(tables.voucher, vouchers)
-        changed = sorted(self._changed_redemptions)
-        redemptions = [_redemption_row(self._redemptions[id], self._numbers[id]) for id in changed]
-        save.insert(tables.redemption, [row for row in redemptions if row["id"] not in self._stored_redemptions])
-        save.upsert(tables.redemption, [row for row in redemptions if row["id"] in self._stored_redemptions])
+        self._save_requests(signer, at)
+        save.replace(tables.voucher, [_voucher_row(self._vouchers[key]) for key in sorted(self._changed_vouchers)])
+        self._save_redemptions()
         captured = [redemption for redemption, posting in self._history if posting.kind == "capture"]
-        save.insert(tables.spend, [{**_key_row(each.voucher), "redemption_id": each.id} for each in captured])
-        self._save_flows()
+        save.append(tables.spend, [(*each.voucher, each.id) for each in captured])
+        save.add(tables.flow, self._flows)
+        self.hourly.save(save)
         save.upsert(
             tables.counter,
             [{"name": name, "value": self.counter(name)} for name in sorted(self._changed_counters)],
@@ -330,13 +324,13 @@ class Books:
         balances = [self.balance(account) for account in touched]
         ledger.check_limits(balances)
         entry = {"number": number, "kind": kind, "settlement_window": window, "at": at, "reference": reference}
-        rows = [{"entry": number, "number": n, **line._asdict()} for n, line in enumerate(lines, 1)]
+        rows = [(number, n, *line) for n, line in enumerate(lines, 1)]
         postings = [_posting_row(posting, number) for _, posting in history]
         self._last_digest = entry_digest(self._digest_of(number - 1), entry, rows, postings)
         self._transaction.insert(schema.entry, [{**entry, "digest": self._last_digest}])
-        self._transaction.insert(schema.line, rows)
-        self._transaction.insert(schema.posting, postings)
-        self._transaction.upsert(schema.account, [balance._asdict() for balance in balances])
+        self._transaction.append(schema.line, rows)
+        self._transaction.append(schema.posting, postings)
+        self._transaction.replace(schema.account, balances)
         self._save_turnover(lines, window)
 
     def _digest_of(self, last: int) -> bytes:
@@ -347,31 +341,39 @@ class Books:
             raise BooksDoNotBalance(f"entry {last} is missing from the journal: check it with quanlian ledger check")
         return bytes(self._last_digest)
 
-    def _save_batches(self, signer: Signer | None, at: int) -> None:
-        rows = [received_row(batch, at) for batch in self._batches.values()]
-        by_participant: dict[str, list[dict[str, Any]]] = {}
-        for row in self._new_requests.values():
-            if row["operation"] != CLAIM:
-                by_participant.setdefault(row["participant"], []).append(row)
-        for answered in by_participant.values() if signer else ():
-            assert signer is not None
-            rows.append(own_answers_row([row["answer"] for row in answered], signer, at))
-            for row in answered:
-                row["answer_batch"] = rows[-1]["id"]
-        self._transaction.upsert(schema.signed_batch, rows)
+    def _save_requests(self, signer: Signer | None, at: int) -> None:
+        """Answers with the messages that they came and went in; a participant's are signed together."""
+        batches = [received_row(batch, at) for batch in self._batches.values()]
+        by_signature: dict[tuple[str, bool], list[tuple[RequestKey, StoredAnswer]]] = {}
+        for key in self._answered:
+            stored = self._requests[key]
+            assert stored is not None
+            is_signed = signer is not None and stored.operation != CLAIM
+            by_signature.setdefault((key[0], is_signed), []).append((key, stored))
+        rows: list[tuple[Any, ...]] = []
+        for (_, is_signed), answered in by_signature.items():
+            answer_batch = None
+            if is_signed and signer is not None:
+                batches.append(own_answers_row([stored.answer for _, stored in answered], signer, at))
+                answer_batch = batches[-1]["id"]
+            rows += [
+                (*key, body_hash, answer, redemption_id, operation, self._answered[key], request_batch, answer_batch)
+                for key, (body_hash, answer, redemption_id, operation, request_batch) in answered
+            ]
+        self._transaction.upsert(schema.signed_batch, batches)
+        self._transaction.append(schema.request, rows)
+
+    def _save_redemptions(self) -> None:
+        new, known = list[tuple[Any, ...]](), list[tuple[Any, ...]]()
+        for id in sorted(self._changed_redemptions):
+            rows = known if id in self._stored_redemptions else new
+            rows.append(_redemption_row(self._redemptions[id], self._numbers[id]))
+        self._transaction.append(schema.redemption, new)
+        self._transaction.replace(schema.redemption, known)
 
     def _save_turnover(self, lines: list[Movement], window: int) -> None:
         posted = {(window, line.account, line.counterpart): (line.posted_fen,) for line in lines if line.posted_fen}
         self._transaction.add(schema.turnover, posted)
-
-    def _save_flows(self) -> None:
-        """Running totals by window and by hour: one upsert per touched key, whatever they already hold."""
-        sums: Sums = {}
-        for redemption, posting in self._history:
-            key = (posting.window, redemption.voucher.issuer, redemption.redeeming_region, redemption.campaign)
-            add_up(sums, key, posting.order_fen, posting.discount_fen)
-        self._transaction.add(schema.flow, sums)
-        self.hourly.save(self._transaction)
 
     def _load_balances(self, accounts: Iterable[str]) -> None:
         wanted, self._wanted_accounts = self._wanted_accounts, []
@@ -381,6 +383,12 @@ class Books:
         self._balances.update((account, [0, 0, 0, 0]) for account in missing)
         for row in self._transaction.select_keys(schema.account, _ACCOUNT_KEY, [(each,) for each in missing]):
             self._balances[row.account] = [row.posted_fen, row.reserved_fen, row.held_fen, row.limit_fen]
+
+
+def _totals_of(sides: Sides, category: str, at: int, window: int) -> tuple[HourlyKey, tuple[Any, ...]]:
+    """Where a posting is counted, by the hour and by the window."""
+    issuer, redeemer, campaign = sides
+    return HourlyKey(at, issuer, redeemer, campaign, category), (window, issuer, redeemer, campaign)
 
 
 # Rows
@@ -404,26 +412,14 @@ def json_to_legs(text: str) -> tuple[Leg, ...]:
     )
 
 
-def _key_row(key: VoucherKey) -> dict[str, Any]:
-    return {"issuer": key.issuer, "pack_id": key.pack_id, "voucher_index": key.voucher_index}
-
-
-def _voucher_row(state: VoucherState | None) -> dict[str, Any]:
+def _voucher_row(state: VoucherState | None) -> tuple[Any, ...]:
+    """In the order of the table's columns, as the rows below."""
     assert state is not None
-    return {
-        **_key_row(state.key),
-        "campaign": state.campaign,
-        "terms_hash": state.terms_hash,
-        "voucher_type": state.voucher_type,
-        "holder_tag": state.holder_tag,
-        "not_before": state.not_before,
-        "not_after": state.not_after,
-        "status": state.status,
-        "epoch": state.epoch,
-        "hold": state.hold,
-        "reserved_cofunders": legs_to_json(state.reservation.cofunders),
-        "reserved_public": legs_to_json(state.reservation.public),
-    }
+    key, campaign, terms_hash, voucher_type, holder_tag, not_before, not_after, reservation, status, epoch, hold = state
+    reserved = legs_to_json(reservation.cofunders), legs_to_json(reservation.public)
+    return (
+        *key, campaign, terms_hash, voucher_type, holder_tag, not_before, not_after, status, epoch, hold, *reserved,
+    )  # fmt: skip
 
 
 def _voucher(row: Any) -> VoucherState:
@@ -442,41 +438,19 @@ def _voucher(row: Any) -> VoucherState:
     )
 
 
-def _redemption_row(redemption: Redemption | None, number: int) -> dict[str, Any]:
+def _redemption_row(redemption: Redemption | None, number: int) -> tuple[Any, ...]:
     assert redemption is not None
-    sale, order = redemption.sale, redemption.sale.order
-    return {
-        "id": redemption.id,
-        **_key_row(redemption.voucher),
-        "campaign": redemption.campaign,
-        "terms_hash": redemption.terms_hash,
-        "redeeming_region": redemption.redeeming_region,
-        "participant": redemption.participant,
-        "acquirer": redemption.acquirer,
-        "merchant": sale.merchant,
-        "order_id": sale.order_id,
-        "category": order.category,
-        "channel": order.channel,
-        "klass": order.klass,
-        "invoice_fen": order.invoice_fen,
-        "price_fen": order.price_fen,
-        "state": redemption.state.name,
-        "order_fen": redemption.order_fen,
-        "discount_fen": redemption.discount_fen,
-        "legs": legs_to_json(redemption.legs),
-        "standing": legs_to_json(redemption.standing),
-        "rest_cofunders": legs_to_json(redemption.rest.cofunders),
-        "rest_public": legs_to_json(redemption.rest.public),
-        "agreement": redemption.agreement,
-        "expires_at": redemption.expires_at,
-        "authorized_at": redemption.authorized_at,
-        "captured_at": redemption.captured_at,
-        "settlement_window": redemption.window,
-        "refunded_order_fen": redemption.refunded_order_fen,
-        "returned_fen": redemption.returned_fen,
-        "postings": redemption.postings,
-        "number": number,
-    }
+    (
+        id, voucher, campaign, terms_hash, redeeming_region, participant, acquirer, (merchant, order_id, order),
+        order_fen, discount_fen, legs, standing, rest, expires_at, authorized_at, agreement, state, captured_at, window,
+        refunded_order_fen, returned_fen, postings,
+    ) = redemption  # fmt: skip
+    return (
+        id, *voucher, campaign, terms_hash, redeeming_region, participant, acquirer, merchant, order_id, order.category,
+        order.channel, order.klass, order.invoice_fen, order.price_fen, state.name, order_fen, discount_fen,
+        legs_to_json(legs), legs_to_json(standing), legs_to_json(rest.cofunders), legs_to_json(rest.public), agreement,
+        expires_at, authorized_at, captured_at, window, refunded_order_fen, returned_fen, postings, number,
+    )  # fmt: skip
 
 
 def redemption_of(row: Any) -> Redemption:
@@ -508,15 +482,6 @@ def redemption_of(row: Any) -> Redemption:
     )
 
 
-def _posting_row(posting: Posting, entry: int) -> dict[str, Any]:
-    return {
-        "redemption_id": posting.redemption_id,
-        "number": posting.number,
-        "kind": posting.kind,
-        "order_fen": posting.order_fen,
-        "discount_fen": posting.discount_fen,
-        "legs": legs_to_json(posting.legs),
-        "settlement_window": posting.window,
-        "at": posting.at,
-        "entry": entry,
-    }
+def _posting_row(posting: Posting, entry: int) -> tuple[Any, ...]:
+    id, number, kind, order_fen, discount_fen, legs, window, at = posting
+    return (id, number, kind, order_fen, discount_fen, legs_to_json(legs), window, at, entry)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from chassis.database import Transaction
@@ -16,6 +16,7 @@ from quanlian.v1 import signed_pb2
 KIND = "campaign-change"
 _CHANGE = schema.campaign_change.c
 _CAMPAIGN = (_CHANGE.issuer, _CHANGE.campaign)
+_TOLD = (*_CAMPAIGN, _CHANGE.body)
 _SIGNED = (_CHANGE.number, _CHANGE.body, _CHANGE.key_id, _CHANGE.signature)
 
 
@@ -46,8 +47,16 @@ class Campaigns:
         """A campaign as its changes leave it; one that nobody changed stands as published."""
         key = (issuer, campaign)
         if key not in self._standing:
-            self._standing[key] = standing(each.change for each in self.changes(issuer, campaign))
+            self.load([key])
         return self._standing[key]
+
+    def load(self, keys: Iterable[tuple[str, str]]) -> None:
+        """Read at once what `standing` will be asked for, by issuer and campaign."""
+        missing = sorted({key for key in keys if key not in self._standing})
+        changes: dict[tuple[str, str], list[Change]] = {key: [] for key in missing}
+        for row in self._transaction.select_keys(schema.campaign_change, _CAMPAIGN, missing, _TOLD):
+            changes[row.issuer, row.campaign].append(wire.body_to_change(row.body))
+        self._standing.update((key, standing(told)) for key, told in changes.items())
 
     def changes(self, issuer: str, campaign: str) -> list[SignedChange]:
         """All changes of a campaign, in order, as they were signed."""

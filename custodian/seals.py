@@ -9,7 +9,7 @@ catch whoever edits a database without running this code, and an anchor outside 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -46,19 +46,18 @@ def _digest_of_row(table: str, values: tuple[Any, ...]) -> bytes:
     Bytes written out would be two thirds of the work of storing a row; and rows that are stored together often differ
     in their bytes alone, so what was written for the last row of a table serves the next that has the same.
     """
-    kinds = tuple(map(type, values))
-    positions = _positions_of_bytes(kinds)
+    kinds, last = tuple(map(type, values)), _last_written.get(table)
+    positions = last.positions if last is not None and last.kinds == kinds else _positions_of_bytes(kinds)
     if positions is None:
         values = tuple([value if type(value) in _PLAIN else _plain(value) for value in values])
         kinds = tuple(map(type, values))
         positions = _positions_of_bytes(kinds) or ()
-    shown = list(values)
-    for position in positions:
-        shown[position] = (len(values[position]),)
-    last = _last_written.get(table)
+    shown, in_bytes = list(values), [values[position] for position in positions]
+    for position, value in zip(positions, in_bytes, strict=True):
+        shown[position] = (len(value),)
     if last is None or last.kinds != kinds or last.shown != shown:
-        last = _last_written[table] = _Written(kinds, shown, repr((table, shown)).encode())
-    return hashlib.sha256(b"".join([last.text, *[values[position] for position in positions]])).digest()
+        last = _last_written[table] = _Written(kinds, positions, shown, repr((table, shown)).encode())
+    return hashlib.sha256(b"".join([last.text, *in_bytes])).digest()
 
 
 @lru_cache(maxsize=1024)
@@ -73,6 +72,7 @@ class _Written(NamedTuple):
     """A row without its bytes; the kinds of its values, because True and 1 are equal and are not written alike."""
 
     kinds: tuple[type, ...]
+    positions: tuple[int, ...]
     shown: list[Any]
     text: bytes
 
@@ -88,20 +88,16 @@ def _plain(value: Any) -> Any:
 def entry_digest(
     before: bytes,
     entry: Mapping[str, Any],
-    lines: Sequence[Mapping[str, Any]],
-    postings: Sequence[Mapping[str, Any]],
+    lines: Iterable[tuple[Any, ...]],
+    postings: Iterable[tuple[Any, ...]],
 ) -> bytes:
-    """The next link of the chain; `before` is the digest of the entry before."""
+    """The next link of the chain; `before` is the digest of the entry before, lines and postings are whole rows."""
     link = hashlib.sha256(before)
     link.update(repr(_ENTRY(entry)).encode())
-    link.update(repr(sorted(map(_LINE, lines))).encode())
-    link.update(repr(sorted(map(_POSTING, postings))).encode())
+    link.update(repr(sorted(lines)).encode())
+    link.update(repr(sorted(postings)).encode())
     return link.digest()
 
 
 _PLAIN = frozenset({int, str, bytes, bool, type(None)})
 _ENTRY = itemgetter("number", "kind", "settlement_window", "at", "reference")
-_LINE = itemgetter("entry", "number", "account", "counterpart", "posted_fen", "reserved_fen", "held_fen", "limit_fen")
-_POSTING = itemgetter(
-    "redemption_id", "number", "kind", "order_fen", "discount_fen", "legs", "settlement_window", "at", "entry"
-)

@@ -24,6 +24,21 @@ def add_up(sums: Sums, key: tuple[Any, ...], order_fen: int, discount_fen: int, 
     known[first + 2] += times * abs(discount_fen)
 
 
+class Captures(NamedTuple):
+    """How many captures, and their order and discount together."""
+
+    captures: int
+    order_fen: int
+    discount_fen: int
+
+
+def add_captures(sums: Sums, key: tuple[Any, ...], captures: Captures) -> None:
+    """Count many captures of one key at once."""
+    known = sums.get(key) or sums.setdefault(key, [0] * 6)
+    for position, figure in enumerate(captures):
+        known[position] += figure
+
+
 class HourlyKey(NamedTuple):
     """What a posting is counted by; `at` in UTC seconds stands for its hour."""
 
@@ -34,6 +49,10 @@ class HourlyKey(NamedTuple):
     category: str
 
 
+def _in_hour(key: HourlyKey) -> tuple[Any, ...]:
+    return (key.at - key.at % HOUR_SECONDS, *key[1:])
+
+
 class HourlyFlows:
     """What a transaction posted, or learned to be posted, by the hour (UTC), regions, campaign and category."""
 
@@ -41,8 +60,10 @@ class HourlyFlows:
         self._sums: Sums = {}
 
     def count(self, key: HourlyKey, order_fen: int, discount_fen: int, times: int = 1) -> None:
-        hour = key.at - key.at % HOUR_SECONDS
-        add_up(self._sums, (hour, *key[1:]), order_fen, discount_fen, times)
+        add_up(self._sums, _in_hour(key), order_fen, discount_fen, times)
+
+    def count_captures(self, key: HourlyKey, captures: Captures) -> None:
+        add_captures(self._sums, _in_hour(key), captures)
 
     def save(self, transaction: Transaction) -> None:
         transaction.add(schema.hourly_flow, self._sums)

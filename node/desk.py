@@ -167,7 +167,7 @@ class Desk:
         self._wanted_away: list[bytes] = []
         self._away: dict[bytes, Away | None] = {}
         self._changed_away: set[bytes] = set()
-        self._clearing_items: dict[ClearingItemKey, dict[str, Any]] = {}
+        self._clearing_items: dict[ClearingItemKey, tuple[Any, ...]] = {}
         self._wanted_items: list[ClearingItemKey] = []
         self._known_items: dict[ClearingItemKey, bool] = {}
         self._orders: dict[tuple[str, str], OrderTaken | None] = {}
@@ -310,7 +310,8 @@ class Desk:
     def merchant(self, code: str) -> MerchantFacts:
         """As admitted here, and since when it is suspended if it is."""
         blocked_at = self.suspensions.since(SuspensionKind.MERCHANT, merchant_subject(self.region.code, code))
-        return self._merchants[code]._replace(blocked_at=blocked_at)
+        admitted = self._merchants[code]
+        return admitted if blocked_at is None else admitted._replace(blocked_at=blocked_at)
 
     def order_taken(self, merchant: str, order_id: str) -> bool:
         """Whether another public voucher stands on the order; a hold that has passed does not."""
@@ -407,10 +408,10 @@ class Desk:
             self.load_clearing_items([key])
         return self._known_items[key]
 
-    def add_clearing_item(self, row: dict[str, Any]) -> None:
-        key = (row["side"], row["redemption_id"], row["number"])
+    def add_clearing_item(self, key: ClearingItemKey, figures: tuple[Any, ...]) -> None:
+        """`figures` are the other columns of the row, in their order."""
         self._known_items[key] = True
-        self._clearing_items[key] = row
+        self._clearing_items[key] = (*key, *figures)
 
     def remove_clearing_item(self, key: ClearingItemKey) -> None:
         """What counts no more; the books take it back by opposite movements."""
@@ -426,20 +427,15 @@ class Desk:
     def save(self) -> None:
         self.books.save("batch", self.at, signer=self.region.message_signer)
         self.dues.save(self.transaction)
-        self.transaction.insert(schema.clearing_item, list(self._clearing_items.values()))
-        self.transaction.upsert(
-            schema.away, [away._asdict() for id in sorted(self._changed_away) if (away := self._away[id])]
-        )
-        self.transaction.upsert(
+        self.transaction.append(schema.clearing_item, list(self._clearing_items.values()))
+        changed_away = [away for id in sorted(self._changed_away) if (away := self._away[id])]
+        self.transaction.replace(schema.away, [(*each[:9], each.number, each.particulars) for each in changed_away])
+        self.transaction.replace(
             schema.merchant_order,
-            [
-                {"merchant": order[0], "order_id": order[1], "taken_by": taken.taken_by, "until": taken.until}
-                for order in sorted(self._changed_orders)
-                if (taken := self._orders[order])
-            ],
+            [(*order, *taken) for order in sorted(self._changed_orders) if (taken := self._orders[order])],
         )
-        self.transaction.upsert(
-            schema.outbox, [sent._asdict() for key in sorted(self._changed_outbox) if (sent := self._outbox[key])]
+        self.transaction.replace(
+            schema.outbox, [sent for key in sorted(self._changed_outbox) if (sent := self._outbox[key])]
         )
 
     # Packs

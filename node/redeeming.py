@@ -306,23 +306,21 @@ def used_away(region: str, legs: tuple[Leg, ...], counterpart: str) -> tuple[Mov
 def keep_clearing_item(desk: Desk, side: str, posting: redemption_pb2.Posting, legs: tuple[Leg, ...]) -> None:
     """What the statement of its window must show again."""
     desk.add_clearing_item(
-        {
-            "side": side,
-            "redemption_id": posting.redemption_id,
-            "number": posting.number,
-            "settlement_window": posting.window,
-            "issuer": posting.issuer,
-            "redeeming_region": posting.redeeming_region,
-            "campaign": posting.campaign,
-            "order_fen": posting.order_fen,
-            "discount_fen": posting.discount_fen,
-            "legs": legs_to_json(legs),
-            "category": posting.category,
-            "at": posting.at,
-            "pack_id": posting.pack_id,
-            "voucher_index": posting.index,
-            "request_id": posting.request_id,
-        }
+        (side, posting.redemption_id, posting.number),
+        (
+            posting.window,
+            posting.issuer,
+            posting.redeeming_region,
+            posting.campaign,
+            posting.order_fen,
+            posting.discount_fen,
+            legs_to_json(legs),
+            posting.category,
+            posting.at,
+            posting.pack_id,
+            posting.index,
+            posting.request_id,
+        ),
     )
 
 

@@ -165,7 +165,8 @@ class NodeService:
         An item whose keys or terms must be asked for first holds up no other. Raises what kept an item from being
         decided, once the others have their answers.
         """
-        received = [self._receive(caller, content, batch) for content in items]
+        ids = self.ids.uuid7s(len(items))
+        received = [self._receive(caller, content, id, batch) for content, id in zip(items, ids, strict=True)]
         strangers = {at: self._met(each) for at, each in enumerate(received) if self._is_stranger(each)}
         if not strangers:
             return await self._answer(received, emit)
@@ -212,7 +213,8 @@ class NodeService:
         What an earlier request left in flight is sent again: the answer is the same.
         """
         unreachable = self._clearinghouse_unreachable() or len(self._waiting) + len(received) > MAX_WAITING
-        intakes = [Intake(each, self.ids.uuid7(), unreachable) for each in received]
+        own_ids = self.ids.uuid7s(len(received))
+        intakes = [Intake(each, own_id, unreachable) for each, own_id in zip(received, own_ids, strict=True)]
         replies = await self.engine.group.submit_many(intakes)
         self._clearinghouse.send([reply.content for reply in replies if isinstance(reply, Forwarded)])
         return replies
@@ -259,13 +261,13 @@ class NodeService:
                 self._waiting.setdefault(own_id, []).append(waiting)
             await waiting.done
 
-    def _receive(self, caller: Identity, content: bytes, batch: SignedBatch | None) -> Received:
+    def _receive(self, caller: Identity, content: bytes, redemption_id: bytes, batch: SignedBatch | None) -> Received:
         return receive(
             content,
             participant=caller.name,
             acquirer=caller.name,
             redeeming_region=self.region.code,
-            redemption_id=self.ids.uuid7(),
+            redemption_id=redemption_id,
             verifier=self._roots,
             batch=batch,
         )

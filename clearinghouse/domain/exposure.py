@@ -11,6 +11,8 @@ BASIS = 10_000
 THRESHOLDS = (75, 90)
 """Percent of a limit at which a region is warned (money.md, Ledger)."""
 
+_ENDLESS_FEN = 2**62
+
 
 class Measure(IntEnum):
     """What of a region's limits is used: its exposure, and the part of it that its own money does not cover."""
@@ -30,6 +32,15 @@ class LimitUse(NamedTuple):
     def percent(self) -> int:
         """The highest threshold reached, 0 for none: who uses nothing reaches none, whatever the limit."""
         return _threshold(self.used_fen, self.limit_fen)
+
+    @property
+    def steady(self) -> tuple[int, int]:
+        """From which use on, and up to which, the same threshold is reached, in fen; no use that counts is too low."""
+        steps = [max(1, -(-percent * self.limit_fen // 100)) for percent in THRESHOLDS]
+        reached = self.percent
+        above = [step for percent, step in zip(THRESHOLDS, steps, strict=True) if percent > reached]
+        below = [step for percent, step in zip(THRESHOLDS, steps, strict=True) if percent == reached]
+        return (below[0] if below else -_ENDLESS_FEN, above[0] if above else _ENDLESS_FEN)
 
 
 def _threshold(used_fen: int, limit_fen: int) -> int:
@@ -85,6 +96,20 @@ class Position(NamedTuple):
         """The highest threshold of each use, in the order of `warned`."""
         exposure_fen, used_fen = self.exposure_fen, self.credit_used_fen
         return _threshold(exposure_fen, self.limit_fen), _threshold(used_fen, self.credit_line_fen)
+
+    @property
+    def quiet_between(self) -> tuple[int, int]:
+        """From which exposure on, and up to which, the region is to be warned of nothing that it was not warned of.
+
+        As long as nothing but what it owes and is due changes. The two are the same where there is something now.
+        """
+        if self.reached != self.warned:
+            return 0, 0
+        exposure, credit = (use.steady for use in self.uses)
+        if not self.credit_line_fen:
+            return exposure
+        own_fen = max(0, self.secured_fen)
+        return max(exposure[0], credit[0] + own_fen), min(exposure[1], credit[1] + own_fen)
 
     def allows(self, more_fen: int) -> bool:
         """Whether the region may owe `more_fen`; what owes nothing is never refused for the cap."""

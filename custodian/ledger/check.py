@@ -115,7 +115,7 @@ def _chain(transaction: Transaction) -> Iterator[Finding]:
     last = int(counters[0].value) if counters else 0
     before, expected = BEGINNING, 1
     for number, (entries, lines, postings) in _by_entry(transaction):
-        own, booked = [row._mapping for row in lines], [row._mapping for row in postings]
+        own = [row._mapping for row in lines]
         if not entries:
             yield from _without_entry(number, own, expected <= number <= last)
             continue
@@ -125,11 +125,12 @@ def _chain(transaction: Transaction) -> Iterator[Finding]:
         if number > last:
             zh, en = f"计数器只到{last}，此分录系添加", f"the counter ends at {last}: it was added"
             yield Finding("entry", f"{number} {row.kind}", number, fen, zh, en)
-        elif row.digest != entry_digest(before, row._mapping, own, booked):
+        elif row.digest != entry_digest(before, row._mapping, map(tuple, lines), map(tuple, postings)):
             what = f"{number} {row.kind} {row.reference}".rstrip()
-            zh = f"摘要不符：分录、其{len(own)}行或其{len(booked)}笔收退被改动"
+            zh = f"摘要不符：分录、其{len(own)}行或其{len(postings)}笔收退被改动"
             en = (
-                f"its digest does not fit: the entry, one of its {len(own)} lines or {len(booked)} postings was changed"
+                f"its digest does not fit: the entry, one of its {len(own)} lines or {len(postings)} postings "
+                "was changed"
             )
             yield Finding("entry", what, number, fen, zh, en)
         before, expected = row.digest, number + 1

@@ -249,6 +249,11 @@ class Agreement:
         """
         return self.parameters.redeemer_pays(public_fen, order_fen, discount_fen)
 
+    @property
+    def follows_order(self) -> bool:
+        """Whether the redeeming region's part depends on the order too, and not on the public part alone."""
+        return isinstance(self.parameters, LeverageTiered | OrderRate)
+
     def between(self, issuer: str, redeemer: str) -> Agreement:
         """The agreement as it stands for a voucher of `issuer` redeemed in `redeemer`.
 
@@ -275,21 +280,32 @@ class Agreement:
 def lookup(agreements: Iterable[Agreement], campaign: str, issuer: str, redeemer: str, at: int) -> Agreement:
     """The agreement in force at `at`: for this campaign, else this pair of regions, else the default.
 
-    Of one number, the highest version that has begun, whenever lower ones begin; one that has ended does not bring a
-    lower one back. Of several numbers, the one in force since the latest moment. Raises InvalidInput if there is none.
+    Of several numbers, the one in force since the latest moment. Raises InvalidInput if there is none.
+    """
+    return in_force(begun(agreements, at), campaign, issuer, redeemer, at)
+
+
+def begun(agreements: Iterable[Agreement], at: int) -> list[Agreement]:
+    """Of each number the highest version that has begun, whenever lower ones begin: one that has ended does not bring
+    a lower one back.
     """
     standing: dict[str, Agreement] = {}
     for agreement in agreements:
         known = standing.get(agreement.number)
         if agreement.effective_from <= at and (known is None or agreement.version > known.version):
             standing[agreement.number] = agreement
-    in_force = [agreement for agreement in standing.values() if agreement.applies(campaign, issuer, redeemer, at)]
-    if not in_force:
+    return list(standing.values())
+
+
+def in_force(standing: Iterable[Agreement], campaign: str, issuer: str, redeemer: str, at: int) -> Agreement:
+    """As `lookup`, of those that have begun."""
+    applying = [agreement for agreement in standing if agreement.applies(campaign, issuer, redeemer, at)]
+    if not applying:
         raise InvalidInput(
             f"no funding agreement is in force between {issuer} and {redeemer}",
             remedy="load the network's default agreement",
         )
-    return max(in_force, key=_precedence)
+    return max(applying, key=_precedence)
 
 
 def agreement_hash(content: bytes) -> bytes:

@@ -18,7 +18,7 @@ from quanlian.apportionment import Leg, Reservation, Split, capture_release, red
 from quanlian.custody import VoucherState
 from quanlian.discounts import Order
 from quanlian.errors import InvalidInput
-from quanlian.ledger import Movement, is_limited, netted
+from quanlian.ledger import Movement, is_limited
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.vouchers import VoucherKey
 
@@ -137,7 +137,7 @@ def redeem(draft: Redemption, voucher: VoucherState, split: Split, credit: str, 
     captured = draft._replace(state=State.CAPTURED, rest=custody.EMPTY, captured_at=at, window=window, postings=1)
     posting = Posting(draft.id, 1, "capture", draft.order_fen, draft.discount_fen, draft.legs, window, at)
     dead = voucher._replace(status=custody.CAPTURED, hold=None, reservation=custody.EMPTY)
-    movements = _redeemed(draft.sides, voucher.reservation, split, credit)
+    movements = redeemed(draft.sides, voucher.reservation, split, credit)
     return Outcome(captured, dead, movements, posting)
 
 
@@ -293,11 +293,12 @@ def _end(voucher: VoucherState, status: str) -> tuple[VoucherState, tuple[Moveme
 def owed_between_regions(redemption: Redemption, legs: tuple[Leg, ...]) -> int:
     """What the issuing region owes the redeeming one for `legs`: every leg of its own when the use was away."""
     issuer = redemption.voucher.issuer
-    return 0 if issuer == redemption.redeeming_region else _borne_by(issuer, legs)
+    return 0 if issuer == redemption.redeeming_region else borne_by(issuer, legs)
 
 
 @lru_cache(maxsize=COMPILED)
-def _borne_by(region: str, legs: tuple[Leg, ...]) -> int:
+def borne_by(region: str, legs: tuple[Leg, ...]) -> int:
+    """What a region's own funders pay of a discount, in fen."""
     return sum(leg.amount_fen for leg in legs if account_region(leg.account) == region)
 
 
@@ -316,15 +317,24 @@ def _has_budget(leg: Leg) -> bool:
 
 
 @lru_cache(maxsize=COMPILED)
-def _redeemed(sides: Sides, reserved: Reservation, split: Split, credit: str) -> tuple[Movement, ...]:
+def redeemed(sides: Sides, reserved: Reservation, split: Split, credit: str) -> tuple[Movement, ...]:
     """What authorizing and capturing move together: of what was reserved everything, of what is held nothing."""
-    reserved_accounts = {leg.account for leg in reserved.legs()}
-    used = [
-        Movement(leg.account, _counterpart(leg.account, sides), reserved_fen=-leg.amount_fen)
-        for leg in split.legs
-        if _has_budget(leg) and leg.account in reserved_accounts
-    ]
-    return netted([*used, *_free_rest(split.released), *_posted(sides, split.legs, credit, 1)])
+    issuer, redeemer, campaign = sides
+    reserved_accounts, owed = {leg.account for leg in reserved.legs()}, 0
+    movements: list[Movement] = []
+    for account, fen, advanced in split.legs:
+        counterpart = redeemer if account_region(account) == issuer else issuer
+        if advanced:
+            movements += _advances(Leg(account, fen, advanced), sides, 1)
+        if is_limited(account):
+            owed += fen
+            movements.append(Movement(account, counterpart, fen, -fen if account in reserved_accounts else 0))
+        else:
+            movements.append(Movement(account, counterpart, fen))
+            movements.append(Movement(borne_account(redeemer, campaign), issuer, -fen))
+    movements.append(Movement(credit, issuer, -owed))
+    movements += _free_rest(split.released)
+    return tuple(each for each in movements if any(each[2:]))
 
 
 def _counterpart(account: str, sides: Sides) -> str:

@@ -66,6 +66,7 @@ def covers(area_code: str, code: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096)
 def matches(scope: str, code: str) -> bool:
     """Whether a scope covers the region: a region code, a name in `GROUPS`, or `*` for everywhere.
 

@@ -202,9 +202,12 @@ def request_id_of(content: bytes) -> bytes:
 
 def bytes_to_item(content: bytes) -> Item:
     """Raises InvalidInput naming the field that is wrong: the refusal MALFORMED."""
-    _need(len(content) <= MAX_ITEM_BYTES, "item", f"at most {MAX_ITEM_BYTES} bytes")
+    if len(content) > MAX_ITEM_BYTES:
+        _need(False, "item", f"at most {MAX_ITEM_BYTES} bytes")
     message = parse(redemption_pb2.RedemptionItem, content, "item")
-    _need(len(message.request_id) == REQUEST_ID_BYTES, "request_id", f"{REQUEST_ID_BYTES} bytes")
+    request_id = message.request_id
+    if len(request_id) != REQUEST_ID_BYTES:
+        _need(False, "request_id", f"{REQUEST_ID_BYTES} bytes")
     operation = message.WhichOneof("operation")
     if operation is None:
         raise InvalidInput("no operation", place="item", remedy="set one of the operations")
@@ -221,28 +224,31 @@ def bytes_to_item(content: bytes) -> Item:
         _need(operation != "refund" or order_fen > 0, "refund.order_fen", "more than 0")
         _need(len(later.redemption_id) == 16, f"{operation}.redemption_id", "16 bytes")
         subject = Later(later.redemption_id, order_fen)
-    return Item(message.request_id, operation, subject, content)
+    return Item(request_id, operation, subject, content)
 
 
 def _purchase(message: redemption_pb2.Purchase) -> Purchase:
     token = bytes_to_token(message.token)
     voucher = body_to_voucher(token.body)
     order = message.order
-    for field in ("order_fen", "invoice_fen", "price_fen"):
-        _need_amount(getattr(order, field), f"order.{field}")
-    _need(order.order_fen > 0, "order.order_fen", "more than 0")
-    _need_text(order.merchant, "order.merchant", 1, 32)
-    _need_text(order.order_id, "order.order_id", 1, 64)
-    for field in ("category", "channel", "klass"):
-        _need_text(getattr(order, field), f"order.{field}", 0, 64)
-    _need(len(order.payer_tag) <= TAG_BYTES, "order.payer_tag", f"at most {TAG_BYTES} bytes")
-    _need(message.index < MAXIMUM_VOUCHERS, "index", f"less than {MAXIMUM_VOUCHERS}")
-    sale = Sale(
-        order.merchant,
-        order.order_id,
-        Order(order.order_fen, order.category, order.channel, order.klass, order.invoice_fen, order.price_fen),
-    )
-    return Purchase(token, voucher, message.index, sale, order.payer_tag, message.expected_discount_fen)
+    order_fen, invoice_fen, price_fen = order.order_fen, order.invoice_fen, order.price_fen
+    merchant, order_id, payer_tag, index = order.merchant, order.order_id, order.payer_tag, message.index
+    category, channel, klass = order.category, order.channel, order.klass
+    _need_amount(order_fen, "order.order_fen")
+    _need_amount(invoice_fen, "order.invoice_fen")
+    _need_amount(price_fen, "order.price_fen")
+    _need(order_fen > 0, "order.order_fen", "more than 0")
+    _need_text(merchant, "order.merchant", 1, 32)
+    _need_text(order_id, "order.order_id", 1, 64)
+    _need_text(category, "order.category", 0, 64)
+    _need_text(channel, "order.channel", 0, 64)
+    _need_text(klass, "order.klass", 0, 64)
+    if len(payer_tag) > TAG_BYTES:
+        _need(False, "order.payer_tag", f"at most {TAG_BYTES} bytes")
+    if index >= MAXIMUM_VOUCHERS:
+        _need(False, "index", f"less than {MAXIMUM_VOUCHERS}")
+    sale = Sale(merchant, order_id, Order(order_fen, category, channel, klass, invoice_fen, price_fen))
+    return Purchase(token, voucher, index, sale, payer_tag, message.expected_discount_fen)
 
 
 class Origin(NamedTuple):
@@ -410,6 +416,49 @@ def _shared_posting(sides: Sides, legs: tuple[Leg, ...], discount_fen: int, stat
         state=state.value,  # type: ignore[arg-type]
         category=category,
     ).SerializeToString()
+
+
+class CaptureMessages:
+    """What answers and tells of captures of one kind; what those of a kind share is filled in once."""
+
+    def __init__(
+        self, sides: Sides, legs: tuple[Leg, ...], discount_fen: int, category: str, agreement: str, decider: str
+    ) -> None:
+        state, paid = State.CAPTURED.value, legs_messages(legs)
+        self._event = custody_pb2.FeedEvent(
+            posting=redemption_pb2.Posting(
+                number=1,
+                campaign=sides.campaign,
+                issuer=sides.issuer,
+                redeeming_region=sides.redeeming_region,
+                discount_fen=discount_fen,
+                legs=paid,
+                state=state,  # type: ignore[arg-type]
+                category=category,
+            )
+        )
+        self._answer = redemption_pb2.RedemptionAnswer(
+            state=state,  # type: ignore[arg-type]
+            discount_fen=discount_fen,
+            legs=paid,
+            decider=decider,
+            agreement=agreement,
+            posting=self._event.posting,
+        )
+        self._answered, self._told = self._answer.posting, self._event.posting
+
+    def written(self, redemption: Redemption, request_id: bytes, sequence: int) -> tuple[bytes, bytes]:
+        """The answer as `accepted` gives it, and the serialised FeedEvent with `posting_message`."""
+        answer, event = self._answer, self._event
+        key, at, window, order_fen = redemption.voucher, redemption.captured_at, redemption.window, redemption.order_fen
+        answer.request_id, event.sequence = request_id, sequence
+        answer.redemption_id, answer.expires_at = redemption.id, redemption.expires_at
+        answer.decided_at, answer.order_fen, answer.window = at, order_fen, window
+        for posting in (self._answered, self._told):
+            posting.redemption_id, posting.window, posting.order_fen, posting.at = redemption.id, window, order_fen, at
+            posting.pack_id, posting.index = key.pack_id, key.voucher_index
+        self._told.request_id = request_id
+        return answer.SerializeToString(), event.SerializeToString()
 
 
 def order_message(sale: Sale) -> redemption_pb2.Order:

@@ -12,7 +12,6 @@ from typing import Any
 from chassis.commit import GroupCommit
 from chassis.ids import FreshIds
 from custodian.lineage import Mark
-from quanlian.ids import RANDOM_BYTES, uuid7
 from simulations.faults.loop import Halted, VirtualLoop
 from simulations.faults.storage import CrashPoint, Disk, KeptMark, SimulatedDatabase
 from simulations.faults.trace import Trace
@@ -153,9 +152,6 @@ class Machine:
 class _SeededIds(FreshIds):
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-
-    def uuid7(self) -> bytes:
-        return uuid7(self.milliseconds(), self.random(RANDOM_BYTES))
 
     def milliseconds(self) -> int:
         return self._machine.now() * 1000 + int(self._machine.loop.time() * 1000) % 1000

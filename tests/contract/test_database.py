@@ -116,6 +116,18 @@ def test_of_two_rows_with_one_key_an_upsert_keeps_the_last(accounts: Database) -
     assert balances(accounts) == {("330100", 1): 2}
 
 
+@pytest.mark.parametrize("count", [1, 20])
+def test_whole_rows_as_tuples_replace_those_of_their_key(accounts: Database, count: int) -> None:
+    with accounts.transaction() as transaction:
+        transaction.append(ACCOUNT, [("330100", 1, 5, b"old", False, None, "gone")])
+        transaction.replace(ACCOUNT, [("330100", n, n * 10, b"new", True, None, None) for n in range(1, count + 1)])
+        transaction.replace(ACCOUNT, [])
+    assert balances(accounts) == {("330100", n): n * 10 for n in range(1, count + 1)}
+    with accounts.snapshot() as snapshot:
+        row = snapshot.connection.execute(sa.select(ACCOUNT).where(ACCOUNT.c.number == 1)).one()
+    assert (row.open, row.label, bytes(row.seal)) == (True, None, b"new")
+
+
 def test_an_upsert_of_keys_alone_leaves_existing_rows_as_they_are(accounts: Database) -> None:
     with accounts.transaction() as transaction:
         transaction.upsert(SINGLE, [{"id": b"a"}, {"id": b"b"}])

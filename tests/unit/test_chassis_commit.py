@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from chassis import commit
 from chassis.commit import GroupCommit, Overloaded
 from quanlian.errors import Unavailable
 
@@ -187,3 +188,23 @@ def test_an_answer_for_an_event_loop_that_is_gone_stops_nothing(till: Till) -> N
     till.open.set()
     assert asyncio.run(engine.submit(2)) == 4
     engine.close()
+
+
+def test_callers_answered_together_have_time_to_come_again_together(
+    till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two came in one small batch: the next gathers until the pause is over, or the engine is closed."""
+    monkeypatch.setattr(commit, "GATHER_SECONDS", 60.0)
+
+    async def scenario() -> None:
+        engine = engine_of(till)
+        first = await till.hold(engine)
+        both = await submitted(engine, 1, 2)
+        till.open.set()
+        assert await asyncio.gather(first, *both) == [0, 2, 4]
+        again = [*await submitted(engine, 3), *await submitted(engine, 4)]
+        await asyncio.to_thread(engine.close)
+        assert await asyncio.gather(*again) == [6, 8]
+
+    asyncio.run(scenario())
+    assert till.batches == [[0], [1, 2], [3, 4]]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from clearinghouse.domain.exposure import LimitUse, Measure, Position, crossed
 
@@ -73,3 +75,31 @@ def test_every_threshold_that_was_reached_since_warns_once(
     position: Position, warnings: list[tuple[Measure, int]]
 ) -> None:
     assert [(use.measure, percent) for use, percent in crossed(position)] == warnings
+
+
+FEN = st.integers(-200, 2_000)
+POSITIONS = st.builds(
+    Position,
+    st.just("330100"),
+    net_debit_cap_fen=FEN,
+    credit_line_fen=st.one_of(st.just(0), st.integers(0, 1_000)),
+    credit_offset_bp=st.sampled_from((0, 5_000, 10_000)),
+    owed_held_fen=st.integers(0, 500),
+    owed_posted_fen=FEN,
+    due_posted_fen=FEN,
+    secured_fen=FEN,
+)
+
+
+@given(POSITIONS, st.integers(-500, 2_000), st.integers(-500, 2_000))
+def test_it_is_quiet_just_as_long_as_there_is_nothing_to_warn_of(position: Position, owed: int, due: int) -> None:
+    warned = position._replace(warned=position.reached)
+    low_fen, high_fen = warned.quiet_between
+    later = warned.moved(posted_fen=owed, due_fen=due)
+    assert (low_fen <= later.exposure_fen < high_fen) == (later.reached == warned.warned)
+
+
+@given(POSITIONS)
+def test_nothing_is_quiet_while_a_warning_is_due(position: Position) -> None:
+    low_fen, high_fen = position._replace(warned=(1, 1)).quiet_between
+    assert low_fen == high_fen

@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 
+from chassis.ids import FreshIds
 from quanlian.errors import InvalidInput
 from quanlian.ids import uuid7
 
@@ -31,3 +32,12 @@ def test_a_later_id_sorts_after_an_earlier_one() -> None:
 def test_another_number_of_random_bytes_is_an_error(length: int) -> None:
     with pytest.raises(InvalidInput, match="uuid7: a UUIDv7 takes 10 random bytes"):
         uuid7(1, bytes(length))
+
+
+def test_many_at_once_are_all_different_and_of_now() -> None:
+    ids = FreshIds()
+    before = ids.milliseconds()
+    made = ids.uuid7s(500)
+    assert len(set(made)) == 500
+    assert {before <= int.from_bytes(each[:6], "big") <= ids.milliseconds() for each in made} == {True}
+    assert ids.uuid7s(0) == []
