@@ -21,6 +21,7 @@ from quanlian.vouchers import Voucher, VoucherKey
 from verifier.documents import Documents, Route
 from verifier.findings import Finder, Finding
 from verifier.handed import Handed
+from verifier.keys import fault_at
 from verifier.postings import Paid, check_postings, legs_of, paid_by
 from verifier.reserved import Difference, reserved_differences
 from verifier.tally import ItemKind, Tally
@@ -204,9 +205,7 @@ def _read_token(content: str, verifier: Verifier) -> tuple[Voucher, str]:
         key = vouchers.verify(token, voucher, verifier)
     except QuanlianError as error:
         return voucher, str(error)
-    if not vouchers.key_was_valid(key, voucher.issued_at) or vouchers.key_was_revoked(key, voucher.issued_at):
-        return voucher, f"its key was not valid at {voucher.issued_at}"
-    return voucher, ""
+    return voucher, fault_at(key, voucher.issued_at)
 
 
 def _pay(

@@ -16,12 +16,13 @@ from quanlian.errors import BadSignature, ConfigurationError, InvalidInput, Quan
 from quanlian.statement_evidence import SEAL_KIND, SealedAgreement, seal_payload
 from verifier.documents import Documents, compare_seal
 from verifier.findings import Finding
+from verifier.keys import require_valid
 
 BLOCK_BYTES = 4 << 20
 LONGEST_SEAL = 4 << 20
 """A seal names each agreement in some hundred bytes."""
 
-_HEAD = (b'{"kind":"root"', b'{"kind":"chain"', b'{"kind":"evidence"')
+_HEAD = (b'{"kind":"root"', b'{"kind":"chain"', b'{"kind":"campaign-change"', b'{"kind":"evidence"')
 _HAND_OVER, _SEAL = b'{"kind":"hand-over"', b'{"kind":"seal"'
 
 
@@ -47,16 +48,17 @@ class RedemptionsFile:
     region: str
     window: int
     chains: list[bytes]
-    body: tuple[int, int]
-    first: int
-    seal: bytes
+    changes: list[dict[str, Any]]
+    body: tuple[int, int] = (0, 0)
+    first: int = 0
+    seal: bytes = b""
 
     @classmethod
     def open(cls, path: Path) -> RedemptionsFile:
         """Raises ConfigurationError or InvalidInput for what is no evidence."""
         try:
             with path.open("rb") as file:
-                head: dict[str, Any] = {"chains": []}
+                head: dict[str, Any] = {"chains": [], "changes": []}
                 first, begin = 1, 0
                 while (line := file.readline()).startswith(_HEAD):
                     _take_head(line, head)
@@ -68,7 +70,9 @@ class RedemptionsFile:
             raise _no_evidence(path) from error
         if not (head.get("root") and head.get("region") and head.get("window")):
             raise _no_evidence(path)
-        return cls(path, head["root"], head["region"], head["window"], head["chains"], (begin, end), first, seal)
+        opened = cls(path, head["root"], head["region"], head["window"], head["chains"], head["changes"])
+        opened.body, opened.first, opened.seal = (begin, end), first, seal
+        return opened
 
     @property
     def size(self) -> int:
@@ -125,11 +129,12 @@ class RedemptionsFile:
             return
         try:
             seal, sealed = json.loads(self.seal), self.sealed_agreements()
-            payload = seal_payload(self.region, self.window, count, sha256, sealed)
+            payload = seal_payload(self.region, self.window, count, sha256, seal["at"], sealed)
             signature = b64decode(seal["signature"], validate=True)
             key = keyring.verify(bytes.fromhex(seal["key_id"]), SEAL_KIND, payload, signature)
             if (key.owner, key.purpose) != (CLEARINGHOUSE, "statement"):
                 raise BadSignature(f"is {key.owner}'s key for {key.purpose}")
+            require_valid(key, seal["at"])
         except (QuanlianError, ValueError, KeyError, TypeError, AttributeError) as error:
             at = self.first + count
             yield Finding(place, "seal", f"does not fit its {count} lines: {error}", file=name, line=at)
@@ -144,6 +149,8 @@ def _take_head(content: bytes, head: dict[str, Any]) -> None:
             head["root"] = line["pem"].encode("ascii")
         case "chain":
             head["chains"].append(line["pem"].encode("ascii"))
+        case "campaign-change":
+            head["changes"].append(line)
         case _:
             head["region"], head["window"] = str(line["region"]), line["window"]
             if type(line["window"]) is not int or not 0 < line["window"] < 1 << 63:

@@ -16,15 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from chassis.service import COLLECT_AFTER
+from pki.denylist import load_denylist
 from pki.identity import CLEARINGHOUSE
 from pki.trust import Keyring, Trust
-from quanlian.errors import InvalidInput, QuanlianError
+from quanlian.errors import BadSignature, InvalidInput, QuanlianError, TrustError, UnknownKey
 from quanlian.statements import Statement, Sums, statement_to_json
 from reporting.signed_file import SignedFile, read_signed
 from verifier import handed
+from verifier.campaigns import read_campaigns
 from verifier.documents import read_documents
 from verifier.findings import Finding
-from verifier.keys import Keys
+from verifier.keys import Keys, require_valid
 from verifier.portion import DIGEST_BYTES, NUMBER_BYTES, WINDOW_BYTES, Basis, Judged, judge, line_place
 from verifier.redemption import ID_BYTES, VOUCHER_BYTES, Grounds
 from verifier.redemptions_file import Portion, RedemptionsFile
@@ -66,17 +68,24 @@ def verify(
     agreements: Path,
     fingerprint: str,
     progress: Progress = lambda lines: None,
+    denylist: Path | None = None,
 ) -> Verdict:
-    """Recompute a statement. Raises TrustError for another root than `fingerprint`, ConfigurationError or InvalidInput
-    for files that are missing or are none of these kinds; everything else is a finding.
+    """Recompute a statement, believing no key that the signed `denylist` calls bad.
+
+    Raises TrustError for another root than `fingerprint` or a deny-list that does not count, ConfigurationError or
+    InvalidInput for files that are missing or are none of these kinds; everything else is a finding.
     """
     signed = read_signed(statement)
     files = [RedemptionsFile.open(path) for path in redemptions]
     keyring = Keyring(Trust(files[0].root_pem, fingerprint))
     verdict = Verdict(statement.name)
     _certify([signed.chain, *(each for file in files for each in file.chains)], keyring, verdict)
+    if denylist is not None:
+        _deny(read_signed(denylist), keyring)
     told = _statement_data(signed, keyring, verdict)
-    documents, findings = read_documents(terms, agreements, keyring)
+    campaigns, findings = read_campaigns(chain.from_iterable(file.changes for file in files), keyring)
+    verdict.add(findings)
+    documents, findings = read_documents(terms, agreements, campaigns, keyring)
     verdict.add(findings)
     sealed = {name for file in files for name in file.sealed_agreements()}
     verdict.add(documents.count_only(sealed))
@@ -96,14 +105,18 @@ def _certify(chains: Sequence[bytes], keyring: Keyring, verdict: Verdict) -> Non
             verdict.add([Finding("certificate chain", "trust", str(error))])
 
 
+def _deny(signed: SignedFile, keyring: Keyring) -> None:
+    """Take a deny-list, whose key its own chain or the evidence vouches for. Raises TrustError or InvalidInput."""
+    try:
+        if signed.chain:
+            keyring.add(signed.chain)
+        keyring.deny(load_denylist(signed.body, signed.signature, signed.key_id, keyring))
+    except (UnknownKey, BadSignature) as error:
+        raise TrustError(f"the deny-list does not count: {error}") from error
+
+
 def _statement_data(signed: SignedFile, keyring: Keyring, verdict: Verdict) -> dict[str, Any]:
     """The statement as it stands, its signature judged."""
-    try:
-        key = keyring.verify(signed.key_id, "statement", signed.body, signed.signature)
-        if (key.owner, key.purpose) != (CLEARINGHOUSE, "statement"):
-            verdict.add([Finding("statement", "signature", f"{key.owner}'s key for {key.purpose}")])
-    except QuanlianError as error:
-        verdict.add([Finding("statement", "signature", str(error))])
     try:
         data = json.loads(signed.body)
         for name in ("window", "opened_at", "closed_at", "opening_fen", "lodged_fen", "paid_out_fen"):
@@ -114,6 +127,13 @@ def _statement_data(signed: SignedFile, keyring: Keyring, verdict: Verdict) -> d
         data["windows"] = [int(each) for each in data["windows"]]
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidInput(f"not a statement ({error})", place=verdict.statement) from error
+    try:
+        key = keyring.verify(signed.key_id, "statement", signed.body, signed.signature)
+        if (key.owner, key.purpose) != (CLEARINGHOUSE, "statement"):
+            raise BadSignature(f"{key.owner}'s key for {key.purpose}")
+        require_valid(key, data["closed_at"])
+    except QuanlianError as error:
+        verdict.add([Finding("statement", "signature", str(error))])
     return dict(data)
 
 
