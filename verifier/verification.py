@@ -148,6 +148,7 @@ def _check_files(files: Sequence[RedemptionsFile], basis: Basis, verdict: Verdic
     if given != sorted(basis.windows):
         verdict.add([Finding("redemptions", "windows", str(given), str(sorted(basis.windows)))])
     for file in files:
+        verdict.add(file.faults)
         if file.region != basis.region:
             place = f"redemptions {file.path.name}"
             verdict.add([Finding(place, "region", file.region, basis.region, file.path.name)])
