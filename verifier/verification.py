@@ -25,6 +25,7 @@ from reporting.signed_file import SignedFile, read_signed
 from verifier import handed
 from verifier.campaigns import read_campaigns
 from verifier.documents import read_documents
+from verifier.eligibility import ORDER_BYTES
 from verifier.findings import Finding
 from verifier.keys import Keys, require_valid
 from verifier.portion import DIGEST_BYTES, NUMBER_BYTES, WINDOW_BYTES, Basis, Judged, judge, line_place
@@ -161,6 +162,7 @@ def _judge_files(
     ids, uses = Records(WINDOW_BYTES + ID_BYTES), Records(VOUCHER_BYTES + ID_BYTES, VOUCHER_BYTES)
     told = Records(ID_BYTES + NUMBER_BYTES + DIGEST_BYTES, ID_BYTES + NUMBER_BYTES)
     heads = Records(handed.RECORD_BYTES, handed.NAME_BYTES)
+    orders = Records(ORDER_BYTES + ID_BYTES, ORDER_BYTES)
     portions = chain.from_iterable(file.portions(keyring, basis.documents, seals) for file in files)
     spread = sum(file.size for file in files) >= WORTH_PROCESSES
     for judged in _judged_apart(portions, basis) if spread else _judged_here(portions, basis.grounds()):
@@ -169,6 +171,7 @@ def _judge_files(
         uses.add(judged.uses)
         told.add(judged.told)
         heads.add(judged.heads)
+        orders.add(judged.orders)
         verdict.add(judged.findings)
         verdict.redemptions += judged.redemptions
         progress(judged.redemptions)
@@ -177,6 +180,7 @@ def _judge_files(
     verdict.add([_told_twice(each) for each in told.differing()])
     verdict.add([_repeated(f"voucher {_voucher_name(each)}") for each in uses.differing()])
     verdict.add([_signed_twice(each) for each in heads.differing()])
+    verdict.add([_discounted_twice(each) for each in orders.rivals()])
     return sums
 
 
@@ -227,6 +231,11 @@ def _told_twice(record: bytes) -> Finding:
 
 def _signed_twice(record: bytes) -> Finding:
     return Finding(f"hand-over {handed.hand_over_name(record)}", "head", "told differently", "as it is told elsewhere")
+
+
+def _discounted_twice(record: bytes) -> Finding:
+    place = f"redemption {record[ORDER_BYTES:].hex()}"
+    return Finding(place, "order_id", "an order with another voucher", "one public voucher an order")
 
 
 def _voucher_name(record: bytes) -> str:
