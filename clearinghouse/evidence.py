@@ -1,8 +1,9 @@
 """What a statement can be recomputed from, for anyone with `quanlian verify`: lines of JSON (money.md, Verification).
 
-Certificate chains and documents come first, then of each hand-over what proves the reserved money of the redemptions
-that stand after it, and last a seal, signed by the statement key, over all hand-overs and redemptions. The lines of a
-region are those of its own vouchers and of its own merchants. Nothing of a window is ever held in memory whole.
+Certificate chains, changes of campaigns and documents come first, then of each hand-over what proves the reserved money
+of the redemptions that stand after it, and last a seal, signed by the statement key, over all hand-overs and
+redemptions. The lines of a region are those of its own vouchers and of its own merchants. Nothing of a window is ever
+held in memory whole.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ from sqlalchemy import Column, ColumnElement, Table, and_, or_, select
 from chassis.database import Database, Transaction
 from clearinghouse import schema
 from custodian import schema as custodian_schema
+from custodian.campaigns import Campaigns
+from custodian.deny_lists import newest_deny_list
 from quanlian import hand_overs
 from quanlian.agreements import agreement_hash
 from quanlian.custody import CLEARINGHOUSE
 from quanlian.errors import InvalidInput
 from quanlian.signing import Signer
-from quanlian.statement_evidence import SEAL_KIND, SealedAgreement, seal_payload
+from quanlian.statement_evidence import SEAL_KIND, VERSION, SealedAgreement, seal_payload
+from quanlian.v1 import signed_pb2
 from reporting.agreement_file import AgreementSignature
 
 PAGE = 500
@@ -53,7 +57,7 @@ def evidence(database: Database, signer: Signer, region: str, window: int) -> Ge
     with database.snapshot() as transaction:
         _require_closed(transaction, window)
         agreements = _agreements(transaction, region)
-        yield [_line(kind="evidence", version=1, region=region, window=window)]
+        yield [_line(kind="evidence", version=VERSION, region=region, window=window)]
         yield list(_documents(transaction, region, window, agreements))
         seal, count = sha256(), 0
         for lines in _money(transaction, region, window):
@@ -62,12 +66,14 @@ def evidence(database: Database, signer: Signer, region: str, window: int) -> Ge
             count += len(lines)
             yield lines
         attested = {each.name: each.sealed for each in agreements}
-        payload = seal_payload(region, window, count, seal.digest(), attested)
+        at = transaction.now()
+        payload = seal_payload(region, window, count, seal.digest(), at, attested)
         yield [
             _line(
                 kind="seal",
                 lines=count,
                 sha256=seal.hexdigest(),
+                at=at,
                 agreements={name: each._asdict() for name, each in attested.items()},
                 key_id=signer.key_id.hex(),
                 signature=_text(signer.sign(SEAL_KIND, payload)),
@@ -127,14 +133,19 @@ def _concerned(region: str, window: int) -> ColumnElement[bool]:
 
 def _documents(transaction: Transaction, region: str, window: int, agreements: list[_Kept]) -> Iterator[bytes]:
     run = transaction.connection.execute
-    used = run(
-        select(_redemption.c.terms_hash, _redemption.c.issuer).where(_concerned(region, window)).distinct()
-    ).all()
+    told = (_redemption.c.terms_hash, _redemption.c.issuer, _redemption.c.campaign)
+    used = run(select(*told).where(_concerned(region, window)).distinct()).all()
     signers = {CLEARINGHOUSE, *(each.signer for kept in agreements for each in kept.signatures)}
     owners = sorted(signers.union(row.issuer for row in used))
     chains, terms = schema.signing_chain, schema.terms
     for row in run(chains.select().where(chains.c.owner.in_(owners)).order_by(chains.c.owner, chains.c.key_id)):
         yield _line(kind="chain", pem=row.chain.decode("ascii"))
+    campaigns = Campaigns(transaction)
+    for issuer, campaign in sorted({(row.issuer, row.campaign) for row in used}):
+        for change in campaigns.changes(issuer, campaign):
+            yield _line(kind="campaign-change", **_signed(change.message))
+    if denied := newest_deny_list(transaction):
+        yield _line(kind="deny-list", **_signed(denied.message))
     hashes = sorted({row.terms_hash for row in used})
     for row in transaction.select_keys(terms, [terms.c.terms_hash], [(each,) for each in hashes]):
         yield _line(
@@ -263,6 +274,10 @@ def _redemption_line(row: Any, proof: Any, postings: list[str]) -> bytes:
         f'"price_fen":{row.price_fen},"discount_fen":{discount_fen},"authorized_at":{row.authorized_at},'
         f'"agreement":{_quoted(row.agreement)},"visitors":{visitors},"postings":[{",".join(postings)}]}}'
     ).encode()
+
+
+def _signed(message: signed_pb2.SignedMessage) -> dict[str, str]:
+    return {"body": _text(message.body), "key_id": message.key_id.hex(), "signature": _text(message.signature)}
 
 
 def _text(content: bytes) -> str:

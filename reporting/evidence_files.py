@@ -13,13 +13,16 @@ from reporting.agreement_file import AgreementFile, AgreementSignature
 from reporting.signed_file import SignedFile
 
 REDEMPTIONS, TERMS, AGREEMENTS = "redemptions", "terms", "agreements"
+DENY_LIST = "deny-list.json"
+_DOCUMENTS = (b'{"kind":"terms"', b'{"kind":"agreement"', b'{"kind":"deny-list"')
 
 
 def write_evidence(out: Path, name: str, root_pem: bytes, lines: Iterable[bytes]) -> tuple[Path, int]:
     """Write the lines of one region and window; returns the file of redemptions, and how many there are.
 
-    Terms and agreements go to folders of their own, each document as it was signed; the rest stays one file in its
-    order, the root certificate put before it. Raises ConfigurationError where something cannot be written.
+    Terms and agreements go to folders of their own, each document as it was signed, the newest deny-list beside them;
+    the rest stays one file in its order, the root certificate put before it. Raises ConfigurationError where something
+    cannot be written.
     """
     path, count = out / f"{REDEMPTIONS}-{name}.jsonl", 0
     unfinished = path.with_name(f".{path.name}.part")
@@ -30,7 +33,7 @@ def write_evidence(out: Path, name: str, root_pem: bytes, lines: Iterable[bytes]
             root = {"kind": "root", "pem": root_pem.decode("ascii")}
             file.write(json.dumps(root, separators=(",", ":")).encode() + b"\n")
             for line in lines:
-                if line.startswith((b'{"kind":"terms"', b'{"kind":"agreement"')):
+                if line.startswith(_DOCUMENTS):
                     _write_document(out, json.loads(line))
                     continue
                 count += line.startswith(b'{"kind":"redemption"')
@@ -48,17 +51,24 @@ def write_evidence(out: Path, name: str, root_pem: bytes, lines: Iterable[bytes]
 def _write_document(out: Path, line: dict[str, Any]) -> None:
     """Raises InvalidInput for a line that holds no document."""
     try:
+        if line["kind"] == "deny-list":
+            _signed("deny-list", line, b64decode(line["body"], validate=True)).write(out / DENY_LIST)
+            return
         document = b64decode(line["document"], validate=True)
         if line["kind"] == "agreement":
             name = f"{_plain(line['number'])}-v{int(line['version'])}.toml"
             signatures = [AgreementSignature.read(each) for each in line["signatures"]]
             AgreementFile(document, signatures).write(out / AGREEMENTS / name)
             return
-        signed = SignedFile("terms", document, bytes.fromhex(line["key_id"]), b64decode(line["signature"]))
+        signed = _signed("terms", line, document)
         name = f"{_plain(line['campaign'])}-{signed.signature.hex()[:8]}.toml"
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidInput(f"holds no document ({error})", place=f"evidence, {line.get('kind')}") from error
     signed.write(out / TERMS / name)
+
+
+def _signed(kind: str, line: dict[str, Any], document: bytes) -> SignedFile:
+    return SignedFile(kind, document, bytes.fromhex(line["key_id"]), b64decode(line["signature"], validate=True))
 
 
 def _plain(name: str) -> str:

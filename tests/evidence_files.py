@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from reporting.signed_file import SignedFile
 from reporting.statement_files import write_statement
 from reporting.statement_options import Format
 
-YEAR_SECONDS = 365 * 86_400
+BEGINS, YEAR_SECONDS = AT - 86_400, 365 * 86_400
 
 
 class Exported(NamedTuple):
@@ -32,9 +33,10 @@ class Exported(NamedTuple):
 
 
 class Authorities:
-    """A root whose regions vouch for the keys of `local_parties`."""
+    """A root whose regions vouch for the keys of `local_parties`: for a year, or until the time given of one."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, until: Mapping[tuple[str, str], int] | None = None) -> None:
+        self._until = until or {}
         root = RootAuthority.create(folder / "root", AT - 86_400)
         self.fingerprint, self.root_pem = root.fingerprint, (folder / "root" / CERTIFICATE).read_bytes()
         self.chains: dict[tuple[str, str], bytes] = {}
@@ -45,9 +47,14 @@ class Authorities:
             self._certify(key)
 
     def _certify(self, key: SigningKey) -> bytes:
-        chain = self._authorities[key.owner].issue_signer(key.purpose, key.public_key, AT - 86_400, YEAR_SECONDS)
+        until = self._until.get((key.owner, key.purpose), BEGINS + YEAR_SECONDS)
+        chain = self.certified(key.owner, key.purpose, key.public_key, until)
         self.chains[(key.owner, key.purpose)] = chain
         return chain
+
+    def certified(self, owner: str, purpose: str, public_key: bytes, until: int) -> bytes:
+        """The chain of a key that is good from the day before the story on."""
+        return self._authorities[owner].issue_signer(purpose, public_key, BEGINS, until - BEGINS)
 
     def admit(self, clearinghouse: LocalClearinghouse, key: SigningKey) -> None:
         """Vouch for one more key, and enrol it."""

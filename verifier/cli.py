@@ -30,6 +30,12 @@ def command(
     trust: Annotated[
         str, typer.Option("--trust", metavar="FINGERPRINT", help="根证书指纹 · SHA-256 of the network's root.")
     ],
+    denylist: Annotated[
+        Path | None,
+        typer.Option(
+            "--denylist", metavar="FILE", help="已签名的吊销名单 · The signed deny-list: no key on it counts."
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="输出 JSON，金额以分计 · Print JSON, amounts in fen.")
     ] = False,
@@ -41,7 +47,9 @@ def command(
     gc.set_threshold(*COLLECT_AFTER)
     with console.progress() as progress:
         task = progress.add_task("复核 verifying", total=None)
-        verdict = verify(statement, redemptions, terms, agreements, trust, lambda lines: progress.advance(task, lines))
+        verdict = verify(
+            statement, redemptions, terms, agreements, trust, lambda lines: progress.advance(task, lines), denylist
+        )
     if as_json:
         console.print_json(_data(verdict))
     else:

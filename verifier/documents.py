@@ -19,10 +19,11 @@ from quanlian.errors import InvalidInput, QuanlianError
 from quanlian.statement_evidence import SealedAgreement
 from quanlian.terms import Terms
 from quanlian.terms_parsing import parse_terms
-from quanlian.vouchers import key_was_valid
 from reporting.agreement_file import AgreementFile, read_agreement_file
 from reporting.signed_file import read_signed
+from verifier.campaigns import Campaigns
 from verifier.findings import Finding
+from verifier.keys import require_valid
 
 Route = tuple[str, str, str]
 """Campaign, issuing and redeeming region."""
@@ -35,6 +36,7 @@ class Documents:
     terms: dict[bytes, Terms] = field(default_factory=dict)
     agreements: dict[str, Agreement] = field(default_factory=dict)
     attested: dict[str, SealedAgreement] = field(default_factory=dict)
+    campaigns: Campaigns = field(default_factory=Campaigns)
     _moments: list[int] = field(default_factory=list)
     _in_force: dict[tuple[Route, int], tuple[str, ...]] = field(default_factory=dict)
 
@@ -82,12 +84,14 @@ def _looked_up(agreements: Iterable[Agreement], route: Route, at: int) -> str:
         return ""
 
 
-def read_documents(terms: Path, agreements: Path, keyring: Keyring) -> tuple[Documents, list[Finding]]:
+def read_documents(
+    terms: Path, agreements: Path, campaigns: Campaigns, keyring: Keyring
+) -> tuple[Documents, list[Finding]]:
     """Every document of both folders, and what is wrong with any; terms that are not signed do not count."""
-    found, findings = Documents(), []
+    found, findings = Documents(campaigns=campaigns), []
     for path in _documents(terms):
         try:
-            parsed = _terms(path, keyring)
+            parsed = _terms(path, campaigns, keyring)
             found.terms[parsed.terms_hash] = parsed
         except QuanlianError as error:
             findings.append(Finding(f"terms {path.name}", "document", str(error), file=path.name))
@@ -124,22 +128,23 @@ def _signed_at(file: AgreementFile) -> int:
 
 def _unsigned(agreement: Agreement, file: AgreementFile, keyring: Keyring) -> list[str]:
     """Whose signature is missing, wrong, or of a key that was not valid then."""
-    sound, faults = set(), []
+    sound, faults, clearing = set(), [], _signed_at(file)
     for each in file.signatures:
         try:
             owner = verify_signature(file.document, each.key_id, each.signature, keyring)
             if owner != each.signer:
                 raise InvalidInput(f"is signed by {owner}", place=each.signer)
-            if not key_was_valid(keyring.key(each.key_id), each.signed_at):
-                raise InvalidInput(f"its key was not valid at {each.signed_at}", place=each.signer)
+            if each.signed_at > clearing:
+                raise InvalidInput("is signed after the clearinghouse, which signs last", place=each.signer)
+            require_valid(keyring.key(each.key_id), each.signed_at)
             sound.add(owner)
         except QuanlianError as error:
             faults.append(f"{each.signer}: {error}")
     return faults + [f"{each} has not signed it" for each in signatories(agreement) if each not in sound]
 
 
-def _terms(path: Path, keyring: Keyring) -> Terms:
-    """Terms that their issuer signed with its key for terms."""
+def _terms(path: Path, campaigns: Campaigns, keyring: Keyring) -> Terms:
+    """Terms that their issuer signed with its key for terms, valid when it published them."""
     signed = read_signed(path)
     if signed.chain:
         keyring.add(signed.chain)
@@ -147,6 +152,8 @@ def _terms(path: Path, keyring: Keyring) -> Terms:
     parsed = parse_terms(signed.body, path.name)
     if (key.owner, key.purpose) != (parsed.issuer, "terms"):
         raise InvalidInput(f"is signed by {key.owner}'s key for {key.purpose}", place=path.name)
+    if parsed.terms_hash in campaigns.published:
+        require_valid(key, campaigns.published[parsed.terms_hash])
     return parsed
 
 

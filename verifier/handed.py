@@ -14,6 +14,7 @@ from quanlian.hand_overs import Extract, HandedMoney
 from quanlian.merkle import HASH_BYTES
 from quanlian.signing import Verifier
 from verifier.findings import Finding
+from verifier.keys import require_valid
 
 REGION_BYTES, NUMBER_BYTES = 6, 8
 NAME_BYTES = REGION_BYTES + NUMBER_BYTES
@@ -39,6 +40,7 @@ def read_hand_over(line: Mapping[str, Any], verifier: Verifier) -> Handed | Find
         signed = hand_overs.read_head(head)
         if (signed.giver, signed.taker, signed.number) != (issuer, CLEARINGHOUSE, number):
             raise BadSignature(f"is {signed.giver}/{signed.number} to {signed.taker}")
+        require_valid(key, signed.at)
         what = "vouchers"
         shown = _extract(line, head)
         hand_overs.read_extract(shown)

@@ -38,7 +38,8 @@ class Basis(NamedTuple):
 class Judged:
     """What a portion contributes. `ids` are its redemptions, each with its window; `uses` each voucher captured with
     the redemption that captured it; `told`, of a statement with several files, each posting with what it says; `heads`
-    each hand-over with the head that was signed: records end to end.
+    each hand-over with the head that was signed; `orders` each order with the redemption that discounted it: records
+    end to end.
     """
 
     sums: Sums = field(default_factory=lambda: Sums({}, {}))
@@ -48,6 +49,7 @@ class Judged:
     uses: bytes = b""
     told: bytes = b""
     heads: bytes = b""
+    orders: bytes = b""
 
 
 def judge(portion: Portion, grounds: Grounds) -> Judged:
@@ -81,6 +83,7 @@ def judge(portion: Portion, grounds: Grounds) -> Judged:
                 findings = [Finding("line", "kind", str(kind), "hand-over or redemption")]
         if findings:
             judged.findings += [each._replace(file=portion.file, line=number) for each in findings]
+    judged.orders = bytes(grounds.orders)
     judged.sums = tally.sums(grounds.region)
     judged.ids, judged.uses, judged.told, judged.heads = bytes(ids), bytes(uses), bytes(told), bytes(heads)
     return judged

@@ -76,6 +76,8 @@ def _is_whole(posting: Mapping[str, Any], line: Mapping[str, Any], paid: Paid) -
 def _check_kind(posting: Mapping[str, Any], number: int, discount_fen: int, finder: Finder) -> None:
     finder.equal("number", posting["number"], number)
     finder.equal("kind", posting["kind"], "capture" if number == 1 else "refund")
+    if number > 1 and posting["order_fen"] > 0:
+        finder.equal("order_fen", posting["order_fen"], "0 or less")
     finder.equal("discount_fen", posting["discount_fen"], discount_fen)
 
 

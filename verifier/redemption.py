@@ -19,8 +19,10 @@ from quanlian.signing import Verifier
 from quanlian.terms import Terms, VoucherType
 from quanlian.vouchers import Voucher, VoucherKey
 from verifier.documents import Documents, Route
+from verifier.eligibility import Packs, check_times, order_record, token_fault, use_differences
 from verifier.findings import Finder, Finding
 from verifier.handed import Handed
+from verifier.keys import fault_at
 from verifier.postings import Paid, check_postings, legs_of, paid_by
 from verifier.reserved import Difference, reserved_differences
 from verifier.tally import ItemKind, Tally
@@ -74,6 +76,10 @@ class Reserved:
     voucher_type: VoucherType
     reservation: Reservation
     differences: list[Difference]
+    valid_until: int = 0
+    """Until when a notice keeps them good at least, in UTC seconds."""
+    uses: dict[tuple[str, ...], list[Difference]] = field(default_factory=dict)
+    """What the terms have against a sale, by what they ask of it."""
     sharing: dict[tuple[Any, ...], Sharing] = field(default_factory=dict)
 
 
@@ -91,8 +97,11 @@ class Grounds:
     handed: Handed | None = None
     tokens: dict[str, tuple[Voucher, str]] = field(default_factory=dict)
     """Packs seen, by token: the voucher, and why its signature does not count. The vouchers of a pack share a token."""
+    packs: Packs = field(default_factory=Packs)
     reserved: dict[tuple[bytes, int, Reservation], Reserved] = field(default_factory=dict)
     """By terms and number of the voucher type."""
+    orders: bytearray = field(default_factory=bytearray)
+    """Of the portion, each redemption's order with its id: records end to end."""
     remembered: int = 0
     """How many splits and ways of sharing, of all that is reserved."""
 
@@ -100,6 +109,7 @@ class Grounds:
         """Forget what only the portion before needed."""
         self.handed, self.window = None, window
         self.tokens.clear()
+        self.orders.clear()
         if self.remembered + len(self.reserved) > REMEMBERED:
             self.reserved.clear()
             self.remembered = 0
@@ -133,26 +143,41 @@ def _recompute(line: Mapping[str, Any], grounds: Grounds, tally: Tally, finder: 
         finder.equal("redeeming_region", redeemer, grounds.region)
     reserved, paid = _reserved(line["index"], voucher, grounds, finder), None
     if reserved is not None:
+        _check_use(line, voucher, reserved, grounds, finder)
         paid = _pay(line, voucher, reserved, grounds, finder)
         if paid is not None:
             check_postings(line, reserved.terms, reserved.voucher_type, paid, finder)
     _check_windows(postings, grounds, finder)
     id, used = _told_apart(line, voucher)
+    grounds.orders += order_record(line) + id
     tally.add(_items(postings, voucher, redeemer, paid, grounds))
     return Recomputed(id, used, finder.findings)
 
 
 def _voucher(line: Mapping[str, Any], grounds: Grounds, finder: Finder) -> Voucher:
-    """What the token says; it was signed by its issuer and not used before its time."""
+    """What the token says; it was signed by its issuer, for a pack of its terms."""
     known = grounds.tokens.get(line["token"])
     if known is None:
-        known = grounds.tokens[line["token"]] = _read_token(line["token"], grounds.verifier)
+        known = grounds.tokens[line["token"]] = _read_token(line["token"], grounds)
     voucher, fault = known
     if fault:
         finder.note("token", fault)
-    if line["authorized_at"] < voucher.not_before:
-        finder.equal("authorized_at", line["authorized_at"], f"{voucher.not_before} or later")
     return voucher
+
+
+def _check_use(line: Mapping[str, Any], voucher: Voucher, reserved: Reserved, grounds: Grounds, finder: Finder) -> None:
+    """The voucher was good for this sale at that time."""
+    sale = (line["redeeming_region"], line["channel"], line["category"])
+    key = (*sale, voucher.roaming)
+    differences = reserved.uses.get(key)
+    if differences is None:
+        campaigns = grounds.documents.campaigns
+        differences = use_differences(voucher, reserved.terms, reserved.voucher_type, campaigns, sale)
+        reserved.uses[key] = differences
+        grounds.remembered += 1
+    for difference in differences:
+        finder.equal(*difference)
+    check_times(line, voucher, reserved.terms.hold_seconds, reserved.valid_until, finder)
 
 
 def _reserved(index: int, voucher: Voucher, grounds: Grounds, finder: Finder) -> Reserved | None:
@@ -172,7 +197,8 @@ def _reserved(index: int, voucher: Voucher, grounds: Grounds, finder: Finder) ->
     if reserved is None:
         voucher_type = terms.voucher_types[number - 1]
         differences = list(reserved_differences(terms, voucher_type, reservation))
-        reserved = grounds.reserved[key] = Reserved(terms, voucher_type, reservation, differences)
+        valid_until = grounds.documents.campaigns.standing(terms).given.valid_until
+        reserved = grounds.reserved[key] = Reserved(terms, voucher_type, reservation, differences, valid_until)
     for difference in reserved.differences:
         finder.equal(*difference)
     return reserved
@@ -196,17 +222,16 @@ def voucher_record(issuer: str, pack_id: bytes, index: int) -> bytes:
 VOUCHER_BYTES = 6 + vouchers.PACK_ID_BYTES + 1
 
 
-def _read_token(content: str, verifier: Verifier) -> tuple[Voucher, str]:
-    """The voucher, and why it does not count: the issuer signed it, with a key that was good then."""
+def _read_token(content: str, grounds: Grounds) -> tuple[Voucher, str]:
+    """The voucher, and why it does not count: the issuer signed it, with a key that was good then, by its terms."""
     token = wire.bytes_to_token(a2b_base64(content, strict_mode=True))
     voucher = wire.body_to_voucher(token.body)
     try:
-        key = vouchers.verify(token, voucher, verifier)
+        key = vouchers.verify(token, voucher, grounds.verifier)
     except QuanlianError as error:
         return voucher, str(error)
-    if not vouchers.key_was_valid(key, voucher.issued_at) or vouchers.key_was_revoked(key, voucher.issued_at):
-        return voucher, f"its key was not valid at {voucher.issued_at}"
-    return voucher, ""
+    terms = grounds.documents.terms.get(voucher.terms_hash)
+    return voucher, fault_at(key, voucher.issued_at) or (token_fault(voucher, terms, grounds.packs) if terms else "")
 
 
 def _pay(

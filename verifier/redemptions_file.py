@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from base64 import b64decode
-from collections.abc import Iterator
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,15 +13,22 @@ from typing import Any, NamedTuple
 from pki.identity import CLEARINGHOUSE
 from pki.trust import Keyring
 from quanlian.errors import BadSignature, ConfigurationError, InvalidInput, QuanlianError
-from quanlian.statement_evidence import SEAL_KIND, SealedAgreement, seal_payload
+from quanlian.statement_evidence import SEAL_KIND, VERSION, SealedAgreement, seal_payload
 from verifier.documents import Documents, compare_seal
 from verifier.findings import Finding
+from verifier.keys import require_valid
 
 BLOCK_BYTES = 4 << 20
 LONGEST_SEAL = 4 << 20
 """A seal names each agreement in some hundred bytes."""
 
-_HEAD = (b'{"kind":"root"', b'{"kind":"chain"', b'{"kind":"evidence"')
+_HEAD = (b'{"kind":"root"', b'{"kind":"chain"', b'{"kind":"campaign-change"', b'{"kind":"evidence"')
+_HEAD_FIELDS = {
+    "root": {"kind", "pem"},
+    "chain": {"kind", "pem"},
+    "campaign-change": {"kind", "body", "key_id", "signature"},
+    "evidence": {"kind", "version", "region", "window"},
+}
 _HAND_OVER, _SEAL = b'{"kind":"hand-over"', b'{"kind":"seal"'
 
 
@@ -47,19 +54,23 @@ class RedemptionsFile:
     region: str
     window: int
     chains: list[bytes]
-    body: tuple[int, int]
-    first: int
-    seal: bytes
+    changes: list[dict[str, Any]]
+    faults: list[Finding]
+    """What stands in the head that does not belong there."""
+    body: tuple[int, int] = (0, 0)
+    first: int = 0
+    seal: bytes = b""
 
     @classmethod
     def open(cls, path: Path) -> RedemptionsFile:
         """Raises ConfigurationError or InvalidInput for what is no evidence."""
         try:
             with path.open("rb") as file:
-                head: dict[str, Any] = {"chains": []}
+                head: dict[str, Any] = {"chains": [], "changes": [], "faults": []}
                 first, begin = 1, 0
                 while (line := file.readline()).startswith(_HEAD):
                     _take_head(line, head)
+                    head["faults"] += _head_faults(line, head, path.name, first)
                     first, begin = first + 1, file.tell()
                 end, seal = _seal(file, begin)
         except OSError as error:
@@ -68,7 +79,11 @@ class RedemptionsFile:
             raise _no_evidence(path) from error
         if not (head.get("root") and head.get("region") and head.get("window")):
             raise _no_evidence(path)
-        return cls(path, head["root"], head["region"], head["window"], head["chains"], (begin, end), first, seal)
+        opened = cls(
+            path, head["root"], head["region"], head["window"], head["chains"], head["changes"], head["faults"]
+        )
+        opened.body, opened.first, opened.seal = (begin, end), first, seal
+        return opened
 
     @property
     def size(self) -> int:
@@ -119,31 +134,72 @@ class RedemptionsFile:
 
     def _seal_findings(self, count: int, sha256: bytes, keyring: Keyring, documents: Documents) -> Iterator[Finding]:
         """The clearinghouse signed just these lines, and these agreements."""
-        place, name = f"redemptions {self.path.name}", self.path.name
+        place, name, at = f"redemptions {self.path.name}", self.path.name, self.first + count
         if not self.seal:
             yield Finding(place, "seal", "missing", file=name)
             return
         try:
-            seal, sealed = json.loads(self.seal), self.sealed_agreements()
-            payload = seal_payload(self.region, self.window, count, sha256, sealed)
+            seal, sealed = _read(self.seal), self.sealed_agreements()
+            payload = seal_payload(self.region, self.window, count, sha256, seal["at"], sealed)
             signature = b64decode(seal["signature"], validate=True)
             key = keyring.verify(bytes.fromhex(seal["key_id"]), SEAL_KIND, payload, signature)
             if (key.owner, key.purpose) != (CLEARINGHOUSE, "statement"):
                 raise BadSignature(f"is {key.owner}'s key for {key.purpose}")
+            require_valid(key, seal["at"])
         except (QuanlianError, ValueError, KeyError, TypeError, AttributeError) as error:
-            at = self.first + count
             yield Finding(place, "seal", f"does not fit its {count} lines: {error}", file=name, line=at)
         else:
+            must = {**json.loads(payload), "kind": "seal", "key_id": key.key_id.hex()}
+            must["signature"] = b64encode(signature).decode("ascii")
+            del must["region"], must["window"]
+            yield from (each._replace(place=place, file=name, line=at) for each in _differences("seal", seal, must))
             yield from compare_seal(sealed, documents)
 
 
+def _read(content: bytes) -> dict[str, Any]:
+    """A line with each name once. Raises ValueError."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(read := dict(pairs)) != len(pairs):
+            raise ValueError("a name stands there twice")
+        return read
+
+    return dict(json.loads(content, object_pairs_hook=once))
+
+
+def _head_faults(content: bytes, head: Mapping[str, Any], file: str, number: int) -> Iterator[Finding]:
+    """Whatever of a line before the evidence is not as this version writes it."""
+    line, place = _read(content), f"redemptions {file}"
+    kind = line["kind"]
+    for name in sorted(line.keys() ^ _HEAD_FIELDS[kind]):
+        found, expected = ("there", "not there") if name in line else ("not there", "there")
+        yield Finding(place, f"{kind} {name}", found, expected, file, number)
+    if kind == "evidence":
+        must = {"kind": kind, "version": VERSION, "region": head["region"], "window": head["window"]}
+        told = {name: line.get(name) for name in must}
+        yield from (each._replace(place=place, file=file, line=number) for each in _differences(kind, told, must))
+    first = {"root": 1, "evidence": 2}.get(kind, number)
+    if number != first:
+        yield Finding(place, kind, f"on line {number}", f"once, on line {first}", file, number)
+
+
+def _differences(what: str, told: Mapping[str, Any], must: Mapping[str, Any]) -> Iterator[Finding]:
+    """Each field that is not written as it must be: `true` is not 1."""
+    for name in sorted(told.keys() | must.keys()):
+        found, expected = (json.dumps(side[name], sort_keys=True) if name in side else "" for side in (told, must))
+        if found != expected:
+            yield Finding("", f"{what} {name}", found, expected)
+
+
 def _take_head(content: bytes, head: dict[str, Any]) -> None:
-    line = json.loads(content)
+    line = _read(content)
     match line["kind"]:
         case "root":
             head["root"] = line["pem"].encode("ascii")
         case "chain":
             head["chains"].append(line["pem"].encode("ascii"))
+        case "campaign-change":
+            head["changes"].append(line)
         case _:
             head["region"], head["window"] = str(line["region"]), line["window"]
             if type(line["window"]) is not int or not 0 < line["window"] < 1 << 63:

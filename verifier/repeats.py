@@ -32,6 +32,16 @@ class Records:
         """Each key that was added with different rests, once for every rest but the first."""
         return self._beyond_first(lambda records: [each[: self._key] for each in set(records)])
 
+    def rivals(self) -> Iterator[bytes]:
+        """Every record whose key was added with another rest too, once each."""
+        width = self._width
+        for bucket in self._buckets:
+            content = bytes(bucket)
+            distinct = {content[start : start + width] for start in range(0, len(content), width)}
+            times = Counter(each[: self._key] for each in distinct)
+            if len(times) < len(distinct):
+                yield from sorted(each for each in distinct if times[each[: self._key]] > 1)
+
     def _beyond_first(self, counted: Callable[[list[bytes]], list[bytes]]) -> Iterator[bytes]:
         width = self._width
         for bucket in self._buckets:

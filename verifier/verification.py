@@ -16,15 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from chassis.service import COLLECT_AFTER
+from pki.denylist import load_denylist
 from pki.identity import CLEARINGHOUSE
 from pki.trust import Keyring, Trust
-from quanlian.errors import InvalidInput, QuanlianError
+from quanlian.errors import BadSignature, InvalidInput, QuanlianError, TrustError, UnknownKey
 from quanlian.statements import Statement, Sums, statement_to_json
 from reporting.signed_file import SignedFile, read_signed
 from verifier import handed
+from verifier.campaigns import read_campaigns
 from verifier.documents import read_documents
+from verifier.eligibility import ORDER_BYTES
 from verifier.findings import Finding
-from verifier.keys import Keys
+from verifier.keys import Keys, require_valid
 from verifier.portion import DIGEST_BYTES, NUMBER_BYTES, WINDOW_BYTES, Basis, Judged, judge, line_place
 from verifier.redemption import ID_BYTES, VOUCHER_BYTES, Grounds
 from verifier.redemptions_file import Portion, RedemptionsFile
@@ -66,17 +69,24 @@ def verify(
     agreements: Path,
     fingerprint: str,
     progress: Progress = lambda lines: None,
+    denylist: Path | None = None,
 ) -> Verdict:
-    """Recompute a statement. Raises TrustError for another root than `fingerprint`, ConfigurationError or InvalidInput
-    for files that are missing or are none of these kinds; everything else is a finding.
+    """Recompute a statement, believing no key that the signed `denylist` calls bad.
+
+    Raises TrustError for another root than `fingerprint` or a deny-list that does not count, ConfigurationError or
+    InvalidInput for files that are missing or are none of these kinds; everything else is a finding.
     """
     signed = read_signed(statement)
     files = [RedemptionsFile.open(path) for path in redemptions]
     keyring = Keyring(Trust(files[0].root_pem, fingerprint))
     verdict = Verdict(statement.name)
     _certify([signed.chain, *(each for file in files for each in file.chains)], keyring, verdict)
+    if denylist is not None:
+        _deny(read_signed(denylist), keyring)
     told = _statement_data(signed, keyring, verdict)
-    documents, findings = read_documents(terms, agreements, keyring)
+    campaigns, findings = read_campaigns(chain.from_iterable(file.changes for file in files), keyring)
+    verdict.add(findings)
+    documents, findings = read_documents(terms, agreements, campaigns, keyring)
     verdict.add(findings)
     sealed = {name for file in files for name in file.sealed_agreements()}
     verdict.add(documents.count_only(sealed))
@@ -96,14 +106,18 @@ def _certify(chains: Sequence[bytes], keyring: Keyring, verdict: Verdict) -> Non
             verdict.add([Finding("certificate chain", "trust", str(error))])
 
 
+def _deny(signed: SignedFile, keyring: Keyring) -> None:
+    """Take a deny-list, whose key its own chain or the evidence vouches for. Raises TrustError or InvalidInput."""
+    try:
+        if signed.chain:
+            keyring.add(signed.chain)
+        keyring.deny(load_denylist(signed.body, signed.signature, signed.key_id, keyring))
+    except (UnknownKey, BadSignature) as error:
+        raise TrustError(f"the deny-list does not count: {error}") from error
+
+
 def _statement_data(signed: SignedFile, keyring: Keyring, verdict: Verdict) -> dict[str, Any]:
     """The statement as it stands, its signature judged."""
-    try:
-        key = keyring.verify(signed.key_id, "statement", signed.body, signed.signature)
-        if (key.owner, key.purpose) != (CLEARINGHOUSE, "statement"):
-            verdict.add([Finding("statement", "signature", f"{key.owner}'s key for {key.purpose}")])
-    except QuanlianError as error:
-        verdict.add([Finding("statement", "signature", str(error))])
     try:
         data = json.loads(signed.body)
         for name in ("window", "opened_at", "closed_at", "opening_fen", "lodged_fen", "paid_out_fen"):
@@ -114,6 +128,13 @@ def _statement_data(signed: SignedFile, keyring: Keyring, verdict: Verdict) -> d
         data["windows"] = [int(each) for each in data["windows"]]
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidInput(f"not a statement ({error})", place=verdict.statement) from error
+    try:
+        key = keyring.verify(signed.key_id, "statement", signed.body, signed.signature)
+        if (key.owner, key.purpose) != (CLEARINGHOUSE, "statement"):
+            raise BadSignature(f"{key.owner}'s key for {key.purpose}")
+        require_valid(key, data["closed_at"])
+    except QuanlianError as error:
+        verdict.add([Finding("statement", "signature", str(error))])
     return dict(data)
 
 
@@ -128,6 +149,7 @@ def _check_files(files: Sequence[RedemptionsFile], basis: Basis, verdict: Verdic
     if given != sorted(basis.windows):
         verdict.add([Finding("redemptions", "windows", str(given), str(sorted(basis.windows)))])
     for file in files:
+        verdict.add(file.faults)
         if file.region != basis.region:
             place = f"redemptions {file.path.name}"
             verdict.add([Finding(place, "region", file.region, basis.region, file.path.name)])
@@ -140,6 +162,7 @@ def _judge_files(
     ids, uses = Records(WINDOW_BYTES + ID_BYTES), Records(VOUCHER_BYTES + ID_BYTES, VOUCHER_BYTES)
     told = Records(ID_BYTES + NUMBER_BYTES + DIGEST_BYTES, ID_BYTES + NUMBER_BYTES)
     heads = Records(handed.RECORD_BYTES, handed.NAME_BYTES)
+    orders = Records(ORDER_BYTES + ID_BYTES, ORDER_BYTES)
     portions = chain.from_iterable(file.portions(keyring, basis.documents, seals) for file in files)
     spread = sum(file.size for file in files) >= WORTH_PROCESSES
     for judged in _judged_apart(portions, basis) if spread else _judged_here(portions, basis.grounds()):
@@ -148,6 +171,7 @@ def _judge_files(
         uses.add(judged.uses)
         told.add(judged.told)
         heads.add(judged.heads)
+        orders.add(judged.orders)
         verdict.add(judged.findings)
         verdict.redemptions += judged.redemptions
         progress(judged.redemptions)
@@ -156,6 +180,7 @@ def _judge_files(
     verdict.add([_told_twice(each) for each in told.differing()])
     verdict.add([_repeated(f"voucher {_voucher_name(each)}") for each in uses.differing()])
     verdict.add([_signed_twice(each) for each in heads.differing()])
+    verdict.add([_discounted_twice(each) for each in orders.rivals()])
     return sums
 
 
@@ -206,6 +231,11 @@ def _told_twice(record: bytes) -> Finding:
 
 def _signed_twice(record: bytes) -> Finding:
     return Finding(f"hand-over {handed.hand_over_name(record)}", "head", "told differently", "as it is told elsewhere")
+
+
+def _discounted_twice(record: bytes) -> Finding:
+    place = f"redemption {record[ORDER_BYTES:].hex()}"
+    return Finding(place, "order_id", "an order with another voucher", "one public voucher an order")
 
 
 def _voucher_name(record: bytes) -> str:

@@ -11,6 +11,8 @@ from clearinghouse.service import ClearinghouseService
 from pki.authority import CERTIFICATE, RootAuthority
 from pki.keystore import FileKeyStore
 from pki.trust import Keyring, Trust
+from quanlian import wire
+from quanlian.campaign_changes import Change, ChangeKind
 from quanlian.errors import InvalidInput
 from quanlian.regions import region
 from quanlian.signing import Signer
@@ -195,5 +197,9 @@ async def publish_campaigns(setting: Setting, service: ClearinghouseService, at:
         text = TERMS.format(number=number, issuer=issuer, year=year, next_year=year + 1, voucher_type=voucher_type)
         document = text.encode()
         await service.publish_terms(issuer, setting.signed(issuer, "terms", "terms", document))
-        found.append(parse_terms(document, "bench"))
+        terms = parse_terms(document, "bench")
+        change = Change(issuer, terms.campaign, 1, ChangeKind.PUBLISH, at, "bench", "as decided", terms.terms_hash)
+        body = wire.change_to_body(change)
+        await service.publish_change(issuer, setting.signed(issuer, "terms", "campaign-change", body))
+        found.append(terms)
     return found

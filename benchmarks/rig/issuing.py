@@ -14,7 +14,7 @@ from quanlian.signing import signing_bytes
 from quanlian.terms import Terms
 from quanlian.v1 import signed_pb2
 from quanlian.vouchers import SUITE_ED25519_BATCH, Token, Voucher, VoucherKey
-from rig.delta import DAY, Setting
+from rig.delta import Setting
 
 PACK, SEED = 10, 2020
 
@@ -50,7 +50,7 @@ class Issuer:
         issued = [
             Voucher(
                 1, SUITE_ED25519_BATCH, key_id, issuer, terms.campaign, terms.terms_hash, self.fresh(15), (1,) * PACK,
-                self.fresh(16), self._at, self._at, self._at + 7 * DAY, "at-issue",
+                self.fresh(16), self._at, *terms.packs[0].validity(self._at), terms.packs[0].roaming,
             )
             for _ in range(packs)
         ]  # fmt: skip

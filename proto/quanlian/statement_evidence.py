@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 SEAL_KIND = "statement-evidence"
+VERSION = 1
+"""Of the shape of the lines."""
 
 
 class SealedAgreement(NamedTuple):
@@ -17,16 +19,17 @@ class SealedAgreement(NamedTuple):
 
 
 def seal_payload(
-    region: str, window: int, lines: int, sha256: bytes, agreements: Mapping[str, SealedAgreement]
+    region: str, window: int, lines: int, sha256: bytes, at: int, agreements: Mapping[str, SealedAgreement]
 ) -> bytes:
-    """What the clearinghouse signs: whose evidence, of which window, SHA-256 over its lines with a newline each, and
-    each agreement by `number vN`.
+    """What the clearinghouse signs: whose evidence, of which window, SHA-256 over its lines with a newline each, when
+    it was sealed in UTC seconds, and each agreement by `number vN`.
     """
     content = {
         "region": region,
         "window": window,
         "lines": lines,
         "sha256": sha256.hex(),
+        "at": at,
         "agreements": {name: each._asdict() for name, each in sorted(agreements.items())},
     }
     return json.dumps(content, separators=(",", ":")).encode()

@@ -238,7 +238,7 @@ def test_an_altered_field_of_a_redemption_is_named(
     assert ("redemptions redemptions-310000-window-1.jsonl", "seal") in found_in(verdict)
 
 
-@pytest.mark.parametrize("field", ["merchant", "order_id", "category", "channel"])
+@pytest.mark.parametrize("field", ["merchant", "order_id", "klass"])
 def test_what_no_figure_depends_on_is_under_the_seal(copy: Exported, field: str) -> None:
     alter_line(copy, "redemption", lambda line: line.update({field: "another"}))
     assert found_in(verdict_of(copy)) == {("redemptions redemptions-310000-window-1.jsonl", "seal")}
@@ -349,6 +349,61 @@ def test_a_seal_that_is_missing_or_another_s_is_named(copy: Exported) -> None:
     lines = copy.redemptions[0].read_bytes().splitlines(keepends=True)
     copy.redemptions[0].write_bytes(b"".join(lines[:-1]))
     assert ("redemptions redemptions-310000-window-1.jsonl", "seal") in found_in(verdict_of(copy))
+
+
+FRAME_FIELDS: list[tuple[str, str, Callable[[dict[str, Any]], object], str]] = [
+    ("seal", "lines", lambda line: line.update(lines=line["lines"] + 1), "seal lines"),
+    ("seal", "lines as text", lambda line: line.update(lines=str(line["lines"])), "seal lines"),
+    ("seal", "sha256", lambda line: line.update(sha256="00" * 32), "seal sha256"),
+    ("seal", "no sha256", lambda line: line.pop("sha256"), "seal sha256"),
+    ("seal", "at", lambda line: line.update(at=line["at"] + 1), "seal"),
+    ("seal", "agreements", lambda line: line["agreements"].clear(), "seal"),
+    ("seal", "agreement", lambda line: line["agreements"]["TEST v1"].update(note="x"), "seal agreements"),
+    ("seal", "key_id", lambda line: line.update(key_id=line["key_id"].upper()), "seal key_id"),
+    ("seal", "signature", lambda line: line.update(signature=flipped(line["signature"])), "seal"),
+    ("seal", "another key", lambda line: line.update(note="x"), "seal note"),
+    ("evidence", "version 2", lambda line: line.update(version=2), "evidence version"),
+    ("evidence", "version 0", lambda line: line.update(version=0), "evidence version"),
+    ("evidence", "version true", lambda line: line.update(version=True), "evidence version"),
+    ("evidence", "no version", lambda line: line.pop("version"), "evidence version"),
+    ("evidence", "region", lambda line: line.update(region=HANGZHOU), "region"),
+    ("evidence", "region as a number", lambda line: line.update(region=int(SHANGHAI)), "evidence region"),
+    ("evidence", "window", lambda line: line.update(window=2), "windows"),
+    ("evidence", "another key", lambda line: line.update(note="x"), "evidence note"),
+    ("root", "another key", lambda line: line.update(note="x"), "root note"),
+    ("chain", "another key", lambda line: line.update(note="x"), "chain note"),
+    ("campaign-change", "another key", lambda line: line.update(note="x"), "campaign-change note"),
+    ("campaign-change", "body", lambda line: line.update(body=flipped(line["body"])), "signature"),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "change", "what"), FRAME_FIELDS, ids=[f"{kind} {field}" for kind, field, _, _ in FRAME_FIELDS]
+)
+def test_an_altered_field_before_or_after_the_lines_is_named(
+    copy: Exported, kind: str, field: str, change: Callable[[dict[str, Any]], object], what: str
+) -> None:
+    alter_line(copy, kind, change)
+    named = [each.what for each in verdict_of(copy).findings]
+    assert named != []
+    assert what in named
+
+
+@pytest.mark.parametrize(("kind", "line"), [("root", 3), ("evidence", 3)])
+def test_what_stands_before_the_lines_twice_is_named(copy: Exported, kind: str, line: int) -> None:
+    lines = copy.redemptions[0].read_bytes().splitlines(keepends=True)
+    again = next(each for each in lines if each.startswith(f'{{"kind":"{kind}"'.encode()))
+    copy.redemptions[0].write_bytes(b"".join([*lines[: line - 1], again, *lines[line - 1 :]]))
+    (finding,) = verdict_of(copy).findings
+    assert (finding.what, finding.line) == (kind, line)
+
+
+def test_a_name_that_stands_twice_in_a_seal_is_named(copy: Exported) -> None:
+    content = copy.redemptions[0].read_bytes()
+    copy.redemptions[0].write_bytes(content.replace(b'{"kind":"seal",', b'{"kind":"seal","lines":1,'))
+    (finding,) = verdict_of(copy).findings
+    assert finding.what == "seal"
+    assert "a name stands there twice" in finding.found
 
 
 def test_altered_terms_are_named_and_do_not_count(copy: Exported) -> None:

@@ -87,7 +87,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
         return answer_of(answer).redemption_id
 
     clearinghouse.pass_seconds(60)
-    used = [ask(redeem=purchase(token, index, f"{token.hex()[-9:]}-{index}")) for token in tokens for index in (0, 1)]
+    uses = [(token, index) for token in tokens for index in (0, 1)]
+    used = [ask(redeem=purchase(*use, f"order-{order}")) for order, use in enumerate(uses)]
     for redemption_id in used[::2]:
         ask(refund=redemption_pb2.Refund(redemption_id=redemption_id, order_fen=1999))
         ask(refund=redemption_pb2.Refund(redemption_id=redemption_id, order_fen=1))
