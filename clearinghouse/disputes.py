@@ -14,7 +14,9 @@ from sqlalchemy import select
 from chassis.database import Transaction
 from clearinghouse import schema
 from clearinghouse.desk import Desk
-from custodian import schema as custodian_schema
+from clearinghouse.domain.dispute_deadline import last_day
+from clearinghouse.silence import deadline
+from custodian import schema as books_schema
 from quanlian import wire
 from quanlian.errors import InvalidInput
 from quanlian.redemptions import Redemption, adjust
@@ -38,7 +40,7 @@ class TakeDispute:
 
     def decide(self, desk: Desk) -> None:
         """Raises InvalidInput for a line that the statement does not have, unless it names the region's own redemptions
-        of it: whether it was left out is for the operator to find out.
+        of it: whether it was left out is for the operator to find out. Likewise after the dispute deadline.
         """
         dispute, table = self.dispute, schema.dispute
         known = desk.transaction.select_keys(
@@ -53,6 +55,7 @@ class TakeDispute:
                 )
             return
         statement = _statement(desk, dispute.region, dispute.window)
+        _require_in_time(desk, statement)
         for line in dispute.lines:
             if _key(line) not in statement.lines:
                 _require_own(desk, dispute, line)
@@ -128,7 +131,7 @@ class Resolve:
 
     def _adjust(self, desk: Desk, dispute: settlement_pb2.Dispute, redemption_id: bytes, amount_fen: int) -> None:
         before = desk.books.redemption(redemption_id)
-        if before is None or not _is_of_a_line(dispute, before):
+        if before is None or not _is_of_a_line(desk, dispute, before):
             raise InvalidInput(
                 f"该核销不在所异议的行内 · redemption {redemption_id.hex()} is on none of the disputed lines",
                 place=f"dispute {self.region}/{self.number}",
@@ -147,10 +150,10 @@ def booked(
     transaction: Transaction, reference: str, redemption_ids: Sequence[bytes]
 ) -> list[clearing_operator_pb2.BookedAdjustment]:
     """What a dispute's adjusting entry, found by its reference, gave back of each redemption."""
-    posting, entry = custodian_schema.posting.c, custodian_schema.entry.c
+    posting, entry = books_schema.posting.c, books_schema.entry.c
     query = (
         select(posting.redemption_id, posting.discount_fen, posting.entry, posting.settlement_window)
-        .join_from(custodian_schema.posting, custodian_schema.entry, posting.entry == entry.number)
+        .join_from(books_schema.posting, books_schema.entry, posting.entry == entry.number)
         .where(posting.redemption_id.in_(redemption_ids), entry.kind == ADJUSTMENT, entry.reference == reference)
         .order_by(posting.redemption_id)
     )
@@ -185,12 +188,24 @@ def _require_named_once(redemption_ids: Sequence[bytes]) -> None:
             )
 
 
-def _is_of_a_line(dispute: settlement_pb2.Dispute, redemption: Redemption) -> bool:
-    ends = (redemption.voucher.issuer, redemption.redeeming_region)
-    return any(
-        {dispute.region, line.counterpart} == set(ends) and line.campaign == redemption.campaign
-        for line in dispute.lines
-    )
+def _require_in_time(desk: Desk, statement: Statement) -> None:
+    until = deadline(desk, statement)
+    if desk.at >= until:
+        raise InvalidInput(
+            f"场次{statement.window}的异议期至{last_day(until)}，已逾期 · "
+            f"window {statement.window} could be disputed until {last_day(until)}",
+            place="dispute",
+            remedy="与清分平台和对方地区协商 · settle it with the clearinghouse and the other region",
+        )
+
+
+def _is_of_a_line(desk: Desk, dispute: settlement_pb2.Dispute, redemption: Redemption) -> bool:
+    """Whether it was posted in the disputed window on one of the disputed lines, or is named as left out of one."""
+    posting, line = books_schema.posting, _line_of(dispute.region, redemption)
+    named = {redemption_id for each in dispute.lines for redemption_id in each.redemption_ids}
+    key = (redemption.id, dispute.window)
+    posted = desk.transaction.select_keys(posting, [posting.c.redemption_id, posting.c.settlement_window], [key])
+    return line in map(_key, dispute.lines) and (redemption.id in named or bool(posted))
 
 
 def _is_left_out(line: settlement_pb2.LineRef) -> bool:

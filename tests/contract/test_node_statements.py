@@ -208,6 +208,56 @@ def test_an_adjustment_must_be_of_a_disputed_line_and_within_what_is_left(depart
             department.do(department.clearinghouse.service.settlement.resolve_dispute(request))
 
 
+def test_an_adjustment_must_be_of_the_disputed_window(department: Department) -> None:
+    """What was used in window 2 is not given back for a dispute of window 1, though its line is named alike."""
+    department.dispute(ISSUERS_LINE)
+    (other,) = department.node.claim(1)
+    department.clearinghouse.decide(*department.clearinghouse.hand_overs(department.node.release(*keys_of(other))))
+    (answer,) = department.clearinghouse.redeem(item(bytes(15) + b"c", redeem=purchase(other, 0, "order-3")))
+    assert not answer_of(answer).HasField("refusal")
+    (later,) = (row for row in department.clearinghouse.rows("redemption") if row["settlement_window"] == 2)
+    adjustment = clearing_operator_pb2.Adjustment(redemption_id=later["id"], amount_fen=5)
+    request = clearing_operator_pb2.ResolveDisputeRequest(
+        region=HANGZHOU, number=1, upheld=True, why="so", adjustments=[adjustment]
+    )
+    with pytest.raises(InvalidInput, match=f"{later['id'].hex()} is on none of the disputed lines"):
+        department.do(department.clearinghouse.service.settlement.resolve_dispute(request))
+
+
+def test_an_adjustment_must_be_of_the_disputed_role(department: Department) -> None:
+    """As a redeemer's line nothing goes back of what was used as the issuer's."""
+    (redemption,) = department.clearinghouse.rows("redemption")
+    dispute = settlement_pb2.Dispute(region=SHANGHAI, number=1, window=1, why="so")
+    dispute.lines.add(role="redeemer", counterpart=HANGZHOU, campaign="spring")
+    taken = department.clearinghouse.decide(
+        TakeDispute(signed_pb2.SignedMessage(body=dispute.SerializeToString()), dispute)
+    )
+    assert taken == [None]
+    adjustment = clearing_operator_pb2.Adjustment(redemption_id=redemption["id"], amount_fen=5)
+
+    def uphold(region: str) -> clearing_operator_pb2.ResolveDisputeResponse:
+        request = clearing_operator_pb2.ResolveDisputeRequest(
+            region=region, number=1, upheld=True, why="so", adjustments=[adjustment]
+        )
+        return department.do(department.clearinghouse.service.settlement.resolve_dispute(request))
+
+    assert [each.amount_fen for each in uphold(SHANGHAI).booked] == [5]
+    dispute = settlement_pb2.Dispute(region=HANGZHOU, number=1, window=1, why="so")
+    dispute.lines.add(role="redeemer", counterpart=SHANGHAI, campaign="spring", redemption_ids=[bytes(16)])
+    department.clearinghouse.decide(TakeDispute(signed_pb2.SignedMessage(body=dispute.SerializeToString()), dispute))
+    with pytest.raises(InvalidInput, match="is on none of the disputed lines"):
+        uphold(HANGZHOU)
+
+
+def test_a_dispute_after_its_last_day_is_refused_with_that_day(department: Department) -> None:
+    department.clearinghouse.pass_seconds(15 * 86_400)
+    assert department.dispute(ISSUERS_LINE) == 1
+    department.clearinghouse.pass_seconds(86_400)
+    with pytest.raises(InvalidInput, match="window 1 could be disputed until 2026-06-13"):
+        department.dispute(ISSUERS_LINE)
+    assert [row["number"] for row in department.node.rows("dispute")] == [1]
+
+
 def test_a_redemption_is_adjusted_once_by_a_dispute_and_the_answer_says_where_it_is_booked(
     department: Department,
 ) -> None:
