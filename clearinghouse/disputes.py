@@ -14,11 +14,13 @@ from sqlalchemy import select
 from chassis.database import Transaction
 from clearinghouse import schema
 from clearinghouse.desk import Desk
-from custodian import schema as custodian_schema
+from clearinghouse.domain.dispute_deadline import last_day
+from clearinghouse.silence import deadline
+from custodian import schema as books_schema
 from quanlian import wire
 from quanlian.errors import InvalidInput
-from quanlian.redemptions import adjust
-from quanlian.statements import LineKey, json_to_statement
+from quanlian.redemptions import Redemption, adjust
+from quanlian.statements import HOME, ISSUER, REDEEMER, LineKey, Statement, json_to_statement
 from quanlian.v1 import clearing_operator_pb2, settlement_pb2, signed_pb2
 
 OPEN, UPHELD, REJECTED = "open", "upheld", "rejected"
@@ -37,7 +39,9 @@ class TakeDispute:
         pass
 
     def decide(self, desk: Desk) -> None:
-        """Raises InvalidInput for a line that the statement does not have."""
+        """Raises InvalidInput for a line that the statement does not have, unless it names the region's own redemptions
+        of it: whether it was left out is for the operator to find out. Likewise after the dispute deadline.
+        """
         dispute, table = self.dispute, schema.dispute
         known = desk.transaction.select_keys(
             table, [table.c.region, table.c.number], [(dispute.region, dispute.number)]
@@ -50,15 +54,11 @@ class TakeDispute:
                     remedy="换一个号 · give it a number of its own",
                 )
             return
-        lines = _statement_lines(desk, dispute.region, dispute.window)
+        statement = _statement(desk, dispute.region, dispute.window)
+        _require_in_time(desk, statement)
         for line in dispute.lines:
-            if LineKey(line.role, line.counterpart, line.campaign) not in lines:
-                raise InvalidInput(
-                    f"场次{dispute.window}的对账单没有这一行 · {line.role}/{line.counterpart}/{line.campaign} "
-                    f"is no line of window {dispute.window}",
-                    place="dispute",
-                    remedy="照对账单的行填写 · name lines as the statement has them",
-                )
+            if _key(line) not in statement.lines:
+                _require_own(desk, dispute, line)
         desk.transaction.insert(
             table,
             [
@@ -106,14 +106,9 @@ class Resolve:
                 place=f"dispute {self.region}/{self.number}",
                 remedy="另有问题请该地区另提异议 · let the region raise another for what is left",
             )
-        if not self.why or self.upheld != bool(self.adjustments):
-            raise InvalidInput(
-                "须有理由；成立的须有调整，驳回的不得有 · needs a reason, and adjustments if and only if it is upheld",
-                place="dispute",
-                remedy="写明理由，成立的逐笔写明金额 · say why, and name each redemption with its amount to uphold it",
-            )
-        _require_named_once([redemption_id for redemption_id, _ in self.adjustments])
         dispute = settlement_pb2.Dispute.FromString(rows[0].body)
+        self._require_reasoned(dispute)
+        _require_named_once([redemption_id for redemption_id, _ in self.adjustments])
         for redemption_id, amount_fen in self.adjustments:
             self._adjust(desk, dispute, redemption_id, amount_fen)
         values: dict[str, Any] = {
@@ -124,9 +119,19 @@ class Resolve:
         desk.transaction.update(table, {"region": self.region, "number": self.number}, values)
         return clearing_operator_pb2.DisputeRecord(dispute=dispute, **values)
 
+    def _require_reasoned(self, dispute: settlement_pb2.Dispute) -> None:
+        """That a line was left out may be upheld with no money going back: nothing of it was booked."""
+        adjusts = self.upheld and not any(_is_left_out(line) for line in dispute.lines)
+        if not self.why or (adjusts and not self.adjustments) or (self.adjustments and not self.upheld):
+            raise InvalidInput(
+                "须有理由；成立的须有调整，驳回的不得有 · needs a reason, and adjustments if and only if it is upheld",
+                place="dispute",
+                remedy="写明理由，成立的逐笔写明金额 · say why, and name each redemption with its amount to uphold it",
+            )
+
     def _adjust(self, desk: Desk, dispute: settlement_pb2.Dispute, redemption_id: bytes, amount_fen: int) -> None:
         before = desk.books.redemption(redemption_id)
-        if before is None or not _is_of_a_line(dispute, before):
+        if before is None or not _is_of_a_line(desk, dispute, before):
             raise InvalidInput(
                 f"该核销不在所异议的行内 · redemption {redemption_id.hex()} is on none of the disputed lines",
                 place=f"dispute {self.region}/{self.number}",
@@ -145,10 +150,10 @@ def booked(
     transaction: Transaction, reference: str, redemption_ids: Sequence[bytes]
 ) -> list[clearing_operator_pb2.BookedAdjustment]:
     """What a dispute's adjusting entry, found by its reference, gave back of each redemption."""
-    posting, entry = custodian_schema.posting.c, custodian_schema.entry.c
+    posting, entry = books_schema.posting.c, books_schema.entry.c
     query = (
         select(posting.redemption_id, posting.discount_fen, posting.entry, posting.settlement_window)
-        .join_from(custodian_schema.posting, custodian_schema.entry, posting.entry == entry.number)
+        .join_from(books_schema.posting, books_schema.entry, posting.entry == entry.number)
         .where(posting.redemption_id.in_(redemption_ids), entry.kind == ADJUSTMENT, entry.reference == reference)
         .order_by(posting.redemption_id)
     )
@@ -183,15 +188,66 @@ def _require_named_once(redemption_ids: Sequence[bytes]) -> None:
             )
 
 
-def _is_of_a_line(dispute: settlement_pb2.Dispute, redemption: Any) -> bool:
-    ends = (redemption.voucher.issuer, redemption.redeeming_region)
-    return any(
-        {dispute.region, line.counterpart} == set(ends) and line.campaign == redemption.campaign
-        for line in dispute.lines
-    )
+def _require_in_time(desk: Desk, statement: Statement) -> None:
+    until = deadline(desk, statement)
+    if desk.at >= until:
+        raise InvalidInput(
+            f"场次{statement.window}的异议期至{last_day(until)}，已逾期 · "
+            f"window {statement.window} could be disputed until {last_day(until)}",
+            place="dispute",
+            remedy="与清分平台和对方地区协商 · settle it with the clearinghouse and the other region",
+        )
 
 
-def _statement_lines(desk: Desk, region: str, window: int) -> set[LineKey]:
+def _is_of_a_line(desk: Desk, dispute: settlement_pb2.Dispute, redemption: Redemption) -> bool:
+    """Whether it was posted in the disputed window on one of the disputed lines, or is named as left out of one."""
+    posting, line = books_schema.posting, _line_of(dispute.region, redemption)
+    named = {redemption_id for each in dispute.lines for redemption_id in each.redemption_ids}
+    key = (redemption.id, dispute.window)
+    posted = desk.transaction.select_keys(posting, [posting.c.redemption_id, posting.c.settlement_window], [key])
+    return line in map(_key, dispute.lines) and (redemption.id in named or bool(posted))
+
+
+def _is_left_out(line: settlement_pb2.LineRef) -> bool:
+    """Whether a region disputes that the statement lacks the line."""
+    return bool(line.redemption_ids)
+
+
+def _require_own(desk: Desk, dispute: settlement_pb2.Dispute, line: settlement_pb2.LineRef) -> None:
+    """Raises InvalidInput for a line that the region cannot have: one without redemptions, or of others."""
+    name = "/".join(_key(line))
+    if line.role not in (ISSUER, REDEEMER, HOME) or line.counterpart not in desk.regions or not _is_left_out(line):
+        raise InvalidInput(
+            f"场次{dispute.window}的对账单没有这一行 · {name} is no line of window {dispute.window}",
+            place="dispute",
+            remedy="照对账单的行填写；对账单漏列的，附本地区账上的核销 · "
+            "name lines as the statement has them; if one was left out, the redemptions of it on the region's books",
+        )
+    desk.books.load_redemptions(line.redemption_ids)
+    for redemption_id in line.redemption_ids:
+        known = desk.books.redemption(redemption_id)
+        if known is not None and _line_of(dispute.region, known) != _key(line):
+            raise InvalidInput(
+                f"核销 {redemption_id.hex()} 不属于 {name} · redemption {redemption_id.hex()} is not of {name}",
+                place="dispute",
+                remedy="附该行的核销 · name redemptions of that line",
+            )
+
+
+def _line_of(region: str, redemption: Redemption) -> LineKey:
+    """The line of a region's statement on which a redemption stands."""
+    issuer, redeemer = redemption.voucher.issuer, redemption.redeeming_region
+    if issuer == redeemer:
+        return LineKey(HOME, redeemer, redemption.campaign)
+    role, counterpart = (ISSUER, redeemer) if issuer == region else (REDEEMER, issuer)
+    return LineKey(role, counterpart, redemption.campaign)
+
+
+def _key(line: settlement_pb2.LineRef) -> LineKey:
+    return LineKey(line.role, line.counterpart, line.campaign)
+
+
+def _statement(desk: Desk, region: str, window: int) -> Statement:
     table = schema.statement
     rows = desk.transaction.select_keys(table, [table.c.settlement_window, table.c.region], [(window, region)])
     if not rows:
@@ -200,4 +256,4 @@ def _statement_lines(desk: Desk, region: str, window: int) -> set[LineKey]:
             place="dispute",
             remedy="写有对账单的场次 · name a window that has one",
         )
-    return set(json_to_statement(rows[0].document).lines)
+    return json_to_statement(rows[0].document)

@@ -241,6 +241,7 @@ statement = Table(
     Column("confirmation", LargeBinary, comment="the region's signed confirmation"),
     Column("confirmation_key_id", LargeBinary),
     Column("confirmation_signature", LargeBinary),
+    Column("silent_at", BigInteger, comment="when it counted as confirmed, unanswered until its dispute deadline"),
     seal_column(),
 )
 

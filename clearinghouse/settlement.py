@@ -112,13 +112,14 @@ class Settlement:
                 positions = find(position, [position.c.settlement_window], [(row.number,)])
                 paid = find(payout, [payout.c.bank_reference], [(each.bank_reference,) for each in positions])
             returned = {each.bank_reference: each.returned_reference or "" for each in paid}
-            confirmed = {each.region for each in statements if each.confirmation is not None}
+            confirmed_by = {each.region: _confirmed_by(each) for each in statements}
             shown = _window(row)
             shown.positions.extend(
                 settlement_pb2.NetPosition(
                     region=each.region,
                     net_fen=each.net_fen,
-                    confirmed=each.region in confirmed,
+                    confirmed=bool(confirmed_by[each.region]),
+                    confirmed_by=confirmed_by[each.region],
                     bank_reference=each.bank_reference,
                     payout_fen=each.payout_fen,
                     returned_reference=returned.get(each.bank_reference, ""),
@@ -281,6 +282,13 @@ class Settlement:
                 return clearing_figures(transaction, campaign, issuer)
 
         return await asyncio.to_thread(load)
+
+
+def _confirmed_by(statement: Any) -> str:
+    """Empty for a statement that is not confirmed."""
+    if statement.confirmation is not None:
+        return "region"
+    return "deadline" if statement.silent_at is not None else ""
 
 
 def _window(row: Any) -> settlement_pb2.SettlementWindow:

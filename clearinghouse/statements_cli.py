@@ -97,17 +97,20 @@ def disputes(config: Config = None, as_json: Json = False) -> None:
 def uphold(
     region: Region,
     number: Dispute,
-    adjustments: Annotated[
-        list[str],
-        typer.Argument(metavar="REDEMPTION=YUAN", help="核销编号与退回金额 · Redemptions, and what goes back of each."),
-    ],
     why: Why,
+    adjustments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="REDEMPTION=YUAN", help="核销编号与退回金额 · Redemptions, and what goes back of each."),
+    ] = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """异议成立：在当前场次作调整分录，退回各出资方 · Uphold a dispute by adjusting entries in the open window."""
+    """异议成立：在当前场次作调整分录，退回各出资方 · Uphold a dispute by adjusting entries in the open window.
+
+    对账单漏列一行的，无须调整 · None is needed where a statement left a line out.
+    """
     request = pb.ResolveDisputeRequest(
-        region=region, number=number, upheld=True, why=why, adjustments=_adjustments(adjustments)
+        region=region, number=number, upheld=True, why=why, adjustments=_adjustments(adjustments or ())
     )
     _resolve(request, config, as_json)
 
@@ -207,7 +210,8 @@ def _adjustment(text: str) -> pb.Adjustment:
 
 
 def _line(line: Any) -> str:
-    return f"{names.ROLES[line.role][0]}/{line.counterpart}/{line.campaign}"
+    left_out = "（漏列 left out）" if line.redemption_ids else ""
+    return f"{names.ROLES[line.role][0]}/{line.counterpart}/{line.campaign}{left_out}"
 
 
 def _dispute_data(each: pb.DisputeRecord) -> dict[str, Any]:
@@ -217,7 +221,15 @@ def _dispute_data(each: pb.DisputeRecord) -> dict[str, Any]:
         "number": dispute.number,
         "window": dispute.window,
         "lines": [
-            {"role": line.role, "counterpart": line.counterpart, "campaign": line.campaign} for line in dispute.lines
+            {
+                "role": line.role,
+                "counterpart": line.counterpart,
+                "campaign": line.campaign,
+                "left_out": bool(line.redemption_ids),
+                "own_figures": list(line.own_figures),
+                "redemption_ids": [each.hex() for each in line.redemption_ids],
+            }
+            for line in dispute.lines
         ],
         "why": dispute.why,
         "by": dispute.by,

@@ -25,6 +25,7 @@ from clearinghouse.domain.windows import (
     totals,
 )
 from clearinghouse.money import CHECK_REFERENCE, arrears_fen, book_payout, require_new_reference, settlement_fen
+from clearinghouse.silence import confirm_by_silence
 from custodian import schema as custodian_schema
 from quanlian import netting
 from quanlian.errors import InvalidInput
@@ -195,7 +196,7 @@ class Confirm:
 
 @dataclass(slots=True)
 class Instruct:
-    """Turn a confirmed window's net positions into payment instructions."""
+    """Turn a confirmed window's net positions into payment instructions; silence past the dispute deadline confirms."""
 
     number: int
 
@@ -203,7 +204,11 @@ class Instruct:
         pass
 
     def decide(self, desk: Desk) -> None:
-        require_state(self.number, WindowState[_window(desk, self.number).state], WindowState.CONFIRMED)
+        state = WindowState[_window(desk, self.number).state]
+        if state is WindowState.CALCULATED:
+            confirm_by_silence(desk, self.number)
+        else:
+            require_state(self.number, state, WindowState.CONFIRMED)
         _set_window(desk, self.number, state=WindowState.INSTRUCTED.name)
 
 

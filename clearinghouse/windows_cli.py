@@ -20,6 +20,7 @@ app = typer.Typer(add_completion=False)
 Region = Annotated[str, typer.Argument(metavar="REGION", help="地区代码 · Region code, like 330100.")]
 Number = Annotated[int, typer.Argument(metavar="NUMBER", min=1, help="场次号 · Number of the window.")]
 _PPM_PER_TENTH = 1000
+_CONFIRMED_BY = {"": "否 no", "region": "是 yes", "deadline": "逾期视为确认 by deadline"}
 
 
 @app.command()
@@ -61,7 +62,10 @@ def window(
 
 @app.command()
 def instruct(number: Number, config: Config = None, as_json: Json = False) -> None:
-    """出具付款指令 · Issue the payment instructions of a window that every region confirmed."""
+    """出具付款指令；逾期未答视为确认 · Issue the payment instructions of a window that every region confirmed.
+
+    异议期满仍未答复的，视为确认 · A region that said nothing until its dispute deadline counts as having confirmed.
+    """
     request = pb.InstructWindowRequest(window=number)
     answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.InstructWindow, request)
     _show_window(answer.window, as_json)
@@ -166,7 +170,7 @@ def _show_window(shown: settlement_pb2.SettlementWindow, as_json: bool) -> None:
             region_zh(each.region),
             console.yuan(each.net_fen),
             console.yuan(each.payout_fen),
-            console.yes_no(each.confirmed),
+            _CONFIRMED_BY[each.confirmed_by],
             each.bank_reference,
             each.returned_reference,
         )
@@ -194,5 +198,5 @@ def _window_data(shown: settlement_pb2.SettlementWindow) -> dict[str, Any]:
 
 
 def _positions_data(shown: settlement_pb2.SettlementWindow) -> list[dict[str, Any]]:
-    names = ("region", "net_fen", "payout_fen", "confirmed", "bank_reference", "returned_reference")
+    names = ("region", "net_fen", "payout_fen", "confirmed", "confirmed_by", "bank_reference", "returned_reference")
     return [{name: getattr(each, name) for name in names} for each in shown.positions]

@@ -28,6 +28,9 @@ _UNANSWERED = Query(
     select(_OUTBOX.own_id).where(_OUTBOX.answered.is_(False), _OUTBOX.sent_at <= bindparam("closed_at")).limit(1)
 )
 
+_MOST_NAMED = 1000
+"""Redemptions that a dispute names of a line that its statement lacks."""
+
 _log = telemetry.logger("reconciling")
 
 
@@ -103,6 +106,27 @@ class Reconciler:
             for row in rows
         )
         return statements.add_up(self._engine.region.code, items)
+
+    def redemptions(self, window: int, line: statements.LineKey) -> list[bytes]:
+        """The redemptions that this node's books have of a line of a window, the first `_MOST_NAMED` of them."""
+        region, item = self._engine.region.code, schema.clearing_item.c
+        issuer, redeemer = (
+            (line.counterpart, region) if line.role == statements.REDEEMER else (region, line.counterpart)
+        )
+        query = (
+            select(item.redemption_id)
+            .where(
+                item.settlement_window == window,
+                item.campaign == line.campaign,
+                item.issuer == issuer,
+                item.redeeming_region == redeemer,
+            )
+            .distinct()
+            .order_by(item.redemption_id)
+            .limit(_MOST_NAMED)
+        )
+        with self._engine.database.snapshot() as transaction:
+            return list(transaction.connection.execute(query).scalars())
 
     def mark_confirmed(self, window: int) -> None:
         with self._engine.database.transaction() as transaction:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -41,6 +41,8 @@ class NodeSettling:
         self._service = service
         self._clearinghouse = clearinghouse
         self._signer = message_signer
+        self._numbering = asyncio.Lock()
+        """Held until a dispute is taken or dropped, so that their numbers have no gap."""
 
     async def statement(self, window: int, month: str) -> pb.GetOwnStatementResponse:
         """This region's signed statement with the chain of its key. Raises InvalidInput where there is none."""
@@ -80,10 +82,12 @@ class NodeSettling:
         disputed = await self._disputed(statement.covers)
         for each in (*result.missing, *result.extra, *result.different):
             if not _is_disputed(each.key, disputed):
+                name = "/".join(each.key)
                 raise InvalidInput(
-                    f"{'/'.join(each.key)} differs from this node's books",
+                    f"{name} 与本地区账不符 · {name} differs from this node's books",
                     place=f"statement {statement.period}",
-                    remedy="dispute the line first (quanlian node dispute), or find its cause",
+                    remedy="先对该行提出异议（quanlian node dispute），或查明原因 · "
+                    "dispute the line first (quanlian node dispute), or find its cause",
                 )
         if not statement.month:
             await self._service.engine.submit(KeepReconciliation(statement, document, result))
@@ -92,48 +96,90 @@ class NodeSettling:
         return state
 
     async def dispute(self, caller: Identity, request: pb.DisputeOwnStatementRequest) -> int:
-        """Name lines that are not accepted; returns the dispute's number. Kept here, then sent."""
+        """Name lines that are not accepted; returns the dispute's number. Kept here, then sent.
+
+        A line that only this node's books have is disputed with its figures and redemptions. Raises InvalidInput for
+        what neither side has, and what the clearinghouse does not take.
+        """
         if not request.lines or not request.why:
-            raise InvalidInput("needs at least one line and a reason", place="dispute")
-
-        def keep() -> settlement_pb2.Dispute:
-            with self._service.database.transaction() as transaction:
-                numbers = transaction.connection.execute(select(schema.dispute.c.number)).scalars()
-                made = settlement_pb2.Dispute(
-                    region=self._service.region.code,
-                    number=max(numbers, default=0) + 1,
-                    window=request.window,
-                    lines=request.lines,
-                    why=request.why,
-                    by=caller.uri,
-                    at=transaction.now(),
-                )
-                message = signed(made.SerializeToString(), "dispute", self._signer)
-                row = {
-                    "number": made.number,
-                    "settlement_window": made.window,
-                    "body": message.body,
-                    "key_id": message.key_id,
-                    "signature": message.signature,
-                    "sent": False,
-                }
-                transaction.insert(schema.dispute, [row])
-            return made
-
-        statement, _, _ = await self._compared(request.window, "")
-        _require_lines(statement, request.lines)
-        made = await asyncio.to_thread(keep)
-        await self.send_disputes()
+            raise InvalidInput(
+                "须写明至少一行和理由 · needs at least one line and a reason",
+                place="dispute",
+                remedy="用 --line 和 --why 写明 · give them with --line and --why",
+            )
+        async with self._numbering:
+            await self._send_disputes()
+            statement, _, result = await self._compared(request.window, "")
+            lines = await asyncio.to_thread(self._disputed_lines, statement, result, request.lines)
+            made = await asyncio.to_thread(self._keep_dispute, caller, request, lines)
+            await self._send_disputes()
         return made.number
 
+    def _disputed_lines(
+        self, statement: Statement, result: Reconciliation, lines: Sequence[settlement_pb2.LineRef]
+    ) -> list[settlement_pb2.LineRef]:
+        own = {each.key: each.own for each in result.missing}
+        _require_lines(statement, own.keys() | statement.lines.keys(), lines)
+        made = []
+        for line in lines:
+            key = LineKey(line.role, line.counterpart, line.campaign)
+            left_out = key not in statement.lines
+            made.append(
+                settlement_pb2.LineRef(
+                    role=line.role,
+                    counterpart=line.counterpart,
+                    campaign=line.campaign,
+                    own_figures=_figures(own[key]) if left_out else (),
+                    redemption_ids=self._service.reconciler.redemptions(statement.window, key) if left_out else (),
+                )
+            )
+        return made
+
+    def _keep_dispute(
+        self, caller: Identity, request: pb.DisputeOwnStatementRequest, lines: Sequence[settlement_pb2.LineRef]
+    ) -> settlement_pb2.Dispute:
+        with self._service.database.transaction() as transaction:
+            numbers = transaction.connection.execute(select(schema.dispute.c.number)).scalars()
+            made = settlement_pb2.Dispute(
+                region=self._service.region.code,
+                number=max(numbers, default=0) + 1,
+                window=request.window,
+                lines=lines,
+                why=request.why,
+                by=caller.uri,
+                at=transaction.now(),
+            )
+            message = signed(made.SerializeToString(), "dispute", self._signer)
+            row = {
+                "number": made.number,
+                "settlement_window": made.window,
+                "body": message.body,
+                "key_id": message.key_id,
+                "signature": message.signature,
+                "sent": False,
+            }
+            transaction.insert(schema.dispute, [row])
+        return made
+
     async def send_disputes(self) -> None:
-        """Give the clearinghouse the disputes that it does not have yet, in order. Raises Unavailable."""
+        """Give the clearinghouse the disputes that it does not have yet, in order. Raises Unavailable.
+
+        One that it does not take is not kept, so that its number is free and it holds up no other: InvalidInput.
+        """
+        async with self._numbering:
+            await self._send_disputes()
+
+    async def _send_disputes(self) -> None:
         table = schema.dispute
         for row in await self._service.engine.read(
             table.select().where(table.c.sent.is_(False)).order_by(table.c.number)
         ):
             message = signed_pb2.SignedMessage(body=row.body, key_id=row.key_id, signature=row.signature)
-            await self._clearinghouse.dispute(message)
+            try:
+                await self._clearinghouse.dispute(message)
+            except InvalidInput:
+                await asyncio.to_thread(self._drop_dispute, row.number)
+                raise
             await asyncio.to_thread(self._mark_sent, row.number)
 
     async def report(self, campaign: str) -> report_pb2.CampaignFigures:
@@ -200,6 +246,10 @@ class NodeSettling:
         with self._service.database.transaction() as transaction:
             transaction.upsert(schema.statement_month, [{"month": statement.month, "confirmed_by": by}])
 
+    def _drop_dispute(self, number: int) -> None:
+        with self._service.database.transaction() as transaction:
+            transaction.connection.execute(schema.dispute.delete().where(schema.dispute.c.number == number))
+
     def _mark_sent(self, number: int) -> None:
         with self._service.database.transaction() as transaction:
             transaction.update(schema.dispute, {"number": number}, {"sent": True})
@@ -224,14 +274,17 @@ def _is_disputed(key: tuple[str, ...], disputed: set[LineKey]) -> bool:
     return any(line.counterpart == key[1] for line in disputed)
 
 
-def _require_lines(statement: Statement, lines: Sequence[settlement_pb2.LineRef]) -> None:
+def _require_lines(
+    statement: Statement, known: Collection[tuple[str, ...]], lines: Sequence[settlement_pb2.LineRef]
+) -> None:
     for line in lines:
-        if LineKey(line.role, line.counterpart, line.campaign) not in statement.lines:
-            known = ", ".join("/".join(key) for key in sorted(statement.lines)) or "none"
+        if LineKey(line.role, line.counterpart, line.campaign) not in known:
+            listed = ", ".join("/".join(key) for key in sorted(known) if len(key) == len(LineKey._fields))
+            name = f"{line.role}/{line.counterpart}/{line.campaign}"
             raise InvalidInput(
-                f"{line.role}/{line.counterpart}/{line.campaign} is no line of window {statement.window}",
+                f"场次{statement.window}双方均无此行 · {name} is no line of window {statement.window}",
                 place="--line",
-                remedy=f"its lines are {known}",
+                remedy=f"可写的行 · its lines are {listed or '无 none'}",
             )
 
 

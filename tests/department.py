@@ -76,8 +76,8 @@ class Department:
     def reconciliation(self, window: int = 1, month: str = "") -> node_operator_pb2.GetReconciliationResponse:
         return self.do(self.settling.reconciliation(window, month))
 
-    def dispute(self, *lines: settlement_pb2.LineRef, why: str = "wrong order") -> int:
-        request = node_operator_pb2.DisputeOwnStatementRequest(window=1, lines=lines, why=why)
+    def dispute(self, *lines: settlement_pb2.LineRef, why: str = "wrong order", window: int = 1) -> int:
+        request = node_operator_pb2.DisputeOwnStatementRequest(window=window, lines=lines, why=why)
         return self.do(self.settling.dispute(OPERATOR, request))
 
 

@@ -19,6 +19,7 @@ from local_parties import (
     purchase,
 )
 
+from clearinghouse.disputes import TakeDispute
 from node import schema
 from quanlian.errors import InvalidInput, Unavailable
 from quanlian.v1 import clearing_operator_pb2, node_operator_pb2, settlement_pb2, signed_pb2
@@ -85,7 +86,7 @@ def test_a_difference_is_never_confirmed_by_itself_and_by_a_person_only_once_it_
     answer = department.reconciliation()
     assert not answer.confirmed
     assert ("issuer", SHANGHAI, "spring") in lists(answer)["extra"]
-    with pytest.raises(InvalidInput, match="differs from this node's books — dispute the line first"):
+    with pytest.raises(InvalidInput, match=r"differs from this node's books — .* · dispute the line first"):
         department.do(department.settling.confirm(OPERATOR, 1, ""))
     assert department.dispute(ISSUERS_LINE) == 1
     department.do(department.settling.confirm(OPERATOR, 1, ""))
@@ -95,9 +96,70 @@ def test_a_difference_is_never_confirmed_by_itself_and_by_a_person_only_once_it_
     assert (word.extra, word.by) == (3, OPERATOR.uri)
 
 
+def leave_off(department: Department) -> None:
+    """What the node heard as of window 1 it believes to be of window 2, whose statement has nothing of it."""
+    department.do(department.clearinghouse.service.settlement.close_window())
+    department.hear()
+    with department.node.database.transaction() as transaction:
+        transaction.connection.execute(schema.clearing_item.update().values(settlement_window=2))
+    department.do(department.service.reconciler.reconcile_open_windows())
+
+
+def test_a_line_that_the_statement_lacks_is_disputed_with_what_our_books_have_and_then_confirmed(
+    department: Department,
+) -> None:
+    leave_off(department)
+    assert lists(department.reconciliation(2))["missing"][-1] == tuple(
+        getattr(ISSUERS_LINE, name) for name in ("role", "counterpart", "campaign")
+    )
+    with pytest.raises(InvalidInput, match="differs from this node's books"):
+        department.do(department.settling.confirm(OPERATOR, 2, ""))
+    department.dispute(ISSUERS_LINE, window=2)
+    department.do(department.settling.confirm(OPERATOR, 2, ""))
+    assert department.reconciliation(2).confirmed
+    (theirs,) = department.clearinghouse.rows("dispute")
+    (line,) = settlement_pb2.Dispute.FromString(theirs["body"]).lines
+    (redemption,) = department.clearinghouse.rows("redemption")
+    assert list(line.redemption_ids) == [redemption["id"]]
+    assert list(line.own_figures) == [1, 5800, 1000, 0, 0, 0, 700]
+
+
+def test_that_a_line_was_left_out_is_upheld_without_money_going_back(department: Department) -> None:
+    leave_off(department)
+    department.dispute(ISSUERS_LINE, window=2)
+    before = department.clearinghouse.rows("line")
+    request = clearing_operator_pb2.ResolveDisputeRequest(region=HANGZHOU, number=1, upheld=True, why="on window 1")
+    answer = department.do(department.clearinghouse.service.settlement.resolve_dispute(request))
+    assert (answer.dispute.outcome, list(answer.booked)) == ("upheld", [])
+    assert department.clearinghouse.rows("line") == before
+
+
+def test_a_dispute_that_the_clearinghouse_does_not_take_leaves_its_number_to_the_next(
+    department: Department,
+) -> None:
+    leave_off(department)
+    (redemption,) = department.clearinghouse.rows("redemption")
+    autumn = settlement_pb2.LineRef(role="issuer", counterpart=SHANGHAI, campaign="autumn")
+    with department.node.database.transaction() as transaction:
+        transaction.connection.execute(schema.clearing_item.update().values(campaign="autumn"))
+    with pytest.raises(InvalidInput, match=f"redemption {redemption['id'].hex()} is not of issuer/310000/autumn"):
+        department.dispute(autumn, window=2)
+    assert department.node.rows("dispute") == department.clearinghouse.rows("dispute") == []
+    assert department.dispute(ISSUERS_LINE) == 1
+
+
+def test_a_line_of_no_redemptions_is_no_line(department: Department) -> None:
+    dispute = settlement_pb2.Dispute(region=HANGZHOU, number=1, window=1, why="invented")
+    dispute.lines.add(role="issuer", counterpart=SHANGHAI, campaign="summer")
+    work = TakeDispute(signed_pb2.SignedMessage(body=dispute.SerializeToString()), dispute)
+    (refused,) = department.clearinghouse.decide(work)
+    assert isinstance(refused, InvalidInput)
+    assert "issuer/310000/summer is no line of window 1" in str(refused)
+
+
 def test_a_dispute_names_lines_of_the_statement_and_is_kept_signed_on_both_sides(department: Department) -> None:
     wrong = settlement_pb2.LineRef(role="redeemer", counterpart=SHANGHAI, campaign="spring")
-    with pytest.raises(InvalidInput, match="is no line of window 1 — its lines are issuer/310000/spring"):
+    with pytest.raises(InvalidInput, match=r"is no line of window 1 — 可写的行 · its lines are .*issuer/310000/spring"):
         department.dispute(wrong)
     with pytest.raises(InvalidInput, match="at least one line and a reason"):
         department.dispute(ISSUERS_LINE, why="")
@@ -144,6 +206,56 @@ def test_an_adjustment_must_be_of_a_disputed_line_and_within_what_is_left(depart
         )
         with pytest.raises(InvalidInput, match=why):
             department.do(department.clearinghouse.service.settlement.resolve_dispute(request))
+
+
+def test_an_adjustment_must_be_of_the_disputed_window(department: Department) -> None:
+    """What was used in window 2 is not given back for a dispute of window 1, though its line is named alike."""
+    department.dispute(ISSUERS_LINE)
+    (other,) = department.node.claim(1)
+    department.clearinghouse.decide(*department.clearinghouse.hand_overs(department.node.release(*keys_of(other))))
+    (answer,) = department.clearinghouse.redeem(item(bytes(15) + b"c", redeem=purchase(other, 0, "order-3")))
+    assert not answer_of(answer).HasField("refusal")
+    (later,) = (row for row in department.clearinghouse.rows("redemption") if row["settlement_window"] == 2)
+    adjustment = clearing_operator_pb2.Adjustment(redemption_id=later["id"], amount_fen=5)
+    request = clearing_operator_pb2.ResolveDisputeRequest(
+        region=HANGZHOU, number=1, upheld=True, why="so", adjustments=[adjustment]
+    )
+    with pytest.raises(InvalidInput, match=f"{later['id'].hex()} is on none of the disputed lines"):
+        department.do(department.clearinghouse.service.settlement.resolve_dispute(request))
+
+
+def test_an_adjustment_must_be_of_the_disputed_role(department: Department) -> None:
+    """As a redeemer's line nothing goes back of what was used as the issuer's."""
+    (redemption,) = department.clearinghouse.rows("redemption")
+    dispute = settlement_pb2.Dispute(region=SHANGHAI, number=1, window=1, why="so")
+    dispute.lines.add(role="redeemer", counterpart=HANGZHOU, campaign="spring")
+    taken = department.clearinghouse.decide(
+        TakeDispute(signed_pb2.SignedMessage(body=dispute.SerializeToString()), dispute)
+    )
+    assert taken == [None]
+    adjustment = clearing_operator_pb2.Adjustment(redemption_id=redemption["id"], amount_fen=5)
+
+    def uphold(region: str) -> clearing_operator_pb2.ResolveDisputeResponse:
+        request = clearing_operator_pb2.ResolveDisputeRequest(
+            region=region, number=1, upheld=True, why="so", adjustments=[adjustment]
+        )
+        return department.do(department.clearinghouse.service.settlement.resolve_dispute(request))
+
+    assert [each.amount_fen for each in uphold(SHANGHAI).booked] == [5]
+    dispute = settlement_pb2.Dispute(region=HANGZHOU, number=1, window=1, why="so")
+    dispute.lines.add(role="redeemer", counterpart=SHANGHAI, campaign="spring", redemption_ids=[bytes(16)])
+    department.clearinghouse.decide(TakeDispute(signed_pb2.SignedMessage(body=dispute.SerializeToString()), dispute))
+    with pytest.raises(InvalidInput, match="is on none of the disputed lines"):
+        uphold(HANGZHOU)
+
+
+def test_a_dispute_after_its_last_day_is_refused_with_that_day(department: Department) -> None:
+    department.clearinghouse.pass_seconds(15 * 86_400)
+    assert department.dispute(ISSUERS_LINE) == 1
+    department.clearinghouse.pass_seconds(86_400)
+    with pytest.raises(InvalidInput, match="window 1 could be disputed until 2026-06-13"):
+        department.dispute(ISSUERS_LINE)
+    assert [row["number"] for row in department.node.rows("dispute")] == [1]
 
 
 def test_a_redemption_is_adjusted_once_by_a_dispute_and_the_answer_says_where_it_is_booked(

@@ -274,6 +274,12 @@ def upgrade() -> None:
         sa.Column("confirmation", sa.LargeBinary(), nullable=True, comment="the region's signed confirmation"),
         sa.Column("confirmation_key_id", sa.LargeBinary(), nullable=True),
         sa.Column("confirmation_signature", sa.LargeBinary(), nullable=True),
+        sa.Column(
+            "silent_at",
+            sa.BigInteger(),
+            nullable=True,
+            comment="when it counted as confirmed, unanswered until its dispute deadline",
+        ),
         sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("settlement_window", "region"),
     )

@@ -56,6 +56,7 @@ class NetPosition(_message.Message):
     BANK_REFERENCE_FIELD_NUMBER: _builtins.int
     PAYOUT_FEN_FIELD_NUMBER: _builtins.int
     RETURNED_REFERENCE_FIELD_NUMBER: _builtins.int
+    CONFIRMED_BY_FIELD_NUMBER: _builtins.int
     region: _builtins.str
     net_fen: _builtins.int
     """Positive: the region receives."""
@@ -66,6 +67,8 @@ class NetPosition(_message.Message):
     """What of a positive position is paid out: less than it while a debtor is in arrears."""
     returned_reference: _builtins.str
     """Of the payment's return by the bank (退汇); empty unless it was sent back."""
+    confirmed_by: _builtins.str
+    """Who confirmed its statement: `region`, or `deadline` for a region that said nothing until then (逾期视为确认)."""
     def __init__(
         self,
         *,
@@ -75,10 +78,11 @@ class NetPosition(_message.Message):
         bank_reference: _builtins.str = ...,
         payout_fen: _builtins.int = ...,
         returned_reference: _builtins.str = ...,
+        confirmed_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_reference", b"bank_reference", "confirmed", b"confirmed", "net_fen", b"net_fen", "payout_fen", b"payout_fen", "region", b"region", "returned_reference", b"returned_reference"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_reference", b"bank_reference", "confirmed", b"confirmed", "confirmed_by", b"confirmed_by", "net_fen", b"net_fen", "payout_fen", b"payout_fen", "region", b"region", "returned_reference", b"returned_reference"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -311,20 +315,32 @@ class LineRef(_message.Message):
     ROLE_FIELD_NUMBER: _builtins.int
     COUNTERPART_FIELD_NUMBER: _builtins.int
     CAMPAIGN_FIELD_NUMBER: _builtins.int
+    OWN_FIGURES_FIELD_NUMBER: _builtins.int
+    REDEMPTION_IDS_FIELD_NUMBER: _builtins.int
     role: _builtins.str
     """issuer, redeemer or home."""
     counterpart: _builtins.str
     campaign: _builtins.str
+    @_builtins.property
+    def own_figures(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of a line that the statement lacks: what the region's own books have of it, in the order of `LineFigures`, and the
+        redemptions that it is made of, 1,000 at most.
+        """
+
+    @_builtins.property
+    def redemption_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     def __init__(
         self,
         *,
         role: _builtins.str = ...,
         counterpart: _builtins.str = ...,
         campaign: _builtins.str = ...,
+        own_figures: _abc.Iterable[_builtins.int] | None = ...,
+        redemption_ids: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "counterpart", b"counterpart", "role", b"role"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "counterpart", b"counterpart", "own_figures", b"own_figures", "redemption_ids", b"redemption_ids", "role", b"role"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
