@@ -21,7 +21,13 @@ from custodian.decisions import Apportioned, Received
 from custodian.limit_warnings import warning_row
 from custodian.suspensions import Suspensions
 from quanlian import wire
-from quanlian.accounts import ceiling_account, reimbursement_account, settlement_account, visitors_account
+from quanlian.accounts import (
+    arrears_account,
+    ceiling_account,
+    reimbursement_account,
+    settlement_account,
+    visitors_account,
+)
 from quanlian.agreements import Agreement, begun, in_force, parse_agreement
 from quanlian.apportionment import FundingPlan, split
 from quanlian.custody import CLEARINGHOUSE, VoucherState, in_custody
@@ -260,15 +266,17 @@ class Desk:
 
     def want_positions(self, issuer: str, redeemer: str) -> None:
         """Note that a redemption will change what these regions owe and are due."""
-        accounts = [settlement_account(issuer), settlement_account(redeemer), reimbursement_account(redeemer)]
-        self.books.want(accounts=accounts)
+        for region in (issuer, redeemer):
+            self.books.want(accounts=[settlement_account(region), arrears_account(region)])
+        self.books.want(accounts=[reimbursement_account(redeemer)])
 
     def position(self, region: str) -> Position:
         """What a region owes and is due, with what secures it now."""
         known = self._positions.get(region) or _position(self._participants[region])
         secured_fen = -self.books.posted_fen(settlement_account(region))
-        if known.secured_fen != secured_fen:
-            known = known._replace(secured_fen=secured_fen)
+        arrears_fen = self.books.posted_fen(arrears_account(region))
+        if known.secured_fen != secured_fen or known.arrears_fen != arrears_fen:
+            known = known._replace(secured_fen=secured_fen, arrears_fen=arrears_fen)
         self._positions[region] = known
         return known
 
@@ -306,6 +314,7 @@ class Desk:
         return self._withheld.get(region, int(self._participants[region].withheld_fen))
 
     def withhold(self, region: str, fen: int) -> None:
+        """Negative: it is free again, or its creditors'."""
         self._withheld[region] = self.withheld_fen(region) + fen
         self._changed_positions.add(region)
 

@@ -85,9 +85,14 @@ class Engine:
         return is_due(desk.window_opened_at, desk.at, self._cut_off)
 
     async def step(self, work: Work, kind: str, window: int | None, reference: str = "") -> Any:
-        """One work in a transaction of its own, so that its fault concerns nobody else; window None: the open one."""
+        """One work in a transaction of its own, so that its fault concerns nobody else; window None: the open one.
+
+        A cut-off that has come closes its window first.
+        """
 
         def run() -> Any:
+            if not isinstance(work, Close):
+                self._close_if_due()
             with self.database.transaction() as transaction:
                 desk = self.desk(transaction)
                 result = work.decide(desk)
@@ -96,6 +101,17 @@ class Engine:
             return result
 
         return await asyncio.to_thread(run)
+
+    def _close_if_due(self) -> None:
+        if self._continuity.broken:
+            return
+        with self.database.transaction() as transaction:
+            desk = self.desk(transaction)
+            if not self.is_due(desk):
+                return
+            Close().decide(desk)
+            desk.save("close", window=0)
+        self._announce(desk.told)
 
     async def write(self, store: Callable[[Transaction], Any]) -> None:
         """What needs no desk, in a transaction of its own."""

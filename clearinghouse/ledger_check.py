@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from chassis.database import Transaction
-from clearinghouse import documents_check, schema, signatures_check
+from clearinghouse import balances_check, documents_check, schema, signatures_check
 from clearinghouse.domain.ceilings import ceiling_movements
 from clearinghouse.domain.windows import Turnover, bilateral, funding
 from clearinghouse.references_check import references
@@ -333,6 +333,7 @@ CHECKS = PartyChecks(
         _settlement,
         _documents,
         references,
+        *balances_check.CHECKS,
         *documents_check.CHECKS,
     ),
     signatures_check.CHECKS,

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from clearinghouse import schema
+from clearinghouse.arrears import cure
+from clearinghouse.balances import Promises, settlement_fen
 from clearinghouse.desk import Desk
-from clearinghouse.domain.windows import arrears_movements, released_after_cure
-from quanlian.accounts import arrears_account, bank_account, settlement_account, suspense_account
+from quanlian.accounts import bank_account, settlement_account, suspense_account
 from quanlian.errors import InvalidInput
 from quanlian.ledger import Movement
 from quanlian.money import yuan
@@ -70,8 +71,7 @@ class RecordDeposit:
             ],
         )
         if self.region:
-            cure(desk, self.region, self.bank_reference)
-            desk.watch(self.region)
+            _arrived(desk, self.region, self.bank_reference)
 
 
 @dataclass(slots=True)
@@ -107,8 +107,7 @@ class AssignReceipt:
             desk.books.book("assignment", desk.at, self.bank_reference, found)
             owner = {"region": self.region, "settlement_window": desk.window}
             desk.transaction.update(schema.deposit, {"bank_reference": self.bank_reference}, owner)
-            cure(desk, self.region, self.bank_reference)
-            desk.watch(self.region)
+            _arrived(desk, self.region, self.bank_reference)
         return settlement_fen(desk, self.region)
 
 
@@ -116,7 +115,8 @@ class AssignReceipt:
 class PayOut:
     """Dr `settlement` / Cr `bank`, at a region's wish: what it has lodged too much, or what was withheld and is cured.
 
-    Must leave what the region owes within its limit, and what is withheld while others are in arrears.
+    Must leave what the region owes within its limit, what instructed windows take or pay out, and what is withheld
+    while others are in arrears.
     """
 
     region: str
@@ -146,15 +146,15 @@ class PayOut:
 
     def _require_enough(self, desk: Desk) -> None:
         position = desk.position(self.region)
-        free_fen = position.secured_fen - desk.withheld_fen(self.region)
-        free_fen = min(free_fen, position.secured_fen + position.credit_line_fen - position.exposure_fen)
+        free_fen = min(Promises(desk).free_fen(self.region), position.own_limit_fen - position.exposure_fen)
         if self.amount_fen > free_fen:
             raise InvalidInput(
                 f"{self.region} 现可提取{yuan(max(0, free_fen))}元 · "
                 f"{self.region} may take out {yuan(max(0, free_fen))} yuan now, not {yuan(self.amount_fen)}",
                 place="pay-out",
-                remedy="须留足未结清场次的欠款和他地欠付的部分 · "
-                "leave what it owes in windows not yet settled, and what others in arrears owe it",
+                remedy="须留足未结清场次的应付、已出具指令的付款和他地欠付的部分 · "
+                "leave what it owes in windows not yet settled, what is instructed to be paid, and what others in "
+                "arrears owe it",
             )
 
 
@@ -213,34 +213,25 @@ class MarkReturned:
             "returned_window": desk.window,
         }
         desk.transaction.update(schema.payout, {"bank_reference": self.pay_out}, returned)
-        cure(desk, region, self.bank_reference)
-        desk.watch(region)
+        _arrived(desk, region, self.bank_reference)
 
 
-def settlement_fen(desk: Desk, region: str) -> int:
-    """What a region has at the clearinghouse, credit positive."""
-    return -desk.books.balance(settlement_account(region)).posted_fen
-
-
-def arrears_fen(desk: Desk, region: str) -> int:
-    return desk.books.balance(arrears_account(region)).posted_fen
-
-
-def cure(desk: Desk, region: str, reference: str) -> None:
-    """What arrived pays arrears first, by an entry of its own; withheld pay-outs are free again in proportion."""
-    before = arrears_fen(desk, region)
-    desk.books.book("cure", desk.at, reference, arrears_movements(region, settlement_fen(desk, region), before))
-    cured_fen = before - arrears_fen(desk, region)
-    if cured_fen:
-        withheld = {each: fen for each in desk.regions if (fen := desk.withheld_fen(each))}
-        for creditor, fen in released_after_cure(withheld, cured_fen).items():
-            desk.withhold(creditor, -fen)
+def _arrived(desk: Desk, region: str, reference: str) -> None:
+    """What arrived cures arrears first."""
+    cure(desk, [region], reference, Promises(desk))
+    desk.watch(region)
 
 
 def book_payout(desk: Desk, region: str, amount_fen: int, bank_reference: str) -> None:
-    """The bank's payment to a region as an entry of its own; nothing for a payment of zero."""
-    if not amount_fen:
-        return
+    """The bank's payment to a region as an entry of its own. Raises InvalidInput for more than is there."""
+    there_fen = min(settlement_fen(desk, region), desk.books.posted_fen(BANK))
+    if amount_fen > there_fen:
+        raise InvalidInput(
+            f"{region} 在专用账户仅有{yuan(there_fen)}元，不足{yuan(amount_fen)}元 · "
+            f"{region} has {yuan(there_fen)} yuan in the dedicated account, less than {yuan(amount_fen)}",
+            place="pay-out",
+            remedy="核对银行回单 · compare with what the bank says",
+        )
     desk.books.book("pay-out", desk.at, bank_reference, payout_movements(region, amount_fen))
     desk.transaction.insert(
         schema.payout,

@@ -7,10 +7,10 @@ from collections.abc import Container
 
 from chassis.database import Transaction
 from clearinghouse import schema
+from clearinghouse.balances import arrears_fen
 from clearinghouse.desk import Desk
 from clearinghouse.domain.visitors import VisitorsFunder, check_visitors_fund, require_budget
 from clearinghouse.engine import Engine
-from clearinghouse.money import arrears_fen
 from clearinghouse.suspending import Suspend, tell_newcomer
 from custodian.deny_lists import newest_deny_list
 from custodian.limit_warnings import latest_warnings

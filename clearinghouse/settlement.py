@@ -16,9 +16,10 @@ from clearinghouse.engine import Engine
 from clearinghouse.evidence import evidence
 from clearinghouse.money import AssignReceipt, MarkReturned, PayOut, RecordDeposit
 from clearinghouse.reports import clearing_figures
+from clearinghouse.settling import MarkPaid, Settle
 from clearinghouse.signatures import require_signed
 from clearinghouse.statements import ConfirmMonth, StateMonth, months_to_state, signed_statement
-from clearinghouse.windows import Calculate, Close, Confirm, Instruct, MarkPaid, Settle
+from clearinghouse.windows import Calculate, Close, Confirm, Instruct
 from custodian.continuity import Continuity
 from pki.trust import Keyring
 from quanlian import netting, wire

@@ -13,7 +13,7 @@ from custodian.suspensions import SignedSuspension, sign_suspension
 from pki.denylist import KIND, DenyList
 from quanlian.custody import CLEARINGHOUSE
 from quanlian.errors import InvalidInput
-from quanlian.suspensions import Suspension, SuspensionKind, check_suspension
+from quanlian.suspensions import FOR_ARREARS, Suspension, SuspensionKind, check_suspension
 from quanlian.v1 import signed_pb2
 
 
@@ -32,8 +32,13 @@ class Suspend:
         pass
 
     def decide(self, desk: Desk) -> Suspension:
-        """Raises InvalidInput for nothing that could be suspended, or what is so already."""
+        """Raises InvalidInput for nothing that could be suspended, or what is so already.
+
+        A region that is suspended for its arrears stays so at the operator's word, whatever cures them.
+        """
         is_key = self.kind is SuspensionKind.KEY
+        if self.suspended and self.kind is SuspensionKind.REGION:
+            end_suspension_for_arrears(desk, self.subject, f"改由{self.by}暂停 · {self.by} suspends it")
         suspension = Suspension(
             authority=CLEARINGHOUSE,
             number=desk.suspensions.last_number(CLEARINGHOUSE) + 1,
@@ -56,6 +61,19 @@ class Suspend:
         if is_key:
             _renew_deny_list(desk)
         return suspension
+
+
+def suspend_for_arrears(desk: Desk, region: str, why: str) -> None:
+    """As a settlement decides; nothing where the region is suspended already."""
+    if desk.suspensions.standing(SuspensionKind.REGION, region, CLEARINGHOUSE) is None:
+        Suspend(SuspensionKind.REGION, region, True, FOR_ARREARS, why).decide(desk)
+
+
+def end_suspension_for_arrears(desk: Desk, region: str, why: str) -> None:
+    """A suspension by the operator stays."""
+    standing = desk.suspensions.standing(SuspensionKind.REGION, region, CLEARINGHOUSE)
+    if standing and standing.by == FOR_ARREARS:
+        Suspend(SuspensionKind.REGION, region, False, FOR_ARREARS, why).decide(desk)
 
 
 @dataclass(slots=True)

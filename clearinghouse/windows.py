@@ -1,4 +1,4 @@
-"""Settlement windows as works: close, calculate, confirm, instruct, pay, settle. Each is one transaction."""
+"""Settlement windows as works: close, calculate, confirm, instruct. Each is one transaction."""
 
 from __future__ import annotations
 
@@ -16,20 +16,15 @@ from clearinghouse.domain.windows import (
     Flow,
     Turnover,
     WindowState,
-    arrears_movements,
     bilateral,
-    by_region,
     require_state,
-    settlement_movements,
     statement_lines,
     totals,
 )
-from clearinghouse.money import CHECK_REFERENCE, arrears_fen, book_payout, require_new_reference, settlement_fen
 from clearinghouse.silence import confirm_by_silence
 from custodian import schema as custodian_schema
 from quanlian import netting
 from quanlian.errors import InvalidInput
-from quanlian.money import yuan
 from quanlian.signing import Signer, digest
 from quanlian.statements import Statement, statement_to_json
 from quanlian.v1 import settlement_pb2, signed_pb2
@@ -74,7 +69,7 @@ class Close:
                 remedy=f"截止进行中的场次{desk.window} · close window {desk.window}, which is open",
             )
         if number == desk.window:
-            _set_window(desk, number, state=WindowState.CLOSED.name, closed_at=desk.at)
+            set_window(desk, number, state=WindowState.CLOSED.name, closed_at=desk.at)
             return_free_money(desk, number)
             desk.transaction.insert(schema.settlement_window, [new_window(number + 1, desk.at)])
             desk.window, desk.window_opened_at = number + 1, desk.at
@@ -95,10 +90,10 @@ class Calculate:
         pass
 
     def decide(self, desk: Desk) -> None:
-        row = _window(desk, self.number)
+        row = window_row(desk, self.number)
         if WindowState[row.state] is not WindowState.CLOSED:
             return
-        turnovers, flows = _totals(desk, self.number)
+        turnovers, flows = window_totals(desk, self.number)
         pairs = bilateral(turnovers)
         nets = dict.fromkeys(desk.regions, 0) | netting.net_positions(pairs)
         netting.require_zero_sum(nets)
@@ -114,7 +109,7 @@ class Calculate:
             desk.tell(statement.region, statement_ready=self.number)
         desk.transaction.insert(schema.statement, [self._signed(statement) for statement in statements])
         gross = netting.figures(pairs).gross_fen
-        _set_window(desk, self.number, state=WindowState.CALCULATED.name, gross_fen=gross)
+        set_window(desk, self.number, state=WindowState.CALCULATED.name, gross_fen=gross)
 
     def _statements(self, desk: Desk, row: Any, turnovers: list[Turnover], flows: list[Flow]) -> list[Statement]:
         opening = _closing_balances(desk, self.number - 1)
@@ -185,11 +180,11 @@ class Confirm:
 
     def decide(self, desk: Desk) -> WindowState:
         number, table = self.confirmation.window, schema.statement
-        row = _window(desk, number)
+        row = window_row(desk, number)
         keep_confirmation(desk, table, table.c.settlement_window, number, self)
         state = WindowState[row.state]
         if state is WindowState.CALCULATED and _all_confirmed(desk, number):
-            _set_window(desk, number, state=WindowState.CONFIRMED.name)
+            set_window(desk, number, state=WindowState.CONFIRMED.name)
             return WindowState.CONFIRMED
         return state
 
@@ -204,138 +199,12 @@ class Instruct:
         pass
 
     def decide(self, desk: Desk) -> None:
-        state = WindowState[_window(desk, self.number).state]
+        state = WindowState[window_row(desk, self.number).state]
         if state is WindowState.CALCULATED:
             confirm_by_silence(desk, self.number)
         else:
             require_state(self.number, state, WindowState.CONFIRMED)
-        _set_window(desk, self.number, state=WindowState.INSTRUCTED.name)
-
-
-@dataclass(slots=True)
-class MarkPaid:
-    """The bank's word that a region's instruction was carried out.
-
-    While a debtor is short nobody can say yet what its creditors get: their pay-outs are marked once the window is
-    settled, and booked then.
-    """
-
-    number: int
-    region: str
-    bank_reference: str
-
-    def load(self, desk: Desk) -> None:
-        pass
-
-    def decide(self, desk: Desk) -> None:
-        state = WindowState[_window(desk, self.number).state]
-        if state is not WindowState.SETTLED:
-            require_state(self.number, state, WindowState.INSTRUCTED)
-        if not self.bank_reference:
-            raise InvalidInput(
-                "缺少银行流水号 · is empty", place="bank_reference", remedy="写明银行流水号 · give the bank's reference"
-            )
-        table = schema.net_position
-        rows = desk.transaction.select_keys(
-            table, [table.c.settlement_window, table.c.region], [(self.number, self.region)]
-        )
-        if not rows:
-            raise InvalidInput(
-                f"{self.region} 在场次{self.number}没有净额 · {self.region} has no position in window {self.number}",
-                place="region",
-                remedy="先看该场次 · look at the window: quanlian clearinghouse window",
-            )
-        if rows[0].bank_reference == self.bank_reference:
-            return
-        self._require_new_reference(desk, rows[0].bank_reference)
-        if rows[0].net_fen > 0 and state is WindowState.INSTRUCTED:
-            self._require_no_shortfall(desk)
-        key = {"settlement_window": self.number, "region": self.region}
-        desk.transaction.update(table, key, {"bank_reference": self.bank_reference})
-        if state is WindowState.SETTLED:
-            book_payout(desk, self.region, rows[0].payout_fen, self.bank_reference)
-
-    def _require_new_reference(self, desk: Desk, marked: str) -> None:
-        """A payment keeps the reference it was marked with, and a reference names one payment or deposit."""
-        if marked:
-            raise InvalidInput(
-                f"已以 {marked} 标记 · is marked with {marked}", place="bank_reference", remedy=CHECK_REFERENCE
-            )
-        require_new_reference(desk, self.bank_reference)
-
-    def _require_no_shortfall(self, desk: Desk) -> None:
-        for row in _positions(desk, self.number):
-            short_fen = -(settlement_fen(desk, row.region) - arrears_fen(desk, row.region) + row.net_fen)
-            if row.net_fen < 0 and short_fen > 0:
-                raise InvalidInput(
-                    f"{row.region} 尚缺{yuan(short_fen)}元，场次{self.number}的付款额未定 · {row.region} is short by "
-                    f"{short_fen} fen, so pay-outs of window {self.number} are not sure",
-                    place="payment",
-                    remedy="登记其到账，或到期结清后再标记减额付款 · "
-                    "record its money, or settle at the deadline and mark the reduced pay-outs then",
-                )
-
-
-@dataclass(slots=True)
-class Settle:
-    """SETTLED is one transaction for all regions: claims and contributions against `settlement`, then what a debtor
-    cannot cover as arrears, then the pay-outs that the bank made, each as entries of their own.
-    """
-
-    number: int
-
-    def load(self, desk: Desk) -> None:
-        pass
-
-    def decide(self, desk: Desk) -> None:
-        require_state(self.number, WindowState[_window(desk, self.number).state], WindowState.INSTRUCTED)
-        reference = f"window {self.number}"
-        turnovers, _ = _totals(desk, self.number)
-        own = by_region(turnovers)
-        settled = [each for region in desk.regions for each in settlement_movements(region, own.get(region, ()))]
-        desk.books.book("settlement", desk.at, reference, settled)
-        for region in desk.regions:
-            desk.tell(region, window_settled=self.number)
-        for (debtor, creditor), fen in bilateral(turnovers).items():
-            desk.move_position(debtor, posted_fen=-fen)
-            desk.move_position(creditor, due_fen=-fen)
-        shortfall_fen = self._stand_in_arrears(desk, reference)
-        self._pay_out(desk, shortfall_fen)
-        for region in desk.regions:
-            desk.watch(region)
-        _set_window(desk, self.number, state=WindowState.SETTLED.name)
-
-    def _stand_in_arrears(self, desk: Desk, reference: str) -> int:
-        """Returns what all debtors together are newly short of."""
-        before = sum(arrears_fen(desk, region) for region in desk.regions)
-        moved = [
-            movement
-            for region in desk.regions
-            for movement in arrears_movements(region, settlement_fen(desk, region), arrears_fen(desk, region))
-        ]
-        desk.books.book("arrears", desk.at, reference, moved)
-        return max(0, sum(arrears_fen(desk, region) for region in desk.regions) - before)
-
-    def _pay_out(self, desk: Desk, shortfall_fen: int) -> None:
-        """Book what the bank paid already; the other pay-outs shrink by their part of the shortfall (money.md,
-        Settlement windows), and what they lack is withheld until the arrears are cured.
-        """
-        creditors = [row for row in _positions(desk, self.number) if row.net_fen > 0]
-        open_fen = {row.region: row.net_fen for row in creditors if not row.bank_reference}
-        if open_fen and not shortfall_fen:
-            raise InvalidInput(
-                f"{min(open_fen)} 的付款未标记 · {min(open_fen)} is not marked paid",
-                place=f"window {self.number}",
-                remedy="先标记其付款 · mark its payment first",
-            )
-        payouts = netting.payouts_after_shortfall(open_fen, min(shortfall_fen, sum(open_fen.values())))
-        for row in creditors:
-            if row.bank_reference:
-                book_payout(desk, row.region, row.net_fen, row.bank_reference)
-            elif payouts[row.region] < row.net_fen:
-                desk.withhold(row.region, row.net_fen - payouts[row.region])
-                key = {"settlement_window": self.number, "region": row.region}
-                desk.transaction.update(schema.net_position, key, {"payout_fen": payouts[row.region]})
+        set_window(desk, self.number, state=WindowState.INSTRUCTED.name)
 
 
 def new_window(number: int, at: int) -> dict[str, Any]:
@@ -362,7 +231,8 @@ def keep_confirmation(desk: Desk, table: Any, period: Any, value: Any, confirm: 
         desk.transaction.update(table, {period.name: value, "region": confirm.region}, values)
 
 
-def _window(desk: Desk, number: int) -> Any:
+def window_row(desk: Desk, number: int) -> Any:
+    """Raises InvalidInput where there is no such window."""
     table = schema.settlement_window
     rows = desk.transaction.select_keys(table, [table.c.number], [(number,)])
     if not rows:
@@ -374,14 +244,8 @@ def _window(desk: Desk, number: int) -> Any:
     return rows[0]
 
 
-def _set_window(desk: Desk, number: int, **values: Any) -> None:
+def set_window(desk: Desk, number: int, **values: Any) -> None:
     desk.transaction.update(schema.settlement_window, {"number": number}, values)
-
-
-def _positions(desk: Desk, number: int) -> list[Any]:
-    table = schema.net_position
-    rows = desk.transaction.select_keys(table, [table.c.settlement_window], [(number,)])
-    return sorted(rows, key=lambda row: str(row.region))
 
 
 def _closing_balances(desk: Desk, number: int) -> dict[str, int]:
@@ -399,7 +263,8 @@ def _all_confirmed(desk: Desk, number: int) -> bool:
     return not desk.transaction.rows(_UNCONFIRMED, number=number)
 
 
-def _totals(desk: Desk, number: int) -> tuple[list[Turnover], list[Flow]]:
+def window_totals(desk: Desk, number: int) -> tuple[list[Turnover], list[Flow]]:
+    """The running totals that a window is calculated and settled from."""
     turnover, flow = custodian_schema.turnover, custodian_schema.flow
     posted, figures = (turnover.c.account, turnover.c.counterpart, turnover.c.posted_fen), tuple(flow.c)[1:]
     find = desk.transaction.select_keys

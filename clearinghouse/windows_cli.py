@@ -73,7 +73,10 @@ def instruct(number: Number, config: Config = None, as_json: Json = False) -> No
 
 @app.command()
 def paid(number: Number, region: Region, reference: Reference, config: Config = None, as_json: Json = False) -> None:
-    """登记付款 · Mark a region's payment with the bank's reference."""
+    """登记向地区付款 · Mark what the bank paid a region for a window, with the bank's reference.
+
+    应付地区的到账请用 deposit 登记 · What a region that owes pays in is recorded by deposit.
+    """
     request = pb.MarkPaidRequest(window=number, region=region, bank_reference=reference)
     answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.MarkPaid, request)
     _show_window(answer.window, as_json)
@@ -81,7 +84,11 @@ def paid(number: Number, region: Region, reference: Reference, config: Config = 
 
 @app.command()
 def settle(number: Number, config: Config = None, as_json: Json = False) -> None:
-    """结清场次 · Settle a window whose payments are marked, for all regions at once."""
+    """结清场次 · Settle a window for all regions at once.
+
+    可付款的须已登记；欠款、减额付款与暂停随之入账 · What can be paid must be marked; what debtors lack goes to arrears,
+    shrinks what their creditors are paid, and suspends them.
+    """
     request = pb.SettleWindowRequest(window=number)
     answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.SettleWindow, request)
     _show_window(answer.window, as_json)

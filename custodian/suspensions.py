@@ -134,6 +134,17 @@ class Suspensions:
         query = select(table.c.authority, table.c.number)
         return {(row.authority, row.number) for row in self._transaction.connection.execute(query)}
 
+    def standing(self, kind: SuspensionKind, subject: str, authority: str) -> Suspension | None:
+        """The one by which this authority keeps something suspended now."""
+        now, told = schema.suspended, schema.suspension
+        query = (
+            select(told.c.body)
+            .join_from(now, told, (now.c.authority == told.c.authority) & (now.c.number == told.c.number))
+            .where(now.c.kind == kind.name, now.c.subject == subject, now.c.authority == authority)
+        )
+        body = self._transaction.connection.execute(query).scalar()
+        return None if body is None else wire.body_to_suspension(body)
+
     def append(self, signed: SignedSuspension) -> bool:
         """Keep it, from the next decision on; one that is kept already is passed over (False).
 

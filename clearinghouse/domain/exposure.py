@@ -54,8 +54,8 @@ def _threshold(used_fen: int, limit_fen: int) -> int:
 class Position(NamedTuple):
     """A region's debts and claims between regions, and what limits them; amounts in fen.
 
-    `secured_fen` is its `settlement` balance and unused prefund at the clearinghouse; `warned` the threshold, by
-    measure, that it has reached and was warned of.
+    `secured_fen` is its `settlement` balance and unused prefund at the clearinghouse; `arrears_fen` what it owes of
+    settled windows; `warned` the threshold, by measure, that it has reached and was warned of.
     """
 
     region: str
@@ -66,17 +66,27 @@ class Position(NamedTuple):
     owed_posted_fen: int
     due_posted_fen: int
     secured_fen: int = 0
+    arrears_fen: int = 0
     warned: tuple[int, int] = (0, 0)
 
     @property
     def exposure_fen(self) -> int:
-        """Owed, held and posted, less the agreed part of what is due: posted credit can vanish by refund or default."""
-        offset = max(0, self.due_posted_fen) * self.credit_offset_bp // BASIS
-        return self.owed_held_fen + self.owed_posted_fen - offset
+        """Owed, held and posted, less the agreed part of what is due: posted credit can vanish by refund or default.
+
+        Refunds turn a claim into a debt and a debt into a claim.
+        """
+        owed, due = self.owed_posted_fen, self.due_posted_fen
+        claims_fen = max(0, due) + max(0, -owed)
+        return self.owed_held_fen + max(0, owed) + max(0, -due) - claims_fen * self.credit_offset_bp // BASIS
+
+    @property
+    def own_limit_fen(self) -> int:
+        """What the region's money and credit line bear, whatever its cap; arrears have used their part already."""
+        return self.secured_fen + self.credit_line_fen - self.arrears_fen
 
     @property
     def limit_fen(self) -> int:
-        return min(self.net_debit_cap_fen, self.secured_fen + self.credit_line_fen)
+        return min(self.net_debit_cap_fen - self.arrears_fen, self.own_limit_fen)
 
     @property
     def credit_used_fen(self) -> int:
@@ -116,9 +126,9 @@ class Position(NamedTuple):
         return more_fen == 0 or self.exposure_fen + more_fen <= self.limit_fen
 
     def moved(self, held_fen: int = 0, posted_fen: int = 0, due_fen: int = 0) -> Position:
-        region, cap, line, offset, owed_held_fen, owed_posted_fen, due_posted_fen, secured, warned = self
+        region, cap, line, offset, owed_held_fen, owed_posted_fen, due_posted_fen, secured, arrears, warned = self
         owed = owed_held_fen + held_fen, owed_posted_fen + posted_fen
-        return Position(region, cap, line, offset, *owed, due_posted_fen + due_fen, secured, warned)
+        return Position(region, cap, line, offset, *owed, due_posted_fen + due_fen, secured, arrears, warned)
 
 
 def crossed(position: Position) -> list[tuple[LimitUse, int]]:

@@ -10,14 +10,12 @@ from typing import NamedTuple
 from quanlian.accounts import (
     MERCHANT,
     VISITORS,
-    arrears_account,
     contribution_account,
     reimbursement_account,
     settlement_account,
 )
 from quanlian.errors import InvalidInput
 from quanlian.ledger import Movement
-from quanlian.money import allocate
 from quanlian.state_names import WINDOW_STATES_ZH
 from quanlian.statements import HOME, ISSUER, REDEEMER, LineFigures, LineKey
 
@@ -167,27 +165,3 @@ def settlement_movements(region: str, turnovers: Iterable[Turnover]) -> list[Mov
             movements.append(Movement(settlement, "", posted_fen=each.posted_fen))
             movements.append(Movement(contribution, "", posted_fen=-each.posted_fen))
     return movements
-
-
-def arrears_movements(region: str, settlement_fen: int, arrears_fen: int) -> list[Movement]:
-    """What `settlement` cannot cover stands in `arrears`; what it can cover of earlier arrears cures them.
-
-    `settlement_fen` is the balance, credit positive; `arrears_fen` what stands already.
-    """
-    change = -settlement_fen if settlement_fen < 0 else -min(settlement_fen, arrears_fen)
-    if not change:
-        return []
-    return [
-        Movement(arrears_account(region), "", posted_fen=change),
-        Movement(settlement_account(region), "", posted_fen=-change),
-    ]
-
-
-def released_after_cure(withheld: Mapping[str, int], cured_fen: int) -> dict[str, int]:
-    """How much of each region's withheld pay-out is free again: `allocate(cured, withheld)`, by region code.
-
-    At most what is withheld: arrears may stand of which no pay-out was short.
-    """
-    regions = sorted(withheld)
-    parts = allocate(min(cured_fen, sum(withheld.values())), [withheld[region] for region in regions])
-    return dict(zip(regions, parts, strict=True))

@@ -14,6 +14,9 @@ from quanlian.custody import CLEARINGHOUSE
 from quanlian.errors import InvalidInput
 from quanlian.vouchers import VoucherKey
 
+FOR_ARREARS = "arrears"
+"""`by` of a region's suspension that a settlement decided, and a cure ends; no operator did."""
+
 
 class SuspensionKind(IntEnum):
     REGION = 1

@@ -1,4 +1,4 @@
-"""The dedicated account of each region: what came in, what went out and to whom, against single rows and the ledger."""
+"""Each dedicated account: what came in, what went out and to whom, against single rows and the ledger."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from simulations.auditor.inquiry import Inquiry
 
 
 def examine(network: Network, inquiry: Inquiry) -> None:
+    _clearinghouse(network.clearinghouse, inquiry)
     for node in network.nodes.values():
         receipts = node.rows("SELECT bank_reference, account, amount_fen FROM bank_receipt")
         rows = node.rows(
@@ -25,6 +26,22 @@ def examine(network: Network, inquiry: Inquiry) -> None:
         _bank(node, receipts, paid, inquiry)
         _funders(node, receipts, paid, sent_back, inquiry)
         _returns(node, receipts, payments, inquiry)
+
+
+def _clearinghouse(book: Book, inquiry: Inquiry) -> None:
+    """No region is paid what is not there: the bank holds what regions have less what others owe them in arrears."""
+    bank, suspense = book.posted("bank").get(f"bank/{book.name}", 0), book.accounts.get("suspense")
+    balances = {account.partition("/")[2]: -fen for account, fen in book.posted("settlement").items()}
+    arrears_fen = sum(book.posted("arrears").values())
+    held_fen = sum(balances.values()) - arrears_fen - (suspense.posted_fen if suspense else 0)
+    inquiry.equal(f"{book.name}: account bank/{book.name}", bank, held_fen)
+    inquiry.require(bank >= 0, f"{book.name}: account bank/{book.name} is overdrawn by {-bank} fen")
+    withheld = {row.region: row.withheld_fen for row in book.rows("SELECT region, withheld_fen FROM participant")}
+    inquiry.equal(f"{book.name}: withheld from all regions", sum(withheld.values()), arrears_fen)
+    for region, fen in withheld.items():
+        there = balances.get(region, 0)
+        beyond = f"{book.name}: {fen} fen are withheld of {region}'s balance of {there} fen"
+        inquiry.require(0 <= fen <= there, beyond)
 
 
 def _acquirers(node: Book, paid: list[Any], inquiry: Inquiry) -> None:

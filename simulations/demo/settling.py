@@ -22,6 +22,8 @@ async def settle(stage: Stage) -> settlement_pb2.SettlementWindow:
     await _wait_for_confirmations(stage, window.number)
     await operator.do(operator.clearing.InstructWindow, pb.InstructWindowRequest(window=window.number))
     for position in window.positions:
+        if position.net_fen <= 0:
+            continue
         paid = pb.MarkPaidRequest(
             window=window.number, region=position.region, bank_reference=f"DEMO-{window.number}-{position.region}"
         )

@@ -11,11 +11,6 @@ from typing import Any
 
 from chassis.commit import GroupCommit
 from chassis.ids import FreshIds
-<<<<<<< HEAD
-from custodian.lineage import Mark
-=======
-from quanlian.ids import RANDOM_BYTES, uuid7
->>>>>>> node-recovery
 from simulations.faults.loop import Halted, VirtualLoop
 from simulations.faults.storage import Beside, CrashPoint, Disk, KeptMark, SimulatedDatabase
 from simulations.faults.trace import Trace

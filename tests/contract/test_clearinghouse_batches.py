@@ -247,7 +247,7 @@ class TestWindows:
         confirm(clearinghouse, SHANGHAI)
         assert state(clearinghouse) == "CONFIRMED"
         clearinghouse.do(service.settlement.instruct(1))
-        pay(clearinghouse, HANGZHOU, SHANGHAI)
+        pay(clearinghouse, SHANGHAI)
         clearinghouse.do(service.settlement.settle(1))
         assert state(clearinghouse) == "SETTLED"
         assert clearinghouse.balance("settlement/330100")[0] == -(1_000_000 - 700)
@@ -285,7 +285,6 @@ class TestWindows:
             confirm(clearinghouse, region)
         clearinghouse.do(clearinghouse.service.settlement.instruct(1))
         before = clearinghouse.rows("account")
-        pay(clearinghouse, HANGZHOU)
         refused(clearinghouse, clearinghouse.service.settlement.settle(1), "310000 is not marked paid")
         assert clearinghouse.rows("account") == before
         assert state(clearinghouse) == "INSTRUCTED"
@@ -293,19 +292,22 @@ class TestWindows:
     def test_a_payment_keeps_its_reference_and_a_reference_names_one_payment(
         self, node: LocalNode, clearinghouse: LocalClearinghouse
     ) -> None:
-        released(node, clearinghouse)
+        (token,) = released(node, clearinghouse)
+        clearinghouse.redeem(redeem(1, token))
         clearinghouse.do(clearinghouse.service.settlement.close_window())
         for region in (HANGZHOU, SHANGHAI):
             confirm(clearinghouse, region)
         clearinghouse.do(clearinghouse.service.settlement.instruct(1))
-        pay(clearinghouse, HANGZHOU)
-        pay(clearinghouse, HANGZHOU)
+        service = clearinghouse.service.settlement
+        taken = clearing_operator_pb2.MarkPaidRequest(window=1, region=SHANGHAI, bank_reference=f"deposit-{HANGZHOU}")
+        refused(clearinghouse, service.mark_paid(taken), "names another payment")
+        pay(clearinghouse, SHANGHAI)
+        pay(clearinghouse, SHANGHAI)
         (marked,) = {row["bank_reference"] for row in clearinghouse.rows("net_position")} - {""}
-        for region, reference in ((HANGZHOU, "another"), (SHANGHAI, marked), (SHANGHAI, f"deposit-{HANGZHOU}")):
-            request = clearing_operator_pb2.MarkPaidRequest(window=1, region=region, bank_reference=reference)
-            refused(
-                clearinghouse, clearinghouse.service.settlement.mark_paid(request), "marked with|names another payment"
-            )
+        another = clearing_operator_pb2.MarkPaidRequest(window=1, region=SHANGHAI, bank_reference="another")
+        refused(clearinghouse, service.mark_paid(another), f"is marked with {marked}")
+        deposit = clearing_operator_pb2.RecordDepositRequest(region=HANGZHOU, amount_fen=1, bank_reference=marked)
+        refused(clearinghouse, service.record_deposit(deposit), "names another payment")
 
     def test_a_window_that_a_crash_left_closed_is_calculated(
         self, node: LocalNode, clearinghouse: LocalClearinghouse

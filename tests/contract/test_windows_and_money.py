@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any
 
 import pytest
 from local_parties import (
@@ -13,16 +12,28 @@ from local_parties import (
     SHANGHAI,
     LocalClearinghouse,
     LocalNode,
-    answer_of,
     item,
-    keys_of,
     purchase,
 )
+from window_stories import (
+    BANK,
+    away,
+    close,
+    deposit,
+    instruct,
+    mark,
+    pay_out,
+    posted,
+    redeem,
+    send_back,
+    statement,
+)
 
+from clearinghouse.disputes import TakeDispute
 from clearinghouse.domain.cutoff import is_due, last_cut_off
 from clearinghouse.money import RecordDeposit
 from clearinghouse.statements import ConfirmMonth
-from clearinghouse.windows import Close, Confirm
+from clearinghouse.windows import Close
 from quanlian.errors import InvalidInput
 from quanlian.refusals import CHINA
 from quanlian.signing import digest
@@ -30,73 +41,22 @@ from quanlian.v1 import clearing_operator_pb2 as pb
 from quanlian.v1 import settlement_pb2, signed_pb2
 
 DAY = 86_400
-BANK = "bank/clearinghouse"
 
 
-def away(node: LocalNode, clearinghouse: LocalClearinghouse, packs: int = 1) -> list[bytes]:
-    """Packs of Hangzhou's vouchers in the clearinghouse's custody."""
-    node.publish()
-    clearinghouse.learn(node)
-    tokens = node.claim(packs)
-    keys = [key for token in tokens for key in keys_of(token)]
-    clearinghouse.decide(*clearinghouse.hand_overs(node.release(*keys)))
-    return tokens
+def dispute(clearinghouse: LocalClearinghouse, region: str, window: int) -> None:
+    """Of what Hangzhou's vouchers cost in Shanghai."""
+    line = settlement_pb2.LineRef(role="issuer", counterpart=SHANGHAI, campaign="spring")
+    body = settlement_pb2.Dispute(region=region, number=1, window=window, lines=[line], why="too much")
+    (result,) = clearinghouse.decide(TakeDispute(signed_pb2.SignedMessage(body=body.SerializeToString()), body))
+    assert not isinstance(result, Exception), result
 
 
-def redeem(clearinghouse: LocalClearinghouse, number: int, token: bytes, index: int = 0) -> None:
-    """10.00 at Shanghai's merchant: Hangzhou owes 7.00 of it, Shanghai's visitors' fund bears 3.00."""
-    (answer,) = clearinghouse.redeem(item(number.to_bytes(16, "big"), redeem=purchase(token, index, f"order-{number}")))
-    assert not answer_of(answer).HasField("refusal")
-
-
-def close(clearinghouse: LocalClearinghouse) -> int:
-    return clearinghouse.do(clearinghouse.service.settlement.close_window())
-
-
-def statement(clearinghouse: LocalClearinghouse, region: str, window: int) -> dict[str, Any]:
-    (row,) = [r for r in clearinghouse.rows("statement") if (r["settlement_window"], r["region"]) == (window, region)]
-    return dict(json.loads(row["document"]))
-
-
-def confirm_all(clearinghouse: LocalClearinghouse, window: int) -> None:
-    for row in clearinghouse.rows("statement"):
-        if row["settlement_window"] == window:
-            confirmation = settlement_pb2.Confirmation(
-                region=row["region"], window=window, statement_digest=digest("statement", row["document"])
-            )
-            message = signed_pb2.SignedMessage(body=confirmation.SerializeToString())
-            (result,) = clearinghouse.decide(Confirm(row["region"], message, confirmation))
-            assert not isinstance(result, Exception), result
-
-
-def instruct(clearinghouse: LocalClearinghouse, window: int) -> None:
-    confirm_all(clearinghouse, window)
-    clearinghouse.do(clearinghouse.service.settlement.instruct(window))
-
-
-def mark(clearinghouse: LocalClearinghouse, window: int, region: str, reference: str) -> None:
-    request = pb.MarkPaidRequest(window=window, region=region, bank_reference=reference)
-    clearinghouse.do(clearinghouse.service.settlement.mark_paid(request))
-
-
-def deposit(clearinghouse: LocalClearinghouse, region: str, fen: int, reference: str) -> int:
-    request = pb.RecordDepositRequest(region=region, amount_fen=fen, bank_reference=reference)
-    return clearinghouse.do(clearinghouse.service.settlement.record_deposit(request))
-
-
-def pay_out(clearinghouse: LocalClearinghouse, region: str, fen: int, reference: str) -> int:
-    request = pb.PayOutRequest(region=region, amount_fen=fen, bank_reference=reference)
-    return clearinghouse.do(clearinghouse.service.settlement.pay_out(request))
-
-
-def send_back(clearinghouse: LocalClearinghouse, pay_out: str, reference: str) -> pb.MarkPayOutReturnedResponse:
-    """As the bank does with a pay-out that it could not credit."""
-    request = pb.MarkPayOutReturnedRequest(pay_out=pay_out, bank_reference=reference)
-    return clearinghouse.do(clearinghouse.service.settlement.mark_returned(request))
-
-
-def posted(clearinghouse: LocalClearinghouse, account: str) -> int:
-    return next((row["posted_fen"] for row in clearinghouse.rows("account") if row["account"] == account), 0)
+def adjust(clearinghouse: LocalClearinghouse, region: str, fen: int) -> None:
+    """Uphold the region's first dispute on the first redemption."""
+    (row, *_) = clearinghouse.rows("redemption")
+    request = pb.ResolveDisputeRequest(region=region, number=1, upheld=True, why="so it is")
+    request.adjustments.add(redemption_id=row["id"], amount_fen=fen)
+    clearinghouse.do(clearinghouse.service.settlement.resolve_dispute(request))
 
 
 def china(text: str) -> int:
@@ -146,6 +106,34 @@ class TestCutOffs:
         clearinghouse.pass_seconds(DAY)
         clearinghouse.do(clearinghouse.service.settlement.keep_time())
         clearinghouse.do(clearinghouse.service.settlement.keep_time())
+        assert [row["state"] for row in clearinghouse.rows("settlement_window")] == ["CALCULATED", "OPEN"]
+
+    def test_money_and_adjusting_entries_after_a_cut_off_belong_to_the_next_window_too(
+        self, node: LocalNode, clearinghouse: LocalClearinghouse
+    ) -> None:
+        (token,) = away(node, clearinghouse)
+        clearinghouse.service.engine._cut_off = (0, 0)
+        redeem(clearinghouse, 1, token)
+        close(clearinghouse)
+        dispute(clearinghouse, HANGZHOU, window=1)
+        clearinghouse.pass_seconds(china("2027-01-01T00:00:03") - AT)
+        adjust(clearinghouse, HANGZHOU, 5)
+        deposit(clearinghouse, HANGZHOU, 100, "january")
+        assert [(row["kind"], row["settlement_window"]) for row in clearinghouse.rows("posting")] == [
+            ("capture", 1),
+            ("refund", 3),
+        ]
+        lodged = {row["bank_reference"]: row["settlement_window"] for row in clearinghouse.rows("deposit")}
+        assert (lodged[f"deposit-{HANGZHOU}"], lodged["january"]) == (1, 3)
+        windows = {row["number"]: row for row in clearinghouse.rows("settlement_window")}
+        assert [windows[number]["state"] for number in (1, 2, 3)] == ["CALCULATED", "CLOSED", "OPEN"]
+        assert windows[2]["closed_at"] == windows[3]["opened_at"] == china("2027-01-01T00:00:03")
+        clearinghouse.check_books()
+
+    def test_a_close_by_command_after_a_cut_off_closes_one_window(self, clearinghouse: LocalClearinghouse) -> None:
+        clearinghouse.service.engine._cut_off = (0, 0)
+        clearinghouse.pass_seconds(DAY)
+        assert close(clearinghouse) == 1
         assert [row["state"] for row in clearinghouse.rows("settlement_window")] == ["CALCULATED", "OPEN"]
 
     def test_a_close_that_names_its_window_can_be_sent_again(self, clearinghouse: LocalClearinghouse) -> None:
@@ -225,7 +213,7 @@ class TestShortfall:
         return clearinghouse
 
     def test_no_pay_out_is_marked_while_a_debtor_is_short(self, short: LocalClearinghouse) -> None:
-        with pytest.raises(InvalidInput, match="330100 is short by 200 fen"):
+        with pytest.raises(InvalidInput, match=r"330100 is short by 2\.00 yuan"):
             mark(short, 1, SHANGHAI, "too-early")
         deposit(short, HANGZHOU, 200, "in-time")
         mark(short, 1, SHANGHAI, "now")

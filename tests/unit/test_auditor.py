@@ -303,6 +303,28 @@ TAMPERINGS = [
         ("330100: account payable/alipay: says",),
     ),
     Tampering(
+        "a region is paid what is not there",
+        CLEARINGHOUSE,
+        "UPDATE account SET posted_fen = posted_fen + CASE account WHEN 'settlement/330100' THEN 900000 "
+        "ELSE -900000 END WHERE account IN ('settlement/330100', 'bank/clearinghouse')",
+        DEDICATED,
+        ("clearinghouse: account bank/clearinghouse is overdrawn by", "0 fen are withheld of 330100's balance of -"),
+    ),
+    Tampering(
+        "what the bank holds is made more",
+        CLEARINGHOUSE,
+        "UPDATE account SET posted_fen = posted_fen + 1 WHERE account = 'bank/clearinghouse'",
+        DEDICATED,
+        ("clearinghouse: account bank/clearinghouse: says",),
+    ),
+    Tampering(
+        "what is withheld from a region has no arrears",
+        CLEARINGHOUSE,
+        "UPDATE participant SET withheld_fen = 5 WHERE region = '330100'",
+        DEDICATED,
+        ("clearinghouse: withheld from all regions: says 5 fen, recomputed 0 fen",),
+    ),
+    Tampering(
         "a receipt is made up",
         SUZHOU,
         "INSERT INTO bank_receipt VALUES ('x', 'prefund/320500/2026/suzhou/city', 500, 1, '', '')",

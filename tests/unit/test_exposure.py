@@ -53,6 +53,23 @@ def test_holds_count_like_postings_and_dues_only_as_far_as_agreed() -> None:
     assert position.exposure_fen == 600
 
 
+def test_what_refunds_turned_into_a_debt_counts_and_into_a_claim_only_as_far_as_agreed() -> None:
+    owed_back = NOTHING_OWED._replace(owed_held_fen=300, due_posted_fen=-400)
+    assert owed_back.exposure_fen == 700
+    claim = NOTHING_OWED._replace(owed_held_fen=300, owed_posted_fen=-400)
+    assert claim.exposure_fen == 300
+    assert claim._replace(credit_offset_bp=1000).exposure_fen == 260
+
+
+def test_arrears_have_used_their_part_of_the_limit() -> None:
+    in_arrears = NOTHING_OWED._replace(arrears_fen=300)
+    assert (NOTHING_OWED.limit_fen, in_arrears.limit_fen) == (900, 600)
+    assert in_arrears._replace(net_debit_cap_fen=500).limit_fen == 200, "they are owed under the cap too"
+    assert in_arrears.allows(600)
+    assert not in_arrears.allows(601)
+    assert in_arrears._replace(arrears_fen=2_000).allows(0), "what owes nothing is never refused for the cap"
+
+
 def test_credit_is_used_from_where_the_region_s_own_money_ends() -> None:
     assert [owing(fen).credit_used_fen for fen in (0, 500, 501, 900)] == [0, 0, 1, 400]
     assert owing(900, credit_line_fen=0).credit_used_fen == 0

@@ -1,0 +1,75 @@
+"""What regions have at the clearinghouse, and what of it is promised already."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from sqlalchemy import and_, or_, select
+
+from chassis.database import Query
+from clearinghouse import schema
+from clearinghouse.desk import Desk
+from clearinghouse.domain.arrears import Balance
+from clearinghouse.domain.windows import WindowState
+from quanlian.accounts import arrears_account, settlement_account
+
+_POSITION, _WINDOW = schema.net_position.c, schema.settlement_window.c
+_INSTRUCTED = _WINDOW.state == WindowState.INSTRUCTED.name
+_UNPAID = and_(_WINDOW.state == WindowState.SETTLED.name, _POSITION.bank_reference == "", _POSITION.payout_fen > 0)
+_OPEN = Query(
+    select(*_POSITION, _WINDOW.state)
+    .join_from(schema.net_position, schema.settlement_window, _POSITION.settlement_window == _WINDOW.number)
+    .where(or_(_INSTRUCTED, _UNPAID))
+)
+
+
+class Promises:
+    """What of the regions' money is promised: pay-outs of settled windows that are not marked yet, and what instructed
+    windows will take from their debtors. Amounts in fen.
+
+    `settling` is a window to leave out, because it is just being settled.
+    """
+
+    def __init__(self, desk: Desk, settling: int = 0) -> None:
+        self._desk = desk
+        self._instructed: Counter[str] = Counter()
+        self._pledged: Counter[str] = Counter()
+        rows = [row for row in desk.transaction.rows(_OPEN) if row.settlement_window != settling]
+        paid = {row.settlement_window for row in rows if row.bank_reference}
+        for row in rows:
+            if row.state == WindowState.SETTLED.name:
+                self._pledged[row.region] += row.payout_fen
+            elif row.settlement_window in paid:
+                self._pledged[row.region] += max(0, -row.net_fen)
+            else:
+                self._instructed[row.region] += max(0, -row.net_fen)
+
+    def balance(self, region: str) -> Balance:
+        """What other windows' debts cannot touch is what the bank was told to pay out, and what pays for pay-outs that
+        are marked before their window is settled.
+        """
+        desk = self._desk
+        return Balance(
+            settlement_fen(desk, region), arrears_fen(desk, region), desk.withheld_fen(region), self._pledged[region]
+        )
+
+    def free_fen(self, region: str) -> int:
+        """What of its balance is there and no window asks for; negative: what it lacks for instructed windows."""
+        balance = self.balance(region)
+        return balance.usable_fen - balance.withheld_fen - self._instructed[region]
+
+
+def load_balances(desk: Desk, regions: Iterable[str]) -> None:
+    """Read at once what is asked region by region."""
+    accounts = [account(region) for region in regions for account in (settlement_account, arrears_account)]
+    desk.books.load_balances(accounts)
+
+
+def settlement_fen(desk: Desk, region: str) -> int:
+    """What a region has at the clearinghouse, credit positive."""
+    return -desk.books.posted_fen(settlement_account(region))
+
+
+def arrears_fen(desk: Desk, region: str) -> int:
+    return desk.books.posted_fen(arrears_account(region))
