@@ -1560,10 +1560,12 @@ class ReconciledLine(_message.Message):
     STATEMENT_FIELD_NUMBER: _builtins.int
     OWN_FIELD_NUMBER: _builtins.int
     list: _builtins.str
-    """matched, missing (ours only), extra (the statement's only) or different."""
+    """matched, missing (ours only), extra (the statement's only), different, or unchecked: money at the bank of which only
+    the statement tells.
+    """
     @_builtins.property
     def key(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Role, counterpart and campaign; or account and counterpart."""
+        """Role, counterpart and campaign; account and counterpart; or `balance`, the region and the balance's name."""
 
     @_builtins.property
     def statement(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
