@@ -20,7 +20,7 @@ from custodian import schema as books_schema
 from quanlian import wire
 from quanlian.errors import InvalidInput
 from quanlian.redemptions import Redemption, adjust
-from quanlian.statements import HOME, ISSUER, REDEEMER, LineKey, Statement, json_to_statement
+from quanlian.statements import BALANCE, HOME, ISSUER, REDEEMER, LineKey, Statement, json_to_statement
 from quanlian.v1 import clearing_operator_pb2, settlement_pb2, signed_pb2
 
 OPEN, UPHELD, REJECTED = "open", "upheld", "rejected"
@@ -57,7 +57,7 @@ class TakeDispute:
         statement = _statement(desk, dispute.region, dispute.window)
         _require_in_time(desk, statement)
         for line in dispute.lines:
-            if _key(line) not in statement.lines:
+            if _key(line) not in statement.lines.keys() | statement.balances.keys():
                 _require_own(desk, dispute, line)
         desk.transaction.insert(
             table,
@@ -120,8 +120,10 @@ class Resolve:
         return clearing_operator_pb2.DisputeRecord(dispute=dispute, **values)
 
     def _require_reasoned(self, dispute: settlement_pb2.Dispute) -> None:
-        """That a line was left out may be upheld with no money going back: nothing of it was booked."""
-        adjusts = self.upheld and not any(_is_left_out(line) for line in dispute.lines)
+        """A left out line may be upheld with no money going back, as nothing of it was booked; a balance too, which
+        is put right by the deposit or pay-out that is missing.
+        """
+        adjusts = self.upheld and not any(_is_left_out(line) or line.role == BALANCE for line in dispute.lines)
         if not self.why or (adjusts and not self.adjustments) or (self.adjustments and not self.upheld):
             raise InvalidInput(
                 "须有理由；成立的须有调整，驳回的不得有 · needs a reason, and adjustments if and only if it is upheld",

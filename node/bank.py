@@ -31,26 +31,33 @@ from quanlian.refusals import CHINA
 
 ACQUIRER, RETURN, LODGING = "acquirer", "return", "lodging"
 """Kinds of payment."""
+_FIRST_YEAR = 2000
+"""Before any voucher of these was issued."""
 
 
 class Payer(NamedTuple):
     """Who paid something in: a funder of a campaign, the clearinghouse, or (nothing of it) nobody known yet.
 
-    Campaign `visitors` is the region's standing fund for visitors.
+    Campaign `visitors` is the region's standing fund for visitors, each year's a purse of its own: `fiscal_year` tells
+    which year's use is paid, 0 for the present one.
     """
 
     campaign: str = ""
     funder: str = ""
     clearinghouse: bool = False
+    fiscal_year: int = 0
 
     def account(self, desk: Desk) -> str:
-        """Whose account is credited. Raises InvalidInput for a funder that the campaign does not have."""
+        """Whose account is credited. Raises InvalidInput for a funder that the campaign does not have, or a year that
+        cannot be.
+        """
+        self._require_year(china_year(desk.at))
         if self.clearinghouse:
             return settlement_account(desk.name)
         if not self.campaign:
             return suspense_account()
         if self.campaign == VISITORS:
-            return prefund_of(visitors_account(desk.name, datetime.fromtimestamp(desk.at, CHINA).year, self.funder))
+            return prefund_of(visitors_account(desk.name, self.fiscal_year or china_year(desk.at), self.funder))
         terms = current_terms(desk, self.campaign)
         funding = funding_account(desk.name, terms.fiscal_year if terms else 0, self.campaign, self.funder)
         if terms is None or funding not in terms.budgets():
@@ -60,6 +67,24 @@ class Payer(NamedTuple):
                 remedy="name a published campaign of this region and one of its funders",
             )
         return prefund_of(funding)
+
+    def _require_year(self, present: int) -> None:
+        """A campaign's money is of the year of its terms; a fund is paid for years past, or for the one to come."""
+        if not self.fiscal_year:
+            return
+        if self.campaign != VISITORS:
+            raise InvalidInput(
+                "年度仅用于异地用券资金 · a year is given for the visitors' fund alone",
+                place="--year",
+                remedy="不写年度；活动资金按细则的年度 · leave it out: a campaign's money is of the year of its terms",
+            )
+        if not _FIRST_YEAR <= self.fiscal_year <= present + 1:
+            raise InvalidInput(
+                f"年度{self.fiscal_year}不在{_FIRST_YEAR}至{present + 1}之间 · "
+                f"{self.fiscal_year} is not from {_FIRST_YEAR} to {present + 1}",
+                place="--year",
+                remedy="写资金所属年度 · give the year whose use the money pays",
+            )
 
 
 @dataclass(slots=True)
@@ -136,6 +161,11 @@ class AssignReceipt:
             desk.transaction.update(schema.bank_receipt, {"bank_reference": self.bank_reference}, {"account": account})
             draw_settled(desk)
         return _standing_fen(desk, account)
+
+
+def china_year(at: int) -> int:
+    """The calendar year of a moment in Asia/Shanghai, which is the fiscal year."""
+    return datetime.fromtimestamp(at, CHINA).year
 
 
 def draw_settled(desk: Desk) -> None:

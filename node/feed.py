@@ -267,6 +267,10 @@ def _open_window(desk: Desk, number: int) -> None:
                 "extra": 0,
                 "different": 0,
                 "net_fen": 0,
+                "closed_at": 0,
+                "closing_fen": 0,
+                "lodged_fen": 0,
+                "paid_out_fen": 0,
                 "confirmed": False,
                 "settled": False,
             }

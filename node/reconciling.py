@@ -12,6 +12,7 @@ from chassis import telemetry
 from chassis.database import Query
 from custodian.books import json_to_legs
 from node import schema
+from node.balances import own_balances
 from node.desk import Desk
 from node.engine import Engine
 from node.feed import book_settled
@@ -19,11 +20,12 @@ from node.ports import Clearinghouse
 from node.signatures import require_clearinghouse, signed
 from pki.trust import Keyring
 from quanlian import statements
+from quanlian.errors import InvalidInput, QuanlianError, Unavailable
 from quanlian.signing import Signer, digest
-from quanlian.v1 import settlement_pb2
+from quanlian.v1 import settlement_pb2, signed_pb2
 
 _WINDOW, _OUTBOX = schema.settlement_window.c, schema.outbox.c
-_UNCONFIRMED = Query(select(_WINDOW.number).where(_WINDOW.confirmed.is_(False)))
+_UNCONFIRMED = Query(select(_WINDOW.number).where(_WINDOW.confirmed.is_(False)).order_by(_WINDOW.number))
 _UNANSWERED = Query(
     select(_OUTBOX.own_id).where(_OUTBOX.answered.is_(False), _OUTBOX.sent_at <= bindparam("closed_at")).limit(1)
 )
@@ -44,17 +46,25 @@ class Reconciler:
         self._clearinghouse = clearinghouse
 
     async def reconcile_open_windows(self) -> None:
-        """Fetch, compare and, when fully matched, confirm each statement that is ready and not confirmed."""
+        """Fetch, compare and, when fully matched, confirm each statement that is ready and not confirmed.
+
+        In their order, as each opens with what the one before closed with; one that is at fault holds up no other.
+        Raises Unavailable.
+        """
         for row in await self._engine.rows(_UNCONFIRMED):
-            await self._reconcile(row.number)
+            try:
+                await self._reconcile(row.number)
+            except Unavailable:
+                raise
+            except QuanlianError as error:
+                _log.warning("statement cannot be reconciled", window=row.number, error=str(error))
 
     async def _reconcile(self, window: int) -> None:
         message = (await self._clearinghouse.statement(window)).statement
-        require_clearinghouse(self._keyring, message, "statement")
-        statement = statements.json_to_statement(message.body)
+        statement = self.read(message, window)
         if await self._awaits_answers_from(statement.closed_at):
             return
-        result = statements.reconcile(statement, *await asyncio.to_thread(self.own_sums, (window,)))
+        result = await asyncio.to_thread(self.compare, statement)
         # Kept before it is confirmed: once it is, the window may settle, and settling books what is kept here.
         await self._engine.submit(KeepReconciliation(statement, message.body, result))
         if result.fully_matched:
@@ -62,6 +72,29 @@ class Reconciler:
             await asyncio.to_thread(self.mark_confirmed, window)
         else:
             _log.warning("statement does not match", window=window, differences=str(result[1:]))
+
+    def read(self, message: signed_pb2.SignedMessage, window: int, month: str = "") -> statements.Statement:
+        """This region's statement of the window or month that was asked for.
+
+        Raises UnknownKey or BadSignature for one that the clearinghouse did not sign, InvalidInput for another one.
+        """
+        require_clearinghouse(self._keyring, message, "statement")
+        statement = statements.json_to_statement(message.body)
+        own = self._engine.region.code
+        if (statement.region, statement.window, statement.month) != (own, 0 if month else window, month):
+            raise InvalidInput(
+                f"收到的是{statement.region}的{statement.period} · got {statement.period} of {statement.region}",
+                place=f"statement {month or f'window-{window}'}",
+                remedy="请清分平台核对 · ask the clearinghouse to look into it",
+            )
+        return statement
+
+    def compare(self, statement: statements.Statement) -> statements.Reconciliation:
+        """A statement against this node's books: lines, funders and balances."""
+        sums = self.own_sums(statement.covers)
+        with self._engine.database.snapshot() as transaction:
+            balances = own_balances(transaction, statement, sums.lines)
+        return statements.reconcile(statement, *sums, balances)
 
     async def confirm(
         self, document: bytes, statement: statements.Statement, result: statements.Reconciliation, by: str = ""
@@ -158,5 +191,9 @@ class KeepReconciliation:
             "extra": len(self.result.extra),
             "different": len(self.result.different),
             "net_fen": net_fen,
+            "closed_at": self.statement.closed_at,
+            "closing_fen": self.statement.closing_fen,
+            "lodged_fen": self.statement.lodged_fen,
+            "paid_out_fen": self.statement.paid_out_fen,
         }
         desk.transaction.update(table, {"number": number}, values)

@@ -15,23 +15,25 @@ from node.ports import Clearinghouse
 from node.publishing import current_terms
 from node.reconciling import KeepReconciliation
 from node.service import NodeService
-from node.signatures import require_clearinghouse, signed
+from node.signatures import signed
 from pki.identity import Identity
 from quanlian.accounts import used_away_account
 from quanlian.errors import InvalidInput
 from quanlian.signing import Signer
 from quanlian.statements import (
+    BALANCE,
     Difference,
     LineFigures,
     LineKey,
     Reconciliation,
     Statement,
-    json_to_statement,
-    reconcile,
 )
 from quanlian.terms import Terms
 from quanlian.v1 import node_operator_pb2 as pb
 from quanlian.v1 import report_pb2, settlement_pb2, signed_pb2
+
+_TOTALS = ("refunded", "closing")
+"""Balances that differ as something else does that they follow from."""
 
 
 class NodeSettling:
@@ -47,14 +49,14 @@ class NodeSettling:
     async def statement(self, window: int, month: str) -> pb.GetOwnStatementResponse:
         """This region's signed statement with the chain of its key. Raises InvalidInput where there is none."""
         response = await self._clearinghouse.statement(window, month)
-        require_clearinghouse(self._service.keyring, response.statement, "statement")
+        self._service.reconciler.read(response.statement, window, month)
         return pb.GetOwnStatementResponse(statement=response.statement, chain=response.chain)
 
     def evidence(self, window: int) -> AsyncIterator[Sequence[bytes]]:
         return self._clearinghouse.evidence(window)
 
     async def reconciliation(self, window: int, month: str) -> pb.GetReconciliationResponse:
-        """The four lists, line by line, both sides."""
+        """The lists, line by line, both sides."""
         statement, _, result = await self._compared(window, month)
         sides = _sides(statement)
         matched = [Difference(key, sides[key], sides[key]) for key in result.matched]
@@ -63,6 +65,7 @@ class NodeSettling:
             "missing": result.missing,
             "extra": result.extra,
             "different": result.different,
+            "unchecked": result.unchecked,
         }
         return pb.GetReconciliationResponse(
             lines=[
@@ -119,11 +122,11 @@ class NodeSettling:
         self, statement: Statement, result: Reconciliation, lines: Sequence[settlement_pb2.LineRef]
     ) -> list[settlement_pb2.LineRef]:
         own = {each.key: each.own for each in result.missing}
-        _require_lines(statement, own.keys() | statement.lines.keys(), lines)
+        _require_lines(statement, own.keys() | statement.lines.keys() | statement.balances.keys(), lines)
         made = []
         for line in lines:
             key = LineKey(line.role, line.counterpart, line.campaign)
-            left_out = key not in statement.lines
+            left_out = key in own
             made.append(
                 settlement_pb2.LineRef(
                     role=line.role,
@@ -216,10 +219,10 @@ class NodeSettling:
         )
 
     async def _compared(self, window: int, month: str) -> tuple[Statement, bytes, Reconciliation]:
-        message = (await self.statement(window, month)).statement
-        statement = json_to_statement(message.body)
-        sums = await asyncio.to_thread(self._service.reconciler.own_sums, statement.covers)
-        return statement, message.body, reconcile(statement, *sums)
+        message = (await self._clearinghouse.statement(window, month)).statement
+        reconciler = self._service.reconciler
+        statement = reconciler.read(message, window, month)
+        return statement, message.body, await asyncio.to_thread(reconciler.compare, statement)
 
     async def _is_confirmed(self, statement: Statement) -> bool:
         if statement.month:
@@ -257,7 +260,7 @@ class NodeSettling:
 
 def _sides(statement: Statement) -> dict[tuple[str, ...], Any]:
     sides: dict[tuple[str, ...], Any] = {tuple(key): figures for key, figures in statement.lines.items()}
-    return sides | dict(statement.funders.items())
+    return sides | dict(statement.funders.items()) | dict(statement.balances.items())
 
 
 def _figures(side: LineFigures | int | None) -> list[int]:
@@ -268,7 +271,9 @@ def _figures(side: LineFigures | int | None) -> list[int]:
 
 
 def _is_disputed(key: tuple[str, ...], disputed: set[LineKey]) -> bool:
-    """A line by its key; a funder by any disputed line with its counterpart."""
+    """A line by its key; a funder by any disputed line with its counterpart; a total by whatever is disputed."""
+    if key[0] == BALANCE and key[2] in _TOTALS:
+        return bool(disputed)
     if len(key) == len(LineKey._fields):
         return LineKey(*key) in disputed
     return any(line.counterpart == key[1] for line in disputed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ import typer
 from chassis import console
 from chassis.operating import Config, Json, call, follow, operator_settings, read_file
 from pki.tls_files import ROOT
-from quanlian.statements import LineFigures, json_to_statement
+from quanlian.statements import BALANCE, LineFigures, json_to_statement
 from quanlian.v1 import node_operator_pb2 as pb
 from quanlian.v1 import settlement_pb2
 from quanlian.v1.node_operator_pb2_grpc import NodeOperatorServiceStub
@@ -58,6 +59,7 @@ def reconcile(window: Window = 0, month: Month = "", config: Config = None, as_j
     """对账：一致、缺少、多出、不符，逐行列出双方数字 · A statement line by line beside this node's own books.
 
     缺少：仅我方账上有；多出：仅对账单上有。 Missing: only in our books; extra: only in the statement.
+    仅对方有：我方未登记的缴存与划出。 Only theirs: money at the bank that we keep no record of.
     """
     check_period(window, month)
     request = pb.GetReconciliationRequest(window=window, month=month)
@@ -65,12 +67,21 @@ def reconcile(window: Window = 0, month: Month = "", config: Config = None, as_j
     if as_json:
         console.print_json(_reconciliation_data(answer))
         return
-    lines = [each for each in answer.lines if len(each.key) == 3]
+    balances = [each for each in answer.lines if each.key[0] == BALANCE]
+    lines = [each for each in answer.lines if len(each.key) == 3 and each not in balances]
     funders = [each for each in answer.lines if len(each.key) == 2]
     counts = {name: sum(each.list == name for each in answer.lines) for name in names.LISTS}
     console.say("  ".join(f"{zh} {en}: {counts[name]:,}" for name, (zh, en) in names.LISTS.items()))
     console.say(f"已确认 Confirmed: {console.yes_no(answer.confirmed)}")
     headings: list[console.Heading] = [
+        ("对账", "List"),
+        ("余额", "Balance"),
+        ("对账单（元）", "Statement, yuan"),
+        ("我方（元）", "Own books, yuan"),
+    ]
+    rows = [[_list(each), " ".join(names.BALANCES[each.key[2]]), *_yuans(each)] for each in balances]
+    console.console.print(console.table("余额 Balances", headings, rows))
+    headings = [
         ("对账", "List"),
         ("角色", "Role"),
         ("对方地区", "Counterpart"),
@@ -86,7 +97,7 @@ def reconcile(window: Window = 0, month: Month = "", config: Config = None, as_j
         ("对账单（元）", "Statement, yuan"),
         ("我方（元）", "Own books, yuan"),
     ]
-    rows = [[_list(each), *each.key, _yuan(each.statement), _yuan(each.own)] for each in funders]
+    rows = [[_list(each), *each.key, *_yuans(each)] for each in funders]
     console.console.print(console.table("出资方 Funders", headings, rows))
 
 
@@ -112,6 +123,7 @@ def dispute(
     """对对账单的若干行提出异议；场次照常结清 · Dispute lines of a statement; the window settles as calculated.
 
     行写作 角色/对方地区/活动 · A line is written as `quanlian node reconcile` shows it: issuer/310000/my-campaign.
+    余额写作 balance/本地区/名称 · A balance as balance/330100/lodged: opening, lodged, paid_out, refunded or closing.
     """
     request = pb.DisputeOwnStatementRequest(window=window, lines=[_line_ref(text) for text in lines], why=why)
     answer = call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.DisputeOwnStatement, request)
@@ -175,19 +187,27 @@ def _list(each: pb.ReconciledLine) -> str:
     return f"{zh} {en}"
 
 
-def _yuan(figures: Any) -> console.Cell:
-    return console.yuan(figures[0]) if figures else None
+def _yuans(each: pb.ReconciledLine) -> list[console.Cell]:
+    """Both sides' one figure."""
+    return [console.yuan(figures[0]) if figures else None for figures in (each.statement, each.own)]
 
 
 def _reconciliation_data(answer: pb.GetReconciliationResponse) -> dict[str, Any]:
     lists: dict[str, list[dict[str, Any]]] = {name: [] for name in names.LISTS}
     for each in answer.lines:
-        is_line = len(each.key) == 3
-        fields = ("role", "counterpart", "campaign") if is_line else ("account", "counterpart")
-        figures = list(LineFigures.__dataclass_fields__) if is_line else ["used_fen"]
+        fields, figures = _fields(each)
         sides = {
             side: dict(zip(figures, values, strict=True)) if values else None
             for side, values in (("statement", each.statement), ("own", each.own))
         }
         lists[each.list].append({**dict(zip(fields, each.key, strict=True)), **sides})
     return {"confirmed": answer.confirmed, **lists}
+
+
+def _fields(each: pb.ReconciledLine) -> tuple[tuple[str, ...], Sequence[str]]:
+    """How the parts of a line's key and its figures are named."""
+    if each.key[0] == BALANCE:
+        return ("role", "region", "balance"), ["amount_fen"]
+    if len(each.key) == 2:
+        return ("account", "counterpart"), ["used_fen"]
+    return ("role", "counterpart", "campaign"), list(LineFigures.__dataclass_fields__)

@@ -162,7 +162,7 @@ def _owed(transaction: Transaction, account: str) -> int:
 
 
 def _payer(message: pb.Payer) -> Payer:
-    return Payer(message.campaign, message.funder, message.clearinghouse)
+    return Payer(message.campaign, message.funder, message.clearinghouse, message.fiscal_year)
 
 
 def _payment(row: Any) -> payment_pb2.Payment:

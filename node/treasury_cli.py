@@ -24,6 +24,15 @@ app.add_typer(payments, name="payments")
 
 Funder = Annotated[str, typer.Option("--funder", metavar="CAMPAIGN/NAME", help="出资方 · The funder who paid.")]
 FromClearing = Annotated[bool, typer.Option("--from-clearinghouse", help="清分平台划来 · The clearinghouse paid it.")]
+Year = Annotated[
+    int,
+    typer.Option(
+        "--year",
+        metavar="YEAR",
+        min=0,
+        help="异地用券资金所属年度，不写为今年 · Year whose use a visitors' fund's money pays; 0 or none: this year.",
+    ),
+]
 Number = Annotated[int, typer.Argument(metavar="NUMBER", min=1, help="付款编号 · Number of the payment.")]
 
 
@@ -33,13 +42,14 @@ def receipt(
     reference: Reference,
     funder: Funder = "",
     from_clearinghouse: FromClearing = False,
+    year: Year = 0,
     memo: Annotated[str, typer.Option("--memo", help="银行附言 · What the bank's receipt says.")] = "",
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """登记专用账户到账；不知来源的暂挂待认领 · Record what came in; without a payer it stands in suspense."""
     request = pb.RecordDedicatedReceiptRequest(
-        payer=_payer(funder, from_clearinghouse), amount_fen=yuan, bank_reference=reference, memo=memo
+        payer=_payer(funder, from_clearinghouse, year), amount_fen=yuan, bank_reference=reference, memo=memo
     )
     answer = call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.RecordDedicatedReceipt, request)
     _say_balance("已登记 recorded", reference, answer.balance_fen, as_json)
@@ -50,11 +60,12 @@ def assign(
     reference: Annotated[str, typer.Argument(metavar="REFERENCE", help="银行流水号 · The bank's reference.")],
     funder: Funder = "",
     from_clearinghouse: FromClearing = False,
+    year: Year = 0,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """认领来款：记到出资方或清分平台名下 · Assign a receipt in suspense to whom it is from."""
-    payer = _payer(funder, from_clearinghouse)
+    payer = _payer(funder, from_clearinghouse, year)
     request = pb.AssignDedicatedReceiptRequest(bank_reference=reference, payer=payer)
     answer = call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.AssignDedicatedReceipt, request)
     _say_balance("已认领 assigned", reference, answer.balance_fen, as_json)
@@ -211,13 +222,13 @@ def close_campaign(
     _show_close_out(answer.close_out)
 
 
-def _payer(funder: str, from_clearinghouse: bool) -> pb.Payer:
+def _payer(funder: str, from_clearinghouse: bool, year: int) -> pb.Payer:
     campaign, _, name = funder.partition("/")
     if funder and (not campaign or not name or from_clearinghouse):
         raise InvalidInput(
             f"{funder!r} is not one payer", place="--funder", remedy="write CAMPAIGN/NAME, or --from-clearinghouse"
         )
-    return pb.Payer(campaign=campaign, funder=name, clearinghouse=from_clearinghouse)
+    return pb.Payer(campaign=campaign, funder=name, clearinghouse=from_clearinghouse, fiscal_year=year)
 
 
 def _say_balance(what: str, reference: str, balance_fen: int, as_json: bool) -> None:

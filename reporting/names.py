@@ -8,14 +8,27 @@ from quanlian.accounts import MERCHANT, VISITORS
 from quanlian.errors import InvalidInput
 from quanlian.refusals import CHINA
 from quanlian.regions import region
-from quanlian.statements import HOME, ISSUER, REDEEMER
+from quanlian.statements import BALANCE, HOME, ISSUER, REDEEMER
 
-ROLES = {ISSUER: ("发券地", "issuer"), REDEEMER: ("用券地", "redeemer"), HOME: ("本地", "home")}
+ROLES = {
+    ISSUER: ("发券地", "issuer"),
+    REDEEMER: ("用券地", "redeemer"),
+    HOME: ("本地", "home"),
+    BALANCE: ("余额", "balance"),
+}
 LISTS = {
     "matched": ("一致", "matched"),
     "missing": ("缺少", "missing"),
     "extra": ("多出", "extra"),
     "different": ("不符", "different"),
+    "unchecked": ("仅对方有", "only theirs"),
+}
+BALANCES = {
+    "opening": ("期初余额", "Opening"),
+    "lodged": ("缴存", "Lodged"),
+    "paid_out": ("划出", "Paid out"),
+    "refunded": ("退回优惠", "Refunded"),
+    "closing": ("期末余额", "Closing"),
 }
 LINE_FIGURES = (
     ("核销笔数", "Captures"),

@@ -19,6 +19,8 @@ from quanlian.apportionment import Leg
 from quanlian.errors import BooksDoNotBalance, InvalidInput
 
 ISSUER, REDEEMER, HOME = "issuer", "redeemer", "home"
+BALANCE = "balance"
+"""Where a role stands in the key of a line, for one of `Statement.balances`."""
 
 
 class LineKey(NamedTuple):
@@ -98,6 +100,18 @@ class Statement:
     @property
     def closing_fen(self) -> int:
         return self.opening_fen + self.lodged_fen - self.paid_out_fen + self.net_fen
+
+    @property
+    def balances(self) -> dict[LineKey, int]:
+        """What is not a line: by `balance`, the region and the balance's name, as a dispute names it."""
+        fields = {
+            "opening": self.opening_fen,
+            "lodged": self.lodged_fen,
+            "paid_out": self.paid_out_fen,
+            "refunded": self.refunded_fen,
+            "closing": self.closing_fen,
+        }
+        return {LineKey(BALANCE, self.region, name): fen for name, fen in fields.items()}
 
     @property
     def covers(self) -> tuple[int, ...]:
@@ -308,12 +322,14 @@ class Difference(NamedTuple):
 
 
 class Reconciliation(NamedTuple):
-    """The four lists of money.md; a statement whose last three are empty is fully matched."""
+    """The lists of money.md; a statement of which none is missing, extra or different is fully matched."""
 
     matched: list[tuple[str, ...]]
     missing: list[Difference]
     extra: list[Difference]
     different: list[Difference]
+    unchecked: list[Difference]
+    """Money at the bank of which the region keeps no record of its own: only the statement tells it."""
 
     @property
     def fully_matched(self) -> bool:
@@ -321,18 +337,27 @@ class Reconciliation(NamedTuple):
 
 
 def reconcile(
-    statement: Statement, lines: Mapping[LineKey, LineFigures], funders: Mapping[tuple[str, str], int]
+    statement: Statement,
+    lines: Mapping[LineKey, LineFigures],
+    funders: Mapping[tuple[str, str], int],
+    balances: Mapping[str, int | None],
 ) -> Reconciliation:
-    """Compare a statement with a node's own sums. Missing: ours only; extra: the statement's only."""
-    result = Reconciliation([], [], [], [])
-    theirs = _by_key(statement.lines, statement.funders)
+    """Compare a statement with a node's own sums. Missing: ours only; extra: the statement's only.
+
+    `balances` are ours by name: None for money that the region keeps no record of, absent where ours cannot be told.
+    """
+    result = Reconciliation([], [], [], [], [])
+    theirs = _by_key(statement.lines, statement.funders) | statement.balances
     ours = _by_key(lines, funders)
+    ours |= {LineKey(BALANCE, statement.region, name): fen for name, fen in balances.items()}
     for key in sorted(theirs.keys() | ours.keys()):
         if key not in theirs:
             result.missing.append(Difference(key, None, ours[key]))
         elif key not in ours:
             result.extra.append(Difference(key, theirs[key], None))
-        elif theirs[key] != ours[key]:
+        elif ours[key] is None and theirs[key]:
+            result.unchecked.append(Difference(key, theirs[key], None))
+        elif ours[key] is not None and theirs[key] != ours[key]:
             result.different.append(Difference(key, theirs[key], ours[key]))
         else:
             result.matched.append(tuple(key))

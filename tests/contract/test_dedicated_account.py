@@ -224,6 +224,32 @@ class TestReceipts:
             treasury.assign("nothing", clearinghouse=True)
         treasury.check()
 
+    def test_money_that_comes_in_january_can_be_of_the_year_before(self, treasury: Treasury) -> None:
+        treasury.pass_days(300)
+        of_2026 = {"campaign": "visitors", "funder": "city", "fiscal_year": 2026}
+        assert treasury.receive(300, "v-2026", **of_2026) == 300
+        assert treasury.receive(50, "v-2027", campaign="visitors", funder="city") == 50
+        assert treasury.receive(7, "later") == 7
+        assert treasury.assign("later", **of_2026) == 307
+        purse = f"prefund/{HANGZHOU}/{{}}/visitors/city"
+        assert [-treasury.posted(purse.format(year)) for year in (2026, 2027)] == [307, 50]
+
+    @pytest.mark.parametrize(
+        ("payer", "why"),
+        [
+            ({"campaign": "visitors", "funder": "city", "fiscal_year": 2028}, "2028 is not from 2000 to 2027"),
+            ({"campaign": "visitors", "funder": "city", "fiscal_year": 26}, "26 is not from 2000 to 2027"),
+            ({"campaign": "spring", "funder": "city", "fiscal_year": 2026}, "for the visitors' fund alone"),
+            ({"clearinghouse": True, "fiscal_year": 2026}, "for the visitors' fund alone"),
+        ],
+    )
+    def test_a_year_is_one_that_visitors_money_can_be_of(
+        self, treasury: Treasury, payer: dict[str, Any], why: str
+    ) -> None:
+        with pytest.raises(InvalidInput, match=why):
+            treasury.receive(300, "v-1", **payer)
+        assert treasury.node.rows("bank_receipt") == []
+
     def test_money_of_the_visitors_fund_has_its_year(self, treasury: Treasury) -> None:
         assert treasury.fund("city", 300, "v-1", campaign="visitors") == 300
         assert treasury.prefunded("city", "visitors") == 300

@@ -54,8 +54,9 @@ def lists(answer: node_operator_pb2.GetReconciliationResponse) -> dict[str, list
 
 def test_every_line_is_shown_with_both_sides(department: Department) -> None:
     answer = department.reconciliation()
-    assert lists(answer).keys() == {"matched"}
-    line = next(each for each in answer.lines if len(each.key) == 3)
+    assert lists(answer).keys() == {"matched", "unchecked"}
+    assert lists(answer)["unchecked"] == [("balance", HANGZHOU, "lodged")]
+    line = next(each for each in answer.lines if each.key[0] == "issuer")
     assert (list(line.key), list(line.statement)) == (
         ["issuer", SHANGHAI, "spring"],
         [1, 5800, 1000, 0, 0, 0, 700],
@@ -69,7 +70,7 @@ def test_a_fully_matched_daily_statement_confirms_itself(department: Department)
     assert department.reconciliation().confirmed
     (row,) = [row for row in department.clearinghouse.rows("statement") if row["region"] == HANGZHOU]
     word = settlement_pb2.Confirmation.FromString(row["confirmation"])
-    assert (word.matched, word.by) == (3, "")
+    assert (word.matched, word.by) == (7, "")
 
 
 def lose_postings(department: Department) -> None:

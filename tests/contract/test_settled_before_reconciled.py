@@ -33,7 +33,7 @@ def take(service: NodeService, *events: custody_pb2.FeedEvent) -> None:
 
 
 def keep_statement(service: NodeService) -> None:
-    asyncio.run(service.engine.submit(KeepReconciliation(STATEMENT, b"{}", Reconciliation([], [], [], []))))
+    asyncio.run(service.engine.submit(KeepReconciliation(STATEMENT, b"{}", Reconciliation([], [], [], [], []))))
 
 
 def posted(node: LocalNode) -> dict[str, int]:

@@ -12,6 +12,7 @@ import pytest
 from quanlian.apportionment import Leg
 from quanlian.errors import InvalidInput
 from quanlian.statements import (
+    BALANCE,
     HOME,
     ISSUER,
     REDEEMER,
@@ -188,12 +189,16 @@ class TestJson:
             json_to_statement(content)
 
 
+BALANCES: dict[str, int | None] = {key.campaign: fen for key, fen in STATEMENT.balances.items()}
+
+
 class TestReconciling:
     LINES, FUNDERS = STATEMENT.lines, STATEMENT.funders
 
     def test_equal_books_match_whole(self) -> None:
-        result = reconcile(STATEMENT, *add_up(SHANGHAI, [item("merchant"), half_returned("merchant")]))
+        result = reconcile(STATEMENT, *add_up(SHANGHAI, [item("merchant"), half_returned("merchant")]), BALANCES)
         assert result.matched == [
+            *((BALANCE, SHANGHAI, name) for name in sorted(BALANCES)),
             (MERCHANTS, HANGZHOU),
             (VISITORS, HANGZHOU),
             tuple(SHANGHAIS_LINE),
@@ -202,7 +207,7 @@ class TestReconciling:
 
     def test_a_refund_that_only_we_know_makes_a_different_line_and_funders(self) -> None:
         ours = add_up(SHANGHAI, [item("merchant"), half_returned("merchant"), half_returned("merchant")])
-        result = reconcile(STATEMENT, *ours)
+        result = reconcile(STATEMENT, *ours, BALANCES)
         assert not result.fully_matched
         assert [difference.key for difference in result.different] == [SHANGHAIS_LINE]
         assert result.different[0][1:] == (self.LINES[SHANGHAIS_LINE], ours[0][SHANGHAIS_LINE])
@@ -213,24 +218,45 @@ class TestReconciling:
 
     def test_what_only_we_have_is_missing(self) -> None:
         ours = {**self.LINES, LineKey(ISSUER, HEFEI, "other"): LineFigures(captures=1)}
-        result = reconcile(STATEMENT, ours, self.FUNDERS)
+        result = reconcile(STATEMENT, ours, self.FUNDERS, BALANCES)
         assert result.missing == [Difference(LineKey(ISSUER, HEFEI, "other"), None, LineFigures(captures=1))]
         assert (result.extra, result.different) == ([], [])
         assert not result.fully_matched
 
     def test_what_only_the_statement_has_is_extra(self) -> None:
-        result = reconcile(STATEMENT, {}, self.FUNDERS)
+        result = reconcile(STATEMENT, {}, self.FUNDERS, BALANCES)
         assert result.extra == [Difference(SHANGHAIS_LINE, self.LINES[SHANGHAIS_LINE], None)]
         assert (result.missing, result.different) == ([], [])
 
     def test_a_fen_in_one_funder_makes_it_different_with_both_sides(self) -> None:
         ours = {**self.FUNDERS, (VISITORS, HANGZHOU): 136}
-        result = reconcile(STATEMENT, self.LINES, ours)
+        result = reconcile(STATEMENT, self.LINES, ours, BALANCES)
         assert result.different == [Difference((VISITORS, HANGZHOU), 135, 136)]
-        assert len(result.matched) == 2
+        assert len(result.matched) == 2 + len(BALANCES)
 
     @pytest.mark.parametrize("figure", list(LineFigures.__dataclass_fields__))
     def test_every_figure_of_a_line_counts(self, figure: str) -> None:
         ours = self.LINES[SHANGHAIS_LINE]
         off = replace(ours, **{figure: getattr(ours, figure) + 1})
-        assert reconcile(STATEMENT, {SHANGHAIS_LINE: off}, self.FUNDERS).different != []
+        assert reconcile(STATEMENT, {SHANGHAIS_LINE: off}, self.FUNDERS, BALANCES).different != []
+
+    @pytest.mark.parametrize("balance", sorted(BALANCES))
+    def test_every_balance_counts(self, balance: str) -> None:
+        stated = STATEMENT.balances[LineKey(BALANCE, SHANGHAI, balance)]
+        result = reconcile(STATEMENT, self.LINES, self.FUNDERS, {**BALANCES, balance: stated + 1})
+        assert result.different == [Difference(LineKey(BALANCE, SHANGHAI, balance), stated, stated + 1)]
+
+    def test_an_opening_balance_that_we_cannot_tell_is_the_statements_only(self) -> None:
+        ours = {name: fen for name, fen in BALANCES.items() if name != "opening"}
+        result = reconcile(STATEMENT, self.LINES, self.FUNDERS, ours)
+        assert [each.key for each in result.extra] == [(BALANCE, SHANGHAI, "opening")]
+        assert not result.fully_matched
+
+    def test_money_that_we_keep_no_record_of_is_told_apart_and_is_no_difference(self) -> None:
+        stated = replace(STATEMENT, lodged_fen=5)
+        ours = {key.campaign: fen for key, fen in stated.balances.items()}
+        result = reconcile(stated, self.LINES, self.FUNDERS, {**ours, "lodged": None})
+        assert result.unchecked == [Difference(LineKey(BALANCE, SHANGHAI, "lodged"), 5, None)]
+        assert result.fully_matched
+        nothing = reconcile(replace(stated, lodged_fen=0), self.LINES, self.FUNDERS, {**ours, "lodged": None})
+        assert nothing.unchecked == [], "nothing was lodged, and nothing is on record"

@@ -489,20 +489,24 @@ class Payer(_message.Message):
     CAMPAIGN_FIELD_NUMBER: _builtins.int
     FUNDER_FIELD_NUMBER: _builtins.int
     CLEARINGHOUSE_FIELD_NUMBER: _builtins.int
+    FISCAL_YEAR_FIELD_NUMBER: _builtins.int
     campaign: _builtins.str
     """A published campaign, or `visitors`, the region's standing fund for visitors."""
     funder: _builtins.str
     clearinghouse: _builtins.bool
+    fiscal_year: _builtins.int
+    """Of the standing fund for visitors, what was used in which year; 0: the present one, Asia/Shanghai."""
     def __init__(
         self,
         *,
         campaign: _builtins.str = ...,
         funder: _builtins.str = ...,
         clearinghouse: _builtins.bool = ...,
+        fiscal_year: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "clearinghouse", b"clearinghouse", "funder", b"funder"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "clearinghouse", b"clearinghouse", "fiscal_year", b"fiscal_year", "funder", b"funder"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1560,10 +1564,12 @@ class ReconciledLine(_message.Message):
     STATEMENT_FIELD_NUMBER: _builtins.int
     OWN_FIELD_NUMBER: _builtins.int
     list: _builtins.str
-    """matched, missing (ours only), extra (the statement's only) or different."""
+    """matched, missing (ours only), extra (the statement's only), different, or unchecked: money at the bank of which only
+    the statement tells.
+    """
     @_builtins.property
     def key(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Role, counterpart and campaign; or account and counterpart."""
+        """Role, counterpart and campaign; account and counterpart; or `balance`, the region and the balance's name."""
 
     @_builtins.property
     def statement(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:

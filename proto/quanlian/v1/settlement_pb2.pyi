@@ -318,7 +318,9 @@ class LineRef(_message.Message):
     OWN_FIGURES_FIELD_NUMBER: _builtins.int
     REDEMPTION_IDS_FIELD_NUMBER: _builtins.int
     role: _builtins.str
-    """issuer, redeemer or home."""
+    """issuer, redeemer or home; or `balance`, with the region itself as counterpart and in place of the campaign opening,
+    lodged, paid_out, refunded or closing.
+    """
     counterpart: _builtins.str
     campaign: _builtins.str
     @_builtins.property
