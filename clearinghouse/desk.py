@@ -24,7 +24,7 @@ from quanlian.accounts import ceiling_account, reimbursement_account, settlement
 from quanlian.agreements import Agreement, lookup, parse_agreement
 from quanlian.apportionment import FundingPlan, split
 from quanlian.custody import CLEARINGHOUSE, VoucherState, in_custody
-from quanlian.errors import BooksDoNotBalance
+from quanlian.errors import BooksDoNotBalance, InvalidInput
 from quanlian.redemptions import Outcome, Redemption, owed_between_regions
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.signing import Signer, Verifier
@@ -77,7 +77,6 @@ class Desk:
         self.shelf = shelf
         self.signer = signer
         self.at = transaction.now()
-        self.year = china_year(self.at)
         opened = _open_window(transaction)
         self.window, self.window_opened_at = int(opened.number), int(opened.opened_at)
         self.books = Books(transaction)
@@ -94,6 +93,11 @@ class Desk:
         self._visitors: dict[tuple[str, int], FundingPlan | None] = {}
         self._news: list[dict[str, Any]] = []
         self._warnings: list[dict[str, Any]] = []
+
+    @property
+    def year(self) -> int:
+        """The calendar year in Asia/Shanghai for which it decides."""
+        return china_year(self.at)
 
     @property
     def regions(self) -> list[str]:
@@ -162,14 +166,19 @@ class Desk:
             left,
             ceiling_left_fen,
         )
-        self._proofs[received.redemption_id] = {
-            "redemption_id": received.redemption_id,
+        limited_by = visitors_to_json(visitors if asked else None, asked, ceiling_left_fen)
+        self.prove(received.redemption_id, purchase, found.discount_fen, limited_by)
+        return Apportioned(paid, agreement.name if agreement else "")
+
+    def prove(self, redemption_id: bytes, purchase: Purchase, discount_fen: int, visitors: str | None) -> None:
+        """Keep, if there is to be a redemption, what it is decided on."""
+        self._proofs[redemption_id] = {
+            "redemption_id": redemption_id,
             "token": wire.token_to_bytes(purchase.token),
             "order_fen": purchase.sale.order.order_fen,
-            "discount_fen": found.discount_fen,
-            "visitors": visitors_to_json(visitors if asked else None, asked, ceiling_left_fen),
+            "discount_fen": discount_fen,
+            "visitors": visitors,
         }
-        return Apportioned(paid, agreement.name if agreement else "")
 
     def over_cap(self, draft: Redemption) -> Refusal | None:
         owed = owed_between_regions(draft, draft.legs)
@@ -256,7 +265,9 @@ class Desk:
         self.books.want(accounts=accounts)
 
     def position(self, region: str) -> Position:
-        """What a region owes and is due, with what secures it now."""
+        """What a region owes and is due, with what secures it now. Raises InvalidInput for one that is not enrolled."""
+        if region not in self._participants:
+            raise InvalidInput(f"{region} is not enrolled", place="region", remedy="enrol it")
         known = self._positions.get(region) or _position(self._participants[region])
         secured_fen = -self.books.posted_fen(settlement_account(region))
         if known.secured_fen != secured_fen:

@@ -7,7 +7,7 @@ batch load first, then decide in order over the same desk, then everything is sa
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple, Protocol
 
@@ -411,6 +411,14 @@ class Desk:
         key = (row["side"], row["redemption_id"], row["number"])
         self._known_items[key] = True
         self._clearing_items[key] = row
+
+    def clearing_item(self, key: ClearingItemKey) -> Mapping[str, Any] | None:
+        """The row of one that is kept."""
+        if key in self._clearing_items:
+            return self._clearing_items[key]
+        if not self.has_clearing_item(key):
+            return None
+        return dict(self.transaction.select_keys(schema.clearing_item, _ITEM_KEY, [key])[0]._mapping)
 
     def remove_clearing_item(self, key: ClearingItemKey) -> None:
         """What counts no more; the books take it back by opposite movements."""
