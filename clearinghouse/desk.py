@@ -31,7 +31,7 @@ from quanlian.accounts import (
 from quanlian.agreements import Agreement, begun, in_force, parse_agreement
 from quanlian.apportionment import FundingPlan, split
 from quanlian.custody import CLEARINGHOUSE, VoucherState, in_custody
-from quanlian.errors import BooksDoNotBalance
+from quanlian.errors import BooksDoNotBalance, InvalidInput
 from quanlian.redemptions import Outcome, Redemption, owed_between_regions
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.signing import Signer, Verifier
@@ -84,7 +84,6 @@ class Desk:
         self.shelf = shelf
         self.signer = signer
         self.at = transaction.now()
-        self.year = china_year(self.at)
         opened = _open_window(transaction)
         self.window, self.window_opened_at = int(opened.number), int(opened.opened_at)
         self.books = Books(transaction)
@@ -102,6 +101,11 @@ class Desk:
         self._visitors: dict[str, FundingPlan | None] = {}
         self._news: list[tuple[str, int, bytes]] = []
         self._warnings: list[dict[str, Any]] = []
+
+    @property
+    def year(self) -> int:
+        """The calendar year in Asia/Shanghai for which it decides."""
+        return china_year(self.at)
 
     @property
     def regions(self) -> list[str]:
@@ -170,14 +174,14 @@ class Desk:
             left,
             ceiling_left_fen,
         )
-        self._proofs[received.redemption_id] = (
-            received.redemption_id,
-            wire.token_to_bytes(purchase.token),
-            purchase.sale.order.order_fen,
-            found.discount_fen,
-            visitors_to_json(visitors if asked else None, asked, ceiling_left_fen),
-        )
+        limited_by = visitors_to_json(visitors if asked else None, asked, ceiling_left_fen)
+        self.prove(received.redemption_id, purchase, found.discount_fen, limited_by)
         return Apportioned(paid, agreement.name if agreement else "")
+
+    def prove(self, redemption_id: bytes, purchase: Purchase, discount_fen: int, visitors: str | None) -> None:
+        """Keep, if there is to be a redemption, what it is decided on."""
+        token, order_fen = wire.token_to_bytes(purchase.token), purchase.sale.order.order_fen
+        self._proofs[redemption_id] = (redemption_id, token, order_fen, discount_fen, visitors)
 
     def keep_proof(self, proof: tuple[Any, ...]) -> None:
         """A row of schema.proof, without its seal."""
@@ -271,7 +275,9 @@ class Desk:
         self.books.want(accounts=[reimbursement_account(redeemer)])
 
     def position(self, region: str) -> Position:
-        """What a region owes and is due, with what secures it now."""
+        """What a region owes and is due, with what secures it now. Raises InvalidInput for one that is not enrolled."""
+        if region not in self._participants:
+            raise InvalidInput(f"{region} is not enrolled", place="region", remedy="enrol it")
         known = self._positions.get(region) or _position(self._participants[region])
         secured_fen = -self.books.posted_fen(settlement_account(region))
         arrears_fen = self.books.posted_fen(arrears_account(region))

@@ -4,11 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chassis.database import Transaction
+from clearinghouse import schema
 from clearinghouse.desk import Desk
 from custodian.campaigns import SignedChange
 from quanlian.campaign_changes import ChangeKind
 from quanlian.errors import InvalidInput
 from quanlian.notices import check_notice, parse_notice
+from quanlian.terms_parsing import parse_terms
+from quanlian.v1 import signed_pb2
+
+
+def keep_terms(transaction: Transaction, region: str, message: signed_pb2.SignedMessage) -> bytes:
+    """Keep an issuer's terms, their signature checked before; returns their hash. Raises InvalidInput for another's."""
+    terms = parse_terms(message.body, "terms")
+    if terms.issuer != region:
+        raise InvalidInput(f"is a campaign of {terms.issuer}", place="terms", remedy=f"publish as {terms.issuer}")
+    row = {
+        "terms_hash": terms.terms_hash,
+        "campaign": terms.campaign,
+        "issuer": terms.issuer,
+        "document": message.body,
+        "key_id": message.key_id,
+        "signature": message.signature,
+    }
+    transaction.upsert(schema.terms, [row])
+    return terms.terms_hash
 
 
 @dataclass(slots=True)

@@ -151,6 +151,7 @@ receipt = Table(
     Column("id", LargeBinary, primary_key=True),
     Column("at", BigInteger, nullable=False),
     Column("body", LargeBinary, nullable=False, comment="a serialised Receipt"),
+    Column("recovery", String, nullable=False, comment="how far the lineage went that the copy was found behind of"),
     seal_column(),
     comment="during a recovery: what nodes hold of this clearinghouse, not applied yet",
 )
@@ -161,6 +162,7 @@ receipts_complete = Table(
     Column("region", String, primary_key=True),
     Column("feed", BigInteger, nullable=False),
     Column("last_window", BigInteger, nullable=False),
+    Column("recovery", String, nullable=False, comment="as of `receipt`"),
     seal_column(),
     comment="during a recovery: nodes that handed over everything, and what else they have seen",
 )

@@ -89,11 +89,16 @@ ALLOW = {
     **{f"{_PACKAGE}ClearingOperatorService/{method}": _OPERATORS for method in OPERATOR_METHODS},
     **{f"{_PACKAGE}AgreementService/{method}": _OPERATORS for method in AGREEMENT_METHODS},
 }
+SET_AGAIN = ("EnrolParticipant", "SetLimits", "SetVisitorsFund")
+"""What the operator decided after a copy was made, and enters again before the recovery: receipts may depend on it."""
 IN_RECOVERY = frozenset(
     {
         f"{_PACKAGE}CustodyService/HandReceipts",
         f"{_PACKAGE}ClearingOperatorService/RecoverClearinghouse",
         f"{_PACKAGE}ClearingOperatorService/GetClearingStatus",
+        f"{_PACKAGE}DirectoryService/SubmitAgreement",
+        *(f"{_PACKAGE}ClearingOperatorService/{method}" for method in SET_AGAIN),
+        *(f"{_PACKAGE}AgreementService/{method}" for method in AGREEMENT_METHODS),
     }
 )
 OWN_SERVICES = tuple(f"{_PACKAGE}{service}/" for service in ("ClearingOperatorService", "AgreementService"))

@@ -22,7 +22,7 @@ from clearinghouse.custody import overdue, read_hand_over
 from clearinghouse.desk import Work
 from clearinghouse.engine import Engine
 from clearinghouse.operations import ClearingOperations
-from clearinghouse.publishing import PublishChange
+from clearinghouse.publishing import PublishChange, keep_terms
 from clearinghouse.recall import Recall
 from clearinghouse.recovery import Recovery
 from clearinghouse.redeeming import Redeem, wanted
@@ -51,7 +51,6 @@ from quanlian.errors import InvalidInput, Unavailable
 from quanlian.refusals import RefusalReason
 from quanlian.signing import Signer
 from quanlian.suspensions import SuspensionKind
-from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import (
     custody_pb2,
     directory_pb2,
@@ -390,19 +389,12 @@ class ClearinghouseService:
     async def publish_terms(self, region: str, message: signed_pb2.SignedMessage) -> bytes:
         """Keep an issuer's signed terms. Raises InvalidInput, BadSignature, or TrustError's kin for what is wrong."""
         require_signed(self.keyring, message, "terms", region)
-        terms = parse_terms(message.body, "terms")
-        if terms.issuer != region:
-            raise InvalidInput(f"is a campaign of {terms.issuer}", place="terms", remedy=f"publish as {terms.issuer}")
-        row = {
-            "terms_hash": terms.terms_hash,
-            "campaign": terms.campaign,
-            "issuer": terms.issuer,
-            "document": message.body,
-            "key_id": message.key_id,
-            "signature": message.signature,
-        }
-        await self.engine.write(lambda transaction: transaction.upsert(schema.terms, [row]))
-        return terms.terms_hash
+
+        def keep() -> bytes:
+            with self.database.transaction() as transaction:
+                return keep_terms(transaction, region, message)
+
+        return await asyncio.to_thread(keep)
 
     async def terms(self, terms_hash: bytes) -> directory_pb2.GetTermsResponse:
         """Terms by their hash with their campaign's changes so far; empty where there are none."""

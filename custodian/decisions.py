@@ -167,7 +167,7 @@ def _purchase(
     received: Received, operation: str, purchase: Purchase, books: Books, party: Party
 ) -> Outcome | Refusal | int | Elsewhere:
     """Quote, authorize or redeem. A quote is judged as the redeem would be, and books nothing."""
-    voucher = _without_expired_hold(books.voucher(purchase.key), books, party)
+    voucher = without_expired_hold(books.voucher(purchase.key), books, party)
     found = check(party.facts(received, purchase, voucher), party.at)
     if isinstance(found, Refusal):
         return found
@@ -176,7 +176,8 @@ def _purchase(
     paid = party.apportion(received, purchase, found, voucher)
     if paid.split is None:
         return Refusal(RefusalReason.FUNDING_EXHAUSTED, {"needed_fen": found.discount_fen})
-    draft = _draft(received, purchase, found, paid.split, paid.agreement, party.at)
+    expires_at = party.at + found.terms.hold_seconds
+    draft = draft_of(received, purchase, found.discount_fen, paid.split, paid.agreement, party.at, expires_at)
     refusal = party.over_cap(draft)
     if refusal:
         return refusal
@@ -189,9 +190,16 @@ def _purchase(
     return _apply(None, outcome, books, party, received.request_id)
 
 
-def _draft(
-    received: Received, purchase: Purchase, found: Discounted, split: Split, agreement: str, at: int
+def draft_of(
+    received: Received,
+    purchase: Purchase,
+    discount_fen: int,
+    split: Split,
+    agreement: str,
+    at: int,
+    expires_at: int,
 ) -> Redemption:
+    """A redemption that is held from `at` on, before it is booked."""
     return Redemption(
         id=received.redemption_id,
         voucher=purchase.key,
@@ -202,11 +210,11 @@ def _draft(
         acquirer=received.acquirer,
         sale=purchase.sale,
         order_fen=purchase.sale.order.order_fen,
-        discount_fen=found.discount_fen,
+        discount_fen=discount_fen,
         legs=split.legs,
         standing=split.legs,
         rest=split.released,
-        expires_at=at + found.terms.hold_seconds,
+        expires_at=expires_at,
         authorized_at=at,
         agreement=agreement,
     )
@@ -221,7 +229,7 @@ def _later(
         return Elsewhere(None)
     if redemption.participant != received.participant:
         return Refusal(RefusalReason.REDEMPTION_UNKNOWN)
-    voucher = _without_expired_hold(books.voucher(redemption.voucher), books, party)
+    voucher = without_expired_hold(books.voucher(redemption.voucher), books, party)
     redemption = books.redemption(later.redemption_id)
     assert voucher is not None
     assert redemption is not None
@@ -272,7 +280,7 @@ def _reverse(received: Received, original_id: bytes, books: Books, party: Party)
         return None
     redemption = books.redemption(original.redemption_id)
     assert redemption is not None
-    voucher = _without_expired_hold(books.voucher(redemption.voucher), books, party)
+    voucher = without_expired_hold(books.voucher(redemption.voucher), books, party)
     redemption = books.redemption(original.redemption_id)
     assert redemption is not None
     assert voucher is not None
@@ -298,7 +306,7 @@ def expire_overdue(voucher: VoucherState, books: Books, party: Party) -> None:
     """
     if not in_custody(voucher, party.name):
         return
-    current = _without_expired_hold(voucher, books, party)
+    current = without_expired_hold(voucher, books, party)
     if current is None or current.status != custody.USABLE or party.at < current.not_after:
         return
     end = party.campaigns.standing(current.key.issuer, current.campaign).not_after(current.not_after)
@@ -310,7 +318,7 @@ def expire_overdue(voucher: VoucherState, books: Books, party: Party) -> None:
         books.move(movements)
 
 
-def _without_expired_hold(voucher: VoucherState | None, books: Books, party: Party) -> VoucherState | None:
+def without_expired_hold(voucher: VoucherState | None, books: Books, party: Party) -> VoucherState | None:
     """Whoever finds a hold expired marks it and returns its money in the same commit."""
     if voucher is None or voucher.hold is None:
         return voucher

@@ -7,11 +7,12 @@ batch load first, then decide in order over the same desk, then everything is sa
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple, Protocol
 
 from chassis.database import Transaction
+from chassis.rows import appended
 from custodian.books import REDEMPTIONS, Books, json_to_legs
 from custodian.campaigns import Campaigns
 from custodian.decisions import Apportioned, Received
@@ -412,6 +413,14 @@ class Desk:
         """`figures` are the other columns of the row, in their order."""
         self._known_items[key] = True
         self._clearing_items[key] = (*key, *figures)
+
+    def clearing_item(self, key: ClearingItemKey) -> Mapping[str, Any] | None:
+        """The row of one that is kept."""
+        if key in self._clearing_items:
+            return dict(zip(appended(schema.clearing_item)[0], self._clearing_items[key], strict=False))
+        if not self.has_clearing_item(key):
+            return None
+        return dict(self.transaction.select_keys(schema.clearing_item, _ITEM_KEY, [key])[0]._mapping)
 
     def remove_clearing_item(self, key: ClearingItemKey) -> None:
         """What counts no more; the books take it back by opposite movements."""

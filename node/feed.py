@@ -17,6 +17,7 @@ from custodian.deny_lists import keep_deny_list
 from custodian.incarnations import require_not_older
 from custodian.limit_warnings import warning_row
 from custodian.suspensions import SignedSuspension
+from custodian.withdrawals import Withdrawal
 from node import schema
 from node.away import adjusted
 from node.bank import draw_settled
@@ -43,7 +44,7 @@ _PARKED = Query(
     .order_by(schema.parked_event.c.sequence.desc())
 )
 
-Read = SignedChange | SignedSuspension | DenyList | None
+Read = SignedChange | SignedSuspension | DenyList | Withdrawal | None
 """What a signed event says, its signature checked."""
 
 
@@ -63,6 +64,7 @@ class News:
     changes: Mapping[int, SignedChange] = field(default_factory=dict)
     suspensions: Mapping[int, SignedSuspension] = field(default_factory=dict)
     deny_lists: Mapping[int, DenyList] = field(default_factory=dict)
+    withdrawals: Mapping[int, Withdrawal] = field(default_factory=dict)
 
     def load(self, desk: Desk) -> None:
         postings = [event.posting for event in self.events if kind_of(event) == "posting"]
@@ -87,7 +89,8 @@ class News:
         return parked
 
     def _read(self, sequence: int) -> Read:
-        return self.changes.get(sequence) or self.suspensions.get(sequence) or self.deny_lists.get(sequence)
+        documents = (self.changes, self.suspensions, self.deny_lists, self.withdrawals)
+        return next((each[sequence] for each in documents if sequence in each), None)
 
 
 def news_of(events: Sequence[custody_pb2.FeedEvent], incarnation: int, read: Mapping[int, Read]) -> News:
@@ -95,7 +98,8 @@ def news_of(events: Sequence[custody_pb2.FeedEvent], incarnation: int, read: Map
     changes = {sequence: each for sequence, each in read.items() if isinstance(each, SignedChange)}
     suspensions = {sequence: each for sequence, each in read.items() if isinstance(each, SignedSuspension)}
     deny_lists = {sequence: each for sequence, each in read.items() if isinstance(each, DenyList)}
-    return News(events, incarnation, changes, suspensions, deny_lists)
+    withdrawals = {sequence: each for sequence, each in read.items() if isinstance(each, Withdrawal)}
+    return News(events, incarnation, changes, suspensions, deny_lists, withdrawals)
 
 
 @dataclass(slots=True)
@@ -169,7 +173,8 @@ def _take(desk: Desk, event: custody_pb2.FeedEvent, read: Read) -> None:
     if kind == "posting":
         _take_posting(desk, event.posting)
     elif kind == "withdrawn":
-        take_back(desk, event.sequence, event.withdrawn)
+        assert isinstance(read, Withdrawal)
+        take_back(desk, event.sequence, read)
     elif kind == "adjustment":
         _take_adjustment(desk, event.adjustment)
     elif kind == "month_ready":

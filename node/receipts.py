@@ -88,7 +88,7 @@ def _receipts(
         yield custody_pb2.Receipt(at=row.at, told=_told(row))
     taken_back = schema.withdrawn_posting
     for row in run(taken_back.select().where(taken_back.c.withdrawn_at >= since).order_by(taken_back.c.sequence)):
-        yield custody_pb2.Receipt(at=row.withdrawn_at, withdrawn=redemption_pb2.Posting.FromString(row.posting))
+        yield custody_pb2.Receipt(at=row.withdrawn_at, withdrawn=_signed(row))
 
 
 def _answers(transaction: Transaction, signer: Signer, after: bytes) -> Iterator[custody_pb2.Receipt]:

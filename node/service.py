@@ -30,6 +30,7 @@ from custodian.receiving import receive, receive_stranger
 from custodian.servicer import Emit
 from custodian.suspensions import verify_suspension
 from custodian.verification import RootMemory
+from custodian.withdrawals import read_withdrawal
 from node import reading, schema
 from node.announcing import Announcements
 from node.claiming import Claim, read_claim
@@ -428,7 +429,7 @@ class NodeService:
     async def _verified(self, event: custody_pb2.FeedEvent) -> Read:
         """The signed document that an event brings, if it does. Raises BadSignature for what is not signed so."""
         kind = kind_of(event)
-        if kind not in ("fund_return", "campaign_change", "custody_return", "suspension", "deny_list"):
+        if kind not in ("fund_return", "campaign_change", "custody_return", "suspension", "deny_list", "withdrawn"):
             return None
         message: signed_pb2.SignedMessage = getattr(event, kind)
         if not self.directory.knows(message.key_id):
@@ -440,6 +441,8 @@ class NodeService:
             return signed
         if kind == "suspension":
             return verify_suspension(message, self.keyring)
+        if kind == "withdrawn":
+            return read_withdrawal(message, self.keyring)
         if kind == "deny_list":
             return load_denylist(message.body, message.signature, message.key_id, self.keyring)
         if kind == "fund_return":

@@ -27,13 +27,14 @@ from custodian.ledger.signatures import (
     verify_terms,
     verify_token,
 )
+from custodian.withdrawals import read_withdrawal
 from node import schema
 from node.payment_check import own_region
 from quanlian import hand_overs, wire
 from quanlian.custody import CLEARINGHOUSE
 from quanlian.errors import BadSignature, QuanlianError
 from quanlian.signing import Verifier
-from quanlian.v1 import cancellation_pb2, redemption_pb2, settlement_pb2
+from quanlian.v1 import cancellation_pb2, redemption_pb2, settlement_pb2, signed_pb2
 from quanlian.v1.claim_pb2 import ClaimAnswer
 
 
@@ -51,6 +52,12 @@ def _dispute(row: Any, verifier: Verifier) -> None:
     said = wire.parse(settlement_pb2.Dispute, row.body, "dispute")
     require_signed(verifier, "dispute", body_of(row), said.region)
     require_told(row, number=said.number, settlement_window=said.window)
+
+
+def _withdrawal(row: Any, verifier: Verifier) -> None:
+    message = signed_pb2.SignedMessage(body=row.body, key_id=row.key_id, signature=row.signature)
+    said = read_withdrawal(message, verifier)
+    require_told(row, posting=said.posting.SerializeToString())
 
 
 def _fund_return(row: Any, verifier: KeysOnFile) -> None:
@@ -104,6 +111,7 @@ CHECKS = SignatureChecks(
         Document(schema.custody_return, lambda row, verifier: verify_hand_over(row, CLEARINGHOUSE, verifier)),
         Document(schema.fund_return, _fund_return),
         Document(schema.cancellation, _cancellation),
+        Document(schema.withdrawn_posting, _withdrawal),
         Document(schema.dispute, _dispute),
     ),
     (_claims, _answers_away),

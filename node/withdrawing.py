@@ -8,6 +8,7 @@ the clearinghouse's recovery names it, and so does the node's log.
 from __future__ import annotations
 
 from chassis import telemetry
+from custodian.withdrawals import Withdrawal
 from node import schema
 from node.away import withdrawn
 from node.desk import Desk
@@ -22,16 +23,21 @@ CAPTURE = 1
 _log = telemetry.logger("withdrawing")
 
 
-def take_back(desk: Desk, sequence: int, posting: redemption_pb2.Posting) -> None:
-    """Undo a posting on each side of it that stands in these books; event `sequence` of the feed says so."""
-    sides = [each for each in ("funder", "merchant") if desk.has_clearing_item(_key(each, posting))]
+def take_back(desk: Desk, sequence: int, withdrawal: Withdrawal) -> None:
+    """Undo a posting on each side of it that stands in these books; event `sequence` of the feed says so.
+
+    A later posting that got its number again, by another request, is not meant.
+    """
+    posting, message = withdrawal.posting, withdrawal.message
+    sides = [each for each in ("funder", "merchant") if _is_meant(desk, each, posting)]
     if not sides:
         return
     opposite = tuple(Leg(leg.account, -leg.amount_fen) for leg in wire.legs_of(posting.legs))
     for side in sides:
         desk.remove_clearing_item(_key(side, posting))
         row = {"sequence": sequence, "side": side, "posting": posting.SerializeToString(), "withdrawn_at": desk.at}
-        desk.transaction.insert(schema.withdrawn_posting, [row])
+        signed = {"body": message.body, "key_id": message.key_id, "signature": message.signature}
+        desk.transaction.insert(schema.withdrawn_posting, [row | signed])
     if "merchant" in sides:
         _take_back_from_acquirer(desk, posting, opposite)
     if "funder" in sides:
@@ -56,6 +62,17 @@ def _take_back_from_acquirer(desk: Desk, posting: redemption_pb2.Posting, opposi
     desk.put_away(withdrawn(known, posting, captured))
     if not captured:
         desk.free_order(known.merchant, known.order_id, known.redemption_id)
+
+
+def _is_meant(desk: Desk, side: str, posting: redemption_pb2.Posting) -> bool:
+    """Whether the item of that number is of the same time and request. Of the merchants' side the outbox tells it."""
+    kept = desk.clearing_item(_key(side, posting))
+    if kept is None or kept["at"] != posting.at:
+        return False
+    if side == "funder":
+        return bool(kept["request_id"] == posting.request_id)
+    sent = desk.sent_as(posting.request_id)
+    return not posting.request_id or (sent is not None and sent.answered)
 
 
 def _key(side: str, posting: redemption_pb2.Posting) -> tuple[str, bytes, int]:

@@ -225,6 +225,34 @@ def split(
     )
 
 
+def split_shown(legs: tuple[Leg, ...], reservation: Reservation, redeemer_region: str) -> Split:
+    """The split of a reservation that `legs`, as they were signed, show.
+
+    They are aligned with what is reserved; the visitors' funders follow. Whether these ran dry does not show. Raises
+    InvalidInput for legs that this reservation cannot have given.
+    """
+    reserved = _at_merchant(reservation.cofunders, redeemer_region) + reservation.public
+    used, visitor_legs = legs[: len(reserved)], legs[len(reserved) :]
+    fits = len(used) == len(reserved) and all(
+        paid.account == kept.account and 0 <= paid.amount_fen <= kept.amount_fen
+        for paid, kept in zip(used, reserved, strict=True)
+    )
+    if not fits or any(leg.amount_fen < 0 for leg in visitor_legs):
+        raise InvalidInput("the legs are not of what is reserved for the voucher", place="legs")
+    count = len(reservation.cofunders)
+    cofunded = tuple(
+        paid._replace(account=kept.account) for paid, kept in zip(used[:count], reservation.cofunders, strict=True)
+    )
+    public = used[count:]
+    return Split(
+        legs=legs,
+        released=_remainder(reservation, Reservation(cofunded, public)),
+        issuer_public_fen=sum(leg.amount_fen for leg in public),
+        redeemer_public_fen=sum(leg.amount_fen for leg in visitor_legs),
+        visitors_dry=False,
+    )
+
+
 @lru_cache(maxsize=_REMEMBERED)
 def _cofunded(discount_fen: int, reservation: Reservation) -> tuple[tuple[int, ...], int]:
     """What each co-funder pays, and the public together."""

@@ -226,21 +226,28 @@ def refund(
     total = redemption.refunded_order_fen + order_fen
     due = refund_due(redemption.discount_fen, redemption.order_fen, total, rule.policy, rule.minimum_spend_fen)
     due = min(due, redemption.returned_fen + order_fen)
-    increment = max(0, due - redemption.returned_fen)
-    parts = reduce_legs(redemption.standing, increment)
+    return give_back(redemption, voucher, order_fen, max(0, due - redemption.returned_fen), credit, window, at)
+
+
+def give_back(
+    redemption: Redemption, voucher: VoucherState, order_fen: int, returned_fen: int, credit: str, window: int, at: int
+) -> Outcome:
+    """A refund of which it is decided how much the funders get back. Raises InvalidInput for more than they paid."""
+    total = redemption.refunded_order_fen + order_fen
+    parts = reduce_legs(redemption.standing, returned_fen)
     returned = tuple(leg.part(part) for leg, part in zip(redemption.standing, parts, strict=True))
     number = redemption.postings + 1
     refunded = redemption._replace(
         state=State.REFUNDED if total == redemption.order_fen else State.PARTLY_REFUNDED,
         standing=_less(redemption.standing, parts),
         refunded_order_fen=total,
-        returned_fen=redemption.returned_fen + increment,
+        returned_fen=redemption.returned_fen + returned_fen,
         postings=number,
     )
     negative = tuple(Leg(leg.account, 0).plus(leg, -1) for leg in returned)
-    posting = Posting(redemption.id, number, "refund", -order_fen, -increment, negative, window, at)
+    posting = Posting(redemption.id, number, "refund", -order_fen, -returned_fen, negative, window, at)
     movements = tuple(_posted(redemption.sides, returned, credit, -1))
-    return Outcome(refunded, voucher, movements, posting, increment, order_fen - increment)
+    return Outcome(refunded, voucher, movements, posting, returned_fen, order_fen - returned_fen)
 
 
 def adjust(

@@ -421,7 +421,7 @@ class TestClearinghouse:
         with network.node.database.transaction() as transaction:
             transaction.upsert(network.node.tables["outbox"], [{**outbox, "content": other}])
         report = network.recover_clearinghouse(SHANGHAI)
-        assert [each.reason for each in report.disputed] == ["is decided otherwise now than it was answered"]
+        assert [each.reason for each in report.disputed] == ["does not follow from its request and the books"]
         assert {row["status"] for row in network.clearinghouse.rows("voucher")} == {"usable", "cancelled"}
 
     def test_an_answer_that_it_did_not_sign_is_not_believed(self, network: Network) -> None:

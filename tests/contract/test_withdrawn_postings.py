@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from local_parties import (
     HANGZHOU,
+    KEYRING,
     SHANGHAI,
     LocalClearinghouse,
     LocalNode,
@@ -19,11 +20,13 @@ from local_parties import (
 )
 from restored_network import Network, back_up, restore
 
+from custodian.withdrawals import read_withdrawal
 from node.receipts import receipts_held
 from node.schema import withdrawn_posting
-from quanlian.v1 import custody_pb2
+from quanlian.v1 import custody_pb2, signed_pb2
 from quanlian.v1 import redemption_pb2 as pb
 
+SIGNED = ("body", "key_id", "signature")
 FIGURES = ("captures", "order_fen", "discount_fen", "refunds", "refunded_order_fen", "refunded_fen")
 
 
@@ -207,7 +210,8 @@ def test_a_node_hands_over_what_was_taken_back_and_not_what_it_was(network: Netw
     network.follow()
     pages = receipts_held(network.node.database, network.node.region, custody_pb2.HandReceiptsResponse())
     held = [receipt for page in pages for receipt in page.receipts]
-    assert [each.withdrawn.redemption_id for each in held if each.HasField("withdrawn")] == [posting.redemption_id]
+    (handed,) = [read_withdrawal(each.withdrawn, KEYRING) for each in held if each.HasField("withdrawn")]
+    assert (handed.posting.redemption_id, handed.incarnation) == (posting.redemption_id, 2)
     assert not any(each.HasField("told") for each in held)
 
 
@@ -221,5 +225,5 @@ def tell_again(network: Network) -> None:
     party = network.clearinghouse
     with party.database.transaction() as transaction:
         desk = party.service.engine.desk(transaction)
-        desk.tell(HANGZHOU, withdrawn=pb.Posting.FromString(kept["posting"]))
+        desk.tell(HANGZHOU, withdrawn=signed_pb2.SignedMessage(**{name: kept[name] for name in SIGNED}))
         desk.save("recovery", HANGZHOU)

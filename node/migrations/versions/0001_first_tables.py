@@ -395,6 +395,11 @@ def upgrade() -> None:
         ),
         sa.Column("side", sa.String(), nullable=False, comment="merchant, funder: as the clearing_item that it was"),
         sa.Column("posting", sa.LargeBinary(), nullable=False, comment="a serialised Posting"),
+        sa.Column(
+            "body", sa.LargeBinary(), nullable=False, comment="a serialised Withdrawal, as the clearinghouse signed it"
+        ),
+        sa.Column("key_id", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
         sa.Column("withdrawn_at", sa.BigInteger(), nullable=False),
         sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("sequence", "side"),

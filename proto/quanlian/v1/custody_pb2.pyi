@@ -581,8 +581,8 @@ class Receipt(_message.Message):
         """What the feed told of the region's own funders; without the state."""
 
     @_builtins.property
-    def withdrawn(self) -> _redemption_pb2.Posting:
-        """What an older incarnation of the clearinghouse had taken back."""
+    def withdrawn(self) -> _signed_pb2.SignedMessage:
+        """What the clearinghouse had taken back: a serialised Withdrawal; kind "withdrawal"."""
 
     @_builtins.property
     def suspension(self) -> _signed_pb2.SignedMessage:
@@ -603,7 +603,7 @@ class Receipt(_message.Message):
         change: _signed_pb2.SignedMessage | None = ...,
         pending: _builtins.bytes = ...,
         told: _redemption_pb2.Posting | None = ...,
-        withdrawn: _redemption_pb2.Posting | None = ...,
+        withdrawn: _signed_pb2.SignedMessage | None = ...,
         suspension: _signed_pb2.SignedMessage | None = ...,
         deny_list: _signed_pb2.SignedMessage | None = ...,
     ) -> None: ...
@@ -783,10 +783,8 @@ class FeedEvent(_message.Message):
         """An adjusting entry on a redemption at this region's merchants."""
 
     @_builtins.property
-    def withdrawn(self) -> _redemption_pb2.Posting:
-        """A posting that a restored clearinghouse was shown and cannot decide again: it counts nowhere any more, and its
-        voucher is never spent again.
-        """
+    def withdrawn(self) -> _signed_pb2.SignedMessage:
+        """A serialised Withdrawal; kind "withdrawal"."""
 
     def __init__(
         self,
@@ -804,7 +802,7 @@ class FeedEvent(_message.Message):
         month_ready: _builtins.str = ...,
         adjustment: _redemption_pb2.Posting | None = ...,
         forgotten: _builtins.bool = ...,
-        withdrawn: _redemption_pb2.Posting | None = ...,
+        withdrawn: _signed_pb2.SignedMessage | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "campaign_change", b"campaign_change", "custody_return", b"custody_return", "deny_list", b"deny_list", "event", b"event", "forgotten", b"forgotten", "fund_return", b"fund_return", "limit_warning", b"limit_warning", "month_ready", b"month_ready", "posting", b"posting", "statement_ready", b"statement_ready", "suspension", b"suspension", "window_settled", b"window_settled", "withdrawn", b"withdrawn"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -815,6 +813,44 @@ class FeedEvent(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
 Global___FeedEvent: _TypeAlias = FeedEvent  # noqa: Y015
+
+@_typing.final
+class Withdrawal(_message.Message):
+    """A posting that a restored clearinghouse was shown and cannot book: it counts nowhere any more, and its voucher is
+    never spent again.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSTING_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    incarnation: _builtins.int
+    """The incarnation that the clearinghouse began by the recovery in which it found so: a copy of that or a later one
+    knows of it.
+    """
+    at: _builtins.int
+    reason: _builtins.str
+    @_builtins.property
+    def posting(self) -> _redemption_pb2.Posting:
+        """With the id of the request that it answered, which tells it from a later posting of the same number."""
+
+    def __init__(
+        self,
+        *,
+        posting: _redemption_pb2.Posting | None = ...,
+        incarnation: _builtins.int = ...,
+        at: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["posting", b"posting"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "incarnation", b"incarnation", "posting", b"posting", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Withdrawal: _TypeAlias = Withdrawal  # noqa: Y015
 
 @_typing.final
 class FundReturn(_message.Message):
