@@ -151,7 +151,10 @@ class _Link(ClearingLink):
         await every(LOOK_SECONDS, "reconcile", service.reconciler.reconcile_open_windows)
 
     async def _announce(self, service: NodeService) -> None:
-        await every(LOOK_SECONDS, "announce changes", service.announcements.announce_changes)
+        changes, suspensions = service.announcements.announce_changes, service.announcements.announce_suspensions
+        await asyncio.gather(
+            every(LOOK_SECONDS, "announce changes", changes), every(LOOK_SECONDS, "announce suspensions", suspensions)
+        )
 
     def _renew_channel(self) -> None:
         """A simulated channel has no certificate."""

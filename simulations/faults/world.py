@@ -246,6 +246,12 @@ class _World:
         if name != CLEARINGHOUSE:
             questions["requests without the clearinghouse's answer"] = ("outbox WHERE answered = 0", ())
             questions["hand-overs that were not taken"] = ("hand_over WHERE taken = 0", ())
+            questions["changes that were not announced"] = ("announcement WHERE announced = 0", ())
+            told = "(SELECT COALESCE(MAX(value), 0) FROM counter WHERE name = 'suspensions-announced')"
+            questions["suspensions that were not announced"] = (
+                f"suspension WHERE authority = ? AND number > {told}",
+                (name,),
+            )
         return self._counted(name, questions)
 
     def _pending_news(self) -> list[str]:
