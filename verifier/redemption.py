@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from quanlian import vouchers, wire
-from quanlian.accounts import visitors_account
+from quanlian.accounts import account_region, visitors_account
 from quanlian.agreements import Agreement
 from quanlian.apportionment import FundingPlan, Leg, Reservation, split
 from quanlian.discounts import Order, discount
@@ -154,7 +154,7 @@ def _voucher(line: Mapping[str, Any], grounds: Grounds, finder: Finder) -> Vouch
 def _reserved(index: int, voucher: Voucher, grounds: Grounds, finder: Finder) -> Reserved | None:
     """The money that stands behind a voucher, compared with its terms; None where either is not there."""
     terms = grounds.documents.terms.get(voucher.terms_hash)
-    if terms is None or (terms.issuer, terms.campaign) != (voucher.issuer, voucher.campaign):
+    if terms is None or terms.issuer != voucher.issuer or terms.campaign != voucher.campaign:
         finder.note("terms", f"no signed terms {voucher.terms_hash.hex()} of {voucher.campaign}")
         return None
     handed = grounds.handed
@@ -337,8 +337,13 @@ def _check_windows(postings: Sequence[Any], grounds: Grounds, finder: Finder) ->
 def _kinds(
     posting: Mapping[str, Any], voucher: Voucher, redeemer: str, paid: Paid | None, grounds: Grounds
 ) -> list[ItemKind]:
-    """What a posting adds up to, seen from the region: as funder, as merchants' region, or at home as both."""
+    """What a posting adds up to, seen from the region: as funder, as merchants' region, or at home as both.
+
+    Raises InvalidInput for a leg of an account that no region has, which no line could count.
+    """
     legs = paid.legs if paid is not None and posting["legs"] == paid.data else legs_of(posting["legs"])
+    for leg in legs:
+        account_region(leg.account)
     refund = posting["order_fen"] < 0 or posting["discount_fen"] < 0
     return _seen(grounds.region, voucher.issuer, redeemer, voucher.campaign, refund, legs)
 
