@@ -22,6 +22,8 @@ class Finding(NamedTuple):
 class Finder:
     """Collects findings about one place."""
 
+    __slots__ = ("findings", "place")
+
     def __init__(self, place: str) -> None:
         self.place = place
         self.findings: list[Finding] = []

@@ -57,7 +57,7 @@ def hand_over_name(record: bytes) -> str:
 
 
 def _extract(line: Mapping[str, Any], head: bytes) -> Extract:
-    leaves = {int(place): _bytes(leaf) for place, leaf in line["vouchers"]}
+    leaves = {int(place): a2b_base64(leaf, strict_mode=True) for place, leaf in line["vouchers"]}
     if len(leaves) != len(line["vouchers"]):
         raise InvalidInput("one place of its tree is told twice")
     nodes = _bytes(line["nodes"])

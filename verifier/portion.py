@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from io import BytesIO
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json
@@ -60,21 +61,21 @@ def judge(portion: Portion, grounds: Grounds) -> Judged:
     grounds.begin_portion(portion.window)
     if portion.hand_over is not None:
         _take_hand_over(_read(portion.hand_over[1]), grounds)
-    for number, content in enumerate(portion.content.removesuffix(b"\n").split(b"\n"), portion.first):
+    for number, content in enumerate(BytesIO(portion.content), portion.first):
         findings: list[Finding] = []
         try:
             line = _read(content)
             kind = line["kind"]
         except (ValueError, KeyError, TypeError) as error:
-            findings = [Finding("line", "cannot be read", str(error), content[:80].decode(errors="replace"))]
+            begins = content.removesuffix(b"\n")[:80].decode(errors="replace")
+            findings = [Finding("line", "cannot be read", str(error), begins)]
         else:
             if kind == "redemption":
-                result = recompute(line, grounds, tally)
-                findings = result.findings
-                if result.id:
-                    ids += window + result.id
-                    uses += result.voucher + result.id
-                    told += _told(line["postings"], result.id) if months else b""
+                id, voucher, findings = recompute(line, grounds, tally)
+                if id:
+                    ids += window + id
+                    uses += voucher + id
+                    told += _told(line["postings"], id) if months else b""
                 judged.redemptions += 1
             elif kind == "hand-over":
                 findings = _take_hand_over(line, grounds)
@@ -90,8 +91,11 @@ def judge(portion: Portion, grounds: Grounds) -> Judged:
 
 
 def _read(content: bytes) -> Any:
-    """A line's JSON, read by a parser that takes half the time of the standard library's. Raises ValueError."""
-    return from_json(content, allow_inf_nan=False)
+    """A line's JSON, read by a parser that takes half the time of the standard library's. Raises ValueError.
+
+    It remembers names alone: few values stand in two lines, and ids would push out all others.
+    """
+    return from_json(content.removesuffix(b"\n"), allow_inf_nan=False, cache_strings="keys")
 
 
 def _told(postings: Sequence[Any], id: bytes) -> bytes:

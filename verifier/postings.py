@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from quanlian.apportionment import Leg, capture_release, reduce_legs, refund_due
 from quanlian.terms import Terms, VoucherType
 from verifier.findings import Finder
+from verifier.tally import ItemKind
 
 LegData = list[Any]
 """`[account, fen]` as the evidence writes a leg, with `[[debtor, fen], …]` third where it is advanced."""
@@ -28,15 +29,29 @@ def legs_of(told: Sequence[Any]) -> tuple[Leg, ...]:
 
 
 class Paid(NamedTuple):
-    """Who pays a discount, also as the evidence writes it, and what that comes to."""
+    """Who pays a discount, also as the evidence writes it, and what that comes to.
+
+    `captured` is how a capture of all of it counts, from each side that it has.
+    """
 
     legs: tuple[Leg, ...]
     data: list[LegData]
     fen: int
+    captured: tuple[ItemKind, ...]
 
-
-def paid_by(legs: tuple[Leg, ...]) -> Paid:
-    return Paid(legs, [leg_data(leg) for leg in legs], sum(leg.amount_fen for leg in legs))
+    def is_captured_whole(self, line: Mapping[str, Any]) -> bool:
+        """Of most redemptions: a single posting, a capture of all that was held, to the last field as it must be."""
+        postings = line["postings"]
+        if len(postings) != 1:
+            return False
+        posting = postings[0]
+        return bool(
+            posting["legs"] == self.data
+            and posting["discount_fen"] == self.fen
+            and posting["order_fen"] == line["order_fen"]
+            and posting["number"] == 1
+            and posting["kind"] == "capture"
+        )
 
 
 class Step(NamedTuple):
@@ -52,25 +67,12 @@ def check_postings(
 ) -> None:
     """Compare each posting of a line with what follows from the legs as paid."""
     postings, place = line["postings"], finder.place
-    if len(postings) == 1 and _is_whole(postings[0], line, paid):
-        return
     steps = _replay(line["order_fen"], paid.legs, postings, terms, voucher_type.minimum_spend_fen)
     for number, (posting, step) in enumerate(zip(postings, steps, strict=True), 1):
         finder.place = f"{place}, {posting['kind']} {number}"
         _check_kind(posting, number, step.discount_fen, finder)
         _check_legs({leg.account: leg for leg in legs_of(posting["legs"])}, step.legs, finder)
     finder.place = place
-
-
-def _is_whole(posting: Mapping[str, Any], line: Mapping[str, Any], paid: Paid) -> bool:
-    """Most redemptions: a capture of all that was held, to the last field as it must be."""
-    return bool(
-        posting["legs"] == paid.data
-        and posting["discount_fen"] == paid.fen
-        and posting["order_fen"] == line["order_fen"]
-        and posting["number"] == 1
-        and posting["kind"] == "capture"
-    )
 
 
 def _check_kind(posting: Mapping[str, Any], number: int, discount_fen: int, finder: Finder) -> None:

@@ -6,13 +6,12 @@ from binascii import a2b_base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from quanlian import vouchers, wire
-from quanlian.accounts import visitors_account
+from quanlian.accounts import account_region, visitors_account
 from quanlian.agreements import Agreement
-from quanlian.apportionment import FundingPlan, Reservation, split
+from quanlian.apportionment import FundingPlan, Leg, Reservation, split
 from quanlian.discounts import Order, discount
 from quanlian.errors import QuanlianError
 from quanlian.signing import Verifier
@@ -23,7 +22,7 @@ from verifier.eligibility import Packs, check_times, order_record, token_fault, 
 from verifier.findings import Finder, Finding
 from verifier.handed import Handed
 from verifier.keys import fault_at
-from verifier.postings import Paid, check_postings, legs_of, paid_by
+from verifier.postings import Paid, check_postings, leg_data, legs_of
 from verifier.reserved import Difference, reserved_differences
 from verifier.tally import ItemKind, Tally
 
@@ -34,16 +33,9 @@ _BY_ORDER = ("leverage-tiered", "order-rate")
 """Methods whose split depends on the order, not on the discount alone."""
 
 
-class Fund(NamedTuple):
-    """A redeeming region's standing fund as a redemption tells it; all of it empty where it tells none."""
-
-    rule: str = ""
-    accounts: tuple[str, ...] = ()
-    weights: tuple[int, ...] = ()
-
-    @property
-    def plan(self) -> FundingPlan | None:
-        return FundingPlan(self.accounts, self.weights, self.rule) if self.accounts else None  # type: ignore[arg-type]
+_Fund = tuple[str, tuple[str, ...], tuple[int, ...]]
+"""A redeeming region's standing fund as a redemption tells it: rule, accounts, weights."""
+_NO_FUND: _Fund = ("", (), ())
 
 
 @dataclass(slots=True)
@@ -58,6 +50,7 @@ class Sharing:
     agreement: Agreement | None
     plan: FundingPlan | None
     differences: list[Difference]
+    can_be_split: bool
     by_order: bool = False
     """The split depends on the order, not on the discount alone."""
     ceiling_fen: int | None = None
@@ -115,15 +108,10 @@ class Grounds:
             self.remembered = 0
 
 
-class Recomputed(NamedTuple):
-    """What one line contributes, and what does not hold of it.
-
-    `id` and `voucher` tell it from others: the redemption's id, and the issuer, pack and index of what was captured.
-    """
-
-    id: bytes
-    voucher: bytes
-    findings: list[Finding]
+Recomputed = tuple[bytes, bytes, list[Finding]]
+"""What one line contributes: the redemption's id, and the issuer, pack and index of the voucher that it captured, which
+tell it from others; and what does not hold of it.
+"""
 
 
 def recompute(line: Mapping[str, Any], grounds: Grounds, tally: Tally) -> Recomputed:
@@ -133,25 +121,33 @@ def recompute(line: Mapping[str, Any], grounds: Grounds, tally: Tally) -> Recomp
         return _recompute(line, grounds, tally, finder)
     except (QuanlianError, ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
         finder.note("cannot be read", f"{type(error).__name__}: {error}")
-        return Recomputed(b"", b"", finder.findings)
+        return b"", b"", finder.findings
 
 
 def _recompute(line: Mapping[str, Any], grounds: Grounds, tally: Tally, finder: Finder) -> Recomputed:
     voucher = _voucher(line, grounds, finder)
     redeemer, postings = line["redeeming_region"], line["postings"]
-    if grounds.region not in (voucher.issuer, redeemer):
+    if redeemer != grounds.region != voucher.issuer:
         finder.equal("redeeming_region", redeemer, grounds.region)
-    reserved, paid = _reserved(line["index"], voucher, grounds, finder), None
+    reserved, paid, whole = _reserved(line["index"], voucher, grounds, finder), None, False
     if reserved is not None:
         _check_use(line, voucher, reserved, grounds, finder)
-        paid = _pay(line, voucher, reserved, grounds, finder)
-        if paid is not None:
+        paid = _pay(line, reserved, grounds, finder)
+        whole = paid is not None and paid.is_captured_whole(line)
+        if paid is not None and not whole:
             check_postings(line, reserved.terms, reserved.voucher_type, paid, finder)
     _check_windows(postings, grounds, finder)
     id, used = _told_apart(line, voucher)
     grounds.orders += order_record(line) + id
-    tally.add(_items(postings, voucher, redeemer, paid, grounds))
-    return Recomputed(id, used, finder.findings)
+    if grounds.window in grounds.windows:
+        counted = [each for each in postings if each["window"] == grounds.window]
+        if paid is not None and whole:
+            kinds: list[Sequence[ItemKind]] = [paid.captured] * len(counted)
+        else:
+            kinds = [_kinds(each, voucher, redeemer, paid, grounds) for each in counted]
+        for each, seen in zip(counted, kinds, strict=True):
+            tally.add(seen, each["order_fen"], each["discount_fen"])
+    return id, used, finder.findings
 
 
 def _voucher(line: Mapping[str, Any], grounds: Grounds, finder: Finder) -> Voucher:
@@ -183,7 +179,7 @@ def _check_use(line: Mapping[str, Any], voucher: Voucher, reserved: Reserved, gr
 def _reserved(index: int, voucher: Voucher, grounds: Grounds, finder: Finder) -> Reserved | None:
     """The money that stands behind a voucher, compared with its terms; None where either is not there."""
     terms = grounds.documents.terms.get(voucher.terms_hash)
-    if terms is None or (terms.issuer, terms.campaign) != (voucher.issuer, voucher.campaign):
+    if terms is None or terms.issuer != voucher.issuer or terms.campaign != voucher.campaign:
         finder.note("terms", f"no signed terms {voucher.terms_hash.hex()} of {voucher.campaign}")
         return None
     handed = grounds.handed
@@ -234,9 +230,7 @@ def _read_token(content: str, grounds: Grounds) -> tuple[Voucher, str]:
     return voucher, fault_at(key, voucher.issued_at) or (token_fault(voucher, terms, grounds.packs) if terms else "")
 
 
-def _pay(
-    line: Mapping[str, Any], voucher: Voucher, reserved: Reserved, grounds: Grounds, finder: Finder
-) -> Paid | None:
+def _pay(line: Mapping[str, Any], reserved: Reserved, grounds: Grounds, finder: Finder) -> Paid | None:
     """The discount by the terms, then who pays it by the agreement; None where that cannot be said."""
     order = Order(
         line["order_fen"], line["category"], line["channel"], line["klass"], line["invoice_fen"], line["price_fen"]
@@ -247,45 +241,49 @@ def _pay(
         return None
     if line["discount_fen"] != found.amount_fen:
         finder.equal("discount_fen", line["discount_fen"], found.amount_fen)
-    told = line["visitors"] or {}
-    fund, left = Fund(), ()
+    told, fund, left = line["visitors"] or {}, _NO_FUND, ()
     if "funders" in told:
         accounts, weights, left = zip(*told["funders"], strict=True)
-        fund = Fund(told["rule"], accounts, weights)
-    sharing = _sharing(line, voucher, reserved, fund, grounds)
+        fund = (told["rule"], accounts, weights)
+    sharing = _sharing(line, reserved, fund, grounds)
     for difference in sharing.differences:
         finder.equal(*difference)
-    if sharing.agreement is None and sharing.redeemer != voucher.issuer:
+    if not sharing.can_be_split:
         return None
     ceiling_fen = _ceiling(told, sharing, finder)
-    paid = _split(found.amount_fen, order.order_fen, reserved, sharing, left, ceiling_fen, grounds)
+    paid = _paid(found.amount_fen, order.order_fen, reserved, sharing, left, ceiling_fen, grounds)
     if paid is None:
         finder.note("legs", "the money did not reach")
     return paid
 
 
-def _sharing(line: Mapping[str, Any], voucher: Voucher, reserved: Reserved, fund: Fund, grounds: Grounds) -> Sharing:
+def _sharing(line: Mapping[str, Any], reserved: Reserved, fund: _Fund, grounds: Grounds) -> Sharing:
     """Judged once for all redemptions that tell the same, and in whose time the same agreements and fund count."""
     redeemer, name, at = line["redeeming_region"], line["agreement"], line["authorized_at"]
     day = (at + CHINA_OFFSET_SECONDS) // DAY_SECONDS
     key = (redeemer, name, grounds.documents.moment(at), day, fund)
     sharing = reserved.sharing.get(key)
     if sharing is None:
-        differences: list[Difference] = []
-        agreement = None
-        if redeemer != voucher.issuer:
-            agreement = _agreement(
-                name, (voucher.campaign, voucher.issuer, redeemer), at, grounds.documents, differences
-            )
-        else:
-            differences.append(("agreement", name, ""))
-        own = _fund(redeemer, _year(day))
-        differences += [("visitors", each, f"{own}…") for each in fund.accounts if not each.startswith(own)]
-        sharing = reserved.sharing[key] = Sharing(redeemer, agreement, fund.plan, differences)
-        if agreement is not None:
-            sharing.by_order = agreement.method in _BY_ORDER
-            sharing.ceiling_fen = agreement.yearly_ceiling_fen(redeemer)
+        sharing = reserved.sharing[key] = _judge_sharing(redeemer, name, at, fund, reserved.terms, grounds.documents)
         grounds.remembered += 1
+    return sharing
+
+
+def _judge_sharing(redeemer: str, name: str, at: int, fund: _Fund, terms: Terms, documents: Documents) -> Sharing:
+    differences: list[Difference] = []
+    agreement, home = None, redeemer == terms.issuer
+    if home:
+        differences.append(("agreement", name, ""))
+    else:
+        agreement = _agreement(name, (terms.campaign, terms.issuer, redeemer), at, documents, differences)
+    rule, accounts, weights = fund
+    own = _fund_of(redeemer, at)
+    differences += [("visitors", each, f"{own}…") for each in accounts if not each.startswith(own)]
+    plan = FundingPlan(accounts, weights, rule) if accounts else None  # type: ignore[arg-type]
+    sharing = Sharing(redeemer, agreement, plan, differences, home or agreement is not None)
+    if agreement is not None:
+        sharing.by_order = agreement.method in _BY_ORDER
+        sharing.ceiling_fen = agreement.yearly_ceiling_fen(redeemer)
     return sharing
 
 
@@ -314,18 +312,12 @@ def _ceiling(told: Mapping[str, Any], sharing: Sharing, finder: Finder) -> int |
     return left_fen
 
 
-@lru_cache(maxsize=4096)
-def _fund(region: str, year: int) -> str:
-    return visitors_account(region, year, "")
+def _fund_of(region: str, at: int) -> str:
+    """What the accounts of a region's standing fund begin with, in the year of Asia/Shanghai."""
+    return visitors_account(region, datetime.fromtimestamp(at + CHINA_OFFSET_SECONDS, UTC).year, "")
 
 
-@lru_cache(maxsize=4096)
-def _year(day: int) -> int:
-    """The year of a day of Asia/Shanghai, counted from 1970-01-01."""
-    return datetime.fromtimestamp(day * DAY_SECONDS, UTC).year
-
-
-def _split(
+def _paid(
     discount_fen: int,
     order_fen: int,
     reserved: Reserved,
@@ -349,9 +341,14 @@ def _split(
             discount_fen, order_fen, reserved.reservation, sharing.agreement, sharing.redeemer, reserved.terms.issuer,
             sharing.plan, funders.__getitem__, ceiling_fen,
         )  # fmt: skip
-        sharing.paid[key] = paid_by(found.legs) if found else None
+        sharing.paid[key] = _captured(found.legs, reserved.terms, sharing, grounds) if found else None
         grounds.remembered += 1
     return sharing.paid[key]
+
+
+def _captured(legs: tuple[Leg, ...], terms: Terms, sharing: Sharing, grounds: Grounds) -> Paid:
+    seen = _seen(grounds.region, terms.issuer, sharing.redeemer, terms.campaign, False, legs)
+    return Paid(legs, [leg_data(leg) for leg in legs], sum(leg.amount_fen for leg in legs), tuple(seen))
 
 
 def _check_windows(postings: Sequence[Any], grounds: Grounds, finder: Finder) -> None:
@@ -362,19 +359,23 @@ def _check_windows(postings: Sequence[Any], grounds: Grounds, finder: Finder) ->
             finder.equal(f"{posting['kind']} {posting['number']} at", posting["at"], f"{opened_at} to {closed_at}")
 
 
-def _items(
-    postings: Sequence[Any], voucher: Voucher, redeemer: str, paid: Paid | None, grounds: Grounds
-) -> list[tuple[ItemKind, int, int]]:
-    """What the file's window adds up, seen from the region: as funder, as merchants' region, or at home as both."""
-    home = voucher.issuer == redeemer
-    sides = ("funder", "merchant") if home else ("funder",) if grounds.region == voucher.issuer else ("merchant",)
-    items = []
-    for posting in postings:
-        if posting["window"] == grounds.window and grounds.window in grounds.windows:
-            order_fen, discount_fen = posting["order_fen"], posting["discount_fen"]
-            legs = paid.legs if paid is not None and posting["legs"] == paid.data else legs_of(posting["legs"])
-            refund = order_fen < 0 or discount_fen < 0
-            for side in sides:
-                kind = ItemKind(side, voucher.issuer, redeemer, voucher.campaign, refund, legs)
-                items.append((kind, order_fen, discount_fen))
-    return items
+def _kinds(
+    posting: Mapping[str, Any], voucher: Voucher, redeemer: str, paid: Paid | None, grounds: Grounds
+) -> list[ItemKind]:
+    """What a posting adds up to, seen from the region: as funder, as merchants' region, or at home as both.
+
+    Raises InvalidInput for a leg of an account that no region has, which no line could count.
+    """
+    legs = paid.legs if paid is not None and posting["legs"] == paid.data else legs_of(posting["legs"])
+    for leg in legs:
+        account_region(leg.account)
+    refund = posting["order_fen"] < 0 or posting["discount_fen"] < 0
+    return _seen(grounds.region, voucher.issuer, redeemer, voucher.campaign, refund, legs)
+
+
+def _seen(
+    region: str, issuer: str, redeemer: str, campaign: str, refund: bool, legs: tuple[Leg, ...]
+) -> list[ItemKind]:
+    home = issuer == redeemer
+    sides = ("funder", "merchant") if home else ("funder",) if region == issuer else ("merchant",)
+    return [ItemKind(side, issuer, redeemer, campaign, refund, legs) for side in sides]

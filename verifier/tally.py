@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 from quanlian import statements
 from quanlian.apportionment import Leg
 from quanlian.statements import ItemFigures, LineFigures, Sums
 
 
-class ItemKind(NamedTuple):
-    """What captures, or refunds, have in common that differ in their orders alone."""
+@dataclass(slots=True, eq=False)
+class ItemKind:
+    """What captures, or refunds, have in common that differ in their orders alone; one is made for many of them."""
 
     side: str
     issuer: str
@@ -27,13 +29,12 @@ class Tally:
     def __init__(self) -> None:
         self._kinds: dict[ItemKind, list[int]] = {}
 
-    def add(self, items: Iterable[tuple[ItemKind, int, int]]) -> None:
-        """Take some, each with the fen of its order and discount. Raises TypeError for what is no amount."""
-        kinds = self._kinds
-        for kind, order_fen, discount_fen in items:
-            known = kinds.get(kind)
+    def add(self, kinds: Iterable[ItemKind], order_fen: int, discount_fen: int) -> None:
+        """Take one item, seen from each side that it has. Raises TypeError for what is no amount."""
+        for kind in kinds:
+            known = self._kinds.get(kind)
             if known is None:
-                kinds[kind] = [1, order_fen, discount_fen]
+                self._kinds[kind] = [1, order_fen, discount_fen]
             else:
                 known[0] += 1
                 known[1] += order_fen
@@ -41,12 +42,34 @@ class Tally:
 
     def sums(self, region: str) -> Sums:
         """The lines and funders that a region's statement makes of them."""
-        return statements.add_up(region, (_together(kind, *sums) for kind, sums in self._kinds.items()))
+        together: dict[tuple[Any, ...], _Together] = {}
+        for kind, (count, order_fen, discount_fen) in self._kinds.items():
+            line = (kind.side, kind.issuer, kind.redeeming_region, kind.campaign, kind.refund)
+            together.setdefault(line, _Together()).add(kind.legs, count, order_fen, discount_fen)
+        return statements.add_up(region, (each.figures(line) for line, each in together.items()))
 
 
-def _together(kind: ItemKind, count: int, order_fen: int, discount_fen: int) -> ItemFigures:
-    legs = [Leg(leg.account, leg.amount_fen * count) for leg in kind.legs]
-    return ItemFigures(*kind[:4], order_fen, discount_fen, legs, count)
+@dataclass(slots=True)
+class _Together:
+    """Kinds that differ in their legs alone, added up."""
+
+    count: int = 0
+    order_fen: int = 0
+    discount_fen: int = 0
+    paid_fen: dict[str, int] = field(default_factory=dict)
+
+    def add(self, legs: Iterable[Leg], count: int, order_fen: int, discount_fen: int) -> None:
+        self.count += count
+        self.order_fen += order_fen
+        self.discount_fen += discount_fen
+        paid_fen = self.paid_fen
+        for account, fen, _ in legs:
+            paid_fen[account] = paid_fen.get(account, 0) + fen * count
+
+    def figures(self, line: tuple[Any, ...]) -> ItemFigures:
+        legs = [Leg(account, fen) for account, fen in self.paid_fen.items()]
+        side, issuer, redeemer, campaign, _ = line
+        return ItemFigures(side, issuer, redeemer, campaign, self.order_fen, self.discount_fen, legs, self.count)
 
 
 def add_sums(whole: Sums, part: Sums) -> None:

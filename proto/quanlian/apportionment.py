@@ -220,8 +220,13 @@ def split(
         if agreed and agreed.when_visitors_run_out == "refuse":
             return None
         redeemer_fen, visitor_legs = 0, ()
-    return _issuers_part(
-        reservation, cofunded, public_fen - redeemer_fen, redeemer_fen, redeemer_region, visitor_legs, visitors_dry
+    used, released = _issuers_part(reservation, cofunded, public_fen - redeemer_fen)
+    return Split(
+        legs=_at_merchant(used.cofunders, redeemer_region) + used.public + visitor_legs,
+        released=released,
+        issuer_public_fen=public_fen - redeemer_fen,
+        redeemer_public_fen=redeemer_fen,
+        visitors_dry=visitors_dry,
     )
 
 
@@ -270,24 +275,12 @@ def _cofunded(discount_fen: int, reservation: Reservation) -> tuple[tuple[int, .
 
 @lru_cache(maxsize=_REMEMBERED)
 def _issuers_part(
-    reservation: Reservation,
-    cofunded: tuple[int, ...],
-    issuer_fen: int,
-    redeemer_fen: int,
-    redeemer_region: str,
-    visitor_legs: tuple[Leg, ...],
-    visitors_dry: bool,
-) -> Split:
-    """The whole split, once the visitors' funders have been asked."""
+    reservation: Reservation, cofunded: tuple[int, ...], issuer_fen: int
+) -> tuple[Reservation, Reservation]:
+    """What is used of each reserved leg, and what is left of it: the same wherever the voucher is redeemed."""
     issuer_paid = allocate(issuer_fen, [leg.amount_fen for leg in reservation.public])
     used = Reservation(_pay(reservation.cofunders, cofunded), _pay(reservation.public, issuer_paid))
-    return Split(
-        legs=_at_merchant(used.cofunders, redeemer_region) + used.public + visitor_legs,
-        released=_remainder(reservation, used),
-        issuer_public_fen=issuer_fen,
-        redeemer_public_fen=redeemer_fen,
-        visitors_dry=visitors_dry,
-    )
+    return used, _remainder(reservation, used)
 
 
 def reduce_legs(legs: Sequence[Leg], increment_fen: int) -> list[int]:

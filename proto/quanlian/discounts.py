@@ -14,14 +14,15 @@ from quanlian.terms import VoucherType
 _PPM = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Order:
     """An order at the till. `order_fen` is payable after merchant and platform discounts and before the
     voucher.
 
     `klass` is the vehicle type of a tiered subsidy or the attraction of a joint ticket, `invoice_fen` the invoice
     amount that a tier is found by, and `price_fen` the price that a rate applies to; 0 means not stated, and a rate
-    then applies to the order. Raises InvalidInput for an amount below zero.
+    then applies to the order. Raises InvalidInput for an amount below zero. Nobody changes one, but it is not frozen:
+    one is made for every redemption, and freezing makes that three times as dear.
     """
 
     order_fen: int

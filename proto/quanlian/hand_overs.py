@@ -18,6 +18,7 @@ from quanlian.v1 import custody_pb2, signed_pb2
 from quanlian.vouchers import PACK_ID_BYTES, VoucherKey
 
 KIND, LEAF_KIND = "hand-over", "handed-voucher"
+_LEAF_PREFIX = signing_bytes(LEAF_KIND, b"")
 _PACK_ID = slice(2, 2 + PACK_ID_BYTES)
 """Where a voucher's pack stands when its first field is written first, as by every serialiser that is in use."""
 
@@ -134,8 +135,8 @@ def read_extract(extract: Extract) -> Head:
     Raises InvalidInput for nodes that do not cover the rest, BadSignature for vouchers that are not in it.
     """
     head = read_head(extract.head)
-    hashes = map(merkle.leaf_hash, _entries(extract.leaves.values()))
-    if merkle.root_from_cover(dict(zip(extract.leaves, hashes, strict=True)), head.size, extract.nodes) != head.root:
+    hashes = {place: merkle.leaf_hash(_LEAF_PREFIX + leaf) for place, leaf in extract.leaves.items()}
+    if merkle.root_from_cover(hashes, head.size, extract.nodes) != head.root:
         raise BadSignature("the vouchers and hashes do not give the root that is signed")
     return head
 
@@ -146,7 +147,7 @@ class HandedMoney:
     def __init__(self, issuer: str, leaves: Iterable[bytes]) -> None:
         """Raises InvalidInput."""
         self._issuer = issuer
-        messages = (wire.parse(custody_pb2.HandedVoucher, leaf, LEAF_KIND) for leaf in leaves)
+        messages = wire.parse_each(custody_pb2.HandedVoucher, leaves, LEAF_KIND)
         self._vouchers = {(each.pack_id, each.index): each for each in messages}
         self._read: dict[bytes, Reservation] = {}
 
@@ -180,5 +181,4 @@ def _ref(leaf: bytes) -> tuple[bytes, int]:
 
 
 def _entries(leaves: Iterable[bytes]) -> list[bytes]:
-    prefix = signing_bytes(LEAF_KIND, b"")
-    return [prefix + leaf for leaf in leaves]
+    return [_LEAF_PREFIX + leaf for leaf in leaves]

@@ -6,7 +6,9 @@ A tree is given by its entries (the bytes that leaves hash). A path lists the si
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
+from itertools import chain
 
 from quanlian.errors import InvalidInput
 
@@ -67,42 +69,37 @@ def root_from_cover(leaf_hashes: Mapping[int, bytes], size: int, nodes: Sequence
     Whether it is the signed root is the caller's to compare. Raises InvalidInput when a place is not in the tree, a
     hash is not 32 bytes, or the nodes are not as many as the places need.
     """
-    known = sorted(leaf_hashes.items())
-    for index in (known[0][0], known[-1][0]) if known else (size,):
+    places = sorted(leaf_hashes)
+    for index in (places[0], places[-1]) if places else (size,):
         _require_entry(index, size)
-    if any(len(hash_) != HASH_BYTES for hash_ in (*leaf_hashes.values(), *nodes)):
+    if not {HASH_BYTES}.issuperset(map(len, chain(leaf_hashes.values(), nodes))):
         raise InvalidInput("a hash in the tree is not 32 bytes")
-    rest = iter(nodes)
-    while size > 1:
-        known = _level_above(known, size, rest)
-        size = (size + 1) // 2
+    known, rest = {index: leaf_hashes[index] for index in places}, iter(nodes)
+    try:
+        while size > 1:
+            known = _level_above(known, size, rest)
+            size = (size + 1) // 2
+    except StopIteration:
+        raise InvalidInput("the rest of the tree needs more hashes than are given") from None
     if next(rest, None) is not None:
         raise InvalidInput(f"{len(nodes)} hashes are more than the rest of the tree needs")
-    return known[0][1]
+    return known[0]
 
 
-def _level_above(known: Sequence[tuple[int, bytes]], size: int, nodes: Iterator[bytes]) -> list[tuple[int, bytes]]:
-    """What is known of the next level: each known node with its sibling, known as well or the next of `nodes`."""
-    above, position = [], 0
-    while position < len(known):
-        index, hash_ = known[position]
-        position += 1
-        if index % 2:
-            hash_ = sha256(b"\1" + _next(nodes) + hash_).digest()
-        elif position < len(known) and known[position][0] == index + 1:
-            hash_ = sha256(b"\1" + hash_ + known[position][1]).digest()
-            position += 1
-        elif index + 1 < size:
-            hash_ = sha256(b"\1" + hash_ + _next(nodes)).digest()
-        above.append((index // 2, hash_))
+def _level_above(known: Mapping[int, bytes], size: int, nodes: Iterator[bytes]) -> dict[int, bytes]:
+    """What is known of the next level: each known node with its sibling, known as well or the next of `nodes`.
+
+    Both by their places, from the left. Raises StopIteration when there is no next one.
+    """
+    above: dict[int, bytes] = {}
+    for index, hash_ in known.items():
+        place = index >> 1
+        if not index & 1:
+            right = known.get(index + 1) or (next(nodes) if index + 1 < size else b"")
+            above[place] = sha256(b"\1" + hash_ + right).digest() if right else hash_
+        elif place not in above:
+            above[place] = sha256(b"\1" + next(nodes) + hash_).digest()
     return above
-
-
-def _next(nodes: Iterator[bytes]) -> bytes:
-    node = next(nodes, None)
-    if node is None:
-        raise InvalidInput("the rest of the tree needs more hashes than are given")
-    return node
 
 
 def root_from_path(leaf_hash: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:
@@ -111,23 +108,30 @@ def root_from_path(leaf_hash: bytes, index: int, size: int, path: Sequence[bytes
     Whether it is the signed root is the caller's to compare. Raises InvalidInput when index, size and the
     path's length do not fit one another, or a hash is not 32 bytes.
     """
-    _require_entry(index, size)
-    if len(leaf_hash) != HASH_BYTES or not set(map(len, path)) <= {HASH_BYTES}:
+    sides = _sides(index, size)
+    if len(leaf_hash) != HASH_BYTES or not {HASH_BYTES}.issuperset(map(len, path)):
         raise InvalidInput("a hash in the audit path is not 32 bytes", remedy="ask the issuer for the path again")
-    node, last, result = index, size - 1, leaf_hash
-    for sibling in path:
-        if last == 0:
-            raise _misfit(index, size, path)
-        if node & 1 or node == last:
-            result = sha256(b"\1" + sibling + result).digest()
-            while node & 1 == 0 and node:
-                node, last = node >> 1, last >> 1
-        else:
-            result = sha256(b"\1" + result + sibling).digest()
-        node, last = node >> 1, last >> 1
-    if last:
-        raise _misfit(index, size, path)
+    if len(path) != len(sides):
+        raise InvalidInput(
+            f"an audit path of {len(path)} hashes does not fit entry {index} of {size}",
+            remedy="ask the issuer for the path again",
+        )
+    result = leaf_hash
+    for sibling, stands_left in zip(path, sides, strict=True):
+        result = sha256(b"\1" + sibling + result if stands_left else b"\1" + result + sibling).digest()
     return result
+
+
+@lru_cache(maxsize=1 << 16)
+def _sides(index: int, size: int) -> tuple[bool, ...]:
+    """Of each sibling on an entry's path, from the leaf up, whether it stands left of it. Raises InvalidInput."""
+    _require_entry(index, size)
+    sides = []
+    while size > 1:
+        if index & 1 or index + 1 < size:
+            sides.append(bool(index & 1))
+        index, size = index >> 1, (size + 1) >> 1
+    return tuple(sides)
 
 
 def _levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
@@ -153,10 +157,3 @@ def _path(levels: Sequence[Sequence[bytes]], index: int) -> list[bytes]:
 def _require_entry(index: int, size: int) -> None:
     if not 0 <= index < size:
         raise InvalidInput(f"a tree of {size} entries has no entry {index}", remedy="count entries from 0")
-
-
-def _misfit(index: int, size: int, path: Sequence[bytes]) -> InvalidInput:
-    return InvalidInput(
-        f"an audit path of {len(path)} hashes does not fit entry {index} of {size}",
-        remedy="ask the issuer for the path again",
-    )

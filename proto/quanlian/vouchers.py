@@ -15,6 +15,8 @@ TAG_BYTES = 16
 BATCH_LIMIT = 256
 """Packs signed under one root: the path of at most eight steps keeps the QR code small."""
 
+_LEAF_PREFIX = signing_bytes("voucher", b"")
+
 SUITE_ED25519 = 1
 SUITE_ED25519_BATCH = 2
 
@@ -69,7 +71,7 @@ def holder_tag(campaign_key: bytes, holder_id: str) -> bytes:
 
 def leaf(body: bytes) -> bytes:
     """The Merkle leaf hash of a body."""
-    return merkle.leaf_hash(signing_bytes("voucher", body))
+    return merkle.leaf_hash(_LEAF_PREFIX + body)
 
 
 def root_payload(tree_size: int, root: bytes) -> bytes:
@@ -93,7 +95,7 @@ def verify(token: Token, voucher: Voucher, verifier: Verifier) -> SigningKey:
     if not 0 < token.tree_size <= BATCH_LIMIT:
         raise BadSignature(f"a tree has 1 to {BATCH_LIMIT} packs, not {token.tree_size}")
     try:
-        root = merkle.root_from_path(leaf(token.body), token.leaf_index, token.tree_size, list(token.path))
+        root = merkle.root_from_path(leaf(token.body), token.leaf_index, token.tree_size, token.path)
     except InvalidInput as error:
         raise BadSignature(str(error)) from error
     return verifier.verify(voucher.key_id, "voucher-root", root_payload(token.tree_size, root), token.signature)

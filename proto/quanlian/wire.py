@@ -48,9 +48,19 @@ def parse(kind: type[M], content: bytes, place: str) -> M:
     try:
         return kind.FromString(content)
     except DecodeError as error:
-        raise InvalidInput(
-            f"not a {kind.DESCRIPTOR.name}", place=place, remedy="send the serialised message"
-        ) from error
+        raise _no_message(kind, place) from error
+
+
+def parse_each(kind: type[M], contents: Iterable[bytes], place: str) -> list[M]:
+    """As `parse`, of many of one kind."""
+    try:
+        return list(map(kind.FromString, contents))
+    except DecodeError as error:
+        raise _no_message(kind, place) from error
+
+
+def _no_message(kind: type[M], place: str) -> InvalidInput:
+    return InvalidInput(f"not a {kind.DESCRIPTOR.name}", place=place, remedy="send the serialised message")
 
 
 def batch_digest(items: Sequence[bytes]) -> bytes:
@@ -116,7 +126,7 @@ def body_to_voucher(body: bytes) -> Voucher:
     roaming = _ROAMING_NAMES.get(message.roaming)
     if roaming is None:
         raise InvalidInput(f"{message.roaming} is not known", place="token.body.roaming", remedy="send 1 to 3")
-    pack_id, holder_tag, voucher_types = message.pack_id, message.holder_tag, tuple(message.voucher_types)
+    pack_id, holder_tag, voucher_types = message.pack_id, message.holder_tag, tuple(message.voucher_types[:])
     if len(pack_id) != PACK_ID_BYTES:
         _need(False, "token.body.pack_id", f"{PACK_ID_BYTES} bytes")
     if len(holder_tag) != TAG_BYTES:
@@ -155,7 +165,7 @@ def token_to_bytes(token: Token) -> bytes:
 
 def bytes_to_token(content: bytes) -> Token:
     message = parse(voucher_pb2.VoucherToken, content, "token")
-    return Token(message.body, message.signature, message.tree_size, message.leaf_index, tuple(message.path))
+    return Token(message.body, message.signature, message.tree_size, message.leaf_index, tuple(message.path[:]))
 
 
 # Requests

@@ -223,6 +223,11 @@ REDEMPTION_FIELDS: list[tuple[str, Callable[[dict[str, Any]], object], tuple[str
     ("posting order", lambda line: line["postings"][0].update(order_fen=5799), ("statement line", "order_fen")),
     ("posting discount", lambda line: line["postings"][0].update(discount_fen=999), ("capture 1", "discount_fen")),
     ("leg", lambda line: line["postings"][0]["legs"][0].__setitem__(1, 1), ("capture 1", "leg funding/330100")),
+    (
+        "leg no account",
+        lambda line: line["postings"][0]["legs"][0].__setitem__(0, "x"),
+        ("redemption", "cannot be read"),
+    ),
     ("leg account", lambda line: line["postings"][0]["legs"][0].__setitem__(0, "funding/x/1/y/z"), ("capture", "leg")),
 ]
 
