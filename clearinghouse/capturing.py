@@ -1,6 +1,6 @@
 """Redemptions that follow one another in a batch, decided in one loop.
 
-This is a hot path: at the peak the clearinghouse decides many thousands of redemptions a second, nearly all of them
+This is a hot path: at the peak thousands of redemptions are to be decided a second, nearly all of them
 plain: authorized and captured at once, of a voucher that is here and usable, with nothing suspended, money in every
 fund, and no limit near. What is asked of such a redemption is what `Redeem.decide` asks, as comparisons of a few
 numbers; what those of one kind share (terms, agreement, standing fund) is looked up once a run, and how one kind is
@@ -39,7 +39,7 @@ from quanlian.terms import Terms, VoucherType
 from quanlian.wire import CaptureMessages, Purchase
 
 REMEMBERED = 16_384
-"""How many ways of paying are."""
+"""How many ways of paying are remembered; beyond, they are forgotten together."""
 
 _PLENTY_FEN = 2**62
 

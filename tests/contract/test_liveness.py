@@ -142,14 +142,14 @@ class TestAnswers:
         for token in tokens:
             clearinghouse.decide(*clearinghouse.hand_overs(node.release(*keys_of(token))))
         bad, good = (item(node.ids.fresh(), redeem=purchase(token, 0, f"o-{n}")) for n, token in enumerate(tokens))
-        decide = Redeem.decide
+        load = Redeem.load
 
-        def failing(work: Redeem, desk: Any) -> Any:
+        def failing(work: Redeem, desk: Any) -> None:
             if work.received.content == bad:
                 raise RuntimeError("a fault of this item")
-            return decide(work, desk)
+            load(work, desk)
 
-        monkeypatch.setattr(Redeem, "decide", failing)
+        monkeypatch.setattr(Redeem, "load", failing)
         service, got = clearinghouse.service, list[bytes]()
         service.engine.group.start()
         with pytest.raises(RuntimeError, match="a fault of this item"):
