@@ -22,10 +22,15 @@ def clearing_figures(transaction: Transaction, campaign: str, issuer: str) -> re
     message.title_zh, message.title_en = terms.title_zh, terms.title_en
     budgets = terms.budgets()
     used = campaign_figures.budgets_used(transaction, list(budgets))
+    levels = {each.name: (each.title_zh, each.level) for each in terms.funders}
     for account, planned_fen in budgets.items():
         row = used.get(account)
+        funder = account.rpartition("/")[2]
+        title_zh, level = levels.get(funder, ("", "co-funder"))
         message.funders.add(
-            funder=account.rpartition("/")[2],
+            funder=funder,
+            title_zh=title_zh,
+            level=level,
             planned_fen=planned_fen,
             reserved_fen=row.reserved_fen if row else 0,
             held_fen=row.held_fen if row else 0,

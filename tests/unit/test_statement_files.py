@@ -15,7 +15,7 @@ from quanlian.money import yuan
 from quanlian.statements import HOME, ISSUER, REDEEMER, LineFigures, LineKey, Statement, json_to_statement, monthly
 from quanlian.statements import statement_to_json as to_json
 from reporting import workbook
-from reporting.campaign_report import report_data, report_workbook, two_decimals
+from reporting.campaign_report import report_data, report_workbook, show_report
 from reporting.evidence_files import write_evidence
 from reporting.signed_file import SignedFile, read_signed
 from reporting.statement_files import write_statement
@@ -216,9 +216,45 @@ class TestCampaignReport:
 
     def test_the_seven_figures_and_the_direct_multiplier(self) -> None:
         data = report_data(self.figures())  # type: ignore[arg-type]
-        assert (data["redemption_rate_ppm"], data["direct_multiplier"]) == (333_333, "12.35")
+        assert (data["redemption_rate_ppm"], data["direct_multiplier"]) == (333_300, "12.34"), "cut, as in the stats"
         assert data["funders"][0]["used_ppm"] == 100_000
-        assert two_decimals(None) == "—"
+
+    def clearinghouses(self) -> object:
+        """What the clearinghouse tells: neither what was issued nor what was used at home."""
+        figures = self.figures()
+        for message, names_of in (
+            (figures, ("issued_count", "issued_fen")),
+            (figures.funders[0], ("used_home_fen",)),  # type: ignore[attr-defined]
+        ):
+            for name in names_of:
+                message.ClearField(name)  # type: ignore[attr-defined]
+        return figures
+
+    def test_what_is_not_known_is_a_dash_and_no_zero(self, capsys: pytest.CaptureFixture[str]) -> None:
+        data = report_data(self.clearinghouses())  # type: ignore[arg-type]
+        assert [data[name] for name in ("issued_count", "issued_fen", "redemption_rate_ppm")] == [None] * 3
+        assert [data["funders"][0][name] for name in ("used_home_fen", "used_fen", "used_ppm")] == [None] * 3
+        assert data["funders"][0]["used_away_fen"] == 300
+        show_report(self.clearinghouses())  # type: ignore[arg-type]
+        shown = capsys.readouterr().out
+        assert re.search(r"发放券数\W+Issued\W+—", shown)
+        assert re.search(r"核销率\W+Redemption rate\W+—", shown)
+        summary = sheets(report_workbook(self.clearinghouses()), True)["指标 Figures"]  # type: ignore[arg-type]
+        cells = {row[0].value: row[1].value for row in summary.iter_rows(max_col=2)}
+        assert (cells["发放券数 Issued"], cells["核销率 Redemption rate"]) == ("—", "—")
+
+    def test_the_seven_figures_are_numbers_in_their_formats(self) -> None:
+        summary = sheets(report_workbook(self.figures()), True)["指标 Figures"]  # type: ignore[arg-type]
+        cells = {row[0].value: row[1] for row in summary.iter_rows(max_col=2)}
+        for name, value, number_format in (
+            ("发放券数 Issued", 9, "#,##0"),
+            ("核销率 Redemption rate", 0.3333, "0.00%"),
+            ("订单金额（元） Orders, yuan", 123.45, "#,##0.00;[Red]-#,##0.00"),
+            ("商户数 Merchants", 2, "#,##0"),
+            ("直接带动比 Direct multiplier", 12.34, "#,##0.00"),
+        ):
+            assert (cells[name].data_type, cells[name].number_format) == ("n", number_format), name
+            assert cells[name].value == pytest.approx(value), name
 
     def test_budgets_against_plan_are_formulas_with_their_values(self) -> None:
         content = report_workbook(self.figures())  # type: ignore[arg-type]
