@@ -23,9 +23,20 @@ LISTS = {
     "different": ("不符", "different"),
     "unchecked": ("仅对方有", "only theirs"),
 }
+STATEMENT_BALANCES = {
+    "opening": ("期初余额", "Opening balance"),
+    "lodged": ("加：存入", "Plus: lodged"),
+    "paid_out": ("减：划出（减退汇）", "Less: paid out, less returned"),
+    "received": ("加：应收", "Plus: received"),
+    "paid": ("减：应付", "Less: paid"),
+    "refunded": ("其中退回优惠", "Of which refunded"),
+    "net": ("净额（应收减应付）", "Net: received less paid"),
+    "closing": ("期末余额", "Closing balance"),
+}
+"""A statement's amounts in the order in which page and workbook show them, with their signs in words."""
 BALANCES = {
     "opening": ("期初余额", "Opening"),
-    "lodged": ("缴存", "Lodged"),
+    "lodged": ("存入", "Lodged"),
     "paid_out": ("划出", "Paid out"),
     "refunded": ("退回优惠", "Refunded"),
     "closing": ("期末余额", "Closing"),
