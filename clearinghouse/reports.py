@@ -16,7 +16,11 @@ def clearing_figures(transaction: Transaction, campaign: str, issuer: str) -> re
     """For a campaign's issuer, or anybody's where `issuer` is empty. Raises InvalidInput for a campaign not known."""
     terms = _newest_terms(transaction, campaign)
     if terms is None or issuer not in ("", terms.issuer):
-        raise InvalidInput(f"no campaign {campaign} of {issuer or 'any region'}", place="campaign")
+        raise InvalidInput(
+            f"{issuer or '各地'}没有活动 {campaign} · no campaign {campaign} of {issuer or 'any region'}",
+            place="campaign",
+            remedy="核对活动编号 · check the campaign's id",
+        )
     found = campaign_figures.decided(transaction, terms.issuer, campaign)
     message = campaign_figures.figures_message(campaign, terms.issuer, found)
     message.title_zh, message.title_en = terms.title_zh, terms.title_en

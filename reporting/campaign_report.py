@@ -165,8 +165,8 @@ def show_report(figures: CampaignFigures) -> None:
     headings = [(each.zh, each.en) for each in _BUDGET_COLUMNS]
     budgets: list[Sequence[console.Cell]] = [
         [
-            each.funder,
-            each.level,
+            _funder(each),
+            names.level(each.level),
             console.yuan(each.planned_fen),
             console.yuan(each.reserved_fen),
             console.yuan(each.held_fen),
@@ -238,6 +238,8 @@ def _group_row(group: str, each: GroupFigures) -> list[Cell]:
 
 
 def _group_name(group: str, name: str) -> str:
+    if group == "by_category":
+        return names.category(name)
     return f"{names.region_zh(name)} {name}" if group == "by_region" else name
 
 
@@ -245,8 +247,8 @@ def _budget_row(each: BudgetFigures) -> list[Cell]:
     used, used_ppm = _used(each), _used_ppm(each)
     home = _known(each, "used_home_fen")
     return [
-        f"{each.funder} {each.title_zh}".strip(),
-        each.level,
+        _funder(each),
+        names.level(each.level),
         each.planned_fen,
         each.reserved_fen,
         each.held_fen,
@@ -255,6 +257,10 @@ def _budget_row(each: BudgetFigures) -> list[Cell]:
         UNKNOWN if used is None else Formula("=F{row}+G{row}", used),
         UNKNOWN if used_ppm is None else Formula("=IF(C{row}=0,0,ROUNDDOWN(H{row}/C{row},4))", used_ppm),
     ]
+
+
+def _funder(each: BudgetFigures) -> str:
+    return f"{each.funder} {each.title_zh}".strip()
 
 
 def _budget_data(each: BudgetFigures) -> dict[str, Any]:

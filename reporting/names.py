@@ -9,10 +9,13 @@ from quanlian.errors import InvalidInput
 from quanlian.refusals import CHINA
 from quanlian.regions import region
 from quanlian.statements import BALANCE, HOME, ISSUER, REDEEMER
+from quanlian.terms_words import CATEGORIES, WORDS
 
+CO_FUNDER = "co-funder"
+"""The level of a platform, bank or merchant that pays a share, in a report's budgets."""
 ROLES = {
     ISSUER: ("发券地", "issuer"),
-    REDEEMER: ("用券地", "redeemer"),
+    REDEEMER: ("核销地", "redeemer"),
     HOME: ("本地", "home"),
     BALANCE: ("余额", "balance"),
 }
@@ -75,11 +78,23 @@ def role(name: str) -> str:
 
 
 def funder(account: str) -> str:
-    """A funding account as a person reads it: `city`, `异地用券资金 visitors city`, `商户 merchants`."""
+    """A funding account as a person reads it: `市级 city`, `异地用券资金 visitors' fund 市级 city`."""
     _, _, _, campaign, name = account.split("/")
     if campaign == VISITORS:
-        return f"异地用券资金 visitors' fund {name}"
-    return "商户自担 merchants" if name == MERCHANT else name
+        return f"异地用券资金 visitors' fund {level(name)}"
+    return "商户自担 merchants" if name == MERCHANT else level(name)
+
+
+def level(name: str) -> str:
+    """A level of government, or a funder that is called like one: `市级 city`; another's id as it is."""
+    if name == CO_FUNDER:
+        return "共同出资方 co-funder"
+    return f"{WORDS[name].zh} {name}" if name in WORDS else name
+
+
+def category(name: str) -> str:
+    """A category of goods: `餐饮 catering`."""
+    return f"{CATEGORIES[name].zh} {name}" if name in CATEGORIES else name
 
 
 def moment(at: int) -> str:

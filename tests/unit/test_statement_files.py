@@ -69,7 +69,7 @@ class TestWorkbook:
         rows = [[cell.value for cell in row] for row in cached["明细 Lines"].iter_rows(min_row=4, max_row=6)]
         for row in rows:
             assert row[10] == pytest.approx(row[6] - row[9])
-            net = {"发券地 issuer": -row[11], "用券地 redeemer": row[10] - row[11], "本地 home": 0}[row[0]]
+            net = {"发券地 issuer": -row[11], "核销地 redeemer": row[10] - row[11], "本地 home": 0}[row[0]]
             assert row[12] == pytest.approx(net)
         summary = {row[0].value: row[1].value for row in cached["汇总 Summary"].iter_rows(max_col=2)}
         assert summary["加：应收（元） Plus: received, yuan"] == pytest.approx(
