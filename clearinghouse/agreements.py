@@ -139,9 +139,10 @@ def _same_version(kept: pb.SignedAgreement, agreement: Agreement) -> bool:
 def _require_signatory(agreement: Agreement, signer: str) -> None:
     if signer not in signatories(agreement):
         raise InvalidInput(
+            f"{signer} 不是协议方，协议方为 {'、'.join(agreement.parties)} · "
             f"{signer} is no party of it: those are {', '.join(agreement.parties)}",
             place=f"{PLACE} {agreement.number}",
-            remedy="sign only what your region is a party of",
+            remedy="只签署本地区为一方的协议 · sign only what your region is a party of",
         )
 
 
@@ -152,13 +153,27 @@ def _require_step(
     place = f"{PLACE} {agreement.name}"
     if known is None:
         if not proposes:
-            raise InvalidInput("nobody has proposed it", place=place, remedy="propose it: quanlian agreement propose")
+            raise InvalidInput(
+                "尚无人提出 · nobody has proposed it",
+                place=place,
+                remedy="先提出 · propose it: quanlian agreement propose",
+            )
         if signer == CLEARINGHOUSE and agreement.parties:
-            raise InvalidInput("is the regions' to propose", place=place, remedy="let one of its regions propose it")
+            raise InvalidInput(
+                "应由协议地区提出 · is the regions' to propose",
+                place=place,
+                remedy="请其中一地提出 · let one of its regions propose it",
+            )
     elif known.document != document:
-        raise InvalidInput("is on file with another text", place=place, remedy="give the new text a new version")
+        raise InvalidInput(
+            "与已备案文本不一致 · is on file with another text",
+            place=place,
+            remedy="新文本用新版本号 · give the new text a new version",
+        )
     elif proposes and signer not in {each.signer for each in known.signatures}:
-        raise InvalidInput("was proposed already", place=place, remedy="sign it: quanlian agreement sign")
+        raise InvalidInput(
+            "已经提出 · was proposed already", place=place, remedy="直接签署 · sign it: quanlian agreement sign"
+        )
 
 
 def _require_follows(agreement: Agreement, kept: list[pb.SignedAgreement]) -> None:
@@ -169,19 +184,25 @@ def _require_follows(agreement: Agreement, kept: list[pb.SignedAgreement]) -> No
             continue
         place = f"{PLACE} {agreement.name}"
         if (set(known.parties), known.campaign) != (set(agreement.parties), agreement.campaign):
-            raise InvalidInput("has the number of another agreement", place=place, remedy="give it its own number")
+            raise InvalidInput(
+                "编号已属另一份协议 · has the number of another agreement",
+                place=place,
+                remedy="另取编号 · give it its own number",
+            )
         if known.version > agreement.version:
-            remedy = f"give it a version above {known.version}"
-            raise InvalidInput(f"comes after version {known.version}", place=place, remedy=remedy)
+            remedy = f"版本号须大于{known.version} · give it a version above {known.version}"
+            raise InvalidInput(
+                f"已有版本{known.version} · comes after version {known.version}", place=place, remedy=remedy
+            )
 
 
 def _require_complete(agreement: Agreement, known: pb.SignedAgreement) -> None:
     missing = set(agreement.parties) - {each.signer for each in known.signatures}
     if missing:
         raise InvalidInput(
-            f"{', '.join(sorted(missing))} has not signed it",
+            f"{'、'.join(sorted(missing))} 尚未签署 · {', '.join(sorted(missing))} has not signed it",
             place=f"{PLACE} {agreement.name}",
-            remedy="the clearinghouse signs last: wait for the regions",
+            remedy="清分平台最后签署，请待各地签署 · the clearinghouse signs last: wait for the regions",
         )
 
 

@@ -16,16 +16,25 @@ def clearing_figures(transaction: Transaction, campaign: str, issuer: str) -> re
     """For a campaign's issuer, or anybody's where `issuer` is empty. Raises InvalidInput for a campaign not known."""
     terms = _newest_terms(transaction, campaign)
     if terms is None or issuer not in ("", terms.issuer):
-        raise InvalidInput(f"no campaign {campaign} of {issuer or 'any region'}", place="campaign")
+        raise InvalidInput(
+            f"{issuer or '各地'}没有活动 {campaign} · no campaign {campaign} of {issuer or 'any region'}",
+            place="campaign",
+            remedy="核对活动编号 · check the campaign's id",
+        )
     found = campaign_figures.decided(transaction, terms.issuer, campaign)
     message = campaign_figures.figures_message(campaign, terms.issuer, found)
     message.title_zh, message.title_en = terms.title_zh, terms.title_en
     budgets = terms.budgets()
     used = campaign_figures.budgets_used(transaction, list(budgets))
+    levels = {each.name: (each.title_zh, each.level) for each in terms.funders}
     for account, planned_fen in budgets.items():
         row = used.get(account)
+        funder = account.rpartition("/")[2]
+        title_zh, level = levels.get(funder, ("", "co-funder"))
         message.funders.add(
-            funder=account.rpartition("/")[2],
+            funder=funder,
+            title_zh=title_zh,
+            level=level,
             planned_fen=planned_fen,
             reserved_fen=row.reserved_fen if row else 0,
             held_fen=row.held_fen if row else 0,

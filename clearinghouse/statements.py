@@ -92,9 +92,12 @@ def signed_statement(transaction: Transaction, region: str, window: int, month: 
         rows = transaction.select_keys(table, [table.c.settlement_window, table.c.region], [(window, region)])
     if not rows:
         raise InvalidInput(
+            f"没有{region}的{month or f'场次{window}'}对账单 · "
             f"no statement of {region} for {month or f'window {window}'}",
             place="month" if month else "window",
-            remedy="a month is stated at the first close after it is over" if month else "give a window that is closed",
+            remedy="月度对账单在该月结束后首次截止时出具 · a month is stated at the first close after it is over"
+            if month
+            else "写已截止的场次 · give a window that is closed",
         )
     row = rows[0]
     return signed_pb2.SignedMessage(body=row.document, key_id=row.key_id, signature=row.signature)

@@ -31,6 +31,7 @@ from quanlian.refusals import CHINA
 
 ACQUIRER, RETURN, LODGING = "acquirer", "return", "lodging"
 """Kinds of payment."""
+CHECK_REFERENCE = "核对银行流水号 · check the bank's reference"
 _FIRST_YEAR = 2000
 """Before any voucher of these was issued."""
 
@@ -62,9 +63,10 @@ class Payer(NamedTuple):
         funding = funding_account(desk.name, terms.fiscal_year if terms else 0, self.campaign, self.funder)
         if terms is None or funding not in terms.budgets():
             raise InvalidInput(
-                f"no funder {self.funder} of {self.campaign}",
+                f"{self.campaign} 没有出资方 {self.funder} · no funder {self.funder} of {self.campaign}",
                 place="funding",
-                remedy="name a published campaign of this region and one of its funders",
+                remedy="写本地区已发布的活动及其出资方 · "
+                "name a published campaign of this region and one of its funders",
             )
         return prefund_of(funding)
 
@@ -111,9 +113,9 @@ class RecordReceipt:
             self._book(desk, account)
         elif (known.account, known.amount_fen) != (account, self.amount_fen):
             raise InvalidInput(
-                f"{self.bank_reference} was booked for another payment",
+                f"{self.bank_reference} 已登记为另一笔来款 · {self.bank_reference} was booked for another payment",
                 place="funding",
-                remedy="check the bank's reference",
+                remedy=CHECK_REFERENCE,
             )
         return _standing_fen(desk, account)
 
@@ -148,10 +150,17 @@ class AssignReceipt:
     def decide(self, desk: Desk) -> int:
         account, known = self.payer.account(desk), _receipt(desk, self.bank_reference)
         if account == suspense_account():
-            raise InvalidInput("names nobody", place="receipt", remedy="name campaign and funder, or the clearinghouse")
+            raise InvalidInput(
+                "未写明来款方 · names nobody",
+                place="receipt",
+                remedy="写活动和出资方，或写清分平台 · name campaign and funder, or the clearinghouse",
+            )
         if known is None or known.account not in (suspense_account(), account):
-            fault = f"is {known.account}'s already" if known else "is not a receipt"
-            raise InvalidInput(f"{self.bank_reference} {fault}", place="receipt", remedy="list the receipts")
+            reference = self.bank_reference
+            fault = f"{reference} 不是已登记的来款 · {reference} is not a receipt"
+            if known:
+                fault = f"{reference} 已归 {known.account} · {reference} is {known.account}'s already"
+            raise InvalidInput(fault, place="receipt", remedy="先列出来款 · list the receipts")
         if known.account == suspense_account():
             found = [
                 Movement(suspense_account(), "", posted_fen=known.amount_fen),
@@ -237,7 +246,11 @@ def free_money(desk: Desk) -> Counter[str]:
 
 def require_amount(amount_fen: int, bank_reference: str, place: str) -> None:
     if amount_fen <= 0 or not bank_reference:
-        raise InvalidInput("needs an amount above 0 and a bank reference", place=place)
+        raise InvalidInput(
+            "金额须大于零，并须有银行流水号 · needs an amount above 0 and a bank reference",
+            place=place,
+            remedy="照银行回单填写 · give what the bank's receipt says",
+        )
 
 
 def require_new_reference(desk: Desk, bank_reference: str) -> None:
@@ -246,7 +259,9 @@ def require_new_reference(desk: Desk, bank_reference: str) -> None:
     for column in (receipt.c.bank_reference, payment.c.bank_reference, payment.c.returned_reference):
         if desk.transaction.select_keys(column.table, [column], [(bank_reference,)]):
             raise InvalidInput(
-                f"{bank_reference} names another payment", place="bank_reference", remedy="check the bank's reference"
+                f"{bank_reference} 是另一笔款项的流水号 · {bank_reference} names another payment",
+                place="bank_reference",
+                remedy=CHECK_REFERENCE,
             )
 
 

@@ -75,10 +75,11 @@ class NodeOperations:
         known = await asyncio.to_thread(self._standing, terms.campaign)
         if known.last_number and known.terms_hash != terms.terms_hash:
             raise InvalidInput(
-                f"活动 {terms.campaign} 已按其他条款发布 · "
+                f"活动 {terms.campaign} 已以另一细则发布 · "
                 f"campaign {terms.campaign} is published already, with other terms",
                 place=name,
-                remedy="修订用 quanlian node amend，新活动用新编号 · amend it, or give a new campaign a new id",
+                remedy="修改（quanlian node amend），或为新活动另取编号 · "
+                "amend it (quanlian node amend), or give a new campaign a new id",
             )
         if not known.last_number:
             await self._make(known, ChangeKind.PUBLISH, caller, request.why or FIRST_WHY, terms, request.terms)
@@ -98,13 +99,17 @@ class NodeOperations:
         known, current = await asyncio.to_thread(self._known, request.campaign)
         kind = ChangeKind(request.kind) if request.kind in CHANGE_KINDS else ChangeKind.PUBLISH
         if kind is ChangeKind.PUBLISH or not request.why:
-            raise InvalidInput("须写明变更种类与原因 · needs a kind of change and why it is made", place="change")
+            raise InvalidInput(
+                "须写明变更种类和理由 · needs a kind of change and why it is made",
+                place="change",
+                remedy="一并写明 · give both",
+            )
         if (request.expected_terms_hash, request.expected_number) != (known.terms_hash, known.last_number):
             raise InvalidInput(
-                f"活动 {request.campaign} 已另有变更，现为第{known.last_number}次 · "
+                f"活动 {request.campaign} 其间已变更，现为第{known.last_number}次 · "
                 f"campaign {request.campaign} was changed meanwhile: it stands at change {known.last_number}",
                 place="change",
-                remedy="查看变更后再办 · look at its changes and decide again",
+                remedy="查看变更后再定 · look at its changes and decide again",
             )
         terms, document, notice = current, b"", b""
         if kind is ChangeKind.AMEND:
@@ -144,14 +149,14 @@ class NodeOperations:
         check_publishable(terms, name, self._service.region.code, self._service.region.minimum_leverage)
         if (terms.campaign, terms.fiscal_year) != (current.campaign, current.fiscal_year):
             raise InvalidInput(
-                f"是 {terms.campaign}（{terms.fiscal_year}），不是 {current.campaign}（{current.fiscal_year}） · "
+                f"是{terms.fiscal_year}年的 {terms.campaign}，不是{current.fiscal_year}年的 {current.campaign} · "
                 f"is {terms.campaign} of {terms.fiscal_year}, not {current.campaign} of {current.fiscal_year}",
                 place=name,
-                remedy="修订不改活动编号与财年 · an amendment keeps the campaign and its fiscal year",
+                remedy="修改不得改变活动编号和年度 · an amendment keeps the campaign and its fiscal year",
             )
         if terms.terms_hash == current.terms_hash:
             raise InvalidInput(
-                "与现行条款相同 · is the version in force", place=name, remedy="改好再提交 · change what should change"
+                "就是现行版本 · is the version in force", place=name, remedy="改动应改之处 · change what should change"
             )
         return terms
 
@@ -234,9 +239,9 @@ class NodeOperations:
         name = key.purpose.removeprefix("message.")
         if key.owner != self._service.region.code or name == key.purpose:
             raise InvalidInput(
-                f"是 {key.owner} 的 {key.purpose} 密钥 · is {key.owner}'s key for {key.purpose}",
+                f"是{key.owner}用于 {key.purpose} 的密钥 · is {key.owner}'s key for {key.purpose}",
                 place="signing_chain",
-                remedy=f"由 {self._service.region.code} 的证书机构签发 · "
+                remedy=f"以{self._service.region.code}的签发机构签发 message.<platform> 密钥 · "
                 f"issue a key for message.<platform> under the authority of {self._service.region.code}",
             )
         self._service.keyring.add(chain)
@@ -256,7 +261,7 @@ class NodeOperations:
     ) -> node_operator_pb2.SuspendResponse:
         """Suspend or reactivate: from the next batch on here, at every party once announced. Raises InvalidInput."""
         if not request.why:
-            raise InvalidInput("须写明原因 · needs why it is made", place="suspension")
+            raise InvalidInput("须写明理由 · needs why it is made", place="suspension", remedy="写明理由 · say why")
         kind = suspension_kind(request.kind)
         work = Suspend(kind, request.subject, request.suspended, caller.uri, request.why)
         suspension = await self._service.engine.submit(work)
@@ -344,7 +349,7 @@ class NodeOperations:
         not answer.
         """
         if not request.why:
-            raise InvalidInput("须写明原因 · needs why it is made", place="cancellation")
+            raise InvalidInput("须写明理由 · needs why it is made", place="cancellation", remedy="写明理由 · say why")
         key = VoucherKey(self._service.region.code, request.voucher.pack_id, request.voucher.index)
         for refused in (await self._service.recall([key])).refused:
             refusal = Refusal(refused.reason)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from node import schema
 from node.bank import (
     ACQUIRER,
+    CHECK_REFERENCE,
     LODGING,
     draw_settled,
     free_money,
@@ -86,9 +87,10 @@ class MarkPaid:
             return
         if payment.bank_reference or not self.bank_reference:
             raise InvalidInput(
+                f"付款{self.number}的流水号：{payment.bank_reference or '无'} · "
                 f"payment {self.number} is marked with {payment.bank_reference or 'no reference'}",
                 place="bank_reference",
-                remedy="give the bank's reference of this payment",
+                remedy="写该笔付款的银行流水号 · give the bank's reference of this payment",
             )
         require_new_reference(desk, self.bank_reference)
         desk.books.book("payment", desk.at, self.bank_reference, payment_movements(desk.name, payment))
@@ -167,7 +169,11 @@ class Lodge:
             number = make_out(desk, LODGING, "clearinghouse", items, self.by)
             MarkPaid(number, self.bank_reference).decide(desk)
         elif (known[0].kind, known[0].amount_fen) != (LODGING, self.amount_fen):
-            raise InvalidInput(f"{self.bank_reference} names another payment", place="bank_reference")
+            raise InvalidInput(
+                f"{self.bank_reference} 是另一笔款项的流水号 · {self.bank_reference} names another payment",
+                place="bank_reference",
+                remedy=CHECK_REFERENCE,
+            )
         return desk.books.balance(account).posted_fen
 
 
@@ -230,7 +236,9 @@ def _payment(desk: Desk, number: int) -> Any:
     table = schema.payment
     rows = desk.transaction.select_keys(table, [table.c.number], [(number,)])
     if not rows:
-        raise InvalidInput(f"no payment {number}", place="payment", remedy="list the payments")
+        raise InvalidInput(
+            f"没有付款{number} · no payment {number}", place="payment", remedy="先列出各笔付款 · list the payments"
+        )
     return rows[0]
 
 

@@ -53,7 +53,9 @@ def _require_not_closed_out(desk: Desk, campaign: str) -> None:
     """What is left of a campaign's money has gone back to its funders: nothing may need it again."""
     table = schema.close_out
     if desk.transaction.select_keys(table, [table.c.campaign], [(campaign,)]):
-        raise InvalidInput("is closed out", place=f"campaign {campaign}", remedy="publish a new campaign")
+        raise InvalidInput(
+            "已结项 · is closed out", place=f"campaign {campaign}", remedy="另发新活动 · publish a new campaign"
+        )
 
 
 def current_terms(desk: Desk, campaign: str) -> Terms | None:
@@ -67,7 +69,11 @@ def _open_version(desk: Desk, campaign: str, terms_hash: bytes) -> None:
     """Move each account's limit by what its budget changed; the version counts for claims from now on."""
     new = desk.terms(terms_hash)
     if new is None:
-        raise InvalidInput("its terms are not here", place=f"campaign {campaign}", remedy="quanlian node feed retry")
+        raise InvalidInput(
+            "细则不在本节点 · its terms are not here",
+            place=f"campaign {campaign}",
+            remedy="quanlian node feed retry",
+        )
     old = current_terms(desk, campaign)
     before, after = old.budgets() if old else {}, new.budgets()
     desk.books.move(

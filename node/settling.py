@@ -76,8 +76,9 @@ class NodeSettling:
             confirmed=await self._is_confirmed(statement),
         )
 
-    async def confirm(self, caller: Identity, window: int, month: str) -> int:
-        """A person's word on a statement, also where lines differ: these are disputed first. Returns the state.
+    async def confirm(self, caller: Identity, window: int, month: str) -> pb.ConfirmOwnStatementResponse:
+        """A person's word on a statement, also where lines differ: these are disputed first. One that was confirmed
+        before stays as it was.
 
         Raises InvalidInput for a difference that nobody disputed.
         """
@@ -94,9 +95,14 @@ class NodeSettling:
                 )
         if not statement.month:
             await self._service.engine.submit(KeepReconciliation(statement, document, result))
+        confirmed_before = await self._is_confirmed(statement)
         state = await self._service.reconciler.confirm(document, statement, result, caller.uri)
-        await asyncio.to_thread(self._keep_confirmed, statement, caller.uri)
-        return state
+        if not confirmed_before:
+            await asyncio.to_thread(self._keep_confirmed, statement, caller.uri)
+        return pb.ConfirmOwnStatementResponse(
+            state=state,  # type: ignore[arg-type]
+            confirmed_before=confirmed_before,
+        )
 
     async def dispute(self, caller: Identity, request: pb.DisputeOwnStatementRequest) -> int:
         """Name lines that are not accepted; returns the dispute's number. Kept here, then sent.
@@ -195,7 +201,11 @@ class NodeSettling:
         with self._service.database.snapshot() as transaction:
             terms = current_terms(Desk(transaction, self._service.region, self._service.shelf), campaign)
             if terms is None:
-                raise InvalidInput(f"no campaign {campaign} here", place="campaign", remedy="publish it first")
+                raise InvalidInput(
+                    f"本节点没有活动 {campaign} · no campaign {campaign} here",
+                    place="campaign",
+                    remedy="先发布 · publish it first",
+                )
             home = campaign_figures.decided(transaction, region, campaign)
             issued_count, issued_fen = _issued(transaction, campaign)
             mirrors = {account: _mirror(account) for account in terms.budgets()}

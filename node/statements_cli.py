@@ -106,8 +106,12 @@ def confirm(window: Window = 0, month: Month = "", config: Config = None) -> Non
     """确认对账单：月度由人确认；不符须先提异议 · Confirm a statement by hand; dispute differences first."""
     check_period(window, month)
     request = pb.ConfirmOwnStatementRequest(window=window, month=month)
-    call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.ConfirmOwnStatement, request)
-    console.say(f"已签名确认 · Confirmed and signed: {month or f'window {window}'}")
+    answer = call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.ConfirmOwnStatement, request)
+    told = month or f"场次 window {window}"
+    if answer.confirmed_before:
+        console.say(f"此前已确认，以首次确认为准 · Was confirmed before, and the first confirmation stays: {told}")
+    else:
+        console.say(f"已签名确认 · Confirmed and signed: {told}")
 
 
 @app.command()

@@ -226,7 +226,9 @@ def _payer(funder: str, from_clearinghouse: bool, year: int) -> pb.Payer:
     campaign, _, name = funder.partition("/")
     if funder and (not campaign or not name or from_clearinghouse):
         raise InvalidInput(
-            f"{funder!r} is not one payer", place="--funder", remedy="write CAMPAIGN/NAME, or --from-clearinghouse"
+            f"{funder!r} 不是一个付款方 · {funder!r} is not one payer",
+            place="--funder",
+            remedy="写 活动/出资方，或 --from-clearinghouse · write CAMPAIGN/NAME, or --from-clearinghouse",
         )
     return pb.Payer(campaign=campaign, funder=name, clearinghouse=from_clearinghouse, fiscal_year=year)
 

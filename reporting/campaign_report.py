@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from chassis import console
 from pki import files
-from quanlian.money import yuan
 from reporting import names
-from reporting.workbook import Cell, Column, Formula, Workbook
+from reporting.workbook import UNKNOWN, Cell, Column, Formula, Kind, Workbook, shown
 
 PPM = 1_000_000
+_PPM_SHOWN = 100
+"""A hundredth of a percent."""
 
 
 class GroupFigures(Protocol):
@@ -38,6 +38,9 @@ class BudgetFigures(Protocol):
     used_home_fen: int
     used_away_fen: int
 
+    def HasField(self, field_name: Any) -> bool:  # noqa: N802
+        """Whether `used_home_fen` is known here."""
+
 
 class CampaignFigures(Protocol):
     """What a campaign brought (report.proto)."""
@@ -52,6 +55,9 @@ class CampaignFigures(Protocol):
     redeemed_fen: int
     refunded_fen: int
     merchants: int
+
+    def HasField(self, field_name: Any) -> bool:  # noqa: N802
+        """Whether `issued_count` and `issued_fen` are known here: to the issuer, not to the clearinghouse."""
 
     @property
     def by_category(self) -> Sequence[GroupFigures]: ...
@@ -87,41 +93,48 @@ _BUDGET_COLUMNS = (
 )
 
 
-def two_decimals(value: Fraction | None) -> str:
-    """A ratio rounded half up: `12.35`; a dash for none."""
-    if value is None:
-        return "—"
-    hundredths = (value.numerator * 200 + value.denominator) // (value.denominator * 2)
-    return f"{hundredths // 100:,}.{hundredths % 100:02d}"
+class Figure(NamedTuple):
+    """One of the seven figures; `value` is in the unit of its kind, None where it is not known here."""
+
+    zh: str
+    en: str
+    kind: Kind
+    value: int | None
+
+    @property
+    def text(self) -> str:
+        return UNKNOWN if self.value is None else shown(self.value, self.kind)
 
 
 def rate_ppm(part: int, whole: int) -> int:
-    return part * PPM // whole if whole else 0
+    """Cut to hundredths of a percent, as it is shown."""
+    return part * PPM // whole // _PPM_SHOWN * _PPM_SHOWN if whole else 0
 
 
-def direct_multiplier(figures: CampaignFigures) -> Fraction | None:
-    """直接带动比: order amount ÷ redeemed amount; None where nothing is redeemed (money.md, The seven figures of a
-    campaign).
+def direct_multiplier(figures: CampaignFigures) -> int | None:
+    """直接带动比: order amount ÷ redeemed amount in hundredths, rounded down as in the stats; None where nothing is
+    redeemed (money.md, The seven figures of a campaign).
     """
-    return Fraction(figures.order_fen, figures.redeemed_fen) if figures.redeemed_fen else None
+    return figures.order_fen * 100 // figures.redeemed_fen if figures.redeemed_fen else None
 
 
 def report_data(figures: CampaignFigures) -> dict[str, Any]:
     """For programs; amounts in fen, rates in parts per million."""
     multiplier = direct_multiplier(figures)
-    names_of = ("issued_count", "issued_fen", "redeemed_count")
+    issued = {name: _known(figures, name) for name in ("issued_count", "issued_fen")}
     group_names = ("name", "redeemed_count", "order_fen", "redeemed_fen", "refunded_fen")
     return {
         "campaign": figures.campaign,
         "title_zh": figures.title_zh,
         "title_en": figures.title_en,
-        **{name: getattr(figures, name) for name in names_of},
-        "redemption_rate_ppm": rate_ppm(figures.redeemed_count, figures.issued_count),
+        **issued,
+        "redeemed_count": figures.redeemed_count,
+        "redemption_rate_ppm": _redemption_rate_ppm(figures),
         "order_fen": figures.order_fen,
         "redeemed_fen": figures.redeemed_fen,
         "refunded_fen": figures.refunded_fen,
         "merchants": figures.merchants,
-        "direct_multiplier": two_decimals(multiplier) if multiplier else None,
+        "direct_multiplier": None if multiplier is None else shown(multiplier, "ratio"),
         **{
             group: [{name: getattr(each, name) for name in group_names} for each in getattr(figures, group)]
             for group, _, _ in GROUPS
@@ -133,7 +146,7 @@ def report_data(figures: CampaignFigures) -> dict[str, Any]:
 def show_report(figures: CampaignFigures) -> None:
     """The report in the terminal."""
     console.say(f"{figures.title_zh} · {figures.title_en} ({figures.campaign})")
-    seven: list[Sequence[console.Cell]] = [[zh, en, console.figure(value)] for zh, en, value in _seven(figures)]
+    seven: list[Sequence[console.Cell]] = [[each.zh, each.en, console.figure(each.text)] for each in _seven(figures)]
     console.console.print(console.table("", [("指标", "Figure"), "", ("数值", "Value")], seven))
     console.say(MULTIPLIER_NOTE)
     for group, zh, en in GROUPS:
@@ -152,15 +165,15 @@ def show_report(figures: CampaignFigures) -> None:
     headings = [(each.zh, each.en) for each in _BUDGET_COLUMNS]
     budgets: list[Sequence[console.Cell]] = [
         [
-            each.funder,
-            each.level,
+            _funder(each),
+            names.level(each.level),
             console.yuan(each.planned_fen),
             console.yuan(each.reserved_fen),
             console.yuan(each.held_fen),
-            console.yuan(each.used_home_fen),
+            _yuan(_known(each, "used_home_fen")),
             console.yuan(each.used_away_fen),
-            console.yuan(_used(each)),
-            console.figure(_percent(rate_ppm(_used(each), each.planned_fen))),
+            _yuan(_used(each)),
+            console.figure(Figure("", "", "percent", _used_ppm(each)).text),
         ]
         for each in figures.funders
     ]
@@ -177,8 +190,8 @@ def report_workbook(figures: CampaignFigures) -> bytes:
     book = Workbook(title)
     summary = book.sheet("指标 Figures", title)
     summary.fact("活动编号", "Campaign", figures.campaign)
-    for zh, en, value in _seven(figures):
-        summary.fact(zh, en, value)
+    for each in _seven(figures):
+        summary.figure(each.zh, each.en, each.value, each.kind)
     summary.fact("说明", "Note", MULTIPLIER_NOTE)
     summary.signatures()
     summary.fit()
@@ -193,17 +206,30 @@ def report_workbook(figures: CampaignFigures) -> bytes:
     return book.content()
 
 
-def _seven(figures: CampaignFigures) -> list[tuple[str, str, str]]:
+def _seven(figures: CampaignFigures) -> list[Figure]:
     return [
-        ("发放券数", "Issued", f"{figures.issued_count:,}"),
-        ("核销券数", "Redeemed", f"{figures.redeemed_count:,}"),
-        ("核销率", "Redemption rate", _percent(rate_ppm(figures.redeemed_count, figures.issued_count))),
-        ("订单金额（元）", "Orders, yuan", yuan(figures.order_fen)),
-        ("核销金额（元）", "Discounts, yuan", yuan(figures.redeemed_fen)),
-        ("退款（元）", "Refunded (gross), yuan", yuan(figures.refunded_fen)),
-        ("商户数", "Merchants", f"{figures.merchants:,}"),
-        ("直接带动比", "Direct multiplier", two_decimals(direct_multiplier(figures))),
+        Figure("发放券数", "Issued", "count", _known(figures, "issued_count")),
+        Figure("核销券数", "Redeemed", "count", figures.redeemed_count),
+        Figure("核销率", "Redemption rate", "percent", _redemption_rate_ppm(figures)),
+        Figure("订单金额（元）", "Orders, yuan", "yuan", figures.order_fen),
+        Figure("核销金额（元）", "Discounts, yuan", "yuan", figures.redeemed_fen),
+        Figure("退款（元）", "Refunded (gross), yuan", "yuan", figures.refunded_fen),
+        Figure("商户数", "Merchants", "count", figures.merchants),
+        Figure("直接带动比", "Direct multiplier", "ratio", direct_multiplier(figures)),
     ]
+
+
+def _redemption_rate_ppm(figures: CampaignFigures) -> int | None:
+    issued = _known(figures, "issued_count")
+    return None if issued is None else rate_ppm(figures.redeemed_count, issued)
+
+
+def _known(figures: CampaignFigures | BudgetFigures, name: str) -> int | None:
+    return getattr(figures, name) if figures.HasField(name) else None
+
+
+def _yuan(fen: int | None) -> console.Cell:
+    return console.figure(UNKNOWN) if fen is None else console.yuan(fen)
 
 
 def _group_row(group: str, each: GroupFigures) -> list[Cell]:
@@ -212,35 +238,45 @@ def _group_row(group: str, each: GroupFigures) -> list[Cell]:
 
 
 def _group_name(group: str, name: str) -> str:
+    if group == "by_category":
+        return names.category(name)
     return f"{names.region_zh(name)} {name}" if group == "by_region" else name
 
 
 def _budget_row(each: BudgetFigures) -> list[Cell]:
-    used, planned = _used(each), each.planned_fen
+    used, used_ppm = _used(each), _used_ppm(each)
+    home = _known(each, "used_home_fen")
     return [
-        f"{each.funder} {each.title_zh}".strip(),
-        each.level,
-        planned,
+        _funder(each),
+        names.level(each.level),
+        each.planned_fen,
         each.reserved_fen,
         each.held_fen,
-        each.used_home_fen,
+        UNKNOWN if home is None else home,
         each.used_away_fen,
-        Formula("=F{row}+G{row}", used),
-        Formula("=IF(C{row}=0,0,H{row}/C{row})", rate_ppm(used, planned)),
+        UNKNOWN if used is None else Formula("=F{row}+G{row}", used),
+        UNKNOWN if used_ppm is None else Formula("=IF(C{row}=0,0,ROUNDDOWN(H{row}/C{row},4))", used_ppm),
     ]
 
 
+def _funder(each: BudgetFigures) -> str:
+    return f"{each.funder} {each.title_zh}".strip()
+
+
 def _budget_data(each: BudgetFigures) -> dict[str, Any]:
-    fields = ("planned_fen", "reserved_fen", "held_fen", "used_home_fen", "used_away_fen")
-    amounts = {name: getattr(each, name) for name in fields}
-    used = {"used_fen": _used(each), "used_ppm": rate_ppm(_used(each), each.planned_fen)}
+    fields = ("planned_fen", "reserved_fen", "held_fen")
+    amounts: dict[str, int | None] = {name: getattr(each, name) for name in fields}
+    amounts |= {"used_home_fen": _known(each, "used_home_fen"), "used_away_fen": each.used_away_fen}
+    used = {"used_fen": _used(each), "used_ppm": _used_ppm(each)}
     return {"funder": each.funder, "title_zh": each.title_zh, "level": each.level, **amounts, **used}
 
 
-def _used(each: BudgetFigures) -> int:
-    return each.used_home_fen + each.used_away_fen
+def _used(each: BudgetFigures) -> int | None:
+    """At home and away; None where only the use away is known."""
+    home = _known(each, "used_home_fen")
+    return None if home is None else home + each.used_away_fen
 
 
-def _percent(ppm: int) -> str:
-    """Cut to two decimals."""
-    return f"{ppm // 10_000}.{ppm % 10_000 // 100:02d}%"
+def _used_ppm(each: BudgetFigures) -> int | None:
+    used = _used(each)
+    return None if used is None else rate_ppm(used, each.planned_fen)

@@ -9,10 +9,13 @@ from quanlian.errors import InvalidInput
 from quanlian.refusals import CHINA
 from quanlian.regions import region
 from quanlian.statements import BALANCE, HOME, ISSUER, REDEEMER
+from quanlian.terms_words import CATEGORIES, WORDS
 
+CO_FUNDER = "co-funder"
+"""The level of a platform, bank or merchant that pays a share, in a report's budgets."""
 ROLES = {
     ISSUER: ("发券地", "issuer"),
-    REDEEMER: ("用券地", "redeemer"),
+    REDEEMER: ("核销地", "redeemer"),
     HOME: ("本地", "home"),
     BALANCE: ("余额", "balance"),
 }
@@ -23,9 +26,20 @@ LISTS = {
     "different": ("不符", "different"),
     "unchecked": ("仅对方有", "only theirs"),
 }
+STATEMENT_BALANCES = {
+    "opening": ("期初余额", "Opening balance"),
+    "lodged": ("加：存入", "Plus: lodged"),
+    "paid_out": ("减：划出（减退汇）", "Less: paid out, less returned"),
+    "received": ("加：应收", "Plus: received"),
+    "paid": ("减：应付", "Less: paid"),
+    "refunded": ("其中退回优惠", "Of which refunded"),
+    "net": ("净额（应收减应付）", "Net: received less paid"),
+    "closing": ("期末余额", "Closing balance"),
+}
+"""A statement's amounts in the order in which page and workbook show them, with their signs in words."""
 BALANCES = {
     "opening": ("期初余额", "Opening"),
-    "lodged": ("缴存", "Lodged"),
+    "lodged": ("存入", "Lodged"),
     "paid_out": ("划出", "Paid out"),
     "refunded": ("退回优惠", "Refunded"),
     "closing": ("期末余额", "Closing"),
@@ -64,11 +78,23 @@ def role(name: str) -> str:
 
 
 def funder(account: str) -> str:
-    """A funding account as a person reads it: `city`, `异地用券资金 visitors city`, `商户 merchants`."""
+    """A funding account as a person reads it: `市级 city`, `异地用券资金 visitors' fund 市级 city`."""
     _, _, _, campaign, name = account.split("/")
     if campaign == VISITORS:
-        return f"异地用券资金 visitors' fund {name}"
-    return "商户自担 merchants" if name == MERCHANT else name
+        return f"异地用券资金 visitors' fund {level(name)}"
+    return "商户自担 merchants" if name == MERCHANT else level(name)
+
+
+def level(name: str) -> str:
+    """A level of government, or a funder that is called like one: `市级 city`; another's id as it is."""
+    if name == CO_FUNDER:
+        return "共同出资方 co-funder"
+    return f"{WORDS[name].zh} {name}" if name in WORDS else name
+
+
+def category(name: str) -> str:
+    """A category of goods: `餐饮 catering`."""
+    return f"{CATEGORIES[name].zh} {name}" if name in CATEGORIES else name
 
 
 def moment(at: int) -> str:

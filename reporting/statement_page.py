@@ -1,4 +1,8 @@
-"""A statement as one A4 page to print and sign, with a chart of what flows to and from each counterpart."""
+"""A statement to print and sign, with a chart of what flows to and from each counterpart.
+
+One A4 page holds the statement of a usual day: some five lines and a dozen funders. A longer one goes on over further
+pages; the lines to sign on stand with the balance on the first.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +16,12 @@ from quanlian.money import yuan
 from quanlian.statements import Statement, net_fen
 from reporting import names
 
-MOST_LINES, MOST_FUNDERS, MOST_BARS = 7, 4, 5
+MOST_LINES, MOST_FUNDERS, MOST_BARS = 40, 40, 5
 """What the page shows of each; the smaller ones stand in one row together, and the signed document has them all."""
 
-CHART_WIDTH, LABEL_WIDTH, BAR_HEIGHT, ROW_HEIGHT = 680, 150, 11, 30
+CHART_WIDTH, LABEL_WIDTH, BAR_HEIGHT, ROW_HEIGHT = 400, 108, 11, 30
+AMOUNT_WIDTH = 78
+"""Beside the longest bar."""
 
 
 Item = TypeVar("Item")
@@ -50,6 +56,9 @@ def statement_page(statement: Statement, reference: str) -> str:
     source = resources.files("reporting").joinpath("statement.html.j2").read_text(encoding="utf-8")
     return environment.from_string(source).render(
         statement=statement,
+        balances=[
+            (*label, getattr(statement, f"{name}_fen"), name) for name, label in names.STATEMENT_BALANCES.items()
+        ],
         reference=reference,
         all_lines=lines,
         lines=shown_lines,
@@ -80,7 +89,7 @@ def bars(statement: Statement) -> list[Bar]:
         flows[key.counterpart] = (received + max(0, fen), paid + max(0, -fen))
     shown: Mapping[str, tuple[int, int]] = {code: both for code, both in flows.items() if any(both)}
     largest = max((max(both) for both in shown.values()), default=0)
-    room = CHART_WIDTH - LABEL_WIDTH - 110
+    room = CHART_WIDTH - LABEL_WIDTH - AMOUNT_WIDTH
     return [
         Bar(code, received, paid, received * room // largest, paid * room // largest)
         for code, (received, paid) in sorted(shown.items(), key=lambda item: (-max(item[1]), item[0]))

@@ -66,19 +66,22 @@ def _balances(sheet: Sheet, statement: Statement) -> None:
     last = FIRST_ROW + len(statement.lines) - 1
     lines, refunds = (f"'{_LINES_SHEET}'!{column}{FIRST_ROW}:{column}{last}" for column in ("M", "J"))
     empty = not statement.lines
-    opening = sheet.amount("期初余额（元）", "Opening balance, yuan", statement.opening_fen)
-    lodged = sheet.amount("存入", "Lodged", statement.lodged_fen)
-    paid_out = sheet.amount("划出（减退汇）", "Paid out, less returned", statement.paid_out_fen)
-    received = sheet.amount(
-        "应收", "Received", 0 if empty else Formula(f'=SUMIF({lines},">0")', statement.received_fen)
-    )
-    paid = sheet.amount("应付", "Paid", 0 if empty else Formula(f'=-SUMIF({lines},"<0")', statement.paid_fen))
-    sheet.amount(
-        "其中退回优惠", "of which refunded", 0 if empty else Formula(f"=SUM({refunds})", statement.refunded_fen)
-    )
-    net = sheet.amount("净额（正为应收）", "Net (+ receives)", Formula(f"={received}-{paid}", statement.net_fen))
-    closing = Formula(f"={opening}+{lodged}-{paid_out}+{net}", statement.closing_fen)
-    sheet.amount("期末余额（元）", "Closing balance, yuan", closing, bold=True)
+    cells: dict[str, str] = {}
+    amounts: dict[str, int | str] = {
+        "opening": statement.opening_fen,
+        "lodged": statement.lodged_fen,
+        "paid_out": statement.paid_out_fen,
+        "received": 0 if empty else f'=SUMIF({lines},">0")',
+        "paid": 0 if empty else f'=-SUMIF({lines},"<0")',
+        "refunded": 0 if empty else f"=SUM({refunds})",
+        "net": "={received}-{paid}",
+        "closing": "={opening}+{lodged}-{paid_out}+{net}",
+    }
+    for name, (zh, en) in names.STATEMENT_BALANCES.items():
+        amount = amounts[name]
+        fen = getattr(statement, f"{name}_fen")
+        value = Formula(amount.format(**cells), fen) if isinstance(amount, str) else amount
+        cells[name] = sheet.amount(f"{zh}（元）", f"{en}, yuan", value, bold=name == "closing")
     sheet.space()
 
 

@@ -17,9 +17,17 @@ from xlsxwriter.utility import xl_col_to_name, xl_rowcol_to_cell
 
 from quanlian.errors import InvalidInput
 
-Kind = Literal["text", "count", "yuan", "percent"]
+Kind = Literal["text", "count", "yuan", "percent", "ratio"]
+UNKNOWN = "—"
+"""What stands for a figure that is not known here."""
 _FONT = {"font_name": "Microsoft YaHei", "font_size": 10}
-_NUMBERS: dict[Kind, str] = {"text": "@", "count": "#,##0", "yuan": "#,##0.00;[Red]-#,##0.00", "percent": "0.00%"}
+_NUMBERS: dict[Kind, str] = {
+    "text": "@",
+    "count": "#,##0",
+    "yuan": "#,##0.00;[Red]-#,##0.00",
+    "percent": "0.00%",
+    "ratio": "#,##0.00",
+}
 _NARROWEST, _WIDEST = 9, 44
 MOST_ROWS = 1_048_576
 """Of a sheet, in Excel and in WPS."""
@@ -95,12 +103,21 @@ class Sheet:
         self._sheet.write_string(self._row, 1, value, self._book.style())
         self._row += 1
 
+    def figure(self, zh: str, en: str, value: int | None, kind: Kind) -> None:
+        """A labelled number in its kind's format; a dash where it is not known."""
+        self._sheet.write_string(self._row, 0, f"{zh} {en}", self._book.style(font_color="#55626D"))
+        self._note_width(0, f"{zh} {en}")
+        cell = UNKNOWN if value is None else value
+        self._put(self._row, 1, cell, kind, align="right")
+        self._note_width(1, shown(cell, kind))
+        self._row += 1
+
     def amount(self, zh: str, en: str, value: int | Formula, bold: bool = False) -> str:
         """A labelled amount in yuan; returns its cell, for formulas."""
         self._sheet.write_string(self._row, 0, f"{zh} {en}", self._book.style(bold=bold))
         self._note_width(0, f"{zh} {en} ")
         self._put(self._row, 1, value, "yuan", bold=bold, top=1 if bold else 0)
-        self._note_width(1, _shown(value, "yuan"))
+        self._note_width(1, shown(value, "yuan"))
         cell: str = xl_rowcol_to_cell(self._row, 1)
         self._row += 1
         return cell
@@ -122,7 +139,7 @@ class Sheet:
                 )
             for n, (column, cell) in enumerate(zip(columns, row, strict=True)):
                 self._put(self._row, n, cell, column.kind)
-                self._note_width(n, _shown(cell, column.kind))
+                self._note_width(n, shown(cell, column.kind))
                 if column.summed:
                     sums[n] += _number(cell)
             self._row += 1
@@ -165,7 +182,7 @@ class Sheet:
                 name = xl_col_to_name(n)
                 total = Formula(f"=SUM({name}{first}:{name}{last})", sums[n])
                 self._put(self._row, n, total, column.kind, bold=True, top=1)
-                self._note_width(n, _shown(total, column.kind))
+                self._note_width(n, shown(total, column.kind))
             elif n:
                 self._sheet.write_blank(self._row, n, None, self._book.style(top=1))
         self._row += 1
@@ -185,19 +202,25 @@ class Sheet:
 
 
 def _decimal(value: int, kind: Kind) -> Decimal:
-    """Yuan from fen, a part from parts per million, exactly."""
-    return Decimal(value) / {"yuan": 100, "percent": 1_000_000}.get(kind, 1)
+    """Yuan from fen, a part from parts per million, a ratio from hundredths, exactly."""
+    return Decimal(value) / {"yuan": 100, "percent": 1_000_000, "ratio": 100}.get(kind, 1)
 
 
 def _number(cell: Cell) -> int:
-    assert not isinstance(cell, str)
+    """Nothing for what is not known, as a sum takes it."""
+    if isinstance(cell, str):
+        return 0
     return cell.value if isinstance(cell, Formula) else cell
 
 
-def _shown(cell: Cell, kind: Kind) -> str:
+def shown(cell: Cell, kind: Kind) -> str:
+    """As a cell of that kind shows it, percents with their sign."""
     if isinstance(cell, str):
         return cell
-    return f"{_decimal(_number(cell), kind):,.2f}" if kind in ("yuan", "percent") else f"{_number(cell):,}"
+    value = _decimal(_number(cell), kind)
+    if kind == "percent":
+        return f"{value * 100:,.2f}%"
+    return f"{value:,.2f}" if kind in ("yuan", "ratio") else f"{value:,}"
 
 
 def _width(text: str) -> int:

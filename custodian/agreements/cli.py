@@ -201,9 +201,9 @@ def _kept(config: Path | None, number: str, version: int) -> pb.SignedAgreement:
             found[agreement.version] = each
     if not found:
         raise InvalidInput(
-            f"no file and no agreement on file is called {number}",
+            f"没有名为 {number} 的文件或已备案协议 · no file and no agreement on file is called {number}",
             place="agreement",
-            remedy="look at quanlian agreement list",
+            remedy="查看协议清单 · look at quanlian agreement list",
         )
     return found[max(found)]
 

@@ -88,8 +88,9 @@ def journal(
 ) -> None:
     """流水，格式如纯文本账本 · The journal, like a plain-text accounting file.
 
-    until 含当日。借为正；预留、占用、额度为备查，列在方括号中。
-    `until` is inclusive. Debits are positive; reserved, held and limit are memo amounts, in brackets.
+    until 含当日。借为正；预留、占用、额度、垫付、年度上限为备查，列在方括号中；其余每笔合计为零。
+    `until` is inclusive. Debits are positive; reserved, held, limit, advance and ceiling are memo amounts, in brackets:
+    the others of an entry sum to zero.
     """
     wanted = Wanted(
         account,

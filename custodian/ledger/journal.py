@@ -23,6 +23,8 @@ AMOUNTS = (
     ("held_fen", "占用 held"),
     ("limit_fen", "额度 limit"),
 )
+_MEMO_ACCOUNTS = {"advance": "垫付 advance", "ceiling": "年度上限 ceiling"}
+"""What is posted on accounts outside the double entry (money.md, Ledger)."""
 ACCOUNT_WIDTH = 68
 
 
@@ -120,7 +122,8 @@ def text(entry: JournalEntry) -> str:
     rows = [f"{at} * {entry.number} {entry.kind}{reference}{window}"]
     for line in entry.lines:
         name = f"{line.account} @{line.counterpart}" if line.counterpart else line.account
-        for amount, memo in AMOUNTS:
+        for amount, kind in AMOUNTS:
+            memo = kind or _MEMO_ACCOUNTS.get(line.account.partition("/")[0], "")
             if fen := getattr(line, amount):
                 shown = f"[{memo}] {name}" if memo else name
                 rows.append(f"    {shown:<{ACCOUNT_WIDTH}} {yuan(fen):>18} CNY")

@@ -47,16 +47,20 @@ def facts_of(transaction: Transaction, redemption_id: bytes) -> Facts:
     redemption = books.redemption(redemption_id)
     if redemption is None:
         who = party.elsewhere(transaction, redemption_id)
-        what = f"was decided by {who}" if who else "is not on these books"
-        remedy = f"ask the books of {who}" if who else "check the id, or ask the party that decided it"
+        what = f"由{who}裁定 · was decided by {who}" if who else "不在本账 · is not on these books"
+        remedy = (
+            f"查{who}的账 · ask the books of {who}"
+            if who
+            else "核对编号，或查裁定方的账 · check the id, or ask the party that decided it"
+        )
         raise InvalidInput(what, place=f"redemption {redemption_id.hex()}", remedy=remedy)
     document = party.terms(transaction, redemption.terms_hash)
     voucher = books.voucher(redemption.voucher)
     if document is None or voucher is None:
         raise InvalidInput(
-            "has lost its terms or its voucher",
+            "缺少细则或消费券 · has lost its terms or its voucher",
             place=f"redemption {redemption_id.hex()}",
-            remedy="check the books: quanlian ledger check",
+            remedy="先核对账目 · check the books: quanlian ledger check",
         )
     terms = parse_terms(document, "terms")
     booked = _booked(transaction, redemption_id)
@@ -79,7 +83,11 @@ def _party(transaction: Transaction) -> PartyFacts:
         party: PartyFacts = entry.load()
         if inspector.has_table(party.has_table):
             return party
-    raise InvalidInput("is neither a node's nor the clearinghouse's", place="database", remedy="name a party's")
+    raise InvalidInput(
+        "不是节点或清分平台的数据库 · is neither a node's nor the clearinghouse's",
+        place="database",
+        remedy="写一方的数据库 · name a party's",
+    )
 
 
 def _booked(transaction: Transaction, redemption_id: bytes) -> tuple[Booked, ...]:

@@ -197,8 +197,7 @@ class NodeOperatorServicer(node_operator_pb2_grpc.NodeOperatorServiceServicer):
     async def ConfirmOwnStatement(  # noqa: N802
         self, request: pb.ConfirmOwnStatementRequest, context: Context
     ) -> pb.ConfirmOwnStatementResponse:
-        state = await self._settling.confirm(caller(context), request.window, request.month)
-        return pb.ConfirmOwnStatementResponse(state=state)  # type: ignore[arg-type]
+        return await self._settling.confirm(caller(context), request.window, request.month)
 
     async def DisputeOwnStatement(  # noqa: N802
         self, request: pb.DisputeOwnStatementRequest, context: Context

@@ -70,7 +70,7 @@ class Explanation:
 def funder_title(terms: Terms, funder: str) -> Words:
     """What a leg's funder is called."""
     if funder == VISITORS_FUNDER:
-        return Words("访客资金", "visitors' fund")
+        return Words("异地用券资金", "visitors' fund")
     payers: tuple[FunderTerms | CoFunderTerms, ...] = (*terms.funders, *terms.cofunders)
     titles = {each.name: Words(each.title_zh, each.title_en) for each in payers}
     title = titles.get(funder, Words("商户", "merchant"))
@@ -324,7 +324,7 @@ def _paying_steps(
         amount, visited = yuan(paid.redeemer_public_fen), region(at_region)
         steps.append(
             Step(
-                f"核销地{visited.name}的访客资金：{amount}元",
+                f"核销地{visited.name}的异地用券资金：{amount}元",
                 f"the visitors' fund of {visited.name_en or at_region}: {amount}",
                 "money.md, Split at authorize",
             )

@@ -9,7 +9,7 @@ from quanlian.file_rules import rule
 # Errors: the campaign
 
 VISITORS_NAME: Final = rule(
-    "是访客资金的名称", "is the name of the funds for visitors", "另取一个代号", "choose another"
+    "是异地用券资金的名称", "is the name of the funds for visitors", "另取一个代号", "choose another"
 )
 MERCHANTS_NAME: Final = rule(
     "是商户自有账户的名称", "is the name of the merchants' own account", "另取一个代号", "choose another"

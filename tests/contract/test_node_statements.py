@@ -24,6 +24,7 @@ from node import schema
 from quanlian.errors import InvalidInput, Unavailable
 from quanlian.v1 import clearing_operator_pb2, node_operator_pb2, settlement_pb2, signed_pb2
 
+OTHER_OPERATOR = OPERATOR._replace(name="other")
 ISSUERS_LINE = settlement_pb2.LineRef(role="issuer", counterpart=SHANGHAI, campaign="spring")
 
 
@@ -291,7 +292,9 @@ def test_a_month_waits_for_a_person(department: Department) -> None:
     department.hear()
     department.do(department.service.reconciler.reconcile_open_windows())
     assert not department.reconciliation(0, "2026-05").confirmed
-    department.do(department.settling.confirm(OPERATOR, 0, "2026-05"))
+    assert not department.do(department.settling.confirm(OPERATOR, 0, "2026-05")).confirmed_before
+    again = department.do(department.settling.confirm(OTHER_OPERATOR, 0, "2026-05"))
+    assert again.confirmed_before, "the first confirmation stays"
     assert department.reconciliation(0, "2026-05").confirmed
     assert [row["confirmed_by"] for row in department.node.rows("statement_month")] == [OPERATOR.uri]
     confirmed = {row["region"]: row["confirmation"] for row in department.clearinghouse.rows("monthly_statement")}

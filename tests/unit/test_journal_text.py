@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from typing import NamedTuple
+
 import pytest
 
 from custodian.ledger.journal import JournalEntry, JournalPosting, text
 from quanlian.apportionment import Leg
 
 CITY, COUNTY = Leg("funding/330100/2026/spring/city", -1), Leg("funding/330100/2026/spring/county", 0)
+
+
+class Line(NamedTuple):
+    account: str
+    posted_fen: int = 0
+    reserved_fen: int = 0
+    held_fen: int = 0
+    limit_fen: int = 0
+    counterpart: str = ""
+
+
+def test_what_stands_outside_the_double_entry_is_in_brackets_and_the_rest_sums_to_zero() -> None:
+    lines = (
+        Line("funding/330100/2026/spring/city", 1000, -1000),
+        Line("payable/alipay", -1000),
+        Line("advance/330100/spring/county/city", 333),
+        Line("ceiling/310000/2026/HZ-SH", 300, held_fen=-300),
+    )
+    shown = text(JournalEntry(7, "redeem", 2, 1_780_000_000, "", lines)).splitlines()[1:]
+    plain, memo = ([each.split() for each in shown if ("[" in each) is wanted] for wanted in (False, True))
+    assert [each[0] for each in plain] == ["funding/330100/2026/spring/city", "payable/alipay"]
+    assert sum(Decimal(each[1].replace(",", "")) for each in plain) == 0
+    assert [(each[0], each[-2]) for each in memo] == [
+        ("[预留", "-10.00"),
+        ("[垫付", "3.33"),
+        ("[年度上限", "3.00"),
+        ("[占用", "-3.00"),
+    ]
 
 
 def comments(posting: JournalPosting) -> list[str]:

@@ -46,11 +46,11 @@ def test_every_bad_line_is_told_with_its_number() -> None:
         f"{HEADING}{slip},店,retail\n{code(2)},,retail\n\n{code(3)},店,Retail;餐饮\n{code(4)},店\n{code(5)},店,\n{code(5)},店,\n"
     )
     assert [line.split(" — ")[0] for line in told] == [
-        f"m.csv:2: code: '{slip}' is not a unified social credit code",
+        f"m.csv:2: code: '{slip}' 不是统一社会信用代码 · '{slip}' is not a unified social credit code",
         "m.csv:3: name: ''",
         "m.csv:5: categories: Retail, 餐饮",
-        "m.csv:6: 2 fields instead of 3",
-        f"m.csv:8: {code(5)} stands on line 7 too",
+        "m.csv:6: 有2栏，应为3栏 · 2 fields instead of 3",
+        f"m.csv:8: {code(5)} 与第7行重复 · {code(5)} stands on line 7 too",
     ]
     assert all(" — " in line for line in told)
 
@@ -62,16 +62,17 @@ def test_a_code_that_excel_made_a_number_is_told_on_its_line() -> None:
 
 def test_a_file_of_another_program_is_told_what_it_should_be() -> None:
     (gbk,) = problems(f"{HEADING}{code(1)},知味观,".encode("gbk"))
-    assert gbk.startswith("m.csv:2: is not UTF-8 — save it from Excel as “CSV UTF-8”")
+    assert gbk.startswith("m.csv:2: 不是UTF-8编码 · is not UTF-8 — 在Excel中另存为“CSV UTF-8”")
     (heading,) = problems("名称,代码\n")
-    assert heading == "m.csv:1: the heading is '名称,代码' — begin the file with code,name,categories"
+    assert heading.startswith("m.csv:1: 表头为 '名称,代码' · the heading is '名称,代码' — ")
+    assert heading.endswith("begin the file with code,name,categories")
     (quotes,) = problems(f'{HEADING}{code(1)},"店,retail\n')
-    assert quotes.startswith("m.csv:2: is not CSV")
+    assert quotes.startswith("m.csv:2: 不是CSV · is not CSV")
     for empty in ("", HEADING):
-        assert problems(empty)[0].startswith("m.csv: names no merchant")
+        assert problems(empty)[0].startswith("m.csv: 没有商户 · names no merchant")
 
 
 def test_a_file_that_is_wrong_throughout_is_told_in_part() -> None:
     told = problems(HEADING + "x,y,z\n" * (MAX_PROBLEMS + 7))
     assert len(told) == MAX_PROBLEMS + 1
-    assert told[-1] == "… and 7 more"
+    assert told[-1] == "……另有7处 · … and 7 more"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
+import subprocess
 import tracemalloc
 from pathlib import Path
 
@@ -15,8 +17,9 @@ from quanlian.money import yuan
 from quanlian.statements import HOME, ISSUER, REDEEMER, LineFigures, LineKey, Statement, json_to_statement, monthly
 from quanlian.statements import statement_to_json as to_json
 from reporting import workbook
-from reporting.campaign_report import report_data, report_workbook, two_decimals
+from reporting.campaign_report import report_data, report_workbook, show_report
 from reporting.evidence_files import write_evidence
+from reporting.names import STATEMENT_BALANCES
 from reporting.signed_file import SignedFile, read_signed
 from reporting.statement_files import write_statement
 from reporting.statement_options import Format
@@ -24,6 +27,7 @@ from reporting.statement_page import MOST_FUNDERS, MOST_LINES, bars, largest, st
 from reporting.statement_workbook import statement_workbook
 from reporting.workbook import FIRST_ROW
 
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 HANGZHOU, SHANGHAI = "330100", "310000"
 SPRING, SUMMER = "hangzhou-2020-r1", "shanghai-55"
 LINES = {
@@ -65,11 +69,13 @@ class TestWorkbook:
         rows = [[cell.value for cell in row] for row in cached["明细 Lines"].iter_rows(min_row=4, max_row=6)]
         for row in rows:
             assert row[10] == pytest.approx(row[6] - row[9])
-            net = {"发券地 issuer": -row[11], "用券地 redeemer": row[10] - row[11], "本地 home": 0}[row[0]]
+            net = {"发券地 issuer": -row[11], "核销地 redeemer": row[10] - row[11], "本地 home": 0}[row[0]]
             assert row[12] == pytest.approx(net)
         summary = {row[0].value: row[1].value for row in cached["汇总 Summary"].iter_rows(max_col=2)}
-        assert summary["应收 Received"] == pytest.approx(sum(row[12] for row in rows if row[12] > 0))
-        assert summary["应付 Paid"] == pytest.approx(-sum(row[12] for row in rows if row[12] < 0))
+        assert summary["加：应收（元） Plus: received, yuan"] == pytest.approx(
+            sum(row[12] for row in rows if row[12] > 0)
+        )
+        assert summary["减：应付（元） Less: paid, yuan"] == pytest.approx(-sum(row[12] for row in rows if row[12] < 0))
         assert summary["期末余额（元） Closing balance, yuan"] == pytest.approx(STATEMENT.closing_fen / 100)
 
     def test_headings_are_in_both_languages_and_frozen_and_amounts_have_two_decimals(self) -> None:
@@ -122,7 +128,7 @@ class TestPage:
         }
         funders = {(f"funding/330100/2026/campaign-{n:05d}/city", SHANGHAI): n for n in range(20_000)}
         page = statement_page(Statement(1, HANGZHOU, 1, 2, 0, lines, funders), "statement.json SHA-256 abc")
-        assert len(page) < 20_000
+        assert len(page) < 40_000
         assert re.findall(r"campaign-(\d{5})", page) == [
             *(f"{n:05d}" for n in range(20_000 - MOST_LINES, 20_000)),
             *(f"{n:05d}" for n in range(20_000 - MOST_FUNDERS, 20_000)),
@@ -136,6 +142,57 @@ class TestPage:
     def test_no_line_stands_among_others_alone(self) -> None:
         assert largest([3, 1, 2], 2, lambda each: each) == ([3, 1, 2], [])
         assert largest([3, 1, 2, 4], 2, lambda each: each) == ([3, 4], [1, 2])
+
+    def test_page_and_workbook_show_the_same_amounts_with_the_same_signs(self) -> None:
+        summary = sheets(statement_workbook(STATEMENT, "reference"), True)["汇总 Summary"]
+        cells = {row[0].value: row[1].value for row in summary.iter_rows(max_col=2)}
+        page = statement_page(STATEMENT, "reference")
+        assert STATEMENT_BALANCES.keys() >= {"opening", "lodged", "paid_out", "refunded", "paid", "closing"}
+        for name, (zh, en) in STATEMENT_BALANCES.items():
+            fen = getattr(STATEMENT, f"{name}_fen")
+            assert cells[f"{zh}（元） {en}, yuan"] == pytest.approx(fen / 100), name
+            assert re.search(rf"{re.escape(zh)} .*{re.escape(en)}</span></th><td class=\"n\">{yuan(fen)}</td>", page), (
+                name
+            )
+
+    def test_every_funder_of_a_usual_day_is_shown(self) -> None:
+        funders = {(f"funding/330100/2026/spring/funder-{n}", SHANGHAI): 100 + n for n in range(13)}
+        page = statement_page(Statement(1, HANGZHOU, 1, 2, 0, dict(LINES), funders), "reference")
+        assert {f"funder-{n}<" in page for n in range(13)} == {True}
+        assert "其余" not in page
+
+    @pytest.mark.skipif(CHROMIUM is None, reason="no browser that prints is installed here")
+    @pytest.mark.parametrize(("lines", "funders", "pages"), [(5, 13, 1), (40, 40, 3)])
+    def test_it_prints_on_one_page_and_a_longer_one_has_its_lines_to_sign_on_the_first(
+        self, tmp_path: Path, lines: int, funders: int, pages: int
+    ) -> None:
+        assert CHROMIUM is not None
+        many = {
+            LineKey(ISSUER, SHANGHAI, f"hangzhou-2020-r{n}"): LineFigures(
+                1200, 7_000_000, 1_200_000, 30, 120_000, 20_000, 826_000
+            )
+            for n in range(lines)
+        }
+        used = {(f"funding/330100/2026/hangzhou-2020-r{n}/city", SHANGHAI): 826_000 for n in range(funders)}
+        page = tmp_path / "page.html"
+        page.write_text(
+            statement_page(
+                Statement(7, HANGZHOU, 1_780_000_000, 1_780_086_400, 50_000_003, many, used),
+                "statement-330100-window-7.json SHA-256 " + "ab" * 32,
+            ),
+            encoding="utf-8",
+        )
+        arguments = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-pdf-header-footer",
+            f"--print-to-pdf={tmp_path / 'page.pdf'}",
+        ]
+        subprocess.run([CHROMIUM, *arguments, page.as_uri()], check=True, capture_output=True, timeout=120)
+        assert len(re.findall(rb"/Type\s*/Page\b", (tmp_path / "page.pdf").read_bytes())) == pages
+        text = page.read_text(encoding="utf-8")
+        assert text.index("期末余额") < text.index("经办 Maker") < text.index("明细")
 
 
 class TestMonths:
@@ -216,9 +273,45 @@ class TestCampaignReport:
 
     def test_the_seven_figures_and_the_direct_multiplier(self) -> None:
         data = report_data(self.figures())  # type: ignore[arg-type]
-        assert (data["redemption_rate_ppm"], data["direct_multiplier"]) == (333_333, "12.35")
+        assert (data["redemption_rate_ppm"], data["direct_multiplier"]) == (333_300, "12.34"), "cut, as in the stats"
         assert data["funders"][0]["used_ppm"] == 100_000
-        assert two_decimals(None) == "—"
+
+    def clearinghouses(self) -> object:
+        """What the clearinghouse tells: neither what was issued nor what was used at home."""
+        figures = self.figures()
+        for message, names_of in (
+            (figures, ("issued_count", "issued_fen")),
+            (figures.funders[0], ("used_home_fen",)),  # type: ignore[attr-defined]
+        ):
+            for name in names_of:
+                message.ClearField(name)  # type: ignore[attr-defined]
+        return figures
+
+    def test_what_is_not_known_is_a_dash_and_no_zero(self, capsys: pytest.CaptureFixture[str]) -> None:
+        data = report_data(self.clearinghouses())  # type: ignore[arg-type]
+        assert [data[name] for name in ("issued_count", "issued_fen", "redemption_rate_ppm")] == [None] * 3
+        assert [data["funders"][0][name] for name in ("used_home_fen", "used_fen", "used_ppm")] == [None] * 3
+        assert data["funders"][0]["used_away_fen"] == 300
+        show_report(self.clearinghouses())  # type: ignore[arg-type]
+        shown = capsys.readouterr().out
+        assert re.search(r"发放券数\W+Issued\W+—", shown)
+        assert re.search(r"核销率\W+Redemption rate\W+—", shown)
+        summary = sheets(report_workbook(self.clearinghouses()), True)["指标 Figures"]  # type: ignore[arg-type]
+        cells = {row[0].value: row[1].value for row in summary.iter_rows(max_col=2)}
+        assert (cells["发放券数 Issued"], cells["核销率 Redemption rate"]) == ("—", "—")
+
+    def test_the_seven_figures_are_numbers_in_their_formats(self) -> None:
+        summary = sheets(report_workbook(self.figures()), True)["指标 Figures"]  # type: ignore[arg-type]
+        cells = {row[0].value: row[1] for row in summary.iter_rows(max_col=2)}
+        for name, value, number_format in (
+            ("发放券数 Issued", 9, "#,##0"),
+            ("核销率 Redemption rate", 0.3333, "0.00%"),
+            ("订单金额（元） Orders, yuan", 123.45, "#,##0.00;[Red]-#,##0.00"),
+            ("商户数 Merchants", 2, "#,##0"),
+            ("直接带动比 Direct multiplier", 12.34, "#,##0.00"),
+        ):
+            assert (cells[name].data_type, cells[name].number_format) == ("n", number_format), name
+            assert cells[name].value == pytest.approx(value), name
 
     def test_budgets_against_plan_are_formulas_with_their_values(self) -> None:
         content = report_workbook(self.figures())  # type: ignore[arg-type]

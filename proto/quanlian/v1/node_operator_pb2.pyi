@@ -1643,15 +1643,19 @@ class ConfirmOwnStatementResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     STATE_FIELD_NUMBER: _builtins.int
+    CONFIRMED_BEFORE_FIELD_NUMBER: _builtins.int
     state: _settlement_pb2.WindowState.ValueType
+    confirmed_before: _builtins.bool
+    """Whether this region had confirmed it already: the first confirmation stays."""
     def __init__(
         self,
         *,
         state: _settlement_pb2.WindowState.ValueType = ...,
+        confirmed_before: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed_before", b"confirmed_before", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -43,6 +43,7 @@ class CampaignFigures(_message.Message):
     title_zh: _builtins.str
     title_en: _builtins.str
     issued_count: _builtins.int
+    """What the issuer alone knows; unset by the clearinghouse."""
     issued_fen: _builtins.int
     redeemed_count: _builtins.int
     order_fen: _builtins.int
@@ -70,8 +71,8 @@ class CampaignFigures(_message.Message):
         campaign: _builtins.str = ...,
         title_zh: _builtins.str = ...,
         title_en: _builtins.str = ...,
-        issued_count: _builtins.int = ...,
-        issued_fen: _builtins.int = ...,
+        issued_count: _builtins.int | None = ...,
+        issued_fen: _builtins.int | None = ...,
         redeemed_count: _builtins.int = ...,
         order_fen: _builtins.int = ...,
         redeemed_fen: _builtins.int = ...,
@@ -83,11 +84,18 @@ class CampaignFigures(_message.Message):
         funders: _abc.Iterable[Global___BudgetFigures] | None = ...,
         home_merchants: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_issued_count", b"_issued_count", "_issued_fen", b"_issued_fen", "issued_count", b"issued_count", "issued_fen", b"issued_fen"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_category", b"by_category", "by_day", b"by_day", "by_region", b"by_region", "campaign", b"campaign", "funders", b"funders", "home_merchants", b"home_merchants", "issued_count", b"issued_count", "issued_fen", b"issued_fen", "merchants", b"merchants", "order_fen", b"order_fen", "redeemed_count", b"redeemed_count", "redeemed_fen", b"redeemed_fen", "refunded_fen", b"refunded_fen", "title_en", b"title_en", "title_zh", b"title_zh"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_issued_count", b"_issued_count", "_issued_fen", b"_issued_fen", "by_category", b"by_category", "by_day", b"by_day", "by_region", b"by_region", "campaign", b"campaign", "funders", b"funders", "home_merchants", b"home_merchants", "issued_count", b"issued_count", "issued_fen", b"issued_fen", "merchants", b"merchants", "order_fen", b"order_fen", "redeemed_count", b"redeemed_count", "redeemed_fen", b"redeemed_fen", "refunded_fen", b"refunded_fen", "title_en", b"title_en", "title_zh", b"title_zh"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__issued_count: _TypeAlias = _typing.Literal["issued_count"]  # noqa: Y015
+    _WhichOneofArgType__issued_count: _TypeAlias = _typing.Literal["_issued_count", b"_issued_count"]  # noqa: Y015
+    _WhichOneofReturnType__issued_fen: _TypeAlias = _typing.Literal["issued_fen"]  # noqa: Y015
+    _WhichOneofArgType__issued_fen: _TypeAlias = _typing.Literal["_issued_fen", b"_issued_fen"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__issued_count) -> _WhichOneofReturnType__issued_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__issued_fen) -> _WhichOneofReturnType__issued_fen | None: ...
 
 Global___CampaignFigures: _TypeAlias = CampaignFigures  # noqa: Y015
 
@@ -145,6 +153,7 @@ class BudgetFigures(_message.Message):
     reserved_fen: _builtins.int
     held_fen: _builtins.int
     used_home_fen: _builtins.int
+    """What the issuer alone knows; unset by the clearinghouse."""
     used_away_fen: _builtins.int
     def __init__(
         self,
@@ -155,13 +164,15 @@ class BudgetFigures(_message.Message):
         planned_fen: _builtins.int = ...,
         reserved_fen: _builtins.int = ...,
         held_fen: _builtins.int = ...,
-        used_home_fen: _builtins.int = ...,
+        used_home_fen: _builtins.int | None = ...,
         used_away_fen: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_used_home_fen", b"_used_home_fen", "used_home_fen", b"used_home_fen"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["funder", b"funder", "held_fen", b"held_fen", "level", b"level", "planned_fen", b"planned_fen", "reserved_fen", b"reserved_fen", "title_zh", b"title_zh", "used_away_fen", b"used_away_fen", "used_home_fen", b"used_home_fen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_used_home_fen", b"_used_home_fen", "funder", b"funder", "held_fen", b"held_fen", "level", b"level", "planned_fen", b"planned_fen", "reserved_fen", b"reserved_fen", "title_zh", b"title_zh", "used_away_fen", b"used_away_fen", "used_home_fen", b"used_home_fen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__used_home_fen: _TypeAlias = _typing.Literal["used_home_fen"]  # noqa: Y015
+    _WhichOneofArgType__used_home_fen: _TypeAlias = _typing.Literal["_used_home_fen", b"_used_home_fen"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__used_home_fen) -> _WhichOneofReturnType__used_home_fen | None: ...
 
 Global___BudgetFigures: _TypeAlias = BudgetFigures  # noqa: Y015
