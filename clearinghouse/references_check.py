@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 from chassis.database import Transaction
 from clearinghouse import schema
+from clearinghouse.agreements import SIGNATURE
 from custodian import schema as books
 from custodian.ledger.findings import Finding
+from custodian.ledger.records import Recorded, unrecorded
 from custodian.ledger.references import Reference, Series, dangling, gaps, is_recovered
 
 VOUCHER = ("issuer", "pack_id", "voucher_index")
@@ -32,10 +34,12 @@ SERIES = (
     Series(schema.dispute, "number", ("region",)),
     Series(books.limit_warning, "number", ("region",)),
 )
+RECORDED = (Recorded(schema.agreement_signature, SIGNATURE, lambda row: f"{row.number} v{row.version} {row.signer}"),)
 
 
 def references(transaction: Transaction) -> Iterator[Finding]:
     """Every row that others name is there, and every number up to the last, as long as no recovery was needed."""
+    yield from unrecorded(transaction, RECORDED)
     if is_recovered(transaction):
         return
     yield from dangling(transaction, REFERENCES)

@@ -7,6 +7,7 @@ or takes a funder beyond its limit raises BooksDoNotBalance, and the transaction
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -296,6 +297,12 @@ class Books:
         self._save_entry(kind, at, 0, reference, [])
         self._moved = others
 
+    def record(self, kind: str, at: int, document: str, signature: bytes) -> None:
+        """Write that a signed document came, as an entry without lines: it cannot vanish from its table unseen."""
+        others, self._moved = self._moved, {}
+        self._save_entry(kind, at, 0, record_reference(document, signature), [], without_lines=True)
+        self._moved = others
+
     def save(self, kind: str, at: int, window: int = 0, reference: str = "", signer: Signer | None = None) -> None:
         """Write everything that changed, with one journal entry of `kind` for all movements.
 
@@ -320,10 +327,17 @@ class Books:
         )
 
     def _save_entry(
-        self, kind: str, at: int, window: int, reference: str, history: Sequence[tuple[Redemption, Posting]]
+        self,
+        kind: str,
+        at: int,
+        window: int,
+        reference: str,
+        history: Sequence[tuple[Redemption, Posting]],
+        *,
+        without_lines: bool = False,
     ) -> None:
         lines = ledger.lines(Movement(*key, *figures) for key, figures in self._moved.items())
-        if not lines and not history:
+        if not (lines or history or without_lines):
             return
         number = self.next_number(_ENTRY)
         touched = sorted({line.account for line in lines})
@@ -381,6 +395,11 @@ class Books:
         self._balances.update((account, [0, 0, 0, 0]) for account in missing)
         for row in self._transaction.select_keys(schema.account, _ACCOUNT_KEY, [(each,) for each in missing]):
             self._balances[row.account] = [row.posted_fen, row.reserved_fen, row.held_fen, row.limit_fen]
+
+
+def record_reference(document: str, signature: bytes) -> str:
+    """How an entry names a signed document: in words, and by a digest of its signature, which covers the rest."""
+    return f"{document} {hashlib.sha256(signature).hexdigest()[:32]}"
 
 
 # Rows
