@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clearinghouse.desk import Desk
-from custodian.campaigns import SignedChange
+from custodian.campaigns import SignedChange, record_change
 from quanlian.campaign_changes import ChangeKind
 from quanlian.errors import InvalidInput
 from quanlian.notices import check_notice, parse_notice
@@ -33,4 +33,5 @@ class PublishChange:
         if change.kind is ChangeKind.NOTICE and change.number > standing.last_number:
             check_notice(parse_notice(change.notice, "notice"), terms, standing.given, change.at)
         if desk.campaigns.append(self.signed):
+            record_change(desk.books, desk.at, self.signed)
             desk.tell_all(campaign_change=self.signed.message)

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import select
 
 from custodian import campaign_figures
+from custodian.books import Books
 from node import schema
 from node.desk import Desk
 from node.ports import Clearinghouse
@@ -32,6 +33,9 @@ from quanlian.statements import (
 from quanlian.terms import Terms
 from quanlian.v1 import node_operator_pb2 as pb
 from quanlian.v1 import report_pb2, settlement_pb2, signed_pb2
+
+DISPUTE = "dispute"
+"""The kind of the journal's entry."""
 
 
 class NodeSettling:
@@ -118,6 +122,9 @@ class NodeSettling:
                     "sent": False,
                 }
                 transaction.insert(schema.dispute, [row])
+                books = Books(transaction)
+                books.record(DISPUTE, made.at, str(made.number), message.signature)
+                books.save(DISPUTE, made.at)
             return made
 
         statement, _, _ = await self._compared(request.window, "")
