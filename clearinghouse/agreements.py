@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from chassis.database import Database, Query, Transaction
 from clearinghouse import schema
+from custodian.books import Books
 from quanlian.agreement_signatures import KIND, signatories, verify_signature
 from quanlian.agreements import Agreement, parse_agreement
 from quanlian.custody import CLEARINGHOUSE
@@ -18,6 +19,8 @@ from quanlian.v1 import agreement_pb2 as pb
 from quanlian.v1 import signed_pb2
 
 PLACE = "agreement"
+SIGNATURE = "agreement-signature"
+"""The kind of the journal's entry."""
 _AGREEMENT, _SIGNED = schema.agreement.c, schema.agreement_signature.c
 _SIGNATURES = Query(
     select(
@@ -215,5 +218,9 @@ def _keep(
     table = schema.agreement_signature
     columns = [table.c.number, table.c.version, table.c.signer]
     if not transaction.select_keys(table, columns, [(*key.values(), signer)]):
-        signature = {"key_id": message.key_id, "signature": message.signature, "signed_at": transaction.now()}
+        at = transaction.now()
+        signature = {"key_id": message.key_id, "signature": message.signature, "signed_at": at}
         transaction.insert(table, [{**key, "signer": signer, **signature}])
+        books = Books(transaction)
+        books.record(SIGNATURE, at, f"{agreement.name} {signer}", message.signature)
+        books.save(SIGNATURE, at)

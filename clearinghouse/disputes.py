@@ -24,8 +24,8 @@ from quanlian.statements import BALANCE, HOME, ISSUER, REDEEMER, LineKey, Statem
 from quanlian.v1 import clearing_operator_pb2, settlement_pb2, signed_pb2
 
 OPEN, UPHELD, REJECTED = "open", "upheld", "rejected"
-ADJUSTMENT = "adjustment"
-"""The kind of the journal's entry."""
+DISPUTE, ADJUSTMENT = "dispute", "adjustment"
+"""Kinds of the journal's entries."""
 
 
 @dataclass(slots=True)
@@ -76,6 +76,7 @@ class TakeDispute:
                 }
             ],
         )
+        desk.books.record(DISPUTE, desk.at, f"{dispute.region}/{dispute.number}", self.message.signature)
 
 
 @dataclass(slots=True)

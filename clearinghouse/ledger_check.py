@@ -14,7 +14,7 @@ from chassis.database import Transaction
 from clearinghouse import balances_check, documents_check, schema, signatures_check
 from clearinghouse.domain.ceilings import ceiling_movements
 from clearinghouse.domain.windows import Turnover, bilateral, funding
-from clearinghouse.references_check import references
+from clearinghouse.references_check import open_window, references
 from custodian import schema as books_schema
 from custodian.books import redemption_of
 from custodian.ledger.check import difference, run, stream
@@ -334,6 +334,7 @@ CHECKS = PartyChecks(
         _documents,
         references,
         *balances_check.CHECKS,
+        open_window,
         *documents_check.CHECKS,
     ),
     signatures_check.CHECKS,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from chassis.database import Transaction
 from clearinghouse import schema
 from clearinghouse.desk import Desk
-from custodian.campaigns import SignedChange
+from custodian.campaigns import SignedChange, record_change
 from quanlian.campaign_changes import ChangeKind
 from quanlian.errors import InvalidInput
 from quanlian.notices import check_notice, parse_notice
@@ -54,4 +54,5 @@ class PublishChange:
         if change.kind is ChangeKind.NOTICE and change.number > standing.last_number:
             check_notice(parse_notice(change.notice, "notice"), terms, standing.given, change.at)
         if desk.campaigns.append(self.signed):
+            record_change(desk.books, desk.at, self.signed)
             desk.tell_all(campaign_change=self.signed.message)

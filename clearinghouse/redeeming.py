@@ -61,12 +61,18 @@ class Redeem:
         return settle(self.received, Refusal(reason), desk.books, desk)
 
 
+RELEASE_REFUSAL = "release-refusal"
+"""The kind of the journal's entry."""
+
+
 def _keep_refusal(desk: Desk, refusal: CustodyRefused | None) -> None:
     if refusal is not None:
         key, message = refusal.key, refusal.message
         row = {"issuer": key.issuer, "pack_id": key.pack_id, "voucher_index": key.voucher_index}
         signed = {"body": message.body, "key_id": message.key_id, "signature": message.signature}
         desk.transaction.upsert(schema.release_refusal, [row | signed])
+        document = f"{key.issuer}/{key.pack_id.hex()}/{key.voucher_index}"
+        desk.books.record(RELEASE_REFUSAL, desk.at, document, message.signature)
 
 
 def wanted(reply: Reply) -> VoucherKey | None:

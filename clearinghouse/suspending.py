@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clearinghouse.desk import Desk
-from custodian.deny_lists import keep_deny_list, newest_deny_list
+from custodian.deny_lists import keep_deny_list, newest_deny_list, record_deny_list
 from custodian.suspensions import SignedSuspension, sign_suspension
 from pki.denylist import KIND, DenyList
 from quanlian.custody import CLEARINGHOUSE
@@ -110,4 +110,5 @@ def _renew_deny_list(desk: Desk) -> None:
     signature = desk.signer.sign(KIND, body)
     message = signed_pb2.SignedMessage(body=body, key_id=desk.signer.key_id, signature=signature)
     keep_deny_list(desk.transaction, before.number + 1, message)
+    record_deny_list(desk.books, desk.at, before.number + 1, message)
     desk.tell_all(deny_list=message)

@@ -207,6 +207,10 @@ class Instruct:
         set_window(desk, self.number, state=WindowState.INSTRUCTED.name)
 
 
+CONFIRMATIONS = {"statement": "confirmation", "monthly_statement": "month-confirmation"}
+"""Kinds of the journal's entries, by the table of what is confirmed."""
+
+
 def new_window(number: int, at: int) -> dict[str, Any]:
     return {"number": number, "state": WindowState.OPEN.name, "opened_at": at, "closed_at": 0, "gross_fen": 0}
 
@@ -229,6 +233,7 @@ def keep_confirmation(desk: Desk, table: Any, period: Any, value: Any, confirm: 
             "confirmation_signature": confirm.message.signature,
         }
         desk.transaction.update(table, {period.name: value, "region": confirm.region}, values)
+        desk.books.record(CONFIRMATIONS[table.name], desk.at, f"{value} {confirm.region}", confirm.message.signature)
 
 
 def window_row(desk: Desk, number: int) -> Any:

@@ -7,6 +7,7 @@ or takes a funder beyond its limit raises BooksDoNotBalance, and the transaction
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -294,6 +295,12 @@ class Books:
         self._save_entry(kind, at, 0, reference, [])
         self._moved = others
 
+    def record(self, kind: str, at: int, document: str, signature: bytes) -> None:
+        """Write that a signed document came, as an entry without lines: it cannot vanish from its table unseen."""
+        others, self._moved = self._moved, {}
+        self._save_entry(kind, at, 0, record_reference(document, signature), [], without_lines=True)
+        self._moved = others
+
     def save(self, kind: str, at: int, window: int = 0, reference: str = "", signer: Signer | None = None) -> None:
         """Write everything that changed, with one journal entry of `kind` for all movements.
 
@@ -314,10 +321,17 @@ class Books:
         )
 
     def _save_entry(
-        self, kind: str, at: int, window: int, reference: str, history: Sequence[tuple[Redemption, Posting]]
+        self,
+        kind: str,
+        at: int,
+        window: int,
+        reference: str,
+        history: Sequence[tuple[Redemption, Posting]],
+        *,
+        without_lines: bool = False,
     ) -> None:
         lines = ledger.lines(Movement(*key, *figures) for key, figures in self._moved.items())
-        if not lines and not history:
+        if not (lines or history or without_lines):
             return
         number = self.next_number(_ENTRY)
         touched = sorted({line.account for line in lines})
@@ -389,6 +403,11 @@ def _totals_of(sides: Sides, category: str, at: int, window: int) -> tuple[Hourl
     """Where a posting is counted, by the hour and by the window."""
     issuer, redeemer, campaign = sides
     return HourlyKey(at, issuer, redeemer, campaign, category), (window, issuer, redeemer, campaign)
+
+
+def record_reference(document: str, signature: bytes) -> str:
+    """How an entry names a signed document: in words, and by a digest of its signature, which covers the rest."""
+    return f"{document} {hashlib.sha256(signature).hexdigest()[:32]}"
 
 
 # Rows

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from chassis.database import Transaction
 from custodian import schema
+from custodian.books import Books
 from quanlian import wire
 from quanlian.campaign_changes import Change, Standing, check_next, standing
 from quanlian.errors import BadSignature, InvalidInput
@@ -94,10 +95,11 @@ class Campaigns:
                 remedy="look at its changes and decide again",
             )
 
-    def append_known(self, signed: Sequence[SignedChange]) -> None:
-        """Keep a campaign's changes so far, as they were handed over with its terms."""
-        for each in sorted(signed, key=lambda each: each.change.number):
-            self.append(each)
+
+def record_change(books: Books, at: int, signed: SignedChange) -> None:
+    """Tell the journal of a change that was kept."""
+    change = signed.change
+    books.record(KIND, at, f"{change.issuer}/{change.campaign} {change.number}", signed.message.signature)
 
 
 def _row(signed: SignedChange) -> dict[str, object]:

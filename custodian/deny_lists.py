@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from chassis.database import Query, Transaction
 from custodian import schema
-from pki.denylist import DenyList
+from custodian.books import Books
+from pki.denylist import KIND, DenyList
 from quanlian.v1 import signed_pb2
 
 _NEWEST = Query(schema.deny_list.select().order_by(schema.deny_list.c.number.desc()).limit(1))
@@ -23,6 +24,11 @@ def keep_deny_list(transaction: Transaction, number: int, message: signed_pb2.Si
     """Store a signed list; its signature was checked."""
     row = {"number": number, "body": message.body, "key_id": message.key_id, "signature": message.signature}
     transaction.upsert(schema.deny_list, [row])
+
+
+def record_deny_list(books: Books, at: int, number: int, message: signed_pb2.SignedMessage) -> None:
+    """Tell the journal of a list that was kept."""
+    books.record(KIND, at, str(number), message.signature)
 
 
 def newest_deny_list(transaction: Transaction) -> KeptDenyList | None:

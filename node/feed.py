@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from chassis.database import Query
 from custodian import schema as custodian_schema
 from custodian.campaigns import SignedChange
-from custodian.deny_lists import keep_deny_list
+from custodian.deny_lists import keep_deny_list, record_deny_list
 from custodian.incarnations import require_not_older
 from custodian.limit_warnings import warning_row
 from custodian.suspensions import SignedSuspension
@@ -192,6 +192,7 @@ def _take(desk: Desk, event: custody_pb2.FeedEvent, read: Read) -> None:
     elif kind == "deny_list":
         assert isinstance(read, DenyList)
         keep_deny_list(desk.transaction, read.number, event.deny_list)
+        record_deny_list(desk.books, desk.at, read.number, event.deny_list)
     elif kind == "limit_warning":
         desk.transaction.insert(custodian_schema.limit_warning, [warning_row(event.limit_warning)])
     elif kind == "statement_ready":

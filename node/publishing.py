@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from custodian.campaigns import SignedChange
+from custodian.campaigns import SignedChange, record_change
 from node import schema
 from node.desk import Desk
 from quanlian.campaign_changes import Change, ChangeKind
@@ -36,7 +36,10 @@ def take_change(desk: Desk, signed: SignedChange) -> None:
         return
     if change.issuer == desk.name and change.kind in (ChangeKind.AMEND, ChangeKind.NOTICE, ChangeKind.RESUME):
         _require_not_closed_out(desk, change.campaign)
-    if not desk.campaigns.append(signed) or change.issuer != desk.name:
+    if not desk.campaigns.append(signed):
+        return
+    record_change(desk.books, desk.at, signed)
+    if change.issuer != desk.name:
         return
     row = {"campaign": change.campaign, "number": change.number, "announced": False}
     desk.transaction.insert(schema.announcement, [row])

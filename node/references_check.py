@@ -6,9 +6,13 @@ from collections.abc import Iterator
 
 from chassis.database import Transaction
 from custodian import schema as books
+from custodian.books import REDEMPTIONS
 from custodian.ledger.findings import Finding
-from custodian.ledger.references import Reference, Series, dangling, gaps, is_recovered
+from custodian.ledger.records import Recorded, unrecorded
+from custodian.ledger.references import Numbered, Reference, Series, dangling, gaps, is_recovered, numbers
 from node import schema
+from node.feed import SEQUENCE
+from node.settling import DISPUTE
 
 USED = ("AUTHORIZED", "CAPTURED", "PARTLY_REFUNDED", "REFUNDED")
 ORDER = ("merchant", "order_id")
@@ -29,11 +33,28 @@ REFERENCES = (
     Reference(schema.outbox, ("answer_batch",), books.signed_batch, ("id",)),
 )
 SERIES = (Series(schema.dispute, "number"),)
+NUMBERED = (
+    Numbered(REDEMPTIONS, (books.redemption.c.number, schema.away.c.number)),
+    Numbered("payment", (schema.payment.c.number,)),
+)
+RECORDED = (Recorded(schema.dispute, DISPUTE, lambda row: str(row.number), where=schema.dispute.c.sent),)
 
 
 def references(transaction: Transaction) -> Iterator[Finding]:
     """Every row that others name is there, and every number up to the last, as long as no recovery was needed."""
+    yield from unrecorded(transaction, RECORDED)
     if is_recovered(transaction):
         return
     yield from dangling(transaction, REFERENCES)
     yield from gaps(transaction, SERIES)
+    yield from numbers(transaction, NUMBERED)
+    yield from _heard(transaction)
+
+
+def _heard(transaction: Transaction) -> Iterator[Finding]:
+    """How far the clearinghouse's feed was heard, once it told of a posting or a window."""
+    run, counter, item = transaction.connection.execute, books.counter, schema.clearing_item
+    news = (item.select().where(item.c.side == "funder"), schema.settlement_window.select())
+    told = any(run(query.limit(1)).first() for query in news)
+    if told and run(counter.select().where(counter.c.name == SEQUENCE)).first() is None:
+        yield Finding(counter.name, SEQUENCE, None, 0, "缺失，已听取过通知", "missing, though the feed was heard")

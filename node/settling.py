@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import select
 
 from custodian import campaign_figures
+from custodian.books import Books
 from node import schema
 from node.desk import Desk
 from node.ports import Clearinghouse
@@ -34,6 +35,9 @@ from quanlian.v1 import report_pb2, settlement_pb2, signed_pb2
 
 _TOTALS = ("refunded", "closing")
 """Balances that differ as something else does that they follow from."""
+
+DISPUTE = "dispute"
+"""The kind of the journal's entry for one that was taken."""
 
 
 class NodeSettling:
@@ -189,7 +193,7 @@ class NodeSettling:
             except InvalidInput:
                 await asyncio.to_thread(self._drop_dispute, row.number)
                 raise
-            await asyncio.to_thread(self._mark_sent, row.number)
+            await asyncio.to_thread(self._mark_sent, row.number, row.signature)
 
     async def report(self, campaign: str) -> report_pb2.CampaignFigures:
         """The seven figures of an own campaign, over this node's books and the clearinghouse's."""
@@ -263,9 +267,13 @@ class NodeSettling:
         with self._service.database.transaction() as transaction:
             transaction.connection.execute(schema.dispute.delete().where(schema.dispute.c.number == number))
 
-    def _mark_sent(self, number: int) -> None:
+    def _mark_sent(self, number: int, signature: bytes) -> None:
+        """Once it is taken it stays, and an entry says so."""
         with self._service.database.transaction() as transaction:
             transaction.update(schema.dispute, {"number": number}, {"sent": True})
+            books, at = Books(transaction), transaction.now()
+            books.record(DISPUTE, at, str(number), signature)
+            books.save(DISPUTE, at)
 
 
 def _sides(statement: Statement) -> dict[tuple[str, ...], Any]:

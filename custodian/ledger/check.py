@@ -7,7 +7,7 @@ digests and the seals of single rows tell an edit that keeps every sum right.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from importlib.metadata import entry_points
 from itertools import chain, groupby
 from operator import attrgetter
@@ -18,11 +18,14 @@ import sqlalchemy as sa
 from chassis.database import Transaction
 from custodian import schema
 from custodian.books import redemption_of
+from custodian.campaigns import KIND as CAMPAIGN_CHANGE
 from custodian.ledger.decoding import ROWS_AT_ONCE, UNREADABLE, Encoded, legs_in, strict_legs, unreadable
 from custodian.ledger.findings import ENTRY_POINTS, Check, Counted, Finding, PartyChecks, row_key
+from custodian.ledger.records import Recorded, unrecorded
 from custodian.ledger.references import Reference, Series, dangling, gaps, is_recovered
 from custodian.seals import BEGINNING, entry_digest, is_sealed, seal
 from custodian.totals import HOUR_SECONDS, Sums, add_up
+from pki.denylist import KIND as DENY_LIST
 from quanlian import custody
 from quanlian.accounts import account_region, advance_account, is_memo
 from quanlian.apportionment import Leg
@@ -183,6 +186,7 @@ def _accounts(transaction: Transaction) -> Iterator[Finding]:
     query = sa.select(line.account, *(sa.func.sum(line[name]).label(name) for name in AMOUNTS)).group_by(line.account)
     sums = {row.account: row for row in run(transaction, query)}
     known = {row.account: row for row in run(transaction, schema.account.select())}
+    yield from _one_sided("account", sums.keys(), known.keys(), str)
     last = dict(map(tuple, run(transaction, sa.select(line.account, sa.func.max(line.entry)).group_by(line.account))))
     for account in sorted(sums.keys() | known.keys()):
         for name in AMOUNTS:
@@ -198,15 +202,25 @@ def _turnovers(transaction: Transaction) -> Iterator[Finding]:
     query = (
         sa.select(entry.settlement_window, line.account, line.counterpart, sa.func.sum(line.posted_fen).label("fen"))
         .join_from(schema.line, schema.entry, line.entry == entry.number)
+        .where(line.posted_fen != 0)
         .group_by(entry.settlement_window, line.account, line.counterpart)
     )
     sums = {tuple(row)[:3]: int(row.fen) for row in run(transaction, query)}
     known = {tuple(row)[:3]: int(row.posted_fen) for row in run(transaction, schema.turnover.select())}
+    yield from _one_sided("turnover", sums.keys(), known.keys(), lambda key: f"window {key[0]} {key[1]} @{key[2]}")
     for key in sorted(sums.keys() | known.keys()):
         said, found = known.get(key, 0), sums.get(key, 0)
         if said != found:
             row = f"window {key[0]} {key[1]} @{key[2]}"
             yield Finding("turnover", row, None, said - found, *difference(said, found))
+
+
+def _one_sided(table: str, moved: Set[Any], known: Set[Any], shown: Callable[[Any], str]) -> Iterator[Finding]:
+    """Running totals that nothing moved, and totals that are gone, though they may have come to 0."""
+    for key in sorted(known - moved):
+        yield Finding(table, shown(key), None, 0, "没有任何明细", "no line moves it: it was made up")
+    for key in sorted(moved - known):
+        yield Finding(table, shown(key), None, 0, "缺失，有明细记入", "missing, though lines move it")
 
 
 # Captures and refunds
@@ -470,6 +484,7 @@ def _seals(transaction: Transaction, tables: tuple[sa.MetaData, ...]) -> Iterato
 
 def _references(transaction: Transaction) -> Iterator[Finding]:
     yield from gaps(transaction, _SERIES)
+    yield from unrecorded(transaction, _RECORDED)
     if not is_recovered(transaction):
         yield from dangling(transaction, _REFERENCES)
 
@@ -499,6 +514,10 @@ _REFERENCES = (
     Reference(schema.request, ("request_batch",), schema.signed_batch, ("id",)),
     Reference(schema.request, ("answer_batch",), schema.signed_batch, ("id",)),
     Reference(schema.suspended, ("authority", "number"), schema.suspension, ("authority", "number")),
+)
+_RECORDED = (
+    Recorded(schema.campaign_change, CAMPAIGN_CHANGE, lambda row: f"{row.issuer}/{row.campaign} {row.number}"),
+    Recorded(schema.deny_list, DENY_LIST, lambda row: str(row.number)),
 )
 _SERIES = (Series(schema.campaign_change, "number", ("issuer", "campaign")),)
 _LEGS = ("legs", "standing", "rest_cofunders", "rest_public")

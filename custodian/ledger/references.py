@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from chassis.database import Transaction
 from custodian.ledger.findings import Finding, row_key
-from custodian.schema import lineage
+from custodian.schema import counter, lineage
 
 
 class Reference(NamedTuple):
@@ -28,6 +28,13 @@ class Series(NamedTuple):
     table: sa.Table
     number: str
     of: tuple[str, ...] = ()
+
+
+class Numbered(NamedTuple):
+    """A counter whose last number is the highest in these columns together."""
+
+    counter: str
+    columns: tuple[sa.Column[Any], ...]
 
 
 def is_recovered(transaction: Transaction) -> bool:
@@ -60,6 +67,17 @@ def gaps(transaction: Transaction, series: Iterable[Series]) -> Iterator[Finding
                 place = "/".join(map(_shown, (*row[:-1], missing)))
                 yield Finding(table.name, place, None, 0, "编号中断：行缺失", "its number is missing in the series")
             before = row
+
+
+def numbers(transaction: Transaction, numbered: Iterable[Numbered]) -> Iterator[Finding]:
+    """Each counter that says another last number than its rows have, one that is gone included."""
+    said = {row.name: int(row.value) for row in transaction.connection.execute(counter.select())}
+    for name, columns in numbered:
+        highest = (transaction.connection.execute(sa.select(sa.func.max(column))).scalar() for column in columns)
+        found = max((int(each) for each in highest if each is not None), default=0)
+        if said.get(name, 0) != found:
+            zh, en = f"记为{said.get(name, 0)}，应为{found}", f"says {said.get(name, 0)}, the highest number is {found}"
+            yield Finding(counter.name, name, None, 0, zh, en)
 
 
 def _shown(value: Any) -> str:

@@ -20,7 +20,9 @@ from local_parties import (
     keys_of,
     outcome,
     purchase,
+    undone,
 )
+from sound_parties import check
 
 from clearinghouse import schema
 from clearinghouse.agreements import AgreementRegister, documents_in_force
@@ -272,3 +274,58 @@ class TestCeiling:
 
 def _visitors_fen(answer: bytes) -> int:
     return sum(leg.amount_fen for leg in answer_of(answer).legs if "/visitors/" in leg.account)
+
+
+class TestTamperingWithTheRegister:
+    """An agreement in force, or one of its signatures, cannot vanish from the books or come into them unseen."""
+
+    def test_every_signature_is_an_entry_of_the_journal(
+        self, clearinghouse: LocalClearinghouse, register: AgreementRegister
+    ) -> None:
+        agree(register)
+        told = [row["reference"] for row in clearinghouse.rows("entry") if row["kind"] == "agreement-signature"]
+        assert [each.rpartition(" ")[0] for each in told] == [
+            "TEST v1 clearinghouse",
+            "HZ-SH v1 330100",
+            "HZ-SH v1 310000",
+            "HZ-SH v1 clearinghouse",
+        ]
+        clearinghouse.check_books()
+
+    def test_an_agreement_deleted_with_its_signatures_is_named_with_their_entries(
+        self, clearinghouse: LocalClearinghouse, register: AgreementRegister
+    ) -> None:
+        agree(register)
+        entries = {row["number"] for row in clearinghouse.rows("entry") if row["reference"].startswith("HZ-SH v1 ")}
+        with undone(clearinghouse):
+            with clearinghouse.database.transaction() as transaction:
+                for table in (schema.agreement, schema.agreement_signature):
+                    transaction.connection.execute(table.delete().where(table.c.number == "HZ-SH"))
+            found = check(clearinghouse)
+        assert {each.table for each in found} == {"agreement_signature"}
+        assert {each.entry for each in found} == entries
+        assert len(entries) == 3
+
+    def test_another_signature_in_its_place_with_a_seal_of_its_own_is_named(
+        self, clearinghouse: LocalClearinghouse, register: AgreementRegister
+    ) -> None:
+        agree(register)
+        with undone(clearinghouse):
+            with clearinghouse.database.transaction() as transaction:
+                key = {"number": "HZ-SH", "version": 1, "signer": HANGZHOU}
+                transaction.update(schema.agreement_signature, key, {"signature": bytes(64)})
+            (finding,) = check(clearinghouse)
+        assert (finding.table, finding.row) == ("agreement_signature", f"HZ-SH/1/{HANGZHOU}")
+        assert finding.en == "is not the one that its entry records"
+
+    def test_a_signature_that_never_came_is_named(
+        self, clearinghouse: LocalClearinghouse, register: AgreementRegister
+    ) -> None:
+        agree(register)
+        (row,) = (each for each in clearinghouse.rows("agreement_signature") if each["signer"] == HANGZHOU)
+        with undone(clearinghouse):
+            with clearinghouse.database.transaction() as transaction:
+                made = {name: value for name, value in row.items() if name != "seal"} | {"signer": "320500"}
+                transaction.insert(schema.agreement_signature, [made])
+            (finding,) = check(clearinghouse)
+        assert finding.en == "no entry records it"

@@ -798,7 +798,7 @@ class TestCommands:
     ) -> None:
         assert self._run(sound, CLEARING, "journal", "--account", "bank/")[0] == 0
         first = capsys.readouterr().out.split("\n\n")[0]
-        assert first.splitlines()[0] == f"2026-05-29 04:26:40 * 1 deposit deposit-{HANGZHOU}"
+        assert first.splitlines()[0] == f"2026-05-29 04:26:40 * 2 deposit deposit-{HANGZHOU}"
         assert first.splitlines()[1].split() == ["bank/clearinghouse", "10,000.00", "CNY"]
 
     def test_the_journal_of_one_redemption_shows_its_legs(
