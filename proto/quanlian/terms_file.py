@@ -178,11 +178,11 @@ class Table:
             self.note(key, rules.NOT_A_TITLE.of(most=MAX_TITLE_CHARACTERS))
         return value
 
-    def name(self, key: str, pattern: re.Pattern[str] = _NAME) -> str:
-        """An identifier of lower-case letters, digits and hyphens."""
+    def name(self, key: str, pattern: re.Pattern[str] = _NAME, otherwise: rules.Rule = rules.NOT_AN_IDENTIFIER) -> str:
+        """An identifier of lower-case letters, digits and hyphens, or what else a pattern allows."""
         value = self._value(key, str, rules.IDENTIFIER)
         if value is not None and not pattern.fullmatch(value):
-            self.note(key, rules.NOT_AN_IDENTIFIER.of(pattern=pattern.pattern))
+            self.note(key, otherwise.of(pattern=pattern.pattern))
         return value or ""
 
     def choice(self, key: str, choices: Sequence[S], default: S | None = None) -> S:
