@@ -314,12 +314,6 @@ def open_document(content: bytes, name: str, sources: Mapping[str, str] | None =
     return Table(values, document), document
 
 
-def open_terms(content: bytes, name: str) -> tuple[Table, list[Problem]]:
-    """The file's root table and the list that collects its problems. Raises InvalidTerms as `open_document`."""
-    root, document = open_document(content, name)
-    return root, document.problems
-
-
 def shift_dates(content: bytes, days: int) -> bytes:
     """The same file with every date and date-time moved by whole days, and every other byte as it was.
 
