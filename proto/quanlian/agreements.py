@@ -341,7 +341,7 @@ def read_agreement(content: bytes, name: str) -> tuple[Agreement, Document]:
     between_parties = "party" in root or campaign is not None
     offices = _offices(root) if between_parties else ()
     agreement = Agreement(
-        number=root.name("number", _NUMBER),
+        number=root.name("number", _NUMBER, file_rules.NOT_A_DOCUMENT_NUMBER),
         version=root.count("version", 1, _HIGHEST),
         method=method,
         parameters=parameters,

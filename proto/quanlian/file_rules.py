@@ -104,6 +104,12 @@ NOT_AN_IDENTIFIER: Final = rule(
     "只用小写字母、数字和连字符：{pattern}",
     "use lower-case letters, digits and hyphens: {pattern}",
 )
+NOT_A_DOCUMENT_NUMBER: Final = rule(
+    "不是文号",
+    "is not a number of a document",
+    "只用字母、数字和连字符：{pattern}",
+    "use letters, digits and hyphens: {pattern}",
+)
 NOT_KNOWN: Final = rule("不在可选之列", "is not known", "从 {choices} 中选用", "use one of {choices}")
 NOT_TEXT: Final = rule("不是文字", "is not text", "加上引号", "put it in quotes")
 LISTED_TWICE: Final = rule("在此出现两次", "stands here twice", "各写一次", "name each once")

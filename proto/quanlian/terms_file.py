@@ -178,11 +178,11 @@ class Table:
             self.note(key, rules.NOT_A_TITLE.of(most=MAX_TITLE_CHARACTERS))
         return value
 
-    def name(self, key: str, pattern: re.Pattern[str] = _NAME) -> str:
-        """An identifier of lower-case letters, digits and hyphens."""
+    def name(self, key: str, pattern: re.Pattern[str] = _NAME, otherwise: rules.Rule = rules.NOT_AN_IDENTIFIER) -> str:
+        """An identifier of lower-case letters, digits and hyphens, or what else a pattern allows."""
         value = self._value(key, str, rules.IDENTIFIER)
         if value is not None and not pattern.fullmatch(value):
-            self.note(key, rules.NOT_AN_IDENTIFIER.of(pattern=pattern.pattern))
+            self.note(key, otherwise.of(pattern=pattern.pattern))
         return value or ""
 
     def choice(self, key: str, choices: Sequence[S], default: S | None = None) -> S:
@@ -312,12 +312,6 @@ def open_document(content: bytes, name: str, sources: Mapping[str, str] | None =
     unread = frozenset(problem.line for problem in problems)
     document = Document(dict(_positions(_tree(readable))), sources, unread, problems)
     return Table(values, document), document
-
-
-def open_terms(content: bytes, name: str) -> tuple[Table, list[Problem]]:
-    """The file's root table and the list that collects its problems. Raises InvalidTerms as `open_document`."""
-    root, document = open_document(content, name)
-    return root, document.problems
 
 
 def shift_dates(content: bytes, days: int) -> bytes:

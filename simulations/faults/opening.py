@@ -5,7 +5,6 @@ real services without faults; each schedule starts from copies of the databases.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -241,7 +240,3 @@ def request_id(name: str) -> bytes:
     import hashlib
 
     return hashlib.sha256(name.encode()).digest()[:16]
-
-
-def regions_of(count: int) -> Sequence[str]:
-    return parties.REGIONS[:count]
