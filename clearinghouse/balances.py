@@ -33,31 +33,33 @@ class Promises:
 
     def __init__(self, desk: Desk, settling: int = 0) -> None:
         self._desk = desk
-        self._instructed: Counter[str] = Counter()
+        self._unpaid: Counter[str] = Counter()
+        self._taken: Counter[str] = Counter()
         self._pledged: Counter[str] = Counter()
         rows = [row for row in desk.transaction.rows(_OPEN) if row.settlement_window != settling]
         paid = {row.settlement_window for row in rows if row.bank_reference}
         for row in rows:
             if row.state == WindowState.SETTLED.name:
-                self._pledged[row.region] += row.payout_fen
-            elif row.settlement_window in paid:
+                self._unpaid[row.region] += row.payout_fen
+                continue
+            self._taken[row.region] += max(0, -row.net_fen)
+            if row.settlement_window in paid:
                 self._pledged[row.region] += max(0, -row.net_fen)
-            else:
-                self._instructed[row.region] += max(0, -row.net_fen)
 
     def balance(self, region: str) -> Balance:
         """What other windows' debts cannot touch is what the bank was told to pay out, and what pays for pay-outs that
         are marked before their window is settled.
         """
-        desk = self._desk
-        return Balance(
-            settlement_fen(desk, region), arrears_fen(desk, region), desk.withheld_fen(region), self._pledged[region]
-        )
+        desk, promised = self._desk, self._unpaid[region] + self._pledged[region]
+        return Balance(settlement_fen(desk, region), arrears_fen(desk, region), desk.withheld_fen(region), promised)
+
+    def there_fen(self, region: str) -> int:
+        """What of its balance the bank has, and was not told to pay out."""
+        return settlement_fen(self._desk, region) - self._desk.withheld_fen(region) - self._unpaid[region]
 
     def free_fen(self, region: str) -> int:
-        """What of its balance is there and no window asks for; negative: what it lacks for instructed windows."""
-        balance = self.balance(region)
-        return balance.usable_fen - balance.withheld_fen - self._instructed[region]
+        """What of that no instructed window takes; negative: what it lacks for them."""
+        return self.there_fen(region) - self._taken[region]
 
 
 def load_balances(desk: Desk, regions: Iterable[str]) -> None:

@@ -146,7 +146,9 @@ class PayOut:
 
     def _require_enough(self, desk: Desk) -> None:
         position = desk.position(self.region)
-        free_fen = min(Promises(desk).free_fen(self.region), position.own_limit_fen - position.exposure_fen)
+        promises = Promises(desk)
+        covering_fen = promises.there_fen(self.region) + position.credit_line_fen - position.arrears_fen
+        free_fen = min(promises.free_fen(self.region), covering_fen - position.exposure_fen)
         if self.amount_fen > free_fen:
             raise InvalidInput(
                 f"{self.region} 现可提取{yuan(max(0, free_fen))}元 · "

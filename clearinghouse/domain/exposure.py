@@ -80,13 +80,9 @@ class Position(NamedTuple):
         return self.owed_held_fen + max(0, owed) + max(0, -due) - claims_fen * self.credit_offset_bp // BASIS
 
     @property
-    def own_limit_fen(self) -> int:
-        """What the region's money and credit line bear, whatever its cap; arrears have used their part already."""
-        return self.secured_fen + self.credit_line_fen - self.arrears_fen
-
-    @property
     def limit_fen(self) -> int:
-        return min(self.net_debit_cap_fen - self.arrears_fen, self.own_limit_fen)
+        """Arrears have used their part of it already."""
+        return min(self.net_debit_cap_fen, self.secured_fen + self.credit_line_fen) - self.arrears_fen
 
     @property
     def credit_used_fen(self) -> int:

@@ -330,6 +330,16 @@ class TestWhatIsOwedBack:
         owed_back.settle(number)
         owed_back.is_sound(0, NOTHING, NOTHING)
 
+    def test_is_not_covered_by_money_that_is_withheld(self, story: Story) -> None:
+        story.begin()
+        story.redeem()
+        story.settle()
+        deposit(story.clearinghouse, SHANGHAI, OWED, "lodged")
+        story.is_sound(OWED, Standing(arrears=OWED), Standing(1400, withheld=OWED))
+        story.refund(0)
+        with pytest.raises(InvalidInput, match=r"310000 may take out 0\.00 yuan now"):
+            pay_out(story.clearinghouse, SHANGHAI, OWED, "lodged-back")
+
     def test_is_not_the_other_s_to_take_out_or_to_owe_on_before_it_is_settled(self, owed_back: Story) -> None:
         limits = pb.SetLimitsRequest(region=HANGZHOU, net_debit_cap_fen=10**7)
         owed_back.clearinghouse.do(owed_back.clearinghouse.service.operations.set_limits(limits))
