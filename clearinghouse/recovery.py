@@ -99,6 +99,14 @@ class Recovery:
             if request.complete:
                 done = {"region": region, "feed": request.feed, "last_window": request.last_window, "recovery": mark}
                 transaction.upsert(schema.receipts_complete, [done])
+                self._go_on_numbering(transaction, region, request.feed)
+
+    def _go_on_numbering(self, transaction: Transaction, region: str, seen: int) -> None:
+        """No number that a node has seen is given out again, nor missing to one that is an older copy itself."""
+        desk = self._engine.desk(transaction)
+        while desk.books.counter(f"feed/{region}") < seen:
+            desk.tell(region, forgotten=True)
+        desk.save("recovery", window=0)
 
     # Applying
 
@@ -119,7 +127,6 @@ class Recovery:
     def _learn(self, lineage: Lineage, without: Sequence[str], report: recovery_pb2.RecoveryReport) -> None:
         self._drop(schema.receipt.c.recovery != _mark(lineage), schema.receipts_complete.c.recovery != _mark(lineage))
         self._require_all(without, _mark(lineage))
-        self._go_on_numbering()
         withdrawing = Withdrawing(self._engine, self.keyring, lineage.restored.incarnation, lineage.coming())
         taken_back = withdrawing.learn(self._stored(WITHDRAWN), report)
         pending = {(row.region, row.id): _pending(row) for row in self._stored(PENDING)}
@@ -158,15 +165,6 @@ class Recovery:
                 place="recovery",
                 remedy="restore a backup from after that window was closed",
             )
-
-    def _go_on_numbering(self) -> None:
-        """No number that a node has seen is given out again, nor missing to one that is an older copy itself."""
-        with self.database.transaction() as transaction:
-            desk = self._engine.desk(transaction)
-            for row in transaction.connection.execute(schema.receipts_complete.select()).all():
-                while desk.books.counter(f"feed/{row.region}") < row.feed:
-                    desk.tell(row.region, forgotten=True)
-            desk.save("recovery", window=0)
 
     def _stored(self, *kinds: str) -> list[Any]:
         table = schema.receipt
