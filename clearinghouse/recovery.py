@@ -127,10 +127,11 @@ class Recovery:
     def _learn(self, lineage: Lineage, without: Sequence[str], report: recovery_pb2.RecoveryReport) -> None:
         self._drop(schema.receipt.c.recovery != _mark(lineage), schema.receipts_complete.c.recovery != _mark(lineage))
         self._require_all(without, _mark(lineage))
-        withdrawing = Withdrawing(self._engine, self.keyring, lineage.restored.incarnation, lineage.coming())
+        restored = lineage.restored.incarnation
+        withdrawing = Withdrawing(self._engine, self.keyring, restored, lineage.coming())
         taken_back = withdrawing.learn(self._stored(WITHDRAWN), report)
         pending = {(row.region, row.id): _pending(row) for row in self._stored(PENDING)}
-        relearning = Relearning(self._engine, self.keyring, pending, taken_back)
+        relearning = Relearning(self._engine, self.keyring, pending, taken_back, restored)
         waiting = [relearning.read(row) for row in sorted(self._stored(*DOCUMENTS, *IN_TIME), key=order_of)]
         for each, why in _apply_all(relearning, waiting, report):
             withdrawing.dispute(each, why, report)
