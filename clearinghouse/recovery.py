@@ -94,8 +94,9 @@ class Recovery:
     def _keep(self, region: str, request: custody_pb2.HandReceiptsRequest, mark: str) -> None:
         """Store a node's receipts; what it signed or holds signed is checked when it is applied."""
         rows = [_row(region, each, mark) for each in request.receipts]
+        once = {(row["kind"], row["id"]): row for row in rows}
         with self.database.transaction() as transaction:
-            transaction.upsert(schema.receipt, rows)
+            transaction.upsert(schema.receipt, list(once.values()))
             if request.complete:
                 done = {"region": region, "feed": request.feed, "last_window": request.last_window, "recovery": mark}
                 transaction.upsert(schema.receipts_complete, [done])
@@ -159,7 +160,7 @@ class Recovery:
                 place="recovery",
                 remedy="start their nodes, or name them with --without",
             )
-        ahead = [row for row in complete if row.last_window >= open_window]
+        ahead = [row for row in complete if row.last_window >= open_window and row.region not in without]
         if ahead:
             raise InvalidInput(
                 f"{ahead[0].region} holds a statement of window {ahead[0].last_window}, and here {open_window} is open",

@@ -225,11 +225,12 @@ UNREADABLE = [
     custody_pb2.Receipt(at=1, withdrawn=signed_pb2.SignedMessage(body=b"\xff", signature=b"6")),
     custody_pb2.Receipt(at=1),
 ]
+"""Each with something that was once an error of the recovery, or of its intake."""
 
 
 def test_what_cannot_be_read_is_refused_one_by_one_and_ends_no_recovery(network: Network) -> None:
     _, posting = redeemed_and_lost(network)
-    report = shanghai_says(network, *UNREADABLE)
+    report = shanghai_says(network, *UNREADABLE, *UNREADABLE)
     assert [region for region, _ in reasons(report)] == [SHANGHAI] * len(UNREADABLE)
     assert all(reason for _, reason in reasons(report))
     network.follow()
