@@ -71,7 +71,7 @@ class TakeHandOver:
                 known = desk.books.voucher(voucher.key)
                 if known is not None and voucher.epoch < known.epoch:
                     _take_money(desk, voucher)
-            self._take_all(desk)
+            self._take_all(desk, past=True)
         return [voucher.key for voucher in self.vouchers]
 
     def _is_known(self, desk: Desk) -> bool:
@@ -84,15 +84,15 @@ class TakeHandOver:
             raise InvalidInput("other vouchers came under its number", place=f"hand-over {self.number} of {key[0]}")
         return bool(rows)
 
-    def _take_all(self, desk: Desk) -> None:
+    def _take_all(self, desk: Desk, past: bool = False) -> None:
         for voucher in self.vouchers:
-            self._take(desk, voucher)
+            self._take(desk, voucher, past)
         self._keep(desk)
 
-    def _take(self, desk: Desk, offered: VoucherState) -> None:
+    def _take(self, desk: Desk, offered: VoucherState, past: bool) -> None:
         known = desk.books.voucher(offered.key)
         if may_take(known.epoch if known else None, offered.epoch):
-            _require_terms(desk, offered)
+            _require_terms(desk, offered, past)
             desk.books.put_voucher(offered)
             _take_money(desk, offered)
 
@@ -124,8 +124,10 @@ def _take_money(desk: Desk, offered: VoucherState) -> None:
     )
 
 
-def _require_terms(desk: Desk, offered: VoucherState) -> None:
-    """An issuer hands over what its published terms reserve, within their budgets. Raises InvalidInput."""
+def _require_terms(desk: Desk, offered: VoucherState, past: bool) -> None:
+    """An issuer hands over what its published terms reserve, within their budgets: those of now, in the `past` the
+    highest there ever were. Raises InvalidInput.
+    """
     terms = desk.terms(offered.terms_hash)
     if terms is None or terms.issuer != offered.key.issuer or terms.campaign != offered.campaign:
         raise InvalidInput(f"campaign {offered.campaign} has no such terms", place="hand-over", remedy="publish them")
@@ -139,9 +141,10 @@ def _require_terms(desk: Desk, offered: VoucherState) -> None:
             remedy="reserve by the terms' shares",
         )
     current = desk.campaigns.standing(offered.key.issuer, offered.campaign).terms_hash
-    budgets = (desk.terms(current) or terms).budgets()
+    in_force = desk.versions(offered.key.issuer, offered.campaign) if past else [desk.terms(current) or terms]
+    budgets = [each.budgets() for each in in_force]
     for leg in offered.reservation.legs():
-        limit = budgets.get(leg.account, 0)
+        limit = max(each.get(leg.account, 0) for each in budgets)
         if is_limited(leg.account) and desk.books.balance(leg.account).limit_fen + leg.amount_fen > limit:
             raise InvalidInput(
                 f"{leg.account} would pass its published budget of {limit} fen",

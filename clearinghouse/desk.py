@@ -225,6 +225,12 @@ class Desk:
                 known = self.shelf.terms[terms_hash] = parse_terms(rows[0].document, "terms")
         return known
 
+    def versions(self, issuer: str, campaign: str) -> list[Terms]:
+        """All terms that a campaign ever had here."""
+        table = schema.terms
+        rows = self.transaction.select_keys(table, [table.c.issuer, table.c.campaign], [(issuer, campaign)])
+        return [terms for row in rows if (terms := self.terms(row.terms_hash)) is not None]
+
     def _campaign_known(self, purchase: Purchase) -> bool:
         table = schema.terms
         key = (purchase.voucher.issuer, purchase.voucher.campaign)

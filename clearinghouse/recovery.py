@@ -97,11 +97,20 @@ class Recovery:
     def _keep(self, region: str, request: custody_pb2.HandReceiptsRequest, mark: str) -> None:
         """Store a node's receipts; what it signed or holds signed is checked when it is applied."""
         rows = [_row(region, each, mark) for each in request.receipts]
+        once = {(row["kind"], row["id"]): row for row in rows}
         with self.database.transaction() as transaction:
-            transaction.upsert(schema.receipt, rows)
+            transaction.upsert(schema.receipt, list(once.values()))
             if request.complete:
                 done = {"region": region, "feed": request.feed, "last_window": request.last_window, "recovery": mark}
                 transaction.upsert(schema.receipts_complete, [done])
+                self._go_on_numbering(transaction, region, request.feed)
+
+    def _go_on_numbering(self, transaction: Transaction, region: str, seen: int) -> None:
+        """No number that a node has seen is given out again, nor missing to one that is an older copy itself."""
+        desk = self._engine.desk(transaction)
+        while desk.books.counter(f"feed/{region}") < seen:
+            desk.tell(region, forgotten=True)
+        desk.save("recovery", window=0)
 
     # Applying
 
@@ -122,11 +131,11 @@ class Recovery:
     def _learn(self, lineage: Lineage, without: Sequence[str], report: recovery_pb2.RecoveryReport) -> None:
         self._drop(schema.receipt.c.recovery != _mark(lineage), schema.receipts_complete.c.recovery != _mark(lineage))
         self._require_all(without, _mark(lineage))
-        self._go_on_numbering()
-        withdrawing = Withdrawing(self._engine, self.keyring, lineage.restored.incarnation, lineage.coming())
+        restored = lineage.restored.incarnation
+        withdrawing = Withdrawing(self._engine, self.keyring, restored, lineage.coming())
         taken_back = withdrawing.learn(self._stored(WITHDRAWN), report)
         pending = {(row.region, row.id): _pending(row) for row in self._stored(PENDING)}
-        relearning = Relearning(self._engine, self.keyring, pending, taken_back)
+        relearning = Relearning(self._engine, self.keyring, pending, taken_back, restored)
         waiting = [relearning.read(row) for row in sorted(self._stored(*DOCUMENTS, *IN_TIME), key=order_of)]
         for each, why in _apply_all(relearning, waiting, report):
             withdrawing.dispute(each, why, report)
@@ -154,22 +163,13 @@ class Recovery:
                 place="recovery",
                 remedy="start their nodes, or name them with --without",
             )
-        ahead = [row for row in complete if row.last_window >= open_window]
+        ahead = [row for row in complete if row.last_window >= open_window and row.region not in without]
         if ahead:
             raise InvalidInput(
                 f"{ahead[0].region} holds a statement of window {ahead[0].last_window}, and here {open_window} is open",
                 place="recovery",
                 remedy="restore a backup from after that window was closed",
             )
-
-    def _go_on_numbering(self) -> None:
-        """No number that a node has seen is given out again, nor missing to one that is an older copy itself."""
-        with self.database.transaction() as transaction:
-            desk = self._engine.desk(transaction)
-            for row in transaction.connection.execute(schema.receipts_complete.select()).all():
-                while desk.books.counter(f"feed/{row.region}") < row.feed:
-                    desk.tell(row.region, forgotten=True)
-            desk.save("recovery", window=0)
 
     def _stored(self, *kinds: str) -> list[Any]:
         table = schema.receipt

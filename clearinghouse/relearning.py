@@ -23,6 +23,7 @@ from custodian.deny_lists import keep_deny_list, newest_deny_list
 from custodian.evidence import SignedBatch, shown_batch
 from custodian.receiving import receive
 from custodian.suspensions import verify_suspension
+from custodian.withdrawals import Withdrawal
 from pki.denylist import DenyList, load_denylist
 from pki.trust import Keyring
 from quanlian import hand_overs, wire
@@ -75,19 +76,21 @@ def posting_id(posting: redemption_pb2.Posting) -> PostingId:
 
 
 class Relearning:
-    """Reads and applies receipts; what a recovery before this one had `taken_back` is not booked again."""
+    """Reads and applies receipts to a copy of incarnation `restored`; what was `taken_back` is not booked again."""
 
     def __init__(
         self,
         engine: Engine,
         keyring: Keyring,
         pending: Mapping[tuple[str, bytes], bytes],
-        taken_back: Mapping[PostingId, object],
+        taken_back: Mapping[PostingId, Withdrawal],
+        restored: int,
     ) -> None:
         self._engine = engine
         self._keyring = keyring
         self._pending = pending
         self._taken_back = taken_back
+        self._restored = restored
         self._take: dict[str, Callable[[Desk, Waiting, Report], None]] = {
             "terms": self._take_terms,
             "change": self._take_change,
@@ -229,16 +232,16 @@ class Relearning:
             if known.answer != content:
                 raise Different("its request is answered otherwise in these books")
             return
-        self._require_not_taken_back(each)
+        if self._was_taken_back(each):
+            return
         book_signed(desk, received, redemption_pb2.RedemptionAnswer.FromString(content), content, over)
         report.answers += 1
 
     def _post_again(self, desk: RecoveryDesk, each: Waiting, over: bool, report: Report) -> None:
         """Decide what an issuer was told of and the redeeming node has no answer to, as of its time."""
         told, received = each.receipt.told, each.received
-        if self._stands(desk.transaction, told):
+        if self._stands(desk.transaction, told) or self._was_taken_back(each):
             return
-        self._require_not_taken_back(each)
         if received is None:
             raise Different("its redeeming node does not ask for it any more")
         if desk.books.request((received.participant, received.request_id)) is not None:
@@ -266,9 +269,12 @@ class Relearning:
             raise Contradicted("is posted otherwise in these books than it was told")
         return bool(rows)
 
-    def _require_not_taken_back(self, each: Waiting) -> None:
-        if each.posting is not None and posting_id(each.posting) in self._taken_back:
+    def _was_taken_back(self, each: Waiting) -> bool:
+        """Whether it was as the copy knows. Raises Different for what was taken back since."""
+        withdrawal = self._taken_back.get(posting_id(each.posting)) if each.posting is not None else None
+        if withdrawal is not None and withdrawal.incarnation > self._restored:
             raise Different("was taken back by a recovery before this one")
+        return withdrawal is not None
 
 
 def id_of(receipt: custody_pb2.Receipt) -> bytes:

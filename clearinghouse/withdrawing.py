@@ -37,9 +37,7 @@ class Withdrawing:
         self._coming = coming
 
     def learn(self, rows: Iterable[Any], report: Report) -> dict[PostingId, Withdrawal]:
-        """What recoveries after the copy had taken back, as nodes hand it over that it concerns; earlier ones, whose
-        consequences the copy has, are passed over.
-        """
+        """What recoveries before this one had taken back, as nodes hand it over that it concerns."""
         found: dict[PostingId, Withdrawal] = {}
         for row in rows:
             try:
@@ -48,8 +46,7 @@ class Withdrawing:
                 posting = withdrawal.posting
                 if row.region not in (posting.issuer, posting.redeeming_region):
                     raise BadSignature(f"a withdrawal of {posting.issuer}'s voucher is not {row.region}'s to hand over")
-                if withdrawal.incarnation > self._restored:
-                    found[posting_id(posting)] = withdrawal
+                found[posting_id(posting)] = withdrawal
             except Exception as error:
                 report.disputed.add(region=row.region, id=row.id.hex(), reason=reason_of(error))
         return found
@@ -70,8 +67,13 @@ class Withdrawing:
         self._bury(posting, reason, report)
 
     def keep_dead(self, withdrawals: Iterable[Withdrawal], report: Report) -> None:
-        """What was taken back after the copy was made stays so; what stands in the copy all the same is told."""
+        """What was taken back after the copy was made stays so; what stands in the copy all the same is told.
+
+        Of what was taken back before, the copy has the consequences.
+        """
         for withdrawal in withdrawals:
+            if withdrawal.incarnation <= self._restored:
+                continue
             posting = withdrawal.posting
             with self._engine.database.snapshot() as transaction:
                 stands = _stands(self._engine.desk(transaction), posting)

@@ -114,3 +114,22 @@ def test_a_servicer_implements_every_method_of_its_service(service: str) -> None
     ]
     assert len(classes) == 1, f"{service} has {len(classes)} servicers"
     assert not [method for method in SERVICES[service] if method not in vars(classes[0])]
+
+
+OPEN_IN_RECOVERY = {
+    "CustodyService/HandReceipts",
+    "ClearingOperatorService/RecoverClearinghouse",
+    "ClearingOperatorService/GetClearingStatus",
+    "ClearingOperatorService/EnrolParticipant",
+    "ClearingOperatorService/SetLimits",
+    "ClearingOperatorService/SetVisitorsFund",
+    "AgreementService/SignAgreement",
+    "AgreementService/ListAgreements",
+    "DirectoryService/SubmitAgreement",
+}
+
+
+def test_a_clearinghouse_that_must_recover_takes_only_receipts_and_what_they_may_depend_on() -> None:
+    assert {method.removeprefix(f"/{PACKAGE}") for method in clearinghouse.server.IN_RECOVERY} == OPEN_IN_RECOVERY
+    for host in HOSTS.values():
+        assert host.ALLOW.keys() >= host.IN_RECOVERY
