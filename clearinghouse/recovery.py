@@ -57,7 +57,10 @@ class Recovery:
             taken, newest = _last_hand_over(transaction, region), known(transaction, region)
             feed = Books(transaction).counter(f"feed/{region}")
         if theirs.feed > feed:
-            raise self._continuity.breaks(f"{region} has event {theirs.feed} of its feed, {feed} is the last here")
+            raise self._continuity.breaks(
+                f"{region} 已收第 {theirs.feed} 号通知，本方最后一号为 {feed} · "
+                f"{region} has event {theirs.feed} of its feed, {feed} is the last here"
+            )
         self._continuity.require_newest(region, theirs.peer_incarnation)
         if theirs.incarnation > newest:
             newest = theirs.incarnation

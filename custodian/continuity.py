@@ -13,12 +13,16 @@ _log = telemetry.logger("recovery")
 
 
 class Continuity:
-    """`remedy` is the command that recovers this party; `broken` says why it must be, empty while it need not."""
+    """`remedy` is the command that recovers this party.
+
+    `broken` is what whoever asks is told while it must be recovered, `why` the reason in both languages; both empty
+    while it need not.
+    """
 
     def __init__(self, remedy: str) -> None:
-        self.broken = ""
+        self.broken = self.why = ""
         self.lineage: Lineage | None = None
-        self._remedy = remedy
+        self.remedy = remedy
         self._serving = asyncio.Event()
         self._serving.set()
 
@@ -26,22 +30,24 @@ class Continuity:
         """Number the database's commits, unless it is an older copy than the one that was answered from."""
         self.lineage = lineage
         if not lineage.begin():
-            self.breaks(f"{lineage.lost_commits} commits that were answered for are not in its database")
+            self.breaks(lineage.why)
 
     def breaks(self, why: str) -> RecoveryNeeded:
         """The database is an older copy: nothing is answered from now on. Returns what to tell who asks."""
-        needed = RecoveryNeeded(why, self._remedy)
-        self.broken = str(needed)
+        needed = RecoveryNeeded(why, self.remedy)
+        self.broken, self.why = str(needed), why
         self._serving.clear()
         if self.lineage is not None:
-            self.lineage.mark_as_behind()
-        _log.error("recovery is needed", why=why, remedy=self._remedy)
+            self.lineage.mark_as_behind(why)
+        _log.error("recovery is needed", why=why, remedy=self.remedy)
         return needed
 
     def require(self) -> None:
-        """Raises RecoveryNeeded."""
+        """Raises RecoveryNeeded, also where another process of this party found that it must be recovered."""
+        if not self.broken and self.lineage is not None and (why := self.lineage.flagged()):
+            raise self.breaks(why)
         if self.broken:
-            raise RecoveryNeeded("its books are behind", self._remedy)
+            raise RecoveryNeeded(self.why, self.remedy)
 
     def require_broken(self) -> Lineage:
         """Raises InvalidInput where nothing needs to be recovered."""
@@ -52,7 +58,10 @@ class Continuity:
     def require_newest(self, peer: str, heard: int) -> None:
         """Raises RecoveryNeeded where a peer has heard of a later incarnation of this party than it is in."""
         if heard > self.incarnation:
-            raise self.breaks(f"{peer} has heard of its incarnation {heard}, and it is in {self.incarnation}")
+            raise self.breaks(
+                f"{peer} 已知本方第 {heard} 代，数据库为第 {self.incarnation} 代 · "
+                f"{peer} has heard of its incarnation {heard}, and it is in {self.incarnation}"
+            )
 
     async def until_serving(self) -> None:
         """Returns once the party need not be recovered."""
@@ -68,5 +77,5 @@ class Continuity:
         lineage = self.require_broken()
         report.lost_commits, report.last_commit_at = lineage.lost_commits, lineage.restored.at
         report.incarnation = (await asyncio.to_thread(lineage.renew)).incarnation
-        self.broken = ""
+        self.broken = self.why = ""
         self._serving.set()

@@ -2,7 +2,8 @@
 
 The file lies with the keys, not with the database, so that a backup of the one does not bring back the other. It is
 written after each commit and before any answer leaves; that it reaches the disk a little later does not matter, for a
-crash of the machine can only leave it behind the database, which is no sign of an older copy.
+crash of the machine can only leave it behind the database, which is no sign of an older copy. That a peer has shown the
+database to be an older copy is a flag of its own there, which no commit touches, of whatever process.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from quanlian.errors import ConfigurationError, Unavailable
 _TABLE = schema.lineage
 _KEY = [_TABLE.c.id]
 _ONLY = 1
+_MARK_BYTES = 63
+_FLAG_BYTES = 2000
 
 
 class RecoveryNeeded(Unavailable):
@@ -36,6 +39,13 @@ class Mark(NamedTuple):
     at: int
 
 
+class Flag(NamedTuple):
+    """That a database needs recovery, since when its commits may be missing (UTC seconds), and why in both languages."""
+
+    since: int
+    why: str
+
+
 class Lineage:
     """Numbers a database's commits from `begin` on."""
 
@@ -47,29 +57,55 @@ class Lineage:
         self._coming = 0
         self.restored = Mark(1, 0, 0)
         self.known = Mark(1, 0, 0)
+        self.why = ""
+        """Why `begin` found the database to be an older copy."""
 
     def begin(self) -> bool:
         """Whether the database is the one that was answered from last. Raises ConfigurationError for a bad file."""
         with self._database.snapshot() as transaction:
             self.restored = _stored(transaction)
         try:
-            fresh, content = self._open()
-            self.known = Mark(*map(int, content.split())) if content.strip() else self.restored
+            kept, flag = self._read()
         except (OSError, ValueError, TypeError) as error:
             raise ConfigurationError(
                 f"cannot be used: {error}", place=str(self._path), remedy="restore it, or remove it and recover"
             ) from error
-        if fresh and self.restored.commits:
-            self.known = Mark(self.restored.incarnation, self.restored.commits + 1, 0)
-        same_life = self.restored.incarnation == self.known.incarnation
-        if not same_life or self.restored.commits < self.known.commits:
+        self.known = kept or self.restored
+        if flag is not None:
+            self.restored = self.restored._replace(at=min(self.restored.at, flag.since))
+            self.why = flag.why
+        elif kept is None and self.restored.commits:
+            self.why = (
+                f"密钥旁的 {self._path.name} 文件缺失，无从得知数据库是否为旧副本 · "
+                f"the file {self._path.name} beside its keys is missing: the database may be an older copy"
+            )
+            self._flag(Flag(self.restored.at, self.why))
+        else:
+            self.why = self._older()
+        if self.why:
             return False
         self._go_on(self.restored)
+        if kept is None:
+            self._flag(None)
         return True
+
+    def _older(self) -> str:
+        """What the database lacks of what the file says; empty where it lacks nothing."""
+        if self.restored.incarnation != self.known.incarnation:
+            here, last = self.restored.incarnation, self.known.incarnation
+            return (
+                f"数据库属第 {here} 代，最近答复所据为第 {last} 代 · "
+                f"its database is of incarnation {here}, and it answered from {last}"
+            )
+        if lost := self.lost_commits:
+            return (
+                f"数据库缺少已据以答复的 {lost} 次提交 · {lost} commits that were answered for are not in its database"
+            )
+        return ""
 
     @property
     def lost_commits(self) -> int:
-        """How many commits were answered for that the database does not have."""
+        """How many commits were answered for that the database does not have; 0 where that is not known."""
         return max(0, self.known.commits - self.restored.commits)
 
     def coming(self, heard: int = 0) -> int:
@@ -80,18 +116,24 @@ class Lineage:
     def renew(self) -> Mark:
         """A new life, numbered on from the highest that was answered for: the database is recovered."""
         with self._database.transaction() as transaction:
-            commits = max(self.restored.commits, self.known.commits) + 1
+            commits = max(self.restored.commits, self.known.commits, _stored(transaction).commits) + 1
             mark = Mark(self.coming(), commits, transaction.now())
             transaction.upsert(_TABLE, [_row(mark)])
         self._go_on(mark)
+        self._flag(None)
         return mark
 
-    def mark_as_behind(self) -> None:
-        """A peer has what this database does not: it stays in need of recovery over a restart too."""
+    def mark_as_behind(self, why: str) -> None:
+        """A peer has what this database does not: it stays in need of recovery, at every process and over a restart."""
         if self._goes_on:
             self._goes_on = False
             self._database.number_commits(None)
-            self._write(self.known._replace(commits=self.known.commits + 1))
+            self._flag(Flag(self.restored.at, why))
+
+    def flagged(self) -> str:
+        """Why another process of this party found that it needs recovery; empty where none did."""
+        flag = self._flag_kept()
+        return flag.why if flag else ""
 
     def _go_on(self, mark: Mark) -> None:
         self._goes_on = True
@@ -108,11 +150,23 @@ class Lineage:
             transaction.upsert(_TABLE, [_row(mark)])
         return lambda: self._write(mark)
 
-    def _open(self) -> tuple[bool, str]:
-        """Whether the file is new, and what it says."""
-        fresh = not self._path.exists()
+    # The file: the mark in its first line, which each commit writes; the flag after it, which only `renew` takes away
+
+    def _read(self) -> tuple[Mark | None, Flag | None]:
+        """The mark, None in a file that is new or empty, and the flag."""
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        return fresh, os.pread(self._file, 200, 0).decode("ascii")
+        text = os.pread(self._file, _MARK_BYTES, 0).decode("ascii").strip("\0\n ")
+        return Mark(*map(int, text.split())) if text else None, self._flag_kept()
+
+    def _flag_kept(self) -> Flag | None:
+        since, _, why = os.pread(self._file, _FLAG_BYTES, _MARK_BYTES).decode(errors="replace").strip().partition(" ")
+        return Flag(int(since), why) if why else None
+
+    def _flag(self, flag: Flag | None) -> None:
+        content = f"{flag.since} {flag.why}\n".encode()[:_FLAG_BYTES] if flag else b""
+        os.pwrite(self._file, content, _MARK_BYTES)
+        os.ftruncate(self._file, _MARK_BYTES + len(content))
+        os.fsync(self._file)
 
     def _write(self, mark: Mark) -> None:
         self.known = mark

@@ -85,6 +85,7 @@ class Recovery:
         ours = await self.position()
         if theirs.hand_overs > ours.hand_overs:
             raise self._continuity.breaks(
+                f"清分平台已收第 {theirs.hand_overs} 号移交，本方最后一号为 {ours.hand_overs} · "
                 f"the clearinghouse took hand-over {theirs.hand_overs}, {ours.hand_overs} is the last here"
             )
         self._continuity.require_newest(CLEARINGHOUSE, theirs.peer_incarnation)

@@ -11,10 +11,9 @@ from typing import Any
 
 from chassis.commit import GroupCommit
 from chassis.ids import FreshIds
-from custodian.lineage import Mark
 from quanlian.ids import RANDOM_BYTES, uuid7
 from simulations.faults.loop import Halted, VirtualLoop
-from simulations.faults.storage import CrashPoint, Disk, KeptMark, SimulatedDatabase
+from simulations.faults.storage import Beside, CrashPoint, Disk, KeptMark, SimulatedDatabase
 from simulations.faults.trace import Trace
 
 EPOCH = 1_780_000_000
@@ -75,7 +74,7 @@ class Machine:
         self.process: Process | None = None
         self.commits = 0
         self.crash_points: list[tuple[CrashPoint, float]] = []
-        self.marks: list[Mark] = []
+        self.beside = Beside()
         self._lives = 0
         self._program: Callable[[Process], Coroutine[Any, Any, None]] | None = None
 
@@ -122,7 +121,7 @@ class Machine:
         return SimulatedDatabase(self.disk, self.now, lambda: self._crash_point(process))
 
     def lineage(self, database: SimulatedDatabase) -> KeptMark:
-        return KeptMark(database, self.marks)
+        return KeptMark(database, self.beside)
 
     def _crash_point(self, process: Process) -> CrashPoint | None:
         if process.halted or not process.alive:

@@ -136,7 +136,7 @@ def opening(regions: tuple[str, ...]) -> Opening:
     stage.start()
     tokens = stage.play(_prepare(stage))
     machines = {name: stage.machine(name) for name in stage.parties}
-    marks = {name: machine.marks[-1] for name, machine in machines.items()}
+    marks = {name: machine.beside.mark for name, machine in machines.items() if machine.beside.mark}
     return Opening({name: machine.disk.copy() for name, machine in machines.items()}, marks, tokens)
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.pool import StaticPool
 from chassis.database import Transaction
 from chassis.database_errors import DRIVER_ERRORS, translate
 from chassis.sqlite import STATEMENTS, SqliteDatabase, SqliteTransaction
-from custodian.lineage import Lineage, Mark
+from custodian.lineage import Flag, Lineage, Mark
 from simulations.faults.loop import Halted
 
 
@@ -107,19 +107,32 @@ class SimulatedDatabase(SqliteDatabase):
         return _SimulatedTransaction(self)
 
 
+class Beside:
+    """What a machine keeps beside its party's disk: no restore brings it back."""
+
+    def __init__(self) -> None:
+        self.mark: Mark | None = None
+        self.flag: Flag | None = None
+
+
 class KeptMark(Lineage):
-    """How far a party's database has come, kept by its machine beside the disk: no restore brings it back."""
+    """How far a party's database has come, kept by its machine beside the disk."""
 
-    def __init__(self, database: SimulatedDatabase, marks: list[Mark]) -> None:
+    def __init__(self, database: SimulatedDatabase, beside: Beside) -> None:
         super().__init__(database, Path("lineage"))
-        self._marks = marks
+        self._beside = beside
 
-    def _open(self) -> tuple[bool, str]:
-        return not self._marks, " ".join(map(str, self._marks[-1])) if self._marks else ""
+    def _read(self) -> tuple[Mark | None, Flag | None]:
+        return self._beside.mark, self._beside.flag
+
+    def _flag_kept(self) -> Flag | None:
+        return self._beside.flag
+
+    def _flag(self, flag: Flag | None) -> None:
+        self._beside.flag = flag
 
     def _write(self, mark: Mark) -> None:
-        self.known = mark
-        self._marks[:] = [mark]
+        self.known = self._beside.mark = mark
 
 
 class _SimulatedTransaction(SqliteTransaction):

@@ -45,7 +45,7 @@ def play(plan: Plan, tell: bool = False) -> Result:
     stage = Stage(plan.seed, plan.regions, tell)
     for name in stage.parties:
         stage.machine(name).disk.begin(ready.databases[name])
-        stage.machine(name).marks.append(ready.marks[name])
+        stage.machine(name).beside.mark = ready.marks[name]
     world = _World(stage, plan, ready)
     stage.start()
     stage.play(world.story())

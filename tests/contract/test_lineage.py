@@ -9,8 +9,10 @@ import pytest
 
 from chassis.database import Database, KeyTaken
 from custodian import schema
-from custodian.lineage import Lineage
+from custodian.continuity import Continuity
+from custodian.lineage import Lineage, RecoveryNeeded
 from custodian.seals import seal
+from quanlian.errors import ConfigurationError
 
 
 def test_two_processes_of_a_party_number_their_commits_together(
@@ -45,3 +47,112 @@ def test_a_commit_that_is_rolled_back_has_no_number(database: Database, tmp_path
     with database.transaction() as transaction:
         transaction.upsert(schema.counter, [row])
     assert lineage.known.commits == 3
+
+
+@pytest.fixture
+def numbered(database: Database) -> Database:
+    """A party's database with the tables that every party has."""
+    with database.transaction() as transaction:
+        schema.METADATA.create_all(transaction.connection)
+    return database
+
+
+def commit(database: Database, times: int = 1) -> None:
+    for _ in range(times):
+        with database.transaction() as transaction:
+            transaction.upsert(schema.counter, [{"name": "entry", "value": 1}])
+
+
+class TestNeedOfRecovery:
+    """Who was shown to be an older copy stays so until it is recovered, whatever else is written meanwhile."""
+
+    def test_a_commit_in_flight_does_not_make_it_forgotten(self, numbered: Database, tmp_path: Path) -> None:
+        lineage = Lineage(numbered, tmp_path / "lineage")
+        assert lineage.begin()
+        commit(numbered, 5)
+        with numbered.transaction() as transaction:
+            number = lineage._number(transaction)
+            lineage.mark_as_behind("甲 · a peer has more")
+        number()
+        again = Lineage(numbered, tmp_path / "lineage")
+        assert not again.begin()
+        assert again.why == "甲 · a peer has more"
+
+    def test_another_process_that_commits_does_not_make_it_forgotten(
+        self, database_factory: Callable[[str], Database], tmp_path: Path
+    ) -> None:
+        one, other = database_factory("node_310000"), database_factory("node_310000")
+        with one.transaction() as transaction:
+            schema.METADATA.create_all(transaction.connection)
+        lineages = [Lineage(database, tmp_path / "lineage") for database in (one, other)]
+        assert all([each.begin() for each in lineages])
+        lineages[0].mark_as_behind("a peer has more")
+        commit(other, 3)
+        assert not Lineage(one, tmp_path / "lineage").begin()
+
+    def test_another_process_answers_nothing_any_more(
+        self, database_factory: Callable[[str], Database], tmp_path: Path
+    ) -> None:
+        one, other = Continuity("recover one"), Continuity("recover other")
+        for continuity in (one, other):
+            database = database_factory("node_310000")
+            with database.transaction() as transaction:
+                schema.METADATA.create_all(transaction.connection)
+            continuity.begin(Lineage(database, tmp_path / "lineage"))
+            continuity.require()
+        one.breaks("a peer has more")
+        with pytest.raises(RecoveryNeeded, match=r"a peer has more — the operator runs: recover other"):
+            other.require()
+        assert other.broken
+
+    def test_only_a_new_incarnation_ends_it(self, numbered: Database, tmp_path: Path) -> None:
+        lineage = Lineage(numbered, tmp_path / "lineage")
+        assert lineage.begin()
+        commit(numbered)
+        lineage.mark_as_behind("a peer has more")
+        for _ in range(2):
+            lineage = Lineage(numbered, tmp_path / "lineage")
+            assert not lineage.begin()
+        assert lineage.renew().incarnation == 2
+        commit(numbered)
+        assert Lineage(numbered, tmp_path / "lineage").begin()
+
+    def test_what_was_lost_is_asked_for_from_where_the_copy_ended(
+        self, numbered: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Not from what it committed between its restore and when that was noticed."""
+        lineage = Lineage(numbered, tmp_path / "lineage")
+        assert lineage.begin()
+        commit(numbered)
+        copy = Lineage(numbered, tmp_path / "lineage")
+        assert copy.begin()
+        monkeypatch.setattr(numbered, "_advance", lambda clock: clock + 86_400)
+        commit(numbered)
+        copy.mark_as_behind("a peer has more")
+        again = Lineage(numbered, tmp_path / "lineage")
+        assert not again.begin()
+        assert again.restored.at == copy.restored.at > 0
+
+    @pytest.mark.parametrize("leaves", ["nothing", "an empty file"])
+    def test_a_missing_file_is_told_as_such_at_every_start(
+        self, numbered: Database, tmp_path: Path, leaves: str
+    ) -> None:
+        assert Lineage(numbered, tmp_path / "lineage").begin()
+        commit(numbered)
+        (tmp_path / "lineage").unlink()
+        if leaves == "an empty file":
+            (tmp_path / "lineage").touch()
+        for _ in range(2):
+            lineage = Lineage(numbered, tmp_path / "lineage")
+            assert not lineage.begin()
+            assert "缺失" in lineage.why and "the file lineage beside its keys is missing" in lineage.why
+            assert lineage.lost_commits == 0
+
+    def test_a_new_party_needs_no_file(self, numbered: Database, tmp_path: Path) -> None:
+        assert Lineage(numbered, tmp_path / "lineage").begin()
+        assert Lineage(numbered, tmp_path / "lineage").begin()
+
+    def test_a_file_that_cannot_be_read_is_named(self, numbered: Database, tmp_path: Path) -> None:
+        (tmp_path / "lineage").write_text("what is this\n")
+        with pytest.raises(ConfigurationError, match=r"lineage: cannot be used.* remove it and recover"):
+            Lineage(numbered, tmp_path / "lineage").begin()
