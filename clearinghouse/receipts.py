@@ -13,6 +13,8 @@ from custodian.books import Books
 from custodian.evidence import Kept, signed_now
 from custodian.incarnations import known, learn
 from custodian.paging import first_page
+from custodian.suspensions import SignedSuspension, Suspensions
+from quanlian import wire
 from quanlian.evidence import ANSWER_KIND
 from quanlian.signing import Signer
 from quanlian.v1 import custody_pb2, signed_pb2
@@ -25,7 +27,8 @@ def receipts_of(
 ) -> custody_pb2.GetReceiptsResponse:
     """A page of hand-overs and answered requests; `next` says how to go on, if there is more.
 
-    With the incarnation that the node will begin, what an older one gave is void from now on: all that came is here.
+    What the region published comes first, for its money rests on that. With the incarnation that the node will begin,
+    what an older one gave is void from now on: all that came is here.
     """
     with database.snapshot() as transaction:
         newest = known(transaction, region)
@@ -33,6 +36,13 @@ def receipts_of(
         with database.transaction() as transaction:
             learn(transaction, region, asked.incarnation)
     with database.snapshot() as transaction:
+        documents = _documents(transaction, region)[asked.after_document :]
+        if documents:
+            page = first_page(documents, custody_pb2.RegionDocument.ByteSize, PAGE)
+            response = custody_pb2.GetReceiptsResponse(documents=page, incarnation=newest)
+            response.next.CopyFrom(asked)
+            response.next.after_document += len(page)
+            return response
         handed = _hand_overs(transaction, region, asked.after_hand_over)
         rows = _answered(transaction, region, asked.after_request_id)
         kept = Kept(transaction, [row.request_batch for row in rows])
@@ -42,13 +52,39 @@ def receipts_of(
     hand_overs = first_page(handed, lambda row: len(row.body), PAGE)
     requests = first_page(answered, lambda each: each[1].ByteSize(), PAGE)
     for row in hand_overs:
-        message = signed_pb2.SignedMessage(body=row.body, key_id=row.key_id, signature=row.signature)
-        response.hand_overs.append(message)
+        response.hand_overs.append(_signed(row))
     response.answered.extend(each for _, each in requests if each.item)
     if len(hand_overs) + len(requests) < len(handed) + len(rows) or PAGE in (len(handed), len(rows)):
         response.next.after_hand_over = hand_overs[-1].number if hand_overs else asked.after_hand_over
         response.next.after_request_id = requests[-1][0] if requests else asked.after_request_id
+        response.next.after_document = asked.after_document
     return response
+
+
+def _documents(transaction: Transaction, region: str) -> list[custody_pb2.RegionDocument]:
+    """The region's terms and changes, campaign by campaign, and what it suspended and reactivated, in order."""
+    table, changes = schema.terms, custodian_schema.campaign_change
+    run, document = transaction.connection.execute, custody_pb2.RegionDocument
+    terms = {row.terms_hash: row for row in run(table.select().where(table.c.issuer == region))}
+    found = []
+    for row in run(changes.select().where(changes.c.issuer == region).order_by(changes.c.campaign, changes.c.number)):
+        version = terms.pop(wire.body_to_change(row.body).terms_hash, None)
+        if version is not None:
+            message = signed_pb2.SignedMessage(
+                body=version.document, key_id=version.key_id, signature=version.signature
+            )
+            found.append(document(terms=message))
+        found.append(document(change=_signed(row)))
+    suspensions = Suspensions(transaction).history(region)
+    return found + [document(suspension=each.message) for each in sorted(suspensions, key=_number)]
+
+
+def _number(each: SignedSuspension) -> int:
+    return each.suspension.number
+
+
+def _signed(row: Any) -> signed_pb2.SignedMessage:
+    return signed_pb2.SignedMessage(body=row.body, key_id=row.key_id, signature=row.signature)
 
 
 def _with_item(kept: Kept, row: Any, signer: Signer) -> custody_pb2.AnsweredItem:

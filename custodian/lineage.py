@@ -40,7 +40,7 @@ class Mark(NamedTuple):
 
 
 class Flag(NamedTuple):
-    """That a database needs recovery, since when its commits may be missing (UTC seconds), and why in both languages."""
+    """That a database needs recovery: since when commits may be missing (UTC seconds), and why, in both languages."""
 
     since: int
     why: str

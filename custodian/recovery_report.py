@@ -18,6 +18,7 @@ FIGURES = (
     "answers",
     "receipts",
     "suspensions",
+    "changes",
     "feed_events",
 )
 
@@ -33,7 +34,8 @@ def show_recovery(report: recovery_pb2.RecoveryReport, as_json: bool) -> None:
         ("券的托管 Vouchers whose custody was learned", report.vouchers),
         ("答复 Answers", report.answers),
         ("平台回执 Receipts of platforms", report.receipts),
-        ("停用与恢复 Suspensions and reactivations", report.suspensions),
+        ("暂停与恢复 Suspensions and reactivations", report.suspensions),
+        ("本地活动变更 Changes of own campaigns", report.changes),
         ("待收通知 Feed events to come", report.feed_events),
         ("有争议 Disputed", len(report.disputed)),
     ]

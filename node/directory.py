@@ -55,15 +55,8 @@ class Directory:
         if await asyncio.to_thread(self._load_terms, voucher.terms_hash):
             return
         vouchers.verify(purchase.token, voucher, self._roots)
-        response = await self._clearinghouse.terms(voucher.terms_hash)
-        if response.HasField("terms"):
-            message = response.terms
-            key = self._keyring.verify(message.key_id, "terms", message.body, message.signature)
-            terms = parse_terms(message.body, "terms")
-            if key.owner == terms.issuer and key.purpose == "terms" and terms.terms_hash == voucher.terms_hash:
-                await self.keep_terms(message)
-                for change in response.changes:
-                    await self._engine.submit(TakeChange(verify_change(change, self._keyring)))
+        for change in await self.fetch_terms(voucher.terms_hash):
+            await self._engine.submit(TakeChange(verify_change(change, self._keyring)))
 
     def has_met(self, purchase: Purchase) -> bool:
         """Whether nothing need be fetched to judge a voucher: its key and its terms are at hand."""
@@ -152,6 +145,24 @@ class Directory:
             self._keyring.deny(newest)
 
     # Terms
+
+    async def fetch_terms(self, terms_hash: bytes) -> Sequence[signed_pb2.SignedMessage]:
+        """Keep what the clearinghouse has under a hash, if its issuer signed it; returns its campaign's changes."""
+        response = await self._clearinghouse.terms(terms_hash)
+        if not response.HasField("terms"):
+            return []
+        message = response.terms
+        key = self._keyring.verify(message.key_id, "terms", message.body, message.signature)
+        terms = parse_terms(message.body, "terms")
+        if (key.owner, key.purpose) != (terms.issuer, "terms") or terms.terms_hash != terms_hash:
+            return []
+        await self.keep_terms(message)
+        return response.changes
+
+    async def require_terms(self, terms_hash: bytes) -> None:
+        """Have terms at hand, fetched where they are nowhere here: those of a change that this node forgot."""
+        if self._engine.shelf.get(terms_hash) is None and not await asyncio.to_thread(self._load_terms, terms_hash):
+            await self.fetch_terms(terms_hash)
 
     async def keep_terms(self, message: signed_pb2.SignedMessage) -> None:
         """Store a signed document of terms, whose signature was checked."""

@@ -67,7 +67,7 @@ def _open_version(desk: Desk, campaign: str, terms_hash: bytes) -> None:
     """Move each account's limit by what its budget changed; the version counts for claims from now on."""
     new = desk.terms(terms_hash)
     if new is None:
-        raise InvalidInput("its terms are not here", place=f"campaign {campaign}", remedy="publish them again")
+        raise InvalidInput("its terms are not here", place=f"campaign {campaign}", remedy="quanlian node feed retry")
     old = current_terms(desk, campaign)
     before, after = old.budgets() if old else {}, new.budgets()
     desk.books.move(

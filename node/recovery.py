@@ -1,6 +1,7 @@
 """A node whose database was restored from a backup learns again what the clearinghouse holds of it.
 
-Hand-overs that it gave after the copy was made, and answers to what it sent on; the feed brings the rest by itself.
+What it published after the copy was made comes first, for money rests on that, then the hand-overs that it gave and the
+answers to what it sent on; the feed brings the rest by itself.
 What it decided alone in that time only the platforms hold: their receipts are booked first (`platform_receipts.py`).
 What is in none of these is told to the operator, not guessed.
 """
@@ -8,37 +9,41 @@ What is in none of these is told to the operator, not guessed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import NamedTuple
 
 from sqlalchemy import func, select
 
 from chassis.database import Query
 from custodian.books import Books
+from custodian.campaigns import verify_change
 from custodian.continuity import Continuity
-from custodian.decisions import expire_overdue
-from custodian.evidence import SignedBatch, shown_batch
 from custodian.incarnations import known, learn
+from custodian.suspensions import verify_suspension
 from node import schema
-from node.desk import Desk, Sent, Work
+from node.desk import Work
 from node.directory import Directory
 from node.engine import Engine
 from node.feed import SEQUENCE
 from node.platform_receipts import PlatformReceipts
 from node.ports import Clearinghouse
 from node.receipts import receipts_held
-from node.redeeming import ClearinghouseAnswer, keep_quote
+from node.relearning import (
+    CountHandOvers,
+    RelearnAnswer,
+    RelearnChange,
+    RelearnHandOver,
+    RelearnSuspension,
+    RelearnTerms,
+)
 from pki.trust import Keyring
-from quanlian import custody, hand_overs, redemptions, wire
-from quanlian.custody import CLEARINGHOUSE, EMPTY, VoucherState
-from quanlian.errors import BadSignature, ConfigurationError, InvalidInput, QuanlianError, Unavailable
-from quanlian.evidence import ANSWER_KIND, Message
+from quanlian import hand_overs, wire
+from quanlian.custody import CLEARINGHOUSE
+from quanlian.errors import BadSignature, ConfigurationError, QuanlianError, Unavailable
 from quanlian.ids import uuid7
-from quanlian.ledger import Movement, is_limited
-from quanlian.redemptions import State
-from quanlian.v1 import custody_pb2, node_operator_pb2, recovery_pb2, redemption_pb2, signed_pb2
-from quanlian.wire import Later, Purchase
+from quanlian.terms_parsing import parse_terms
+from quanlian.v1 import custody_pb2, node_operator_pb2, recovery_pb2, signed_pb2
 
 _HAND_OVER = schema.hand_over.c
 _OLDEST_OPEN = Query(select(func.min(_HAND_OVER.number).label("number")).where(_HAND_OVER.taken.is_(False)))
@@ -113,7 +118,6 @@ class Recovery:
         lineage = self._continuity.require_broken()
         await self.hand_receipts()
         await self._directory.refresh()
-        report = recovery_pb2.RecoveryReport()
         position = await self.position()
         asked = custody_pb2.GetReceiptsRequest(
             after_hand_over=await asyncio.to_thread(self._last_taken, position.hand_overs),
@@ -123,11 +127,13 @@ class Recovery:
         while response.incarnation >= asked.incarnation:
             asked.incarnation = lineage.coming(response.incarnation)
             response = await self._clearinghouse.receipts(asked)
+        learning = _Learning(self._engine)
         while True:
-            await asyncio.to_thread(self._relearn, response, report)
+            await asyncio.to_thread(learning.learn, self._documents(response))
             if not response.HasField("next"):
                 break
             response = await self._clearinghouse.receipts(response.next)
+        report = await asyncio.to_thread(learning.end)
         report.feed_events = max(0, response.feed - position.feed)
         await self._continuity.go_on(report)
         return report
@@ -150,28 +156,32 @@ class Recovery:
             oldest = transaction.rows(_OLDEST_OPEN)[0].number
         return last if oldest is None else int(oldest) - 1
 
-    def _relearn(self, response: custody_pb2.GetReceiptsResponse, report: recovery_pb2.RecoveryReport) -> None:
+    def _documents(self, response: custody_pb2.GetReceiptsResponse) -> Iterator[Document]:
+        """What the clearinghouse holds, in its order, each signature that was not checked before checked."""
+        for each in response.documents:
+            yield self._published(each)
         for message in response.hand_overs:
             head = hand_overs.signed_head(message)
-            key = self._keyring.verify(head.key_id, hand_overs.KIND, head.body, head.signature)
             name = f"hand-over {hand_overs.read_head(head.body).number}"
-            if key.owner != self._engine.region.code:
-                raise BadSignature(f"{name} is signed by {key.owner}")
-            vouchers = self._decide(RelearnHandOver(message), name, report)
-            report.hand_overs, report.vouchers = report.hand_overs + bool(vouchers), report.vouchers + vouchers
-        for each in response.answered:
-            name = wire.answer_request_id(each.answer).hex()
-            report.answers += self._decide(RelearnAnswer(each), name, report)
+            self._require_own(head, hand_overs.KIND, "message", name)
+            yield Document(name, RelearnHandOver(message))
+        for answered in response.answered:
+            yield Document(wire.answer_request_id(answered.answer).hex(), RelearnAnswer(answered))
 
-    def _decide(self, work: Work, name: str, report: recovery_pb2.RecoveryReport) -> int:
-        """What a work learned; what it cannot is disputed."""
-        try:
-            return int(self._engine.decide_together([work])[0])
-        except (Unavailable, ConfigurationError):
-            raise
-        except QuanlianError as error:
-            report.disputed.add(region=self._engine.region.code, id=name, reason=str(error))
-            return 0
+    def _published(self, document: custody_pb2.RegionDocument) -> Document:
+        if document.HasField("terms"):
+            self._require_own(document.terms, "terms", "terms", "terms")
+            return Document(parse_terms(document.terms.body, "terms").campaign, RelearnTerms(document.terms))
+        if document.HasField("change"):
+            signed = verify_change(document.change, self._keyring)
+            return Document(f"change {signed.change.number} of {signed.change.campaign}", RelearnChange(signed))
+        decided = verify_suspension(document.suspension, self._keyring)
+        return Document(f"suspension {decided.suspension.number}", RelearnSuspension(decided))
+
+    def _require_own(self, message: signed_pb2.SignedMessage, kind: str, purpose: str, name: str) -> None:
+        key = self._keyring.verify(message.key_id, kind, message.body, message.signature)
+        if (key.owner, key.purpose) != (self._engine.region.code, purpose):
+            raise BadSignature(f"{name} is signed by {key.owner}'s key for {key.purpose}")
 
     async def hand_receipts(self) -> None:
         """Give a clearinghouse that recovers what this node holds of it."""
@@ -184,143 +194,71 @@ class Recovery:
                 await self._clearinghouse.hand_receipts(page)
 
 
-@dataclass(slots=True)
-class RelearnHandOver:
-    """A hand-over that this node signed and no longer has, or does not know to be taken; returns how many vouchers it
-    gave that are news.
-    """
+class Document(NamedTuple):
+    """Something that the clearinghouse holds of this node, and what an operator calls it."""
 
-    message: signed_pb2.SignedMessage
-
-    def load(self, desk: Desk) -> None:
-        pass
-
-    def decide(self, desk: Desk) -> int:
-        given = hand_overs.read(self.message.body)
-        table, number = schema.hand_over, given.head.number
-        if rows := desk.transaction.select_keys(table, [table.c.number], [(number,)]):
-            if hand_overs.kept(rows[0].body).head.root != given.head.root:
-                raise InvalidInput("other vouchers were given under its number", place=f"hand-over {number}")
-            desk.transaction.update(table, {"number": number}, {**_signed(self.message), "taken": True})
-            return 0
-        handed = given.vouchers()
-        for voucher in handed:
-            _give_again(desk, voucher)
-        _keep(desk, number, self.message, handed)
-        while desk.books.counter("hand-over") < number:
-            desk.books.next_number("hand-over")
-        return len(handed)
+    name: str
+    work: Work
 
 
-def _give_again(desk: Desk, handed: VoucherState) -> None:
-    """The voucher is the clearinghouse's, whatever the copy says; so is its money, reserved here or not."""
-    known = _without_hold(desk, handed)
-    if known is not None and known.epoch >= handed.epoch:
-        return
-    reserved = known.reservation if known is not None else EMPTY
-    gone = handed._replace(reservation=EMPTY, status=custody.USABLE, hold=None)
-    desk.books.put_voucher(gone)
-    dropped = [leg for leg in reserved.legs() if is_limited(leg.account)]
-    handed_legs = [leg for leg in handed.reservation.legs() if is_limited(leg.account)]
-    desk.books.move(Movement(leg.account, "", reserved_fen=-leg.amount_fen) for leg in dropped)
-    desk.books.move(Movement(leg.account, "", limit_fen=-leg.amount_fen) for leg in handed_legs)
+class _Learning:
+    """Learns documents in the order in which they come, then again what depended on a later one; counts the news."""
 
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._report = recovery_pb2.RecoveryReport()
+        self._left: list[tuple[Document, str]] = []
+        self._last_hand_over = 0
 
-def _without_hold(desk: Desk, handed: VoucherState) -> VoucherState | None:
-    """A hold that the copy still has was over when the voucher was given."""
-    known = desk.books.voucher(handed.key)
-    if known is None or known.hold is None or known.epoch >= handed.epoch:
-        return known
-    expire_overdue(known, desk.books, desk)
-    redemption = desk.books.redemption(known.hold)
-    current = desk.books.voucher(handed.key)
-    assert current is not None
-    if redemption is not None and redemption.state is State.AUTHORIZED:
-        outcome = redemptions.release_hold(redemption, current, State.VOIDED)
-        desk.books.apply(outcome)
-        desk.applied(redemption, outcome)
-        current = outcome.voucher
-    return current
+    def learn(self, documents: Iterable[Document]) -> None:
+        for each in documents:
+            if isinstance(each.work, RelearnHandOver):
+                number = hand_overs.read(each.work.message.body).head.number
+                self._last_hand_over = max(self._last_hand_over, number)
+            self._try(each)
 
+    def end(self) -> recovery_pb2.RecoveryReport:
+        """What was learned, and what could not be, with why."""
+        before = len(self._left) + 1
+        while 0 < len(self._left) < before:
+            again, before, self._left = self._left, len(self._left), []
+            for each, _ in again:
+                self._try(each)
+        for each, why in self._left:
+            if isinstance(each.work, RelearnHandOver):
+                why = f"{self._give_up(each.work)}: {why}"
+            self._report.disputed.add(region=self._engine.region.code, id=each.name, reason=why)
+        self._engine.decide_together([CountHandOvers(self._last_hand_over)])
+        return self._report
 
-def _keep(desk: Desk, number: int, message: signed_pb2.SignedMessage, handed: Sequence[VoucherState]) -> None:
-    row = {"number": number, **_signed(message), "given_at": desk.at, "taken": True}
-    desk.transaction.insert(schema.hand_over, [row])
-    desk.transaction.upsert(
-        schema.handed_voucher,
-        [{"pack_id": each.key.pack_id, "voucher_index": each.key.voucher_index, "number": number} for each in handed],
-    )
+    def _try(self, document: Document) -> None:
+        try:
+            self._count(document.work, int(self._engine.decide_together([document.work])[0] or 0))
+        except (Unavailable, ConfigurationError):
+            raise
+        except QuanlianError as error:
+            self._left.append((document, str(error)))
 
-
-def _signed(message: signed_pb2.SignedMessage) -> dict[str, Any]:
-    return {"body": message.body, "key_id": message.key_id, "signature": message.signature}
-
-
-@dataclass(slots=True)
-class RelearnAnswer:
-    """An item that this node sent on, as the clearinghouse has it, and its answer. Returns whether it was news."""
-
-    answered: custody_pb2.AnsweredItem
-
-    def load(self, desk: Desk) -> None:
-        pass
-
-    def decide(self, desk: Desk) -> bool:
-        """Raises InvalidInput for an item that does not say whose request it is."""
-        message = wire.parse(redemption_pb2.RedemptionItem, self.answered.item, "item")
-        if message.HasField("quote") and message.HasField("origin"):
-            return self._keep_quote(desk, message.origin)
-        known = desk.sent_as(message.request_id)
-        if known is not None and known.answered:
-            return False
-        if known is None:
-            self._send_again(desk, message)
-        ClearinghouseAnswer(self.answered.answer, self._signed(desk.at)).decide(desk)
-        return True
-
-    def _signed(self, at: int) -> SignedBatch | None:
-        """The clearinghouse's signature, for it to be shown if that has to recover in its turn."""
-        told = self.answered
-        if not told.signature:
-            return None
-        return shown_batch(Message(ANSWER_KIND, told.answer, told.hashes, told.key_id, told.signature), at)
-
-    def _keep_quote(self, desk: Desk, origin: redemption_pb2.Origin) -> bool:
-        if desk.books.request((origin.participant, origin.request_id)) is not None:
-            return False
-        key = wire.Origin(origin.participant, origin.request_id, origin.body_hash)
-        keep_quote(desk, key, self.answered.answer, None)
-        return True
-
-    def _send_again(self, desk: Desk, message: redemption_pb2.RedemptionItem) -> None:
-        """The row of the outbox as it was, the order taken as it was."""
-        if not message.HasField("origin"):
-            raise InvalidInput("does not say whose request it is", place=f"item {message.request_id.hex()}")
-        item, origin = wire.bytes_to_item(self.answered.item), message.origin
-        merchant = order_id = ""
-        if isinstance(item.subject, Purchase):
-            merchant, order_id = item.subject.sale.merchant, item.subject.sale.order_id
-            desk.load_orders([(merchant, order_id)])
-            desk.take_order(merchant, order_id, item.request_id, None)
-        elif isinstance(item.subject, Later):
-            away = desk.away(item.subject.redemption_id)
-            merchant, order_id = (away.merchant, away.order_id) if away else ("", "")
-        else:
-            original = desk.sent_as(item.subject)
-            merchant, order_id = (original.merchant, original.order_id) if original else ("", "")
-        answer = redemption_pb2.RedemptionAnswer.FromString(self.answered.answer)
-        desk.put_outbox(
-            Sent(
-                caller=origin.participant,
-                request_id=origin.request_id,
-                own_id=item.request_id,
-                operation=item.operation,
-                body_hash=origin.body_hash,
-                content=self.answered.item,
-                merchant=merchant,
-                order_id=order_id,
-                redemption_id=item.subject.redemption_id if isinstance(item.subject, Later) else None,
-                sent_at=answer.decided_at,
-                answered=False,
-            )
+    def _give_up(self, work: RelearnHandOver) -> str:
+        """The vouchers of a hand-over are the clearinghouse's, though these books cannot take its money."""
+        try:
+            self._count(work, int(self._engine.decide_together([replace(work, limit=False)])[0]))
+        except (Unavailable, ConfigurationError):
+            raise
+        except QuanlianError as error:
+            return f"券与资金均未取回，请核对 · its vouchers and money could not be taken ({error})"
+        return (
+            "券已归清分平台，其资金未从出资限额中扣减，请核对 · its vouchers are the clearinghouse's, their money was "
+            "not taken off the funders' limits: go through them"
         )
+
+    def _count(self, work: Work, learned: int) -> None:
+        report = self._report
+        if isinstance(work, RelearnHandOver):
+            report.hand_overs, report.vouchers = report.hand_overs + bool(learned), report.vouchers + learned
+        elif isinstance(work, RelearnChange):
+            report.changes += learned
+        elif isinstance(work, RelearnSuspension):
+            report.suspensions += learned
+        elif isinstance(work, RelearnAnswer):
+            report.answers += learned

@@ -433,7 +433,10 @@ class NodeService:
         if not self.directory.knows(message.key_id):
             await self.directory.refresh()
         if kind == "campaign_change":
-            return verify_change(message, self.keyring)
+            signed = verify_change(message, self.keyring)
+            if signed.change.issuer == self.region.code:
+                await self.directory.require_terms(signed.change.terms_hash)
+            return signed
         if kind == "suspension":
             return verify_suspension(message, self.keyring)
         if kind == "withdrawn":

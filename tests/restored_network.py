@@ -47,6 +47,24 @@ class Between(NoClearinghouse):
     def send(self, items: Sequence[bytes]) -> None:
         self.sent += items
 
+    def pass_on(self) -> None:
+        """What the node published since reaches the clearinghouse."""
+        published, changes, suspensions = self.published, self.changes, self.suspensions
+        self.published, self.changes, self.suspensions = [], [], []
+
+        async def run() -> None:
+            for message in published:
+                await self.far.service.publish_terms(HANGZHOU, message)
+            for message in changes:
+                await self.far.service.publish_change(HANGZHOU, message)
+            for message in suspensions:
+                await self.far.service.publish_suspension(HANGZHOU, message)
+
+        asyncio.run(run())
+
+    async def terms(self, terms_hash: bytes) -> directory_pb2.GetTermsResponse:
+        return await self.far.service.terms(terms_hash)
+
     async def recall(self, request: custody_pb2.RecallRequest) -> custody_pb2.RecallResponse:
         return await self.far.service.recall(HANGZHOU, request)
 

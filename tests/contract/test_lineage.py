@@ -145,7 +145,8 @@ class TestNeedOfRecovery:
         for _ in range(2):
             lineage = Lineage(numbered, tmp_path / "lineage")
             assert not lineage.begin()
-            assert "缺失" in lineage.why and "the file lineage beside its keys is missing" in lineage.why
+            assert "缺失" in lineage.why
+            assert "the file lineage beside its keys is missing" in lineage.why
             assert lineage.lost_commits == 0
 
     def test_a_new_party_needs_no_file(self, numbered: Database, tmp_path: Path) -> None:

@@ -441,27 +441,63 @@ class AnsweredItem(_message.Message):
 Global___AnsweredItem: _TypeAlias = AnsweredItem  # noqa: Y015
 
 @_typing.final
+class RegionDocument(_message.Message):
+    """What a region decided for all to know, as it signed it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TERMS_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    SUSPENSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def terms(self) -> _signed_pb2.SignedMessage: ...
+    @_builtins.property
+    def change(self) -> _signed_pb2.SignedMessage: ...
+    @_builtins.property
+    def suspension(self) -> _signed_pb2.SignedMessage: ...
+    def __init__(
+        self,
+        *,
+        terms: _signed_pb2.SignedMessage | None = ...,
+        change: _signed_pb2.SignedMessage | None = ...,
+        suspension: _signed_pb2.SignedMessage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "document", b"document", "suspension", b"suspension", "terms", b"terms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "document", b"document", "suspension", b"suspension", "terms", b"terms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_document: _TypeAlias = _typing.Literal["terms", "change", "suspension"]  # noqa: Y015
+    _WhichOneofArgType_document: _TypeAlias = _typing.Literal["document", b"document"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_document) -> _WhichOneofReturnType_document | None: ...
+
+Global___RegionDocument: _TypeAlias = RegionDocument  # noqa: Y015
+
+@_typing.final
 class GetReceiptsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     AFTER_HAND_OVER_FIELD_NUMBER: _builtins.int
     AFTER_REQUEST_ID_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
+    AFTER_DOCUMENT_FIELD_NUMBER: _builtins.int
     after_hand_over: _builtins.int
     after_request_id: _builtins.bytes
     """The node's own request id after which to go on."""
     incarnation: _builtins.int
     """With the first request: the incarnation that the node will begin. What an older one gave and is not here is void."""
+    after_document: _builtins.int
+    """How many of the region's documents the node has got."""
     def __init__(
         self,
         *,
         after_hand_over: _builtins.int = ...,
         after_request_id: _builtins.bytes = ...,
         incarnation: _builtins.int = ...,
+        after_document: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_hand_over", b"after_hand_over", "after_request_id", b"after_request_id", "incarnation", b"incarnation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_document", b"after_document", "after_hand_over", b"after_hand_over", "after_request_id", b"after_request_id", "incarnation", b"incarnation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -476,6 +512,7 @@ class GetReceiptsResponse(_message.Message):
     NEXT_FIELD_NUMBER: _builtins.int
     FEED_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
+    DOCUMENTS_FIELD_NUMBER: _builtins.int
     feed: _builtins.int
     """The last event of the region's feed."""
     incarnation: _builtins.int
@@ -488,6 +525,10 @@ class GetReceiptsResponse(_message.Message):
     def next(self) -> Global___GetReceiptsRequest:
         """Where to go on; unset when this is all."""
 
+    @_builtins.property
+    def documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___RegionDocument]:
+        """All that the region itself published, before anything else: each version's terms ahead of the change that names it."""
+
     def __init__(
         self,
         *,
@@ -496,10 +537,11 @@ class GetReceiptsResponse(_message.Message):
         next: Global___GetReceiptsRequest | None = ...,
         feed: _builtins.int = ...,
         incarnation: _builtins.int = ...,
+        documents: _abc.Iterable[Global___RegionDocument] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["next", b"next"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "feed", b"feed", "hand_overs", b"hand_overs", "incarnation", b"incarnation", "next", b"next"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "documents", b"documents", "feed", b"feed", "hand_overs", b"hand_overs", "incarnation", b"incarnation", "next", b"next"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -34,9 +34,10 @@ class RecoveryReport(_message.Message):
     DISPUTED_FIELD_NUMBER: _builtins.int
     RECEIPTS_FIELD_NUMBER: _builtins.int
     SUSPENSIONS_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
     incarnation: _builtins.int
     lost_commits: _builtins.int
-    """Commits that were answered for and that the restored copy does not have; 0 where only a peer noticed."""
+    """Commits that were answered for and that the restored copy does not have; 0 where that is not known."""
     last_commit_at: _builtins.int
     """When the restored copy was last written to; 0 if it does not say."""
     hand_overs: _builtins.int
@@ -49,6 +50,8 @@ class RecoveryReport(_message.Message):
     """Receipts of platforms that were booked again."""
     suspensions: _builtins.int
     """Suspensions and reactivations that were learned again."""
+    changes: _builtins.int
+    """Changes of a node's own campaigns that were learned again."""
     @_builtins.property
     def disputed(self) -> _containers.RepeatedCompositeFieldContainer[Global___Disputed]: ...
     def __init__(
@@ -64,10 +67,11 @@ class RecoveryReport(_message.Message):
         disputed: _abc.Iterable[Global___Disputed] | None = ...,
         receipts: _builtins.int = ...,
         suspensions: _builtins.int = ...,
+        changes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "disputed", b"disputed", "feed_events", b"feed_events", "hand_overs", b"hand_overs", "incarnation", b"incarnation", "last_commit_at", b"last_commit_at", "lost_commits", b"lost_commits", "receipts", b"receipts", "suspensions", b"suspensions", "vouchers", b"vouchers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "changes", b"changes", "disputed", b"disputed", "feed_events", b"feed_events", "hand_overs", b"hand_overs", "incarnation", b"incarnation", "last_commit_at", b"last_commit_at", "lost_commits", b"lost_commits", "receipts", b"receipts", "suspensions", b"suspensions", "vouchers", b"vouchers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
