@@ -197,8 +197,8 @@ class Recovery:
         point = await self._clearinghouse.hand_receipts(custody_pb2.HandReceiptsRequest(incarnation=heard))
         if point.wanted:
             await asyncio.to_thread(self._meet, point.incarnation)
-            region = self._engine.region
-            for page in await asyncio.to_thread(receipts_held, self._engine.database, region, point):
+            held = receipts_held(self._engine.database, self._engine.region, point)
+            while page := await asyncio.to_thread(next, held, None):
                 await self._clearinghouse.hand_receipts(page)
 
 

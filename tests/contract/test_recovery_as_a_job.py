@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from local_parties import (
     purchase,
 )
 from restored_network import Network, back_up, restore
+from sqlalchemy import event
 
 from custodian import recovery_report
+from node.receipts import receipts_held
 from node.service import NodeService
 from quanlian.errors import InvalidInput
 from quanlian.suspensions import SuspensionKind
@@ -149,6 +152,52 @@ class TestJob:
         report = network.do(run)
         assert report is not None
         assert (report.hand_overs, report.vouchers) == (1, 2)
+
+
+class TestWhatANodeHandsOver:
+    def held(self, network: Network) -> tuple[list[custody_pb2.Receipt], list[custody_pb2.HandReceiptsRequest]]:
+        point = custody_pb2.HandReceiptsResponse()
+        pages = list(receipts_held(network.node.database, network.node.region, point))
+        return [receipt for page in pages for receipt in page.receipts], pages
+
+    def test_it_is_read_in_pieces_and_nothing_is_left_out_or_told_twice(
+        self, network: Network, redeemed: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        expected, _ = self.held(network)
+        monkeypatch.setattr("node.receipts.ROWS", 3)
+        monkeypatch.setattr("node.receipts.MAX_RECEIPTS", 7)
+        found, pages = self.held(network)
+        assert found == expected
+        kinds = Counter(each.WhichOneof("receipt") for each in found)
+        wanted = {"terms": 1, "change": 1, "suspension": 1, "hand_over": 1, "answered": redeemed, "told": redeemed}
+        assert kinds == wanted
+        assert [len(page.receipts) for page in pages[:-2]] == [7] * (len(found) // 7)
+        assert [page.complete for page in pages] == [False] * (len(pages) - 1) + [True]
+        assert pages[-1].feed == network.do(lambda service: service.feed_position())
+
+    def test_writers_are_not_held_up_while_pages_are_on_their_way(
+        self, network: Network, redeemed: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("node.receipts.MAX_RECEIPTS", 2)
+        pages = receipts_held(network.node.database, network.node.region, custody_pb2.HandReceiptsResponse())
+        assert next(pages).receipts
+        (token,) = network.node.claim()
+        assert keys_of(token)
+        assert list(pages)[-1].complete
+
+    def test_many_rows_are_read_by_one_statement(self, network: Network, redeemed: int) -> None:
+        """Not one for each answer."""
+        statements: list[str] = []
+        with network.node.database.snapshot() as transaction:
+            engine = transaction.connection.engine
+        listener = ("before_cursor_execute", lambda *call: statements.append(call[2]))
+        event.listen(engine, *listener)
+        try:
+            found, _ = self.held(network)
+        finally:
+            event.remove(engine, *listener)
+        assert len(found) > 2 * redeemed
+        assert len([each for each in statements if each.lstrip().startswith("SELECT")]) < redeemed
 
 
 class TestReport:
