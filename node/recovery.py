@@ -141,6 +141,7 @@ class Recovery:
         report.receipts = self._booked
         report.disputed.extend(self._refused.values())
         await self._continuity.go_on(report)
+        self._booked, self._refused = 0, {}
         return report
 
     async def book_receipts(
