@@ -22,11 +22,11 @@ from chassis.operating import (
     operator_settings,
     read_signing_chain,
 )
-from clearinghouse import statements_cli, windows_cli
+from clearinghouse import recovery_cli, statements_cli, windows_cli
 from clearinghouse.config import ClearinghouseSettings
 from custodian import showing
 from custodian.evidence_option import Id, Out, write_evidence
-from custodian.recovery_report import show_recovery
+from custodian.recovery_report import show_state, state_data
 from quanlian.errors import InvalidInput
 from quanlian.refusals import CHINA
 from quanlian.suspensions import SuspensionKind
@@ -248,24 +248,6 @@ def returned(
 
 
 @app.command()
-def recover(
-    without: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--without", metavar="REGION", help="不等待的地区，可重复 · A region not to wait for; repeatable."
-        ),
-    ] = None,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """从备份恢复后：取回各节点所持记录，重新受理 · After a restore: learn again what the nodes hold, and serve."""
-    request = pb.RecoverClearinghouseRequest(without=without or [])
-    settings = operator_settings(config)
-    answer = call(settings, ClearingOperatorServiceStub, lambda stub: stub.RecoverClearinghouse, request)
-    show_recovery(answer.report, as_json)
-
-
-@app.command()
 def evidence(
     id: Id,
     out: Out,
@@ -284,13 +266,25 @@ def evidence(
 
 @app.command()
 def status(config: Config = None, as_json: Json = False) -> None:
-    """各地区连接与限额 · Which regions are connected, and what each owes within its limit."""
+    """各地区连接与限额 · Which regions are connected, and what each owes within its limit.
+
+    须从备份恢复时先行说明，退出码为 1 · Where it needs recovery it says so first, and exits with 1.
+    """
     request = pb.GetClearingStatusRequest()
     answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.GetClearingStatus, request)
     if as_json:
         regions = [{name: getattr(each, name) for name in _STATUS_FIELDS} for each in answer.regions]
-        console.print_json({"regions": regions, "warnings": showing.warnings_data(answer.warnings)})
-        return
+        warnings = showing.warnings_data(answer.warnings)
+        console.print_json({"regions": regions, "warnings": warnings, "recovery": state_data(answer.recovery)})
+    else:
+        _show_status(answer)
+    if answer.recovery.why:
+        raise typer.Exit(1)
+
+
+def _show_status(answer: pb.GetClearingStatusResponse) -> None:
+    if answer.recovery.why:
+        show_state(answer.recovery)
     headings: list[console.Heading] = [
         ("地区", "Region"),
         "",
@@ -453,4 +447,5 @@ def _funder(text: str) -> pb.VisitorsFunder:
 
 
 app.add_typer(windows_cli.app)
+app.add_typer(recovery_cli.app)
 app.add_typer(statements_cli.app)

@@ -25,6 +25,7 @@ from custodian.books import Books
 from custodian.continuity import Continuity
 from custodian.incarnations import known, learn
 from custodian.lineage import Lineage
+from custodian.recovering import Recovering
 from pki.trust import Keyring
 from quanlian.errors import InvalidInput, QuanlianError
 from quanlian.v1 import custody_pb2, recovery_pb2
@@ -47,7 +48,7 @@ class Recovery:
         self._continuity = continuity
         self._told: set[str] = set()
         """Regions that have heard from here which incarnation is to come."""
-        self._one_at_a_time = asyncio.Lock()
+        self.job = Recovering(engine.database, continuity)
 
     # Noticing
 
@@ -120,13 +121,24 @@ class Recovery:
         Raises InvalidInput where nothing needs it, while a node's receipts are missing, and for a copy from before the
         close of a window.
         """
-        async with self._one_at_a_time:
-            lineage = self._continuity.require_broken()
-            report = recovery_pb2.RecoveryReport()
-            self._learn(lineage, without, report)
-            await self._continuity.go_on(report)
-            self._told.clear()
-            return report
+        lineage = self._continuity.require_broken()
+        report = recovery_pb2.RecoveryReport()
+        await asyncio.to_thread(self._learn, lineage, without, report)
+        await self._continuity.go_on(report)
+        await asyncio.to_thread(self._drop)
+        self._told.clear()
+        return report
+
+    def state(self) -> recovery_pb2.RecoveryState:
+        """Why this party needs recovery, if it does, and who has handed over what it holds."""
+        state, lineage = self.job.state(), self._continuity.lineage
+        if state.why and lineage is not None:
+            with self.database.snapshot() as transaction:
+                regions = {row.region for row in transaction.connection.execute(schema.participant.select())}
+                complete = {row.region for row in _complete(transaction, _mark(lineage))}
+            state.handed_over.extend(sorted(complete))
+            state.missing.extend(sorted(regions - complete))
+        return state
 
     def _learn(self, lineage: Lineage, without: Sequence[str], report: recovery_pb2.RecoveryReport) -> None:
         self._drop(schema.receipt.c.recovery != _mark(lineage), schema.receipts_complete.c.recovery != _mark(lineage))
@@ -137,12 +149,35 @@ class Recovery:
         pending = {(row.region, row.id): _pending(row) for row in self._stored(PENDING)}
         relearning = Relearning(self._engine, self.keyring, pending, taken_back, restored)
         waiting = [relearning.read(row) for row in sorted(self._stored(*DOCUMENTS, *IN_TIME), key=order_of)]
-        for each, why in _apply_all(relearning, waiting, report):
+        self.job.total = len(waiting)
+        for each, why in self._apply_all(relearning, waiting, report):
             withdrawing.dispute(each, why, report)
         for row in self._stored(UNREADABLE):
             report.disputed.add(region=row.region, id=row.id.hex(), reason="is a receipt that cannot be read")
         withdrawing.keep_dead(taken_back.values(), report)
-        self._drop()
+
+    def _apply_all(
+        self, relearning: Relearning, waiting: Sequence[Waiting], report: recovery_pb2.RecoveryReport
+    ) -> list[tuple[Waiting, Exception]]:
+        """Apply what can be, again and again, for one depends on another; returns the rest, each with why not.
+
+        Once nothing goes on, holds that stand in the way of what was answered after them count as over.
+        """
+        waiting, over = list(waiting), False
+        while waiting:
+            left: list[tuple[Waiting, Exception]] = []
+            for each in waiting:
+                try:
+                    relearning.apply(each, over, report)
+                    self.job.done += 1
+                except Exception as error:
+                    reason_of(error)
+                    left.append((each, error))
+            stuck = len(left) == len(waiting)
+            if stuck and over:
+                return left
+            waiting, over = [each for each, _ in left], stuck
+        return []
 
     def _drop(self, receipts: Any = None, complete: Any = None) -> None:
         """Forget receipts: those of another recovery, which a copy brought along that was made during it, or all."""
@@ -175,29 +210,6 @@ class Recovery:
         table = schema.receipt
         with self.database.snapshot() as transaction:
             return list(transaction.connection.execute(table.select().where(table.c.kind.in_(kinds))).all())
-
-
-def _apply_all(
-    relearning: Relearning, waiting: Sequence[Waiting], report: recovery_pb2.RecoveryReport
-) -> list[tuple[Waiting, Exception]]:
-    """Apply what can be, again and again, for one depends on another; returns the rest, each with why not.
-
-    Once nothing goes on, holds that stand in the way of what was answered after them count as over.
-    """
-    waiting, over = list(waiting), False
-    while waiting:
-        left: list[tuple[Waiting, Exception]] = []
-        for each in waiting:
-            try:
-                relearning.apply(each, over, report)
-            except Exception as error:
-                reason_of(error)
-                left.append((each, error))
-        stuck = len(left) == len(waiting)
-        if stuck and over:
-            return left
-        waiting, over = [each for each, _ in left], stuck
-    return []
 
 
 def _mark(lineage: Lineage) -> str:

@@ -70,6 +70,7 @@ OPERATOR_METHODS = (
     "GetClearingStatus",
     "GetClearingEvidence",
     "RecoverClearinghouse",
+    "GetClearingRecovery",
     "SuspendInNetwork",
     "ListNetworkSuspensions",
     "GetClearingStats",
@@ -95,6 +96,7 @@ IN_RECOVERY = frozenset(
     {
         f"{_PACKAGE}CustodyService/HandReceipts",
         f"{_PACKAGE}ClearingOperatorService/RecoverClearinghouse",
+        f"{_PACKAGE}ClearingOperatorService/GetClearingRecovery",
         f"{_PACKAGE}ClearingOperatorService/GetClearingStatus",
         f"{_PACKAGE}DirectoryService/SubmitAgreement",
         *(f"{_PACKAGE}ClearingOperatorService/{method}" for method in SET_AGAIN),

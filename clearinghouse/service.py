@@ -152,11 +152,15 @@ class ClearinghouseService:
     def close(self) -> None:
         self.engine.group.close()
 
-    async def recover(self, without: Sequence[str]) -> recovery_pb2.RecoveryReport:
-        """Apply what the nodes handed over, serve again, and go on with what was to be calculated.
+    async def recover(self, without: Sequence[str], within: float | None = None) -> recovery_pb2.RecoveryReport | None:
+        """Apply what the nodes handed over, serve again, and go on with what was to be calculated; None if that takes
+        more than `within` seconds, and it goes on.
 
         Raises InvalidInput where nothing needs it, or a node's receipts are missing.
         """
+        return await self.recovery.job.report(lambda: self._recover(without), within)
+
+    async def _recover(self, without: Sequence[str]) -> recovery_pb2.RecoveryReport:
         report = await self.recovery.run(without)
         await asyncio.to_thread(self.operations.deny_newest)
         await self.settlement.calculate_closed()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from chassis import telemetry
-from custodian.lineage import Lineage, RecoveryNeeded
+from chassis.database import Transaction
+from custodian import schema
+from custodian.lineage import Lineage, Mark, RecoveryNeeded
 from quanlian.errors import InvalidInput
 from quanlian.v1 import recovery_pb2
 
@@ -73,9 +75,15 @@ class Continuity:
         return self.lineage.known.incarnation if self.lineage else 1
 
     async def go_on(self, report: recovery_pb2.RecoveryReport) -> None:
-        """Begin a new incarnation, now that the books are recovered, and serve again."""
+        """Begin a new incarnation, now that the books are recovered, keep its report, and serve again."""
         lineage = self.require_broken()
         report.lost_commits, report.last_commit_at = lineage.lost_commits, lineage.restored.at
-        report.incarnation = (await asyncio.to_thread(lineage.renew)).incarnation
+
+        def keep(transaction: Transaction, mark: Mark) -> None:
+            report.incarnation, report.recovered_at = mark.incarnation, mark.at
+            row = {"incarnation": mark.incarnation, "report": report.SerializeToString()}
+            transaction.upsert(schema.recovery_report, [row])
+
+        await asyncio.to_thread(lineage.renew, keep)
         self.broken = self.why = ""
         self._serving.set()

@@ -78,6 +78,7 @@ class Kept:
         table = schema.signed_batch
         wanted = [(id,) for id in dict.fromkeys(ids) if id is not None]
         self._rows = {row.id: row for row in transaction.select_keys(table, [table.c.id], wanted)}
+        self._answers: dict[bytes, dict[bytes, bytes]] = {}
 
     def item(self, id: bytes | None, hash: bytes) -> Message | None:
         """The item of a received message that has this hash, as its sender signed it."""
@@ -94,10 +95,12 @@ class Kept:
         row = self._rows.get(id) if id else None
         if row is None or row.items is None:
             return None
-        for content in redemption_pb2.RedeemStreamRequest.FromString(row.items).items:
-            if redemption_pb2.RedemptionAnswer.FromString(content).request_id == request_id:
-                return _message(row, content)
-        return None
+        if row.id not in self._answers:
+            contents = redemption_pb2.RedeemStreamRequest.FromString(row.items).items
+            read = redemption_pb2.RedemptionAnswer.FromString
+            self._answers[row.id] = {read(content).request_id: content for content in contents}
+        content = self._answers[row.id].get(request_id)
+        return _message(row, content) if content is not None else None
 
     def own_answer(self, id: bytes | None, content: bytes) -> Message | None:
         """An answer of this party, as it was signed in its commit."""

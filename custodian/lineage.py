@@ -113,12 +113,16 @@ class Lineage:
         self._coming = max(self._coming, 1 + max(self.restored.incarnation, self.known.incarnation, heard))
         return self._coming
 
-    def renew(self) -> Mark:
-        """A new life, numbered on from the highest that was answered for: the database is recovered."""
+    def renew(self, kept: Callable[[Transaction, Mark], None] = lambda transaction, mark: None) -> Mark:
+        """A new life, numbered on from the highest that was answered for: the database is recovered.
+
+        What `kept` writes stands or falls with it.
+        """
         with self._database.transaction() as transaction:
             commits = max(self.restored.commits, self.known.commits, _stored(transaction).commits) + 1
             mark = Mark(self.coming(), commits, transaction.now())
             transaction.upsert(_TABLE, [_row(mark)])
+            kept(transaction, mark)
         self._go_on(mark)
         self._flag(None)
         return mark

@@ -293,6 +293,15 @@ lineage = Table(
     comment="one row: how many commits this database has seen, to notice an older copy",
 )
 
+recovery_report = Table(
+    "recovery_report",
+    METADATA,
+    Column("incarnation", BigInteger, primary_key=True, autoincrement=False),
+    Column("report", LargeBinary, nullable=False, comment="a serialised RecoveryReport"),
+    seal_column(),
+    comment="what each recovery brought back and what it left disputed; only appended",
+)
+
 counter = Table(
     "counter",
     METADATA,

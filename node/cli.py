@@ -23,12 +23,10 @@ from chassis.operating import (
 )
 from custodian import showing
 from custodian.evidence_option import Id, Out, write_evidence
-from custodian.recovery_report import show_recovery
-from node import statements_cli, status_cli, treasury_cli, vouchers_cli
+from node import recovery_cli, statements_cli, status_cli, treasury_cli, vouchers_cli
 from node.campaign.rendering import show_difference
 from node.config import NodeSettings
 from node.merchants_file import read_merchants
-from node.receipt_files import receipt_pages
 from node.vouchers_cli import voucher_name, voucher_ref
 from pki.files import write_atomically
 from quanlian.campaign_changes import ChangeKind, standing
@@ -43,7 +41,6 @@ from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import node_operator_pb2 as pb
 from quanlian.v1.campaign_pb2 import CampaignChange, CampaignChangeKind
 from quanlian.v1.node_operator_pb2_grpc import NodeOperatorServiceStub
-from quanlian.v1.recovery_pb2 import RecoveryReport
 from quanlian.wire import change_of
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -409,34 +406,6 @@ def _suspend(kind: str, subject: str, why: str, config: Path | None, as_json: bo
 
 
 @app.command()
-def recover(
-    receipts: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--receipts",
-            metavar="FILE",
-            help="支付平台所持已签名答复（证据文件），可重复 · Signed answers that a platform holds; repeatable.",
-        ),
-    ] = None,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """从备份恢复后：取回平台与清分平台所持记录，重新受理 · After a restore: learn what others hold, and serve."""
-    settings = operator_settings(config)
-    report = RecoveryReport()
-    with console.progress() as bar:
-        task = bar.add_task("平台回执 receipts", total=None)
-        for request in receipt_pages((str(file), read_file(file)) for file in receipts or ()):
-            booked = call(settings, NodeOperatorServiceStub, lambda stub: stub.BookReceipts, request)
-            report.receipts += booked.booked
-            report.disputed.extend(booked.disputed)
-            bar.update(task, advance=len(request.receipts))
-    answer = call(settings, NodeOperatorServiceStub, lambda stub: stub.RecoverNode, pb.RecoverNodeRequest())
-    report.MergeFrom(answer.report)
-    show_recovery(report, as_json)
-
-
-@app.command()
 def evidence(
     id: Id,
     out: Out,
@@ -458,6 +427,7 @@ def _budgets(terms: Terms) -> list[tuple[str, int]]:
 
 
 app.add_typer(status_cli.app)
+app.add_typer(recovery_cli.app)
 app.add_typer(vouchers_cli.app)
 app.add_typer(statements_cli.app)
 app.add_typer(treasury_cli.app)

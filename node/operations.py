@@ -13,6 +13,7 @@ from chassis import telemetry
 from custodian import evidence_file
 from custodian.campaigns import Campaigns, SignedChange
 from custodian.limit_warnings import latest_warnings
+from custodian.recovering import ASK_AGAIN_SECONDS
 from custodian.stats import read_stats
 from custodian.suspensions import records
 from node import evidence, schema
@@ -37,7 +38,6 @@ from quanlian.v1 import (
     cancellation_pb2,
     limit_pb2,
     node_operator_pb2,
-    recovery_pb2,
     redemption_pb2,
     stats_pb2,
     suspension_pb2,
@@ -373,8 +373,15 @@ class NodeOperations:
     ) -> node_operator_pb2.BookReceiptsResponse:
         return await self._service.recovery.book_receipts(request)
 
-    async def recover(self) -> recovery_pb2.RecoveryReport:
-        return await self._service.recovery.run()
+    async def recover(self) -> node_operator_pb2.RecoverNodeResponse:
+        """What the recovery brought back, or how far it is."""
+        report = await self._service.recovery.run(ASK_AGAIN_SECONDS)
+        return node_operator_pb2.RecoverNodeResponse(report=report, state=self._service.recovery.job.state())
+
+    async def recovery(self, incarnation: int) -> node_operator_pb2.GetNodeRecoveryResponse:
+        """The report that was kept. Raises InvalidInput for an incarnation that no recovery began."""
+        report, incarnations = await self._service.recovery.job.kept(incarnation)
+        return node_operator_pb2.GetNodeRecoveryResponse(report=report, incarnations=incarnations)
 
     # Evidence
 
@@ -428,6 +435,7 @@ class NodeOperations:
                 for row in windows
             ],
             warnings=warnings,
+            recovery=self._service.recovery.job.state(),
             withdrawn=[
                 node_operator_pb2.WithdrawnPosting(
                     side=row.side,

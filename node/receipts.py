@@ -5,16 +5,17 @@ All of it is signed but two things that count only together: what the feed told,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, Select, func, literal, select, tuple_
 
 from chassis.database import Database, Transaction
 from custodian import schema as custodian_schema
 from custodian.books import json_to_legs
 from custodian.deny_lists import newest_deny_list
 from custodian.evidence import Kept, signed_now
+from custodian.paging import pages
 from node import schema
 from node.desk import Region
 from node.feed import SEQUENCE
@@ -26,93 +27,148 @@ from quanlian.wire import legs_messages
 
 MARGIN_SECONDS = 2 * 3600
 """How much earlier than the copy's last commit: by so much the clocks of node and clearinghouse may differ."""
-PAGE_BYTES = 1024 * 1024
+ROWS = 200
+"""Of one statement, and of one snapshot: what a node holds may be more than its memory."""
+
+MAX_RECEIPTS = 2000
+"""To a page."""
+
+Receipts = Iterator[custody_pb2.Receipt]
+
+
+class _Series(NamedTuple):
+    """Receipts of one kind: the rows that they are in, in the order of a unique key, and what some of those say."""
+
+    query: Select[Any]
+    key: tuple[ColumnElement[Any], ...]
+    read: Callable[[Transaction, Sequence[Any]], Receipts]
+
+    def page(self, transaction: Transaction, after: Sequence[Any]) -> Sequence[Any]:
+        """The next rows after the values of the key that were the last."""
+        query = self.query.order_by(*self.key).limit(ROWS)
+        if after:
+            passed = [literal(value, column.type) for column, value in zip(self.key, after, strict=True)]
+            query = query.where(tuple_(*self.key) > tuple_(*passed))
+        return transaction.connection.execute(query).all()
 
 
 def receipts_held(
     database: Database, region: Region, point: custody_pb2.HandReceiptsResponse
-) -> list[custody_pb2.HandReceiptsRequest]:
-    """Everything after the point to which the clearinghouse's copy goes, in pages; the last says that it is all.
+) -> Iterator[custody_pb2.HandReceiptsRequest]:
+    """Everything after the point to which the clearinghouse's copy goes, page by page; the last says that it is all.
 
     Documents are those of `region`'s own campaigns. What it sent is signed anew, for its messages were signed whole.
+    Each page is read when it is asked for.
     """
-    pages = [custody_pb2.HandReceiptsRequest()]
-    size = 0
+    for receipts in pages(_receipts(database, region, point), custody_pb2.Receipt.ByteSize, MAX_RECEIPTS):
+        yield custody_pb2.HandReceiptsRequest(receipts=receipts)
+    window, counter = schema.settlement_window.c, custodian_schema.counter.c
     with database.snapshot() as transaction:
-        for receipt in _receipts(transaction, region, point):
-            size += receipt.ByteSize()
-            if size > PAGE_BYTES:
-                pages.append(custody_pb2.HandReceiptsRequest())
-                size = receipt.ByteSize()
-            pages[-1].receipts.append(receipt)
-        run, window, counter = transaction.connection.execute, schema.settlement_window, custodian_schema.counter
-        pages[-1].last_window = run(select(func.max(window.c.number))).scalar() or 0
-        pages[-1].feed = run(select(counter.c.value).where(counter.c.name == SEQUENCE)).scalar() or 0
-    pages[-1].complete = True
-    return pages
+        run = transaction.connection.execute
+        last_window = run(select(func.max(window.number))).scalar() or 0
+        feed = run(select(counter.value).where(counter.name == SEQUENCE)).scalar() or 0
+    yield custody_pb2.HandReceiptsRequest(complete=True, last_window=last_window, feed=feed)
 
 
-def _receipts(
-    transaction: Transaction, region: Region, point: custody_pb2.HandReceiptsResponse
-) -> Iterator[custody_pb2.Receipt]:
-    run, own, documents, changes = (
-        transaction.connection.execute,
-        schema.announcement,
-        schema.terms,
-        custodian_schema.campaign_change,
-    )
-    campaigns = {row.campaign for row in run(own.select())}
-    published = (documents.c.issuer == region.code) & documents.c.campaign.in_(campaigns)
-    for row in run(documents.select().where(published)):
-        yield custody_pb2.Receipt(terms=_document(row))
-    since = max(0, point.since - MARGIN_SECONDS)
-    suspensions = custodian_schema.suspension
-    for row in run(suspensions.select().where(suspensions.c.at >= since).order_by(suspensions.c.at)):
-        yield custody_pb2.Receipt(at=row.at, suspension=_signed(row))
-    if denied := newest_deny_list(transaction):
+def _receipts(database: Database, region: Region, point: custody_pb2.HandReceiptsResponse) -> Receipts:
+    """A snapshot is never held while the receipts that it gave are on their way."""
+    for series in _series(region, point):
+        after: Sequence[Any] = ()
+        while True:
+            with database.snapshot() as transaction:
+                rows = series.page(transaction, after)
+                found = list(series.read(transaction, rows))
+            yield from found
+            if len(rows) < ROWS:
+                break
+            after = [rows[-1]._mapping[column] for column in series.key]
+    with database.snapshot() as transaction:
+        denied = newest_deny_list(transaction)
+    if denied:
         yield custody_pb2.Receipt(at=denied.denylist.issued_at, deny_list=denied.message)
-    decided = (changes.c.issuer == region.code) & changes.c.campaign.in_(campaigns)
-    for row in run(changes.select().where(decided).order_by(changes.c.campaign, changes.c.number)):
-        yield custody_pb2.Receipt(at=row.number, change=_signed(row))
-    handed, returned = schema.hand_over, schema.custody_return
-    for row in run(handed.select().where(handed.c.number > point.after_hand_over).order_by(handed.c.number)):
-        yield custody_pb2.Receipt(at=row.given_at, hand_over=_signed(row))
-    for row in run(returned.select().where(returned.c.taken_at >= since).order_by(returned.c.number)):
-        yield custody_pb2.Receipt(at=row.taken_at, custody_return=_signed(row))
-    yield from _answers(transaction, region.message_signer, uuid7(since * 1000, bytes(10)))
-    sent, told = schema.outbox.c, schema.clearing_item.c
-    for row in run(schema.outbox.select().where(sent.answered.is_(False)).order_by(sent.own_id)):
+
+
+def _series(region: Region, point: custody_pb2.HandReceiptsResponse) -> Iterator[_Series]:
+    since = max(0, point.since - MARGIN_SECONDS)
+    terms, changes, suspensions = schema.terms.c, custodian_schema.campaign_change.c, custodian_schema.suspension.c
+    handed, returned, sent = schema.hand_over.c, schema.custody_return.c, schema.outbox.c
+    told, taken_back = schema.clearing_item.c, schema.withdrawn_posting.c
+    own = select(schema.announcement.c.campaign)
+    published = (terms.issuer == region.code) & terms.campaign.in_(own)
+    yield _Series(schema.terms.select().where(published), (terms.terms_hash,), _terms)
+    decided = (changes.issuer == region.code) & changes.campaign.in_(own)
+    query = custodian_schema.campaign_change.select().where(decided)
+    yield _Series(query, (changes.campaign, changes.number), _signed_as("change", "number"))
+    query = custodian_schema.suspension.select().where(suspensions.at >= since)
+    yield _Series(query, (suspensions.authority, suspensions.number), _signed_as("suspension", "at"))
+    query = schema.hand_over.select().where(handed.number > point.after_hand_over)
+    yield _Series(query, (handed.number,), _signed_as("hand_over", "given_at"))
+    query = schema.custody_return.select().where(returned.taken_at >= since)
+    yield _Series(query, (returned.number,), _signed_as("custody_return", "taken_at"))
+    query = schema.outbox.select().where(sent.answer_batch > uuid7(since * 1000, bytes(10)))
+    yield _Series(query, (sent.own_id,), _answered_by(region.message_signer))
+    query = schema.outbox.select().where(sent.answered.is_(False))
+    yield _Series(query, (sent.own_id,), _pending)
+    query = schema.clearing_item.select().where(told.side == "funder", told.at >= since)
+    yield _Series(query, (told.redemption_id, told.number), _postings)
+    query = schema.withdrawn_posting.select().where(taken_back.withdrawn_at >= since)
+    yield _Series(query, (taken_back.sequence, taken_back.side), _signed_as("withdrawn", "withdrawn_at"))
+
+
+def _signed_as(kind: str, at: str) -> Callable[[Transaction, Sequence[Any]], Receipts]:
+    """Rows that keep a signed message, as receipts of a kind; the column `at` says when it was given or taken."""
+
+    def read(transaction: Transaction, rows: Sequence[Any]) -> Receipts:
+        for row in rows:
+            message = signed_pb2.SignedMessage(body=row.body, key_id=row.key_id, signature=row.signature)
+            receipt = custody_pb2.Receipt(at=getattr(row, at))
+            getattr(receipt, kind).CopyFrom(message)
+            yield receipt
+
+    return read
+
+
+def _terms(transaction: Transaction, rows: Sequence[Any]) -> Receipts:
+    for row in rows:
+        message = signed_pb2.SignedMessage(body=row.document, key_id=row.key_id, signature=row.signature)
+        yield custody_pb2.Receipt(terms=message)
+
+
+def _pending(transaction: Transaction, rows: Sequence[Any]) -> Receipts:
+    for row in rows:
         yield custody_pb2.Receipt(at=row.sent_at, pending=row.content)
-    postings = schema.clearing_item.select().where(told.side == "funder", told.at >= since)
-    for row in run(postings.order_by(told.at, told.redemption_id, told.number)):
+
+
+def _postings(transaction: Transaction, rows: Sequence[Any]) -> Receipts:
+    for row in rows:
         yield custody_pb2.Receipt(at=row.at, told=_told(row))
-    taken_back = schema.withdrawn_posting
-    for row in run(taken_back.select().where(taken_back.c.withdrawn_at >= since).order_by(taken_back.c.sequence)):
-        yield custody_pb2.Receipt(at=row.withdrawn_at, withdrawn=_signed(row))
 
 
-def _answers(transaction: Transaction, signer: Signer, after: bytes) -> Iterator[custody_pb2.Receipt]:
-    """What was sent on and answered after a time, each with the clearinghouse's signature.
+def _answered_by(signer: Signer) -> Callable[[Transaction, Sequence[Any]], Receipts]:
+    """What was sent on and answered, each with the clearinghouse's signature.
 
     It may have been sent long before: the ids of received messages begin with the time.
     """
-    table = schema.outbox
-    query = table.select().where(table.c.answer_batch > after).order_by(table.c.own_id)
-    for row in transaction.connection.execute(query):
-        answer = Kept(transaction, [row.answer_batch]).answer_to(row.answer_batch, row.own_id)
-        if answer is None:
-            continue
-        asked = signed_now(row.content, REQUEST_KIND, signer)
-        item = custody_pb2.AnsweredItem(
-            item=row.content,
-            answer=answer.content,
-            hashes=answer.hashes,
-            key_id=answer.key_id,
-            signature=answer.signature,
-            item_key_id=asked.key_id,
-            item_signature=asked.signature,
-        )
-        yield custody_pb2.Receipt(at=_decided_at(answer.content), answered=item)
+
+    def read(transaction: Transaction, rows: Sequence[Any]) -> Receipts:
+        kept = Kept(transaction, [row.answer_batch for row in rows])
+        for row in rows:
+            answer = kept.answer_to(row.answer_batch, row.own_id)
+            if answer is None:
+                continue
+            asked = signed_now(row.content, REQUEST_KIND, signer)
+            item = custody_pb2.AnsweredItem(
+                item=row.content,
+                answer=answer.content,
+                hashes=answer.hashes,
+                key_id=answer.key_id,
+                signature=answer.signature,
+                item_key_id=asked.key_id,
+                item_signature=asked.signature,
+            )
+            yield custody_pb2.Receipt(at=_decided_at(answer.content), answered=item)
+
+    return read
 
 
 def _told(row: Any) -> redemption_pb2.Posting:
@@ -136,11 +192,3 @@ def _told(row: Any) -> redemption_pb2.Posting:
 
 def _decided_at(answer: bytes) -> int:
     return redemption_pb2.RedemptionAnswer.FromString(answer).decided_at
-
-
-def _signed(row: Any) -> signed_pb2.SignedMessage:
-    return signed_pb2.SignedMessage(body=row.body, key_id=row.key_id, signature=row.signature)
-
-
-def _document(row: Any) -> signed_pb2.SignedMessage:
-    return signed_pb2.SignedMessage(body=row.document, key_id=row.key_id, signature=row.signature)

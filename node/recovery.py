@@ -20,6 +20,7 @@ from custodian.books import Books
 from custodian.campaigns import verify_change
 from custodian.continuity import Continuity
 from custodian.incarnations import known, learn
+from custodian.recovering import Recovering
 from custodian.suspensions import verify_suspension
 from node import schema
 from node.desk import Work
@@ -67,7 +68,9 @@ class Recovery:
         self._keyring = keyring
         self._clearinghouse = clearinghouse
         self._continuity = continuity
-        self._one_at_a_time = asyncio.Lock()
+        self.job = Recovering(engine.database, continuity)
+        self._booked = 0
+        self._refused: dict[str, recovery_pb2.Disputed] = {}
 
     async def position(self) -> custody_pb2.Position:
         """Where this node stands with the clearinghouse."""
@@ -105,14 +108,14 @@ class Recovery:
                 learn(transaction, CLEARINGHOUSE, incarnation)
                 transaction.update(schema.settlement_window, {"settled": False}, {"confirmed": False})
 
-    async def run(self) -> recovery_pb2.RecoveryReport:
-        """Learn again what the clearinghouse holds, begin a new incarnation, and serve again.
+    async def run(self, within: float | None = None) -> recovery_pb2.RecoveryReport | None:
+        """Learn again what the clearinghouse holds, begin a new incarnation, and serve again; None if that takes more
+        than `within` seconds, and it goes on.
 
         Raises InvalidInput where nothing needs it, Unavailable while the clearinghouse does not answer. One that was
         restored itself is given what this copy holds of it, so that of two restored parties none waits for the other.
         """
-        async with self._one_at_a_time:
-            return await self._run()
+        return await self.job.report(self._run, within)
 
     async def _run(self) -> recovery_pb2.RecoveryReport:
         lineage = self._continuity.require_broken()
@@ -127,7 +130,7 @@ class Recovery:
         while response.incarnation >= asked.incarnation:
             asked.incarnation = lineage.coming(response.incarnation)
             response = await self._clearinghouse.receipts(asked)
-        learning = _Learning(self._engine)
+        learning = _Learning(self._engine, self.job)
         while True:
             await asyncio.to_thread(learning.learn, self._documents(response))
             if not response.HasField("next"):
@@ -135,7 +138,10 @@ class Recovery:
             response = await self._clearinghouse.receipts(response.next)
         report = await asyncio.to_thread(learning.end)
         report.feed_events = max(0, response.feed - position.feed)
+        report.receipts = self._booked
+        report.disputed.extend(self._refused.values())
         await self._continuity.go_on(report)
+        self._booked, self._refused = 0, {}
         return report
 
     async def book_receipts(
@@ -148,7 +154,10 @@ class Recovery:
         self._continuity.require_broken()
         for chain in request.chains:
             self._keyring.add(chain)
-        return await PlatformReceipts(self._engine, self._keyring).book(request.receipts)
+        response = await PlatformReceipts(self._engine, self._keyring).book(request.receipts)
+        self._booked += response.booked
+        self._refused |= {each.id: each for each in response.disputed}
+        return response
 
     def _last_taken(self, last: int) -> int:
         """The last hand-over up to which all are known to be taken."""
@@ -189,8 +198,8 @@ class Recovery:
         point = await self._clearinghouse.hand_receipts(custody_pb2.HandReceiptsRequest(incarnation=heard))
         if point.wanted:
             await asyncio.to_thread(self._meet, point.incarnation)
-            region = self._engine.region
-            for page in await asyncio.to_thread(receipts_held, self._engine.database, region, point):
+            held = receipts_held(self._engine.database, self._engine.region, point)
+            while page := await asyncio.to_thread(next, held, None):
                 await self._clearinghouse.hand_receipts(page)
 
 
@@ -204,8 +213,9 @@ class Document(NamedTuple):
 class _Learning:
     """Learns documents in the order in which they come, then again what depended on a later one; counts the news."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, job: Recovering) -> None:
         self._engine = engine
+        self._job = job
         self._report = recovery_pb2.RecoveryReport()
         self._left: list[tuple[Document, str]] = []
         self._last_hand_over = 0
@@ -216,6 +226,7 @@ class _Learning:
                 number = hand_overs.read(each.work.message.body).head.number
                 self._last_hand_over = max(self._last_hand_over, number)
             self._try(each)
+            self._job.done += 1
 
     def end(self) -> recovery_pb2.RecoveryReport:
         """What was learned, and what could not be, with why."""

@@ -59,6 +59,7 @@ OPERATOR_METHODS = (
     "RecallVouchers",
     "GetNodeEvidence",
     "RecoverNode",
+    "GetNodeRecovery",
     "BookReceipts",
     "Suspend",
     "ListSuspensions",
@@ -83,7 +84,8 @@ ALLOW = {
 
 
 IN_RECOVERY = frozenset(
-    {f"{_PACKAGE}NodeOperatorService/{method}" for method in ("RecoverNode", "BookReceipts", "GetNodeStatus")}
+    f"{_PACKAGE}NodeOperatorService/{method}"
+    for method in ("RecoverNode", "BookReceipts", "GetNodeRecovery", "GetNodeStatus")
 )
 
 

@@ -11,6 +11,7 @@ import typer
 from chassis import console
 from chassis.operating import Config, Json, call, operator_settings
 from custodian import showing
+from custodian.recovery_report import show_state, state_data
 from quanlian.refusals import CHINA
 from quanlian.v1 import node_operator_pb2 as pb
 from quanlian.v1.node_operator_pb2_grpc import NodeOperatorServiceStub
@@ -22,13 +23,24 @@ app.add_typer(feed, name="feed")
 
 @app.command()
 def status(config: Config = None, as_json: Json = False) -> None:
-    """节点状态与各场次对账 · What waits, and how statements were reconciled."""
+    """节点状态与各场次对账 · What waits, and how statements were reconciled.
+
+    须从备份恢复时先行说明，退出码为 1 · Where it needs recovery it says so first, and exits with 1.
+    """
     answer = call(
         operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.GetNodeStatus, pb.GetNodeStatusRequest()
     )
     if as_json:
         console.print_json(_status_data(answer))
-        return
+    else:
+        _show_status(answer)
+    if answer.recovery.why:
+        raise typer.Exit(1)
+
+
+def _show_status(answer: pb.GetNodeStatusResponse) -> None:
+    if answer.recovery.why:
+        show_state(answer.recovery)
     console.say(f"节点 · Node {answer.region}")
     console.say(f"待清分平台答复 · Waiting for the clearinghouse: {answer.unanswered:,}")
     console.say(f"移交未确认 · Hand-overs not yet taken: {answer.hand_overs_open:,}")
@@ -37,6 +49,11 @@ def status(config: Config = None, as_json: Json = False) -> None:
         _show_parked(answer.parked)
     if answer.withdrawn:
         _show_withdrawn(answer.withdrawn)
+    _show_windows(answer.windows)
+    showing.show_warnings(answer.warnings)
+
+
+def _show_windows(windows: Iterable[pb.WindowConfirmation]) -> None:
     headings: list[console.Heading] = [
         ("场次", "Window"),
         ("一致", "Matched"),
@@ -56,10 +73,9 @@ def status(config: Config = None, as_json: Json = False) -> None:
             console.yes_no(each.confirmed),
             console.yes_no(each.settled),
         )
-        for each in answer.windows
+        for each in windows
     ]
     console.console.print(console.table("", headings, rows))
-    showing.show_warnings(answer.warnings)
 
 
 @feed.command("list")
@@ -158,4 +174,5 @@ def _status_data(answer: pb.GetNodeStatusResponse) -> dict[str, Any]:
         "withdrawn": [_withdrawn_data(each) for each in answer.withdrawn],
         "windows": [{name: getattr(each, name) for name in names} for each in answer.windows],
         "warnings": showing.warnings_data(answer.warnings),
+        "recovery": state_data(answer.recovery),
     }

@@ -160,7 +160,7 @@ class Network:
         self.do(run)
 
     def recover_node(self) -> recovery_pb2.RecoveryReport:
-        return self.do(lambda service: service.recovery.run())
+        return self.do(lambda service: ended(service.recovery.run()))
 
     def book(self, *receipts: node_operator_pb2.PlatformReceipt) -> node_operator_pb2.BookReceiptsResponse:
         """What the operator's command does with a platform's file before the recovery."""
@@ -170,7 +170,7 @@ class Network:
     def recover_clearinghouse(self, *without: str) -> recovery_pb2.RecoveryReport:
         async def run(service: NodeService) -> recovery_pb2.RecoveryReport:
             await service.recovery.hand_receipts()
-            return await self.clearinghouse.service.recover(without)
+            return await ended(self.clearinghouse.service.recover(without))
 
         return self.do(run)
 
@@ -178,6 +178,13 @@ class Network:
         for party in (self.node, self.clearinghouse):
             party.check_books()
         assert self.node.rows("parked_event") == []
+
+
+async def ended(recovery: Awaitable[recovery_pb2.RecoveryReport | None]) -> recovery_pb2.RecoveryReport:
+    """The report of a recovery that was waited for to its end."""
+    report = await recovery
+    assert report is not None
+    return report
 
 
 def back_up(party: Party) -> dict[str, list[dict[str, Any]]]:

@@ -12,6 +12,7 @@ from clearinghouse.service import VOUCHERS_PER_MESSAGE, ClearinghouseService
 from clearinghouse.settlement import Settlement
 from custodian.incarnations import Void
 from custodian.paging import PAGE_BYTES
+from custodian.recovering import ASK_AGAIN_SECONDS
 from quanlian import hand_overs
 from quanlian.errors import QuanlianError
 from quanlian.v1 import clearing_operator_pb2 as pb
@@ -226,7 +227,15 @@ class ClearingOperatorServicer(clearing_operator_pb2_grpc.ClearingOperatorServic
     async def RecoverClearinghouse(  # noqa: N802
         self, request: pb.RecoverClearinghouseRequest, context: Context
     ) -> pb.RecoverClearinghouseResponse:
-        return pb.RecoverClearinghouseResponse(report=await self._service.recover(list(request.without)))
+        report = await self._service.recover(list(request.without), ASK_AGAIN_SECONDS)
+        state = await asyncio.to_thread(self._service.recovery.state)
+        return pb.RecoverClearinghouseResponse(report=report, state=state)
+
+    async def GetClearingRecovery(  # noqa: N802
+        self, request: pb.GetClearingRecoveryRequest, context: Context
+    ) -> pb.GetClearingRecoveryResponse:
+        report, incarnations = await self._service.recovery.job.kept(request.incarnation)
+        return pb.GetClearingRecoveryResponse(report=report, incarnations=incarnations)
 
     async def GetClearingEvidence(  # noqa: N802
         self, request: pb.GetClearingEvidenceRequest, context: Context
@@ -299,7 +308,9 @@ class ClearingOperatorServicer(clearing_operator_pb2_grpc.ClearingOperatorServic
     async def GetClearingStatus(  # noqa: N802
         self, request: pb.GetClearingStatusRequest, context: Context
     ) -> pb.GetClearingStatusResponse:
-        return await self._operations.status()
+        status = await self._operations.status()
+        status.recovery.CopyFrom(await asyncio.to_thread(self._service.recovery.state))
+        return status
 
     async def SuspendInNetwork(  # noqa: N802
         self, request: pb.SuspendInNetworkRequest, context: Context

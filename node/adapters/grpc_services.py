@@ -147,7 +147,12 @@ class NodeOperatorServicer(node_operator_pb2_grpc.NodeOperatorServiceServicer):
         return await self._operations.recall(request)
 
     async def RecoverNode(self, request: pb.RecoverNodeRequest, context: Context) -> pb.RecoverNodeResponse:  # noqa: N802
-        return pb.RecoverNodeResponse(report=await self._operations.recover())
+        return await self._operations.recover()
+
+    async def GetNodeRecovery(  # noqa: N802
+        self, request: pb.GetNodeRecoveryRequest, context: Context
+    ) -> pb.GetNodeRecoveryResponse:
+        return await self._operations.recovery(request.incarnation)
 
     async def BookReceipts(  # noqa: N802
         self, request: pb.BookReceiptsRequest, context: Context

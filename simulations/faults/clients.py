@@ -116,12 +116,15 @@ class Clients:
         while True:
             await asyncio.sleep(AGAIN_SECONDS[-1])
             try:
-                report = (await call()).report
+                answer = await call()
             except grpc.aio.AioRpcError as error:
                 if NOTHING_TO_RECOVER not in str(error.details()):
                     continue
             else:
-                self.disputed += [f"{party}: {each.region} {each.id}: {each.reason}" for each in report.disputed]
+                if not answer.HasField("report"):
+                    continue
+                disputed = answer.report.disputed
+                self.disputed += [f"{party}: {each.region} {each.id}: {each.reason}" for each in disputed]
             self.recovering.remove(party)
             return
 

@@ -129,7 +129,7 @@ class TestNode:
         assert network.redeem(*items) == answers, "a repeated request gets the bytes that it got before the restore"
         network.check()
 
-    def test_of_two_operators_who_recover_it_at_once_one_finds_it_done(self, network: Network) -> None:
+    def test_two_operators_who_recover_it_at_once_get_one_report(self, network: Network) -> None:
         (token,) = network.node.claim()
         copy = back_up(network.node)
         network.release(*keys_of(token))
@@ -140,7 +140,7 @@ class TestNode:
 
         first, second = network.do(twice)
         assert isinstance(first, recovery_pb2.RecoveryReport)
-        assert isinstance(second, InvalidInput)
+        assert second == first
         heard = custody_pb2.Position(incarnation=first.incarnation, hand_overs=1)
         assert network.clearinghouse.service.recovery.compare(HANGZHOU, heard).peer_incarnation == first.incarnation
 

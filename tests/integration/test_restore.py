@@ -56,11 +56,15 @@ def restore(network: Network, party: str, copy: Copy) -> None:
     engine.dispose()
 
 
-def recover(network: Network, party: str) -> subprocess.CompletedProcess[str]:
-    """The operator's command."""
-    group = "clearinghouse" if party == CLEARINGHOUSE else "node"
+def _group(party: str) -> str:
+    return "clearinghouse" if party == CLEARINGHOUSE else "node"
+
+
+def operator(network: Network, party: str, command: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """An operator's command."""
+    group = _group(party)
     config = network.directory / party / "operator.toml"
-    line = [sys.executable, "-m", "chassis", group, "recover", "--config", str(config), "--json"]
+    line = [sys.executable, "-m", "chassis", group, command, "--config", str(config), *options]
     return subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -93,7 +97,14 @@ async def _live_through(network: Network, party: str) -> None:
             network.kill(party)
             await asyncio.to_thread(restore, network, party, copy)
             await asyncio.to_thread(network.start, party)
+            status = await asyncio.to_thread(operator, network, party, "status")
+            assert status.returncode == 1
+            assert "须恢复，现不受理任何请求 · RECOVERY NEEDED" in status.stdout
+            assert f"{_group(party)} recover" in status.stdout
             report = await _recovered(network, party)
+            kept = await asyncio.to_thread(operator, network, party, "recovery", "--json")
+            assert json.loads(kept.stdout) == report
+            assert (await asyncio.to_thread(operator, network, party, "status")).returncode == 0
             assert report["lost_commits"] > 0
             assert report["disputed"] == []
             assert (report["answers"] >= len(second)) == (party != HANGZHOU)
@@ -110,7 +121,7 @@ async def _live_through(network: Network, party: str) -> None:
 async def _recovered(network: Network, party: str) -> dict[str, Any]:
     """The command's report, once every node has handed over what it holds."""
     for _ in range(60):
-        done = await asyncio.to_thread(recover, network, party)
+        done = await asyncio.to_thread(operator, network, party, "recover", "--json")
         if done.returncode == 0:
             return dict(json.loads(done.stdout))
         assert "handed over" in done.stderr or "UNAVAILABLE" in done.stderr, done.stderr

@@ -156,6 +156,14 @@ def upgrade() -> None:
     )
     op.create_index("posting_by_window", "posting", ["settlement_window", "redemption_id"], unique=False)
     op.create_table(
+        "recovery_report",
+        sa.Column("incarnation", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("report", sa.LargeBinary(), nullable=False, comment="a serialised RecoveryReport"),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
+        sa.PrimaryKeyConstraint("incarnation"),
+        comment="what each recovery brought back and what it left disputed; only appended",
+    )
+    op.create_table(
         "redemption",
         sa.Column("id", sa.LargeBinary(), nullable=False),
         sa.Column("issuer", sa.String(), nullable=False),

@@ -865,21 +865,25 @@ class GetClearingStatusResponse(_message.Message):
 
     REGIONS_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    RECOVERY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def regions(self) -> _containers.RepeatedCompositeFieldContainer[Global___RegionStatus]: ...
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_limit_pb2.LimitWarning]:
         """The latest, newest first."""
 
+    @_builtins.property
+    def recovery(self) -> _recovery_pb2.RecoveryState: ...
     def __init__(
         self,
         *,
         regions: _abc.Iterable[Global___RegionStatus] | None = ...,
         warnings: _abc.Iterable[_limit_pb2.LimitWarning] | None = ...,
+        recovery: _recovery_pb2.RecoveryState | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["recovery", b"recovery"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["regions", b"regions", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recovery", b"recovery", "regions", b"regions", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1320,17 +1324,71 @@ class RecoverClearinghouseResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REPORT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def report(self) -> _recovery_pb2.RecoveryReport: ...
+    def report(self) -> _recovery_pb2.RecoveryReport:
+        """Unset while it is under way: ask again."""
+
+    @_builtins.property
+    def state(self) -> _recovery_pb2.RecoveryState: ...
     def __init__(
         self,
         *,
         report: _recovery_pb2.RecoveryReport | None = ...,
+        state: _recovery_pb2.RecoveryState | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["report", b"report", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecoverClearinghouseResponse: _TypeAlias = RecoverClearinghouseResponse  # noqa: Y015
+
+@_typing.final
+class GetClearingRecoveryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INCARNATION_FIELD_NUMBER: _builtins.int
+    incarnation: _builtins.int
+    """The recovery that began this incarnation; 0: the latest."""
+    def __init__(
+        self,
+        *,
+        incarnation: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["incarnation", b"incarnation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetClearingRecoveryRequest: _TypeAlias = GetClearingRecoveryRequest  # noqa: Y015
+
+@_typing.final
+class GetClearingRecoveryResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORT_FIELD_NUMBER: _builtins.int
+    INCARNATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def report(self) -> _recovery_pb2.RecoveryReport:
+        """Unset where there was none."""
+
+    @_builtins.property
+    def incarnations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Those of all recoveries."""
+
+    def __init__(
+        self,
+        *,
+        report: _recovery_pb2.RecoveryReport | None = ...,
+        incarnations: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["incarnations", b"incarnations", "report", b"report"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetClearingRecoveryResponse: _TypeAlias = GetClearingRecoveryResponse  # noqa: Y015

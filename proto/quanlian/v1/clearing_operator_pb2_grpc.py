@@ -115,6 +115,11 @@ class ClearingOperatorServiceStub:
                 request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.RecoverClearinghouseRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.RecoverClearinghouseResponse.FromString,
                 _registered_method=True)
+        self.GetClearingRecovery = channel.unary_unary(
+                '/quanlian.v1.ClearingOperatorService/GetClearingRecovery',
+                request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingRecoveryRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingRecoveryResponse.FromString,
+                _registered_method=True)
         self.GetClearingStatus = channel.unary_unary(
                 '/quanlian.v1.ClearingOperatorService/GetClearingStatus',
                 request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingStatusRequest.SerializeToString,
@@ -273,6 +278,13 @@ class ClearingOperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetClearingRecovery(self, request, context):
+        """What a recovery brought back, as it was kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetClearingStatus(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -413,6 +425,11 @@ def add_ClearingOperatorServiceServicer_to_server(servicer, server):
                     servicer.RecoverClearinghouse,
                     request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.RecoverClearinghouseRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.RecoverClearinghouseResponse.SerializeToString,
+            ),
+            'GetClearingRecovery': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetClearingRecovery,
+                    request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingRecoveryRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingRecoveryResponse.SerializeToString,
             ),
             'GetClearingStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetClearingStatus,
@@ -893,6 +910,33 @@ class ClearingOperatorService:
             '/quanlian.v1.ClearingOperatorService/RecoverClearinghouse',
             quanlian_dot_v1_dot_clearing__operator__pb2.RecoverClearinghouseRequest.SerializeToString,
             quanlian_dot_v1_dot_clearing__operator__pb2.RecoverClearinghouseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetClearingRecovery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.ClearingOperatorService/GetClearingRecovery',
+            quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingRecoveryRequest.SerializeToString,
+            quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingRecoveryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -60,6 +60,8 @@ class ClearingOperatorServiceStub:
     """What was signed about a request or a redemption, as a file that anyone can check."""
     RecoverClearinghouse: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.RecoverClearinghouseRequest, _clearing_operator_pb2.RecoverClearinghouseResponse]
     """After a restore from a backup: learns again what the other side has, and begins a new incarnation."""
+    GetClearingRecovery: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetClearingRecoveryRequest, _clearing_operator_pb2.GetClearingRecoveryResponse]
+    """What a recovery brought back, as it was kept."""
     GetClearingStatus: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetClearingStatusRequest, _clearing_operator_pb2.GetClearingStatusResponse]
     GetRegionStatement: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetRegionStatementRequest, _clearing_operator_pb2.GetRegionStatementResponse]
     GetRegionEvidence: _grpc.UnaryStreamMultiCallable[_clearing_operator_pb2.GetRegionEvidenceRequest, _clearing_operator_pb2.GetRegionEvidenceResponse]
@@ -106,6 +108,8 @@ class ClearingOperatorServiceAsyncStub(ClearingOperatorServiceStub):
     """What was signed about a request or a redemption, as a file that anyone can check."""
     RecoverClearinghouse: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.RecoverClearinghouseRequest, _clearing_operator_pb2.RecoverClearinghouseResponse]  # type: ignore[assignment]
     """After a restore from a backup: learns again what the other side has, and begins a new incarnation."""
+    GetClearingRecovery: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetClearingRecoveryRequest, _clearing_operator_pb2.GetClearingRecoveryResponse]  # type: ignore[assignment]
+    """What a recovery brought back, as it was kept."""
     GetClearingStatus: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetClearingStatusRequest, _clearing_operator_pb2.GetClearingStatusResponse]  # type: ignore[assignment]
     GetRegionStatement: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetRegionStatementRequest, _clearing_operator_pb2.GetRegionStatementResponse]  # type: ignore[assignment]
     GetRegionEvidence: _aio.UnaryStreamMultiCallable[_clearing_operator_pb2.GetRegionEvidenceRequest, _clearing_operator_pb2.GetRegionEvidenceResponse]  # type: ignore[assignment]
@@ -245,6 +249,14 @@ class ClearingOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_clearing_operator_pb2.RecoverClearinghouseResponse, _abc.Awaitable[_clearing_operator_pb2.RecoverClearinghouseResponse]]:
         """After a restore from a backup: learns again what the other side has, and begins a new incarnation."""
+
+    @_abc_1.abstractmethod
+    def GetClearingRecovery(
+        self,
+        request: _clearing_operator_pb2.GetClearingRecoveryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_clearing_operator_pb2.GetClearingRecoveryResponse, _abc.Awaitable[_clearing_operator_pb2.GetClearingRecoveryResponse]]:
+        """What a recovery brought back, as it was kept."""
 
     @_abc_1.abstractmethod
     def GetClearingStatus(

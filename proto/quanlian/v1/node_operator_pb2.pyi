@@ -923,6 +923,7 @@ class GetNodeStatusResponse(_message.Message):
     WARNINGS_FIELD_NUMBER: _builtins.int
     PARKED_FIELD_NUMBER: _builtins.int
     WITHDRAWN_FIELD_NUMBER: _builtins.int
+    RECOVERY_FIELD_NUMBER: _builtins.int
     region: _builtins.str
     unanswered: _builtins.int
     """Requests sent to the clearinghouse and not answered yet."""
@@ -939,6 +940,8 @@ class GetNodeStatusResponse(_message.Message):
     def parked(self) -> _containers.RepeatedCompositeFieldContainer[Global___ParkedEvent]: ...
     @_builtins.property
     def withdrawn(self) -> _containers.RepeatedCompositeFieldContainer[Global___WithdrawnPosting]: ...
+    @_builtins.property
+    def recovery(self) -> _recovery_pb2.RecoveryState: ...
     def __init__(
         self,
         *,
@@ -950,10 +953,11 @@ class GetNodeStatusResponse(_message.Message):
         warnings: _abc.Iterable[_limit_pb2.LimitWarning] | None = ...,
         parked: _abc.Iterable[Global___ParkedEvent] | None = ...,
         withdrawn: _abc.Iterable[Global___WithdrawnPosting] | None = ...,
+        recovery: _recovery_pb2.RecoveryState | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["recovery", b"recovery"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["feed_sequence", b"feed_sequence", "hand_overs_open", b"hand_overs_open", "parked", b"parked", "region", b"region", "unanswered", b"unanswered", "warnings", b"warnings", "windows", b"windows", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feed_sequence", b"feed_sequence", "hand_overs_open", b"hand_overs_open", "parked", b"parked", "recovery", b"recovery", "region", b"region", "unanswered", b"unanswered", "warnings", b"warnings", "windows", b"windows", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1428,16 +1432,22 @@ class RecoverNodeResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REPORT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def report(self) -> _recovery_pb2.RecoveryReport: ...
+    def report(self) -> _recovery_pb2.RecoveryReport:
+        """Unset while it is under way: ask again."""
+
+    @_builtins.property
+    def state(self) -> _recovery_pb2.RecoveryState: ...
     def __init__(
         self,
         *,
         report: _recovery_pb2.RecoveryReport | None = ...,
+        state: _recovery_pb2.RecoveryState | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["report", b"report", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1744,3 +1754,51 @@ class GetOwnCampaignReportResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetOwnCampaignReportResponse: _TypeAlias = GetOwnCampaignReportResponse  # noqa: Y015
+
+@_typing.final
+class GetNodeRecoveryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INCARNATION_FIELD_NUMBER: _builtins.int
+    incarnation: _builtins.int
+    """The recovery that began this incarnation; 0: the latest."""
+    def __init__(
+        self,
+        *,
+        incarnation: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["incarnation", b"incarnation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetNodeRecoveryRequest: _TypeAlias = GetNodeRecoveryRequest  # noqa: Y015
+
+@_typing.final
+class GetNodeRecoveryResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORT_FIELD_NUMBER: _builtins.int
+    INCARNATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def report(self) -> _recovery_pb2.RecoveryReport:
+        """Unset where there was none."""
+
+    @_builtins.property
+    def incarnations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Those of all recoveries."""
+
+    def __init__(
+        self,
+        *,
+        report: _recovery_pb2.RecoveryReport | None = ...,
+        incarnations: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["incarnations", b"incarnations", "report", b"report"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetNodeRecoveryResponse: _TypeAlias = GetNodeRecoveryResponse  # noqa: Y015

@@ -120,6 +120,11 @@ class NodeOperatorServiceStub:
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.RecoverNodeRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.RecoverNodeResponse.FromString,
                 _registered_method=True)
+        self.GetNodeRecovery = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/GetNodeRecovery',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeRecoveryRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeRecoveryResponse.FromString,
+                _registered_method=True)
         self.BookReceipts = channel.unary_unary(
                 '/quanlian.v1.NodeOperatorService/BookReceipts',
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.BookReceiptsRequest.SerializeToString,
@@ -314,6 +319,13 @@ class NodeOperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetNodeRecovery(self, request, context):
+        """What a recovery brought back, as it was kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def BookReceipts(self, request, context):
         """Before it: books again what this node decided alone and a platform holds its signed answers to.
         """
@@ -501,6 +513,11 @@ def add_NodeOperatorServiceServicer_to_server(servicer, server):
                     servicer.RecoverNode,
                     request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.RecoverNodeRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_node__operator__pb2.RecoverNodeResponse.SerializeToString,
+            ),
+            'GetNodeRecovery': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetNodeRecovery,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeRecoveryRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.GetNodeRecoveryResponse.SerializeToString,
             ),
             'BookReceipts': grpc.unary_unary_rpc_method_handler(
                     servicer.BookReceipts,
@@ -1038,6 +1055,33 @@ class NodeOperatorService:
             '/quanlian.v1.NodeOperatorService/RecoverNode',
             quanlian_dot_v1_dot_node__operator__pb2.RecoverNodeRequest.SerializeToString,
             quanlian_dot_v1_dot_node__operator__pb2.RecoverNodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetNodeRecovery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/GetNodeRecovery',
+            quanlian_dot_v1_dot_node__operator__pb2.GetNodeRecoveryRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.GetNodeRecoveryResponse.FromString,
             options,
             channel_credentials,
             insecure,

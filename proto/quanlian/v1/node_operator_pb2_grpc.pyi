@@ -61,6 +61,8 @@ class NodeOperatorServiceStub:
     """What was signed about a request or a redemption, as a file that anyone can check."""
     RecoverNode: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.RecoverNodeRequest, _node_operator_pb2.RecoverNodeResponse]
     """After a restore from a backup: learns again what the other side has, and begins a new incarnation."""
+    GetNodeRecovery: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeRecoveryRequest, _node_operator_pb2.GetNodeRecoveryResponse]
+    """What a recovery brought back, as it was kept."""
     BookReceipts: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.BookReceiptsRequest, _node_operator_pb2.BookReceiptsResponse]
     """Before it: books again what this node decided alone and a platform holds its signed answers to."""
     GetNodeStatus: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeStatusRequest, _node_operator_pb2.GetNodeStatusResponse]
@@ -120,6 +122,8 @@ class NodeOperatorServiceAsyncStub(NodeOperatorServiceStub):
     """What was signed about a request or a redemption, as a file that anyone can check."""
     RecoverNode: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.RecoverNodeRequest, _node_operator_pb2.RecoverNodeResponse]  # type: ignore[assignment]
     """After a restore from a backup: learns again what the other side has, and begins a new incarnation."""
+    GetNodeRecovery: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeRecoveryRequest, _node_operator_pb2.GetNodeRecoveryResponse]  # type: ignore[assignment]
+    """What a recovery brought back, as it was kept."""
     BookReceipts: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.BookReceiptsRequest, _node_operator_pb2.BookReceiptsResponse]  # type: ignore[assignment]
     """Before it: books again what this node decided alone and a platform holds its signed answers to."""
     GetNodeStatus: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeStatusRequest, _node_operator_pb2.GetNodeStatusResponse]  # type: ignore[assignment]
@@ -278,6 +282,14 @@ class NodeOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_node_operator_pb2.RecoverNodeResponse, _abc.Awaitable[_node_operator_pb2.RecoverNodeResponse]]:
         """After a restore from a backup: learns again what the other side has, and begins a new incarnation."""
+
+    @_abc_1.abstractmethod
+    def GetNodeRecovery(
+        self,
+        request: _node_operator_pb2.GetNodeRecoveryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.GetNodeRecoveryResponse, _abc.Awaitable[_node_operator_pb2.GetNodeRecoveryResponse]]:
+        """What a recovery brought back, as it was kept."""
 
     @_abc_1.abstractmethod
     def BookReceipts(

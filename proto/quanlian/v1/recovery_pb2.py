@@ -24,15 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aquanlian/v1/recovery.proto\x12\x0bquanlian.v1\"\x80\x02\n\x0eRecoveryReport\x12\x13\n\x0bincarnation\x18\x01 \x01(\x04\x12\x14\n\x0clost_commits\x18\x02 \x01(\x04\x12\x16\n\x0elast_commit_at\x18\x03 \x01(\x03\x12\x12\n\nhand_overs\x18\x04 \x01(\r\x12\x10\n\x08vouchers\x18\x05 \x01(\r\x12\x0f\n\x07\x61nswers\x18\x06 \x01(\r\x12\x13\n\x0b\x66\x65\x65\x64_events\x18\x07 \x01(\r\x12\'\n\x08\x64isputed\x18\x08 \x03(\x0b\x32\x15.quanlian.v1.Disputed\x12\x10\n\x08receipts\x18\t \x01(\r\x12\x13\n\x0bsuspensions\x18\n \x01(\r\x12\x0f\n\x07\x63hanges\x18\x0b \x01(\r\"6\n\x08\x44isputed\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aquanlian/v1/recovery.proto\x12\x0bquanlian.v1\"\x82\x01\n\rRecoveryState\x12\x0b\n\x03why\x18\x01 \x01(\t\x12\x0e\n\x06remedy\x18\x02 \x01(\t\x12\x13\n\x0bhanded_over\x18\x03 \x03(\t\x12\x0f\n\x07missing\x18\x04 \x03(\t\x12\x11\n\tunder_way\x18\x05 \x01(\x08\x12\x0c\n\x04\x64one\x18\x06 \x01(\r\x12\r\n\x05total\x18\x07 \x01(\r\"\x96\x02\n\x0eRecoveryReport\x12\x13\n\x0bincarnation\x18\x01 \x01(\x04\x12\x14\n\x0clost_commits\x18\x02 \x01(\x04\x12\x16\n\x0elast_commit_at\x18\x03 \x01(\x03\x12\x12\n\nhand_overs\x18\x04 \x01(\r\x12\x10\n\x08vouchers\x18\x05 \x01(\r\x12\x0f\n\x07\x61nswers\x18\x06 \x01(\r\x12\x13\n\x0b\x66\x65\x65\x64_events\x18\x07 \x01(\r\x12\'\n\x08\x64isputed\x18\x08 \x03(\x0b\x32\x15.quanlian.v1.Disputed\x12\x10\n\x08receipts\x18\t \x01(\r\x12\x13\n\x0bsuspensions\x18\n \x01(\r\x12\x0f\n\x07\x63hanges\x18\x0b \x01(\r\x12\x14\n\x0crecovered_at\x18\x0c \x01(\x03\"6\n\x08\x44isputed\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'quanlian.v1.recovery_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RECOVERYREPORT']._serialized_start=44
-  _globals['_RECOVERYREPORT']._serialized_end=300
-  _globals['_DISPUTED']._serialized_start=302
-  _globals['_DISPUTED']._serialized_end=356
+  _globals['_RECOVERYSTATE']._serialized_start=44
+  _globals['_RECOVERYSTATE']._serialized_end=174
+  _globals['_RECOVERYREPORT']._serialized_start=177
+  _globals['_RECOVERYREPORT']._serialized_end=455
+  _globals['_DISPUTED']._serialized_start=457
+  _globals['_DISPUTED']._serialized_end=511
 # @@protoc_insertion_point(module_scope)

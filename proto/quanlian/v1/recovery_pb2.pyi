@@ -19,6 +19,52 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class RecoveryState(_message.Message):
+    """That a party's database is an older copy than the one that it answered from, and how far its recovery has come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WHY_FIELD_NUMBER: _builtins.int
+    REMEDY_FIELD_NUMBER: _builtins.int
+    HANDED_OVER_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    UNDER_WAY_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    why: _builtins.str
+    """Why, in Chinese and English; empty where nothing needs to be recovered."""
+    remedy: _builtins.str
+    """The command that its operator runs."""
+    under_way: _builtins.bool
+    """Of a recovery that is under way: how many documents it has learned, and of how many; 0 where that is not known."""
+    done: _builtins.int
+    total: _builtins.int
+    @_builtins.property
+    def handed_over(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of a clearinghouse: the regions whose nodes have handed over all that they hold, and those that have not."""
+
+    @_builtins.property
+    def missing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        why: _builtins.str = ...,
+        remedy: _builtins.str = ...,
+        handed_over: _abc.Iterable[_builtins.str] | None = ...,
+        missing: _abc.Iterable[_builtins.str] | None = ...,
+        under_way: _builtins.bool = ...,
+        done: _builtins.int = ...,
+        total: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "handed_over", b"handed_over", "missing", b"missing", "remedy", b"remedy", "total", b"total", "under_way", b"under_way", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecoveryState: _TypeAlias = RecoveryState  # noqa: Y015
+
+@_typing.final
 class RecoveryReport(_message.Message):
     """What a recovery brought back, and what it could not."""
 
@@ -35,6 +81,7 @@ class RecoveryReport(_message.Message):
     RECEIPTS_FIELD_NUMBER: _builtins.int
     SUSPENSIONS_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
+    RECOVERED_AT_FIELD_NUMBER: _builtins.int
     incarnation: _builtins.int
     lost_commits: _builtins.int
     """Commits that were answered for and that the restored copy does not have; 0 where that is not known."""
@@ -52,6 +99,8 @@ class RecoveryReport(_message.Message):
     """Suspensions and reactivations that were learned again."""
     changes: _builtins.int
     """Changes of a node's own campaigns that were learned again."""
+    recovered_at: _builtins.int
+    """When the party served again."""
     @_builtins.property
     def disputed(self) -> _containers.RepeatedCompositeFieldContainer[Global___Disputed]: ...
     def __init__(
@@ -68,10 +117,11 @@ class RecoveryReport(_message.Message):
         receipts: _builtins.int = ...,
         suspensions: _builtins.int = ...,
         changes: _builtins.int = ...,
+        recovered_at: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "changes", b"changes", "disputed", b"disputed", "feed_events", b"feed_events", "hand_overs", b"hand_overs", "incarnation", b"incarnation", "last_commit_at", b"last_commit_at", "lost_commits", b"lost_commits", "receipts", b"receipts", "suspensions", b"suspensions", "vouchers", b"vouchers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "changes", b"changes", "disputed", b"disputed", "feed_events", b"feed_events", "hand_overs", b"hand_overs", "incarnation", b"incarnation", "last_commit_at", b"last_commit_at", "lost_commits", b"lost_commits", "receipts", b"receipts", "recovered_at", b"recovered_at", "suspensions", b"suspensions", "vouchers", b"vouchers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

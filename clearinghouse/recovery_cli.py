@@ -1,0 +1,44 @@
+"""After a restore of the clearinghouse's database from a backup: have it recovered, and read what that brought back."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from chassis.operating import Config, Json, call, operator_settings
+from custodian.recovery_report import Incarnation, recovered, show_kept, show_recovery
+from quanlian.v1 import clearing_operator_pb2 as pb
+from quanlian.v1.clearing_operator_pb2_grpc import ClearingOperatorServiceStub
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def recover(
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--without", metavar="REGION", help="不等待的地区，可重复 · A region not to wait for; repeatable."
+        ),
+    ] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """从备份恢复后：取回各节点所持记录，重新受理 · After a restore: learn again what the nodes hold, and serve.
+
+    中断后可再次执行：恢复照常进行，报告不变 · It goes on when this command ends; asked again, it gives the same report.
+    """
+    settings, request = operator_settings(config), pb.RecoverClearinghouseRequest(without=without or [])
+    report = recovered(
+        lambda: call(settings, ClearingOperatorServiceStub, lambda stub: stub.RecoverClearinghouse, request)
+    )
+    show_recovery(report, as_json)
+
+
+@app.command()
+def recovery(incarnation: Incarnation = 0, config: Config = None, as_json: Json = False) -> None:
+    """查看恢复报告及争议 · What the latest recovery, or another, brought back and left disputed."""
+    request, settings = pb.GetClearingRecoveryRequest(incarnation=incarnation), operator_settings(config)
+    answer = call(settings, ClearingOperatorServiceStub, lambda stub: stub.GetClearingRecovery, request)
+    show_kept(answer.report if answer.HasField("report") else None, answer.incarnations, as_json)
