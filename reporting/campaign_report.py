@@ -107,8 +107,12 @@ class Figure(NamedTuple):
 
 
 def rate_ppm(part: int, whole: int) -> int:
-    """Cut to hundredths of a percent, as it is shown."""
-    return part * PPM // whole // _PPM_SHOWN * _PPM_SHOWN if whole else 0
+    return part * PPM // whole if whole else 0
+
+
+def _cut(ppm: int | None) -> int | None:
+    """To hundredths of a percent, as people see it."""
+    return None if ppm is None else ppm // _PPM_SHOWN * _PPM_SHOWN
 
 
 def direct_multiplier(figures: CampaignFigures) -> int | None:
@@ -173,7 +177,7 @@ def show_report(figures: CampaignFigures) -> None:
             _yuan(_known(each, "used_home_fen")),
             console.yuan(each.used_away_fen),
             _yuan(_used(each)),
-            console.figure(Figure("", "", "percent", _used_ppm(each)).text),
+            console.figure(Figure("", "", "percent", _cut(_used_ppm(each))).text),
         ]
         for each in figures.funders
     ]
@@ -210,7 +214,7 @@ def _seven(figures: CampaignFigures) -> list[Figure]:
     return [
         Figure("发放券数", "Issued", "count", _known(figures, "issued_count")),
         Figure("核销券数", "Redeemed", "count", figures.redeemed_count),
-        Figure("核销率", "Redemption rate", "percent", _redemption_rate_ppm(figures)),
+        Figure("核销率", "Redemption rate", "percent", _cut(_redemption_rate_ppm(figures))),
         Figure("订单金额（元）", "Orders, yuan", "yuan", figures.order_fen),
         Figure("核销金额（元）", "Discounts, yuan", "yuan", figures.redeemed_fen),
         Figure("退款（元）", "Refunded (gross), yuan", "yuan", figures.refunded_fen),
@@ -244,7 +248,7 @@ def _group_name(group: str, name: str) -> str:
 
 
 def _budget_row(each: BudgetFigures) -> list[Cell]:
-    used, used_ppm = _used(each), _used_ppm(each)
+    used, used_ppm = _used(each), _cut(_used_ppm(each))
     home = _known(each, "used_home_fen")
     return [
         _funder(each),

@@ -108,7 +108,7 @@ def test_node_and_clearinghouse_write_the_same_statement(network: Network, tmp_p
     statement = json.loads((tmp_path / "node" / f"{name}.json").read_bytes())
     book = openpyxl.load_workbook(tmp_path / "node" / f"{name}.xlsx", data_only=True)
     values = {row[0].value: row[1].value for row in book["汇总 Summary"].iter_rows(max_col=2) if row[0].value}
-    assert round(values["净额（正为应收） Net (+ receives)"] * 100) == statement["net_fen"]
+    assert round(values["净额（应收减应付）（元） Net: received less paid, yuan"] * 100) == statement["net_fen"]
     assert round(values["期末余额（元） Closing balance, yuan"] * 100) == statement["closing_fen"]
 
 

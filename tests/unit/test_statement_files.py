@@ -273,7 +273,7 @@ class TestCampaignReport:
 
     def test_the_seven_figures_and_the_direct_multiplier(self) -> None:
         data = report_data(self.figures())  # type: ignore[arg-type]
-        assert (data["redemption_rate_ppm"], data["direct_multiplier"]) == (333_300, "12.34"), "cut, as in the stats"
+        assert (data["redemption_rate_ppm"], data["direct_multiplier"]) == (333_333, "12.34"), "cut, as in the stats"
         assert data["funders"][0]["used_ppm"] == 100_000
 
     def clearinghouses(self) -> object:
