@@ -122,9 +122,6 @@ class NodeSettling:
                     "sent": False,
                 }
                 transaction.insert(schema.dispute, [row])
-                books = Books(transaction)
-                books.record(DISPUTE, made.at, str(made.number), message.signature)
-                books.save(DISPUTE, made.at)
             return made
 
         statement, _, _ = await self._compared(request.window, "")
@@ -210,6 +207,10 @@ class NodeSettling:
     def _mark_sent(self, number: int) -> None:
         with self._service.database.transaction() as transaction:
             transaction.update(schema.dispute, {"number": number}, {"sent": True})
+            (row,) = transaction.select_keys(schema.dispute, [schema.dispute.c.number], [(number,)])
+            books, at = Books(transaction), transaction.now()
+            books.record(DISPUTE, at, str(number), row.signature)
+            books.save(DISPUTE, at)
 
 
 def _sides(statement: Statement) -> dict[tuple[str, ...], Any]:
