@@ -37,7 +37,7 @@ NUMBERED = (
     Numbered(REDEMPTIONS, (books.redemption.c.number, schema.away.c.number)),
     Numbered("payment", (schema.payment.c.number,)),
 )
-RECORDED = (Recorded(schema.dispute, DISPUTE, lambda row: str(row.number), where=schema.dispute.c.sent),)
+RECORDED = (Recorded(schema.dispute, DISPUTE, lambda row: str(row.number), where=schema.dispute.c.sent.is_(True)),)
 
 
 def references(transaction: Transaction) -> Iterator[Finding]:

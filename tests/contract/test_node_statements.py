@@ -17,7 +17,9 @@ from local_parties import (
     item,
     keys_of,
     purchase,
+    undone,
 )
+from sound_parties import check
 
 from clearinghouse.disputes import TakeDispute
 from node import schema
@@ -171,6 +173,16 @@ def test_a_dispute_names_lines_of_the_statement_and_is_kept_signed_on_both_sides
     assert [row["sent"] for row in ours] == [True, True]
     raised = settlement_pb2.Dispute.FromString(theirs[0]["body"])
     assert (raised.by, raised.why, raised.at) == (OPERATOR.uri, "wrong order", AT)
+
+
+def test_the_last_dispute_that_is_deleted_is_missed_on_either_side(department: Department) -> None:
+    department.dispute(ISSUERS_LINE)
+    for party, row in ((department.node, "1"), (department.clearinghouse, f"{HANGZHOU}/1")):
+        party.check_books()
+        with undone(party):
+            with party.database.transaction() as transaction:
+                transaction.connection.execute(party.tables["dispute"].delete())
+            assert [(each.table, each.row) for each in check(party)] == [("dispute", row)]
 
 
 def test_a_dispute_that_could_not_be_sent_is_sent_later(

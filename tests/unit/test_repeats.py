@@ -24,3 +24,10 @@ def test_a_key_with_different_rests_is_told_however_often_each_stands_there(pair
     keys = [key for key, _ in set(pairs)]
     expected = sorted(key for key in set(keys) for _ in range(keys.count(key) - 1))
     assert sorted(known.differing()) == expected
+
+
+def test_rivals_are_all_records_of_a_key_that_came_with_several_rests() -> None:
+    records = Records(3, 2)
+    records.add(b"aa1bb1aa2bb1")
+    records.add(b"cc1aa2")
+    assert list(records.rivals()) == [b"aa1", b"aa2"]
