@@ -152,7 +152,7 @@ class ClearinghouseService:
     def close(self) -> None:
         self.engine.group.close()
 
-    async def recover(self, without: Sequence[str], within: float | None = None) -> recovery_pb2.RecoveryReport | None:
+    async def recover(self, without: Sequence[str], within: int | None = None) -> recovery_pb2.RecoveryReport | None:
         """Apply what the nodes handed over, serve again, and go on with what was to be calculated; None if that takes
         more than `within` seconds, and it goes on.
 

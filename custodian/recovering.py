@@ -13,7 +13,7 @@ from custodian.continuity import Continuity
 from quanlian.errors import InvalidInput
 from quanlian.v1 import recovery_pb2
 
-ASK_AGAIN_SECONDS = 1.0
+ASK_AGAIN_SECONDS = 1
 """How long an operator's call waits for a recovery before it is told how far that is."""
 
 _TABLE = schema.recovery_report
@@ -32,7 +32,7 @@ class Recovering:
     async def report(
         self,
         recover: Callable[[], Coroutine[Any, Any, recovery_pb2.RecoveryReport]],
-        within: float | None = None,
+        within: int | None = None,
     ) -> recovery_pb2.RecoveryReport | None:
         """What `recover` gives, begun unless it is under way already; None where that takes more than `within` seconds.
 

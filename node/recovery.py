@@ -108,7 +108,7 @@ class Recovery:
                 learn(transaction, CLEARINGHOUSE, incarnation)
                 transaction.update(schema.settlement_window, {"settled": False}, {"confirmed": False})
 
-    async def run(self, within: float | None = None) -> recovery_pb2.RecoveryReport | None:
+    async def run(self, within: int | None = None) -> recovery_pb2.RecoveryReport | None:
         """Learn again what the clearinghouse holds, begin a new incarnation, and serve again; None if that takes more
         than `within` seconds, and it goes on.
 

@@ -119,6 +119,7 @@ def test_a_servicer_implements_every_method_of_its_service(service: str) -> None
 OPEN_IN_RECOVERY = {
     "CustodyService/HandReceipts",
     "ClearingOperatorService/RecoverClearinghouse",
+    "ClearingOperatorService/GetClearingRecovery",
     "ClearingOperatorService/GetClearingStatus",
     "ClearingOperatorService/EnrolParticipant",
     "ClearingOperatorService/SetLimits",
