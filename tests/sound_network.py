@@ -504,7 +504,8 @@ class SoundNetwork:
         with self.databases[CLEARINGHOUSE].snapshot() as snapshot:
             keys = [statement.c.settlement_window, statement.c.region]
             document = snapshot.select_keys(statement, keys, [(number, region)])[0].document
-        net_fen = json.loads(document)["net_fen"]
+        said = json.loads(document)
+        net_fen = said["net_fen"]
         with self.databases[region].transaction() as transaction:
             books = Books(transaction)
             books.next_number("feed")
@@ -525,6 +526,10 @@ class SoundNetwork:
                         "statement": document,
                         **counts,
                         "net_fen": net_fen,
+                        "closed_at": said["closed_at"],
+                        "closing_fen": said["closing_fen"],
+                        "lodged_fen": said["lodged_fen"],
+                        "paid_out_fen": said["paid_out_fen"],
                         "confirmed": True,
                         "settled": True,
                     }
