@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from clearinghouse.desk import Desk, visitors_to_json
-from clearinghouse.domain.exposure import BASIS
+from clearinghouse.domain.exposure import Position, exposed_fen
 from clearinghouse.redeeming import Redeem
 from custodian.books import StoredAnswer
 from custodian.decisions import Answered, Received, Reply
@@ -102,26 +102,26 @@ class Use(NamedTuple):
 class Room:
     """How far a region's exposure may move before a limit or a warning is to be looked at."""
 
-    __slots__ = ("_base_fen", "_due_fen", "_high_fen", "_low_fen", "_offset_bp", "due_fen", "limit_fen", "posted_fen")
+    __slots__ = ("_before", "_high_fen", "_limit_fen", "_low_fen", "due_fen", "posted_fen")
 
-    def __init__(self, desk: Desk, region: str) -> None:
-        position = desk.position(region)
-        self._base_fen = position.owed_held_fen + position.owed_posted_fen
-        self._due_fen, self._offset_bp = position.due_posted_fen, position.credit_offset_bp
+    def __init__(self, position: Position) -> None:
+        self._before = position
         self._low_fen, self._high_fen = position.quiet_between
-        self.limit_fen = position.limit_fen
+        self._limit_fen = position.limit_fen
         self.posted_fen = self.due_fen = 0
         """What this run added."""
 
     def is_quiet(self, posted_fen: int, due_fen: int) -> bool:
         """Whether the region may owe and be due so much more, and no threshold is reached or left."""
-        exposure_fen = self.exposure_fen(posted_fen, due_fen)
-        return self._low_fen <= exposure_fen < self._high_fen and (not posted_fen or exposure_fen <= self.limit_fen)
+        exposure_fen = self._exposed_fen(posted_fen, due_fen)
+        within = not posted_fen or self._exposed_fen(0, 0) + posted_fen <= self._limit_fen
+        return self._low_fen <= exposure_fen < self._high_fen and within
 
-    def exposure_fen(self, posted_fen: int, due_fen: int) -> int:
-        due_fen += self._due_fen + self.due_fen
-        offset_fen = due_fen * self._offset_bp // BASIS if due_fen > 0 else 0
-        return self._base_fen + self.posted_fen + posted_fen - offset_fen
+    def _exposed_fen(self, posted_fen: int, due_fen: int) -> int:
+        known = self._before
+        owed_fen = known.owed_posted_fen + self.posted_fen + posted_fen
+        due_fen += known.due_posted_fen + self.due_fen
+        return exposed_fen(known.owed_held_fen, owed_fen, due_fen, known.credit_offset_bp)
 
 
 class _Left(dict[str, int]):
@@ -273,7 +273,7 @@ class Run:
     def _room(self, region: str) -> Room:
         room = self._rooms.get(region)
         if room is None:
-            room = self._rooms[region] = Room(self._desk, region)
+            room = self._rooms[region] = Room(self._desk.position(region))
         return room
 
     # What redemptions of one kind share

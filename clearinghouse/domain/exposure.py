@@ -51,6 +51,15 @@ def _threshold(used_fen: int, limit_fen: int) -> int:
     return 0
 
 
+def exposed_fen(held_fen: int, owed_fen: int, due_fen: int, offset_bp: int) -> int:
+    """A region's exposure: what it owes, held and posted, less the agreed part of its claims.
+
+    Posted credit can vanish by refund or default. Refunds turn a claim into a debt and a debt into a claim.
+    """
+    claims_fen = max(0, due_fen) + max(0, -owed_fen)
+    return held_fen + max(0, owed_fen) + max(0, -due_fen) - claims_fen * offset_bp // BASIS
+
+
 class Position(NamedTuple):
     """A region's debts and claims between regions, and what limits them; amounts in fen.
 
@@ -71,13 +80,7 @@ class Position(NamedTuple):
 
     @property
     def exposure_fen(self) -> int:
-        """Owed, held and posted, less the agreed part of what is due: posted credit can vanish by refund or default.
-
-        Refunds turn a claim into a debt and a debt into a claim.
-        """
-        owed, due = self.owed_posted_fen, self.due_posted_fen
-        claims_fen = max(0, due) + max(0, -owed)
-        return self.owed_held_fen + max(0, owed) + max(0, -due) - claims_fen * self.credit_offset_bp // BASIS
+        return exposed_fen(self.owed_held_fen, self.owed_posted_fen, self.due_posted_fen, self.credit_offset_bp)
 
     @property
     def limit_fen(self) -> int:

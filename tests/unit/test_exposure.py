@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clearinghouse.capturing import Room
 from clearinghouse.domain.exposure import LimitUse, Measure, Position, crossed
 
 NOTHING_OWED = Position(
@@ -105,6 +106,7 @@ POSITIONS = st.builds(
     owed_posted_fen=FEN,
     due_posted_fen=FEN,
     secured_fen=FEN,
+    arrears_fen=st.sampled_from((0, 300)),
 )
 
 
@@ -120,3 +122,19 @@ def test_it_is_quiet_just_as_long_as_there_is_nothing_to_warn_of(position: Posit
 def test_nothing_is_quiet_while_a_warning_is_due(position: Position) -> None:
     low_fen, high_fen = position._replace(warned=(1, 1)).quiet_between
     assert low_fen == high_fen
+
+
+@given(POSITIONS, st.lists(st.tuples(st.integers(0, 900), st.integers(0, 900)), max_size=4))
+def test_a_run_of_captures_has_room_only_for_what_the_limit_allows_and_warns_of_nothing(
+    position: Position, moves: list[tuple[int, int]]
+) -> None:
+    """What the loop of plain redemptions asks is never less than what the judging of one asks."""
+    position = position._replace(warned=position.reached)
+    room = Room(position)
+    for posted, due in moves:
+        after = position.moved(posted_fen=posted, due_fen=due)
+        assert room.is_quiet(posted, due) == (position.allows(posted) and after.reached == position.warned)
+        if not room.is_quiet(posted, due):
+            break
+        room.posted_fen, room.due_fen = room.posted_fen + posted, room.due_fen + due
+        position = after
