@@ -227,7 +227,7 @@ def funder_label(funder: str) -> str:
     visitors, _, name = funder.rpartition("/")
     known = FUNDERS.get(name)
     if visitors:
-        return f"访客·{known or name} visitors/{name}"
+        return f"异地用券·{known or name} visitors/{name}"
     return f"{known} {name}" if known else name
 
 

@@ -1,4 +1,4 @@
-"""Ten classic bugs, each planted in a copy of the sources: the simulator finds it, and says in how many schedules."""
+"""Classic bugs, each planted in a copy of the sources: the simulator finds it, and says in how many schedules."""
 
 from __future__ import annotations
 
