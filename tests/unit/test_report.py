@@ -141,7 +141,7 @@ def test_flows_lead_from_issuers_on_the_left_to_redeeming_regions_on_the_right()
 
 def test_funding_is_stacked_by_funder_visitors_funds_apart() -> None:
     bars = {bar.name: list(bar.x) for bar in funding_figure(FIGURES.funding).data}
-    assert bars == {"市级 city": [0.0, 5400.0], "访客·市级 visitors/city": [2100.0, 0.0]}
+    assert bars == {"市级 city": [0.0, 5400.0], "异地用券·市级 visitors/city": [2100.0, 0.0]}
 
 
 def test_a_network_in_which_nothing_happened_gives_a_page_too() -> None:
