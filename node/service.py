@@ -337,6 +337,8 @@ class NodeService:
     async def recall(self, keys: Sequence[VoucherKey]) -> Recalled:
         """Take vouchers back from the clearinghouse, with their money. Raises Unavailable when it does not answer;
         what it gave back then comes by the feed.
+
+        What gave them out may be of terms that it has not been told of yet: it is told first.
         """
 
         def load() -> custody_pb2.RecallRequest:
@@ -350,6 +352,7 @@ class NodeService:
         request = await asyncio.to_thread(load)
         if not request.vouchers:
             return Recalled(0, [])
+        await self.announcements.announce_changes()
         response = await self._clearinghouse.recall(request)
         refusals = [read_refused(each, CLEARINGHOUSE, self.keyring) for each in response.refused]
         for message in response.returns:

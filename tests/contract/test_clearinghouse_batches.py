@@ -263,7 +263,7 @@ class TestWindows:
         released(node, clearinghouse)
         service = clearinghouse.service
         clearinghouse.do(service.settlement.close_window())
-        refused(clearinghouse, service.settlement.instruct(1), "is CALCULATED, this step needs CONFIRMED")
+        refused(clearinghouse, service.settlement.instruct(1), "window 1 is not confirmed by 310000")
         refused(clearinghouse, service.settlement.settle(1), "is CALCULATED, this step needs INSTRUCTED")
         refused(clearinghouse, service.settlement.settle(1), "场次1已轧差，待各地确认，此步须在“已出具付款指令”之后")
         confirm(clearinghouse, HANGZHOU)

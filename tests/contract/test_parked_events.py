@@ -17,6 +17,9 @@ from quanlian.v1 import custody_pb2, node_operator_pb2, signed_pb2
 CLEARING = TestSigner(CLEARINGHOUSE, "message")
 Event = custody_pb2.FeedEvent
 
+COUNTS = ("matched", "missing", "extra", "different")
+BALANCES = ("closed_at", "closing_fen", "lodged_fen", "paid_out_fen")
+
 
 @pytest.fixture
 def service(node: LocalNode) -> Iterator[NodeService]:
@@ -87,7 +90,7 @@ def test_a_retry_takes_the_event_once_its_cause_is_gone(node: LocalNode, service
     assert not answer.taken
     with node.database.transaction() as transaction:
         row = {"number": 4, "statement": None, "net_fen": 0, "confirmed": True, "settled": False}
-        figures = dict.fromkeys(("matched", "missing", "extra", "different"), 0)
+        figures = dict.fromkeys((*COUNTS, *BALANCES), 0)
         transaction.insert(node.tables["settlement_window"], [row | figures])
     assert list(retry(service).taken) == [1, 2]
     assert parked(node) == {}

@@ -316,7 +316,7 @@ class TestOperatorsCall:
             (node_operator_pb2.RecallVouchersRequest(campaign="nope"), "no campaign nope here"),
             (
                 node_operator_pb2.RecallVouchersRequest(vouchers=[custody_pb2.VoucherRef(pack_id=bytes(15), index=3)]),
-                "000/3 was not issued here",
+                "000/3 不是本地所发 · was not issued here",
             ),
         ],
         ids=["campaign", "voucher"],

@@ -394,7 +394,7 @@ def test_every_bad_line_of_a_merchants_file_is_told(network: Network, tmp_path: 
     path = tmp_path / "merchants.csv"
     path.write_text("code,name,categories\n123,店,retail\n91330100MA2XXXXXXX,,retail\n", encoding="utf-8-sig")
     first, second = operate(network, "merchants", path).splitlines()
-    assert first.startswith(f"{path}:2: code: '123' is not a unified social credit code")
+    assert first.startswith(f"{path}:2: code: '123' 不是统一社会信用代码 · '123' is not a unified social credit code")
     assert second.startswith(f"{path}:3: ")
 
 

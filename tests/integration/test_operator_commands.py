@@ -329,7 +329,7 @@ def test_a_funder_s_payment_is_booked_once_for_a_bank_reference(operators: Opera
     other = operators.refused(HANGZHOU, "funding", "hangzhou-2020-r1", "county", "1234.50", "--reference", "bank-7")
     assert "bank-7 was booked for another payment" in other
     nobody = operators.refused(HANGZHOU, "funding", "hangzhou-2020-r1", "nobody", "1", "--reference", "bank-8")
-    assert "funding: no funder nobody of hangzhou-2020-r1 — name a published campaign" in nobody
+    assert "funding: hangzhou-2020-r1 没有出资方 nobody · no funder nobody of hangzhou-2020-r1" in nobody
 
 
 # Reaching a party
@@ -367,7 +367,9 @@ def test_a_voucher_is_cancelled_by_its_own_region_alone_and_with_a_reason(operat
     unknown = f"{'0' * 30}/0"
     assert "is no voucher of this region" in operators.refused(HANGZHOU, "cancel-voucher", unknown, "--why", "误发")
     assert "needs why it is made" in operators.refused(HANGZHOU, "cancel-voucher", unknown, "--why", "")
-    assert "is no voucher — write PACK/INDEX" in operators.refused(HANGZHOU, "cancel-voucher", "9", "--why", "误发")
+    assert "不是券号 is no voucher — 券包编号（30位十六进制）/序号 write PACK/INDEX" in operators.refused(
+        HANGZHOU, "cancel-voucher", "9", "--why", "误发"
+    )
     assert "没有作废的券 · No voucher is cancelled" in operators(HANGZHOU, "cancellations")
     assert operators.data(HANGZHOU, "cancellations") == []
 
