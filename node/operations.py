@@ -421,6 +421,7 @@ class NodeOperations:
             unanswered=unanswered[0][0],
             hand_overs_open=open_hand_overs[0][0],
             feed_sequence=await self._service.feed_position(),
+            clearinghouse_reached=self._service.reaches_clearinghouse,
             parked=[_parked(row, row.reason) for row in await self._service.parked_events()],
             windows=[
                 node_operator_pb2.WindowConfirmation(

@@ -368,6 +368,11 @@ class NodeService:
         if self._lost_at is None:
             self._lost_at = asyncio.get_running_loop().time()
 
+    @property
+    def reaches_clearinghouse(self) -> bool:
+        """Whether the stream of redemptions is open and holds."""
+        return self._lost_at is None
+
     def clearinghouse_found(self) -> None:
         """The stream of redemptions is open and holds."""
         self._lost_at = None

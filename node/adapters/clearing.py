@@ -186,10 +186,14 @@ class ClearingLink:
         return response.figures
 
     async def _call(self, method: Any, request: Any) -> Any:
-        try:
-            return await method(request, timeout=CALL_SECONDS)
-        except grpc.aio.AioRpcError as error:
-            raise _explained(error) from error
+        """Tried again where the call was cancelled without this side wanting it: every call may be repeated."""
+        for wait in (*RECONNECT_SECONDS[:3], None):
+            try:
+                return await method(request, timeout=CALL_SECONDS)
+            except grpc.aio.AioRpcError as error:
+                if wait is None or error.code() is not grpc.StatusCode.CANCELLED:
+                    raise _explained(error) from error
+            await asyncio.sleep(wait)
 
     # Streams
 

@@ -46,9 +46,15 @@ async def admit(stage: Stage, fingerprint: str) -> None:
         status = await operator.do(
             operator.clearing.GetClearingStatus, clearing_operator_pb2.GetClearingStatusRequest()
         )
-        return all(each.custody_stream_open for each in status.regions)
+        nodes = [
+            await own.do(own.node.GetNodeStatus, node_operator_pb2.GetNodeStatusRequest())
+            for own in stage.clients.operators.values()
+        ]
+        return all(each.custody_stream_open for each in status.regions) and all(
+            each.clearinghouse_reached for each in nodes
+        )
 
-    await until(all_connected, "nodes to open their custody streams")
+    await until(all_connected, "nodes to open their streams to the clearinghouse")
 
 
 async def _admit_region(stage: Stage, region: RegionSetting) -> None:

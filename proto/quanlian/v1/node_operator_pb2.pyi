@@ -924,12 +924,15 @@ class GetNodeStatusResponse(_message.Message):
     PARKED_FIELD_NUMBER: _builtins.int
     WITHDRAWN_FIELD_NUMBER: _builtins.int
     RECOVERY_FIELD_NUMBER: _builtins.int
+    CLEARINGHOUSE_REACHED_FIELD_NUMBER: _builtins.int
     region: _builtins.str
     unanswered: _builtins.int
     """Requests sent to the clearinghouse and not answered yet."""
     hand_overs_open: _builtins.int
     """Hand-overs given and not yet taken."""
     feed_sequence: _builtins.int
+    clearinghouse_reached: _builtins.bool
+    """Whether requests reach the clearinghouse now: their stream is open, and has held for a moment."""
     @_builtins.property
     def windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___WindowConfirmation]: ...
     @_builtins.property
@@ -954,10 +957,11 @@ class GetNodeStatusResponse(_message.Message):
         parked: _abc.Iterable[Global___ParkedEvent] | None = ...,
         withdrawn: _abc.Iterable[Global___WithdrawnPosting] | None = ...,
         recovery: _recovery_pb2.RecoveryState | None = ...,
+        clearinghouse_reached: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["recovery", b"recovery"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["feed_sequence", b"feed_sequence", "hand_overs_open", b"hand_overs_open", "parked", b"parked", "recovery", b"recovery", "region", b"region", "unanswered", b"unanswered", "warnings", b"warnings", "windows", b"windows", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clearinghouse_reached", b"clearinghouse_reached", "feed_sequence", b"feed_sequence", "hand_overs_open", b"hand_overs_open", "parked", b"parked", "recovery", b"recovery", "region", b"region", "unanswered", b"unanswered", "warnings", b"warnings", "windows", b"windows", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
