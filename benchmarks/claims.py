@@ -1,11 +1,13 @@
 """Claims at a node: packs of five signed vouchers a second, as a payment platform gets them over gRPC with mutual TLS.
 
-A round is claimed from its start until it is sold out, and then by those who come too late:
+A round is claimed from its start until it is sold out, and then by those who come too late. Parts, each by itself with
+`--only` (stages, unary, stream):
 
 - packs_per_s: over one stream, 500 claims a message, 4 messages in flight, until the quota is gone; p50_ms, p99_ms are
   of a message from its sending to its answers,
 - unary_per_s: one call a claim, 64 in flight; unary_p99_ms of a call,
 - sold_out_per_s: claims over the stream that find nothing left; sold_out_p99_ms of a message,
+- bytes_a_pack: what tables and indexes grew by in that rush,
 - cpu_us_*: CPU of each process for a claim; of PostgreSQL that of all its processes,
 - stage_us_*: CPU of the engine's thread for a pack in batches of 1,000, stage by stage, in this process,
 - ratio_to_baseline: against the driver alone writing the rows that the run left, as many to a commit.
@@ -23,15 +25,17 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from rig.bare import seconds_to_write
+from rig.load import UNARY_IN_FLIGHT
 from rig.lone_node import LoneNode, in_this_process, publish, require_books, serving
-from rig.parts import run
-from rig.processes import CAMPAIGN, IN_FLIGHT, ISSUER, Figures, Timed, batches, in_flight
+from rig.machine import stored_bytes
+from rig.parts import Figures, Run, parser, run
+from rig.processes import CAMPAIGN, ISSUER
 from rig.stages import Place, timed_stages
+from rig.timing import Timed, batches, in_flight, timed
 
 from chassis.database import Transaction
 from chassis.postgresql import PostgresqlTransaction
@@ -54,6 +58,8 @@ PER_MESSAGE, MESSAGES_IN_FLIGHT = 500, 4
 STAGED, WARM, UNARY_SHARE, LATE_SHARE = 3_000, 1_000, 20, 2
 """Packs claimed stage by stage and to warm up; of the count, one in so many by unary calls, one in so many too late."""
 
+PARTS = ("stages", "unary", "stream")
+REPORTED = ("packs_per_s", "packs_per_s_sqlite", "p99_ms", "ratio_to_baseline")
 BARE_ROWS, CALL_SECONDS = 50_000, 60.0
 
 
@@ -80,12 +86,7 @@ class Rush:
 
     async def timed(self, items: Sequence[bytes], work: Callable[..., Awaitable[list[bytes]]]) -> Timed:
         """Claim in one way, then see what was answered: packs first, and nothing else but that none is left."""
-        found = Timed(len(items))
-        before, began = self._node.cpu(), time.perf_counter()
-        answers = await work(items, found.latencies_s)
-        found.wall_s = time.perf_counter() - began
-        for (party, pid), seconds in self._node.cpu().items():
-            found.cpu_s[party] = found.cpu_s.get(party, 0.0) + seconds - before.get((party, pid), 0.0)
+        found, answers = await timed(len(items), self._node.cpu, lambda latencies: work(items, latencies))
         refusals = [self._refusal(each) for each in answers]
         granted = refusals.count(None)
         if set(refusals) - {None, RefusalReason.QUOTA_EXHAUSTED} or len(answers) != len(items):
@@ -123,7 +124,7 @@ class Rush:
             response = await self._stub.Claim(claim_pb2.ClaimRequest(item=item), timeout=CALL_SECONDS)
             answers.append(response.answer)
 
-        await in_flight(items, IN_FLIGHT, claim, latencies)
+        await in_flight(items, UNARY_IN_FLIGHT, claim, latencies)
         return answers
 
     @staticmethod
@@ -132,44 +133,83 @@ class Rush:
         return None if answer.token else RefusalReason(answer.refusal.reason)
 
 
-async def measure(folder: Path, url: str, count: int) -> Figures:
-    node, single = LoneNode(folder / "network", url), count // UNARY_SHARE
-    quota = STAGED + WARM + single + count
+async def measure(run: Run) -> Figures:
+    """The quota is what the parts that run will claim; the rush comes last, and leaves nothing."""
+    node, figures = LoneNode(run.folder / "network", run.url), Figures()
+    shares = {"stages": STAGED, "unary": max(1, run.count // UNARY_SHARE), "stream": run.count}
+    quota = WARM + sum(shares[part] for part in run.parts)
     node.create(int(time.time()))
     terms = await publish(node, quota)
-    stages = _stages(node, terms)
+    if "stages" in run.parts:
+        seconds = _stages(node, terms)
+        figures.values |= {f"stage_us_{stage}": 1e6 * each / STAGED for stage, each in seconds.items()}
     async with serving(node) as clients:
-        rush = Rush(node, clients.platforms[ISSUER]._claims, terms.rounds[0].id, STAGED)
+        before = STAGED if "stages" in run.parts else 0
+        rush = Rush(node, clients.platforms[ISSUER]._claims, terms.rounds[0].id, before)
         first = rush.items(WARM)
         kept = await rush.stream(first, [])
         rush.packs += len(kept)
-        unary = await rush.timed(rush.items(single), rush.unary)
-        require_books(node, rush.packs)
-        burst = await rush.timed(rush.items(count), rush.stream)
-        late = await rush.timed(rush.items(max(1, count // LATE_SHARE)), rush.stream)
+        if "unary" in run.parts:
+            figures.add(_unary_figures(await rush.timed(rush.items(shares["unary"]), rush.unary)))
+            require_books(node, rush.packs)
+        if "stream" in run.parts:
+            before = _stored(node)
+            burst = await rush.timed(rush.items(run.count), rush.stream)
+            figures.add(_burst_figures(burst))
+            figures.values["bytes_a_pack"] = (_stored(node) - before) / run.count
+            late = await rush.timed(rush.items(max(1, run.count // LATE_SHARE)), rush.stream)
+            figures.add(_late_figures(late))
         if await rush.stream(first, []) != kept:
             raise SystemExit("a repeated claim got another answer")
     if rush.packs != quota:
         raise SystemExit(f"{rush.packs} packs were granted, the quota is {quota}")
     require_books(node, quota)
-    packs = min(quota, BARE_ROWS)
-    bare_s = seconds_to_write(
-        node.party_url(ISSUER), node.party_schema(ISSUER), _written(), max(1, packs // (2 * PER_MESSAGE)), packs
+    if "stream" in run.parts:
+        figures.values["ratio_to_baseline"] = burst.per_second / _bare_per_second(node, min(quota, BARE_ROWS))
+    return figures
+
+
+def _stored(node: LoneNode) -> int:
+    with node.database() as database:
+        return stored_bytes(database)
+
+
+def _burst_figures(burst: Timed) -> Figures:
+    return Figures(
+        {
+            "packs_per_s": burst.per_second,
+            "p50_ms": burst.percentile_ms(50),
+            "p99_ms": burst.percentile_ms(99),
+            **{f"cpu_us_{party}": us for party, us in burst.cpu_us().items()},
+        }
     )
-    return {
-        "packs_per_s": burst.per_second,
-        "p50_ms": burst.percentile_ms(50),
-        "p99_ms": burst.percentile_ms(99),
-        "unary_per_s": unary.per_second,
-        "unary_p99_ms": unary.percentile_ms(99),
-        "sold_out_per_s": late.per_second,
-        "sold_out_p99_ms": late.percentile_ms(99),
-        "ratio_to_baseline": burst.per_second / (packs / bare_s),
-        **{f"cpu_us_{party}": us for party, us in burst.cpu_us().items()},
-        **{f"cpu_us_unary_{party}": us for party, us in unary.cpu_us().items()},
-        **{f"cpu_us_sold_out_{party}": us for party, us in late.cpu_us().items()},
-        **{f"stage_us_{stage}": 1e6 * seconds / STAGED for stage, seconds in stages.items()},
-    }
+
+
+def _unary_figures(unary: Timed) -> Figures:
+    return Figures(
+        {
+            "unary_per_s": unary.per_second,
+            "unary_p99_ms": unary.percentile_ms(99),
+            **{f"cpu_us_unary_{party}": us for party, us in unary.cpu_us().items()},
+        }
+    )
+
+
+def _late_figures(late: Timed) -> Figures:
+    return Figures(
+        {
+            "sold_out_per_s": late.per_second,
+            "sold_out_p99_ms": late.percentile_ms(99),
+            **{f"cpu_us_sold_out_{party}": us for party, us in late.cpu_us().items()},
+        }
+    )
+
+
+def _bare_per_second(node: LoneNode, packs: int) -> float:
+    """Packs a second by the driver alone: what the node writes of each, a row of each table, as many to a commit."""
+    tables: list[sa.Table] = [books.request, schema.pack, schema.holder_claim]
+    commits = max(1, packs // (2 * PER_MESSAGE))
+    return packs / seconds_to_write(node.party_url(ISSUER), node.party_schema(ISSUER), tables, commits, packs)
 
 
 def _stages(node: LoneNode, terms: Terms) -> Mapping[str, float]:
@@ -194,10 +234,10 @@ def _stages(node: LoneNode, terms: Terms) -> Mapping[str, float]:
     return seconds
 
 
-def _written() -> list[sa.Table]:
-    """What the node writes of each pack, a row of each."""
-    return [books.request, schema.pack, schema.holder_claim]
+def main() -> None:
+    options = parser("claims", PARTS, USUAL, QUICK).parse_args()
+    run("claims", options, measure, lambda database: PARTS, BYTES_A_PACK, REPORTED)
 
 
 if __name__ == "__main__":
-    run("claims", measure, USUAL, QUICK, BYTES_A_PACK)
+    main()

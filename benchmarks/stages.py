@@ -2,8 +2,8 @@
 
 One clearinghouse of 41 regions in this process, without network: batches of a thousand items, vouchers of fifty
 campaigns in the order of chance and not in that of their issue, a fifth of them by rate, each with a discount of its
-own. With `--stored` so many redemptions are in the books already, made in bulk (rig/bulk.py); several numbers give the
-ratio of the rates.
+own. With `--stored` so many redemptions are in the books already, made in bulk (rig/bulk.py), and the vouchers are
+those left over from all their hand-overs; several numbers give the ratio of the rates.
 
 - read: parse, hash and verify the item, look up the tree's root,
 - look_up: the transaction, and what the batch reads before it decides,
@@ -33,13 +33,13 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rig.books import CHECKED_WHOLE, require_balance
+from rig.books import require_balance
 from rig.bulk import BYTES_A_REDEMPTION, Bulk
 from rig.delta import Setting, delta_cities, open_clearinghouse, open_database, publish_campaigns
-from rig.issuing import PACK, Issuer
+from rig.issuing import PACK, Issued, Issuer
 from rig.machine import durability, machine, need_room, server
 from rig.parts import DATABASES
-from rig.traffic import MERCHANT, require_accepted
+from rig.traffic import purchase_item, require_accepted
 
 from chassis import postgresql, sqlite
 from chassis.console import progress
@@ -53,7 +53,6 @@ from custodian.books import Books
 from custodian.receiving import receive
 from custodian.verification import RootMemory
 from quanlian.terms import Terms
-from quanlian.v1 import redemption_pb2
 
 USUAL, QUICK, BATCH = 10_000, 2_000, 1000
 STAGES = ("read", "look_up", "decide", "rows", "write", "commit")
@@ -128,31 +127,35 @@ class Run:
             issuer = Issuer(self._setting, self._at)
             with progress() as shown:
                 task = shown.add_task(f"{self._stored:,} stored", total=self._stored)
-                bulk = Bulk(self._setting, service, issuer)
+                bulk, spared = Bulk(self._setting, service, issuer), list[Issued]()
                 if self._stored:
-                    whole = self._stored <= CHECKED_WHOLE
-                    bulk.load(campaigns, self._stored, whole, lambda count: shown.advance(task, count))
-            items = await self._items(service, campaigns, issuer)
+                    spared = bulk.load(
+                        campaigns, self._stored, True, lambda count: shown.advance(task, count), self._count
+                    )[: self._count]
+            vouchers = spared or await self._handed_over(service, campaigns, issuer)
+            items = self._items(vouchers, issuer)
             stages = self._decide(service, items)
             service.close()
             print(f"  books: {require_balance(self._database, 1, self._stored + len(items))}")
         return {stage: 1e6 * stages.seconds[stage] / len(items) for stage in STAGES}
 
-    async def _items(
-        self, service: ClearinghouseService, campaigns: list[Terms], issuer: Issuer
-    ) -> list[tuple[str, bytes]]:
-        """Redeeming region and item, of vouchers of all campaigns that are here, in no order."""
-        items: list[tuple[str, bytes]] = []
+    async def _handed_over(self, service: ClearinghouseService, campaigns: list[Terms], issuer: Issuer) -> list[Issued]:
+        """Of all campaigns."""
+        found: list[Issued] = []
         for terms in campaigns:
             handed = issuer.hand_over(terms, max(1, self._count // PACK // len(campaigns)))
             await service.engine.group.submit(read_hand_over(terms.issuer, handed.message))
-            others = [code for code in self._setting.regions if code != terms.issuer]
-            items += [
-                (issuer.random.choice(others), _item(each.token, each.state.key.voucher_index, issuer))
-                for each in handed.vouchers
-            ]
-        issuer.random.shuffle(items)
-        return items
+            found += handed.vouchers
+        return found
+
+    def _items(self, vouchers: list[Issued], issuer: Issuer) -> list[tuple[str, bytes]]:
+        """Redeeming region and item, in no order."""
+        found = []
+        for each in vouchers:
+            others = [code for code in self._setting.regions if code != each.state.key.issuer]
+            found.append((issuer.random.choice(others), purchase_item(each, issuer)))
+        issuer.random.shuffle(found)
+        return found
 
     def _decide(self, service: ClearinghouseService, items: list[tuple[str, bytes]]) -> Stages:
         roots, stages = RootMemory(self._setting.keyring), Stages()
@@ -176,16 +179,6 @@ class Run:
             verifier=roots,
         )
         return Redeem(received)
-
-
-def _item(token: bytes, index: int, issuer: Issuer) -> bytes:
-    request_id = issuer.fresh()
-    order = redemption_pb2.Order(
-        merchant=MERCHANT, order_id=request_id.hex(), category="retail", channel="shop",
-        order_fen=issuer.random.randrange(4000, 30_000),
-    )  # fmt: skip
-    purchase = redemption_pb2.Purchase(token=token, index=index, order=order)
-    return redemption_pb2.RedemptionItem(request_id=request_id, redeem=purchase).SerializeToString()
 
 
 def main() -> None:

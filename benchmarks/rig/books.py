@@ -20,7 +20,7 @@ class BooksDiffer(Exception):
 
 def require_balance(database: Database, window: int, captures: int) -> str:
     """Says how the books were checked. Raises BooksDiffer."""
-    _require_sums(database, window, captures)
+    require_sums(database, window, captures)
     if captures > CHECKED_WHOLE:
         return "sums of the books"
     with database.snapshot() as transaction:
@@ -30,7 +30,7 @@ def require_balance(database: Database, window: int, captures: int) -> str:
     return "quanlian ledger check"
 
 
-def _require_sums(database: Database, window: int, captures: int) -> None:
+def require_sums(database: Database, window: int, captures: int) -> None:
     """Entries sum to zero, accounts and turnovers are their lines, flows and spends the postings, nets give zero."""
     line, posting, flow = books.line.c, books.posting.c, books.flow.c
     with database.snapshot() as transaction:

@@ -54,23 +54,37 @@ class Bulk:
     def __init__(self, setting: Setting, service: ClearinghouseService, issuer: Issuer) -> None:
         self._setting, self._service, self._issuer = setting, service, issuer
 
-    def load(self, campaigns: list[Terms], size: int, told: bool, progress: Callable[[int], None]) -> None:
+    def load(
+        self, campaigns: list[Terms], size: int, told: bool, progress: Callable[[int], None], spared: int = 0
+    ) -> list[Issued]:
         """`size` captures over all campaigns, each in another region than its voucher's; one in 33 is refunded.
 
-        Unless `told`, the answers to the requests and the issuers' feeds are left out, which settlement does not read.
+        Returns at least `spared` vouchers that are left, some of each hand-over: so that they are found among all
+        that is stored and not at its end. Unless `told`, the answers to the requests and the issuers' feeds are left
+        out, which settlement does not read.
         """
-        sizes = [size // CAMPAIGNS + (number < size % CAMPAIGNS) for number in range(CAMPAIGNS)]
-        for terms, wanted in zip(campaigns, sizes, strict=True):
-            while wanted > 0:
-                packs = min(HAND_OVER_PACKS, -(-wanted // PACK))
-                handed = self._issuer.hand_over(terms, packs)
-                count = min(wanted, len(handed.vouchers))
-                with self._service.database.transaction() as transaction:
-                    desk = self._service.engine.desk(transaction)
-                    _HandOverUsed(desk, terms, handed, self._setting, self._issuer, told).write(count)
-                    desk.save()
-                wanted -= count
-                progress(count)
+        left: list[Issued] = []
+        uses = self._hand_overs(campaigns, size)
+        for terms, count in uses:
+            packs = -(-count // PACK) + -(-spared // len(uses) // PACK)
+            handed = self._issuer.hand_over(terms, packs)
+            self._issuer.random.shuffle(handed.vouchers)
+            with self._service.database.transaction() as transaction:
+                desk = self._service.engine.desk(transaction)
+                _HandOverUsed(desk, terms, handed, self._setting, self._issuer, told).write(count)
+                desk.save()
+            left += handed.vouchers[count:]
+            progress(count)
+        return left
+
+    def _hand_overs(self, campaigns: list[Terms], size: int) -> list[tuple[Terms, int]]:
+        """Campaign and number of captures of each, in no order."""
+        found: list[tuple[Terms, int]] = []
+        for number, terms in enumerate(campaigns):
+            wanted, most = size // CAMPAIGNS + (number < size % CAMPAIGNS), HAND_OVER_PACKS * PACK
+            found += [(terms, min(most, wanted - start)) for start in range(0, wanted, most)]
+        self._issuer.random.shuffle(found)
+        return found
 
 
 class _HandOverUsed:
@@ -88,9 +102,7 @@ class _HandOverUsed:
 
     def write(self, count: int) -> None:
         self._take()
-        used = self._handed.vouchers[:count]
-        self._issuer.random.shuffle(used)
-        for each in used:
+        for each in self._handed.vouchers[:count]:
             self._redeem(each)
         for each in self._handed.vouchers[count:]:
             self._desk.books.put_voucher(each.state)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from chassis.database import Database
 from clearinghouse.service import ClearinghouseService
-from pki.authority import CERTIFICATE, RootAuthority
+from pki.authority import CERTIFICATE, RegionAuthority, RootAuthority
 from pki.keystore import FileKeyStore
 from pki.trust import Keyring, Trust
 from quanlian import wire
@@ -128,6 +128,7 @@ class Setting:
     regions: list[str]
     signers: dict[tuple[str, str], Signer] = field(default_factory=dict)
     chains: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    authorities: dict[str, RegionAuthority] = field(default_factory=dict)
 
     def certify(self, at: int) -> None:
         root = RootAuthority.create(self.folder / "root", at)
@@ -135,7 +136,7 @@ class Setting:
         self.root_pem = (self.folder / "root" / CERTIFICATE).read_bytes()
         self.keyring = Keyring(Trust(self.root_pem))
         for owner in (*self.regions, CLEARINGHOUSE):
-            authority = root.enrol(self.folder / owner, owner, at)
+            authority = self.authorities[owner] = root.enrol(self.folder / owner, owner, at)
             store = FileKeyStore(self.folder / owner / "keys")
             purposes = ("message", "statement") if owner == CLEARINGHOUSE else ("voucher", "terms", "message")
             for purpose in purposes:

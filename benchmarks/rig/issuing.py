@@ -13,7 +13,7 @@ from quanlian.hand_overs import Head, Incarnations
 from quanlian.signing import signing_bytes
 from quanlian.terms import Terms
 from quanlian.v1 import signed_pb2
-from quanlian.vouchers import SUITE_ED25519_BATCH, Token, Voucher, VoucherKey
+from quanlian.vouchers import SUITE_ED25519, SUITE_ED25519_BATCH, Token, Voucher, VoucherKey
 from rig.delta import Setting
 
 PACK, SEED = 10, 2020
@@ -33,7 +33,10 @@ class HandedOver(NamedTuple):
 
 
 class Issuer:
-    """Makes packs of ten, the same for the same seed; many share a hand-over and a signed tree."""
+    """Makes packs of ten, the same for the same seed; many share a hand-over and a signed tree.
+
+    A tree is as large as a busy node's, whose other packs are nowhere here.
+    """
 
     def __init__(self, setting: Setting, at: int) -> None:
         self._setting, self._at = setting, at
@@ -44,12 +47,12 @@ class Issuer:
         """An id that nobody has; they rise, as ids by time do."""
         return next(self._numbers).to_bytes(size, "big")
 
-    def hand_over(self, terms: Terms, packs: int) -> HandedOver:
+    def hand_over(self, terms: Terms, packs: int, suite: int = SUITE_ED25519_BATCH) -> HandedOver:
         issuer = terms.issuer
         key_id = self._setting.signers[(issuer, "voucher")].key_id
         issued = [
             Voucher(
-                1, SUITE_ED25519_BATCH, key_id, issuer, terms.campaign, terms.terms_hash, self.fresh(15), (1,) * PACK,
+                1, suite, key_id, issuer, terms.campaign, terms.terms_hash, self.fresh(15), (1,) * PACK,
                 self.fresh(16), self._at, *terms.packs[0].validity(self._at), terms.packs[0].roaming,
             )
             for _ in range(packs)
@@ -69,13 +72,16 @@ class Issuer:
         return HandedOver(number, message, vouchers_of)
 
     def _tokens(self, issuer: str, issued: list[Voucher]) -> list[bytes]:
-        bodies = [wire.voucher_to_body(each) for each in issued]
-        root, paths = merkle.tree([signing_bytes("voucher", body) for body in bodies])
-        payload = vouchers.root_payload(len(issued), root)
-        signature = self._setting.signers[(issuer, "voucher")].sign("voucher-root", payload)
+        bodies, signer = [wire.voucher_to_body(each) for each in issued], self._setting.signers[(issuer, "voucher")]
+        if issued[0].suite == SUITE_ED25519:
+            return [wire.token_to_bytes(Token(body, signer.sign("voucher", body))) for body in bodies]
+        others = [b""] * (vouchers.BATCH_LIMIT - len(bodies))
+        root, paths = merkle.tree([*(signing_bytes("voucher", body) for body in bodies), *others])
+        payload = vouchers.root_payload(vouchers.BATCH_LIMIT, root)
+        signature = signer.sign("voucher-root", payload)
         return [
-            wire.token_to_bytes(Token(body, signature, len(issued), leaf, tuple(path)))
-            for leaf, (body, path) in enumerate(zip(bodies, paths, strict=True))
+            wire.token_to_bytes(Token(body, signature, vouchers.BATCH_LIMIT, leaf, tuple(path)))
+            for leaf, (body, path) in enumerate(zip(bodies, paths, strict=False))
         ]
 
 

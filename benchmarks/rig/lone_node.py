@@ -28,7 +28,8 @@ from quanlian.terms import Terms
 from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import node_operator_pb2
 from rig.books import BooksDiffer
-from rig.processes import CAMPAIGN, CLIENT, ISSUER
+from rig.processes import CAMPAIGN, ISSUER
+from rig.timing import SERVER, Cpu, cpu_of, server_processes
 from simulations.demo.client import Clients
 from simulations.demo.network import Network
 from simulations.demo.opening import example, to_today
@@ -36,8 +37,6 @@ from simulations.demo.setting import CLEARINGHOUSE
 
 CHECKED_WHOLE = 10_000
 """Packs up to which the whole `quanlian ledger check` is run; beyond it, the counts and sums of the books."""
-
-SERVER = "database"
 
 
 class LoneNode(Network):
@@ -47,25 +46,10 @@ class LoneNode(Network):
     def parties(self) -> tuple[str, ...]:
         return (CLEARINGHOUSE, ISSUER)
 
-    def cpu(self) -> dict[tuple[str, int], float]:
-        """CPU seconds so far by process: of the node, of this one, of a PostgreSQL server and each of its backends."""
-        processes = {ISSUER: [psutil.Process(self.processes[ISSUER].pid)], CLIENT: [psutil.Process()]}
-        if self.database_url:
-            processes[SERVER] = self._server()
-        found = {}
-        for party, each in ((party, each) for party, all_ in processes.items() for each in all_):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                times = each.cpu_times()
-                found[(party, each.pid)] = times.user + times.system
-        return found
-
-    def _server(self) -> list[psutil.Process]:
-        with self.database() as database, database.snapshot() as transaction:
-            backend = int(transaction.connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
-            with contextlib.suppress(psutil.NoSuchProcess):  # a server on another machine has no process here
-                if (postmaster := psutil.Process(backend).parent()) is not None:
-                    return [postmaster, *postmaster.children(recursive=True)]
-        return []
+    def cpu(self) -> Cpu:
+        """Of the node, of this process, of a PostgreSQL server."""
+        with self.database() as database:
+            return cpu_of({ISSUER: [psutil.Process(self.processes[ISSUER].pid)], SERVER: server_processes(database)})
 
     @contextlib.contextmanager
     def database(self) -> Iterator[Database]:

@@ -60,6 +60,26 @@ def durability(database: Database) -> str:
         return ", ".join(f"{name}={run(ask.format(name)).scalar()}" for name in names)
 
 
+def stored_bytes(database: Database) -> int:
+    """Tables and indexes of one party."""
+    with database.snapshot() as transaction:
+        run = transaction.connection.exec_driver_sql
+        if database.dialect == "sqlite":
+            return int(run("PRAGMA page_count").scalar_one()) * int(run("PRAGMA page_size").scalar_one())
+        tables = (
+            "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relnamespace = current_schema()::regnamespace"
+        )
+        return int(run(f"{tables} AND relkind = 'r'").scalar_one())
+
+
+def log_bytes(database: Database) -> int | None:
+    """How far PostgreSQL's write-ahead log has come; SQLite writes its log over and over."""
+    if database.dialect == "sqlite":
+        return None
+    with database.snapshot() as transaction:
+        return int(transaction.connection.exec_driver_sql("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn").scalar_one())
+
+
 def need_room(folder: Path, wanted_bytes: int) -> str:
     """How much room a long part needs, in words. Raises SystemExit where there is less."""
     free = shutil.disk_usage(folder).free

@@ -15,9 +15,9 @@ from custodian.decisions import Answered, Received
 from quanlian import wire
 from quanlian.errors import Unavailable
 from quanlian.terms import Terms
-from quanlian.v1 import redemption_pb2
+from quanlian.v1 import redemption_pb2, voucher_pb2
 from rig.delta import Setting
-from rig.issuing import Issuer
+from rig.issuing import Issued, Issuer
 
 MERCHANT, RETRY_SECONDS = "91330100000000000X", 0.1
 
@@ -35,10 +35,7 @@ class Traffic:
         handed = self._issuer.hand_over(terms, packs)
         await self._service.engine.group.submit(read_hand_over(terms.issuer, handed.message))
         others = [code for code in self._setting.regions if code != terms.issuer]
-        works = [
-            self._work(self._issuer.random.choice(others), each.token, each.state.key.voucher_index)
-            for each in handed.vouchers
-        ]
+        works = [self._work(self._issuer.random.choice(others), each) for each in handed.vouchers]
         iterator = iter(works)
         return iter(lambda: list(itertools.islice(iterator, batch)), [])
 
@@ -54,18 +51,24 @@ class Traffic:
                     await asyncio.sleep(RETRY_SECONDS)
             self.seconds.append((began, time.perf_counter() - began))
 
-    def _work(self, redeemer: str, token: bytes, index: int) -> Redeem:
-        redemption_id = self._issuer.fresh()
-        order = redemption_pb2.Order(
-            merchant=MERCHANT, order_id=redemption_id.hex(), category="retail", channel="shop",
-            order_fen=self._issuer.random.randrange(4000, 30_000),
-        )  # fmt: skip
-        purchase = redemption_pb2.Purchase(token=token, index=index, order=order)
-        content = redemption_pb2.RedemptionItem(request_id=self._issuer.fresh(), redeem=purchase).SerializeToString()
+    def _work(self, redeemer: str, issued: Issued) -> Redeem:
+        content = purchase_item(issued, self._issuer)
         known = wire.bytes_to_item(content)
         assert isinstance(known.subject, wire.Purchase)
         key = self._setting.keyring.key(known.subject.voucher.key_id)
-        return Redeem(Received(content, known.request_id, redeemer, "", redeemer, redemption_id, known, key))
+        id = self._issuer.fresh()
+        return Redeem(Received(content, known.request_id, redeemer, "", redeemer, id, known, key))
+
+
+def purchase_item(issued: Issued, issuer: Issuer) -> bytes:
+    """A redemption of the voucher at some order's amount, which is enough for every campaign of rig/delta.py."""
+    request_id = issuer.fresh()
+    order = redemption_pb2.Order(
+        merchant=MERCHANT, order_id=request_id.hex(), category="retail", channel="shop",
+        order_fen=issuer.random.randrange(4000, 30_000),
+    )  # fmt: skip
+    purchase = redemption_pb2.Purchase(token=issued.token, index=issued.state.key.voucher_index, order=order)
+    return redemption_pb2.RedemptionItem(request_id=request_id, redeem=purchase).SerializeToString()
 
 
 def require_accepted(results: list[Any]) -> None:
@@ -75,3 +78,12 @@ def require_accepted(results: list[Any]) -> None:
         if isinstance(result, Answered):
             answer = redemption_pb2.RedemptionAnswer.FromString(result.content)
             assert not answer.HasField("refusal"), answer
+
+
+def spoilt(content: bytes, fresh: bytes) -> bytes:
+    """The same under a fresh id with a signature that nobody made, which takes as long to verify as a good one."""
+    item = redemption_pb2.RedemptionItem.FromString(content)
+    token = voucher_pb2.VoucherToken.FromString(item.redeem.token)
+    item.request_id, token.signature = fresh, fresh.rjust(32, b"\0") + token.signature[32:]
+    item.redeem.token = token.SerializeToString()
+    return item.SerializeToString()
