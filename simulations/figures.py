@@ -93,11 +93,16 @@ def figures(parties: Sequence[Party]) -> Figures:
 
 
 def two_decimals(value: Fraction | None) -> str:
-    """A ratio as a person reads it, rounded half up: `"12.35"`; a dash where there is none."""
+    """A ratio as a person reads it, rounded down: `"12.34"`; a dash where there is none."""
     if value is None:
         return "—"
-    hundredths = (value.numerator * 200 + value.denominator) // (value.denominator * 2)
+    hundredths = value.numerator * 100 // value.denominator
     return f"{hundredths // 100:,}.{hundredths % 100:02d}"
+
+
+def percent(ppm: int) -> str:
+    """Parts per million as per cent with two decimals, cut: `"83.33%"`."""
+    return f"{ppm // 10_000}.{ppm % 10_000 // 100:02d}%"
 
 
 def _flows(network: Network) -> Counter[tuple[str, str]]:

@@ -13,10 +13,23 @@ from typing import NamedTuple
 from google.protobuf.message import DecodeError
 from sqlalchemy.exc import SQLAlchemyError
 
-from simulations.auditor import captures, discounts, funders, ledgers, mirrors, payments, positions, totals
+from simulations.auditor import (
+    captures,
+    discounts,
+    funders,
+    holds,
+    ledgers,
+    mirrors,
+    orders,
+    payments,
+    positions,
+    refunds,
+    totals,
+)
 from simulations.auditor.databases import Network, Party, network_in_memory, open_network
 from simulations.auditor.inquiry import Inquiry
 from simulations.auditor.promises import Promise, examine_postings, examine_promises, posting_of, redemption_of
+from simulations.auditor.reversals import examine_reversals
 
 __all__ = [
     "Check",
@@ -65,6 +78,24 @@ _INVARIANTS = (
         "每笔优惠等于各出资方之和",
         "Every discount equals its legs",
         discounts.examine,
+    ),
+    _Invariant(
+        "captured_as_held",
+        "核销未逾占用期，少核销部分按比例释放",
+        "Every capture came before its hold's end, and released what it did not take, in proportion",
+        holds.examine,
+    ),
+    _Invariant(
+        "refunded_in_proportion",
+        "退款按各出资方当时所承担的比例退回",
+        "Every refund went back to the funders in proportion to what each then bore",
+        refunds.examine,
+    ),
+    _Invariant(
+        "one_voucher_an_order",
+        "每笔订单至多使用一张券",
+        "Every merchant's order took at most one voucher",
+        orders.examine,
     ),
     _Invariant(
         "funders_conserved",
@@ -137,7 +168,13 @@ def audit_promises(network: Network, promises: Sequence[Promise], posted: Sequen
         "What was acknowledged as captured or refunded stands in the books",
         lambda books, inquiry: examine_postings(books, posted, inquiry),
     )
-    return [_checked(invariant, network) for invariant in (*_INVARIANTS, _CAPS, told, stands)]
+    undone = _Invariant(
+        "reversals_kept",
+        "已答复冲正的请求不留任何效果",
+        "What was acknowledged as reversed has no effect, however late it comes",
+        lambda books, inquiry: examine_reversals(books, promises, inquiry),
+    )
+    return [_checked(invariant, network) for invariant in (*_INVARIANTS, _CAPS, told, stands, undone)]
 
 
 def _checked(invariant: _Invariant, network: Network) -> Check:

@@ -75,6 +75,12 @@ class Book:
         return {row.pack_id: row for row in rows}
 
     @cached_property
+    def requests(self) -> dict[tuple[str, bytes], Any]:
+        """What was answered, and the redemption that it was about, by participant and request id."""
+        rows = self.rows("SELECT participant, request_id, answer, redemption_id FROM request")
+        return {(row.participant, row.request_id): row for row in rows}
+
+    @cached_property
     def accounts(self) -> dict[str, Any]:
         rows = self.rows("SELECT account, posted_fen, reserved_fen, held_fen, limit_fen FROM account ORDER BY account")
         return {row.account: row for row in rows}

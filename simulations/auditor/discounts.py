@@ -63,12 +63,30 @@ def _postings_add_up(place: str, row: Any, postings: Sequence[Any], inquiry: Inq
     inquiry.same_sums(f"{place}, captured leg", _by_account(legs(postings[0].legs)), _by_account(legs(row.legs)))
     left_fen = row.discount_fen - row.returned_fen
     inquiry.equal(f"{place}, discount by its postings", sum(each.discount_fen for each in postings), left_fen)
+    _returns_leave_the_shopper_what_was_paid(place, row, postings[1:], inquiry)
     left_order_fen = row.order_fen - row.refunded_order_fen
     inquiry.equal(f"{place}, order by its postings", sum(each.order_fen for each in postings), left_order_fen)
     together = _by_account(tuple(leg for each in postings for leg in legs(each.legs)))
     inquiry.same_sums(f"{place}, standing leg", _by_account(legs(row.standing)), together)
     state = "CAPTURED" if not row.refunded_order_fen else "REFUNDED" if not left_order_fen else "PARTLY_REFUNDED"
     inquiry.equal(f"{place}, state", row.state, state, "")
+
+
+def _returns_leave_the_shopper_what_was_paid(place: str, row: Any, refunds: Sequence[Any], inquiry: Inquiry) -> None:
+    """Whatever a dispute moved between funders and the redeeming region: it is a refund of no part of the order."""
+    undisputed = all(each.order_fen for each in refunds)
+    withheld_fen = row.refunded_order_fen - row.shopper_fen
+    if row.refunded_order_fen == row.order_fen:
+        inquiry.equal(f"{place}, shopper's part of a full return", row.shopper_fen, row.order_fen - row.discount_fen)
+    elif undisputed:
+        inquiry.equal(f"{place}, withheld from the shopper", withheld_fen, row.returned_fen)
+    else:
+        by_returns_fen = -sum(each.discount_fen for each in refunds if each.order_fen)
+        inquiry.require(
+            by_returns_fen <= withheld_fen <= row.returned_fen,
+            f"{place}: {withheld_fen} fen withheld from the shopper, {by_returns_fen} fen of returns went to funders, "
+            f"who got {row.returned_fen} fen back in all",
+        )
 
 
 def _flows(book: Book, inquiry: Inquiry) -> None:

@@ -33,15 +33,43 @@ def _clearinghouse(book: Book, inquiry: Inquiry) -> None:
     bank, suspense = book.posted("bank").get(f"bank/{book.name}", 0), book.accounts.get("suspense")
     balances = {account.partition("/")[2]: -fen for account, fen in book.posted("settlement").items()}
     arrears_fen = sum(book.posted("arrears").values())
-    held_fen = sum(balances.values()) - arrears_fen - (suspense.posted_fen if suspense else 0)
+    purses = {account: -fen for account, fen in book.posted("prefund").items()}
+    held_fen = sum(balances.values()) + sum(purses.values()) - arrears_fen - (suspense.posted_fen if suspense else 0)
     inquiry.equal(f"{book.name}: account bank/{book.name}", bank, held_fen)
     inquiry.require(bank >= 0, f"{book.name}: account bank/{book.name} is overdrawn by {-bank} fen")
+    _purses(book, purses, inquiry)
     withheld = {row.region: row.withheld_fen for row in book.rows("SELECT region, withheld_fen FROM participant")}
     inquiry.equal(f"{book.name}: withheld from all regions", sum(withheld.values()), arrears_fen)
     for region, fen in withheld.items():
         there = balances.get(region, 0)
         beyond = f"{book.name}: {fen} fen are withheld of {region}'s balance of {there} fen"
         inquiry.require(0 <= fen <= there, beyond)
+
+
+def _purses(book: Book, purses: dict[str, int], inquiry: Inquiry) -> None:
+    """What a funder paid ahead stands there less what went back, and what settled windows of its use took: of each
+    its use, while it lasts.
+    """
+    left: Counter[str] = Counter()
+    for row in book.rows("SELECT account, amount_fen FROM deposit WHERE account LIKE 'prefund/%'"):
+        left[row.account] += row.amount_fen
+    for row in book.rows("SELECT account, amount_fen FROM prefund_return"):
+        left[row.account] -= row.amount_fen
+    used: Counter[tuple[int, str]] = Counter()
+    for row in book.rows("SELECT settlement_window, account, posted_fen FROM turnover WHERE account LIKE 'funding/%'"):
+        used[row.settlement_window, f"prefund/{_funder(row.account)}"] += row.posted_fen
+    taken = book.rows(
+        "SELECT e.reference, l.account, l.posted_fen FROM entry e JOIN line l ON l.entry = e.number "
+        "WHERE e.kind = 'prefund' AND l.account LIKE 'prefund/%'"
+    )
+    for row in taken:
+        window = int(row.reference.removeprefix("window "))
+        left[row.account] -= row.posted_fen
+        beyond = f"{book.name}: {row.posted_fen} fen of {row.account} paid for a use of {used[window, row.account]} fen"
+        inquiry.require(0 < row.posted_fen <= used[window, row.account], beyond)
+    inquiry.same_sums(f"{book.name}: account", purses, left)
+    for account, fen in purses.items():
+        inquiry.require(fen >= 0, f"{book.name}: {account} is overdrawn by {-fen} fen")
 
 
 def _acquirers(node: Book, paid: list[Any], inquiry: Inquiry) -> None:
@@ -79,8 +107,9 @@ def _funders(node: Book, receipts: Any, paid: list[Any], sent_back: list[Any], i
     for receipt in receipts:
         if receipt.account.startswith("prefund/"):
             left[receipt.account] -= receipt.amount_fen
-    for row in node.rows("SELECT settlement_window, account, drawn_fen FROM away_use WHERE drawn_fen <> 0"):
+    for row in node.rows("SELECT account, drawn_fen, drawn_there_fen FROM away_use WHERE drawn_fen <> 0"):
         settled[_funder(row.account)] += row.drawn_fen
+        left[f"prefund/{_funder(row.account)}"] -= row.drawn_there_fen
     for payment in paid:
         for window, account, fen in json.loads(payment.items):
             if payment.kind == "acquirer" and window == 0:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from quanlian.v1 import claim_pb2, redemption_pb2, refusal_pb2, voucher_pb2
-from simulations.auditor.databases import Book, Network
+from simulations.auditor.databases import Network
 from simulations.auditor.inquiry import Inquiry
 
 _NOT_KEPT = (
@@ -55,15 +55,14 @@ def examine_promises(network: Network, promises: Sequence[Promise], inquiry: Inq
     for promise in promises:
         if _refusal(promise) not in _NOT_KEPT:
             by_request[(promise.region, promise.participant, promise.request_id)].append(promise)
-    stored = {region: _stored(book) for region, book in network.nodes.items()}
     for (region, participant, request_id), told in by_request.items():
         first = told[0]
         place = f"{first.name} at {region}"
         answers = {each.answer for each in told}
         inquiry.require(len(answers) == 1, f"{place}: one request id was answered in {len(answers)} ways")
-        known = stored[region].get((participant, request_id))
+        known = network.nodes[region].requests.get((participant, request_id))
         inquiry.require(known is not None, f"{place}: was answered, and the database has no such request")
-        if known is not None and known not in answers:
+        if known is not None and known.answer not in answers:
             inquiry.find(f"{place}: was answered otherwise than the database says")
     _packs_exist(network, promises, inquiry)
     _captured_once(promises, inquiry)
@@ -120,8 +119,3 @@ def _refusal(promise: Promise) -> int:
     if promise.is_claim:
         return claim_pb2.ClaimAnswer.FromString(promise.answer).refusal.reason
     return redemption_pb2.RedemptionAnswer.FromString(promise.answer).refusal.reason
-
-
-def _stored(book: Book) -> dict[tuple[str, bytes], bytes]:
-    rows = book.rows("SELECT participant, request_id, answer FROM request")
-    return {(row.participant, row.request_id): row.answer for row in rows}

@@ -83,7 +83,7 @@ class Network:
             if database is not None:
                 self._clear_schemas(database)
         root = RootAuthority.create(self.directory / "root", at)
-        self.ports = dict(zip(self.parties, _free_ports(len(self.parties)), strict=True))
+        self.ports = dict(zip(self.parties, free_ports(len(self.parties)), strict=True))
         for party in self.parties:
             authority = root.enrol(self.directory / party / "authority", party, at)
             self._identify(party, authority, at)
@@ -124,13 +124,13 @@ class Network:
             settings |= {"region": party, "clearinghouse": self.address(CLEARINGHOUSE)}
             settings |= next(region.node for region in REGIONS if region.code == party)
         path = self.directory / party / "settings.toml"
-        _write_toml(path, settings)
+        write_toml(path, settings)
         path.chmod(0o600)
 
     def _write_operator_settings(self, party: str) -> None:
         """How `quanlian node` and `quanlian clearinghouse` reach the party while it runs."""
         settings = {"host": party, "address": self.address(party), "tls_directory": self.operator_tls(party).name}
-        _write_toml(self.directory / party / "operator.toml", settings)
+        write_toml(self.directory / party / "operator.toml", settings)
 
     def _clear_directory(self) -> None:
         directory = self.directory
@@ -247,12 +247,12 @@ def _purposes(party: str) -> tuple[str, ...]:
     return ("message", "statement") if party == CLEARINGHOUSE else ("voucher", "terms", "message")
 
 
-def _write_toml(path: Path, settings: Mapping[str, str | float]) -> None:
+def write_toml(path: Path, settings: Mapping[str, str | float]) -> None:
     lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in settings.items()]
     path.write_text("".join(lines), encoding="utf-8")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that are free now, all different.
 
     Below those that the system gives to outgoing connections: a party that is started again must find its port free,

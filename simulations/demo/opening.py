@@ -142,13 +142,12 @@ async def _publish(stage: Stage, document: bytes, file_name: str) -> Terms:
     await operator.do(operator.node.PublishCampaign, request)
     for account, budget_fen in terms.budgets().items():
         funder = account.rpartition("/")[2]
-        funding = node_operator_pb2.RecordFundingRequest(
-            campaign=terms.campaign,
-            funder=funder,
+        paid = node_operator_pb2.RecordDedicatedReceiptRequest(
+            payer=node_operator_pb2.Payer(campaign=terms.campaign, funder=funder),
             amount_fen=budget_fen,
             bank_reference=f"DEMO-{terms.campaign}-{funder}",
         )
-        await operator.do(operator.node.RecordFunding, funding)
+        await operator.do(operator.node.RecordDedicatedReceipt, paid)
     stage.terms[terms.campaign] = terms
     return terms
 

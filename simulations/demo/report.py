@@ -23,7 +23,7 @@ from quanlian.money import yuan
 from quanlian.refusals import CHINA, RefusalReason
 from quanlian.regions import region
 from simulations.auditor import Check
-from simulations.figures import Figures, Flow, Funding, two_decimals
+from simulations.figures import Figures, Flow, Funding, percent, two_decimals
 
 CHART_WIDTH = 680
 """Pixels of an A4 page between its margins."""
@@ -146,11 +146,6 @@ def reason_zh(reason: str) -> str:
     """What a reason means in Chinese, or its name where the list lacks it."""
     known = RefusalReason.__members__.get(reason)
     return REASONS.get(reason) or (known.summary_zh if known else reason)
-
-
-def percent(ppm: int) -> str:
-    """Parts per million as per cent with two decimals, cut: `"83.33%"`."""
-    return f"{ppm // 10_000}.{ppm % 10_000 // 100:02d}%"
 
 
 def flows_figure(flows: Iterable[Flow]) -> go.Figure:

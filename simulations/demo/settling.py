@@ -8,8 +8,9 @@ from quanlian.v1 import node_operator_pb2, settlement_pb2
 from simulations.demo.setting import REGIONS
 from simulations.demo.shopping import quiet
 from simulations.demo.stage import Stage, say, step, until
+from simulations.figures import percent
 
-PPM_PER_PERCENT = 10_000
+PPM = 1_000_000
 
 
 async def settle(stage: Stage) -> settlement_pb2.SettlementWindow:
@@ -50,9 +51,9 @@ def _show_positions(window: settlement_pb2.SettlementWindow) -> None:
         ("净额（元，正为应收）", "Net position, yuan (+ receives)"),
     ]
     console.console.print(console.table("", headings, rows))
-    netted = sum(max(0, each.net_fen) for each in window.positions)
-    saved = (window.gross_fen - netted) * 100 / window.gross_fen if window.gross_fen else 0.0
-    say(f"多边轧差：付款额比逐笔双边少 {saved:.1f}%", f"multilateral netting saves {saved:.1f} % of the payments")
+    netted_fen = sum(max(0, each.net_fen) for each in window.positions)
+    saved = percent((window.gross_fen - netted_fen) * PPM // window.gross_fen if window.gross_fen else 0)
+    say(f"多边轧差：付款额比逐笔双边少 {saved}", f"multilateral netting saves {saved} of the payments")
 
 
 async def _wait_for_confirmations(stage: Stage, number: int) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from quanlian.v1 import claim_pb2, node_operator_pb2, redemption_pb2
+from quanlian.v1 import claim_pb2, node_operator_pb2, redemption_pb2, refusal_pb2
 from simulations.demo.plan import HeldVoucher, PlannedClaim, Use, held_vouchers
 from simulations.demo.setting import CODES
 from simulations.demo.stage import Stage, answer_of, counting, say, until
 
 UNARY_IN_FLIGHT = 16
+ASKED_AGAIN = 3
+"""How often a till asks again for what was refused for now, where a busy machine's parties answer each other late."""
 
 
 async def claim(stage: Stage, claims: Sequence[PlannedClaim]) -> list[HeldVoucher]:
@@ -39,25 +41,49 @@ def _take_claim(stage: Stage, answer: claim_pb2.ClaimAnswer, number: int, tokens
 
 async def redeem(stage: Stage, uses: Sequence[Use]) -> None:
     """All ordinary uses: at once or in two phases, then the returns."""
+    accepted: dict[bytes, tuple[Use, bytes]] = {}
+    refused = await _ask(stage, uses, accepted)
+    for _ in range(ASKED_AGAIN):
+        for_now = [use for use, refusal in refused if refusal.retryable]
+        if not for_now:
+            break
+        refused = [each for each in refused if not each[1].retryable]
+        refused += await _ask(stage, for_now, accepted)
+    for _, refusal in refused:
+        stage.expect(False, f"an ordinary redemption was refused: {stage.refused(refusal)}")
+    await _second_phase(stage, accepted)
+    await _returns(stage, accepted)
+
+
+async def _ask(
+    stage: Stage, uses: Sequence[Use], accepted: dict[bytes, tuple[Use, bytes]]
+) -> list[tuple[Use, refusal_pb2.Refusal]]:
+    """Ask for each use under a new request id; returns what was refused."""
     by_id: dict[bytes, Use] = {}
     streamed: dict[str, list[bytes]] = {code: [] for code in CODES}
-    unary: list[tuple[Use, bytes]] = []
+    unary: list[tuple[str, bytes]] = []
     for use in uses:
         item = _first_item(stage, use)
         by_id[item.request_id] = use
         content = item.SerializeToString()
         if use.way == "unary":
-            unary.append((use, content))
+            unary.append((use.region, content))
         else:
             streamed[use.region].append(content)
-    accepted: dict[bytes, tuple[Use, bytes]] = {}
     with counting("核销请求", "redemption requests", len(uses)) as progressed:
         streams = [
-            _stream(stage, region, items, progressed, by_id, accepted) for region, items in streamed.items() if items
+            stage.clients.platforms[region].stream(items, progressed) for region, items in streamed.items() if items
         ]
-        await asyncio.gather(*streams, _call_each(stage, unary, progressed, accepted))
-    await _second_phase(stage, accepted)
-    await _returns(stage, accepted)
+        answered, singly = await asyncio.gather(asyncio.gather(*streams), _call_each(stage, unary, progressed))
+    refused = []
+    for content in (*(each for answers in answered for each in answers.values()), *singly):
+        answer = answer_of(content)
+        use = by_id[answer.request_id]
+        if answer.HasField("refusal"):
+            refused.append((use, answer.refusal))
+        else:
+            accepted[answer.request_id] = (use, answer.redemption_id)
+    return refused
 
 
 def _first_item(stage: Stage, use: Use) -> redemption_pb2.RedemptionItem:
@@ -67,42 +93,18 @@ def _first_item(stage: Stage, use: Use) -> redemption_pb2.RedemptionItem:
     return item
 
 
-async def _stream(
-    stage: Stage,
-    region: str,
-    items: Sequence[bytes],
-    progressed: Callable[[int], None],
-    by_id: dict[bytes, Use],
-    accepted: dict[bytes, tuple[Use, bytes]],
-) -> None:
-    answers = await stage.clients.platforms[region].stream(items, progressed)
-    for request_id, content in answers.items():
-        _take_answer(stage, by_id[request_id], content, accepted)
-
-
 async def _call_each(
-    stage: Stage,
-    calls: Sequence[tuple[Use, bytes]],
-    progressed: Callable[[int], None],
-    accepted: dict[bytes, tuple[Use, bytes]],
-) -> None:
+    stage: Stage, calls: Sequence[tuple[str, bytes]], progressed: Callable[[int], None]
+) -> list[bytes]:
     in_flight = asyncio.Semaphore(UNARY_IN_FLIGHT)
 
-    async def call(use: Use, content: bytes) -> None:
+    async def call(region: str, content: bytes) -> bytes:
         async with in_flight:
-            answer = await stage.clients.platforms[use.region].call("redeem", content)
-        _take_answer(stage, use, answer, accepted)
+            answer = await stage.clients.platforms[region].call("redeem", content)
         progressed(1)
+        return answer
 
-    await asyncio.gather(*(call(use, content) for use, content in calls))
-
-
-def _take_answer(stage: Stage, use: Use, content: bytes, accepted: dict[bytes, tuple[Use, bytes]]) -> None:
-    answer = answer_of(content)
-    if answer.HasField("refusal"):
-        stage.expect(False, f"an ordinary redemption was refused: {stage.refused(answer.refusal)}")
-    else:
-        accepted[answer.request_id] = (use, answer.redemption_id)
+    return await asyncio.gather(*(call(region, content) for region, content in calls))
 
 
 async def _second_phase(stage: Stage, accepted: dict[bytes, tuple[Use, bytes]]) -> None:

@@ -10,9 +10,8 @@ from quanlian.refusals import RefusalReason
 from simulations.auditor import Check
 from simulations.demo.setting import REGIONS
 from simulations.demo.stage import step
-from simulations.figures import Figures, two_decimals
+from simulations.figures import Figures, percent, two_decimals
 
-PPM_PER_PERCENT = 10_000
 _NAMES = {region.code: f"{region.name_zh} {region.name_en}" for region in REGIONS}
 
 
@@ -59,7 +58,7 @@ def _campaigns(figures: Figures) -> Any:
                 "\n".join(figures.titles[name]),
                 each.issued_count,
                 each.redeemed_count,
-                console.figure(f"{each.rate_ppm / PPM_PER_PERCENT:.2f} %"),
+                console.figure(percent(each.rate_ppm)),
                 console.yuan(each.order_fen),
                 console.yuan(each.redeemed_fen),
                 console.yuan(each.refunded_fen),

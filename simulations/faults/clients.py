@@ -121,7 +121,7 @@ class Clients:
                 if NOTHING_TO_RECOVER not in str(error.details()):
                     continue
             else:
-                if not answer.HasField("report"):
+                if not answer.report.incarnation:
                     continue
                 disputed = answer.report.disputed
                 self.disputed += [f"{party}: {each.region} {each.id}: {each.reason}" for each in disputed]

@@ -11,6 +11,7 @@ from typing import Any
 
 from chassis.commit import GroupCommit
 from chassis.ids import FreshIds
+from custodian.undecided import LEFT_UNDECIDED
 from simulations.faults.loop import Halted, VirtualLoop
 from simulations.faults.storage import Beside, CrashPoint, Disk, KeptMark, SimulatedDatabase
 from simulations.faults.trace import Trace
@@ -74,6 +75,7 @@ class Machine:
         self.commits = 0
         self.crash_points: list[tuple[CrashPoint, float]] = []
         self.beside = Beside()
+        self.faults: list[str] = []
         self._lives = 0
         self._program: Callable[[Process], Coroutine[Any, Any, None]] | None = None
 
@@ -210,4 +212,6 @@ def log_to_trace(logger: object, method: str, event: MutableMapping[str, Any]) -
     process = _process.get(None)
     if process is not None:
         process.machine.say("logs: {} {}", str(event.get("event")), str(event.get("error", "")))
+        if event.get("event") == LEFT_UNDECIDED:
+            process.machine.faults.append(f"{process.machine.name} left a request undecided: {event.get('error')}")
     return ""

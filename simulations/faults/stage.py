@@ -89,6 +89,12 @@ class Stage:
             self.loop.run_until_complete(self.loop.create_task(asyncio.sleep(0)))
             self.loop.close()
 
+    @property
+    def faults(self) -> list[str]:
+        """Whatever a service itself called a fault."""
+        left = [fault for name in sorted(self.network.machines) for fault in self.network.machines[name].faults]
+        return [*self.network.faults_of_services, *left]
+
     def _unexpected(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """What a task raised and nobody took."""
         error = context.get("exception")

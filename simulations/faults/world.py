@@ -49,7 +49,7 @@ def play(plan: Plan, tell: bool = False) -> Result:
     world = _World(stage, plan, ready)
     stage.start()
     stage.play(world.story())
-    violations = [*world.violations, *stage.network.faults_of_services, *world.clients.broken_calls]
+    violations = [*world.violations, *stage.faults, *world.clients.broken_calls]
     if not violations:
         violations += _audited(stage, world.clients, world.restores)
     return Result(

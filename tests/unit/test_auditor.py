@@ -21,12 +21,15 @@ from simulations.auditor import Check, Party, audit
 ONCE = "voucher_captured_at_most_once"
 LEDGERS = "ledgers_sum_to_zero"
 DISCOUNTS = "discounts_equal_legs"
+HELD = "captured_as_held"
+REFUNDED = "refunded_in_proportion"
+ORDERS = "one_voucher_an_order"
 FUNDERS = "funders_conserved"
 POSITIONS = "net_positions_sum_to_zero"
 MIRRORS = "node_books_equal_clearinghouse"
 TOTALS = "running_totals_equal_redemptions"
 DEDICATED = "dedicated_accounts_hold"
-CHECKS = [ONCE, LEDGERS, DISCOUNTS, FUNDERS, POSITIONS, MIRRORS, TOTALS, DEDICATED]
+CHECKS = [ONCE, LEDGERS, DISCOUNTS, HELD, REFUNDED, ORDERS, FUNDERS, POSITIONS, MIRRORS, TOTALS, DEDICATED]
 
 FIRST_HOME = "(SELECT MIN(id) FROM redemption WHERE state = 'CAPTURED')"
 FIRST_AWAY = "(SELECT MIN(redemption_id) FROM posting)"
@@ -132,6 +135,34 @@ TAMPERINGS = [
         (f"captured leg {CITY}: says 0 fen, recomputed 467 fen", f"{CITY}: says 467 fen, recomputed 0 fen"),
     ),
     Tampering(
+        "a capture comes at the moment at which its hold ends",
+        HANGZHOU,
+        f"UPDATE redemption SET expires_at = captured_at WHERE id = {FIRST_HOME}",
+        HELD,
+        ("330100: redemption", "is captured at", "and its hold ended at"),
+    ),
+    Tampering(
+        "a refund is taken from one funder instead of all",
+        HANGZHOU,
+        f"UPDATE posting SET legs = '[[\"{CITY}\", -375]]' WHERE kind = 'refund'",
+        REFUNDED,
+        ("posting 2, given back by leg: says", f"('{CITY}', 375)", f"('{CITY}', 175)"),
+    ),
+    Tampering(
+        "a refund gives the funders a fen more than their part of the order",
+        HANGZHOU,
+        "UPDATE posting SET discount_fen = discount_fen - 1 WHERE kind = 'refund'",
+        REFUNDED,
+        ("posting 2, given back: says 376 fen, recomputed 375 fen",),
+    ),
+    Tampering(
+        "two vouchers are used on one order",
+        CLEARINGHOUSE,
+        "UPDATE redemption SET merchant = 'm', order_id = 'twice', redeeming_region = '330100'",
+        ORDERS,
+        ("order twice of merchant m at 330100 took", "vouchers: clearinghouse: redemption"),
+    ),
+    Tampering(
         "a refund is deleted from history",
         HANGZHOU,
         "DELETE FROM posting WHERE kind = 'refund'",
@@ -144,6 +175,13 @@ TAMPERINGS = [
         "UPDATE redemption SET returned_fen = 499 WHERE state = 'PARTLY_REFUNDED'",
         DISCOUNTS,
         ("standing legs: says 500 fen, recomputed 501 fen",),
+    ),
+    Tampering(
+        "the shopper is said to have got all of what was returned",
+        CLEARINGHOUSE,
+        "UPDATE redemption SET shopper_fen = refunded_order_fen WHERE state = 'PARTLY_REFUNDED'",
+        DISCOUNTS,
+        ("withheld from the shopper: says 0 fen, recomputed 500 fen",),
     ),
     Tampering(
         "a counted flow is changed",
