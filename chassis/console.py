@@ -74,6 +74,14 @@ def table(title: str, headings: Sequence[Heading], rows: Iterable[Sequence[Cell]
     return shown
 
 
+def show(title: str, headings: Sequence[Heading], rows: Sequence[Sequence[Cell]], nothing: str) -> None:
+    """A table, or the sentence `nothing` where it would have no rows."""
+    if rows:
+        console.print(table(title, headings, rows))
+    else:
+        say(nothing)
+
+
 def say(text: str) -> None:
     """Writes a line as it is, without markup."""
     console.print(text, markup=False, soft_wrap=True)

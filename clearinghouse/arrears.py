@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
+from sqlalchemy import bindparam, select
+
+from chassis.database import Query, Transaction
+from clearinghouse import schema
 from clearinghouse.balances import Promises, arrears_fen
 from clearinghouse.desk import Desk
 from clearinghouse.domain import arrears
+from clearinghouse.domain.arrears import Shortfall
+from clearinghouse.domain.calendar_days import end_of_term
 from clearinghouse.suspending import end_suspension_for_arrears, suspend_for_arrears
 from quanlian import netting
 from quanlian.ledger import Movement
 from quanlian.money import yuan
 
+_TABLE = schema.shortfall
+_DUE = Query(select(_TABLE).where(_TABLE.c.called_at == 0, _TABLE.c.due_at <= bindparam("at")))
 
-def stand_in_arrears(desk: Desk, promises: Promises, reference: str) -> int:
+
+def stand_in_arrears(desk: Desk, promises: Promises, window: int) -> int:
     """Book what each debtor of a window lacks. Returns what its creditors go without, the debtors' sum."""
     lacking_fen = 0
     moved: list[Movement] = []
@@ -22,8 +33,35 @@ def stand_in_arrears(desk: Desk, promises: Promises, reference: str) -> int:
         moved += arrears.arrears_movements(region, change.arrears_fen)
         desk.withhold(region, -change.passed_on_fen)
         lacking_fen += sum(change)
-    desk.books.book("arrears", desk.at, reference, moved)
+        if change.arrears_fen:
+            desk.transaction.insert(_TABLE, [_shortfall_row(desk, window, region, change.arrears_fen)])
+    desk.books.book("arrears", desk.at, f"window {window}", moved)
     return lacking_fen
+
+
+def _shortfall_row(desk: Desk, window: int, region: str, fen: int) -> dict[str, Any]:
+    days = desk.credit_days(region)
+    return {
+        "settlement_window": window,
+        "region": region,
+        "amount_fen": fen,
+        "at": desk.at,
+        "due_at": end_of_term(desk.at, days) if days else desk.at,
+        "called_at": 0,
+    }
+
+
+def unpaid_shortfalls(desk: Desk, region: str) -> list[Shortfall]:
+    """What is left of what settlements left the region owing, the oldest first."""
+    owed_fen = arrears_fen(desk, region)
+    if not owed_fen:
+        return []
+    rows = sorted(desk.transaction.select_keys(_TABLE, [_TABLE.c.region], [(region,)]), key=_age)
+    return arrears.unpaid([Shortfall(row.settlement_window, row.amount_fen, row.due_at) for row in rows], owed_fen)
+
+
+def _age(row: Any) -> tuple[int, int]:
+    return row.at, row.settlement_window
 
 
 def withhold(desk: Desk, credits: Mapping[str, int], lacking_fen: int) -> dict[str, int]:
@@ -55,9 +93,43 @@ def cure(desk: Desk, regions: Iterable[str], reference: str, promises: Promises)
 
 
 def suspend_debtors(desk: Desk, window: int) -> None:
-    """Suspend every region that is left in arrears by a settlement, unless it is suspended already."""
+    """Suspend every region that is past due after a settlement, unless it is suspended already."""
     for region in desk.regions:
-        fen = arrears_fen(desk, region)
-        if fen:
+        if arrears.past_due_fen(unpaid_shortfalls(desk, region), desk.at):
+            fen = arrears_fen(desk, region)
             why = f"场次{window}结清后欠款{yuan(fen)}元 · in arrears of {yuan(fen)} yuan after window {window}"
             suspend_for_arrears(desk, region, why)
+    _mark_called(desk, due_shortfalls(desk.transaction, desk.at))
+
+
+@dataclass(slots=True)
+class CallOverdue:
+    """The credit days of shortfalls have passed: who has not paid is suspended, once for each of them.
+
+    A region that the operator reactivated meanwhile stays so until another one is past due.
+    """
+
+    def load(self, desk: Desk) -> None:
+        pass
+
+    def decide(self, desk: Desk) -> None:
+        due = due_shortfalls(desk.transaction, desk.at)
+        for region in sorted({row.region for row in due}):
+            windows = {row.settlement_window for row in due if row.region == region}
+            late = [each for each in unpaid_shortfalls(desk, region) if each.settlement_window in windows]
+            fen = sum(each.fen for each in late)
+            if fen:
+                why = f"欠款{yuan(fen)}元逾期未缴 · {yuan(fen)} yuan of its arrears are past due"
+                suspend_for_arrears(desk, region, why)
+        _mark_called(desk, due)
+
+
+def due_shortfalls(transaction: Transaction, at: int) -> list[Any]:
+    """Those whose credit days have passed and that were not called yet."""
+    return transaction.rows(_DUE, at=at)
+
+
+def _mark_called(desk: Desk, rows: Iterable[Any]) -> None:
+    for row in rows:
+        key = {"settlement_window": row.settlement_window, "region": row.region}
+        desk.transaction.update(_TABLE, key, {"called_at": desk.at})

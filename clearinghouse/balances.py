@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from sqlalchemy import and_, or_, select
 
@@ -11,7 +12,9 @@ from chassis.database import Query
 from clearinghouse import schema
 from clearinghouse.desk import Desk
 from clearinghouse.domain.arrears import Balance
-from clearinghouse.domain.windows import WindowState
+from clearinghouse.domain.windows import WindowState, by_region
+from clearinghouse.prefunding import covered_fen
+from clearinghouse.windows import window_totals
 from quanlian.accounts import arrears_account, settlement_account
 
 _POSITION, _WINDOW = schema.net_position.c, schema.settlement_window.c
@@ -45,6 +48,18 @@ class Promises:
             self._taken[row.region] += max(0, -row.net_fen)
             if row.settlement_window in paid:
                 self._pledged[row.region] += max(0, -row.net_fen)
+        debts = [(row.settlement_window, row.region, -row.net_fen) for row in rows if _is_debt(row)]
+        self._count_prefund(self._taken, debts)
+        self._count_prefund(self._pledged, [each for each in debts if each[0] in paid])
+
+    def _count_prefund(self, promised: Counter[str], debts: Sequence[tuple[int, str, int]]) -> None:
+        """Take off what debtors' prefund will pay: it moves to `settlement` first."""
+        desk = self._desk
+        debts = [each for each in debts if desk.prefund_fen(each[1])]
+        turnovers = {number: by_region(window_totals(desk, number)[0]) for number in {each[0] for each in debts}}
+        for region in sorted({each[1] for each in debts}):
+            own = [(fen, turnovers[number].get(region, ())) for number, debtor, fen in debts if debtor == region]
+            promised[region] -= covered_fen(desk, region, own)
 
     def balance(self, region: str) -> Balance:
         """What other windows' debts cannot touch is what the bank was told to pay out, and what pays for pay-outs that
@@ -60,6 +75,10 @@ class Promises:
     def free_fen(self, region: str) -> int:
         """What of that no instructed window takes; negative: what it lacks for them."""
         return self.there_fen(region) - self._taken[region]
+
+
+def _is_debt(row: Any) -> bool:
+    return bool(row.state == WindowState.INSTRUCTED.name and row.net_fen < 0)
 
 
 def load_balances(desk: Desk, regions: Iterable[str]) -> None:

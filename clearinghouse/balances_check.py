@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from chassis.database import Transaction
 from clearinghouse import schema
 from custodian import schema as books_schema
-from custodian.ledger.check import run
+from custodian.ledger.check import difference, run
 from custodian.ledger.findings import Finding
 from quanlian.accounts import bank_account
 from quanlian.custody import CLEARINGHOUSE
@@ -43,4 +43,25 @@ def _balances(transaction: Transaction) -> Iterator[Finding]:
         yield Finding("participant", "withheld_fen", None, withheld_fen - arrears_fen, zh, en)
 
 
-CHECKS = (_balances,)
+def _shortfalls(transaction: Transaction) -> Iterator[Finding]:
+    """Each shortfall is a line of its window's entry, and each such line one."""
+    entry, line = books_schema.entry.c, books_schema.line.c
+    query = (
+        sa.select(entry.number, entry.reference, line.account, line.posted_fen)
+        .join_from(books_schema.entry, books_schema.line, line.entry == entry.number)
+        .where(entry.kind == "arrears", line.account.startswith("arrears/"))
+    )
+    booked = {f"{row.reference} {row.account.partition('/')[2]}": row for row in run(transaction, query)}
+    kept = {
+        f"window {row.settlement_window} {row.region}": row.amount_fen
+        for row in run(transaction, schema.shortfall.select())
+    }
+    for place in sorted(booked.keys() | kept.keys()):
+        found = booked.get(place)
+        said_fen, booked_fen = kept.get(place, 0), found.posted_fen if found else 0
+        if said_fen != booked_fen:
+            number = found.number if found else None
+            yield Finding("shortfall", place, number, said_fen - booked_fen, *difference(said_fen, booked_fen))
+
+
+CHECKS = (_balances, _shortfalls)

@@ -30,7 +30,6 @@ from quanlian.apportionment import FundingPlan, Leg, Reservation, split
 from quanlian.campaign_changes import Standing
 from quanlian.custody import VoucherState, in_custody
 from quanlian.discounts import discount
-from quanlian.errors import InvalidInput
 from quanlian.ledger import Movement
 from quanlian.redemptions import Posting, Redemption, Sides, State, borne_by, redeemed
 from quanlian.signing import SigningKey
@@ -284,10 +283,7 @@ class Run:
             return None
         key = (voucher.terms_hash, voucher.voucher_types[index], redeemer, order.category, order.channel)
         if key not in self._uses:
-            try:
-                self._uses[key] = self._use(*key)
-            except InvalidInput:  # such as no agreement: for the judge to say, if nothing else stands before it
-                self._uses[key] = None
+            self._uses[key] = self._use(*key)
         return self._uses[key]
 
     def _use(self, terms_hash: bytes, number: int, redeemer: str, category: str, channel: str) -> Use | None:
@@ -301,6 +297,8 @@ class Run:
         if issuer == redeemer:
             return Use(sides, category, terms, voucher_type, valid_until, None, "", None, "", None)
         agreement, visitors = desk.agreement(campaign, issuer, redeemer), desk.visitors(redeemer)
+        if agreement is None:
+            return None
         ceiling = ceiling_account(redeemer, desk.year, agreement.number)
         ceiling_fen = agreement.yearly_ceiling_fen(redeemer)
         return Use(
@@ -361,7 +359,7 @@ class Run:
         redemption = Redemption(
             received.redemption_id, state.key, state.campaign, purchase.voucher.terms_hash, received.redeeming_region,
             received.participant, received.acquirer, sale, order_fen, discount_fen, legs, legs, custody.EMPTY,
-            at + use.terms.hold_seconds, at, use.agreement_name, State.CAPTURED, at, desk.window, 0, 0, 1,
+            at + use.terms.hold_seconds, at, use.agreement_name, State.CAPTURED, at, desk.window, postings=1,
         )  # fmt: skip
         posting = Posting(redemption.id, 1, "capture", order_fen, discount_fen, legs, desk.window, at)
         dead = state._replace(status=custody.CAPTURED, hold=None, reservation=custody.EMPTY)

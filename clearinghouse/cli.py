@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -22,17 +22,19 @@ from chassis.operating import (
     operator_settings,
     read_signing_chain,
 )
-from clearinghouse import recovery_cli, statements_cli, windows_cli
+from clearinghouse import prefund_cli, recovery_cli, statements_cli, windows_cli, withdrawals_cli
 from clearinghouse.config import ClearinghouseSettings
 from custodian import showing
 from custodian.evidence_option import Id, Out, write_evidence
+from custodian.funder_option import FunderName, Year, named
 from custodian.recovery_report import show_state, state_data
+from custodian.withdrawal_report import show_withdrawn, withdrawn_data
 from quanlian.errors import InvalidInput
 from quanlian.refusals import CHINA
 from quanlian.suspensions import SuspensionKind
 from quanlian.v1 import clearing_operator_pb2 as pb
 from quanlian.v1.clearing_operator_pb2_grpc import ClearingOperatorServiceStub
-from reporting.names import moment, region_zh
+from reporting.names import moment, region_both
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -100,16 +102,40 @@ def limits(
             "--offset-bp", min=0, max=10_000, help="应收抵减（万分之） · Part of its dues that counts, in 1/10000."
         ),
     ],
+    mode: Annotated[
+        Literal["prefunded", "advanced", "mixed"] | None,
+        typer.Option(
+            "--mode",
+            help="资金方式：预拨、垫付、混合 · How it pays; by default mixed with a credit line, else prefunded.",
+        ),
+    ] = None,
+    credit_days: Annotated[
+        int,
+        typer.Option(
+            "--credit-days", min=0, help="信用天数（自然日） · Calendar days to pay a shortfall in; 0: at once."
+        ),
+    ] = 0,
     config: Config = None,
+    as_json: Json = False,
 ) -> None:
-    """设定限额 · Set a region's limits; all three at once."""
+    """设定限额与资金方式，一次全部 · Set a region's limits and how it is funded, all at once."""
     request = pb.SetLimitsRequest(
-        region=region, net_debit_cap_fen=cap, credit_line_fen=credit, credit_offset_bp=offset_bp
+        region=region,
+        net_debit_cap_fen=cap,
+        credit_line_fen=credit,
+        credit_offset_bp=offset_bp,
+        funding_mode=mode or "",
+        credit_days=credit_days,
     )
-    call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.SetLimits, request)
+    answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.SetLimits, request)
+    if as_json:
+        names = ("region", "net_debit_cap_fen", "credit_line_fen", "credit_offset_bp", "credit_days")
+        set_to = {name: getattr(request, name) for name in names}
+        console.print_json({**set_to, "funding_mode": answer.funding_mode})
+        return
     console.say(
         f"{region}: 净借记限额 · net debit cap {console.yuan(cap)}, 信用额度 · credit line {console.yuan(credit)}, "
-        f"应收抵减 · offset {offset_bp:,}/10,000"
+        f"应收抵减 · offset {offset_bp:,}/10,000, 资金方式 · funding {_mode(answer.funding_mode, credit_days)}"
     )
 
 
@@ -147,19 +173,23 @@ def deposit(
     region: Region,
     yuan: Yuan,
     reference: Reference,
+    funder: FunderName = "",
+    year: Year = 0,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """登记地区资金到账；同一流水号只记一次 · Record that a region's money arrived; a reference is booked once."""
-    request = pb.RecordDepositRequest(region=region, amount_fen=yuan, bank_reference=reference)
+    """登记到账：地区存入，或出资方预拨；同一流水号只记一次 · Record that money arrived; a reference is booked once.
+
+    不写出资方，记入该地区结算账户 · Without a funder the region lodged it, on its settlement account.
+    """
+    request = pb.RecordDepositRequest(
+        region=region, amount_fen=yuan, bank_reference=reference, funder=_payer(funder, year)
+    )
     answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.RecordDeposit, request)
     if as_json:
-        console.print_json({"region": region, "settlement_fen": answer.settlement_fen})
+        console.print_json(_balance_data(region, funder, answer))
         return
-    console.say(
-        f"已登记 {console.yuan(yuan)} 元；{region} 结算账户 {console.yuan(answer.settlement_fen)} 元 · "
-        "recorded; balance of its settlement account"
-    )
+    console.say(f"已登记 · Recorded {console.yuan(yuan)} 元；{_balance(region, funder, answer)}")
 
 
 @app.command()
@@ -194,19 +224,43 @@ def receipts(config: Config = None, as_json: Json = False) -> None:
         [each.bank_reference, console.yuan(each.amount_fen), moment(each.received_at), each.memo]
         for each in listed.receipts
     ]
-    console.console.print(console.table("", headings, rows))
+    console.show("", headings, rows, "没有待认领来款 · No receipt is in suspense")
 
 
 @app.command()
 def assign(
     reference: Annotated[str, typer.Argument(metavar="REFERENCE", help="银行流水号 · The bank's reference.")],
     region: Region,
+    funder: FunderName = "",
+    year: Year = 0,
     config: Config = None,
 ) -> None:
-    """认领来款：记入某地区结算账户 · Assign a receipt in suspense to the region whose it is."""
-    request = pb.AssignReceiptRequest(bank_reference=reference, region=region)
+    """认领来款：记入某地区或其出资方 · Assign a receipt in suspense to the region, or funder, whose it is."""
+    request = pb.AssignReceiptRequest(bank_reference=reference, region=region, funder=_payer(funder, year))
     answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.AssignReceipt, request)
-    console.say(f"已认领 · Assigned {reference}; {region} 结算账户 balance {console.yuan(answer.settlement_fen)} 元")
+    console.say(f"已认领 · Assigned {reference}；{_balance(region, funder, answer)}")
+
+
+@app.command("reverse-deposit")
+def reverse_deposit(
+    reference: Annotated[str, typer.Argument(metavar="REFERENCE", help="银行流水号 · The bank's reference.")],
+    why: Annotated[str, typer.Option("--why", help="理由 · The reason.")],
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """冲正：撤销登记有误的到账；已认领的来款重回待认领 · Take back a mistyped deposit, or a receipt's assignment.
+
+    原分录保留，另作相反分录；款项须尚未动用 · What is booked stays, and an entry of the opposite follows it,
+    as long as the money stands there.
+    """
+    request = pb.ReverseDepositRequest(bank_reference=reference, why=why)
+    answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.ReverseDeposit, request)
+    if as_json:
+        fields = ("bank_reference", "region", "account", "amount_fen", "assignment", "window", "at", "by", "why")
+        console.print_json({name: getattr(answer, name) for name in fields})
+        return
+    now = "重回待认领 in suspense again" if answer.assignment else "可重新登记 may be recorded anew"
+    console.say(f"已冲正 · Reversed {reference}: {console.yuan(answer.amount_fen)} 元 {answer.account}；{now}")
 
 
 @app.command("pay-out")
@@ -275,7 +329,16 @@ def status(config: Config = None, as_json: Json = False) -> None:
     if as_json:
         regions = [{name: getattr(each, name) for name in _STATUS_FIELDS} for each in answer.regions]
         warnings = showing.warnings_data(answer.warnings)
-        console.print_json({"regions": regions, "warnings": warnings, "recovery": state_data(answer.recovery)})
+        withdrawn = [withdrawn_data(each) for each in answer.withdrawn]
+        console.print_json(
+            {
+                "regions": regions,
+                "warnings": warnings,
+                "withdrawn": withdrawn,
+                "undecided": showing.undecided_data(answer.undecided),
+                "recovery": state_data(answer.recovery),
+            }
+        )
     else:
         _show_status(answer)
     if answer.recovery.why:
@@ -287,29 +350,37 @@ def _show_status(answer: pb.GetClearingStatusResponse) -> None:
         show_state(answer.recovery)
     headings: list[console.Heading] = [
         ("地区", "Region"),
-        "",
+        ("名称", "Name"),
         ("已连接", "Connected"),
         ("未结应付（元）", "Exposure, yuan"),
         ("限额（元）", "Limit, yuan"),
         ("结算账户（元）", "Settlement account, yuan"),
+        ("预拨（元）", "Paid ahead, yuan"),
         ("欠款（元）", "Arrears, yuan"),
+        ("逾期（元）", "Past due, yuan"),
         ("暂扣（元）", "Withheld, yuan"),
+        ("资金方式", "Funding"),
     ]
     rows = [
         (
             each.region,
-            region_zh(each.region),
+            region_both(each.region),
             console.yes_no(each.custody_stream_open),
             console.yuan(each.exposure_fen),
             console.yuan(each.limit_fen),
             console.yuan(each.settlement_fen),
+            console.yuan(each.prefund_fen),
             console.yuan(each.arrears_fen),
+            console.yuan(each.past_due_fen),
             console.yuan(each.withheld_fen),
+            _mode(each.funding_mode, each.credit_days),
         )
         for each in answer.regions
     ]
-    console.console.print(console.table("", headings, rows))
+    console.show("", headings, rows, "尚未接入地区 · No region is enrolled")
     _show_what_is_amiss(answer.regions)
+    showing.show_undecided(answer.undecided)
+    show_withdrawn(answer.withdrawn, "quanlian clearinghouse")
     showing.show_warnings(answer.warnings)
 
 
@@ -323,17 +394,33 @@ _STATUS_FIELDS = (
     "credit_used_fen",
     "credit_percent",
     "settlement_fen",
+    "prefund_fen",
     "arrears_fen",
+    "past_due_fen",
+    "due_at",
     "withheld_fen",
+    "funding_mode",
+    "credit_days",
     "suspended",
 )
+_MODES = {"prefunded": "预拨", "advanced": "垫付", "mixed": "混合"}
+
+
+def _mode(name: str, days: int) -> str:
+    return f"{_MODES[name]} {name}" + (f"，{days} 日 days" if days else "")
 
 
 def _show_what_is_amiss(regions: Iterable[pb.RegionStatus]) -> None:
-    """A line for each region that is suspended, or near one of its limits now."""
+    """A line for each region that is suspended, owes something, or is near one of its limits now."""
     for each in regions:
         if each.suspended:
-            console.say(f"已暂停 · Suspended: {each.region} {region_zh(each.region)}")
+            console.say(f"已暂停 · Suspended: {each.region} {region_both(each.region)}")
+        if each.past_due_fen:
+            fen = console.yuan(each.past_due_fen)
+            console.say(f"欠款逾期 · Past due: {each.region} {region_both(each.region)}，{fen} 元 yuan")
+        elif each.arrears_fen:
+            day = moment(each.due_at)
+            console.say(f"欠款须在此前缴清 · Arrears to be paid before {day}: {each.region} {region_both(each.region)}")
         if each.limit_percent:
             console.say(f"已达净借记限额 {each.limit_percent} % · of its net debit limit: {each.region}")
         if each.credit_percent:
@@ -437,6 +524,32 @@ def _suspend(
     showing.say_suspension(answer.suspension)
 
 
+def _payer(funder: str, year: int) -> pb.Funder | None:
+    """Raises InvalidInput for a year without a funder."""
+    if not funder:
+        if year:
+            raise InvalidInput(
+                "年度须与出资方同写 · a year is given with a funder",
+                place="--year",
+                remedy="写明 --funder · give --funder, or leave the year out",
+            )
+        return None
+    found = named(funder, year)
+    return pb.Funder(campaign=found.campaign, funder=found.name, fiscal_year=year)
+
+
+def _balance_data(region: str, funder: str, answer: pb.RecordDepositResponse) -> dict[str, Any]:
+    if funder:
+        return {"region": region, "funder": funder, "prefund_fen": answer.prefund_fen}
+    return {"region": region, "settlement_fen": answer.settlement_fen}
+
+
+def _balance(region: str, funder: str, answer: pb.RecordDepositResponse | pb.AssignReceiptResponse) -> str:
+    if funder:
+        return f"{region} {funder} 预拨结余 paid ahead and unused {console.yuan(answer.prefund_fen)} 元"
+    return f"{region} 结算账户 balance of its settlement account {console.yuan(answer.settlement_fen)} 元"
+
+
 def _funder(text: str) -> pb.VisitorsFunder:
     """`city=6:300000.00`. Raises BadParameter."""
     name, equals, rest = text.partition("=")
@@ -446,6 +559,8 @@ def _funder(text: str) -> pb.VisitorsFunder:
     return pb.VisitorsFunder(name=name, weight=int(weight), budget_fen=amount(yuan))
 
 
+app.add_typer(prefund_cli.app)
 app.add_typer(windows_cli.app)
 app.add_typer(recovery_cli.app)
+app.add_typer(withdrawals_cli.app, name="withdrawn")
 app.add_typer(statements_cli.app)

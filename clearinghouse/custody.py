@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import select
 
 from chassis.database import Query, Transaction
 from clearinghouse import schema
@@ -14,7 +14,8 @@ from clearinghouse.domain.windows import funding
 from custodian import schema as custodian_schema
 from custodian.decisions import expire_overdue
 from custodian.incarnations import require_present
-from quanlian import custody, hand_overs, wire
+from custodian.overdue import overdue_holds, overdue_vouchers
+from quanlian import hand_overs, wire
 from quanlian.apportionment import Leg
 from quanlian.custody import CLEARINGHOUSE, VoucherState, may_take
 from quanlian.errors import InvalidInput
@@ -25,17 +26,7 @@ from quanlian.terms import Terms
 from quanlian.v1 import custody_pb2, signed_pb2
 from quanlian.vouchers import VoucherKey
 
-_HELD, _VOUCHER, _ACCOUNT = custodian_schema.redemption.c, custodian_schema.voucher.c, custodian_schema.account.c
-_HOLDS = Query(
-    select(_HELD.issuer, _HELD.pack_id, _HELD.voucher_index)
-    .where(_HELD.state == "AUTHORIZED", _HELD.expires_at <= bindparam("at"))
-    .limit(bindparam("most"))
-)
-_ENDED = Query(
-    select(_VOUCHER.issuer, _VOUCHER.pack_id, _VOUCHER.voucher_index)
-    .where(_VOUCHER.status == custody.USABLE, _VOUCHER.not_after <= bindparam("at"), _VOUCHER.epoch % 2 == 1)
-    .limit(bindparam("most"))
-)
+_ACCOUNT = custodian_schema.account.c
 _WITH_LIMITS = Query(select(_ACCOUNT.account).where(_ACCOUNT.limit_fen > 0))
 
 
@@ -81,7 +72,9 @@ class TakeHandOver:
         rows = desk.transaction.select_keys(table, [table.c.issuer, table.c.number], [key])
         if rows and hand_overs.kept(rows[0].body).head.root != self.head.root:
             require_present(desk.transaction, self.head)
-            raise InvalidInput("other vouchers came under its number", place=f"hand-over {self.number} of {key[0]}")
+            raise InvalidInput(
+                "该号已移交别的券 · other vouchers came under its number", place=f"hand-over {self.number} of {key[0]}"
+            )
         return bool(rows)
 
     def _take_all(self, desk: Desk, past: bool = False) -> None:
@@ -130,15 +123,24 @@ def _require_terms(desk: Desk, offered: VoucherState, past: bool) -> None:
     """
     terms = desk.terms(offered.terms_hash)
     if terms is None or terms.issuer != offered.key.issuer or terms.campaign != offered.campaign:
-        raise InvalidInput(f"campaign {offered.campaign} has no such terms", place="hand-over", remedy="publish them")
+        raise InvalidInput(
+            f"活动 {offered.campaign} 无此规则 · campaign {offered.campaign} has no such terms",
+            place="hand-over",
+            remedy="先发布 · publish them",
+        )
     if not 0 < offered.voucher_type <= len(terms.voucher_types) or offered.epoch % 2 == 0:
-        raise InvalidInput("names no voucher that could be given", place="hand-over", remedy="send type and epoch")
+        raise InvalidInput(
+            "所列不是可移交的券 · names no voucher that could be given",
+            place="hand-over",
+            remedy="写明券种与期数 · send type and epoch",
+        )
     highest_fen = terms.voucher_types[offered.voucher_type - 1].max_discount_fen
     if offered.reservation.total_fen != highest_fen or not _merchants_share_fits(terms, offered, highest_fen):
         raise InvalidInput(
+            f"预留与规则对 {highest_fen} 分的预留不符 · "
             f"the reservation is not what the terms reserve of {highest_fen} fen",
             place="hand-over",
-            remedy="reserve by the terms' shares",
+            remedy="按规则的分担比例预留 · reserve by the terms' shares",
         )
     current = desk.campaigns.standing(offered.key.issuer, offered.campaign).terms_hash
     in_force = desk.versions(offered.key.issuer, offered.campaign) if past else [desk.terms(current) or terms]
@@ -147,9 +149,9 @@ def _require_terms(desk: Desk, offered: VoucherState, past: bool) -> None:
         limit = max(each.get(leg.account, 0) for each in budgets)
         if is_limited(leg.account) and desk.books.balance(leg.account).limit_fen + leg.amount_fen > limit:
             raise InvalidInput(
-                f"{leg.account} would pass its published budget of {limit} fen",
+                f"{leg.account} 将超过已发布的预算 {limit} 分 · would pass its published budget of {limit} fen",
                 place="hand-over",
-                remedy="reserve within the budget of the terms",
+                remedy="在规则预算内预留 · reserve within the budget of the terms",
             )
 
 
@@ -171,16 +173,19 @@ def read_hand_over(issuer: str, message: signed_pb2.SignedMessage) -> TakeHandOv
     given = hand_overs.read(message.body)
     if (given.head.giver, given.head.taker) != (issuer, CLEARINGHOUSE):
         raise InvalidInput(
-            f"goes from {given.head.giver} to {given.head.taker}", place="hand-over", remedy=f"sign as {issuer}"
+            f"由 {given.head.giver} 移交 {given.head.taker} · goes from {given.head.giver} to {given.head.taker}",
+            place="hand-over",
+            remedy=f"以 {issuer} 签名 · sign as {issuer}",
         )
     return TakeHandOver(given.head, message, given.vouchers())
 
 
 @dataclass(slots=True)
 class Sweep:
-    """Holds and vouchers in our custody whose time has passed."""
+    """Holds and vouchers in our custody whose time has passed; `is_full`: there may be more than it takes."""
 
     vouchers: Sequence[VoucherKey]
+    is_full: bool
 
     def load(self, desk: Desk) -> None:
         desk.books.want(vouchers=self.vouchers)
@@ -194,9 +199,8 @@ class Sweep:
 
 def overdue(transaction: Transaction, limit: int) -> Sweep:
     """At most `limit` holds and `limit` vouchers that the clock has passed and nobody has recorded yet."""
-    at = transaction.now()
-    holds, ended = (transaction.rows(query, at=at, most=limit) for query in (_HOLDS, _ENDED))
-    return Sweep([VoucherKey(*tuple(row)) for row in (*holds, *ended)])
+    holds, ended = (look(transaction, CLEARINGHOUSE, limit) for look in (overdue_holds, overdue_vouchers))
+    return Sweep([*holds, *ended], limit in (len(holds), len(ended)))
 
 
 def return_free_money(desk: Desk, window: int) -> None:

@@ -14,6 +14,7 @@ from clearinghouse import schema
 from clearinghouse.agreements import documents_in_force, require_signed
 from clearinghouse.domain.ceilings import ceiling_left, ceiling_movements
 from clearinghouse.domain.exposure import LimitUse, Position, crossed, owed_change
+from clearinghouse.domain.funding_modes import FundingMode
 from custodian import schema as custodian_schema
 from custodian.books import Books
 from custodian.campaigns import Campaigns
@@ -93,11 +94,12 @@ class Desk:
         self._positions: dict[str, Position] = {}
         self._changed_positions: set[str] = set()
         self._withheld: dict[str, int] = {}
+        self._prefund: dict[str, int] = {}
         self._proofs: dict[bytes, tuple[Any, ...]] = {}
         self._new_proofs: list[tuple[Any, ...]] = []
         self._agreements: list[Agreement] | None = None
         self._standing: list[Agreement] | None = None
-        self._in_force: dict[tuple[str, str, str], Agreement] = {}
+        self._in_force: dict[tuple[str, str, str], Agreement | None] = {}
         self._visitors: dict[str, FundingPlan | None] = {}
         self._news: list[tuple[str, int, bytes]] = []
         self._warnings: list[dict[str, Any]] = []
@@ -147,12 +149,17 @@ class Desk:
     def apportion(
         self, received: Received, purchase: Purchase, found: Discounted, voucher: VoucherState
     ) -> Apportioned:
-        """By the agreement in force now; the redeeming region's part from its visitors' fund."""
+        """By the agreement in force now; the redeeming region's part from its visitors' fund.
+
+        Where no agreement is in force nobody has agreed to pay.
+        """
         issuer, redeemer = voucher.key.issuer, received.redeeming_region
         agreement = ceiling_left_fen = visitors = None
         self.books.want(accounts=[leg.account for leg in voucher.reservation.legs()])
         if issuer != redeemer:
             agreement = self.agreement(voucher.campaign, issuer, redeemer)
+            if agreement is None:
+                return Apportioned(None, "", {"agreements": 0})
             visitors = self.visitors(redeemer)
             self.books.want(accounts=visitors.accounts if visitors else ())
             used = self.books.balance(ceiling_account(redeemer, self.year, agreement.number))
@@ -249,8 +256,8 @@ class Desk:
             self._standing = begun(self.agreements(), self.at)
         return self._standing
 
-    def agreement(self, campaign: str, issuer: str, redeemer: str) -> Agreement:
-        """The one in force now. Raises InvalidInput if there is none."""
+    def agreement(self, campaign: str, issuer: str, redeemer: str) -> Agreement | None:
+        """The one in force now."""
         key = (campaign, issuer, redeemer)
         if key not in self._in_force:
             self._in_force[key] = in_force(self._begun(), campaign, issuer, redeemer, self.at)
@@ -285,7 +292,7 @@ class Desk:
         if region not in self._participants:
             raise InvalidInput(f"{region} is not enrolled", place="region", remedy="enrol it")
         known = self._positions.get(region) or _position(self._participants[region])
-        secured_fen = -self.books.posted_fen(settlement_account(region))
+        secured_fen = self.prefund_fen(region) - self.books.posted_fen(settlement_account(region))
         arrears_fen = self.books.posted_fen(arrears_account(region))
         if known.secured_fen != secured_fen or known.arrears_fen != arrears_fen:
             known = known._replace(secured_fen=secured_fen, arrears_fen=arrears_fen)
@@ -330,6 +337,22 @@ class Desk:
         self._withheld[region] = self.withheld_fen(region) + fen
         self._changed_positions.add(region)
 
+    def credit_days(self, region: str) -> int:
+        """Calendar days within which the region pays what a settlement leaves it owing; 0: at once."""
+        return int(self._participants[region].credit_days)
+
+    def funding_mode(self, region: str) -> FundingMode:
+        return FundingMode(self._participants[region].funding_mode)
+
+    def prefund_fen(self, region: str) -> int:
+        """What the region's funders have paid ahead here, neither used nor returned: all its `prefund` accounts."""
+        return self._prefund.get(region, int(self._participants[region].prefund_fen))
+
+    def move_prefund(self, region: str, fen: int) -> None:
+        """Keep the running total in step with what was booked on one of these accounts."""
+        self._prefund[region] = self.prefund_fen(region) + fen
+        self._changed_positions.add(region)
+
     # Feed
 
     def tell(self, region: str, **event: Any) -> None:
@@ -370,6 +393,7 @@ class Desk:
                 "limit_percent": position.warned[0],
                 "credit_percent": position.warned[1],
                 "withheld_fen": self.withheld_fen(region),
+                "prefund_fen": self.prefund_fen(region),
             }
             self.transaction.upsert(schema.participant, [{**self._participants[region]._mapping, **figures}])
 

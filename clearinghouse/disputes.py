@@ -14,7 +14,7 @@ from sqlalchemy import select
 from chassis.database import Transaction
 from clearinghouse import schema
 from clearinghouse.desk import Desk
-from clearinghouse.domain.dispute_deadline import last_day
+from clearinghouse.domain.calendar_days import last_day
 from clearinghouse.silence import deadline
 from custodian import schema as books_schema
 from quanlian import wire
@@ -110,14 +110,14 @@ class Resolve:
         dispute = settlement_pb2.Dispute.FromString(rows[0].body)
         self._require_reasoned(dispute)
         _require_named_once([redemption_id for redemption_id, _ in self.adjustments])
-        for redemption_id, amount_fen in self.adjustments:
-            self._adjust(desk, dispute, redemption_id, amount_fen)
+        adjusted = [self._adjust(desk, dispute, *each) for each in self.adjustments]
         values: dict[str, Any] = {
             "outcome": UPHELD if self.upheld else REJECTED,
             "resolution": self.why,
             "resolved_at": desk.at,
         }
         desk.transaction.update(table, {"region": self.region, "number": self.number}, values)
+        self._tell(desk, dispute, adjusted)
         return clearing_operator_pb2.DisputeRecord(dispute=dispute, **values)
 
     def _require_reasoned(self, dispute: settlement_pb2.Dispute) -> None:
@@ -132,7 +132,7 @@ class Resolve:
                 remedy="写明理由，成立的逐笔写明金额 · say why, and name each redemption with its amount to uphold it",
             )
 
-    def _adjust(self, desk: Desk, dispute: settlement_pb2.Dispute, redemption_id: bytes, amount_fen: int) -> None:
+    def _adjust(self, desk: Desk, dispute: settlement_pb2.Dispute, redemption_id: bytes, amount_fen: int) -> Redemption:
         before = desk.books.redemption(redemption_id)
         if before is None or not _is_of_a_line(desk, dispute, before):
             raise InvalidInput(
@@ -147,11 +147,43 @@ class Resolve:
         desk.applied(before, outcome)
         assert outcome.posting is not None
         desk.tell(before.redeeming_region, adjustment=wire.posting_message(outcome.posting, outcome.redemption))
+        return before
+
+    def _tell(self, desk: Desk, dispute: settlement_pb2.Dispute, adjusted: Sequence[Redemption]) -> None:
+        """The region that raised it hears how it was decided; so does the other region of what was adjusted."""
+        parties = {region for each in adjusted for region in (each.voucher.issuer, each.redeeming_region)}
+        for region in sorted({dispute.region} | parties):
+            decision = settlement_pb2.DisputeDecision(
+                dispute=dispute if region == dispute.region else _as_told_to(region, dispute),
+                outcome=UPHELD if self.upheld else REJECTED,
+                why=self.why,
+                at=desk.at,
+                booked=[
+                    settlement_pb2.BookedAdjustment(
+                        redemption_id=each.id, amount_fen=fen, entry=desk.books.next_entry, window=desk.window
+                    )
+                    for each, (_, fen) in sorted(
+                        zip(adjusted, self.adjustments, strict=True), key=lambda pair: pair[0].id
+                    )
+                    if region in (dispute.region, each.voucher.issuer, each.redeeming_region)
+                ],
+            )
+            desk.tell(region, dispute_decided=decision)
+
+
+def open_disputes_of(desk: Desk, redemption_id: bytes) -> list[tuple[str, int]]:
+    """Region and number of each dispute that nobody has decided and that a redemption may be adjusted by."""
+    redemption, table = desk.books.redemption(redemption_id), schema.dispute
+    if redemption is None:
+        return []
+    rows = desk.transaction.connection.execute(table.select().where(table.c.outcome == OPEN)).all()
+    disputes = [settlement_pb2.Dispute.FromString(row.body) for row in rows]
+    return sorted((each.region, each.number) for each in disputes if _is_of_a_line(desk, each, redemption))
 
 
 def booked(
     transaction: Transaction, reference: str, redemption_ids: Sequence[bytes]
-) -> list[clearing_operator_pb2.BookedAdjustment]:
+) -> list[settlement_pb2.BookedAdjustment]:
     """What a dispute's adjusting entry, found by its reference, gave back of each redemption."""
     posting, entry = books_schema.posting.c, books_schema.entry.c
     query = (
@@ -161,7 +193,7 @@ def booked(
         .order_by(posting.redemption_id)
     )
     return [
-        clearing_operator_pb2.BookedAdjustment(
+        settlement_pb2.BookedAdjustment(
             redemption_id=row.redemption_id,
             amount_fen=-row.discount_fen,
             entry=row.entry,
@@ -179,6 +211,14 @@ def record(row: Any) -> clearing_operator_pb2.DisputeRecord:
         resolution=row.resolution,
         resolved_at=row.resolved_at,
     )
+
+
+def _as_told_to(region: str, dispute: settlement_pb2.Dispute) -> settlement_pb2.Dispute:
+    """Another region's dispute: of its lines those with this region, and not who raised it."""
+    told = settlement_pb2.Dispute(region=dispute.region, number=dispute.number, window=dispute.window, at=dispute.at)
+    told.why = dispute.why
+    told.lines.extend(line for line in dispute.lines if line.counterpart == region)
+    return told
 
 
 def _require_named_once(redemption_ids: Sequence[bytes]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +12,7 @@ from chassis.database import Transaction
 from clearinghouse import schema
 from clearinghouse.agreements import on_file
 from clearinghouse.domain.windows import WindowState
+from clearinghouse.reversing import REVERSED_ASSIGNMENT, REVERSED_DEPOSIT, reversing_movements
 from custodian import schema as books
 from custodian.ledger.check import difference, run
 from custodian.ledger.decoding import read
@@ -49,8 +50,9 @@ def agreements(transaction: Transaction) -> Iterator[Finding]:
 
 def statements(transaction: Transaction) -> Iterator[Finding]:
     """Each opens with what the one before closed with, and adds the window's deposits and pay-outs, less returned."""
-    lodged, paid_out = (_by_region(transaction, table) for table in (schema.deposit, schema.payout))
-    returned = _by_region(transaction, schema.payout, "returned_window")
+    lodged, prefunded = _paid_in(transaction, of_funders=False), _paid_in(transaction, of_funders=True)
+    paid_out, given_back = (_by_region(transaction, table) for table in (schema.payout, schema.prefund_return))
+    returned = _by_region(transaction, schema.payout, window="returned_window")
     table = schema.statement
     closing: dict[str, int] = {}
     for row in run(transaction, table.select().order_by(table.c.region, table.c.settlement_window)):
@@ -61,6 +63,7 @@ def statements(transaction: Transaction) -> Iterator[Finding]:
         for name, said, found in (
             ("opening_fen", statement.opening_fen, closing.get(row.region, 0)),
             ("lodged_fen", statement.lodged_fen, lodged.get(key, 0)),
+            ("prefunded_fen", statement.prefunded_fen, prefunded.get(key, 0) - given_back.get(key, 0)),
             ("paid_out_fen", statement.paid_out_fen, paid_out.get(key, 0) - returned.get(key, 0)),
             ("closing_fen", row.closing_fen, statement.closing_fen),
         ):
@@ -108,12 +111,48 @@ def payouts(transaction: Transaction) -> Iterator[Finding]:
             yield Finding("payout", place, found.number, row.amount_fen, zh, en)
 
 
-def _by_region(transaction: Transaction, table: Any, window: str = "settlement_window") -> dict[tuple[int, str], int]:
+def reversals(transaction: Transaction) -> Iterator[Finding]:
+    """Each reversal is one entry that takes back what it says, from the account that had it; each such entry one."""
+    entry, line, table = books.entry, books.line, schema.deposit_reversal
+    kinds = (REVERSED_DEPOSIT, REVERSED_ASSIGNMENT)
+    query = (
+        sa.select(entry.c.kind, entry.c.reference, line.c.account, line.c.posted_fen)
+        .join_from(entry, line, line.c.entry == entry.c.number)
+        .where(entry.c.kind.in_(kinds))
+    )
+    booked = Counter((row.kind, row.reference, row.account, row.posted_fen) for row in run(transaction, query))
+    said = Counter(
+        (kinds[row.assigned], row.bank_reference, each.account, each.posted_fen)
+        for row in run(transaction, table.select())
+        for each in reversing_movements(row)
+    )
+    for each in sorted((booked - said).elements()):
+        zh, en = f"{each[0]}分录没有相应的登记", f"the {each[0]} that the entry books on {each[2]} is missing"
+        yield Finding(table.name, each[1], None, each[3], zh, en)
+    for each in sorted((said - booked).elements()):
+        zh, en = f"{each[2]}没有相应的{each[0]}分录", f"no {each[0]} entry takes that from {each[2]}"
+        yield Finding(table.name, each[1], None, each[3], zh, en)
+
+
+def _paid_in(transaction: Transaction, of_funders: bool) -> dict[tuple[int, str], int]:
+    """Deposits by window and region: what was reversed counted where it had come, and less where it was taken back."""
+    sums: Counter[tuple[int, str]] = Counter()
+    for table in (schema.deposit, schema.deposit_reversal):
+        is_funders = table.c.account.startswith("prefund/")
+        chosen = is_funders if of_funders else ~is_funders
+        sums.update(_by_region(transaction, table, chosen))
+    sums.subtract(_by_region(transaction, schema.deposit_reversal, chosen, window="reversed_window"))
+    return dict(sums)
+
+
+def _by_region(
+    transaction: Transaction, table: sa.Table, *chosen: Any, window: str = "settlement_window"
+) -> dict[tuple[int, str], int]:
     """Amounts by the window that a column tells, and region."""
     sums: dict[tuple[int, str], int] = defaultdict(int)
-    for row in run(transaction, table.select()):
+    for row in run(transaction, table.select().where(*chosen)):
         sums[(row._mapping[window], row.region)] += row.amount_fen
     return dict(sums)
 
 
-CHECKS = (agreements, statements, positions, payouts)
+CHECKS = (agreements, statements, positions, payouts, reversals)

@@ -14,8 +14,8 @@ from clearinghouse.desk import Desk, Shelf, Work
 from clearinghouse.domain.cutoff import is_due
 from clearinghouse.redeeming import Redeem
 from clearinghouse.windows import Close
-from custodian.batching import decide_apart
 from custodian.continuity import Continuity
+from custodian.overdue import decide_after_passed_holds
 from quanlian.signing import Signer, Verifier
 
 
@@ -55,7 +55,7 @@ class Engine:
     def decide(self, works: list[Work]) -> list[Any]:
         """A batch of the group commit. Raises RecoveryNeeded."""
         self._continuity.require()
-        return decide_apart(self._decide_together, works)
+        return decide_after_passed_holds(self._decide_together, works)
 
     def _decide_together(self, works: Sequence[Work]) -> list[Any]:
         with self.database.transaction() as transaction:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from itertools import chain, groupby
+from itertools import chain, groupby, zip_longest
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from chassis.database import Transaction
-from clearinghouse import balances_check, documents_check, schema, signatures_check
+from clearinghouse import balances_check, documents_check, prefund_check, schema, signatures_check
 from clearinghouse.domain.ceilings import ceiling_movements
 from clearinghouse.domain.windows import Turnover, bilateral, funding
 from clearinghouse.references_check import open_window, references
@@ -21,7 +21,7 @@ from custodian.ledger.check import difference, run, stream
 from custodian.ledger.decoding import Encoded, legs_in, read, returned_legs, strict_hand_over, vouchers_in
 from custodian.ledger.findings import Finding, PartyChecks
 from quanlian import netting, wire
-from quanlian.accounts import bank_account, settlement_account, suspense_account, visitors_account
+from quanlian.accounts import account_region, bank_account, settlement_account, suspense_account, visitors_account
 from quanlian.custody import CLEARINGHOUSE
 from quanlian.errors import InvalidInput
 from quanlian.ledger import is_limited
@@ -33,54 +33,91 @@ from quanlian.v1 import custody_pb2
 from quanlian.vouchers import VoucherKey
 
 
+class _Payment(NamedTuple):
+    """An entry of the dedicated account as a table tells it: the row, and the account and amount that it credits."""
+
+    place: str
+    account: str
+    amount_fen: int
+
+
 def _money(transaction: Transaction) -> Iterator[Finding]:
     """Each deposit, receipt, assignment, pay-out and return of one is one entry under its bank reference, and each such
-    entry one.
+    entry one. What was reversed was booked too.
     """
-    booked = _booked_money(transaction)
-    expected: dict[tuple[str, str], tuple[str, str, int]] = {}
+    booked, expected = _booked_money(transaction), _expected_money(transaction)
+    for key in sorted(expected.keys() | booked.keys()):
+        table, (kind, reference) = _MONEY[key[0]], key
+        wanted, found = list(expected.get(key, ())), []
+        for row in booked.get(key, ()):
+            same = next((each for each in wanted if each[1:] == (row.account, -row.posted_fen)), None)
+            if same is None:
+                found.append(row)
+            else:
+                wanted.remove(same)
+        for said, row in zip_longest(wanted, found):
+            if said is None:
+                zh, en = f"{kind}分录没有相应的登记", f"the {kind} that the entry books is missing"
+                yield Finding(table, reference, row.number, -row.posted_fen, zh, en)
+            elif row is None:
+                zh, en = f"没有相应的{kind}分录", f"no {kind} entry has its bank reference"
+                yield Finding(table, said.place, None, said.amount_fen, zh, en)
+            else:
+                zh, en = difference(said.amount_fen, -row.posted_fen)
+                zh, en = f"{zh}，记入{row.account}", f"{en}, booked on {row.account}, not {said.account}"
+                yield Finding(table, said.place, row.number, said.amount_fen + row.posted_fen, zh, en)
+
+
+def _expected_money(transaction: Transaction) -> dict[tuple[str, str], list[_Payment]]:
+    """What the entries of the dedicated account must be, by kind and bank reference."""
+    expected: dict[tuple[str, str], list[_Payment]] = defaultdict(list)
+    suspense, bank = suspense_account(), bank_account(CLEARINGHOUSE)
     for row in run(transaction, schema.deposit.select()):
-        place, account = f"{row.bank_reference} {row.region}", settlement_account(row.region) if row.region else ""
-        if ("receipt", row.bank_reference) in booked:
-            expected[("receipt", row.bank_reference)] = (place, suspense_account(), row.amount_fen)
-            if account:
-                expected[("assignment", row.bank_reference)] = (place, account, row.amount_fen)
-        else:
-            expected[("deposit", row.bank_reference)] = (place, account or suspense_account(), row.amount_fen)
+        place, in_suspense = f"{row.bank_reference} {row.region}", row.assigned or row.account == suspense
+        if row.assigned:
+            expected["assignment", row.bank_reference].append(_Payment(place, row.account, row.amount_fen))
+        kind, account = ("receipt", suspense) if in_suspense else ("deposit", row.account)
+        expected[kind, row.bank_reference].append(_Payment(place, account, row.amount_fen))
+    for row in run(transaction, schema.deposit_reversal.select()):
+        kind = "assignment" if row.assigned else "receipt" if row.account == suspense else "deposit"
+        place = f"{row.bank_reference} {row.region}"
+        expected[kind, row.bank_reference].append(_Payment(place, row.account, row.amount_fen))
     for row in run(transaction, schema.payout.select()):
         place = f"{row.bank_reference} {row.region}"
-        expected[("pay-out", row.bank_reference)] = (place, bank_account(CLEARINGHOUSE), row.amount_fen)
+        expected["pay-out", row.bank_reference].append(_Payment(place, bank, row.amount_fen))
         if row.returned_reference is not None:
-            returned = (place, settlement_account(row.region), row.amount_fen)
-            expected[("returned-pay-out", row.returned_reference)] = returned
-    for key in sorted(expected.keys() | booked.keys()):
-        table = "payout" if key[0].endswith("pay-out") else "deposit"
-        found = booked.get(key)
-        if key not in expected:
-            fen = -booked[key].posted_fen
-            zh, en = f"{key[0]}分录没有相应的登记", f"the {key[0]} that the entry books is missing"
-            yield Finding(table, key[1], booked[key].number, fen, zh, en)
-        elif found is None:
-            place, _, fen = expected[key]
-            yield Finding(
-                table, place, None, fen, f"没有相应的{key[0]}分录", f"no {key[0]} entry has its bank reference"
-            )
-        elif (found.account, -found.posted_fen) != expected[key][1:]:
-            place, account, fen = expected[key]
-            zh, en = difference(fen, -found.posted_fen)
-            zh, en = f"{zh}，记入{found.account}", f"{en}, booked on {found.account}, not {account}"
-            yield Finding(table, place, found.number, fen + found.posted_fen, zh, en)
+            returned = _Payment(place, settlement_account(row.region), row.amount_fen)
+            expected["returned-pay-out", row.returned_reference].append(returned)
+    for row in run(transaction, schema.prefund_return.select()):
+        place = f"{row.bank_reference} {row.account}"
+        expected["prefund-return", row.bank_reference].append(_Payment(place, bank, row.amount_fen))
+    return expected
 
 
-def _booked_money(transaction: Transaction) -> dict[tuple[str, str], Any]:
+def _owners(transaction: Transaction) -> Iterator[Finding]:
+    """A deposit is the region's whose account was credited."""
+    booked = _booked_money(transaction)
+    for row in run(transaction, schema.deposit.select()):
+        if row.region != (account_region(row.account) if row.account != suspense_account() else ""):
+            entries = booked.get(("assignment" if row.assigned else "deposit", row.bank_reference))
+            zh, en = f"地区与账户{row.account}不符", f"its region is not that of {row.account}"
+            number = entries[-1].number if entries else None
+            yield Finding("deposit", f"{row.bank_reference} {row.region}", number, row.amount_fen, zh, en)
+
+
+def _booked_money(transaction: Transaction) -> dict[tuple[str, str], list[Any]]:
     """The credit line of every entry of the dedicated account, by kind and bank reference."""
     entry, line = books_schema.entry, books_schema.line
     query = (
         sa.select(entry.c.kind, entry.c.reference, entry.c.number, line.c.account, line.c.posted_fen)
         .join_from(entry, line, line.c.entry == entry.c.number)
         .where(entry.c.kind.in_(_MONEY), line.c.posted_fen < 0)
+        .order_by(entry.c.number)
     )
-    return {(row.kind, row.reference): row for row in run(transaction, query)}
+    booked: dict[tuple[str, str], list[Any]] = defaultdict(list)
+    for row in run(transaction, query):
+        booked[row.kind, row.reference].append(row)
+    return booked
 
 
 def _visitors_funds(transaction: Transaction) -> Iterator[Finding]:
@@ -310,8 +347,15 @@ def _limits(transaction: Transaction) -> dict[str, int]:
     return {row.account: int(row.limit_fen) for row in rows if funding(row.account) and row.limit_fen}
 
 
-_MONEY = ("deposit", "receipt", "assignment", "pay-out", "returned-pay-out")
-"""Kinds of entry of the dedicated account."""
+_MONEY = {
+    "deposit": "deposit",
+    "receipt": "deposit",
+    "assignment": "deposit",
+    "pay-out": "payout",
+    "returned-pay-out": "payout",
+    "prefund-return": "prefund_return",
+}
+"""Kinds of entry of the dedicated account, with the table that tells of them."""
 _ENCODED = (
     Encoded(schema.hand_over, lambda row: strict_hand_over(row.body)),
     Encoded(schema.custody_return, lambda row: strict_hand_over(row.body)),
@@ -324,6 +368,7 @@ CHECKS = PartyChecks(
     _ENCODED,
     (
         _money,
+        _owners,
         _visitors_funds,
         _custody,
         _series,
@@ -332,6 +377,7 @@ CHECKS = PartyChecks(
         _ceilings,
         _settlement,
         *balances_check.CHECKS,
+        *prefund_check.CHECKS,
         _documents,
         references,
         open_window,

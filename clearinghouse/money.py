@@ -11,6 +11,9 @@ from clearinghouse import schema
 from clearinghouse.arrears import cure
 from clearinghouse.balances import Promises, settlement_fen
 from clearinghouse.desk import Desk
+from clearinghouse.domain.funding_modes import FundingMode
+from clearinghouse.prefunding import purse_of
+from custodian.prefund import Funder
 from quanlian.accounts import bank_account, settlement_account, suspense_account
 from quanlian.errors import InvalidInput
 from quanlian.ledger import Movement
@@ -18,43 +21,46 @@ from quanlian.money import yuan
 
 BANK = bank_account("clearinghouse")
 CHECK_REFERENCE = "核对银行流水号 · check the bank's reference"
+REVERSE_IT = (
+    f"{CHECK_REFERENCE}；登记有误的先冲正 · if it was recorded wrongly, reverse it first: "
+    "quanlian clearinghouse reverse-deposit"
+)
 
 
 @dataclass(slots=True)
 class RecordDeposit:
-    """Dr `bank` / Cr `settlement`; without a region Cr `suspense`. A bank reference is booked once.
+    """Dr `bank` / Cr `settlement`; of a funder Cr `prefund`, without a region Cr `suspense`. A bank reference is
+    booked once.
 
-    Gives the region's balance, or what is in suspense, in fen.
+    Gives what stands on the account that is credited, in fen.
     """
 
     region: str
     amount_fen: int
     bank_reference: str
     memo: str = ""
+    funder: Funder | None = None
 
     def load(self, desk: Desk) -> None:
         pass
 
     def decide(self, desk: Desk) -> int:
         require_payment("deposit", self.amount_fen, self.bank_reference)
-        if self.region:
+        if self.region or self.funder:
             require_enrolled(desk, self.region)
-        known = _deposit(desk, self.bank_reference)
+        account, known = _credited(desk, self.region, self.funder), _deposit(desk, self.bank_reference)
         if known is None:
             require_new_reference(desk, self.bank_reference)
-            self._book(desk)
-        elif (known.region, known.amount_fen) != (self.region, self.amount_fen):
+            self._book(desk, account)
+        elif (known.account, known.amount_fen) != (account, self.amount_fen):
             raise InvalidInput(
                 f"{self.bank_reference} 已登记为另一笔来款 · {self.bank_reference} was booked for another deposit",
                 place="bank_reference",
-                remedy=CHECK_REFERENCE,
+                remedy=REVERSE_IT,
             )
-        if self.region:
-            return settlement_fen(desk, self.region)
-        return -desk.books.balance(suspense_account()).posted_fen
+        return -desk.books.posted_fen(account)
 
-    def _book(self, desk: Desk) -> None:
-        account = settlement_account(self.region) if self.region else suspense_account()
+    def _book(self, desk: Desk, account: str) -> None:
         money = [Movement(BANK, "", posted_fen=self.amount_fen), Movement(account, "", posted_fen=-self.amount_fen)]
         desk.books.book("deposit" if self.region else "receipt", desk.at, self.bank_reference, money)
         desk.transaction.insert(
@@ -63,52 +69,60 @@ class RecordDeposit:
                 {
                     "bank_reference": self.bank_reference,
                     "region": self.region,
+                    "account": account,
                     "amount_fen": self.amount_fen,
                     "received_at": desk.at,
                     "settlement_window": desk.window,
                     "memo": self.memo,
+                    "assigned": False,
                 }
             ],
         )
         if self.region:
-            _arrived(desk, self.region, self.bank_reference)
+            _credit(desk, self.region, self.funder, self.amount_fen, self.bank_reference)
 
 
 @dataclass(slots=True)
 class AssignReceipt:
-    """Dr `suspense` / Cr `settlement`: it is found out whose a receipt is."""
+    """Dr `suspense` / Cr `settlement`, of a funder `prefund`: it is found out whose a receipt is."""
 
     bank_reference: str
     region: str
+    funder: Funder | None = None
 
     def load(self, desk: Desk) -> None:
         pass
 
     def decide(self, desk: Desk) -> int:
         require_enrolled(desk, self.region)
-        known = _deposit(desk, self.bank_reference)
+        account, known = _credited(desk, self.region, self.funder), _deposit(desk, self.bank_reference)
         if known is None:
             raise InvalidInput(
                 f"没有来款 {self.bank_reference} · no receipt {self.bank_reference}",
                 place="bank_reference",
                 remedy="先列出待认领来款 · list the receipts",
             )
-        if known.region not in ("", self.region):
+        if known.account not in (suspense_account(), account):
             raise InvalidInput(
-                f"{self.bank_reference} 已归 {known.region} · {self.bank_reference} is {known.region}'s already",
+                f"{self.bank_reference} 已归 {known.account} · {self.bank_reference} is {known.account}'s already",
                 place="bank_reference",
-                remedy=CHECK_REFERENCE,
+                remedy=REVERSE_IT,
             )
-        if not known.region:
+        if known.account == suspense_account():
             found = [
                 Movement(suspense_account(), "", posted_fen=known.amount_fen),
-                Movement(settlement_account(self.region), "", posted_fen=-known.amount_fen),
+                Movement(account, "", posted_fen=-known.amount_fen),
             ]
             desk.books.book("assignment", desk.at, self.bank_reference, found)
-            owner = {"region": self.region, "settlement_window": desk.window}
+            owner = {
+                "region": self.region,
+                "account": account,
+                "settlement_window": desk.window,
+                "assigned": True,
+            }
             desk.transaction.update(schema.deposit, {"bank_reference": self.bank_reference}, owner)
-            _arrived(desk, self.region, self.bank_reference)
-        return settlement_fen(desk, self.region)
+            _credit(desk, self.region, self.funder, known.amount_fen, self.bank_reference)
+        return -desk.books.posted_fen(account)
 
 
 @dataclass(slots=True)
@@ -147,7 +161,8 @@ class PayOut:
     def _require_enough(self, desk: Desk) -> None:
         position = desk.position(self.region)
         promises = Promises(desk)
-        covering_fen = promises.there_fen(self.region) + position.credit_line_fen - position.arrears_fen
+        own_fen = promises.there_fen(self.region) + desk.prefund_fen(self.region)
+        covering_fen = own_fen + position.credit_line_fen - position.arrears_fen
         free_fen = min(promises.free_fen(self.region), covering_fen - position.exposure_fen)
         if self.amount_fen > free_fen:
             raise InvalidInput(
@@ -218,6 +233,33 @@ class MarkReturned:
         _arrived(desk, region, self.bank_reference)
 
 
+def _credited(desk: Desk, region: str, funder: Funder | None) -> str:
+    """The account that money from a region, of one of its funders or of nobody known is credited to."""
+    if funder:
+        _require_paying_ahead(desk, region)
+        return purse_of(desk, region, funder)
+    return settlement_account(region) if region else suspense_account()
+
+
+def _require_paying_ahead(desk: Desk, region: str) -> None:
+    if desk.funding_mode(region) is FundingMode.ADVANCED:
+        raise InvalidInput(
+            f"{region} 为垫付方式，不收预拨 · {region} is on credit alone: nobody pays ahead for it",
+            place="deposit",
+            remedy="先以 limits 改为 mixed；属地区存入的不写出资方 · "
+            "set its mode to mixed first, or leave the funder out if the region lodged it",
+        )
+
+
+def _credit(desk: Desk, region: str, funder: Funder | None, amount_fen: int, reference: str) -> None:
+    """What a funder paid ahead stands for its own use; what a region lodged cures its arrears first."""
+    if funder:
+        desk.move_prefund(region, amount_fen)
+        desk.watch(region)
+    else:
+        _arrived(desk, region, reference)
+
+
 def _arrived(desk: Desk, region: str, reference: str) -> None:
     """What arrived cures arrears first."""
     cure(desk, [region], reference, Promises(desk))
@@ -226,7 +268,8 @@ def _arrived(desk: Desk, region: str, reference: str) -> None:
 
 def book_payout(desk: Desk, region: str, amount_fen: int, bank_reference: str) -> None:
     """The bank's payment to a region as an entry of its own. Raises InvalidInput for more than is there."""
-    there_fen = min(settlement_fen(desk, region), desk.books.posted_fen(BANK))
+    paid_ahead_fen = sum(map(desk.prefund_fen, desk.regions))
+    there_fen = min(settlement_fen(desk, region), desk.books.posted_fen(BANK) - paid_ahead_fen)
     if amount_fen > there_fen:
         raise InvalidInput(
             f"{region} 在专用账户仅有{yuan(there_fen)}元，不足{yuan(amount_fen)}元 · "
@@ -278,7 +321,8 @@ def require_payment(what: str, amount_fen: int, bank_reference: str) -> None:
 
 def require_new_reference(desk: Desk, bank_reference: str) -> None:
     """A bank reference names one payment, deposit, pay-out or return of one. Raises InvalidInput."""
-    own = [table.c.bank_reference for table in (schema.net_position, schema.deposit, schema.payout)]
+    tables = (schema.net_position, schema.deposit, schema.payout, schema.prefund_return)
+    own = [table.c.bank_reference for table in tables]
     for column in (*own, schema.payout.c.returned_reference):
         if desk.transaction.select_keys(column.table, [column], [(bank_reference,)]):
             raise InvalidInput(

@@ -7,8 +7,11 @@ from collections.abc import Container
 
 from chassis.database import Transaction
 from clearinghouse import schema
-from clearinghouse.balances import arrears_fen
+from clearinghouse.arrears import unpaid_shortfalls
+from clearinghouse.balances import arrears_fen, settlement_fen
 from clearinghouse.desk import Desk
+from clearinghouse.domain.arrears import past_due_fen
+from clearinghouse.domain.funding_modes import FundingMode, Limits, check_limits, mode_named
 from clearinghouse.domain.visitors import VisitorsFunder, check_visitors_fund, require_budget
 from clearinghouse.engine import Engine
 from clearinghouse.suspending import Suspend, tell_newcomer
@@ -16,6 +19,8 @@ from custodian.deny_lists import newest_deny_list
 from custodian.limit_warnings import latest_warnings
 from custodian.stats import read_stats
 from custodian.suspensions import records
+from custodian.undecided import Undecided
+from custodian.withdrawals import CLOSING, CloseWithdrawal, withdrawn_postings
 from pki.identity import CLEARINGHOUSE, Identity
 from pki.trust import Keyring
 from quanlian import regions, wire
@@ -23,14 +28,15 @@ from quanlian.accounts import visitors_account
 from quanlian.errors import InvalidInput, UnknownKey
 from quanlian.ledger import Movement
 from quanlian.suspensions import SuspensionKind
-from quanlian.v1 import clearing_operator_pb2, stats_pb2, suspension_pb2
+from quanlian.v1 import clearing_operator_pb2, recovery_pb2, stats_pb2, suspension_pb2
 
 
 class ClearingOperations:
     """The operator's use cases besides settlement; `connected` holds the regions whose custody stream is open."""
 
-    def __init__(self, engine: Engine, keyring: Keyring, connected: Container[str]) -> None:
+    def __init__(self, engine: Engine, keyring: Keyring, connected: Container[str], undecided: Undecided) -> None:
         self._engine = engine
+        self._undecided = undecided
         self._keyring = keyring
         self._connected = connected
 
@@ -58,12 +64,15 @@ class ClearingOperations:
             "net_debit_cap_fen": 0,
             "credit_line_fen": 0,
             "credit_offset_bp": 0,
+            "funding_mode": str(FundingMode.PREFUNDED),
+            "credit_days": 0,
             "owed_held_fen": 0,
             "owed_posted_fen": 0,
             "due_posted_fen": 0,
             "limit_percent": 0,
             "credit_percent": 0,
             "withheld_fen": 0,
+            "prefund_fen": 0,
         }
 
         def store(transaction: Transaction) -> None:
@@ -77,25 +86,23 @@ class ClearingOperations:
 
         await self._engine.write(store)
 
-    async def set_limits(self, request: clearing_operator_pb2.SetLimitsRequest) -> None:
-        if min(request.net_debit_cap_fen, request.credit_line_fen) < 0 or request.credit_offset_bp > 10_000:
-            raise InvalidInput(
-                "超出范围 · is out of range",
-                place="limits",
-                remedy="金额不小于零，比例不超过 10000 bp · send amounts of 0 or more, at most 10000 bp",
-            )
+    async def set_limits(self, request: clearing_operator_pb2.SetLimitsRequest) -> Limits:
+        """Set how a region is funded and what it may owe. Raises InvalidInput for what does not go together."""
+        mode = mode_named(request.funding_mode, request.credit_line_fen)
+        cap_fen, line_fen = request.net_debit_cap_fen, request.credit_line_fen
+        limits = Limits(cap_fen, line_fen, request.credit_offset_bp, str(mode), request.credit_days)
 
         def store(transaction: Transaction) -> None:
-            limits = {
-                "net_debit_cap_fen": request.net_debit_cap_fen,
-                "credit_line_fen": request.credit_line_fen,
-                "credit_offset_bp": request.credit_offset_bp,
-            }
-            if not transaction.update(schema.participant, {"region": request.region}, limits):
+            table = schema.participant
+            rows = transaction.select_keys(table, [table.c.region], [(request.region,)])
+            if not rows:
                 raise _not_enrolled(request.region)
+            check_limits(limits, rows[0].prefund_fen)
+            transaction.update(table, {"region": request.region}, limits._asdict())
             self._watch(transaction, request.region)
 
         await self._engine.write(store)
+        return limits
 
     def _watch(self, transaction: Transaction, region: str) -> None:
         """Warn a region whose limits changed under what it uses."""
@@ -172,6 +179,26 @@ class ClearingOperations:
         if newest is not None and newest.denylist.number > self._keyring.denylist.number:
             self._keyring.deny(newest.denylist)
 
+    # Postings that a recovery took back
+
+    async def withdrawals(self, everything: bool) -> list[recovery_pb2.WithdrawnPosting]:
+        """Those that nobody has dealt with, or all."""
+
+        def load() -> list[recovery_pb2.WithdrawnPosting]:
+            with self._engine.database.snapshot() as transaction:
+                return withdrawn_postings(transaction, schema.withdrawn_posting, everything)
+
+        return await asyncio.to_thread(load)
+
+    async def close_withdrawal(
+        self, by: Identity, request: clearing_operator_pb2.CloseNetworkWithdrawalRequest
+    ) -> list[recovery_pb2.WithdrawnPosting]:
+        """Keep how the operator says that a redemption's were dealt with. Raises InvalidInput."""
+        table, signer = schema.withdrawn_posting, self._engine.signer
+        work = CloseWithdrawal(table, signer, request.redemption_id, request.reference, request.note, by.uri)
+        closed: list[recovery_pb2.WithdrawnPosting] = await self._engine.step(work, CLOSING, 0)
+        return closed
+
     # Looking
 
     async def status(self) -> clearing_operator_pb2.GetClearingStatusResponse:
@@ -181,20 +208,27 @@ class ClearingOperations:
                 return clearing_operator_pb2.GetClearingStatusResponse(
                     regions=[self._region_status(desk, region) for region in desk.regions],
                     warnings=latest_warnings(transaction.connection),
+                    withdrawn=withdrawn_postings(transaction, schema.withdrawn_posting, False),
+                    undecided=self._undecided.requests,
                 )
 
         return await asyncio.to_thread(load)
 
     def _region_status(self, desk: Desk, region: str) -> clearing_operator_pb2.RegionStatus:
-        position = desk.position(region)
+        position, owed = desk.position(region), unpaid_shortfalls(desk, region)
         return clearing_operator_pb2.RegionStatus(
             region=region,
             custody_stream_open=region in self._connected,
             exposure_fen=position.exposure_fen,
             limit_fen=position.limit_fen,
-            settlement_fen=position.secured_fen,
+            settlement_fen=settlement_fen(desk, region),
+            prefund_fen=desk.prefund_fen(region),
             arrears_fen=arrears_fen(desk, region),
             withheld_fen=desk.withheld_fen(region),
+            funding_mode=str(desk.funding_mode(region)),
+            credit_days=desk.credit_days(region),
+            past_due_fen=past_due_fen(owed, desk.at),
+            due_at=min((each.due_at for each in owed), default=0),
             limit_percent=position.warned[0],
             credit_line_fen=position.credit_line_fen,
             credit_used_fen=position.credit_used_fen,

@@ -121,7 +121,7 @@ def relearn_return(desk: Desk, region: str, message: signed_pb2.SignedMessage) -
     """
     returned = hand_overs.read(message.body)
     if returned.head.taker != region:
-        raise InvalidInput(f"goes to {returned.head.taker}", place="custody return")
+        raise InvalidInput(f"退给 {returned.head.taker} · goes to {returned.head.taker}", place="custody return")
     table, number, vouchers = schema.custody_return, returned.head.number, returned.vouchers()
     if desk.transaction.select_keys(table, [table.c.region, table.c.number], [(region, number)]):
         return 0
@@ -133,7 +133,7 @@ def relearn_return(desk: Desk, region: str, message: signed_pb2.SignedMessage) -
             continue
         if known is None or not in_custody(known, CLEARINGHOUSE) or known.status != custody.USABLE:
             voucher = f"{offered.key.pack_id.hex()}/{offered.key.voucher_index}"
-            raise InvalidInput("is not here to give back", place=f"voucher {voucher}")
+            raise InvalidInput("不在此，无从退回 · is not here to give back", place=f"voucher {voucher}")
         desk.books.put_voucher(give(known)._replace(epoch=offered.epoch, reservation=EMPTY))
         _return_money(desk, known)
     _keep(desk, region, number, message, vouchers)

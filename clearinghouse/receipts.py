@@ -75,7 +75,7 @@ def _documents(transaction: Transaction, region: str) -> list[custody_pb2.Region
             )
             found.append(document(terms=message))
         found.append(document(change=_signed(row)))
-    suspensions = Suspensions(transaction).history(region)
+    suspensions = Suspensions(transaction).history_of(region)
     return found + [document(suspension=each.message) for each in sorted(suspensions, key=_number)]
 
 

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, func, select
 
 from chassis.database import Query, Transaction
 from clearinghouse import schema
 from clearinghouse.engine import Engine
-from clearinghouse.relearning import DOCUMENTS, IN_TIME, Relearning, Waiting, id_of, order_of
+from clearinghouse.lacking import Reliance
+from clearinghouse.relearning import DOCUMENTS, IN_TIME, Contradicted, Relearning, Waiting, groups, id_of, order_of
 from clearinghouse.withdrawing import Withdrawing, reason_of
 from custodian.books import Books
 from custodian.continuity import Continuity
@@ -36,6 +38,17 @@ _LAST_HAND_OVER = Query(
 PENDING, WITHDRAWN = "pending", "withdrawn"
 """Receipts that are not applied: what is asked for still, and what a recovery before this one had taken back."""
 UNREADABLE = "unreadable"
+PAGE = 100
+"""Receipts that are read at once: those that nodes hand over may be more than the memory."""
+Name = tuple[str, str, bytes]
+"""Region, kind and id of a receipt."""
+
+
+class Failure(NamedTuple):
+    """Why a receipt was not applied, and whether the books have something else that stands."""
+
+    reason: str
+    contradicted: bool
 
 
 class Recovery:
@@ -115,15 +128,18 @@ class Recovery:
 
     # Applying
 
-    async def run(self, without: Sequence[str]) -> recovery_pb2.RecoveryReport:
+    async def run(self, without: Sequence[str], dispute_lacking: bool = False) -> recovery_pb2.RecoveryReport:
         """Apply everything that was handed over, begin a new incarnation, and serve again.
 
-        Raises InvalidInput where nothing needs it, while a node's receipts are missing, and for a copy from before the
-        close of a window.
+        Where the books lack what receipts rely on, nothing is applied, and the report, which has no incarnation then,
+        says what; with `dispute_lacking` the rest is applied, and they are disputed. Raises InvalidInput where nothing
+        needs it, while a node's receipts are missing, and for a copy from before the close of a window.
         """
         lineage = self._continuity.require_broken()
         report = recovery_pb2.RecoveryReport()
-        await asyncio.to_thread(self._learn, lineage, without, report)
+        await asyncio.to_thread(self._learn, lineage, without, dispute_lacking, report)
+        if report.lacking and not dispute_lacking:
+            return report
         await self._continuity.go_on(report)
         await asyncio.to_thread(self._drop)
         self._told.clear()
@@ -140,7 +156,9 @@ class Recovery:
             state.missing.extend(sorted(regions - complete))
         return state
 
-    def _learn(self, lineage: Lineage, without: Sequence[str], report: recovery_pb2.RecoveryReport) -> None:
+    def _learn(
+        self, lineage: Lineage, without: Sequence[str], dispute_lacking: bool, report: recovery_pb2.RecoveryReport
+    ) -> None:
         self._drop(schema.receipt.c.recovery != _mark(lineage), schema.receipts_complete.c.recovery != _mark(lineage))
         self._require_all(without, _mark(lineage))
         restored = lineage.restored.incarnation
@@ -148,36 +166,74 @@ class Recovery:
         taken_back = withdrawing.learn(self._stored(WITHDRAWN), report)
         pending = {(row.region, row.id): _pending(row) for row in self._stored(PENDING)}
         relearning = Relearning(self._engine, self.keyring, pending, taken_back, restored)
-        waiting = [relearning.read(row) for row in sorted(self._stored(*DOCUMENTS, *IN_TIME), key=order_of)]
-        self.job.total = len(waiting)
-        for each, why in self._apply_all(relearning, waiting, report):
-            withdrawing.dispute(each, why, report)
+        names = self._in_order()
+        reliance = Reliance(self._engine, self.keyring, taken_back)
+        for page in self._pages(relearning, names):
+            reliance.count(page)
+        report.lacking.extend(reliance.lacking())
+        if report.lacking and not dispute_lacking:
+            return
+        self.job.total = len(names)
+        failures = self._apply_all(relearning, names, report)
+        for each in chain.from_iterable(self._pages(relearning, list(failures))):
+            withdrawing.dispute(each, *failures[each.name], report)
         for row in self._stored(UNREADABLE):
-            report.disputed.add(region=row.region, id=row.id.hex(), reason="is a receipt that cannot be read")
+            report.disputed.add(
+                region=row.region, id=row.id.hex(), reason="凭据无法读出 · is a receipt that cannot be read"
+            )
         withdrawing.keep_dead(taken_back.values(), report)
 
     def _apply_all(
-        self, relearning: Relearning, waiting: Sequence[Waiting], report: recovery_pb2.RecoveryReport
-    ) -> list[tuple[Waiting, Exception]]:
+        self, relearning: Relearning, names: Sequence[Name], report: recovery_pb2.RecoveryReport
+    ) -> dict[Name, Failure]:
         """Apply what can be, again and again, for one depends on another; returns the rest, each with why not.
 
         Once nothing goes on, holds that stand in the way of what was answered after them count as over.
         """
-        waiting, over = list(waiting), False
-        while waiting:
-            left: list[tuple[Waiting, Exception]] = []
-            for each in waiting:
-                try:
-                    relearning.apply(each, over, report)
-                    self.job.done += 1
-                except Exception as error:
-                    reason_of(error)
-                    left.append((each, error))
-            stuck = len(left) == len(waiting)
+        over = False
+        while names:
+            left: dict[Name, Failure] = {}
+            for page in self._pages(relearning, names):
+                for group in groups(page):
+                    left |= self._apply(relearning, group, over, report)
+            stuck = len(left) == len(names)
             if stuck and over:
                 return left
-            waiting, over = [each for each, _ in left], stuck
-        return []
+            names, over = list(left), stuck
+        return {}
+
+    def _apply(
+        self, relearning: Relearning, group: Sequence[Waiting], over: bool, report: recovery_pb2.RecoveryReport
+    ) -> dict[Name, Failure]:
+        """Together; where that fails one by one, for each fails by itself. Returns those that do, with why."""
+        try:
+            relearning.apply(group, over, report)
+            self.job.done += len(group)
+        except Exception as error:
+            failure = Failure(reason_of(error), isinstance(error, Contradicted))
+            if len(group) == 1:
+                return {group[0].name: failure}
+            alone = [self._apply(relearning, [each], over, report) for each in group]
+            return {name: why for each in alone for name, why in each.items()}
+        return {}
+
+    def _in_order(self) -> list[Name]:
+        """What is to be applied, in the order in which it is tried."""
+        table = schema.receipt
+        query = select(table.c.region, table.c.kind, table.c.id, table.c.at)
+        query = query.where(table.c.kind.in_((*DOCUMENTS, *IN_TIME)))
+        with self.database.snapshot() as transaction:
+            rows = transaction.connection.execute(query).all()
+        return [(row.region, row.kind, row.id) for row in sorted(rows, key=order_of)]
+
+    def _pages(self, relearning: Relearning, names: Sequence[Name]) -> Iterator[list[Waiting]]:
+        table = schema.receipt
+        columns = [table.c.region, table.c.kind, table.c.id]
+        for start in range(0, len(names), PAGE):
+            page = names[start : start + PAGE]
+            with self.database.snapshot() as transaction:
+                rows = {(row.region, row.kind, row.id): row for row in transaction.select_keys(table, columns, page)}
+            yield [relearning.read(rows[name]) for name in page]
 
     def _drop(self, receipts: Any = None, complete: Any = None) -> None:
         """Forget receipts: those of another recovery, which a copy brought along that was made during it, or all."""
@@ -194,16 +250,17 @@ class Recovery:
         missing = sorted(regions - {row.region for row in complete} - set(without))
         if missing:
             raise InvalidInput(
-                f"{', '.join(missing)} have not handed over what they hold",
+                f"{'、'.join(missing)} 尚未交回所持记录 · {', '.join(missing)} have not handed over what they hold",
                 place="recovery",
-                remedy="start their nodes, or name them with --without",
+                remedy="启动其节点，或以 --without 略过 · start their nodes, or name them with --without",
             )
         ahead = [row for row in complete if row.last_window >= open_window and row.region not in without]
         if ahead:
             raise InvalidInput(
+                f"{ahead[0].region} 持有场次{ahead[0].last_window}的对账单，此处场次{open_window}尚未截止 · "
                 f"{ahead[0].region} holds a statement of window {ahead[0].last_window}, and here {open_window} is open",
                 place="recovery",
-                remedy="restore a backup from after that window was closed",
+                remedy="改用该场次截止后的备份 · restore a backup from after that window was closed",
             )
 
     def _stored(self, *kinds: str) -> list[Any]:

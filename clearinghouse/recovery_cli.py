@@ -22,18 +22,32 @@ def recover(
             "--without", metavar="REGION", help="不等待的地区，可重复 · A region not to wait for; repeatable."
         ),
     ] = None,
+    dispute_lacking: Annotated[
+        bool,
+        typer.Option(
+            "--dispute-lacking",
+            help="不再补录，依赖缺少各项的核销列为争议 · Go on without what is lacking; what relies on it is disputed.",
+        ),
+    ] = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """从备份恢复后：取回各节点所持记录，重新受理 · After a restore: learn again what the nodes hold, and serve.
 
+    备份之后登记的地区、协议、异地用券资金如有缺少，先行列出，退出码为 1；补录后再次执行。
+    Regions, agreements and visitors' funds that the copy lacks are listed first, with exit code 1: enter them, and
+    recover again.
+
     中断后可再次执行：恢复照常进行，报告不变 · It goes on when this command ends; asked again, it gives the same report.
     """
-    settings, request = operator_settings(config), pb.RecoverClearinghouseRequest(without=without or [])
+    settings = operator_settings(config)
+    request = pb.RecoverClearinghouseRequest(without=without or [], dispute_lacking=dispute_lacking)
     report = recovered(
         lambda: call(settings, ClearingOperatorServiceStub, lambda stub: stub.RecoverClearinghouse, request)
     )
     show_recovery(report, as_json)
+    if not report.incarnation:
+        raise typer.Exit(1)
 
 
 @app.command()

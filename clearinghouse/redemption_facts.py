@@ -41,4 +41,4 @@ def _window(transaction: Transaction, number: int) -> Window:
     return Window(number, rows[0].state if rows else "missing")
 
 
-FACTS = PartyFacts("participant", _terms, _agreement, _reserved, _window, lambda transaction, redemption_id: "")
+FACTS = PartyFacts("participant", _terms, _agreement, _reserved, _window, lambda transaction, redemption_id: None)

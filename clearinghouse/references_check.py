@@ -20,13 +20,21 @@ from quanlian.custody import CLEARINGHOUSE
 
 VOUCHER = ("issuer", "pack_id", "voucher_index")
 WINDOW = ("settlement_window",)
+CAMPAIGN = ("region", "campaign")
 _KEY = (schema.signing_chain, ("owner", "key_id"))
 _ENROLLED = schema.signing_chain.select().exists()
 _BY_A_REGION = schema.agreement_signature.c.signer != CLEARINGHOUSE
 REFERENCES = (
     *(
         Reference(table, ("region",), schema.participant, ("region",))
-        for table in (schema.visitors_funder, schema.feed, schema.statement, schema.net_position, schema.payout)
+        for table in (
+            schema.visitors_funder,
+            schema.feed,
+            schema.statement,
+            schema.net_position,
+            schema.payout,
+            schema.shortfall,
+        )
     ),
     Reference(schema.deposit, ("region",), schema.participant, ("region",), schema.deposit.c.region != ""),
     Reference(schema.agreement_signature, ("number", "version"), schema.agreement, ("number", "version")),
@@ -41,10 +49,15 @@ REFERENCES = (
     Reference(books.redemption, ("terms_hash",), schema.terms, ("terms_hash",)),
     Reference(books.entry, WINDOW, schema.settlement_window, ("number",), books.entry.c.settlement_window > 0),
     Reference(schema.statement, WINDOW, schema.settlement_window, ("number",)),
+    Reference(schema.prefund_return, CAMPAIGN, schema.close_out, CAMPAIGN),
+    Reference(schema.prefund_return, ("deposit",), schema.deposit, ("bank_reference",)),
+    Reference(schema.close_out, ("region",), schema.participant, ("region",)),
+    Reference(schema.shortfall, WINDOW, schema.settlement_window, ("number",)),
 )
 SERIES = (
     Series(schema.settlement_window, "number"),
     Series(schema.dispute, "number", ("region",)),
+    Series(schema.deposit_reversal, "number"),
     Series(books.limit_warning, "number", ("region",)),
 )
 NUMBERED = (Numbered(REDEMPTIONS, (books.redemption.c.number,)),)

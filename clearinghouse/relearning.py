@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count, groupby
 from typing import Any
 
 from chassis.database import Transaction
 from clearinghouse.custody import read_hand_over
 from clearinghouse.desk import Desk
+from clearinghouse.disputes import open_disputes_of
 from clearinghouse.engine import Engine
 from clearinghouse.publishing import PublishChange, keep_terms
 from clearinghouse.recall import relearn_return
 from clearinghouse.recovery_desk import RecoveryDesk
 from clearinghouse.signatures import verify_signed
-from clearinghouse.signed_answers import Different, NotYet, book_signed
+from clearinghouse.signed_answers import NOT_HERE, Different, NotYet, book_signed, other_window
 from clearinghouse.suspending import TakeSuspension
 from custodian import schema as custodian_schema
 from custodian.campaigns import verify_change
@@ -30,6 +32,7 @@ from quanlian import hand_overs, wire
 from quanlian.custody import CLEARINGHOUSE
 from quanlian.errors import BadSignature, InvalidInput, QuanlianError
 from quanlian.evidence import ANSWER_KIND, REQUEST_KIND, Message
+from quanlian.money import yuan
 from quanlian.v1 import custody_pb2, recovery_pb2, redemption_pb2, signed_pb2
 from quanlian.vouchers import PACK_ID_BYTES
 
@@ -62,12 +65,38 @@ class Waiting:
     posting: redemption_pb2.Posting | None = None
     fault: Exception | None = None
 
+    @property
+    def name(self) -> tuple[str, str, bytes]:
+        return self.region, self.kind, self.id
+
 
 def order_of(row: Any) -> tuple[int, int, int, bytes]:
     """The order in which stored receipts are tried: an issuer's documents by their numbers, the rest by time."""
     if row.kind in DOCUMENTS:
         return DOCUMENTS.index(row.kind), row.at, 0, row.id
     return len(DOCUMENTS), row.at, IN_TIME.index(row.kind), row.id
+
+
+def groups(page: Sequence[Waiting]) -> Iterator[list[Waiting]]:
+    """What can be learned in one transaction, in order: answers of one second, or postings; all else by itself.
+
+    In a time in which much was redeemed these are many.
+    """
+    numbers = count()
+
+    def key(each: Waiting) -> tuple[Any, ...]:
+        if each.kind in ("answered", "told") and each.fault is None:
+            return each.kind, _decided_at(each)
+        return (next(numbers),)
+
+    for _, group in groupby(page, key):
+        yield list(group)
+
+
+def _decided_at(each: Waiting) -> int:
+    if each.kind == "told":
+        return each.receipt.told.at
+    return redemption_pb2.RedemptionAnswer.FromString(each.receipt.answered.answer).decided_at
 
 
 def posting_id(posting: redemption_pb2.Posting) -> PostingId:
@@ -123,24 +152,29 @@ class Relearning:
         message = Message(ANSWER_KIND, signed.answer, signed.hashes, signed.key_id, signed.signature)
         key = self._keyring.verify(signed.key_id, ANSWER_KIND, message.digest, signed.signature)
         if key.owner != CLEARINGHOUSE or key.purpose != "message" or message.position < 0:
-            raise BadSignature(f"an answer is signed by {key.owner}'s key for {key.purpose}")
+            raise BadSignature(
+                f"答复由 {key.owner} 的 {key.purpose} 密钥签名 · "
+                f"an answer is signed by {key.owner}'s key for {key.purpose}"
+            )
         answer = wire.parse(redemption_pb2.RedemptionAnswer, signed.answer, "answer")
         if answer.HasField("posting"):
             if answer.posting.redeeming_region != each.region:
-                raise Different(f"is {answer.posting.redeeming_region}'s to hand over")
+                raise Different(
+                    f"应由 {answer.posting.redeeming_region} 交回 · is {answer.posting.redeeming_region}'s to hand over"
+                )
             each.posting = redemption_pb2.Posting.FromString(answer.posting.SerializeToString())
             each.posting.request_id = answer.request_id
         each.received = self._received(each.region, signed.item, answer.redemption_id, self._as_sent(each))
         if each.received.request_id != answer.request_id:
-            raise Different("the answer is to another request")
+            raise Different("答复与请求不对应 · the answer is to another request")
 
     def _read_told(self, each: Waiting) -> None:
         told = each.receipt.told
         if told.issuer != each.region:
-            raise Different(f"is of {told.issuer}'s vouchers")
+            raise Different(f"是 {told.issuer} 的券 · is of {told.issuer}'s vouchers")
         ids = len(told.redemption_id), len(told.pack_id)
         if told.number < 1 or told.index >= wire.MAXIMUM_VOUCHERS or ids != (REDEMPTION_ID_BYTES, PACK_ID_BYTES):
-            raise InvalidInput("names no posting of a voucher", place="told")
+            raise InvalidInput("不是某张券的入账 · names no posting of a voucher", place="told")
         each.posting = told
         item = self._pending.get((told.redeeming_region, told.request_id))
         if item is not None:
@@ -155,6 +189,7 @@ class Relearning:
             redemption_id=redemption_id,
             verifier=self._keyring,
             batch=batch,
+            limit=wire.MAX_FORWARDED_BYTES,
         )
 
     def _as_sent(self, each: Waiting) -> SignedBatch | None:
@@ -174,19 +209,35 @@ class Relearning:
 
     # Applying
 
-    def apply(self, each: Waiting, over: bool, report: Report) -> None:
-        """Learn it, in a transaction of its own. Raises why not, or not yet; `over` as of `RecoveryDesk.free`."""
-        if each.fault is not None:
-            raise each.fault
-        with self._engine.database.transaction() as transaction:
-            if each.kind in self._book:
-                desk = RecoveryDesk(transaction, self._engine.shelf, self._engine.signer)
-                self._book[each.kind](desk, each, over, report)
-                desk.save("recovery", each.region)
-            else:
-                desk_of_now = self._engine.desk(transaction)
-                self._take[each.kind](desk_of_now, each, report)
-                desk_of_now.save("recovery", each.region)
+    def apply(self, group: Sequence[Waiting], over: bool, report: Report) -> None:
+        """Learn one of `groups`, in a transaction of its own, all or nothing. Raises why not, or not yet; `over` as of
+        `RecoveryDesk.free`.
+        """
+        for each in group:
+            if each.fault is not None:
+                raise each.fault
+        answers = report.answers
+        try:
+            with self._engine.database.transaction() as transaction:
+                self._learn(transaction, group, over, report)
+        except Exception:
+            report.answers = answers
+            raise
+
+    def _learn(self, transaction: Transaction, group: Sequence[Waiting], over: bool, report: Report) -> None:
+        kind, regions = group[0].kind, {each.region for each in group}
+        desk: Desk
+        if kind in self._book:
+            desk = booking = RecoveryDesk(transaction, self._engine.shelf, self._engine.signer)
+            asked = [each.received for each in group if each.received is not None]
+            desk.books.load_requests((each.participant, each.request_id) for each in asked)
+            for each in group:
+                self._book[kind](booking, each, over, report)
+        else:
+            desk = self._engine.desk(transaction)
+            for each in group:
+                self._take[kind](desk, each, report)
+        desk.save("recovery", regions.pop() if len(regions) == 1 else "")
 
     def _take_terms(self, desk: Desk, each: Waiting, report: Report) -> None:
         verify_signed(self._keyring, each.receipt.terms, "terms", each.region)
@@ -230,7 +281,7 @@ class Relearning:
         known = desk.books.request((received.participant, received.request_id))
         if known is not None:
             if known.answer != content:
-                raise Different("its request is answered otherwise in these books")
+                raise Different("账上对该请求的答复不同 · its request is answered otherwise in these books")
             return
         if self._was_taken_back(each):
             return
@@ -242,23 +293,25 @@ class Relearning:
         told, received = each.receipt.told, each.received
         if self._stands(desk.transaction, told) or self._was_taken_back(each):
             return
+        if not told.request_id:
+            raise Different(_forgotten_adjustment(desk, told))
         if received is None:
-            raise Different("its redeeming node does not ask for it any more")
+            raise Different("核销地节点已不再请求 · its redeeming node does not ask for it any more")
         if desk.books.request((received.participant, received.request_id)) is not None:
-            raise Different("its request was answered otherwise")
+            raise Different("对该请求已另作答复 · its request was answered otherwise")
         if told.window != desk.window:
-            raise Different(f"was posted in window {told.window}, {desk.window} is open")
+            raise Different(other_window(told.window, desk.window))
         desk.at = told.at
         if received.item is not None and isinstance(received.item.subject, wire.Purchase):
             desk.free(received.item.subject.key, over)
         reply = decide(received, desk.books, desk)
         if isinstance(reply, Elsewhere):
-            raise NotYet("its voucher or redemption is not in custody here")
+            raise NotYet(NOT_HERE)
         posting = redemption_pb2.RedemptionAnswer.FromString(reply.content).posting
         posting.request_id = told.request_id
         posting.ClearField("state")
         if posting != told:
-            raise Different("is decided otherwise now than it was told")
+            raise Different("重新裁决与所告知的不同 · is decided otherwise now than it was told")
         report.answers += 1
 
     def _stands(self, transaction: Transaction, told: redemption_pb2.Posting) -> bool:
@@ -266,22 +319,45 @@ class Relearning:
         table, key = custodian_schema.posting, (told.redemption_id, told.number)
         rows = transaction.select_keys(table, [table.c.redemption_id, table.c.number], [key])
         if rows and (rows[0].order_fen, rows[0].discount_fen) != (told.order_fen, told.discount_fen):
-            raise Contradicted("is posted otherwise in these books than it was told")
+            raise Contradicted("账上入账与所告知的不同 · is posted otherwise in these books than it was told")
         return bool(rows)
 
     def _was_taken_back(self, each: Waiting) -> bool:
         """Whether it was as the copy knows. Raises Different for what was taken back since."""
         withdrawal = self._taken_back.get(posting_id(each.posting)) if each.posting is not None else None
         if withdrawal is not None and withdrawal.incarnation > self._restored:
-            raise Different("was taken back by a recovery before this one")
+            raise Different("已被上一次恢复撤回 · was taken back by a recovery before this one")
         return withdrawal is not None
+
+
+def _forgotten_adjustment(desk: Desk, told: redemption_pb2.Posting) -> str:
+    """What people must do about an adjusting entry: it was their decision, of which no party has the signed word."""
+    amount = yuan(-told.discount_fen)
+    disputes = open_disputes_of(desk, told.redemption_id)
+    if not disputes:
+        return (
+            f"是备份后裁定成立的异议的调整分录，{amount} 元；该异议在此未登记或已处理，请与提出地区核对 · "
+            f"is an adjusting entry of {amount} yuan by a dispute that was upheld after the copy; its dispute is not "
+            "open here: ask the regions"
+        )
+    again = " · ".join(
+        f"quanlian clearinghouse uphold {region} {number} {told.redemption_id.hex()}={amount.replace(',', '')} --why …"
+        for region, number in disputes
+    )
+    return (
+        f"是备份后裁定成立的异议的调整分录，{amount} 元，已由两地冲回，请再次裁定 · "
+        f"is an adjusting entry of {amount} yuan by a dispute that was upheld after the copy, taken back at both "
+        f"regions: uphold it again: {again}"
+    )
 
 
 def id_of(receipt: custody_pb2.Receipt) -> bytes:
     """What names a receipt within its region and kind. Raises InvalidInput for one that cannot be read."""
     kind = receipt.WhichOneof("receipt")
     if kind is None:
-        raise InvalidInput("is empty, or of a kind that this version does not know", place="receipt")
+        raise InvalidInput(
+            "为空，或本版本不识其类别 · is empty, or of a kind that this version does not know", place="receipt"
+        )
     if kind == "answered":
         return wire.answer_request_id(receipt.answered.answer)
     if kind == "pending":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, MetaData, String, Table, Text
 
 from custodian.seals import seal_column
 
@@ -17,12 +17,15 @@ participant = Table(
     Column("net_debit_cap_fen", BigInteger, nullable=False),
     Column("credit_line_fen", BigInteger, nullable=False),
     Column("credit_offset_bp", Integer, nullable=False),
+    Column("funding_mode", String, nullable=False, comment="prefunded, advanced or mixed"),
+    Column("credit_days", Integer, nullable=False, comment="to pay a shortfall in, calendar days; 0: at once"),
     Column("owed_held_fen", BigInteger, nullable=False, comment="to other regions, on hold"),
     Column("owed_posted_fen", BigInteger, nullable=False, comment="to other regions, posted and not settled"),
     Column("due_posted_fen", BigInteger, nullable=False, comment="from other regions, posted and not settled"),
     Column("limit_percent", Integer, nullable=False, comment="threshold that its exposure has reached: 0, 75, 90"),
     Column("credit_percent", Integer, nullable=False, comment="threshold that its use of credit has reached"),
     Column("withheld_fen", BigInteger, nullable=False, comment="of its pay-outs, while others are in arrears"),
+    Column("prefund_fen", BigInteger, nullable=False, comment="running total of what its funders paid ahead here"),
     seal_column(),
 )
 
@@ -167,6 +170,20 @@ receipts_complete = Table(
     comment="during a recovery: nodes that handed over everything, and what else they have seen",
 )
 
+withdrawn_posting = Table(
+    "withdrawn_posting",
+    METADATA,
+    Column("redemption_id", LargeBinary, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("incarnation", BigInteger, primary_key=True, autoincrement=False, comment="of the recovery"),
+    Column("body", LargeBinary, nullable=False, comment="a serialised Withdrawal, as it was signed"),
+    Column("key_id", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("withdrawn_at", BigInteger, nullable=False),
+    seal_column(),
+    comment="postings that a recovery could not book, and had taken back",
+)
+
 proof = Table(
     "proof",
     METADATA,
@@ -231,6 +248,19 @@ net_position = Table(
     seal_column(),
 )
 
+shortfall = Table(
+    "shortfall",
+    METADATA,
+    Column("settlement_window", BigInteger, primary_key=True, autoincrement=False),
+    Column("region", String, primary_key=True),
+    Column("amount_fen", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False, comment="from when on what is left of it is past due"),
+    Column("called_at", BigInteger, nullable=False, comment="when it was found past due or paid by then; 0 before"),
+    seal_column(),
+    comment="what a settlement left a region owing; cures pay the oldest first",
+)
+
 statement = Table(
     "statement",
     METADATA,
@@ -282,11 +312,33 @@ deposit = Table(
     METADATA,
     Column("bank_reference", String, primary_key=True),
     Column("region", String, nullable=False, comment="empty: in suspense, nobody's yet"),
+    Column("account", String, nullable=False, comment="whose it is: settlement, prefund or suspense"),
     Column("amount_fen", BigInteger, nullable=False),
     Column("received_at", BigInteger, nullable=False),
     Column("settlement_window", BigInteger, nullable=False, index=True, comment="open when it became the region's"),
     Column("memo", Text, nullable=False),
+    Column("assigned", Boolean, nullable=False, comment="whether it was a receipt in suspense first"),
     seal_column(),
+)
+
+deposit_reversal = Table(
+    "deposit_reversal",
+    METADATA,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("bank_reference", String, nullable=False, index=True),
+    Column("region", String, nullable=False, comment="as the deposit was, like all before `reversed_at`"),
+    Column("account", String, nullable=False),
+    Column("assigned", Boolean, nullable=False, comment="its assignment alone was taken back"),
+    Column("amount_fen", BigInteger, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("settlement_window", BigInteger, nullable=False, index=True, comment="that had counted it"),
+    Column("memo", Text, nullable=False),
+    Column("reversed_at", BigInteger, nullable=False),
+    Column("reversed_window", BigInteger, nullable=False, index=True, comment="that counts it less"),
+    Column("reversed_by", String, nullable=False),
+    Column("why", Text, nullable=False),
+    seal_column(),
+    comment="deposits and assignments that were taken back by reversing entries",
 )
 
 payout = Table(
@@ -301,4 +353,31 @@ payout = Table(
     Column("returned_at", BigInteger),
     Column("returned_window", BigInteger, index=True, comment="open when it came back"),
     seal_column(),
+)
+
+close_out = Table(
+    "close_out",
+    METADATA,
+    Column("region", String, primary_key=True),
+    Column("campaign", String, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("closed_by", String, nullable=False),
+    Column("due_on", String, nullable=False, comment="day by which its funders have their money, Asia/Shanghai"),
+    seal_column(),
+    comment="campaigns whose funders get back what stands here of what they paid ahead",
+)
+
+prefund_return = Table(
+    "prefund_return",
+    METADATA,
+    Column("bank_reference", String, primary_key=True),
+    Column("deposit", String, nullable=False, comment="bank reference of the deposit that it gives back"),
+    Column("region", String, nullable=False),
+    Column("campaign", String, nullable=False),
+    Column("account", String, nullable=False),
+    Column("amount_fen", BigInteger, nullable=False),
+    Column("paid_at", BigInteger, nullable=False),
+    Column("settlement_window", BigInteger, nullable=False, index=True, comment="open when it was booked"),
+    seal_column(),
+    comment="what the bank paid back to funders",
 )

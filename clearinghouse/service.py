@@ -18,7 +18,7 @@ from chassis.database import Database, Query
 from chassis.ids import FreshIds
 from clearinghouse import schema
 from clearinghouse.agreements import AgreementRegister, on_file
-from clearinghouse.custody import overdue, read_hand_over
+from clearinghouse.custody import Sweep, overdue, read_hand_over
 from clearinghouse.desk import Work
 from clearinghouse.engine import Engine
 from clearinghouse.operations import ClearingOperations
@@ -43,6 +43,7 @@ from custodian.paging import first_page, pages
 from custodian.receiving import receive
 from custodian.servicer import Emit, require_not_denied
 from custodian.suspensions import Suspensions, verify_suspension
+from custodian.undecided import Undecided
 from custodian.verification import RootMemory
 from pki.identity import CLEARINGHOUSE, Identity
 from pki.trust import Keyring
@@ -59,7 +60,7 @@ from quanlian.v1 import (
 )
 from quanlian.v1.redemption_pb2 import RedemptionRecord
 from quanlian.vouchers import VoucherKey
-from quanlian.wire import record_message
+from quanlian.wire import MAX_FORWARDED_BYTES, record_message
 
 SWEEP_LIMIT = 500
 FEED_PAGE = 500
@@ -126,10 +127,11 @@ class ClearinghouseService:
         self.settlement = Settlement(self.engine, keyring, statement_signer, self.continuity)
         self.recovery = Recovery(self.engine, keyring, self.continuity)
         self._streams: dict[str, asyncio.Queue[custody_pb2.CustodyStreamResponse]] = {}
-        self.operations = ClearingOperations(self.engine, keyring, self._streams)
+        self._ids = ids or FreshIds()
+        self.undecided = Undecided(self._ids)
+        self.operations = ClearingOperations(self.engine, keyring, self._streams, self.undecided)
         self._roots = RootMemory(keyring)
         self._release_seconds = release_seconds
-        self._ids = ids or FreshIds()
         self._releases: dict[VoucherKey, _Wanted] = {}
 
     def start(self) -> None:
@@ -152,16 +154,21 @@ class ClearinghouseService:
     def close(self) -> None:
         self.engine.group.close()
 
-    async def recover(self, without: Sequence[str], within: int | None = None) -> recovery_pb2.RecoveryReport | None:
+    async def recover(
+        self, without: Sequence[str], dispute_lacking: bool = False, within: int | None = None
+    ) -> recovery_pb2.RecoveryReport | None:
         """Apply what the nodes handed over, serve again, and go on with what was to be calculated; None if that takes
         more than `within` seconds, and it goes on.
 
-        Raises InvalidInput where nothing needs it, or a node's receipts are missing.
+        Nothing of it is done where the books lack what `Recovery.run` says. Raises InvalidInput where nothing needs it,
+        or a node's receipts are missing.
         """
-        return await self.recovery.job.report(lambda: self._recover(without), within)
+        return await self.recovery.job.report(lambda: self._recover(without, dispute_lacking), within)
 
-    async def _recover(self, without: Sequence[str]) -> recovery_pb2.RecoveryReport:
-        report = await self.recovery.run(without)
+    async def _recover(self, without: Sequence[str], dispute_lacking: bool) -> recovery_pb2.RecoveryReport:
+        report = await self.recovery.run(without, dispute_lacking)
+        if not report.incarnation:
+            return report
         await asyncio.to_thread(self.operations.deny_newest)
         await self.settlement.calculate_closed()
         return report
@@ -248,6 +255,7 @@ class ClearinghouseService:
             redemption_id=redemption_id,
             verifier=self._roots,
             batch=batch,
+            limit=MAX_FORWARDED_BYTES,
         )
 
     async def find(self, caller: Identity, redemption_id: bytes) -> RedemptionRecord | None:
@@ -284,15 +292,18 @@ class ClearinghouseService:
         return await asyncio.to_thread(load)
 
     async def sweep(self) -> None:
-        """Expire what the clock has passed."""
+        """Expire what the clock has passed, all of it: one sweep after another while they are full."""
 
-        def look() -> Any:
+        def look() -> Sweep:
             with self.database.snapshot() as transaction:
                 return overdue(transaction, SWEEP_LIMIT)
 
-        found = await asyncio.to_thread(look)
-        if found.vouchers:
-            await self.engine.group.submit(found)
+        is_full = True
+        while is_full:
+            found = await asyncio.to_thread(look)
+            if found.vouchers:
+                raised(await self.engine.group.submit(found))
+            is_full = found.is_full
 
     # Custody
 

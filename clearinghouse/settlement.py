@@ -11,16 +11,30 @@ from sqlalchemy import select
 
 from chassis.database import Query
 from clearinghouse import schema
+from clearinghouse.arrears import CallOverdue, due_shortfalls
+from clearinghouse.closing import CloseOut
+from clearinghouse.closing import MarkReturned as MarkPrefundReturned
 from clearinghouse.disputes import ADJUSTMENT, Resolve, TakeDispute, booked, record
 from clearinghouse.engine import Engine
 from clearinghouse.evidence import evidence
 from clearinghouse.money import AssignReceipt, MarkReturned, PayOut, RecordDeposit
+from clearinghouse.prefunding import prefund_list
 from clearinghouse.reports import clearing_figures
+from clearinghouse.reversing import ReverseDeposit
 from clearinghouse.settling import MarkPaid, Settle
 from clearinghouse.signatures import require_signed
-from clearinghouse.statements import ConfirmMonth, StateMonth, months_to_state, signed_statement
+from clearinghouse.statements import (
+    ConfirmMonth,
+    StateMonth,
+    months_to_state,
+    reservation,
+    reservation_in,
+    signed_statement,
+)
 from clearinghouse.windows import Calculate, Close, Confirm, Instruct
 from custodian.continuity import Continuity
+from custodian.prefund import Funder
+from custodian.working_days import calendar
 from pki.trust import Keyring
 from quanlian import netting, wire
 from quanlian.errors import InvalidInput
@@ -49,12 +63,20 @@ class Settlement:
         return closed
 
     async def keep_time(self) -> None:
-        """Close the open window when its cut-off has come; what the batches closed themselves is calculated."""
+        """Close the open window when its cut-off has come; what the batches closed themselves is calculated. Call what
+        is past due.
+        """
         if self._continuity.broken:
             return
         if await asyncio.to_thread(self._is_due):
             await self._engine.step(Close(), "close", 0)
         await self.calculate_closed()
+        if await asyncio.to_thread(self._is_anything_past_due):
+            await self._engine.step(CallOverdue(), "call", 0)
+
+    def _is_anything_past_due(self) -> bool:
+        with self._engine.database.snapshot() as transaction:
+            return bool(due_shortfalls(transaction, transaction.now()))
 
     def _is_due(self) -> bool:
         with self._engine.database.snapshot() as transaction:
@@ -114,6 +136,7 @@ class Settlement:
                 paid = find(payout, [payout.c.bank_reference], [(each.bank_reference,) for each in positions])
             returned = {each.bank_reference: each.returned_reference or "" for each in paid}
             confirmed_by = {each.region: _confirmed_by(each) for each in statements}
+            reservations = {each.region: reservation_in(each.confirmation) for each in statements}
             shown = _window(row)
             shown.positions.extend(
                 settlement_pb2.NetPosition(
@@ -121,6 +144,7 @@ class Settlement:
                     net_fen=each.net_fen,
                     confirmed=bool(confirmed_by[each.region]),
                     confirmed_by=confirmed_by[each.region],
+                    reservation=reservations[each.region],
                     bank_reference=each.bank_reference,
                     payout_fen=each.payout_fen,
                     returned_reference=returned.get(each.bank_reference, ""),
@@ -163,7 +187,7 @@ class Settlement:
         return clearing_operator_pb2.GetNettingResponse(
             obligations=[
                 clearing_operator_pb2.Obligation(debtor=debtor, creditor=creditor, amount_fen=fen)
-                for (debtor, creditor), fen in owed.items()
+                for (debtor, creditor), fen in netting.obligations(owed).items()
             ],
             **figures._asdict(),
         )
@@ -171,16 +195,44 @@ class Settlement:
     # Money at the bank
 
     async def record_deposit(self, request: clearing_operator_pb2.RecordDepositRequest) -> int:
-        """A region's money, or with no region a receipt that is nobody's yet.
+        """A region's money or one of its funders', or with no region a receipt that is nobody's yet.
 
-        Returns the region's balance, or what is in suspense, in fen.
+        Returns what stands on the account that was credited, in fen.
         """
-        work = RecordDeposit(request.region, request.amount_fen, request.bank_reference, request.memo)
+        funder = _funder(request)
+        work = RecordDeposit(request.region, request.amount_fen, request.bank_reference, request.memo, funder)
         return int(await self._engine.step(work, "deposit", 0))
 
     async def assign_receipt(self, request: clearing_operator_pb2.AssignReceiptRequest) -> int:
-        """Returns the balance of the region whose the receipt is, in fen."""
-        return int(await self._engine.step(AssignReceipt(request.bank_reference, request.region), "assignment", 0))
+        """Returns what stands on the account of whose the receipt is, in fen."""
+        work = AssignReceipt(request.bank_reference, request.region, _funder(request))
+        return int(await self._engine.step(work, "assignment", 0))
+
+    async def reverse_deposit(
+        self, by: str, request: clearing_operator_pb2.ReverseDepositRequest
+    ) -> clearing_operator_pb2.ReverseDepositResponse:
+        """Take back what was booked wrongly. Raises InvalidInput where the money does not stand there any more."""
+        row = await self._engine.step(ReverseDeposit(request.bank_reference, by, request.why), "reversal", 0)
+        return clearing_operator_pb2.ReverseDepositResponse(
+            bank_reference=row.bank_reference,
+            region=row.region,
+            account=row.account,
+            amount_fen=row.amount_fen,
+            assignment=row.assigned,
+            window=row.reversed_window,
+            at=row.reversed_at,
+            by=row.reversed_by,
+            why=row.why,
+        )
+
+    async def prefund(self, region: str) -> list[clearing_operator_pb2.Prefund]:
+        """What funders paid ahead, by account; of all regions with an empty one."""
+
+        def load() -> list[clearing_operator_pb2.Prefund]:
+            with self._engine.database.snapshot() as transaction:
+                return prefund_list(transaction, region)
+
+        return await asyncio.to_thread(load)
 
     async def pay_out(self, request: clearing_operator_pb2.PayOutRequest) -> int:
         """Returns what is left of the region's balance, in fen."""
@@ -195,6 +247,21 @@ class Settlement:
         work = MarkReturned(request.pay_out, request.bank_reference)
         returned = await self._engine.step(work, "returned-pay-out", 0)
         return clearing_operator_pb2.MarkPayOutReturnedResponse(**returned._asdict())
+
+    async def close_out(
+        self, by: str, request: clearing_operator_pb2.CloseOutPrefundRequest
+    ) -> clearing_operator_pb2.CloseOutPrefundResponse:
+        """Give back what stands of what a campaign's funders paid ahead. Raises InvalidInput with all that is open."""
+        is_working = calendar(request.working_days, request.file_name or "working days")
+        work = CloseOut(request.region, request.campaign, by, is_working)
+        closed = await self._engine.step(work, "close-out", 0)
+        assert isinstance(closed, clearing_operator_pb2.CloseOutPrefundResponse)
+        return closed
+
+    async def mark_prefund_returned(self, deposit: str, bank_reference: str) -> clearing_operator_pb2.PrefundReturn:
+        returned = await self._engine.step(MarkPrefundReturned(deposit, bank_reference), "prefund-return", 0)
+        assert isinstance(returned, clearing_operator_pb2.PrefundReturn)
+        return returned
 
     async def bank_receipts(self) -> list[clearing_operator_pb2.BankReceipt]:
         """Receipts in suspense, oldest first."""
@@ -223,6 +290,15 @@ class Settlement:
         def load() -> signed_pb2.SignedMessage:
             with self._engine.database.snapshot() as transaction:
                 return signed_statement(transaction, region, window, month)
+
+        return await asyncio.to_thread(load)
+
+    async def reservation(self, region: str, window: int, month: str) -> str:
+        """With which reservation a region confirmed a statement; empty without one."""
+
+        def load() -> str:
+            with self._engine.database.snapshot() as transaction:
+                return reservation(transaction, region, window, month)
 
         return await asyncio.to_thread(load)
 
@@ -283,6 +359,15 @@ class Settlement:
                 return clearing_figures(transaction, campaign, issuer)
 
         return await asyncio.to_thread(load)
+
+
+def _funder(
+    request: clearing_operator_pb2.RecordDepositRequest | clearing_operator_pb2.AssignReceiptRequest,
+) -> Funder | None:
+    """None: the region itself, or nobody known."""
+    if not request.HasField("funder"):
+        return None
+    return Funder(request.funder.campaign, request.funder.funder, request.funder.fiscal_year)
 
 
 def _confirmed_by(statement: Any) -> str:

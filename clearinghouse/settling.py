@@ -12,6 +12,7 @@ from clearinghouse.balances import Promises, arrears_fen, load_balances
 from clearinghouse.desk import Desk
 from clearinghouse.domain.windows import WindowState, bilateral, by_region, require_state, settlement_movements
 from clearinghouse.money import CHECK_REFERENCE, book_payout, require_new_reference
+from clearinghouse.prefunding import use_prefund
 from clearinghouse.windows import set_window, window_row, window_totals
 from quanlian.errors import InvalidInput
 from quanlian.money import yuan
@@ -91,7 +92,8 @@ class MarkPaid:
 @dataclass(slots=True)
 class Settle:
     """SETTLED is one transaction for all regions, each step an entry of its own: claims and contributions against
-    `settlement`, the pay-outs that the bank made, what debtors cannot cover as arrears, what earlier arrears are cured.
+    `settlement`, what funders paid ahead for them, the pay-outs that the bank made, what debtors cannot cover as
+    arrears, what earlier arrears are cured.
 
     A creditor is then paid what is there of its credit, once its own arrears are cured and what other instructed
     windows will take from it is left.
@@ -134,6 +136,7 @@ class Settle:
         own = by_region(turnovers)
         settled = [each for region in desk.regions for each in settlement_movements(region, own.get(region, ()))]
         desk.books.book("settlement", desk.at, self._reference, settled)
+        use_prefund(desk, self.number, turnovers)
         for (debtor, creditor), fen in bilateral(turnovers).items():
             desk.move_position(debtor, posted_fen=-fen)
             desk.move_position(creditor, due_fen=-fen)
@@ -141,7 +144,7 @@ class Settle:
     def _divide(self, desk: Desk, unpaid: Sequence[Any]) -> None:
         """Arrears and cures, and what they leave of each pay-out that was not marked yet."""
         promises = Promises(desk, settling=self.number)
-        lacking_fen = stand_in_arrears(desk, promises, self._reference)
+        lacking_fen = stand_in_arrears(desk, promises, self.number)
         there = withhold(desk, {row.region: row.net_fen for row in unpaid}, lacking_fen)
         cure(desk, desk.regions, self._reference, promises)
         for row in unpaid:

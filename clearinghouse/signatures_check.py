@@ -21,12 +21,13 @@ from custodian.ledger.signatures import (
     verify_terms,
     verify_token,
 )
+from custodian.withdrawals import read_withdrawal
 from quanlian import wire
 from quanlian.agreement_signatures import verify_signature
 from quanlian.custody import CLEARINGHOUSE
 from quanlian.errors import BadSignature
 from quanlian.signing import Verifier, digest
-from quanlian.v1 import custody_pb2, settlement_pb2
+from quanlian.v1 import custody_pb2, settlement_pb2, signed_pb2
 
 
 def _agreement(row: Any, verifier: Verifier) -> None:
@@ -58,6 +59,14 @@ def _dispute(row: Any, verifier: Verifier) -> None:
     require_signed(verifier, "dispute", body_of(row), row.region)
     said = wire.parse(settlement_pb2.Dispute, row.body, "dispute")
     require_told(row, region=said.region, number=said.number, settlement_window=said.window)
+
+
+def _withdrawal(row: Any, verifier: Verifier) -> None:
+    message = signed_pb2.SignedMessage(body=row.body, key_id=row.key_id, signature=row.signature)
+    said = read_withdrawal(message, verifier)
+    require_told(
+        row, number=said.posting.number, redemption_id=said.posting.redemption_id, incarnation=said.incarnation
+    )
 
 
 def _proof(row: Any, verifier: Verifier) -> None:
@@ -106,5 +115,6 @@ CHECKS = SignatureChecks(
         Document(schema.statement, _statement),
         Document(schema.monthly_statement, _statement),
         Document(schema.dispute, _dispute),
+        Document(schema.withdrawn_posting, _withdrawal),
     ),
 )

@@ -9,7 +9,8 @@ from sqlalchemy import bindparam
 from chassis.database import Query
 from clearinghouse import schema
 from clearinghouse.desk import Desk
-from clearinghouse.domain.dispute_deadline import dispute_days, dispute_deadline, last_day
+from clearinghouse.domain.calendar_days import end_of_term, last_day
+from clearinghouse.domain.dispute_deadline import dispute_days
 from quanlian.errors import InvalidInput
 from quanlian.statements import Statement, json_to_statement
 
@@ -43,4 +44,4 @@ def confirm_by_silence(desk: Desk, window: int) -> None:
 
 def deadline(desk: Desk, statement: Statement) -> int:
     """The first second at which a window's statement can be disputed no more."""
-    return dispute_deadline(statement.closed_at, dispute_days(statement, desk.agreements()))
+    return end_of_term(statement.closed_at, dispute_days(statement, desk.agreements()))

@@ -84,6 +84,20 @@ def months_to_state(transaction: Transaction) -> list[str]:
 
 def signed_statement(transaction: Transaction, region: str, window: int, month: str) -> signed_pb2.SignedMessage:
     """A region's statement of a month, or without one of a window. Raises InvalidInput where there is none."""
+    row = _statement(transaction, region, window, month)
+    return signed_pb2.SignedMessage(body=row.document, key_id=row.key_id, signature=row.signature)
+
+
+def reservation(transaction: Transaction, region: str, window: int, month: str) -> str:
+    """With which reservation a region confirmed a statement; empty without one."""
+    return reservation_in(_statement(transaction, region, window, month).confirmation)
+
+
+def reservation_in(confirmation: bytes | None) -> str:
+    return settlement_pb2.Confirmation.FromString(confirmation or b"").reservation
+
+
+def _statement(transaction: Transaction, region: str, window: int, month: str) -> Any:
     if month:
         table = schema.monthly_statement
         rows = transaction.select_keys(table, [table.c.month, table.c.region], [(month, region)])
@@ -99,8 +113,7 @@ def signed_statement(transaction: Transaction, region: str, window: int, month: 
             if month
             else "写已截止的场次 · give a window that is closed",
         )
-    row = rows[0]
-    return signed_pb2.SignedMessage(body=row.document, key_id=row.key_id, signature=row.signature)
+    return rows[0]
 
 
 def _by_region(desk: Desk, numbers: Sequence[int]) -> dict[str, list[Statement]]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from chassis import console
 from chassis.operating import Config, Json, amount, call, follow, operator_settings, read_file
@@ -17,8 +16,8 @@ from pki.tls_files import ROOT
 from quanlian.statements import json_to_statement
 from quanlian.v1 import clearing_operator_pb2 as pb
 from quanlian.v1.clearing_operator_pb2_grpc import ClearingOperatorServiceStub
-from reporting import names
 from reporting.campaign_report import report_data, show_report, write_report
+from reporting.disputes import HEADINGS, OUTCOMES, booked_data, booked_table, dispute_cells, dispute_data
 from reporting.evidence_files import write_evidence
 from reporting.signed_file import SignedFile
 from reporting.statement_files import write_statement
@@ -27,8 +26,7 @@ from reporting.statement_options import Format, Formats, Month, Out, Window, che
 app = typer.Typer(add_completion=False)
 Region = Annotated[str, typer.Argument(metavar="REGION", help="地区代码 · Region code, like 330100.")]
 Dispute = Annotated[int, typer.Argument(metavar="NUMBER", min=1, help="异议号 · Number of the dispute.")]
-Why = Annotated[str, typer.Option("--why", help="理由，告知该地区 · The reason.")]
-_OUTCOMES = {"open": "待处理", "upheld": "成立，已调整", "rejected": "驳回"}
+Why = Annotated[str, typer.Option("--why", help="理由，告知该地区 · The reason, which the region is told.")]
 
 
 @app.command()
@@ -69,28 +67,8 @@ def disputes(config: Config = None, as_json: Json = False) -> None:
     if as_json:
         console.print_json([_dispute_data(each) for each in listed.disputes])
         return
-    headings: list[console.Heading] = [
-        ("地区", "Region"),
-        ("号", "No."),
-        ("场次", "Window"),
-        ("行", "Lines"),
-        ("理由", "Why"),
-        ("结果", "Outcome"),
-        ("处理", "Resolution"),
-    ]
-    rows = [
-        [
-            each.dispute.region,
-            each.dispute.number,
-            each.dispute.window,
-            " ".join(_line(line) for line in each.dispute.lines),
-            each.dispute.why,
-            f"{_OUTCOMES[each.outcome]} {each.outcome}",
-            each.resolution,
-        ]
-        for each in listed.disputes
-    ]
-    console.console.print(console.table("", headings, rows))
+    rows = [dispute_cells(each.dispute, each.outcome, each.resolution) for each in listed.disputes]
+    console.show("", HEADINGS, rows, "没有异议 · There is no dispute")
 
 
 @app.command()
@@ -148,6 +126,8 @@ def _signed(config: Path | None, region: str, window: int, month: str) -> Signed
     settings = operator_settings(config)
     answer = call(settings, ClearingOperatorServiceStub, lambda stub: stub.GetRegionStatement, request)
     message = answer.statement
+    if answer.reservation:
+        console.say(f"该地区确认时的保留意见 · The region confirmed it with a reservation: {answer.reservation}")
     return SignedFile("statement", message.body, message.key_id, message.signature, answer.chain)
 
 
@@ -155,34 +135,12 @@ def _resolve(request: pb.ResolveDisputeRequest, config: Path | None, as_json: bo
     settings = operator_settings(config)
     answer = call(settings, ClearingOperatorServiceStub, lambda stub: stub.ResolveDispute, request)
     if as_json:
-        console.print_json({**_dispute_data(answer.dispute), "booked": [_booked_data(each) for each in answer.booked]})
+        console.print_json({**_dispute_data(answer.dispute), "booked": booked_data(answer.booked)})
         return
     outcome = answer.dispute.outcome
-    console.say(f"{request.region} 异议第 {request.number} 号：{_OUTCOMES[outcome]} · dispute {outcome}")
+    console.say(f"{request.region} 异议第 {request.number} 号：{OUTCOMES[outcome]} · dispute {outcome}")
     if answer.booked:
-        console.console.print(_booked_table(answer.booked))
-
-
-def _booked_table(booked: Sequence[pb.BookedAdjustment]) -> Table:
-    headings: list[console.Heading] = [
-        ("核销", "Redemption"),
-        ("退回出资方（元）", "Back to funders, yuan"),
-        ("分录", "Entry"),
-        ("场次", "Window"),
-    ]
-    rows: list[list[console.Cell]] = [
-        [each.redemption_id.hex(), console.yuan(each.amount_fen), each.entry, each.window] for each in booked
-    ]
-    return console.table("", headings, rows)
-
-
-def _booked_data(each: pb.BookedAdjustment) -> dict[str, Any]:
-    return {
-        "redemption_id": each.redemption_id.hex(),
-        "amount_fen": each.amount_fen,
-        "entry": each.entry,
-        "window": each.window,
-    }
+        console.console.print(booked_table(answer.booked))
 
 
 def _adjustments(texts: Sequence[str]) -> list[pb.Adjustment]:
@@ -209,30 +167,5 @@ def _adjustment(text: str) -> pb.Adjustment:
     return pb.Adjustment(redemption_id=redemption_id, amount_fen=amount(yuan))
 
 
-def _line(line: Any) -> str:
-    left_out = "（漏列 left out）" if line.redemption_ids else ""
-    return f"{names.ROLES[line.role][0]}/{line.counterpart}/{line.campaign}{left_out}"
-
-
 def _dispute_data(each: pb.DisputeRecord) -> dict[str, Any]:
-    dispute = each.dispute
-    return {
-        "region": dispute.region,
-        "number": dispute.number,
-        "window": dispute.window,
-        "lines": [
-            {
-                "role": line.role,
-                "counterpart": line.counterpart,
-                "campaign": line.campaign,
-                "left_out": bool(line.redemption_ids),
-                "own_figures": list(line.own_figures),
-                "redemption_ids": [each.hex() for each in line.redemption_ids],
-            }
-            for line in dispute.lines
-        ],
-        "why": dispute.why,
-        "by": dispute.by,
-        "outcome": each.outcome,
-        "resolution": each.resolution,
-    }
+    return dispute_data(each.dispute, each.outcome, each.resolution)

@@ -52,9 +52,15 @@ class Suspend:
         )
         check_suspension(suspension)
         if self.kind is SuspensionKind.REGION and self.subject not in desk.regions:
-            raise InvalidInput(f"{self.subject} is not enrolled", place="suspension", remedy="look at the status")
+            raise InvalidInput(
+                f"{self.subject} 尚未接入 · is not enrolled", place="suspension", remedy="查看状态 · look at the status"
+            )
         if suspension.bad_from > desk.at:
-            raise InvalidInput("is in the future", place="suspension.bad_from", remedy="give a time that has passed")
+            raise InvalidInput(
+                "时间在将来 · is in the future",
+                place="suspension.bad_from",
+                remedy="写已过的时间 · give a time that has passed",
+            )
         signed = sign_suspension(suspension, desk.signer)
         desk.suspensions.append(signed)
         desk.tell_all(suspension=signed.message)

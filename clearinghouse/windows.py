@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Table, bindparam, func, select
+from sqlalchemy import ColumnElement, Table, bindparam, func, select
 
 from chassis.database import Query
 from clearinghouse import schema
@@ -37,14 +37,30 @@ _UNCONFIRMED = Query(
 )
 
 
-def _sums_by_region(table: Table, window: str = "settlement_window") -> Query:
+def _sums_by_region(table: Table, *conditions: ColumnElement[bool], window: str = "settlement_window") -> Query:
     """What a window's deposits, pay-outs or returned pay-outs come to, by region; `window` is the column that tells."""
     region, total = table.c.region, func.sum(table.c.amount_fen).label("fen")
-    return Query(select(region, total).where(table.c[window] == bindparam("number"), region != "").group_by(region))
+    chosen = (table.c[window] == bindparam("number"), region != "", *conditions)
+    return Query(select(region, total).where(*chosen).group_by(region))
 
 
-_LODGED, _PAID_OUT = _sums_by_region(schema.deposit), _sums_by_region(schema.payout)
-_RETURNED = _sums_by_region(schema.payout, "returned_window")
+def _paid_in_by_region(of_funders: bool) -> tuple[Query, Query, Query]:
+    """What came in; what of it was taken back since by a reversing entry; and what such entries take from a window."""
+    sums = []
+    for table, window in (
+        (schema.deposit, "settlement_window"),
+        (schema.deposit_reversal, "settlement_window"),
+        (schema.deposit_reversal, "reversed_window"),
+    ):
+        is_funders = table.c.account.startswith("prefund/")
+        sums.append(_sums_by_region(table, is_funders if of_funders else ~is_funders, window=window))
+    return sums[0], sums[1], sums[2]
+
+
+_LODGED, _PREFUNDED = _paid_in_by_region(of_funders=False), _paid_in_by_region(of_funders=True)
+_GIVEN_BACK = _sums_by_region(schema.prefund_return)
+_PAID_OUT = _sums_by_region(schema.payout)
+_RETURNED = _sums_by_region(schema.payout, window="returned_window")
 
 
 @dataclass(slots=True)
@@ -113,7 +129,10 @@ class Calculate:
 
     def _statements(self, desk: Desk, row: Any, turnovers: list[Turnover], flows: list[Flow]) -> list[Statement]:
         opening = _closing_balances(desk, self.number - 1)
-        lodged, paid_out, returned = (_by_region(desk, query, self.number) for query in (_LODGED, _PAID_OUT, _RETURNED))
+        lodged, prefunded = (_paid_in(desk, queries, self.number) for queries in (_LODGED, _PREFUNDED))
+        given_back, paid_out, returned = (
+            _by_region(desk, query, self.number) for query in (_GIVEN_BACK, _PAID_OUT, _RETURNED)
+        )
         window = totals(turnovers, flows)
         statements = []
         for region in desk.regions:
@@ -129,6 +148,7 @@ class Calculate:
                     funders=funders,
                     lodged_fen=lodged.get(region, 0),
                     paid_out_fen=paid_out.get(region, 0) - returned.get(region, 0),
+                    prefunded_fen=prefunded.get(region, 0) - given_back.get(region, 0),
                 )
             )
         return statements
@@ -262,6 +282,13 @@ def _closing_balances(desk: Desk, number: int) -> dict[str, int]:
 
 def _by_region(desk: Desk, query: Query, number: int) -> dict[str, int]:
     return {row.region: int(row.fen) for row in desk.transaction.rows(query, number=number)}
+
+
+def _paid_in(desk: Desk, queries: tuple[Query, Query, Query], number: int) -> dict[str, int]:
+    """A window keeps what it counted; what was reversed is taken off the window of the reversing entry."""
+    came, undone, taken_back = (_by_region(desk, query, number) for query in queries)
+    regions = came.keys() | undone.keys() | taken_back.keys()
+    return {each: came.get(each, 0) + undone.get(each, 0) - taken_back.get(each, 0) for each in regions}
 
 
 def _all_confirmed(desk: Desk, number: int) -> bool:

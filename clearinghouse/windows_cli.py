@@ -13,13 +13,13 @@ from quanlian.v1 import clearing_operator_pb2 as pb
 from quanlian.v1 import settlement_pb2
 from quanlian.v1.clearing_operator_pb2_grpc import ClearingOperatorServiceStub
 from quanlian.v1.settlement_pb2_grpc import SettlementServiceStub
-from reporting.names import moment, region_zh
+from reporting.names import moment, region_both, region_en, region_zh
 
 app = typer.Typer(add_completion=False)
 
 Region = Annotated[str, typer.Argument(metavar="REGION", help="地区代码 · Region code, like 330100.")]
 Number = Annotated[int, typer.Argument(metavar="NUMBER", min=1, help="场次号 · Number of the window.")]
-_PPM_PER_TENTH = 1000
+_PPM_PER_HUNDREDTH = 100
 _CONFIRMED_BY = {"": "否 no", "region": "是 yes", "deadline": "逾期视为确认 by deadline"}
 
 
@@ -123,7 +123,7 @@ def windows(
         )
         for each in listed.windows
     ]
-    console.console.print(console.table("", headings, rows))
+    console.show("", headings, rows, "尚无场次 · There is no settlement window yet")
 
 
 @app.command()
@@ -143,12 +143,12 @@ def netting(number: Number, config: Config = None, as_json: Json = False) -> Non
     creditors = sorted({each.creditor for each in answer.obligations})
     owed = {(each.debtor, each.creditor): console.yuan(each.amount_fen) for each in answer.obligations}
     headings: list[console.Heading] = [("应付方 ↓ 应收方 →", "Debtor ↓ creditor →"), *map(_region_heading, creditors)]
-    rows = [[f"{row} {region_zh(row)}", *(owed.get((row, column)) for column in creditors)] for row in debtors]
+    rows = [[f"{row} {region_both(row)}", *(owed.get((row, column)) for column in creditors)] for row in debtors]
     console.console.print(console.table(f"场次 · Window {number}（元 yuan）", headings, rows))
-    tenths = answer.saved_ppm // _PPM_PER_TENTH
+    whole, hundredths = divmod(answer.saved_ppm // _PPM_PER_HUNDREDTH, 100)
     console.say(
         f"轧差前 · before netting {console.yuan(answer.gross_fen)} 元 yuan，"
-        f"轧差后 · after {console.yuan(answer.netted_fen)} 元 yuan，少付 · saved {tenths // 10}.{tenths % 10} %"
+        f"轧差后 · after {console.yuan(answer.netted_fen)} 元 yuan，少付 · saved {whole}.{hundredths:02d} %"
     )
 
 
@@ -164,7 +164,7 @@ def _show_window(shown: settlement_pb2.SettlementWindow, as_json: bool) -> None:
     console.say(f"轧差前 · Before netting {console.yuan(shown.gross_fen)} 元 yuan")
     headings: list[console.Heading] = [
         ("地区", "Region"),
-        "",
+        ("名称", "Name"),
         ("净额（元，正为应收）", "Net, yuan (+ receives)"),
         ("应付出（元）", "Pay-out, yuan"),
         ("已确认", "Confirmed"),
@@ -174,10 +174,10 @@ def _show_window(shown: settlement_pb2.SettlementWindow, as_json: bool) -> None:
     rows = [
         (
             each.region,
-            region_zh(each.region),
+            region_both(each.region),
             console.yuan(each.net_fen),
             console.yuan(each.payout_fen),
-            _CONFIRMED_BY[each.confirmed_by],
+            _confirmed(each),
             each.bank_reference,
             each.returned_reference,
         )
@@ -191,7 +191,7 @@ def _state(shown: settlement_pb2.SettlementWindow) -> str:
 
 
 def _region_heading(region: str) -> tuple[str, str]:
-    return (region_zh(region), region)
+    return (region_zh(region), f"{region_en(region)} {region}")
 
 
 def _window_data(shown: settlement_pb2.SettlementWindow) -> dict[str, Any]:
@@ -204,6 +204,12 @@ def _window_data(shown: settlement_pb2.SettlementWindow) -> dict[str, Any]:
     }
 
 
+def _confirmed(each: settlement_pb2.NetPosition) -> str:
+    reserved = f"\n保留意见 reservation: {each.reservation}" if each.reservation else ""
+    return _CONFIRMED_BY[each.confirmed_by] + reserved
+
+
 def _positions_data(shown: settlement_pb2.SettlementWindow) -> list[dict[str, Any]]:
-    names = ("region", "net_fen", "payout_fen", "confirmed", "confirmed_by", "bank_reference", "returned_reference")
+    words = ("confirmed", "confirmed_by", "reservation")
+    names = ("region", "net_fen", "payout_fen", *words, "bank_reference", "returned_reference")
     return [{name: getattr(each, name) for name in names} for each in shown.positions]

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from clearinghouse import schema
 from clearinghouse.desk import Desk
 from clearinghouse.engine import Engine
-from clearinghouse.relearning import Contradicted, PostingId, Waiting, posting_id
+from clearinghouse.relearning import PostingId, Waiting, posting_id
 from clearinghouse.suspending import Suspend
 from custodian.withdrawals import Withdrawal, read_withdrawal, sign_withdrawal
 from pki.trust import Keyring
@@ -45,24 +46,27 @@ class Withdrawing:
                 withdrawal = read_withdrawal(message, self._keyring)
                 posting = withdrawal.posting
                 if row.region not in (posting.issuer, posting.redeeming_region):
-                    raise BadSignature(f"a withdrawal of {posting.issuer}'s voucher is not {row.region}'s to hand over")
+                    raise BadSignature(
+                        f"撤回的是 {posting.issuer} 的券，不应由 {row.region} 交回 · "
+                        f"a withdrawal of {posting.issuer}'s voucher is not {row.region}'s to hand over"
+                    )
                 found[posting_id(posting)] = withdrawal
             except Exception as error:
                 report.disputed.add(region=row.region, id=row.id.hex(), reason=reason_of(error))
         return found
 
-    def dispute(self, each: Waiting, why: Exception, report: Report) -> None:
-        """Report it, and have a posting that nothing here stands behind taken back."""
-        reason = reason_of(why)
+    def dispute(self, each: Waiting, reason: str, contradicted: bool, report: Report) -> None:
+        """Report it, and have a posting that nothing here stands behind taken back, unless the books contradict it."""
         report.disputed.add(region=each.region, id=each.id.hex(), reason=reason)
         posting = each.posting
-        if posting is None or isinstance(why, Contradicted):
+        if posting is None or contradicted:
             return
         with self._engine.database.transaction() as transaction:
             desk = self._engine.desk(transaction)
             message = sign_withdrawal(posting, self._coming, desk.at, reason, desk.signer)
             for region in sorted({posting.issuer, posting.redeeming_region} & set(desk.regions)):
                 desk.tell(region, withdrawn=message)
+            _keep(desk, Withdrawal(posting, self._coming, message))
             desk.save("recovery", each.region)
         self._bury(posting, reason, report)
 
@@ -75,16 +79,20 @@ class Withdrawing:
             if withdrawal.incarnation <= self._restored:
                 continue
             posting = withdrawal.posting
-            with self._engine.database.snapshot() as transaction:
-                stands = _stands(self._engine.desk(transaction), posting)
+            with self._engine.database.transaction() as transaction:
+                desk = self._engine.desk(transaction)
+                stands = _stands(desk, posting)
+                if not stands:
+                    _keep(desk, withdrawal)
             if stands:
                 report.disputed.add(
                     region=posting.issuer,
                     id=posting.redemption_id.hex(),
-                    reason="stands in this copy, and was taken back since by the nodes: restore a later copy",
+                    reason="此备份仍有该入账，各节点此后已冲回，请改用较新的备份 · "
+                    "stands in this copy, and was taken back since by the nodes: restore a later copy",
                 )
             else:
-                self._bury(posting, "was taken back", report)
+                self._bury(posting, "已撤回 · was taken back", report)
 
     def _bury(self, posting: redemption_pb2.Posting, reason: str, report: Report) -> None:
         """A voucher that somebody was told is captured is never spent again, whoever has it now."""
@@ -111,6 +119,21 @@ def reason_of(error: Exception) -> str:
     return str(error) or repr(error)
 
 
+def _keep(desk: Desk, withdrawal: Withdrawal) -> None:
+    """For people to deal with: `quanlian clearinghouse withdrawn`."""
+    posting, message = withdrawal.posting, withdrawal.message
+    row = {
+        "redemption_id": posting.redemption_id,
+        "number": posting.number,
+        "incarnation": withdrawal.incarnation,
+        "body": message.body,
+        "key_id": message.key_id,
+        "signature": message.signature,
+        "withdrawn_at": desk.at,
+    }
+    desk.transaction.upsert(schema.withdrawn_posting, [row])
+
+
 def _stands(desk: Desk, posting: redemption_pb2.Posting) -> bool:
     """Whether the books have just this posting, by the answer to its request."""
     known = desk.books.request((posting.redeeming_region, posting.request_id))
@@ -124,5 +147,5 @@ def _suspend(desk: Desk, key: VoucherKey, reason: str) -> None:
     """Keep a disputed voucher from being spent: with its issuer, which lost that it gave it, or once its hold ends."""
     subject = voucher_subject(key)
     if desk.suspensions.find(SuspensionKind.VOUCHER, subject) is None:
-        why = f"恢复时有争议 disputed in the recovery: {reason}"
+        why = f"恢复时有争议 · disputed in the recovery: {reason}"
         Suspend(SuspensionKind.VOUCHER, subject, True, RECOVERY, why).decide(desk)

@@ -215,6 +215,11 @@ class Books:
         """The last number given out."""
         return self._known_counters().get(name, 0)
 
+    @property
+    def next_entry(self) -> int:
+        """Number of the journal's entry that is written next."""
+        return self.counter(_ENTRY) + 1
+
     def _known_counters(self) -> dict[str, int]:
         """All of them, and with them the digest of the last entry."""
         if self._counters is None:
@@ -462,13 +467,14 @@ def _redemption_row(redemption: Redemption | None, number: int) -> tuple[Any, ..
     (
         id, voucher, campaign, terms_hash, redeeming_region, participant, acquirer, (merchant, order_id, order),
         order_fen, discount_fen, legs, standing, rest, expires_at, authorized_at, agreement, state, captured_at, window,
-        refunded_order_fen, returned_fen, postings,
+        refunded_order_fen, returned_fen, shopper_fen, postings,
     ) = redemption  # fmt: skip
     return (
         id, *voucher, campaign, terms_hash, redeeming_region, participant, acquirer, merchant, order_id, order.category,
         order.channel, order.klass, order.invoice_fen, order.price_fen, state.name, order_fen, discount_fen,
         legs_to_json(legs), legs_to_json(standing), legs_to_json(rest.cofunders), legs_to_json(rest.public), agreement,
-        expires_at, authorized_at, captured_at, window, refunded_order_fen, returned_fen, postings, number,
+        expires_at, authorized_at, captured_at, window, refunded_order_fen, returned_fen, shopper_fen, postings,
+        number,
     )  # fmt: skip
 
 
@@ -497,6 +503,7 @@ def redemption_of(row: Any) -> Redemption:
         window=row.settlement_window,
         refunded_order_fen=row.refunded_order_fen,
         returned_fen=row.returned_fen,
+        shopper_fen=row.shopper_fen,
         postings=row.postings,
     )
 

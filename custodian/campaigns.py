@@ -90,9 +90,10 @@ class Campaigns:
         known = self.changes(change.issuer, change.campaign)[change.number - 1]
         if known.message.body != signed.message.body:
             raise InvalidInput(
+                f"其间已被 {known.change.by} 变更（第{change.number}号） · "
                 f"was changed meanwhile by {known.change.by} (change {change.number})",
                 place=f"campaign {change.campaign}",
-                remedy="look at its changes and decide again",
+                remedy="查看变更记录后再定 · look at its changes and decide again",
             )
 
 

@@ -54,7 +54,7 @@ class Continuity:
     def require_broken(self) -> Lineage:
         """Raises InvalidInput where nothing needs to be recovered."""
         if not self.broken or self.lineage is None:
-            raise InvalidInput("nothing needs to be recovered", place="recovery")
+            raise InvalidInput("无须恢复 · nothing needs to be recovered", place="recovery")
         return self.lineage
 
     def require_newest(self, peer: str, heard: int) -> None:

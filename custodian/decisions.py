@@ -8,6 +8,7 @@ clearinghouse know differently comes from the `Party`.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -22,7 +23,7 @@ from quanlian.validation import Discounted, Facts, check
 from quanlian.vouchers import VoucherKey
 from quanlian.wire import Item, Later, Purchase, Stamp
 
-from .books import Books, StoredAnswer
+from .books import Books, RequestKey, StoredAnswer
 from .campaigns import Campaigns
 from .evidence import SignedBatch
 
@@ -76,10 +77,13 @@ Reply = Answered | Elsewhere
 
 
 class Apportioned(NamedTuple):
-    """Who pays, by which agreement; `split` is None when the money does not reach."""
+    """Who pays, by which agreement; `split` is None when the money does not reach, and `lacking` what else is missing,
+    as figures of the refusal.
+    """
 
     split: Split | None
     agreement: str
+    lacking: Mapping[str, int] = {}
 
 
 class Party(Protocol):
@@ -175,7 +179,7 @@ def _purchase(
         return Elsewhere(purchase.key, found.discount_fen)
     paid = party.apportion(received, purchase, found, voucher)
     if paid.split is None:
-        return Refusal(RefusalReason.FUNDING_EXHAUSTED, {"needed_fen": found.discount_fen})
+        return Refusal(RefusalReason.FUNDING_EXHAUSTED, {"needed_fen": found.discount_fen, **paid.lacking})
     expires_at = party.at + found.terms.hold_seconds
     draft = draft_of(received, purchase, found.discount_fen, paid.split, paid.agreement, party.at, expires_at)
     refusal = party.over_cap(draft)
@@ -273,8 +277,7 @@ def _reverse(received: Received, original_id: bytes, books: Books, party: Party)
     key = (received.participant, original_id)
     original = books.request(key)
     if original is None:
-        answer = wire.refused(Stamp(original_id, party.name, party.at), Refusal(RefusalReason.REVERSED))
-        books.answer(key, StoredAnswer(None, answer, None, "reversed"), party.at)
+        keep_reversed(key, books, party)
         return None
     if original.redemption_id is None:
         return None
@@ -285,7 +288,7 @@ def _reverse(received: Received, original_id: bytes, books: Books, party: Party)
     assert redemption is not None
     assert voucher is not None
     if original.operation not in REVERSIBLE:
-        return Refusal(RefusalReason.NOT_AUTHORIZED, voucher_dead=_is_past_use(voucher, party))
+        return redemptions.not_authorized(redemption)._replace(voucher_dead=_is_past_use(voucher, party))
     result: Outcome | Refusal
     if redemption.state is State.AUTHORIZED:
         result = redemptions.void(redemption, voucher, party.at)
@@ -297,6 +300,12 @@ def _reverse(received: Received, original_id: bytes, books: Books, party: Party)
     if isinstance(result, Refusal):
         return result._replace(voucher_dead=_is_past_use(voucher, party))
     return _apply(redemption, result, books, party, received.request_id)
+
+
+def keep_reversed(key: RequestKey, books: Books, party: Party) -> None:
+    """Whatever comes under this id from now on is answered as reversed."""
+    answer = wire.refused(Stamp(key[1], party.name, party.at), Refusal(RefusalReason.REVERSED))
+    books.answer(key, StoredAnswer(None, answer, None, "reversed"), party.at)
 
 
 def expire_overdue(voucher: VoucherState, books: Books, party: Party) -> None:

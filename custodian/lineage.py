@@ -9,6 +9,7 @@ database to be an older copy is a flag of its own there, which no commit touches
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -53,6 +54,7 @@ class Lineage:
         self._database = database
         self._path = path
         self._file = -1
+        self._writing = threading.Lock()
         self._goes_on = False
         self._coming = 0
         self.restored = Mark(1, 0, 0)
@@ -173,8 +175,10 @@ class Lineage:
         os.fsync(self._file)
 
     def _write(self, mark: Mark) -> None:
-        self.known = mark
-        os.pwrite(self._file, f"{mark.incarnation:020d} {mark.commits:020d} {mark.at:020d}\n".encode(), 0)
+        """The latest mark stays: of two threads the one that committed first may come here last."""
+        with self._writing:
+            self.known = max(self.known, mark)
+            os.pwrite(self._file, "{:020d} {:020d} {:020d}\n".format(*self.known).encode(), 0)
 
 
 def _row(mark: Mark) -> dict[str, int]:

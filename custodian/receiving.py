@@ -25,13 +25,17 @@ def receive(
     redemption_id: bytes,
     verifier: Verifier,
     batch: SignedBatch | None = None,
+    limit: int = wire.MAX_ITEM_BYTES,
 ) -> Received:
-    """Read one item. What is wrong with it becomes an early refusal (reasons 1–3), which the batch gives as answer."""
+    """Read one item of at most `limit` bytes.
+
+    What is wrong with it becomes an early refusal (reasons 1–3), which the batch gives as answer.
+    """
     item: Item | None = None
     key: SigningKey | None = None
     refusal: Refusal | None = None
     try:
-        item = wire.bytes_to_item(content)
+        item = wire.bytes_to_item(content, limit)
         if isinstance(item.subject, Purchase):
             key = vouchers.verify(item.subject.token, item.subject.voucher, verifier)
     except _REFUSED as error:

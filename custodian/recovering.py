@@ -71,9 +71,9 @@ class Recovering:
             found = {row.incarnation: row.report for row in rows}
             if incarnation and incarnation not in found:
                 raise InvalidInput(
-                    f"没有开始第 {incarnation} 代的恢复 no recovery began incarnation {incarnation}",
+                    f"没有开始第 {incarnation} 代的恢复 · no recovery began incarnation {incarnation}",
                     place="recovery",
-                    remedy=f"name one of {', '.join(map(str, found)) or 'none'}",
+                    remedy=f"可写 · name one of {', '.join(map(str, found)) or 'none'}",
                 )
             newest = found.get(incarnation or max(found, default=0))
             report = recovery_pb2.RecoveryReport.FromString(newest) if newest is not None else None
@@ -84,7 +84,7 @@ class Recovering:
     async def _kept(self) -> recovery_pb2.RecoveryReport:
         report, _ = await self.kept(0)
         if report is None or report.incarnation != self._continuity.incarnation:
-            raise InvalidInput("nothing needs to be recovered", place="recovery")
+            raise InvalidInput("无须恢复 · nothing needs to be recovered", place="recovery")
         return report
 
     def _under_way(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Protocol
 
@@ -33,6 +33,13 @@ Incarnation = Annotated[
         "--incarnation", min=0, metavar="N", help="恢复后的代次，默认最近一次 · Which recovery; the latest by default."
     ),
 ]
+_LACKING = {
+    recovery_pb2.LACKING_KIND_REGION: "地区 Region",
+    recovery_pb2.LACKING_KIND_KEY: "签名密钥 Signing key",
+    recovery_pb2.LACKING_KIND_AGREEMENT: "分担协议 Agreement",
+    recovery_pb2.LACKING_KIND_VISITORS_FUND: "异地用券资金 Visitors' fund",
+}
+_LACKING_FIGURES = ("region", "name", "fiscal_year", "budget_fen", "needed_fen", "receipts", "remedy")
 _STATE = ("why", "remedy", "under_way", "done", "total")
 
 
@@ -79,9 +86,18 @@ def state_data(state: recovery_pb2.RecoveryState) -> dict[str, Any] | None:
 
 
 def show_recovery(report: recovery_pb2.RecoveryReport, as_json: bool) -> None:
-    """Say what was learned again, what is disputed, and what nobody else can know."""
+    """Say what was learned again, what is disputed, and what nobody else can know; or what must be entered first."""
     if as_json:
         console.print_json(_data(report))
+        return
+    if report.lacking:
+        _show_lacking(report.lacking)
+    if not report.incarnation:
+        console.say(
+            "尚未恢复。请补录以上各项，再次执行；不再补录的，加 --dispute-lacking，依赖其项的列为争议，由各节点冲回。\n"
+            "Not recovered yet. Enter these and recover again; or with --dispute-lacking go on without them: "
+            "what relies on them is disputed, and taken back at the nodes."
+        )
         return
     console.say(
         f"{_moment(report.recovered_at)} 已恢复，重新受理（第 {report.incarnation} 代） · "
@@ -108,6 +124,26 @@ def show_recovery(report: recovery_pb2.RecoveryReport, as_json: bool) -> None:
         f"The copy ends at {at}. What this party alone recorded after that (claims, redemptions at home, "
         "cancellations, deposits, merchants, limits) nobody else has: go through it. "
         f"Commits lost: {report.lost_commits:,}"
+    )
+
+
+def _show_lacking(lacking: Sequence[recovery_pb2.Lacking]) -> None:
+    headings: list[console.Heading] = [
+        ("缺少", "Lacking"),
+        ("地区", "Region"),
+        ("名称", "Name"),
+        ("现有预算，元", "Budget, yuan"),
+        ("至少须，元", "Needed, yuan"),
+        ("凭据数", "Receipts"),
+        ("补录命令", "Enter it by"),
+    ]
+    rows: list[tuple[console.Cell, ...]] = []
+    for each in lacking:
+        budget, needed = (console.yuan(fen) if each.fiscal_year else "" for fen in (each.budget_fen, each.needed_fen))
+        name = f"{each.name} {each.fiscal_year}" if each.fiscal_year else each.name
+        rows.append((_LACKING[each.kind], _named(each.region), name, budget, needed, each.receipts, each.remedy))
+    console.console.print(
+        console.table("凭据所依、账上缺少 · What receipts rely on and these books lack", headings, rows)
     )
 
 
@@ -141,4 +177,12 @@ def _moment(at: int) -> str:
 
 def _data(report: recovery_pb2.RecoveryReport) -> dict[str, Any]:
     disputed = [{"region": each.region, "id": each.id, "reason": each.reason} for each in report.disputed]
-    return {**{name: getattr(report, name) for name in FIGURES}, "disputed": disputed}
+    lacking = [
+        {"kind": _lacking_kind(each), **{name: getattr(each, name) for name in _LACKING_FIGURES}}
+        for each in report.lacking
+    ]
+    return {**{name: getattr(report, name) for name in FIGURES}, "disputed": disputed, "lacking": lacking}
+
+
+def _lacking_kind(each: recovery_pb2.Lacking) -> str:
+    return recovery_pb2.LackingKind.Name(each.kind).removeprefix("LACKING_KIND_").lower().replace("_", "-")

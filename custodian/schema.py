@@ -12,6 +12,10 @@ METADATA = MetaData()
 _GIVEN = text("redemption_id IS NOT NULL")
 _WHERE_GIVEN: dict[str, Any] = {"sqlite_where": _GIVEN, "postgresql_where": _GIVEN}
 """Answers to claims name no redemption and stay out of the index."""
+_HELD, _USABLE = text("state = 'AUTHORIZED'"), text("status = 'usable'")
+_WHERE_HELD: dict[str, Any] = {"sqlite_where": _HELD, "postgresql_where": _HELD}
+_WHERE_USABLE: dict[str, Any] = {"sqlite_where": _USABLE, "postgresql_where": _USABLE}
+"""What is over for good stays out of the indexes by which the clock is followed."""
 
 request = Table(
     "request",
@@ -62,7 +66,7 @@ voucher = Table(
     Column("reserved_cofunders", Text, nullable=False, comment="JSON: [[account, fen], …]"),
     Column("reserved_public", Text, nullable=False, comment="JSON: [[account, fen], …]"),
     seal_column(),
-    Index("voucher_by_end", "status", "not_after"),
+    Index("voucher_by_end", "not_after", "issuer", "pack_id", "voucher_index", **_WHERE_USABLE),
 )
 
 spend = Table(
@@ -107,11 +111,12 @@ redemption = Table(
     Column("captured_at", BigInteger, nullable=False),
     Column("settlement_window", BigInteger, nullable=False),
     Column("refunded_order_fen", BigInteger, nullable=False),
-    Column("returned_fen", BigInteger, nullable=False),
+    Column("returned_fen", BigInteger, nullable=False, comment="to funders, by returns and adjusting entries"),
+    Column("shopper_fen", BigInteger, nullable=False, comment="to the shopper, by returns"),
     Column("postings", Integer, nullable=False),
     Column("number", BigInteger, nullable=False, comment="in the order in which this party committed them, from 1"),
     seal_column(),
-    Index("redemption_by_expiry", "state", "expires_at"),
+    Index("redemption_by_expiry", "expires_at", "id", **_WHERE_HELD),
     Index("redemption_by_campaign", "issuer", "campaign"),
     Index("redemption_by_number", "number"),
 )
@@ -300,6 +305,19 @@ recovery_report = Table(
     Column("report", LargeBinary, nullable=False, comment="a serialised RecoveryReport"),
     seal_column(),
     comment="what each recovery brought back and what it left disputed; only appended",
+)
+
+withdrawal_closing = Table(
+    "withdrawal_closing",
+    METADATA,
+    Column("redemption_id", LargeBinary, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("incarnation", BigInteger, primary_key=True, autoincrement=False, comment="as the Withdrawal says"),
+    Column("body", LargeBinary, nullable=False, comment="a serialised WithdrawalClosing"),
+    Column("key_id", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    seal_column(),
+    comment="how people dealt with postings that a restored clearinghouse took back; only appended",
 )
 
 counter = Table(

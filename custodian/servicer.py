@@ -16,14 +16,15 @@ from chassis.ids import FreshIds
 from custodian.evidence import SignedBatch
 from custodian.lookup import Listed
 from custodian.paging import pages
+from custodian.undecided import Undecided
 from pki.identity import Identity
-from quanlian.errors import BadSignature, InvalidInput
+from quanlian.errors import BadSignature, ConfigurationError, InvalidInput, Unavailable
 from quanlian.evidence import ANSWER_KIND as ANSWER_KIND
 from quanlian.evidence import REQUEST_KIND as REQUEST_KIND
 from quanlian.signing import Signer, SigningKey, Verifier
 from quanlian.v1 import redemption_pb2 as pb
 from quanlian.v1 import redemption_pb2_grpc
-from quanlian.wire import batch_digest, bytes_to_item
+from quanlian.wire import answer_request_id, batch_digest, bytes_to_item, request_id_of
 
 REDEMPTION_METHODS = (
     "Quote",
@@ -40,6 +41,9 @@ REDEMPTION_METHODS = (
 MAX_ITEMS_PER_MESSAGE = 2000
 MAX_OPEN_ITEMS = 16_000
 """Items of one stream that were taken and whose answers its caller has not read: then it must read first."""
+PING: Sequence[bytes] = ()
+"""In place of answers: a message without items came."""
+
 PAGE_LIMIT = 1000
 _TOKEN, _TOKENS = b"after/%d", re.compile(rb"after/([1-9][0-9]{0,17})")
 
@@ -47,7 +51,12 @@ Emit = Callable[[Sequence[bytes]], None]
 
 
 class Decider(Protocol):
-    """Decides items for a caller and hands their answers to `emit`, in the order in which they were decided."""
+    """Decides items for a caller and hands their answers to `emit`, in the order in which they were decided.
+
+    `submit` raises what kept an item from being decided, once the others have their answers.
+    """
+
+    undecided: Undecided
 
     async def submit(
         self, caller: Identity, items: Sequence[bytes], emit: Emit, batch: SignedBatch | None = None
@@ -77,7 +86,7 @@ class Allowance:
 
 
 def check_item_count(items: Sequence[bytes]) -> None:
-    """Raises InvalidInput for more items than one message may carry."""
+    """Raises InvalidInput for a message with more items than one may carry."""
     if len(items) > MAX_ITEMS_PER_MESSAGE:
         raise InvalidInput(f"{len(items)} items", place="items", remedy=f"send {MAX_ITEMS_PER_MESSAGE} at most")
 
@@ -164,7 +173,10 @@ class RedemptionServicer(redemption_pb2_grpc.RedemptionServiceServicer):
     async def RedeemStream(  # noqa: N802
         self, request_iterator: AsyncIterator[pb.RedeemStreamRequest], context: Context
     ) -> AsyncIterator[pb.RedeemStreamResponse]:
-        """Answers leave as they are decided, many to a message; an item that waits holds up no other."""
+        """Answers leave as they are decided, many to a message; an item that waits holds up no other.
+
+        A message without items asks whether anybody is there, and is answered at once by one without answers.
+        """
         sender, allowance = caller(context), Allowance(MAX_OPEN_ITEMS)
         outgoing: asyncio.Queue[Sequence[bytes] | BaseException | None] = asyncio.Queue()
         reading = asyncio.create_task(self._read_stream(sender, request_iterator, outgoing, allowance))
@@ -175,6 +187,10 @@ class RedemptionServicer(redemption_pb2_grpc.RedemptionServiceServicer):
                 while not outgoing.empty():
                     batch.append(outgoing.get_nowait())
                 answers: list[bytes] = []
+                pings = sum(part == PING for part in batch)
+                if pings:
+                    yield pb.RedeemStreamResponse()
+                    allowance.give_back(pings)
                 for part in batch:
                     if isinstance(part, BaseException):
                         raise part
@@ -200,12 +216,42 @@ class RedemptionServicer(redemption_pb2_grpc.RedemptionServiceServicer):
             async with asyncio.TaskGroup() as group:
                 async for request in requests:
                     check_item_count(request.items)
+                    if not request.items:
+                        await allowance.take(1)
+                        outgoing.put_nowait(PING)
+                        continue
                     await allowance.take(len(request.items))
                     batch = self._received(sender, request.items, request.key_id, request.signature)
-                    group.create_task(self._decider.submit(sender, batch.items, outgoing.put_nowait, batch))
+                    group.create_task(self._decide(sender, batch.items, batch, outgoing))
             outgoing.put_nowait(None)
         except BaseExceptionGroup as errors:
             outgoing.put_nowait(errors.exceptions[0])
+
+    async def _decide(
+        self, sender: Identity, items: Sequence[bytes], batch: SignedBatch, outgoing: asyncio.Queue[Any]
+    ) -> None:
+        """A fault leaves the item that caused it unanswered, to be sent again, and the stream goes on.
+
+        Raises what concerns every item, such as a database that does not answer.
+        """
+        given: list[bytes] = []
+
+        def emit(answers: Sequence[bytes]) -> None:
+            given.extend(answers)
+            outgoing.put_nowait(answers)
+
+        try:
+            await self._decider.submit(sender, items, emit, batch)
+        except (Unavailable, ConfigurationError):
+            raise
+        except Exception as error:
+            answered = set(map(answer_request_id, given))
+            left = [each for each in items if request_id_of(each) not in answered]
+            if given or len(items) == 1:
+                self._decider.undecided.leave(sender, left, error)
+            else:
+                await asyncio.gather(*(self._decide(sender, [each], batch, outgoing) for each in items))
+        self._decider.undecided.answered(sender, given)
 
     async def _one(self, message: pb.SignedItem, operation: str, context: Context) -> pb.SignedAnswer:
         sender = caller(context)

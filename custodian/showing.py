@@ -14,6 +14,7 @@ from quanlian.refusals import CHINA
 from quanlian.suspensions import SuspensionKind
 from quanlian.v1 import limit_pb2, stats_pb2
 from quanlian.v1.suspension_pb2 import Suspension, SuspensionRecord
+from quanlian.v1.undecided_pb2 import UndecidedRequest
 
 PPM = 1_000_000
 By = Literal["campaign", "regions", "category", "day", "hour"]
@@ -149,6 +150,33 @@ def show_warnings(warnings: Sequence[limit_pb2.LimitWarning]) -> None:
         for each in warnings
     ]
     console.console.print(console.table("限额预警 · Limit warnings", headings, rows))
+
+
+# Requests left undecided
+
+
+def undecided_data(requests: Iterable[UndecidedRequest]) -> list[dict[str, Any]]:
+    return [
+        {
+            "sender": each.sender,
+            "request_id": each.request_id.hex(),
+            "since": _beijing(each.since).isoformat(),
+            "fault": each.fault,
+        }
+        for each in requests
+    ]
+
+
+def show_undecided(requests: Sequence[UndecidedRequest]) -> None:
+    """A table of them, where there is any."""
+    if not requests:
+        return
+    headings: list[console.Heading] = [("自", "Since"), ("来自", "Sent by"), ("请求号", "Request"), ("故障", "Fault")]
+    rows = [(_shown(each.since), each.sender, each.request_id.hex(), each.fault) for each in requests]
+    console.console.print(
+        console.table("本方故障致未能办理的请求 · Requests that a fault here left undecided", headings, rows)
+    )
+    console.say("故障排除后随重发办理 · Decided when they are sent again, once the fault is mended: see the log")
 
 
 # Running totals

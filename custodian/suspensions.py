@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 
-from chassis.database import Transaction
+from chassis.database import Query, Transaction
 from custodian import schema
 from custodian.campaigns import Campaigns
 from quanlian import wire
@@ -27,6 +27,10 @@ from quanlian.wire import Purchase
 KIND = "suspension"
 Subject = tuple[SuspensionKind, str]
 _SUBJECT = (schema.suspended.c.kind, schema.suspended.c.subject)
+_TOLD = schema.suspension.c
+_IN_ORDER = schema.suspension.select().order_by(_TOLD.at, _TOLD.authority, _TOLD.number)
+_ALL = Query(_IN_ORDER)
+_OF_AUTHORITY = Query(_IN_ORDER.where(_TOLD.authority == bindparam("authority"), _TOLD.number > bindparam("after")))
 
 
 class SignedSuspension(NamedTuple):
@@ -120,13 +124,13 @@ class Suspensions:
         query = select(func.max(table.c.number)).where(table.c.authority == authority)
         return self._transaction.connection.execute(query).scalar() or 0
 
-    def history(self, authority: str = "", after: int = 0) -> list[SignedSuspension]:
-        """All that was recorded, or what one authority decided after a number, in order."""
-        table = schema.suspension
-        query = table.select().where(table.c.number > after).order_by(table.c.at, table.c.authority, table.c.number)
-        if authority:
-            query = query.where(table.c.authority == authority)
-        return [_signed(row) for row in self._transaction.connection.execute(query)]
+    def history(self) -> list[SignedSuspension]:
+        """All that was recorded, in order."""
+        return [_signed(row) for row in self._transaction.rows(_ALL)]
+
+    def history_of(self, authority: str, after: int = 0) -> list[SignedSuspension]:
+        """What one authority decided after a number, in order."""
+        return [_signed(row) for row in self._transaction.rows(_OF_AUTHORITY, authority=authority, after=after)]
 
     def in_force(self) -> set[tuple[str, int]]:
         """(authority, number) of what holds now."""
@@ -182,9 +186,10 @@ class Suspensions:
         (known,) = self._transaction.select_keys(table, [table.c.authority, table.c.number], [key])
         if known.body != signed.message.body:
             raise InvalidInput(
+                f"{suspension.authority} 第{suspension.number}号另有所指 · "
                 f"{suspension.authority} said something else under number {suspension.number}",
                 place="suspension",
-                remedy="look at the suspensions and decide again",
+                remedy="查看暂停记录后再定 · look at the suspensions and decide again",
             )
 
     def _fetch(self) -> None:

@@ -76,7 +76,7 @@ class Announcements:
         table = custodian_schema.counter
         with self._engine.database.snapshot() as transaction:
             rows = transaction.select_keys(table, [table.c.name], [(ANNOUNCED,)])
-            return Suspensions(transaction).history(self._engine.region.code, after=rows[0].value if rows else 0)
+            return Suspensions(transaction).history_of(self._engine.region.code, rows[0].value if rows else 0)
 
     def _mark_suspension_announced(self, number: int) -> None:
         with self._engine.database.transaction() as transaction:

@@ -58,7 +58,7 @@ def _bought(desk: Desk, sent: Sent) -> RedemptionRecord:
     if sent.operation in ("authorize", "redeem"):
         return wire.bought(sent.content, desk.name)
     record = RedemptionRecord(redeeming_region=desk.name)
-    subject = wire.bytes_to_item(sent.content).subject
+    subject = wire.bytes_to_item(sent.content, wire.MAX_FORWARDED_BYTES).subject
     if isinstance(subject, bytes):
         original = desk.sent_as(subject)
         return _bought(desk, original) if original is not None and original.own_id != sent.own_id else record

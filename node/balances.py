@@ -5,15 +5,14 @@ what the department lodged and received by its own bank, what refunds gave back.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from chassis.database import Query, Transaction
 from node import schema
 from node.bank import LODGING
 from quanlian.accounts import settlement_account
-from quanlian.money_at_bank import ON_ITS_WAY_SECONDS, Recorded, own_amount
+from quanlian.money_at_bank import LODGED, PAID_OUT, Course, Recorded, Stated, Told, told_of_last
 from quanlian.statements import LineFigures, LineKey, Statement, net_fen
 
 _WINDOW, _PAYMENT, _RECEIPT = schema.settlement_window.c, schema.payment.c, schema.bank_receipt.c
@@ -25,31 +24,39 @@ _WINDOWS = Query(
         _WINDOW.closing_fen,
         _WINDOW.lodged_fen,
         _WINDOW.paid_out_fen,
+        _WINDOW.own_lodged_fen,
+        _WINDOW.own_paid_out_fen,
+        _WINDOW.confirmed,
     ).order_by(_WINDOW.number)
 )
-
-_NEVER = 0
-"""A payment to the region may stand on its statement as late as the clearinghouse likes: nobody loses by it."""
+_LODGINGS = Query(
+    select(_PAYMENT.paid_at, _PAYMENT.amount_fen, _PAYMENT.bank_reference)
+    .where(_PAYMENT.kind == LODGING, _PAYMENT.paid_at.is_not(None), _PAYMENT.returned_reference.is_(None))
+    .order_by(_PAYMENT.number)
+)
+_RECEIPTS = Query(
+    select(_RECEIPT.received_at, _RECEIPT.amount_fen, _RECEIPT.bank_reference)
+    .where(_RECEIPT.account == bindparam("account"))
+    .order_by(_RECEIPT.received_at, _RECEIPT.bank_reference)
+)
 
 
 def own_balances(
     transaction: Transaction, statement: Statement, lines: Mapping[LineKey, LineFigures]
 ) -> dict[str, int | None]:
     """By name, in fen. None: the department keeps no record of such money. Absent: it cannot be told, the statement
-    before is not here.
+    before is not here. Of a window that was confirmed, money at the bank is what it was then.
     """
     windows = transaction.rows(_WINDOWS)
     before = [row for row in windows if row.number < statement.covers[0]]
     covered = [row for row in windows if row.number in statement.covers]
-    found: dict[str, int | None] = {"refunded": sum(each.refunded_fen for each in lines.values())}
+    found: dict[str, int | None] = {"refunded": sum(each.refunded_fen for each in lines.values()), "prefunded": None}
     if not before or before[-1].is_kept:
         found["opening"] = before[-1].closing_fen if before else 0
-    if not statement.month:
-        found["lodged"] = _at_bank(
-            _lodgings(transaction), statement, "lodged_fen", before, statement.closed_at - ON_ITS_WAY_SECONDS
-        )
-        receipts = _receipts(transaction, statement.region)
-        found["paid_out"] = _at_bank(receipts, statement, "paid_out_fen", before, _NEVER)
+    if not statement.month and covered and covered[0].confirmed:
+        found |= {"lodged": covered[0].own_lodged_fen, "paid_out": covered[0].own_paid_out_fen}
+    elif not statement.month:
+        found |= {name: told.own_fen if told else None for name, told in own_at_bank(transaction, statement).items()}
     elif all(row.is_kept for row in covered):
         found["lodged"] = sum(row.lodged_fen for row in covered)
         found["paid_out"] = sum(row.paid_out_fen for row in covered)
@@ -57,19 +64,24 @@ def own_balances(
     return found
 
 
-def _at_bank(
-    recorded: Sequence[Recorded], statement: Statement, name: str, before: Sequence[Any], missed_by: int
-) -> int | None:
-    """None before the department began to record such money."""
-    since = min((each.at for each in recorded), default=statement.closed_at + 1) - ON_ITS_WAY_SECONDS
-    if not recorded or statement.closed_at < since:
-        return None
-    stated_before_fen = sum(getattr(row, name) for row in before if row.closed_at >= since)
-    return own_amount(recorded, getattr(statement, name), stated_before_fen, missed_by)
+def own_at_bank(transaction: Transaction, statement: Statement) -> dict[str, Told | None]:
+    """What our books say of the money that went to and came from the clearinghouse, by the balance's name."""
+    before = [row for row in transaction.rows(_WINDOWS) if row.number < statement.window and row.is_kept]
+
+    def told(name: str, recorded: Sequence[Recorded], course: Course) -> Told | None:
+        stated = [Stated(row.closed_at, getattr(row, name)) for row in before]
+        return told_of_last([*stated, Stated(statement.closed_at, getattr(statement, name))], recorded, course)
+
+    return {
+        "lodged": told("lodged_fen", _lodgings(transaction), LODGED),
+        "paid_out": told("paid_out_fen", _receipts(transaction, statement.region), PAID_OUT),
+    }
 
 
 def _closing_fen(statement: Statement, lines: Mapping[LineKey, LineFigures], own: Mapping[str, int | None]) -> int:
-    """Opening + lodged - paid out + net, by our books as far as they tell."""
+    """Opening + lodged + prefunded - paid out + net, by our books as far as they tell: funders pay the clearinghouse
+    themselves.
+    """
 
     def known(name: str, stated_fen: int) -> int:
         found = own.get(name)
@@ -77,18 +89,16 @@ def _closing_fen(statement: Statement, lines: Mapping[LineKey, LineFigures], own
 
     opening_fen, lodged_fen = known("opening", statement.opening_fen), known("lodged", statement.lodged_fen)
     net = sum(net_fen(key, figures) for key, figures in lines.items())
+    opening_fen += statement.prefunded_fen
     return opening_fen + lodged_fen - known("paid_out", statement.paid_out_fen) + net
 
 
 def _lodgings(transaction: Transaction) -> list[Recorded]:
     """Paid to the clearinghouse, and not sent back by the bank."""
-    made = (_PAYMENT.kind == LODGING, _PAYMENT.paid_at.is_not(None), _PAYMENT.returned_reference.is_(None))
-    query = select(_PAYMENT.paid_at, _PAYMENT.amount_fen).where(*made).order_by(_PAYMENT.number)
-    return [Recorded(row.paid_at, row.amount_fen) for row in transaction.connection.execute(query)]
+    return [Recorded(row.paid_at, row.amount_fen, row.bank_reference) for row in transaction.rows(_LODGINGS)]
 
 
 def _receipts(transaction: Transaction, region: str) -> list[Recorded]:
     """Received from the clearinghouse."""
-    received = select(_RECEIPT.received_at, _RECEIPT.amount_fen).where(_RECEIPT.account == settlement_account(region))
-    query = received.order_by(_RECEIPT.received_at, _RECEIPT.bank_reference)
-    return [Recorded(row.received_at, row.amount_fen) for row in transaction.connection.execute(query)]
+    rows = transaction.rows(_RECEIPTS, account=settlement_account(region))
+    return [Recorded(row.received_at, row.amount_fen, row.bank_reference) for row in rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from custodian import schema as books_schema
+from custodian.prefund import Funder
 from node import schema
 from node.desk import Desk
 from node.publishing import current_terms
@@ -19,11 +21,9 @@ from quanlian.accounts import (
     bank_account,
     clearing_account,
     contribution_of,
-    funding_account,
     prefund_of,
     settlement_account,
     suspense_account,
-    visitors_account,
 )
 from quanlian.errors import InvalidInput
 from quanlian.ledger import Movement
@@ -32,8 +32,6 @@ from quanlian.refusals import CHINA
 ACQUIRER, RETURN, LODGING = "acquirer", "return", "lodging"
 """Kinds of payment."""
 CHECK_REFERENCE = "核对银行流水号 · check the bank's reference"
-_FIRST_YEAR = 2000
-"""Before any voucher of these was issued."""
 
 
 class Payer(NamedTuple):
@@ -52,60 +50,35 @@ class Payer(NamedTuple):
         """Whose account is credited. Raises InvalidInput for a funder that the campaign does not have, or a year that
         cannot be.
         """
-        self._require_year(china_year(desk.at))
-        if self.clearinghouse:
-            return settlement_account(desk.name)
-        if not self.campaign:
-            return suspense_account()
+        funder, present = Funder(self.campaign, self.funder, self.fiscal_year), china_year(desk.at)
         if self.campaign == VISITORS:
-            return prefund_of(visitors_account(desk.name, self.fiscal_year or china_year(desk.at), self.funder))
-        terms = current_terms(desk, self.campaign)
-        funding = funding_account(desk.name, terms.fiscal_year if terms else 0, self.campaign, self.funder)
-        if terms is None or funding not in terms.budgets():
-            raise InvalidInput(
-                f"{self.campaign} 没有出资方 {self.funder} · no funder {self.funder} of {self.campaign}",
-                place="funding",
-                remedy="写本地区已发布的活动及其出资方 · "
-                "name a published campaign of this region and one of its funders",
-            )
-        return prefund_of(funding)
-
-    def _require_year(self, present: int) -> None:
-        """A campaign's money is of the year of its terms; a fund is paid for years past, or for the one to come."""
-        if not self.fiscal_year:
-            return
-        if self.campaign != VISITORS:
-            raise InvalidInput(
-                "年度仅用于异地用券资金 · a year is given for the visitors' fund alone",
-                place="--year",
-                remedy="不写年度；活动资金按细则的年度 · leave it out: a campaign's money is of the year of its terms",
-            )
-        if not _FIRST_YEAR <= self.fiscal_year <= present + 1:
-            raise InvalidInput(
-                f"年度{self.fiscal_year}不在{_FIRST_YEAR}至{present + 1}之间 · "
-                f"{self.fiscal_year} is not from {_FIRST_YEAR} to {present + 1}",
-                place="--year",
-                remedy="写资金所属年度 · give the year whose use the money pays",
-            )
+            return funder.purse(desk.name, None, present)
+        if self.campaign or self.fiscal_year:
+            terms = current_terms(desk, self.campaign)
+            return funder.purse(desk.name, terms.budgets() if terms else (), present)
+        return settlement_account(desk.name) if self.clearinghouse else suspense_account()
 
 
 @dataclass(slots=True)
 class RecordReceipt:
     """Dr `bank` / Cr `prefund`, `settlement` or `suspense`. A bank reference is booked once.
 
-    Gives what stands on the payer's account, in fen.
+    `at` is the bank's date in UTC seconds, 0 for now; told again with another one, the date is corrected. Gives what
+    stands on the payer's account, in fen.
     """
 
     payer: Payer
     amount_fen: int
     bank_reference: str
     memo: str = ""
+    at: int = 0
 
     def load(self, desk: Desk) -> None:
         pass
 
     def decide(self, desk: Desk) -> int:
         require_amount(self.amount_fen, self.bank_reference, "receipt")
+        require_past(desk, self.at)
         account = self.payer.account(desk)
         known = _receipt(desk, self.bank_reference)
         if known is None:
@@ -117,6 +90,9 @@ class RecordReceipt:
                 place="funding",
                 remedy=CHECK_REFERENCE,
             )
+        elif self.at:
+            key = {"bank_reference": self.bank_reference}
+            desk.transaction.update(schema.bank_receipt, key, {"received_at": self.at})
         return _standing_fen(desk, account)
 
     def _book(self, desk: Desk, account: str) -> None:
@@ -130,7 +106,7 @@ class RecordReceipt:
             "bank_reference": self.bank_reference,
             "account": account,
             "amount_fen": self.amount_fen,
-            "received_at": desk.at,
+            "received_at": self.at or desk.at,
             "memo": self.memo,
         }
         desk.transaction.insert(schema.bank_receipt, [row])
@@ -209,6 +185,28 @@ def draw_settled(desk: Desk) -> None:
         desk.books.book("contribution", desk.at, f"window {number}", moved)
 
 
+def draw_there(desk: Desk, window: int, parts: Mapping[str, int]) -> None:
+    """What own funders paid ahead at the clearinghouse paid of their use in a window, by `prefund` account there.
+
+    Dr `settlement`, where it stands now, / Cr `contribution`. Told again it changes nothing.
+    """
+    desk.dues.save(desk.transaction)
+    use = schema.away_use
+    movements: list[Movement] = []
+    for purse, fen in parts.items():
+        funding = f"funding/{purse.removeprefix('prefund/')}"
+        rows = desk.transaction.select_keys(use, [use.c.settlement_window, use.c.account], [(window, funding)])
+        if not rows:
+            raise InvalidInput(f"{funding} used nothing", place=f"window {window}", remedy="quanlian node feed retry")
+        more_fen = fen - rows[0].drawn_there_fen
+        if more_fen:
+            drawn = {"drawn_fen": rows[0].drawn_fen + more_fen, "drawn_there_fen": fen}
+            desk.transaction.update(use, {"settlement_window": window, "account": funding}, drawn)
+            movements.append(Movement(settlement_account(desk.name), "", posted_fen=more_fen))
+            movements.append(Movement(contribution_of(funding), "", posted_fen=-more_fen))
+    desk.books.book("contribution", desk.at, f"window {window}", movements)
+
+
 def settled_use(funding: str, fen: int) -> list[Movement]:
     """Use that is settled comes out of what its funder paid ahead; what a refund gave back goes there again."""
     return [
@@ -242,6 +240,16 @@ def free_money(desk: Desk) -> Counter[str]:
     free[clearing_account(desk.name)] = bank - others
     free.subtract(committed)
     return free
+
+
+def require_past(desk: Desk, at: int) -> None:
+    """Raises InvalidInput for a bank's date to come."""
+    if at > desk.at:
+        raise InvalidInput(
+            f"{datetime.fromtimestamp(at, CHINA):%Y-%m-%d} 尚未到来 · is still to come",
+            place="--at",
+            remedy="写银行回单上的日期 · give the date of the bank's slip",
+        )
 
 
 def require_amount(amount_fen: int, bank_reference: str, place: str) -> None:

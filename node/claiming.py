@@ -63,9 +63,15 @@ def read_claim(content: bytes, participant: str, tag_key: bytes, pack_id: bytes)
     item = wire.parse(claim_pb2.ClaimItem, content, "claim")
     request_id, campaign, round_id, holder_id = item.request_id, item.campaign, item.round, item.holder_id
     if len(request_id) != wire.REQUEST_ID_BYTES or not holder_id:
-        raise InvalidInput("needs a request id of 16 bytes and a holder id", place="claim")
+        raise InvalidInput(
+            "须有16字节的请求编号和领券人编号 · needs a request id of 16 bytes and a holder id", place="claim"
+        )
     if not (campaign + round_id).isprintable():
-        raise InvalidInput("has control characters", place="claim", remedy="send campaign and round as published")
+        raise InvalidInput(
+            "含控制字符 · has control characters",
+            place="claim",
+            remedy="照已发布的活动与轮次填写 · send campaign and round as published",
+        )
     shown = _shown(item.evidence) if item.HasField("evidence") else ()
     return Claim(
         (participant, request_id),

@@ -14,8 +14,6 @@ from chassis.operating import (
     Config,
     Json,
     OperatorSettings,
-    Reference,
-    Yuan,
     call,
     operator_settings,
     read_file,
@@ -23,7 +21,7 @@ from chassis.operating import (
 )
 from custodian import showing
 from custodian.evidence_option import Id, Out, write_evidence
-from node import recovery_cli, statements_cli, status_cli, treasury_cli, vouchers_cli
+from node import recovery_cli, statements_cli, status_cli, treasury_cli, vouchers_cli, withdrawals_cli
 from node.campaign.rendering import show_difference
 from node.config import NodeSettings
 from node.merchants_file import read_merchants
@@ -306,27 +304,6 @@ def platform(
     console.say(f"已准入支付平台 · Platform admitted: {answer.name}")
 
 
-@app.command()
-def funding(
-    campaign: Annotated[str, typer.Argument(metavar="CAMPAIGN", help="活动编号 · Campaign id.")],
-    funder: Annotated[str, typer.Argument(metavar="FUNDER", help="出资方 · A funder named in its terms.")],
-    yuan: Yuan,
-    reference: Reference,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """登记出资方到账；同一流水号只记一次 · Record that a funder paid ahead; a reference is booked once."""
-    request = pb.RecordFundingRequest(campaign=campaign, funder=funder, amount_fen=yuan, bank_reference=reference)
-    answer = call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.RecordFunding, request)
-    if as_json:
-        console.print_json({"campaign": campaign, "funder": funder, "prefunded_fen": answer.prefunded_fen})
-        return
-    console.say(
-        f"已登记 {console.yuan(yuan)} 元；{campaign} / {funder} 预拨未用 {console.yuan(answer.prefunded_fen)} 元 · "
-        "recorded; paid ahead and not used"
-    )
-
-
 NodeSubject = Annotated[
     str,
     typer.Argument(
@@ -429,5 +406,6 @@ def _budgets(terms: Terms) -> list[tuple[str, int]]:
 app.add_typer(status_cli.app)
 app.add_typer(recovery_cli.app)
 app.add_typer(vouchers_cli.app)
+app.add_typer(withdrawals_cli.app, name="withdrawn")
 app.add_typer(statements_cli.app)
 app.add_typer(treasury_cli.app)

@@ -15,10 +15,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from custodian.prefund import DAYS_TO_RETURN, Deposit, newest_first
+from custodian.working_days import IsWorking, working_day_after
 from node import schema
 from node.bank import RETURN, committed_fen, draw_settled
 from node.desk import Desk
-from node.domain.working_days import IsWorking, working_day_after
 from node.dues import AT_ONCE
 from node.paying import Item, make_out
 from node.publishing import current_terms
@@ -28,8 +29,6 @@ from quanlian.ledger import Movement
 from quanlian.money import yuan
 from quanlian.refusals import CHINA
 from quanlian.terms import Terms
-
-DAYS_TO_RETURN = 15
 
 
 @dataclass(slots=True)
@@ -83,13 +82,9 @@ class CloseOut:
         made, committed = [], committed_fen(desk)
         for account in sorted(terms.budgets()):
             left = -desk.books.balance(prefund_of(account)).posted_fen - committed[account]
-            for deposit, deposited_fen in _deposits(desk, prefund_of(account)):
-                fen = min(left, deposited_fen)
-                if fen > 0:
-                    funder = account.rpartition("/")[2]
-                    items = [Item(AT_ONCE, account, fen)]
-                    made.append(make_out(desk, RETURN, funder, items, self.by, self.campaign, deposit))
-                    left -= fen
+            for deposit, fen in newest_first(_deposits(desk, prefund_of(account)), left):
+                funder, items = account.rpartition("/")[2], [Item(AT_ONCE, account, fen)]
+                made.append(make_out(desk, RETURN, funder, items, self.by, self.campaign, deposit.bank_reference))
         return made
 
 
@@ -178,8 +173,8 @@ def _unpaid_acquirers(desk: Desk, terms: Terms) -> Iterator[str]:
         yield f"付款{listed}尚未登记银行流水 payment {listed} is not marked paid"
 
 
-def _deposits(desk: Desk, purse: str) -> list[tuple[str, int]]:
-    """A funder's deposits with what of them was not given back yet, newest first."""
+def _deposits(desk: Desk, purse: str) -> list[Deposit]:
+    """A funder's deposits with what of them was not given back yet."""
     receipt, payment, run = schema.bank_receipt, schema.payment, desk.transaction.connection.execute
     query = sa.select(payment.c.deposit, payment.c.amount_fen).where(
         payment.c.kind == RETURN, payment.c.returned_reference.is_(None)
@@ -187,12 +182,8 @@ def _deposits(desk: Desk, purse: str) -> list[tuple[str, int]]:
     returned: Counter[str] = Counter()
     for deposit, fen in run(query).all():
         returned[deposit] += fen
-    rows: Any = run(
-        receipt.select()
-        .where(receipt.c.account == purse)
-        .order_by(receipt.c.received_at.desc(), receipt.c.bank_reference.desc())
-    ).all()
-    return [(row.bank_reference, row.amount_fen - returned[row.bank_reference]) for row in rows]
+    rows: Any = run(receipt.select().where(receipt.c.account == purse)).all()
+    return [Deposit(row.bank_reference, row.received_at, row.amount_fen - returned[row.bank_reference]) for row in rows]
 
 
 def _last_day(desk: Desk, terms: Terms) -> date:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, select
 
 from chassis.database import Query, Transaction
-from custodian import schema as custodian_schema
 from custodian.custody_messages import refused
 from custodian.decisions import expire_overdue
 from custodian.incarnations import giving
+from custodian.overdue import overdue_holds, overdue_vouchers
 from custodian.paging import pages
 from node import schema
 from node.desk import Desk
@@ -32,20 +32,11 @@ if TYPE_CHECKING:
 PACKS_PER_HAND_OVER = 200
 HANDED_BYTES = 512
 """What one voucher with its legs may come to in a hand-over, which must stay well under the message size limit."""
-_HELD, _VOUCHER, _PACK = custodian_schema.redemption.c, custodian_schema.voucher.c, schema.pack.c
-_HOLDS = Query(
-    select(_HELD.issuer, _HELD.pack_id, _HELD.voucher_index)
-    .where(_HELD.state == "AUTHORIZED", _HELD.expires_at <= bindparam("at"))
-    .limit(bindparam("most"))
-)
-_ENDED = Query(
-    select(_VOUCHER.issuer, _VOUCHER.pack_id, _VOUCHER.voucher_index)
-    .where(_VOUCHER.status == custody.USABLE, _VOUCHER.not_after <= bindparam("at"), _VOUCHER.epoch % 2 == 0)
-    .limit(bindparam("most"))
-)
+_PACK = schema.pack.c
 _PACKS = Query(
     select(_PACK.pack_id, _PACK.voucher_types)
     .where(_PACK.swept.is_(False), _PACK.not_after <= bindparam("at"))
+    .order_by(_PACK.not_after, _PACK.pack_id)
     .limit(bindparam("most"))
 )
 
@@ -143,10 +134,11 @@ class HandOverVoid:
 
 @dataclass(slots=True)
 class Sweep:
-    """Holds and vouchers whose time has passed, as a look at the tables found them."""
+    """Holds and vouchers whose time has passed, as a look at the tables found them; `is_full`: there may be more."""
 
     vouchers: Sequence[VoucherKey]
     packs: Sequence[bytes]
+    is_full: bool
 
     def load(self, desk: Desk) -> None:
         desk.books.want(vouchers=self.vouchers)
@@ -162,12 +154,13 @@ class Sweep:
 
 def overdue(transaction: Transaction, region: str, limit: int) -> Sweep:
     """At most `limit` holds, vouchers and packs that the clock has passed and nobody has recorded yet."""
-    at = transaction.now()
-    holds, ended, packs = (transaction.rows(query, at=at, most=limit) for query in (_HOLDS, _ENDED, _PACKS))
+    holds, ended = (look(transaction, region, limit) for look in (overdue_holds, overdue_vouchers))
+    packs = transaction.rows(_PACKS, at=transaction.now(), most=limit)
     inside = [
         VoucherKey(region, row.pack_id, index) for row in packs for index in range(len(json.loads(row.voucher_types)))
     ]
-    return Sweep([*(VoucherKey(*tuple(row)) for row in (*holds, *ended)), *inside], [row.pack_id for row in packs])
+    is_full = limit in (len(holds), len(ended), len(packs))
+    return Sweep([*holds, *ended, *inside], [row.pack_id for row in packs], is_full)
 
 
 def hand_over(desk: Desk, vouchers: Sequence[VoucherState]) -> signed_pb2.SignedMessage:

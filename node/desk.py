@@ -29,9 +29,10 @@ from quanlian.signing import Signer
 from quanlian.suspensions import SuspensionKind, merchant_subject, voucher_subject
 from quanlian.terms import Terms
 from quanlian.terms_parsing import parse_terms
-from quanlian.validation import Discounted, Facts, MerchantFacts
+from quanlian.v1.redemption_pb2 import RedemptionRecord
+from quanlian.validation import Discounted, Facts, MerchantFacts, OrderTaken
 from quanlian.vouchers import VoucherKey
-from quanlian.wire import Purchase
+from quanlian.wire import Purchase, bought
 
 
 class Work(Protocol):
@@ -95,7 +96,7 @@ ClearingItemKey = tuple[str, bytes, int]
 """Side, redemption, number of the posting."""
 
 
-class OrderTaken(NamedTuple):
+class OrderUse(NamedTuple):
     """Who used a public voucher on an order; `until` is the end of a hold, None once it is captured or undecided."""
 
     taken_by: bytes
@@ -171,7 +172,7 @@ class Desk:
         self._clearing_items: dict[ClearingItemKey, tuple[Any, ...]] = {}
         self._wanted_items: list[ClearingItemKey] = []
         self._known_items: dict[ClearingItemKey, bool] = {}
-        self._orders: dict[tuple[str, str], OrderTaken | None] = {}
+        self._orders: dict[tuple[str, str], OrderUse | None] = {}
         self._changed_orders: set[tuple[str, str]] = set()
         self._merchants: dict[str, MerchantFacts] = {}
         self._outbox: dict[tuple[str, bytes], Sent | None] = {}
@@ -301,7 +302,7 @@ class Desk:
             return
         self._orders.update(dict.fromkeys(missing))
         for row in self.transaction.select_keys(schema.merchant_order, _ORDER_KEY, missing):
-            self._orders[(row.merchant, row.order_id)] = OrderTaken(row.taken_by, row.until)
+            self._orders[(row.merchant, row.order_id)] = OrderUse(row.taken_by, row.until)
         codes = [code for code in dict.fromkeys(merchant for merchant, _ in missing) if code not in self._merchants]
         self._merchants.update((code, MerchantFacts(admitted=False)) for code in codes)
         for row in self.transaction.select_keys(schema.merchant, _MERCHANT_KEY, [(code,) for code in codes]):
@@ -314,23 +315,35 @@ class Desk:
         admitted = self._merchants[code]
         return admitted if blocked_at is None else admitted._replace(blocked_at=blocked_at)
 
-    def order_taken(self, merchant: str, order_id: str) -> bool:
-        """Whether another public voucher stands on the order; a hold that has passed does not."""
+    def order_taken(self, merchant: str, order_id: str) -> OrderTaken | None:
+        """The public voucher that stands on the order, whoever decided it; a hold that has passed does not stand."""
         taken = self._order(merchant, order_id)
-        return taken is not None and (taken.until is None or self.at < taken.until)
+        if taken is None or (taken.until is not None and self.at >= taken.until):
+            return None
+        here = self.books.redemption(taken.taken_by)
+        if here is not None:
+            return OrderTaken(here.voucher, here.state is not State.AUTHORIZED, taken.until)
+        away = self.away(taken.taken_by)
+        if away is not None:
+            record = RedemptionRecord.FromString(away.particulars)
+            return OrderTaken(_voucher_of(record), away.state != State.AUTHORIZED.name, taken.until)
+        sent = self.sent_as(taken.taken_by)
+        if sent is not None and not sent.answered:
+            return OrderTaken(_voucher_of(bought(sent.content, self.name)), is_captured=False)
+        return OrderTaken(None, is_captured=True)
 
     def holds_order(self, merchant: str, order_id: str, taken_by: bytes) -> bool:
         """Whether the order is still `taken_by`'s: once its hold has passed, another voucher may have taken it."""
         taken = self._order(merchant, order_id)
         return taken is not None and taken.taken_by == taken_by
 
-    def _order(self, merchant: str, order_id: str) -> OrderTaken | None:
+    def _order(self, merchant: str, order_id: str) -> OrderUse | None:
         if (merchant, order_id) not in self._orders:
             self.load_orders([(merchant, order_id)])
         return self._orders[(merchant, order_id)]
 
     def take_order(self, merchant: str, order_id: str, taken_by: bytes, until: int | None) -> None:
-        self._orders[(merchant, order_id)] = OrderTaken(taken_by, until)
+        self._orders[(merchant, order_id)] = OrderUse(taken_by, until)
         self._changed_orders.add((merchant, order_id))
 
     def free_order(self, merchant: str, order_id: str, taken_by: bytes) -> None:
@@ -458,6 +471,10 @@ class Desk:
             self._packs[row.pack_id] = row
         found = {key: voucher_of_pack(key, self._packs[key.pack_id]) for key in own if self._packs[key.pack_id]}
         return {key: state for key, state in found.items() if state is not None}
+
+
+def _voucher_of(record: RedemptionRecord) -> VoucherKey:
+    return VoucherKey(record.issuer, record.pack_id, record.index)
 
 
 def voucher_of_pack(key: VoucherKey, row: Any) -> VoucherState | None:

@@ -38,6 +38,7 @@ class Directory:
         self._clearinghouse = clearinghouse
         self._asking = asyncio.Lock()
         self._asked_at = float("-inf")
+        self._meeting: dict[bytes, asyncio.Future[None]] = {}
 
     # Met at a redemption
 
@@ -52,11 +53,24 @@ class Directory:
             await self._ask_for_keys(voucher.key_id)
         if voucher.issuer == self._engine.region.code or self._engine.shelf.get(voucher.terms_hash) is not None:
             return
-        if await asyncio.to_thread(self._load_terms, voucher.terms_hash):
-            return
         vouchers.verify(purchase.token, voucher, self._roots)
-        for change in await self.fetch_terms(voucher.terms_hash):
-            await self._engine.submit(TakeChange(verify_change(change, self._keyring)))
+        await self._meet(voucher.terms_hash)
+
+    async def _meet(self, terms_hash: bytes) -> None:
+        """Have terms and their campaign's changes; all who meet the same ones at a time wait for one answer.
+
+        When a campaign begins, hundreds do, at every node: a call for each would fill the clearinghouse's queue.
+        """
+        meeting = self._meeting.get(terms_hash)
+        if meeting is None:
+            meeting = self._meeting[terms_hash] = asyncio.ensure_future(self._load_or_fetch(terms_hash))
+            meeting.add_done_callback(lambda _: self._meeting.pop(terms_hash))
+        await asyncio.shield(meeting)
+
+    async def _load_or_fetch(self, terms_hash: bytes) -> None:
+        if not await asyncio.to_thread(self._load_terms, terms_hash):
+            for change in await self.fetch_terms(terms_hash):
+                await self._engine.submit(TakeChange(verify_change(change, self._keyring)))
 
     def has_met(self, purchase: Purchase) -> bool:
         """Whether nothing need be fetched to judge a voucher: its key and its terms are at hand."""

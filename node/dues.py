@@ -36,6 +36,6 @@ class Dues:
     def save(self, transaction: Transaction) -> None:
         """Add to the stored totals of each touched key; what is saved once is not added again."""
         transaction.add(schema.acquirer_due, {key: (fen, 0) for key, fen in self._owed.items()})
-        transaction.add(schema.away_use, {key: (fen, 0) for key, fen in self._used.items()})
+        transaction.add(schema.away_use, {key: (fen, 0, 0) for key, fen in self._used.items()})
         self._owed.clear()
         self._used.clear()

@@ -9,8 +9,9 @@ from typing import Any
 
 from chassis.commit import GroupCommit, Overloaded
 from chassis.database import Database, Query
-from custodian.batching import decide_apart, raised
+from custodian.batching import raised
 from custodian.continuity import Continuity
+from custodian.overdue import decide_after_passed_holds
 from node.claiming import Claim, ClaimBatch, claims_of
 from node.desk import Desk, Region, TermsShelf, Work
 
@@ -71,7 +72,7 @@ class Engine:
     def decide(self, works: list[Work | Claim]) -> list[Any]:
         """A batch of the group commit. Raises RecoveryNeeded."""
         self._continuity.require()
-        return decide_apart(self.decide_together, works)
+        return decide_after_passed_holds(self.decide_together, works)
 
     def decide_together(self, works: Sequence[Work | Claim]) -> list[Any]:
         """One transaction, whatever this party answers at present."""

@@ -20,8 +20,9 @@ from custodian.suspensions import SignedSuspension
 from custodian.withdrawals import Withdrawal
 from node import schema
 from node.away import adjusted
-from node.bank import draw_settled
+from node.bank import draw_settled, draw_there
 from node.desk import Desk
+from node.disputes import keep_decision
 from node.publishing import take_change
 from node.recall import take_return
 from node.redeeming import book_posting, book_used_away, count_away, keep_clearing_item
@@ -82,7 +83,7 @@ class News:
                 continue
             subject = subject_of(event)
             if subject in blocked:
-                _park(desk, event, f"depends on event {blocked[subject]} of the same {subject}, which is parked")
+                _park(desk, event, _behind(blocked[subject]))
                 parked.append(event.sequence)
             else:
                 _take(desk, event, self._read(event.sequence))
@@ -135,7 +136,7 @@ class TakeParked:
             return
         first = _parked_subjects(desk).get(subject_of(self.event), sequence)
         if first < sequence:
-            raise InvalidInput(f"depends on event {first}, which is parked", place=f"event {sequence}")
+            raise InvalidInput(_behind(first), place=f"event {sequence}")
         _take(desk, self.event, self.read)
         desk.transaction.update(table, {"sequence": sequence}, {"taken_at": desk.at})
 
@@ -150,6 +151,8 @@ def subject_of(event: custody_pb2.FeedEvent) -> str:
     kind = kind_of(event)
     if kind in ("statement_ready", "window_settled"):
         return f"window {getattr(event, kind)}"
+    if kind == "prefund_used":
+        return f"window {event.prefund_used.window}"
     if kind == "campaign_change":
         with contextlib.suppress(InvalidInput):
             change = wire.body_to_change(event.campaign_change.body)
@@ -177,8 +180,8 @@ def _take(desk: Desk, event: custody_pb2.FeedEvent, read: Read) -> None:
         take_back(desk, event.sequence, read)
     elif kind == "adjustment":
         _take_adjustment(desk, event.adjustment)
-    elif kind == "month_ready":
-        _open_month(desk, event.month_ready)
+    elif kind in ("month_ready", "statement_ready", "dispute_decided"):
+        _take_statement_news(desk, event)
     elif kind == "fund_return":
         _take_fund_return(desk, event.fund_return)
     elif kind == "custody_return":
@@ -195,12 +198,33 @@ def _take(desk: Desk, event: custody_pb2.FeedEvent, read: Read) -> None:
         record_deny_list(desk.books, desk.at, read.number, event.deny_list)
     elif kind == "limit_warning":
         desk.transaction.insert(custodian_schema.limit_warning, [warning_row(event.limit_warning)])
-    elif kind == "statement_ready":
+    else:
+        _take_money(desk, event)
+
+
+def _take_statement_news(desk: Desk, event: custody_pb2.FeedEvent) -> None:
+    if event.HasField("month_ready"):
+        _open_month(desk, event.month_ready)
+    elif event.HasField("statement_ready"):
         _open_window(desk, event.statement_ready)
+    else:
+        keep_decision(desk.transaction, event.dispute_decided)
+
+
+def _take_money(desk: Desk, event: custody_pb2.FeedEvent) -> None:
+    """What a settlement did, and what is of no kind that is known."""
+    kind = kind_of(event)
+    if kind == "prefund_used":
+        used = event.prefund_used
+        draw_there(desk, used.window, {part.account: part.amount_fen for part in used.parts})
     elif kind == "window_settled":
         _settle(desk, event.window_settled)
     elif kind != "forgotten":
-        raise InvalidInput("is of a kind that this version does not know", place="feed", remedy="upgrade the node")
+        raise InvalidInput(
+            "本版本不识此类通知 · is of a kind that this version does not know",
+            place="feed",
+            remedy="升级节点 · upgrade the node",
+        )
 
 
 def _park(desk: Desk, event: custody_pb2.FeedEvent, reason: str) -> None:
@@ -214,6 +238,10 @@ def _park(desk: Desk, event: custody_pb2.FeedEvent, reason: str) -> None:
         "taken_at": None,
     }
     desk.transaction.insert(schema.parked_event, [row])
+
+
+def _behind(first: int) -> str:
+    return f"须待第{first}号通知，该通知已搁置 · depends on event {first}, which is parked"
 
 
 def _parked_subjects(desk: Desk) -> dict[str, int]:
@@ -258,10 +286,14 @@ def _take_adjustment(desk: Desk, posting: redemption_pb2.Posting) -> None:
 
 
 def _open_month(desk: Desk, month: str) -> None:
-    desk.transaction.insert(schema.statement_month, [{"month": month, "confirmed_by": ""}])
+    desk.transaction.insert(schema.statement_month, [{"month": month, "confirmed_by": "", "reservation": ""}])
 
 
 def _open_window(desk: Desk, number: int) -> None:
+    """Nothing new if it is known: a clearinghouse that was restored to before it told of a statement tells it again."""
+    table = schema.settlement_window
+    if desk.transaction.select_keys(table, [table.c.number], [(number,)]):
+        return
     desk.transaction.insert(
         schema.settlement_window,
         [
@@ -276,6 +308,9 @@ def _open_window(desk: Desk, number: int) -> None:
                 "closed_at": 0,
                 "closing_fen": 0,
                 "lodged_fen": 0,
+                "own_lodged_fen": None,
+                "own_paid_out_fen": None,
+                "reservation": "",
                 "paid_out_fen": 0,
                 "confirmed": False,
                 "settled": False,
@@ -299,7 +334,7 @@ def _settle(desk: Desk, number: int) -> None:
     table = schema.settlement_window
     rows = desk.transaction.select_keys(table, [table.c.number], [(number,)])
     if not rows:
-        raise InvalidInput("was settled before its statement came", place=f"window {number}")
+        raise InvalidInput("对账单未到，场次已结清 · was settled before its statement came", place=f"window {number}")
     book_settled(desk, rows[0].net_fen)
     desk.transaction.update(table, {"number": number}, {"settled": True})
     draw_settled(desk)

@@ -16,9 +16,11 @@ from custodian.limit_warnings import latest_warnings
 from custodian.recovering import ASK_AGAIN_SECONDS
 from custodian.stats import read_stats
 from custodian.suspensions import records
+from custodian.withdrawals import CloseWithdrawal, withdrawn_postings
 from node import evidence, schema
 from node.cancelling import Cancel, cancellations
 from node.desk import Desk
+from node.disputes import open_disputes
 from node.domain.publishing import check_publishable
 from node.publishing import TakeChange, current_terms
 from node.recall import given_page
@@ -38,7 +40,7 @@ from quanlian.v1 import (
     cancellation_pb2,
     limit_pb2,
     node_operator_pb2,
-    redemption_pb2,
+    recovery_pb2,
     stats_pb2,
     suspension_pb2,
 )
@@ -368,6 +370,24 @@ class NodeOperations:
 
         return await asyncio.to_thread(load)
 
+    async def withdrawals(self, everything: bool) -> list[recovery_pb2.WithdrawnPosting]:
+        """Postings that a restored clearinghouse took back and nobody has dealt with, or all."""
+
+        def load() -> list[recovery_pb2.WithdrawnPosting]:
+            with self._service.database.snapshot() as transaction:
+                return withdrawn_postings(transaction, schema.withdrawn_posting, everything)
+
+        return await asyncio.to_thread(load)
+
+    async def close_withdrawal(
+        self, caller: Identity, request: node_operator_pb2.CloseWithdrawalRequest
+    ) -> list[recovery_pb2.WithdrawnPosting]:
+        """Keep how the operator says that a redemption's were dealt with. Raises InvalidInput."""
+        table, signer = schema.withdrawn_posting, self._service.region.message_signer
+        work = CloseWithdrawal(table, signer, request.redemption_id, request.reference, request.note, caller.uri)
+        closed: list[recovery_pb2.WithdrawnPosting] = await self._service.engine.submit(work)
+        return closed
+
     async def book_receipts(
         self, request: node_operator_pb2.BookReceiptsRequest
     ) -> node_operator_pb2.BookReceiptsResponse:
@@ -410,15 +430,16 @@ class NodeOperations:
 
     async def status(self) -> node_operator_pb2.GetNodeStatusResponse:
         outbox, handed, window = schema.outbox, schema.hand_over, schema.settlement_window
-        unanswered = await self._service.engine.read(select(func.count()).where(outbox.c.answered.is_(False)))
+        waiting = select(func.count(), func.min(outbox.c.sent_at)).where(outbox.c.answered.is_(False))
+        ((unanswered, unanswered_since),) = await self._service.engine.read(waiting)
         open_hand_overs = await self._service.engine.read(select(func.count()).where(handed.c.taken.is_(False)))
         windows = await self._service.engine.read(window.select().order_by(window.c.number))
-        taken_back = schema.withdrawn_posting
-        withdrawn = await self._service.engine.read(taken_back.select().order_by(*taken_back.primary_key))
         warnings = await asyncio.to_thread(self._warnings)
         return node_operator_pb2.GetNodeStatusResponse(
             region=self._service.region.code,
-            unanswered=unanswered[0][0],
+            unanswered=unanswered,
+            unanswered_since=unanswered_since or 0,
+            undecided=self._service.undecided.requests,
             hand_overs_open=open_hand_overs[0][0],
             feed_sequence=await self._service.feed_position(),
             clearinghouse_reached=self._service.reaches_clearinghouse,
@@ -437,15 +458,13 @@ class NodeOperations:
             ],
             warnings=warnings,
             recovery=self._service.recovery.job.state(),
-            withdrawn=[
-                node_operator_pb2.WithdrawnPosting(
-                    side=row.side,
-                    posting=redemption_pb2.Posting.FromString(row.posting),
-                    withdrawn_at=row.withdrawn_at,
-                )
-                for row in withdrawn
-            ],
+            withdrawn=await self.withdrawals(False),
+            disputes_open=await asyncio.to_thread(self._open_disputes),
         )
+
+    def _open_disputes(self) -> int:
+        with self._service.database.snapshot() as transaction:
+            return open_disputes(transaction)
 
     def _warnings(self) -> list[limit_pb2.LimitWarning]:
         with self._service.database.snapshot() as transaction:

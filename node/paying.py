@@ -18,6 +18,7 @@ from node.bank import (
     free_money,
     require_amount,
     require_new_reference,
+    require_past,
     settled_use,
 )
 from node.desk import Desk
@@ -150,11 +151,15 @@ class MarkReturned:
 
 @dataclass(slots=True)
 class Lodge:
-    """Dr `settlement` / Cr `bank`: the region paid the clearinghouse, as the bank tells. A reference is booked once."""
+    """Dr `settlement` / Cr `bank`: the region paid the clearinghouse, as the bank tells. A reference is booked once.
+
+    `at` is the bank's date in UTC seconds, 0 for now; told again with another one, the date is corrected.
+    """
 
     amount_fen: int
     bank_reference: str
     by: str
+    at: int = 0
 
     def load(self, desk: Desk) -> None:
         pass
@@ -162,8 +167,10 @@ class Lodge:
     def decide(self, desk: Desk) -> int:
         """What stands at the clearinghouse by this node's books, in fen."""
         require_amount(self.amount_fen, self.bank_reference, "lodging")
+        require_past(desk, self.at)
         table, account = schema.payment, settlement_account(desk.name)
         known = desk.transaction.select_keys(table, [table.c.bank_reference], [(self.bank_reference,)])
+        number = known[0].number if known else 0
         if not known:
             items = [Item(AT_ONCE, account, self.amount_fen)]
             number = make_out(desk, LODGING, "clearinghouse", items, self.by)
@@ -174,6 +181,8 @@ class Lodge:
                 place="bank_reference",
                 remedy=CHECK_REFERENCE,
             )
+        if self.at:
+            desk.transaction.update(table, {"number": number}, {"paid_at": self.at})
         return desk.books.balance(account).posted_fen
 
 

@@ -147,6 +147,10 @@ def _away_use(transaction: Transaction) -> Iterator[Finding]:
     settled: Counter[tuple[Any, ...]] = Counter()
     for row in stored:
         settled[(contribution_of(row.account),)] -= row.drawn_fen
+        if not 0 <= row.drawn_there_fen <= max(0, row.used_fen):
+            place, beyond_fen = f"{row.settlement_window} {row.account}", row.drawn_there_fen - max(0, row.used_fen)
+            zh, en = "清分平台所付多于已用", "more was paid by the clearinghouse than was used"
+            yield Finding("away_use", place, None, beyond_fen, zh, en)
     payment = schema.payment
     standing = (payment.c.kind == ACQUIRER) & payment.c.returned_reference.is_(None)
     for row in run(transaction, payment.select().where(standing, payment.c.bank_reference.is_not(None))):

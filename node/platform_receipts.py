@@ -43,12 +43,14 @@ class BookAgain:
         """Raises InvalidInput where the books do not give what was signed."""
         known = desk.books.request((self.received.participant, self.received.request_id))
         if known is not None:
-            self._require(known.answer == self.content, "is answered otherwise in these books")
+            self._require(known.answer == self.content, "账上答复不同 · is answered otherwise in these books")
             return False
         desk.at = self.answer.decided_at
         reply = Intake(self.received, _NO_ID).decide(desk)
-        self._require(isinstance(reply, Answered), "its voucher is not in this node's custody")
-        self._require(reply.content == self.content, "is decided otherwise now than it was answered")
+        self._require(isinstance(reply, Answered), "该券不由本节点托管 · its voucher is not in this node's custody")
+        self._require(
+            reply.content == self.content, "重新裁决与所答复的不同 · is decided otherwise now than it was answered"
+        )
         return not self.answer.HasField("refusal") or RefusalReason(self.answer.refusal.reason).consumes_request_id
 
     def _require(self, holds: bool, otherwise: str) -> None:
@@ -131,9 +133,15 @@ class PlatformReceipts:
         own = self._keyring.verify(told.key_id, ANSWER_KIND, told.digest, told.signature)
         region = self._engine.region.code
         if (key.owner, use) != (region, "message") or not platform or asked.position < 0:
-            raise BadSignature(f"the request is signed by {key.owner}'s key for {key.purpose}")
+            raise BadSignature(
+                f"请求由 {key.owner} 的 {key.purpose} 密钥签名 · "
+                f"the request is signed by {key.owner}'s key for {key.purpose}"
+            )
         if (own.owner, own.purpose) != (region, "message") or told.position < 0:
-            raise BadSignature(f"the answer is signed by {own.owner}'s key for {own.purpose}")
+            raise BadSignature(
+                f"答复由 {own.owner} 的 {own.purpose} 密钥签名 · "
+                f"the answer is signed by {own.owner}'s key for {own.purpose}"
+            )
         answer = wire.parse(redemption_pb2.RedemptionAnswer, told.content, "answer")
         if answer.decider != region:
             return None
@@ -146,7 +154,7 @@ class PlatformReceipts:
             verifier=self._keyring,
         )
         if received.request_id != answer.request_id:
-            raise BadSignature("the answer is to another request")
+            raise BadSignature("答复与请求不对应 · the answer is to another request")
         return BookAgain(received, answer, told.content)
 
 

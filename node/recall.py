@@ -43,7 +43,11 @@ def take_return(desk: Desk, message: signed_pb2.SignedMessage) -> None:
     """Take vouchers back whose epoch is news. Raises InvalidInput for what this region did not give."""
     returned = hand_overs.read(message.body)
     if (returned.head.giver, returned.head.taker) != (CLEARINGHOUSE, desk.name):
-        raise InvalidInput(f"goes from {returned.head.giver} to {returned.head.taker}", place="custody return")
+        raise InvalidInput(
+            f"由 {returned.head.giver} 退给 {returned.head.taker} · "
+            f"goes from {returned.head.giver} to {returned.head.taker}",
+            place="custody return",
+        )
     if _is_known(desk, returned.head.number):
         return
     offered = returned.vouchers()
@@ -68,7 +72,9 @@ def _is_known(desk: Desk, number: int) -> bool:
 def _take(desk: Desk, offered: VoucherState) -> None:
     known = desk.books.voucher(offered.key)
     if known is None or not in_custody(offered, desk.name):
-        raise InvalidInput("names a voucher that this region did not give", place="custody return")
+        raise InvalidInput(
+            "所列的券并非本地移交 · names a voucher that this region did not give", place="custody return"
+        )
     if offered.epoch < known.epoch:
         _return_money(desk, offered, reserved=False)
         return
@@ -94,7 +100,7 @@ def _require_same_money(desk: Desk, offered: VoucherState) -> None:
     """A voucher comes back with the very money it was given with."""
     given = hand_overs.kept(given_before(desk, offered.key).body).money().reservation(offered.key)
     if given is None or _by_account(given) != _by_account(offered.reservation):
-        raise InvalidInput("brings back other money than was given", place="custody return")
+        raise InvalidInput("退回的资金与移交的不同 · brings back other money than was given", place="custody return")
 
 
 def _by_account(reservation: Reservation) -> dict[str, int]:

@@ -97,9 +97,16 @@ class Reconciler:
         return statements.reconcile(statement, *sums, balances)
 
     async def confirm(
-        self, document: bytes, statement: statements.Statement, result: statements.Reconciliation, by: str = ""
+        self,
+        document: bytes,
+        statement: statements.Statement,
+        result: statements.Reconciliation,
+        by: str = "",
+        reservation: str = "",
+        reserved: Sequence[str] = (),
     ) -> int:
-        """Give this region's signed word on a statement; `by` is the person who does, empty for the node itself.
+        """Give this region's signed word on a statement; `by` is the person who does, empty for the node itself, and
+        `reserved` what it does not agree to, with the reason.
 
         Returns the window's state.
         """
@@ -113,6 +120,8 @@ class Reconciler:
             extra=len(result.extra),
             different=len(result.different),
             by=by,
+            reservation=reservation,
+            reserved=reserved,
         )
         body = confirmation.SerializeToString()
         return await self._clearinghouse.confirm(signed(body, "confirmation", self._signer))
@@ -161,9 +170,10 @@ class Reconciler:
         with self._engine.database.snapshot() as transaction:
             return list(transaction.connection.execute(query).scalars())
 
-    def mark_confirmed(self, window: int) -> None:
+    def mark_confirmed(self, window: int, reservation: str = "") -> None:
         with self._engine.database.transaction() as transaction:
-            transaction.update(schema.settlement_window, {"number": window}, {"confirmed": True})
+            values = {"confirmed": True, "reservation": reservation}
+            transaction.update(schema.settlement_window, {"number": window}, values)
 
 
 @dataclass(slots=True)
@@ -195,5 +205,15 @@ class KeepReconciliation:
             "closing_fen": self.statement.closing_fen,
             "lodged_fen": self.statement.lodged_fen,
             "paid_out_fen": self.statement.paid_out_fen,
+            "own_lodged_fen": _own_balance(self.statement, self.result, "lodged"),
+            "own_paid_out_fen": _own_balance(self.statement, self.result, "paid_out"),
         }
         desk.transaction.update(table, {"number": number}, values)
+
+
+def _own_balance(statement: statements.Statement, result: statements.Reconciliation, name: str) -> int | None:
+    key = statements.LineKey(statements.BALANCE, statement.region, name)
+    for each in (*result.different, *result.unchecked):
+        if each.key == key:
+            return None if each.own is None else int(each.own)
+    return statement.balances[key]

@@ -171,7 +171,7 @@ class Recovery:
             yield self._published(each)
         for message in response.hand_overs:
             head = hand_overs.signed_head(message)
-            name = f"hand-over {hand_overs.read_head(head.body).number}"
+            name = f"移交 hand-over {hand_overs.read_head(head.body).number}"
             self._require_own(head, hand_overs.KIND, "message", name)
             yield Document(name, RelearnHandOver(message))
         for answered in response.answered:
@@ -183,14 +183,16 @@ class Recovery:
             return Document(parse_terms(document.terms.body, "terms").campaign, RelearnTerms(document.terms))
         if document.HasField("change"):
             signed = verify_change(document.change, self._keyring)
-            return Document(f"change {signed.change.number} of {signed.change.campaign}", RelearnChange(signed))
+            return Document(f"变更 change {signed.change.number} of {signed.change.campaign}", RelearnChange(signed))
         decided = verify_suspension(document.suspension, self._keyring)
-        return Document(f"suspension {decided.suspension.number}", RelearnSuspension(decided))
+        return Document(f"暂停 suspension {decided.suspension.number}", RelearnSuspension(decided))
 
     def _require_own(self, message: signed_pb2.SignedMessage, kind: str, purpose: str, name: str) -> None:
         key = self._keyring.verify(message.key_id, kind, message.body, message.signature)
         if (key.owner, key.purpose) != (self._engine.region.code, purpose):
-            raise BadSignature(f"{name} is signed by {key.owner}'s key for {key.purpose}")
+            raise BadSignature(
+                f"{name}：由 {key.owner} 的 {key.purpose} 密钥签名 · is signed by {key.owner}'s key for {key.purpose}"
+            )
 
     async def hand_receipts(self) -> None:
         """Give a clearinghouse that recovers what this node holds of it."""

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+from chassis import telemetry
 from custodian.books import StoredAnswer, legs_to_json
-from custodian.decisions import Answered, Elsewhere, Received, decide, settle
+from custodian.decisions import Answered, Elsewhere, Received, decide, keep_reversed, settle
 from custodian.evidence import SignedBatch
 from custodian.totals import HourlyKey
 from node.away import keep_away
@@ -19,12 +20,13 @@ from node.desk import Desk, Sent
 from quanlian import wire
 from quanlian.accounts import clearing_account, payable_account, used_away_account
 from quanlian.apportionment import Leg
-from quanlian.errors import InvalidInput
 from quanlian.ledger import Movement, is_limited
 from quanlian.redemptions import COMPILED, State
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.v1 import redemption_pb2
 from quanlian.wire import Later, Purchase
+
+_log = telemetry.logger("redemptions")
 
 
 class Forwarded(NamedTuple):
@@ -43,7 +45,7 @@ class QuoteAsked(NamedTuple):
 
 @dataclass(slots=True)
 class Intake:
-    """A platform's request; `own_id` is the fresh id that it gets if it must be sent on.
+    """A platform's request; `own_id` is the fresh id that it gets if it must be sent on for the first time.
 
     While the clearinghouse is unreachable, a voucher that only it could decide is refused at once: nothing was sent, so
     nothing can have happened.
@@ -75,12 +77,14 @@ class Intake:
             desk.want(outbox=[(self.received.participant, item.subject)])
 
     def decide(self, desk: Desk) -> Answered | Forwarded | QuoteAsked:
-        in_flight = desk.sent(self.key)
-        if in_flight is not None and not in_flight.answered:
-            if in_flight.body_hash != self.received.body_hash:
+        sent = desk.sent(self.key)
+        if sent is not None and not (sent.answered and desk.books.request(self.key)):
+            if sent.body_hash != self.received.body_hash:
                 refusal = wire.refused(self._stamp(desk), Refusal(RefusalReason.REQUEST_ID_REUSED))
                 return Answered(refusal)
-            return Forwarded(in_flight.own_id, in_flight.content)
+            if not sent.answered:
+                return Forwarded(sent.own_id, sent.content)
+            self.own_id = sent.own_id
         item = self.received.item
         if item and item.operation == "reverse" and desk.books.request(self.key) is None:
             original = desk.sent((self.received.participant, _original(item)))
@@ -115,8 +119,10 @@ class Intake:
         return self._forward(desk, content, known.merchant, known.order_id)
 
     def _forward(self, desk: Desk, content: bytes, merchant: str, order_id: str) -> Forwarded:
-        item, batch = self.received.item, self.received.batch
+        """Send it on; one that was refused before without using its id up goes as the same bytes again."""
+        item, batch, before = self.received.item, self.received.batch, desk.sent(self.key)
         assert item is not None
+        content = before.content if before else content
         desk.books.keep_batch(batch)
         desk.put_outbox(
             Sent(
@@ -201,12 +207,13 @@ class ClearinghouseAnswer:
         message = self.message
         desk.want(sent=[message.request_id], away=[message.redemption_id] if message.redemption_id else [])
 
-    def decide(self, desk: Desk) -> tuple[bytes, bytes]:
-        """Our own id, and the answer for the platform. Raises InvalidInput for an answer that nobody asked for."""
+    def decide(self, desk: Desk) -> tuple[bytes, bytes] | None:
+        """Our own id, and the answer for the platform; None for an answer that nobody here asked for."""
         message = self.message
         sent = desk.sent_as(message.request_id)
         if sent is None:
-            raise InvalidInput("answers a request that this node did not send", place="answer.request_id")
+            _log.warning("an answer to what this node did not send is dropped", request_id=message.request_id.hex())
+            return None
         caller_key = (sent.caller, sent.request_id)
         known = desk.books.request(caller_key)
         if known is not None:
@@ -221,6 +228,8 @@ class ClearinghouseAnswer:
                 return sent.own_id, answer
         else:
             self._book(desk, sent, message)
+            if sent.operation == "reverse":
+                self._keep_reversed(desk, sent)
         redemption_id = message.redemption_id or None
         stored = StoredAnswer(sent.body_hash, answer, redemption_id, sent.operation, sent.request_batch)
         desk.books.answer(caller_key, stored, desk.at)
@@ -236,6 +245,14 @@ class ClearinghouseAnswer:
                 desk.free_order(sent.merchant, sent.order_id, sent.redemption_id)
             elif known is not None and known.state == State.AUTHORIZED.name:
                 desk.take_order(sent.merchant, sent.order_id, sent.redemption_id, known.expires_at)
+
+    def _keep_reversed(self, desk: Desk, reverse: Sent) -> None:
+        """What had been refused without using its id up is reversed for good here too, wherever its voucher will be."""
+        original = desk.sent_as(_original(wire.bytes_to_item(reverse.content)))
+        if original is not None and original.answered:
+            key = (original.caller, original.request_id)
+            if desk.books.request(key) is None:
+                keep_reversed(key, desk.books, desk)
 
     def _book(self, desk: Desk, sent: Sent, message: redemption_pb2.RedemptionAnswer) -> None:
         if not message.redemption_id:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
+import json
+from collections.abc import Sequence
+from typing import Any
 
 from chassis.database import Transaction
+from custodian.books import json_to_legs
 from custodian.settlement.facts import PartyFacts
 from node import schema
 from node.desk import reservation_of_pack
 from pki.identity import CLEARINGHOUSE
 from quanlian.apportionment import Reservation
+from quanlian.mirrored_story import Mirrored
 from quanlian.redemption_story import Window
+from quanlian.redemptions import Posting, State
+from quanlian.terms import VoucherType
+from quanlian.terms_parsing import parse_terms
+from quanlian.v1.redemption_pb2 import RedemptionRecord
 from quanlian.vouchers import VoucherKey
 
 
@@ -35,14 +43,61 @@ def _window(transaction: Transaction, number: int) -> Window:
     return Window(number, "SETTLED" if rows and rows[0].settled else "OPEN")
 
 
-def _elsewhere(transaction: Transaction, redemption_id: bytes) -> str:
+def _mirrored(transaction: Transaction, redemption_id: bytes) -> Mirrored | None:
+    """A use away by what the feed and the clearinghouse's answers told: of either region's own side, or both."""
     item, away = schema.clearing_item, schema.away
-    known = [
-        sa.select(item.c.redemption_id).where(item.c.redemption_id == redemption_id),
-        sa.select(away.c.redemption_id).where(away.c.redemption_id == redemption_id),
-    ]
-    found = any(transaction.connection.execute(query).first() for query in known)
-    return CLEARINGHOUSE if found else ""
+    query = item.select().where(item.c.redemption_id == redemption_id).order_by(item.c.number, item.c.side)
+    rows = {row.number: row for row in transaction.connection.execute(query)}
+    ours = next(iter(transaction.select_keys(away, [away.c.redemption_id], [(redemption_id,)])), None)
+    record = RedemptionRecord.FromString(ours.particulars) if ours else RedemptionRecord()
+    first = next(iter(rows.values()), None)
+    if first is None and not record.issuer:
+        return None
+    postings = tuple(map(_posting, rows.values()))
+    windows = sorted({each.window for each in postings})
+    key = VoucherKey(
+        first.issuer if first else record.issuer,
+        first.pack_id if first else record.pack_id,
+        first.voucher_index if first else record.index,
+    )
+    return Mirrored(
+        decider=CLEARINGHOUSE,
+        issuer=key.issuer,
+        redeeming_region=first.redeeming_region if first else record.redeeming_region,
+        campaign=first.campaign if first else record.campaign,
+        state=ours.state if ours else _state(postings).name,
+        postings=postings,
+        windows=tuple(_window(transaction, number) for number in windows),
+        voucher_type=_voucher_type(transaction, key),
+        reserved=_reserved(transaction, key),
+        merchant=ours.merchant if ours else "",
+        order_id=ours.order_id if ours else "",
+        agreement=record.agreement,
+    )
 
 
-FACTS = PartyFacts("pack", _terms, lambda transaction, name: None, _reserved, _window, _elsewhere)
+def _posting(row: Any) -> Posting:
+    kind = "capture" if row.discount_fen >= 0 and row.order_fen > 0 else "refund"
+    legs, window = json_to_legs(row.legs), row.settlement_window
+    return Posting(row.redemption_id, row.number, kind, row.order_fen, row.discount_fen, legs, window, row.at)
+
+
+def _state(postings: Sequence[Posting]) -> State:
+    """As captures and refunds of the order leave it."""
+    left_fen = sum(each.order_fen for each in postings)
+    returned = any(each.order_fen < 0 for each in postings)
+    return State.CAPTURED if not returned else State.PARTLY_REFUNDED if left_fen else State.REFUNDED
+
+
+def _voucher_type(transaction: Transaction, key: VoucherKey) -> VoucherType | None:
+    """By the terms that its pack was issued under; None at a node that did not issue it."""
+    table = schema.pack
+    for row in transaction.select_keys(table, [table.c.pack_id], [(key.pack_id,)]):
+        document = _terms(transaction, row.terms_hash)
+        if document is not None:
+            number: int = json.loads(row.voucher_types)[key.voucher_index]
+            return parse_terms(document, "terms").voucher_types[number - 1]
+    return None
+
+
+FACTS = PartyFacts("pack", _terms, lambda transaction, name: None, _reserved, _window, _mirrored)

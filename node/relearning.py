@@ -38,7 +38,9 @@ class RelearnTerms:
     def decide(self, desk: Desk) -> None:
         terms = desk.shelf.put(self.message.body)
         if terms.issuer != desk.name:
-            raise InvalidInput(f"is a campaign of {terms.issuer}", place=f"campaign {terms.campaign}")
+            raise InvalidInput(
+                f"是 {terms.issuer} 的活动 · is a campaign of {terms.issuer}", place=f"campaign {terms.campaign}"
+            )
         row = {
             "terms_hash": terms.terms_hash,
             "campaign": terms.campaign,
@@ -63,7 +65,9 @@ class RelearnChange:
         """Raises what `take_change` raises, and InvalidInput for another change under its number."""
         change = self.signed.change
         if change.issuer != desk.name:
-            raise InvalidInput(f"is a change of {change.issuer}", place=f"campaign {change.campaign}")
+            raise InvalidInput(
+                f"是 {change.issuer} 的变更 · is a change of {change.issuer}", place=f"campaign {change.campaign}"
+            )
         desk.at = change.at
         is_news = change.number > desk.campaigns.standing(change.issuer, change.campaign).last_number
         take_change(desk, self.signed)
@@ -85,7 +89,9 @@ class RelearnSuspension:
         """Raises InvalidInput for another region's, and where another has its number."""
         suspension = self.signed.suspension
         if suspension.authority != desk.name:
-            raise InvalidInput(f"is decided by {suspension.authority}", place="suspension")
+            raise InvalidInput(
+                f"由 {suspension.authority} 决定 · is decided by {suspension.authority}", place="suspension"
+            )
         is_news = desk.suspensions.append(self.signed)
         told = max(suspension.number, desk.books.counter(ANNOUNCED))
         desk.transaction.upsert(custodian_schema.counter, [{"name": ANNOUNCED, "value": told}])
@@ -115,7 +121,9 @@ class RelearnHandOver:
                 desk.transaction.update(table, {"number": number}, {**_signed(self.message), "taken": True})
                 return 0
             if self.limit:
-                raise InvalidInput("other vouchers were given under its number", place=f"hand-over {number}")
+                raise InvalidInput(
+                    "该号已移交别的券 · other vouchers were given under its number", place=f"hand-over {number}"
+                )
         handed = given.vouchers()
         for voucher in handed:
             _give_again(desk, voucher, self.limit)
@@ -221,8 +229,10 @@ class RelearnAnswer:
     def _send_again(self, desk: Desk, message: redemption_pb2.RedemptionItem) -> None:
         """The row of the outbox as it was, the order taken as it was."""
         if not message.HasField("origin"):
-            raise InvalidInput("does not say whose request it is", place=f"item {message.request_id.hex()}")
-        item, origin = wire.bytes_to_item(self.answered.item), message.origin
+            raise InvalidInput(
+                "未写明是谁的请求 · does not say whose request it is", place=f"item {message.request_id.hex()}"
+            )
+        item, origin = wire.bytes_to_item(self.answered.item, wire.MAX_FORWARDED_BYTES), message.origin
         merchant = order_id = ""
         if isinstance(item.subject, Purchase):
             merchant, order_id = item.subject.sale.merchant, item.subject.sale.order_id

@@ -89,7 +89,7 @@ pack = Table(
     Column("reserved_fen", BigInteger, nullable=False, comment="highest discounts of all its vouchers"),
     Column("swept", Boolean, nullable=False, comment="its vouchers have rows of their own since they expired"),
     seal_column(),
-    Index("pack_by_end", "swept", "not_after"),
+    Index("pack_by_end", "swept", "not_after", "pack_id"),
     comment="one row a claim; a voucher gets a row of its own when something happens to it",
 )
 
@@ -220,6 +220,7 @@ away_use = Table(
     Column("account", String, primary_key=True, comment="funding account of this region"),
     Column("used_fen", BigInteger, nullable=False, comment="of legs that the clearinghouse posted"),
     Column("drawn_fen", BigInteger, nullable=False, comment="taken from what was paid ahead, once settled"),
+    Column("drawn_there_fen", BigInteger, nullable=False, comment="of it, from what stood at the clearinghouse"),
     comment="running totals of what own funders used at the clearinghouse",
 )
 
@@ -229,7 +230,7 @@ bank_receipt = Table(
     Column("bank_reference", String, primary_key=True),
     Column("account", String, nullable=False, comment="whose it is: prefund, settlement or suspense"),
     Column("amount_fen", BigInteger, nullable=False),
-    Column("received_at", BigInteger, nullable=False),
+    Column("received_at", BigInteger, nullable=False, comment="the bank's date"),
     Column("memo", Text, nullable=False, comment="payer and purpose, as the bank tells them"),
     seal_column(),
     comment="money that came into the dedicated account",
@@ -248,7 +249,7 @@ payment = Table(
     Column("made_at", BigInteger, nullable=False),
     Column("made_by", String, nullable=False),
     Column("bank_reference", String, unique=True, comment="empty until the bank has paid it"),
-    Column("paid_at", BigInteger),
+    Column("paid_at", BigInteger, comment="the bank's date, where it was told"),
     Column("returned_reference", String, unique=True, comment="empty unless the bank sent it back"),
     Column("returned_at", BigInteger),
     seal_column(),
@@ -368,6 +369,9 @@ settlement_window = Table(
     Column("closing_fen", BigInteger, nullable=False, comment="likewise"),
     Column("lodged_fen", BigInteger, nullable=False, comment="likewise"),
     Column("paid_out_fen", BigInteger, nullable=False, comment="likewise"),
+    Column("own_lodged_fen", BigInteger, comment="by our books when it was compared last; empty without a record"),
+    Column("own_paid_out_fen", BigInteger, comment="likewise"),
+    Column("reservation", String, nullable=False, comment="with which it was confirmed; empty without one"),
     Column("confirmed", Boolean, nullable=False),
     Column("settled", Boolean, nullable=False),
     seal_column(),
@@ -378,8 +382,20 @@ statement_month = Table(
     METADATA,
     Column("month", String, primary_key=True),
     Column("confirmed_by", String, nullable=False, comment="the person who did; empty while nobody has"),
+    Column("reservation", String, nullable=False, comment="with which it was confirmed; empty without one"),
     seal_column(),
     comment="months whose statement can be fetched",
+)
+
+dispute_decision = Table(
+    "dispute_decision",
+    METADATA,
+    Column("region", String, primary_key=True, comment="that raised it: this one, or the other of an adjusting entry"),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("settlement_window", BigInteger, nullable=False, comment="whose statement was disputed"),
+    Column("body", LargeBinary, nullable=False, comment="a serialised DisputeDecision"),
+    seal_column(),
+    comment="how the clearinghouse decided disputes",
 )
 
 dispute = Table(

@@ -44,7 +44,6 @@ OPERATOR_METHODS = (
     "ListCampaignChanges",
     "AdmitMerchants",
     "AdmitPlatform",
-    "RecordFunding",
     "RecordDedicatedReceipt",
     "AssignDedicatedReceipt",
     "ListDedicatedReceipts",
@@ -65,12 +64,15 @@ OPERATOR_METHODS = (
     "ListSuspensions",
     "CancelVoucher",
     "ListCancellations",
+    "ListWithdrawals",
+    "CloseWithdrawal",
     "GetNodeStats",
     "GetOwnStatement",
     "GetOwnEvidence",
     "GetReconciliation",
     "ConfirmOwnStatement",
     "DisputeOwnStatement",
+    "ListOwnDisputes",
     "GetOwnCampaignReport",
 )
 ALLOW = {

@@ -29,12 +29,13 @@ from custodian.lookup import Listed
 from custodian.receiving import receive, receive_stranger
 from custodian.servicer import Emit
 from custodian.suspensions import verify_suspension
+from custodian.undecided import Undecided
 from custodian.verification import RootMemory
 from custodian.withdrawals import read_withdrawal
 from node import reading, schema
 from node.announcing import Announcements
 from node.claiming import Claim, read_claim
-from node.custody import HandOverTaken, HandOverVoid, Release, overdue
+from node.custody import HandOverTaken, HandOverVoid, Release, Sweep, overdue
 from node.desk import Desk, Region, Work
 from node.directory import Directory
 from node.engine import Engine
@@ -136,6 +137,7 @@ class NodeService:
         self.region = region
         self.keyring = keyring
         self.ids = ids or FreshIds()
+        self.undecided = Undecided(self.ids)
         self.continuity = Continuity(RECOVER)
         self.engine = Engine(database, region, self.continuity, commit)
         self.shelf = self.engine.shelf
@@ -235,20 +237,24 @@ class NodeService:
     async def clearinghouse_answered(self, answers: Sequence[bytes], batch: SignedBatch | None = None) -> None:
         """Book answers, then let those who wait for them go on.
 
-        Raises what kept one from being booked, once the others are: its request is unanswered still, and only a new
-        stream sends it again.
+        What cannot be booked is logged: its request is unanswered still, and sent again over the next stream.
         """
         results = await self.engine.group.submit_many([ClearinghouseAnswer(each, batch) for each in answers])
         given: dict[_Waiting, list[bytes]] = {}
-        for result in results:
-            if not isinstance(result, Exception):
+        for content, result in zip(answers, results, strict=True):
+            if isinstance(result, Exception):
+                _log.error(
+                    "an answer of the clearinghouse was not booked",
+                    answer=content.hex(),
+                    error=repr(result),
+                    exc_info=result,
+                )
+            elif result is not None:
                 own_id, answer = result
                 for waiting in self._waiting.pop(own_id, ()):
                     given.setdefault(waiting, []).append(answer)
         for waiting, its_answers in given.items():
             waiting.give(its_answers)
-        for result in results:
-            raised(result)
 
     async def unanswered(self) -> list[bytes]:
         """Items that the clearinghouse has not answered yet, oldest first: to be sent again after a break."""
@@ -363,10 +369,10 @@ class NodeService:
             raise Unavailable(str(error)) from error
         return Recalled(len(request.vouchers) - len(refusals), refusals)
 
-    def clearinghouse_lost(self) -> None:
-        """The stream of redemptions is not open."""
+    def clearinghouse_lost(self, seconds_ago: float = 0.0) -> None:
+        """The stream of redemptions is not open, or nothing has come by it since then."""
         if self._lost_at is None:
-            self._lost_at = asyncio.get_running_loop().time()
+            self._lost_at = asyncio.get_running_loop().time() - seconds_ago
 
     @property
     def reaches_clearinghouse(self) -> bool:
@@ -480,15 +486,18 @@ class NodeService:
         return outcome
 
     async def sweep(self) -> None:
-        """Expire what the clock has passed."""
+        """Expire what the clock has passed, all of it: one sweep after another while they are full."""
 
-        def look() -> Any:
+        def look() -> Sweep:
             with self.database.snapshot() as transaction:
                 return overdue(transaction, self.region.code, SWEEP_LIMIT)
 
-        found = await asyncio.to_thread(look)
-        if found.vouchers or found.packs:
-            await self.engine.submit(found)
+        is_full = True
+        while is_full:
+            found = await asyncio.to_thread(look)
+            if found.vouchers or found.packs:
+                await self.engine.submit(found)
+            is_full = found.is_full
 
 
 def _platform(caller: Identity) -> str | None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
 from custodian import campaign_figures
 from custodian.books import Books
 from node import schema
+from node.balances import own_at_bank
 from node.desk import Desk
+from node.disputes import known_disputes
 from node.ports import Clearinghouse
 from node.publishing import current_terms
 from node.reconciling import KeepReconciliation
@@ -40,6 +42,13 @@ DISPUTE = "dispute"
 """The kind of the journal's entry for one that was taken."""
 
 
+class _Word(NamedTuple):
+    """Whether this region confirmed a statement, and with which reservation."""
+
+    confirmed: bool = False
+    reservation: str = ""
+
+
 class NodeSettling:
     """The operator's use cases around statements, for which the clearinghouse must be reachable."""
 
@@ -62,7 +71,8 @@ class NodeSettling:
     async def reconciliation(self, window: int, month: str) -> pb.GetReconciliationResponse:
         """The lists, line by line, both sides."""
         statement, _, result = await self._compared(window, month)
-        sides = _sides(statement)
+        sides, payments = _sides(statement), await asyncio.to_thread(self._payments, statement)
+        word = await self._confirmation(statement)
         matched = [Difference(key, sides[key], sides[key]) for key in result.matched]
         lists = {
             "matched": matched,
@@ -73,36 +83,52 @@ class NodeSettling:
         }
         return pb.GetReconciliationResponse(
             lines=[
-                pb.ReconciledLine(list=name, key=each.key, statement=_figures(each.statement), own=_figures(each.own))
+                pb.ReconciledLine(
+                    list=name,
+                    key=each.key,
+                    statement=_figures(each.statement),
+                    own=_figures(each.own),
+                    payments=payments.get(each.key[-1], ()) if name == "different" and each.key[0] == BALANCE else (),
+                )
                 for name, differences in lists.items()
                 for each in differences
             ],
-            confirmed=await self._is_confirmed(statement),
+            confirmed=word.confirmed,
+            reservation=word.reservation,
+            disputes=await asyncio.to_thread(self._known_disputes, statement.covers),
         )
 
-    async def confirm(self, caller: Identity, window: int, month: str) -> pb.ConfirmOwnStatementResponse:
-        """A person's word on a statement, also where lines differ: these are disputed first. One that was confirmed
-        before stays as it was.
+    async def disputes(self) -> list[pb.KnownDispute]:
+        """This region's disputes, and others' whose adjusting entries concern it, with what was decided."""
+        return await asyncio.to_thread(self._known_disputes)
 
-        Raises InvalidInput for a difference that nobody disputed.
+    def _known_disputes(self, windows: Sequence[int] = ()) -> list[pb.KnownDispute]:
+        with self._service.database.snapshot() as transaction:
+            return known_disputes(transaction, windows)
+
+    async def confirm(
+        self, caller: Identity, window: int, month: str, reservation: str = ""
+    ) -> pb.ConfirmOwnStatementResponse:
+        """A person's word on a statement, also where lines differ: these are disputed first, or named in the word with
+        the reservation (保留意见) that it is given with. One that was confirmed before stays as it was.
+
+        Raises InvalidInput for a difference that nobody disputed, without a reservation.
         """
         statement, document, result = await self._compared(window, month)
         disputed = await self._disputed(statement.covers)
-        for each in (*result.missing, *result.extra, *result.different):
-            if not _is_disputed(each.key, disputed):
-                name = "/".join(each.key)
-                raise InvalidInput(
-                    f"{name} 与本地区账不符 · {name} differs from this node's books",
-                    place=f"statement {statement.period}",
-                    remedy="先对该行提出异议（quanlian node dispute），或查明原因 · "
-                    "dispute the line first (quanlian node dispute), or find its cause",
-                )
+        differing = [each.key for each in (*result.missing, *result.extra, *result.different)]
+        reserved = [key for key in differing if not _is_disputed(key, disputed)]
+        if reserved and not reservation.strip():
+            raise _undisputed(statement, reserved)
+        if not reserved:
+            reservation = ""
         if not statement.month:
             await self._service.engine.submit(KeepReconciliation(statement, document, result))
-        confirmed_before = await self._is_confirmed(statement)
-        state = await self._service.reconciler.confirm(document, statement, result, caller.uri)
+        confirmed_before = (await self._confirmation(statement)).confirmed
+        names = ["/".join(key) for key in reserved]
+        state = await self._service.reconciler.confirm(document, statement, result, caller.uri, reservation, names)
         if not confirmed_before:
-            await asyncio.to_thread(self._keep_confirmed, statement, caller.uri)
+            await asyncio.to_thread(self._keep_confirmed, statement, caller.uri, reservation)
         return pb.ConfirmOwnStatementResponse(
             state=state,  # type: ignore[arg-type]
             confirmed_before=confirmed_before,
@@ -238,14 +264,29 @@ class NodeSettling:
         statement = reconciler.read(message, window, month)
         return statement, message.body, await asyncio.to_thread(reconciler.compare, statement)
 
-    async def _is_confirmed(self, statement: Statement) -> bool:
+    def _payments(self, statement: Statement) -> dict[str, list[pb.BankPayment]]:
+        """Of a window's money at the bank that differs: the payments that make up our side, by the balance's name."""
+        if statement.month:
+            return {}
+        with self._service.database.snapshot() as transaction:
+            told = own_at_bank(transaction, statement)
+        return {
+            name: [
+                pb.BankPayment(bank_reference=payment.bank_reference, amount_fen=payment.amount_fen, at=payment.at)
+                for payment in each.unstated
+            ]
+            for name, each in told.items()
+            if each
+        }
+
+    async def _confirmation(self, statement: Statement) -> _Word:
         if statement.month:
             month = schema.statement_month
             rows = await self._service.engine.read(month.select().where(month.c.month == statement.month))
-            return bool(rows and rows[0].confirmed_by)
+            return _Word(bool(rows[0].confirmed_by), rows[0].reservation) if rows else _Word()
         table = schema.settlement_window
         rows = await self._service.engine.read(table.select().where(table.c.number == statement.window))
-        return bool(rows and rows[0].confirmed)
+        return _Word(rows[0].confirmed, rows[0].reservation) if rows else _Word()
 
     async def _disputed(self, windows: Sequence[int]) -> set[LineKey]:
         table = schema.dispute
@@ -256,12 +297,13 @@ class NodeSettling:
             for line in settlement_pb2.Dispute.FromString(row.body).lines
         }
 
-    def _keep_confirmed(self, statement: Statement, by: str) -> None:
+    def _keep_confirmed(self, statement: Statement, by: str, reservation: str) -> None:
         if not statement.month:
-            self._service.reconciler.mark_confirmed(statement.window)
+            self._service.reconciler.mark_confirmed(statement.window, reservation)
             return
         with self._service.database.transaction() as transaction:
-            transaction.upsert(schema.statement_month, [{"month": statement.month, "confirmed_by": by}])
+            row = {"month": statement.month, "confirmed_by": by, "reservation": reservation}
+            transaction.upsert(schema.statement_month, [row])
 
     def _drop_dispute(self, number: int) -> None:
         with self._service.database.transaction() as transaction:
@@ -295,6 +337,20 @@ def _is_disputed(key: tuple[str, ...], disputed: set[LineKey]) -> bool:
     if len(key) == len(LineKey._fields):
         return LineKey(*key) in disputed
     return any(line.counterpart == key[1] for line in disputed)
+
+
+def _undisputed(statement: Statement, keys: Sequence[tuple[str, ...]]) -> InvalidInput:
+    """Names a line as it can be disputed; a funder differs on a line with its counterpart."""
+    key = next((each for each in keys if len(each) == len(LineKey._fields)), None)
+    zh, en = ("/".join(key),) * 2 if key else (f"与{keys[0][1]}往来的行", f"a line with {keys[0][1]}")
+    return InvalidInput(
+        f"{zh} 与本地区账不符 · {en} differs from this node's books",
+        place=f"statement {statement.period}",
+        remedy="先对该行提出异议（quanlian node dispute），或查明原因；"
+        "异议期已过的，以 --with-reservation 写明保留意见后确认 · "
+        "dispute the line first (quanlian node dispute), or find its cause; once it can no longer be disputed, "
+        "confirm with the reason why you do not agree: --with-reservation",
+    )
 
 
 def _require_lines(

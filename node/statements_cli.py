@@ -18,12 +18,19 @@ from quanlian.v1 import settlement_pb2
 from quanlian.v1.node_operator_pb2_grpc import NodeOperatorServiceStub
 from reporting import names
 from reporting.campaign_report import report_data, show_report, write_report
+from reporting.disputes import HEADINGS, booked_data, booked_table, dispute_cells, dispute_data
 from reporting.evidence_files import write_evidence
 from reporting.signed_file import SignedFile
 from reporting.statement_files import write_statement
 from reporting.statement_options import Format, Formats, Month, Out, Window, check_period
 
 app = typer.Typer(add_completion=False)
+
+_RECORDED_BY = {
+    "lodged": "quanlian node lodge",
+    "paid_out": "quanlian node receipt --from-clearinghouse",
+}
+"""With which command the department records its side of money at the bank, by the balance's name."""
 
 
 @app.command()
@@ -73,14 +80,21 @@ def reconcile(window: Window = 0, month: Month = "", config: Config = None, as_j
     counts = {name: sum(each.list == name for each in answer.lines) for name in names.LISTS}
     console.say("  ".join(f"{zh} {en}: {counts[name]:,}" for name, (zh, en) in names.LISTS.items()))
     console.say(f"已确认 Confirmed: {console.yes_no(answer.confirmed)}")
+    if answer.reservation:
+        console.say(f"保留意见 With reservation: {answer.reservation}")
     headings: list[console.Heading] = [
         ("对账", "List"),
         ("余额", "Balance"),
         ("对账单（元）", "Statement, yuan"),
         ("我方（元）", "Own books, yuan"),
     ]
+    in_order = list(names.BALANCES)
+    balances.sort(key=lambda each: in_order.index(each.key[2]))
     rows = [[_list(each), " ".join(names.BALANCES[each.key[2]]), *_yuans(each)] for each in balances]
     console.console.print(console.table("余额 Balances", headings, rows))
+    for each in balances:
+        if each.list == "different" and each.key[2] in _RECORDED_BY:
+            _say_recorded(each)
     headings = [
         ("对账", "List"),
         ("角色", "Role"),
@@ -99,13 +113,25 @@ def reconcile(window: Window = 0, month: Month = "", config: Config = None, as_j
     ]
     rows = [[_list(each), *each.key, *_yuans(each)] for each in funders]
     console.console.print(console.table("出资方 Funders", headings, rows))
+    if answer.disputes:
+        _show_disputes(answer.disputes)
 
 
 @app.command()
-def confirm(window: Window = 0, month: Month = "", config: Config = None) -> None:
-    """确认对账单：月度由人确认；不符须先提异议 · Confirm a statement by hand; dispute differences first."""
+def confirm(
+    window: Window = 0,
+    month: Month = "",
+    reservation: Annotated[
+        str, typer.Option("--with-reservation", metavar="WHY", help="保留意见 · Why differing lines are not agreed to.")
+    ] = "",
+    config: Config = None,
+) -> None:
+    """确认对账单：月度由人确认；不符须先提异议 · Confirm a statement by hand; dispute differences first.
+
+    异议期已过的，可附保留意见确认 · What can no longer be disputed is confirmed with a reservation, which is signed.
+    """
     check_period(window, month)
-    request = pb.ConfirmOwnStatementRequest(window=window, month=month)
+    request = pb.ConfirmOwnStatementRequest(window=window, month=month, reservation=reservation)
     answer = call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.ConfirmOwnStatement, request)
     told = month or f"场次 window {window}"
     if answer.confirmed_before:
@@ -127,11 +153,25 @@ def dispute(
     """对对账单的若干行提出异议；场次照常结清 · Dispute lines of a statement; the window settles as calculated.
 
     行写作 角色/对方地区/活动 · A line is written as `quanlian node reconcile` shows it: issuer/310000/my-campaign.
-    余额写作 balance/本地区/名称 · A balance as balance/330100/lodged: opening, lodged, paid_out, refunded or closing.
+    余额写作 balance/本地区/名称 · A balance as balance/330100/lodged: opening, lodged, prefunded, …
     """
     request = pb.DisputeOwnStatementRequest(window=window, lines=[_line_ref(text) for text in lines], why=why)
     answer = call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.DisputeOwnStatement, request)
     console.say(f"异议第 {answer.number} 号已送达清分平台 · Dispute {answer.number} is with the clearinghouse")
+
+
+@app.command()
+def disputes(config: Config = None, as_json: Json = False) -> None:
+    """本地区的异议及处理结果，未处理的在前 · This region's disputes and how each was decided, the open ones first.
+
+    另列涉及本地区核销的他地区异议 · Also others' disputes whose adjusting entries concern this region.
+    """
+    request = pb.ListOwnDisputesRequest()
+    known = call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.ListOwnDisputes, request)
+    if as_json:
+        console.print_json([_dispute_data(each) for each in known.disputes])
+    else:
+        _show_disputes(known.disputes)
 
 
 @app.command()
@@ -151,6 +191,27 @@ def report(
         console.print_json(report_data(figures))
     else:
         show_report(figures)
+
+
+def _show_disputes(known: Sequence[pb.KnownDispute]) -> None:
+    rows = [dispute_cells(each.dispute, *_decided(each)) for each in known]
+    console.show("异议 Disputes", HEADINGS, rows, "没有异议 · There is no dispute")
+    booked = [part for each in known for part in each.decision.booked]
+    if booked:
+        console.console.print(booked_table(booked, "清分平台的调整分录 Adjusting entries at the clearinghouse"))
+
+
+def _decided(each: pb.KnownDispute) -> tuple[str, str]:
+    """Outcome and reason; what is not with the clearinghouse yet waits too."""
+    if each.HasField("decision"):
+        return each.decision.outcome, each.decision.why
+    return "open", "" if each.sent else "尚未送达，将自动重送 · not sent yet, will be sent again"
+
+
+def _dispute_data(each: pb.KnownDispute) -> dict[str, Any]:
+    outcome, resolution = (each.decision.outcome, each.decision.why) if each.HasField("decision") else ("open", "")
+    data = dispute_data(each.dispute, outcome, resolution)
+    return {**data, "sent": each.sent, "decided_at": each.decision.at, "booked": booked_data(each.decision.booked)}
 
 
 def _signed(config: Path | None, window: int, month: str) -> SignedFile:
@@ -196,6 +257,31 @@ def _yuans(each: pb.ReconciledLine) -> list[console.Cell]:
     return [console.yuan(figures[0]) if figures else None for figures in (each.statement, each.own)]
 
 
+def _say_recorded(each: pb.ReconciledLine) -> None:
+    """What our side of money at the bank is made of, and what probably lacks."""
+    zh, en = names.BALANCES[each.key[2]]
+    stated, own = each.statement[0], each.own[0]
+    console.say(
+        f"{zh}：对账单{console.yuan(stated)}，我方至截止已登记而前无对账单列出的{console.yuan(own)} · {en}: "
+        f"{console.yuan(stated)} stated; recorded here until the close and on no statement before: {console.yuan(own)}"
+    )
+    for payment in each.payments:
+        told = f"{names.moment(payment.at)}  {console.yuan(payment.amount_fen):>16}  {payment.bank_reference}"
+        console.say(f"  我方登记 recorded here: {told}")
+    if stated > own:
+        lacking = console.yuan(stated - own)
+        console.say(
+            f"  {lacking}可能未在此登记，或登记日期晚于银行日期：{_RECORDED_BY[each.key[2]]} · {lacking} may not be "
+            "recorded here, or with a later date than the bank's"
+        )
+    else:
+        lacking = console.yuan(own - stated)
+        console.say(
+            f"  {lacking}可能未到账、金额有误或记在别地，请附银行流水号向清分平台核对 · {lacking} may not have "
+            "arrived, have another amount or stand on another region: ask the clearinghouse with the bank's reference"
+        )
+
+
 def _reconciliation_data(answer: pb.GetReconciliationResponse) -> dict[str, Any]:
     lists: dict[str, list[dict[str, Any]]] = {name: [] for name in names.LISTS}
     for each in answer.lines:
@@ -204,8 +290,15 @@ def _reconciliation_data(answer: pb.GetReconciliationResponse) -> dict[str, Any]
             side: dict(zip(figures, values, strict=True)) if values else None
             for side, values in (("statement", each.statement), ("own", each.own))
         }
-        lists[each.list].append({**dict(zip(fields, each.key, strict=True)), **sides})
-    return {"confirmed": answer.confirmed, **lists}
+        line: dict[str, Any] = {**dict(zip(fields, each.key, strict=True)), **sides}
+        if each.key[2:] and each.key[2] in _RECORDED_BY:
+            line["payments"] = [
+                {name: getattr(payment, name) for name in ("bank_reference", "amount_fen", "at")}
+                for payment in each.payments
+            ]
+        lists[each.list].append(line)
+    disputes = [_dispute_data(each) for each in answer.disputes]
+    return {"confirmed": answer.confirmed, "reservation": answer.reservation, **lists, "disputes": disputes}
 
 
 def _fields(each: pb.ReconciledLine) -> tuple[tuple[str, ...], Sequence[str]]:

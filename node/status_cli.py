@@ -12,6 +12,7 @@ from chassis import console
 from chassis.operating import Config, Json, call, operator_settings
 from custodian import showing
 from custodian.recovery_report import show_state, state_data
+from custodian.withdrawal_report import show_withdrawn, withdrawn_data
 from quanlian.refusals import CHINA
 from quanlian.v1 import node_operator_pb2 as pb
 from quanlian.v1.node_operator_pb2_grpc import NodeOperatorServiceStub
@@ -42,13 +43,18 @@ def _show_status(answer: pb.GetNodeStatusResponse) -> None:
     if answer.recovery.why:
         show_state(answer.recovery)
     console.say(f"节点 · Node {answer.region}")
-    console.say(f"待清分平台答复 · Waiting for the clearinghouse: {answer.unanswered:,}")
+    since = datetime.fromtimestamp(answer.unanswered_since, CHINA).isoformat(" ") if answer.unanswered else ""
+    console.say(
+        f"待清分平台答复 · Waiting for the clearinghouse: {answer.unanswered:,}"
+        + (f"，最早自 the oldest since {since}" if since else "")
+    )
     console.say(f"移交未确认 · Hand-overs not yet taken: {answer.hand_overs_open:,}")
     console.say(f"已收通知序号 · Feed received up to: {answer.feed_sequence:,}")
+    console.say(f"异议待处理 · Disputes not decided yet: {answer.disputes_open:,}")
     if answer.parked:
         _show_parked(answer.parked)
-    if answer.withdrawn:
-        _show_withdrawn(answer.withdrawn)
+    showing.show_undecided(answer.undecided)
+    show_withdrawn(answer.withdrawn, "quanlian node")
     _show_windows(answer.windows)
     showing.show_warnings(answer.warnings)
 
@@ -75,7 +81,7 @@ def _show_windows(windows: Iterable[pb.WindowConfirmation]) -> None:
         )
         for each in windows
     ]
-    console.console.print(console.table("", headings, rows))
+    console.show("", headings, rows, "尚无场次 · There is no settlement window yet")
 
 
 @feed.command("list")
@@ -124,54 +130,18 @@ def _parked_data(event: pb.ParkedEvent) -> dict[str, Any]:
     return {name: getattr(event, name) for name in ("sequence", "kind", "reason", "parked_at")}
 
 
-def _show_withdrawn(postings: Iterable[pb.WithdrawnPosting]) -> None:
-    headings: list[console.Heading] = [
-        ("场次", "Window"),
-        ("核销", "Redemption"),
-        ("本方", "This region's"),
-        ("发券地", "Issuer"),
-        ("核销地", "Redeemed in"),
-        ("优惠（元）", "Discount, yuan"),
-        ("撤回", "Taken back"),
-    ]
-    rows = [
-        (
-            each.posting.window,
-            each.posting.redemption_id.hex(),
-            _SIDES[each.side],
-            each.posting.issuer,
-            each.posting.redeeming_region,
-            console.yuan(each.posting.discount_fen),
-            datetime.fromtimestamp(each.withdrawn_at, CHINA).isoformat(" "),
-        )
-        for each in postings
-    ]
-    title = "清分平台恢复后撤回的入账 · Taken back by a restored clearinghouse"
-    console.console.print(console.table(title, headings, rows))
-
-
-_SIDES = {"merchant": "商户 merchants", "funder": "出资方 funders"}
-
-
-def _withdrawn_data(each: pb.WithdrawnPosting) -> dict[str, Any]:
-    names = ("window", "issuer", "redeeming_region", "campaign", "order_fen", "discount_fen", "number")
-    return {
-        "side": each.side,
-        "redemption_id": each.posting.redemption_id.hex(),
-        **{name: getattr(each.posting, name) for name in names},
-        "withdrawn_at": each.withdrawn_at,
-    }
-
-
 def _status_data(answer: pb.GetNodeStatusResponse) -> dict[str, Any]:
     names = ("window", "matched", "missing", "extra", "different", "confirmed", "settled")
     return {
         "region": answer.region,
         "unanswered": answer.unanswered,
+        "unanswered_since": answer.unanswered_since,
+        "undecided": showing.undecided_data(answer.undecided),
         "hand_overs_open": answer.hand_overs_open,
         "feed_sequence": answer.feed_sequence,
+        "disputes_open": answer.disputes_open,
         "parked": [_parked_data(each) for each in answer.parked],
-        "withdrawn": [_withdrawn_data(each) for each in answer.withdrawn],
+        "withdrawn": [withdrawn_data(each) for each in answer.withdrawn],
         "windows": [{name: getattr(each, name) for name in names} for each in answer.windows],
         "warnings": showing.warnings_data(answer.warnings),
         "recovery": state_data(answer.recovery),

@@ -11,11 +11,11 @@ from typing import Any
 from sqlalchemy import func, select
 
 from chassis.database import Transaction
+from custodian.working_days import calendar
 from node import schema
 from node.bank import RETURN, AssignReceipt, Payer, RecordReceipt
 from node.closing import CloseOut, released_fen
 from node.desk import Desk
-from node.domain.working_days import calendar
 from node.engine import Engine
 from node.paying import InstructPayments, Lodge, MarkPaid, MarkReturned
 from node.publishing import current_terms
@@ -32,13 +32,10 @@ class NodeTreasury:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def record_funding(self, request: pb.RecordFundingRequest) -> int:
-        """A funder paid ahead. Returns what it has paid ahead and not used, in fen."""
-        payer = Payer(request.campaign, request.funder)
-        return int(await self._work(RecordReceipt(payer, request.amount_fen, request.bank_reference)))
-
     async def record_receipt(self, request: pb.RecordDedicatedReceiptRequest) -> int:
-        work = RecordReceipt(_payer(request.payer), request.amount_fen, request.bank_reference, request.memo)
+        work = RecordReceipt(
+            _payer(request.payer), request.amount_fen, request.bank_reference, request.memo, request.at
+        )
         return int(await self._work(work))
 
     async def assign_receipt(self, request: pb.AssignDedicatedReceiptRequest) -> int:
@@ -57,7 +54,7 @@ class NodeTreasury:
         ]
 
     async def lodge(self, caller: Identity, request: pb.RecordLodgingRequest) -> int:
-        return int(await self._work(Lodge(request.amount_fen, request.bank_reference, caller.uri)))
+        return int(await self._work(Lodge(request.amount_fen, request.bank_reference, caller.uri, request.at)))
 
     async def instruct(self, caller: Identity) -> pb.InstructPaymentsResponse:
         """Make out what acquirers are owed and is covered; and what waits for money."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,8 +11,10 @@ import typer
 
 from chassis import console
 from chassis.operating import Config, Json, Reference, Yuan, call, operator_settings, read_file
+from custodian.funder_option import FunderName, Year, named
 from quanlian.account_names import account_name
 from quanlian.errors import InvalidInput
+from quanlian.refusals import CHINA
 from quanlian.v1 import node_operator_pb2 as pb
 from quanlian.v1 import payment_pb2
 from quanlian.v1.node_operator_pb2_grpc import NodeOperatorServiceStub
@@ -22,16 +25,10 @@ app = typer.Typer(add_completion=False)
 payments = typer.Typer(help="付款：付收单机构、退出资方 · Payments for the bank to make.", no_args_is_help=True)
 app.add_typer(payments, name="payments")
 
-Funder = Annotated[str, typer.Option("--funder", metavar="CAMPAIGN/NAME", help="出资方 · The funder who paid.")]
 FromClearing = Annotated[bool, typer.Option("--from-clearinghouse", help="清分平台划来 · The clearinghouse paid it.")]
-Year = Annotated[
-    int,
-    typer.Option(
-        "--year",
-        metavar="YEAR",
-        min=0,
-        help="异地用券资金所属年度，不写为今年 · Year whose use a visitors' fund's money pays; 0 or none: this year.",
-    ),
+BankDate = Annotated[
+    datetime | None,
+    typer.Option("--at", formats=["%Y-%m-%d"], help="银行记账日期，默认为现在 · The bank's date; now unless given."),
 ]
 Number = Annotated[int, typer.Argument(metavar="NUMBER", min=1, help="付款编号 · Number of the payment.")]
 
@@ -40,25 +37,35 @@ Number = Annotated[int, typer.Argument(metavar="NUMBER", min=1, help="付款编�
 def receipt(
     yuan: Yuan,
     reference: Reference,
-    funder: Funder = "",
+    funder: FunderName = "",
     from_clearinghouse: FromClearing = False,
     year: Year = 0,
     memo: Annotated[str, typer.Option("--memo", help="银行附言 · What the bank's receipt says.")] = "",
+    at: BankDate = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """登记专用账户到账；不知来源的暂挂待认领 · Record what came in; without a payer it stands in suspense."""
     request = pb.RecordDedicatedReceiptRequest(
-        payer=_payer(funder, from_clearinghouse, year), amount_fen=yuan, bank_reference=reference, memo=memo
+        payer=_payer(funder, from_clearinghouse, year),
+        amount_fen=yuan,
+        bank_reference=reference,
+        memo=memo,
+        at=_seconds(at),
     )
     answer = call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.RecordDedicatedReceipt, request)
     _say_balance("已登记 recorded", reference, answer.balance_fen, as_json)
 
 
+def _seconds(day: datetime | None) -> int:
+    """The beginning of a day in Asia/Shanghai; 0 for none."""
+    return int(day.replace(tzinfo=CHINA).timestamp()) if day else 0
+
+
 @app.command()
 def assign(
     reference: Annotated[str, typer.Argument(metavar="REFERENCE", help="银行流水号 · The bank's reference.")],
-    funder: Funder = "",
+    funder: FunderName = "",
     from_clearinghouse: FromClearing = False,
     year: Year = 0,
     config: Config = None,
@@ -101,13 +108,16 @@ def receipts(
         ]
         for each in answer.receipts
     ]
-    console.console.print(console.table("", headings, rows))
+    console.show("", headings, rows, "没有到账 · No money has arrived")
 
 
 @app.command()
-def lodge(yuan: Yuan, reference: Reference, config: Config = None, as_json: Json = False) -> None:
-    """登记划给清分平台的款项 · Record that the bank paid the clearinghouse; a reference is booked once."""
-    request = pb.RecordLodgingRequest(amount_fen=yuan, bank_reference=reference)
+def lodge(yuan: Yuan, reference: Reference, at: BankDate = None, config: Config = None, as_json: Json = False) -> None:
+    """登记划给清分平台的款项 · Record that the bank paid the clearinghouse; a reference is booked once.
+
+    日期登记有误的，以正确的 --at 再登记一次 · A wrong date is corrected by recording it again with the right --at.
+    """
+    request = pb.RecordLodgingRequest(amount_fen=yuan, bank_reference=reference, at=_seconds(at))
     answer = call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.RecordLodging, request)
     _say_balance("已登记 recorded", reference, answer.lodged_fen, as_json)
 
@@ -223,14 +233,16 @@ def close_campaign(
 
 
 def _payer(funder: str, from_clearinghouse: bool, year: int) -> pb.Payer:
-    campaign, _, name = funder.partition("/")
-    if funder and (not campaign or not name or from_clearinghouse):
+    if funder and from_clearinghouse:
         raise InvalidInput(
-            f"{funder!r} 不是一个付款方 · {funder!r} is not one payer",
+            "出资方与清分平台只能写一个 · names two payers",
             place="--funder",
-            remedy="写 活动/出资方，或 --from-clearinghouse · write CAMPAIGN/NAME, or --from-clearinghouse",
+            remedy="写 --funder 或 --from-clearinghouse · give --funder or --from-clearinghouse",
         )
-    return pb.Payer(campaign=campaign, funder=name, clearinghouse=from_clearinghouse, fiscal_year=year)
+    if not funder:
+        return pb.Payer(clearinghouse=from_clearinghouse, fiscal_year=year)
+    found = named(funder, year)
+    return pb.Payer(campaign=found.campaign, funder=found.name, fiscal_year=year)
 
 
 def _say_balance(what: str, reference: str, balance_fen: int, as_json: bool) -> None:
@@ -272,7 +284,7 @@ def _show_payments(title: str, listed: Iterable[payment_pb2.Payment]) -> None:
         ]
         for each in listed
     ]
-    console.console.print(console.table(title, headings, rows))
+    console.show(title, headings, rows, "没有此类付款 · There is no such payment")
 
 
 def _show_close_out(closed: payment_pb2.CloseOut) -> None:

@@ -106,7 +106,9 @@ def recall(
     指定的券未能收回时退出码为 1 · Ends with 1 where a voucher that was named does not come back.
     """
     if bool(campaign) == bool(vouchers):
-        raise InvalidInput("names both or neither", place="--campaign, --voucher", remedy="give one of them")
+        raise InvalidInput(
+            "两者须写其一 · names both or neither", place="--campaign, --voucher", remedy="只写一项 · give one of them"
+        )
     settings = operator_settings(config)
     request = pb.RecallVouchersRequest(campaign=campaign, vouchers=[voucher_ref(each) for each in vouchers or ()])
     returned, refused = 0, list[pb.RecallRefused]()
@@ -159,7 +161,7 @@ def voucher_ref(text: str, place: str = "--voucher") -> VoucherRef:
         return VoucherRef(pack_id=bytes.fromhex(pack), index=int(index))
     except ValueError:
         raise InvalidInput(
-            f"{text!r} 不是券号 is no voucher",
+            f"{text!r} 不是券号 · is no voucher",
             place=place,
-            remedy="券包编号（30位十六进制）/序号 write PACK/INDEX, the pack's id as 30 hexadecimal digits",
+            remedy="券包编号（30位十六进制）/序号 · write PACK/INDEX, the pack's id as 30 hexadecimal digits",
         ) from None

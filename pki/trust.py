@@ -231,7 +231,9 @@ class Keyring:
         try:
             known = self._known[key_id]
         except KeyError:
-            raise UnknownKey(f"no known signing key has the id {key_id.hex()}") from None
+            raise UnknownKey(
+                f"没有编号为 {key_id.hex()} 的签名密钥 · no known signing key has the id {key_id.hex()}"
+            ) from None
         return self._trust.judged(known)
 
     def keys(self) -> list[SigningKey]:

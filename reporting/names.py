@@ -29,6 +29,7 @@ LISTS = {
 STATEMENT_BALANCES = {
     "opening": ("期初余额", "Opening balance"),
     "lodged": ("加：存入", "Plus: lodged"),
+    "prefunded": ("加：出资方预拨（减退回）", "Plus: paid ahead by funders, less given back"),
     "paid_out": ("减：划出（减退汇）", "Less: paid out, less returned"),
     "received": ("加：应收", "Plus: received"),
     "paid": ("减：应付", "Less: paid"),
@@ -40,6 +41,7 @@ STATEMENT_BALANCES = {
 BALANCES = {
     "opening": ("期初余额", "Opening"),
     "lodged": ("存入", "Lodged"),
+    "prefunded": ("出资方预拨", "Paid ahead"),
     "paid_out": ("划出", "Paid out"),
     "refunded": ("退回优惠", "Refunded"),
     "closing": ("期末余额", "Closing"),
@@ -70,6 +72,11 @@ def region_en(code: str) -> str:
         return region(code).name_en or code
     except InvalidInput:
         return code
+
+
+def region_both(code: str) -> str:
+    """As a table's cell: `杭州市 Hangzhou`."""
+    return f"{region_zh(code)} {region_en(code)}"
 
 
 def role(name: str) -> str:

@@ -1,14 +1,14 @@
 """A statement to print and sign, with a chart of what flows to and from each counterpart.
 
 One A4 page holds the statement of a usual day: some five lines and a dozen funders. A longer one goes on over further
-pages; the lines to sign on stand with the balance on the first.
+pages, for who signs must see every line; where to sign stands with the balance on the first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from importlib import resources
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from jinja2 import Environment, StrictUndefined
 
@@ -16,15 +16,12 @@ from quanlian.money import yuan
 from quanlian.statements import Statement, net_fen
 from reporting import names
 
-MOST_LINES, MOST_FUNDERS, MOST_BARS = 40, 40, 5
-"""What the page shows of each; the smaller ones stand in one row together, and the signed document has them all."""
+MOST_BARS = 5
+"""Counterparts in the chart, the largest flows first; the lines name them all."""
 
 CHART_WIDTH, LABEL_WIDTH, BAR_HEIGHT, ROW_HEIGHT = 400, 108, 11, 30
 AMOUNT_WIDTH = 78
 """Beside the longest bar."""
-
-
-Item = TypeVar("Item")
 
 
 class Bar(NamedTuple):
@@ -49,9 +46,6 @@ def statement_page(statement: Statement, reference: str) -> str:
         moment=names.moment,
     )
     lines = [(key, statement.lines[key], net_fen(key, statement.lines[key])) for key in sorted(statement.lines)]
-    funders = sorted(statement.funders.items())
-    shown_lines, other_lines = largest(lines, MOST_LINES, lambda line: (abs(line[2]), line[1].discount_fen))
-    shown_funders, other_funders = largest(funders, MOST_FUNDERS, lambda funder: abs(funder[1]))
     flows = bars(statement)
     source = resources.files("reporting").joinpath("statement.html.j2").read_text(encoding="utf-8")
     return environment.from_string(source).render(
@@ -60,24 +54,12 @@ def statement_page(statement: Statement, reference: str) -> str:
             (*label, getattr(statement, f"{name}_fen"), name) for name, label in names.STATEMENT_BALANCES.items()
         ],
         reference=reference,
-        all_lines=lines,
-        lines=shown_lines,
-        other_lines=other_lines,
-        funders=shown_funders,
-        other_funders=other_funders,
+        lines=lines,
+        funders=sorted(statement.funders.items()),
         bars=flows[:MOST_BARS],
         other_bars=len(flows[MOST_BARS:]),
         chart={"width": CHART_WIDTH, "label": LABEL_WIDTH, "bar": BAR_HEIGHT, "row": ROW_HEIGHT},
     )
-
-
-def largest(items: Sequence[Item], most: int, size: Callable[[Item], object]) -> tuple[list[Item], list[Item]]:
-    """The largest and the others, both in their order; nobody stands among others alone."""
-    if len(items) <= most + 1:
-        return list(items), []
-    by_size = sorted(range(len(items)), key=lambda n: size(items[n]), reverse=True)  # type: ignore[arg-type,return-value]
-    kept = set(by_size[:most])
-    return [items[n] for n in sorted(kept)], [each for n, each in enumerate(items) if n not in kept]
 
 
 def bars(statement: Statement) -> list[Bar]:

@@ -70,12 +70,13 @@ def _balances(sheet: Sheet, statement: Statement) -> None:
     amounts: dict[str, int | str] = {
         "opening": statement.opening_fen,
         "lodged": statement.lodged_fen,
+        "prefunded": statement.prefunded_fen,
         "paid_out": statement.paid_out_fen,
         "received": 0 if empty else f'=SUMIF({lines},">0")',
         "paid": 0 if empty else f'=-SUMIF({lines},"<0")',
         "refunded": 0 if empty else f"=SUM({refunds})",
         "net": "={received}-{paid}",
-        "closing": "={opening}+{lodged}-{paid_out}+{net}",
+        "closing": "={opening}+{lodged}+{prefunded}-{paid_out}+{net}",
     }
     for name, (zh, en) in names.STATEMENT_BALANCES.items():
         amount = amounts[name]

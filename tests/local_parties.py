@@ -28,6 +28,7 @@ from clearinghouse.windows import new_window
 from custodian import schema as custodian_schema
 from custodian.decisions import Answered, Received
 from custodian.ledger.check import check_books
+from custodian.overdue import PassedHolds
 from node import schema as node_schema
 from node.claiming import Claim, read_claim
 from node.custody import Release
@@ -305,12 +306,14 @@ def outcome(content: bytes) -> str:
     return redemption_pb2.RedemptionState.Name(answer.state).removeprefix("REDEMPTION_STATE_")
 
 
-def received(content: bytes, participant: str, region: str, redemption_id: bytes) -> Received:
+def received(
+    content: bytes, participant: str, region: str, redemption_id: bytes, limit: int = wire.MAX_ITEM_BYTES
+) -> Received:
     """A request as the edge hands it to a batch, its voucher's signature checked. Raises BadSignature."""
     known: wire.Item | None = None
     key = refusal = None
     try:
-        known = wire.bytes_to_item(content)
+        known = wire.bytes_to_item(content, limit)
         if isinstance(known.subject, wire.Purchase):
             key = vouchers.verify(known.subject.token, known.subject.voucher, KEYRING)
     except InvalidInput as wrong:
@@ -520,8 +523,8 @@ class LocalNode(Party):
         return NodeOperations(service, _TERMS)
 
     def decide(self, *works: Any) -> list[Any]:
-        """One batch."""
-        return decide_batch(self.database, self.region, self._shelf, works)
+        """One batch, as the group commit begins it: with what has passed."""
+        return decide_batch(self.database, self.region, self._shelf, [PassedHolds(), *works])[1:]
 
     # Claims
 
@@ -625,7 +628,7 @@ class LocalClearinghouse(Party):
         return asyncio.run(done())
 
     def request(self, content: bytes, region: str = SHANGHAI) -> Redeem:
-        return Redeem(received(content, region, region, self.ids.fresh()))
+        return Redeem(received(content, region, region, self.ids.fresh(), wire.MAX_FORWARDED_BYTES))
 
     def redeem(self, *contents: bytes, region: str = SHANGHAI) -> list[bytes]:
         """The answers to a node's requests that arrive in one batch; every voucher is here."""

@@ -187,6 +187,11 @@ async def ended(recovery: Awaitable[recovery_pb2.RecoveryReport | None]) -> reco
     return report
 
 
+def in_english(reason: str) -> str:
+    """What a report says in both languages."""
+    return reason.rpartition(" · ")[2]
+
+
 def back_up(party: Party) -> dict[str, list[dict[str, Any]]]:
     return {name: [dict(row) for row in party.rows(name)] for name in party.tables}
 

@@ -13,6 +13,7 @@ from typing import Any
 from chassis.database import Database, Transaction
 from clearinghouse import schema as clearinghouse_schema
 from clearinghouse.domain.exposure import Position, owed_change
+from clearinghouse.domain.prefund import use_movements, uses
 from clearinghouse.domain.windows import Flow, Turnover, bilateral, settlement_movements, statement_lines, totals
 from custodian import schema as custodian_schema
 from custodian.books import Books, legs_to_json
@@ -48,6 +49,8 @@ HANGZHOU, SUZHOU, CLEARINGHOUSE = "330100", "320500", "clearinghouse"
 NODES = (SUZHOU, HANGZHOU)
 FACE_FEN = 1000
 VISITORS_YEAR = 2026
+PURSE, PAID_AHEAD_FEN = "prefund/330100/2026/hangzhou/city", 500
+"""What the city of Hangzhou paid ahead at the clearinghouse: less than it uses."""
 
 AGREEMENT = b"""
 number = "TEST"
@@ -196,12 +199,15 @@ class SoundNetwork:
                         "net_debit_cap_fen": 10**8,
                         "credit_line_fen": 0,
                         "credit_offset_bp": 0,
+                        "funding_mode": "prefunded",
+                        "credit_days": 0,
                         "owed_held_fen": 0,
                         "owed_posted_fen": 0,
                         "due_posted_fen": 0,
                         "limit_percent": 0,
                         "credit_percent": 0,
                         "withheld_fen": 0,
+                        "prefund_fen": PAID_AHEAD_FEN if region == HANGZHOU else 0,
                     }
                     for region in NODES
                 ],
@@ -230,6 +236,18 @@ class SoundNetwork:
                         Movement(settlement_account(region), "", posted_fen=-100_000),
                     ]
                 )
+            books.book(
+                "deposit",
+                AT,
+                "ahead",
+                [
+                    Movement(bank_account(CLEARINGHOUSE), "", posted_fen=PAID_AHEAD_FEN),
+                    Movement(PURSE, "", posted_fen=-PAID_AHEAD_FEN),
+                ],
+            )
+            paid = {"bank_reference": "ahead", "region": HANGZHOU, "account": PURSE, "amount_fen": PAID_AHEAD_FEN}
+            rest = {"received_at": AT, "settlement_window": 1, "memo": "", "assigned": False}
+            transaction.insert(clearinghouse_schema.deposit, [{**paid, **rest}])
             books.save("deposit", AT)
 
     def publish(self, region: str, id: str, roaming: str, title_zh: str, title_en: str) -> None:
@@ -495,6 +513,11 @@ class SoundNetwork:
             for (debtor, creditor), fen in bilateral(turnovers).items():
                 self._move_position(transaction, debtor, posted_fen=-fen)
                 self._move_position(transaction, creditor, due_fen=-fen)
+            used = min(uses(HANGZHOU, turnovers)[PURSE], -books.posted_fen(PURSE))
+            if used > 0:
+                books.book("prefund", AT, f"window {number}", use_movements({PURSE: used}))
+                left = {"prefund_fen": -books.posted_fen(PURSE)}
+                transaction.update(clearinghouse_schema.participant, {"region": HANGZHOU}, left)
             books.save("settlement", AT)
             table = clearinghouse_schema.settlement_window
             transaction.update(table, {"number": number}, {"state": "SETTLED"})
@@ -530,6 +553,7 @@ class SoundNetwork:
                         "closing_fen": said["closing_fen"],
                         "lodged_fen": said["lodged_fen"],
                         "paid_out_fen": said["paid_out_fen"],
+                        "reservation": "",
                         "confirmed": True,
                         "settled": True,
                     }

@@ -88,6 +88,9 @@ def happen(node: LocalNode, clearinghouse: LocalClearinghouse) -> None:
     assert sent.content is not None
     (answer,) = clearinghouse.redeem(sent.content, region=HANGZHOU)
     node.decide(ClearinghouseAnswer(answer))
+    paid = clearing_operator_pb2.RecordDepositRequest(region=HANGZHOU, amount_fen=500, bank_reference="ahead")
+    paid.funder.CopyFrom(clearing_operator_pb2.Funder(campaign="spring", funder="city"))
+    clearinghouse.do(clearinghouse.service.settlement.record_deposit(paid))
     clearinghouse.do(clearinghouse.service.settlement.close_window())
     _bank(clearinghouse)
     events = clearinghouse.feed(HANGZHOU)

@@ -66,6 +66,14 @@ def deposit(clearinghouse: LocalClearinghouse, region: str, fen: int, reference:
     return clearinghouse.do(clearinghouse.service.settlement.record_deposit(request))
 
 
+def pay_ahead(clearinghouse: LocalClearinghouse, region: str, funder: str, fen: int, reference: str) -> int:
+    """As a funder does, `CAMPAIGN/NAME`. Returns what stands there of its money."""
+    campaign, _, name = funder.partition("/")
+    request = pb.RecordDepositRequest(region=region, amount_fen=fen, bank_reference=reference)
+    request.funder.CopyFrom(pb.Funder(campaign=campaign, funder=name))
+    return clearinghouse.do(clearinghouse.service.settlement.record_deposit(request))
+
+
 def pay_out(clearinghouse: LocalClearinghouse, region: str, fen: int, reference: str) -> int:
     request = pb.PayOutRequest(region=region, amount_fen=fen, bank_reference=reference)
     return clearinghouse.do(clearinghouse.service.settlement.pay_out(request))

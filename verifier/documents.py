@@ -37,6 +37,10 @@ class Documents:
     agreements: dict[str, Agreement] = field(default_factory=dict)
     attested: dict[str, SealedAgreement] = field(default_factory=dict)
     campaigns: Campaigns = field(default_factory=Campaigns)
+    missing: set[str] = field(default_factory=set)
+    """Agreements that a seal attests and the folder lacks."""
+    none_given: bool = False
+    """Not one agreement can be read, though some are needed."""
     _moments: list[int] = field(default_factory=list)
     _in_force: dict[tuple[Route, int], tuple[str, ...]] = field(default_factory=dict)
 
@@ -55,6 +59,18 @@ class Documents:
             before, after = (_looked_up(self._counting(later), route, at) for later in (1, 0))
             known = self._in_force[(route, moment)] = tuple(dict.fromkeys(each for each in (after, before) if each))
         return known
+
+    def lacks(self, name: str) -> bool:
+        """Whether an agreement's absence is told of the folder, so that no redemption which names it tells it again."""
+        return self.none_given or name in self.missing
+
+    def note_missing(self, sealed: set[str], is_sealed: bool) -> list[Finding]:
+        """What the folder lacks of what seals attest; with a seal missing nobody says what that is."""
+        self.missing = sealed - self.agreements.keys()
+        self.none_given = not self.agreements and (bool(sealed) or not is_sealed)
+        if self.none_given:
+            return [Finding("agreements", "documents", "none", ", ".join(sorted(sealed)) or "those in force")]
+        return [Finding(f"agreement {name}", "document", "not there", "there") for name in sorted(self.missing)]
 
     def count_only(self, sealed: set[str]) -> list[Finding]:
         """Leave out what no seal attests: nobody says since when it counts."""
@@ -110,11 +126,10 @@ def read_documents(
 
 
 def compare_seal(sealed: Mapping[str, SealedAgreement], documents: Documents) -> Iterable[Finding]:
-    """The agreements that a seal attests are those of the folder."""
+    """The agreements that a seal attests are those of the folder; what that lacks is told before."""
     for name, said in sealed.items():
         found, place = documents.attested.get(name), f"agreement {name}"
         if found is None:
-            yield Finding(place, "document", "not there", "there")
             continue
         if found.hash != said.hash:
             yield Finding(place, "hash", found.hash, said.hash)

@@ -102,7 +102,7 @@ def _replay(
     order_fen = postings[0]["order_fen"]
     released = capture_release(held_fen, held_order_fen, order_fen)
     standing = _less(held, _parts(held, released))
-    discount_fen, refunded_fen, returned_fen = held_fen - released, 0, 0
+    discount_fen, refunded_fen, returned_fen, withheld_fen = held_fen - released, 0, 0, 0
     yield Step(order_fen, discount_fen, tuple(standing))
     for posting in postings[1:]:
         refunded_fen -= posting["order_fen"]
@@ -110,7 +110,8 @@ def _replay(
             increment = -posting["discount_fen"]
         else:
             due = refund_due(discount_fen, order_fen, refunded_fen, terms.refund_policy, minimum_spend_fen)
-            increment = max(0, min(due, returned_fen - posting["order_fen"]) - returned_fen)
+            withheld_fen = min(due, withheld_fen - posting["order_fen"])  # also after an adjusting entry
+            increment = max(0, withheld_fen - returned_fen)
         returned = _parts(standing, increment)
         returned_fen += increment
         negative = tuple(Leg(leg.account, 0).plus(leg, -1) for leg in returned)

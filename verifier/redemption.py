@@ -290,7 +290,12 @@ def _judge_sharing(redeemer: str, name: str, at: int, fund: _Fund, terms: Terms,
 def _agreement(
     name: str, route: Route, at: int, documents: Documents, differences: list[Difference]
 ) -> Agreement | None:
-    """The one that the redemption names; where that is not there, the one that was in force."""
+    """The one that the redemption names; where that is not the one that was in force, either of them that is there.
+
+    None where the folder lacks it, which is told once and of the folder.
+    """
+    if documents.lacks(name):
+        return None
     in_force = documents.in_force(route, at)
     if name not in in_force:
         differences.append(("agreement", name, " or ".join(in_force) or "one in force: there is none"))

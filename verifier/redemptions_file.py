@@ -132,11 +132,15 @@ class RedemptionsFile:
         except OSError as error:
             raise _unreadable(self.path, error) from error
 
+    def unsealed(self) -> Iterator[Finding]:
+        """A file without its last line says nothing of what it lacks, nor since when an agreement counts."""
+        if not self.seal:
+            yield Finding(f"redemptions {self.path.name}", "seal", "missing", "the last line", self.path.name)
+
     def _seal_findings(self, count: int, sha256: bytes, keyring: Keyring, documents: Documents) -> Iterator[Finding]:
         """The clearinghouse signed just these lines, and these agreements."""
         place, name, at = f"redemptions {self.path.name}", self.path.name, self.first + count
         if not self.seal:
-            yield Finding(place, "seal", "missing", file=name)
             return
         try:
             seal, sealed = _read(self.seal), self.sealed_agreements()

@@ -80,6 +80,7 @@ def verify(
     files = [RedemptionsFile.open(path) for path in redemptions]
     keyring = Keyring(Trust(files[0].root_pem, fingerprint))
     verdict = Verdict(statement.name)
+    verdict.add(list(chain.from_iterable(file.unsealed() for file in files)))
     _certify([signed.chain, *(each for file in files for each in file.chains)], keyring, verdict)
     if denylist is not None:
         _deny(read_signed(denylist), keyring)
@@ -87,9 +88,12 @@ def verify(
     campaigns, findings = read_campaigns(chain.from_iterable(file.changes for file in files), keyring)
     verdict.add(findings)
     documents, findings = read_documents(terms, agreements, campaigns, keyring)
-    verdict.add(findings)
     sealed = {name for file in files for name in file.sealed_agreements()}
-    verdict.add(documents.count_only(sealed))
+    is_sealed = all(file.seal for file in files)
+    verdict.add(documents.note_missing(sealed, is_sealed))
+    verdict.add(findings)
+    if is_sealed:
+        verdict.add(documents.count_only(sealed))
     basis = Basis(told["region"], _windows(told), Keys(keyring.keys()), documents)
     _check_files(files, basis, verdict)
     sums = _judge_files(files, basis, keyring, verdict, progress)
@@ -120,7 +124,7 @@ def _statement_data(signed: SignedFile, keyring: Keyring, verdict: Verdict) -> d
     """The statement as it stands, its signature judged."""
     try:
         data = json.loads(signed.body)
-        for name in ("window", "opened_at", "closed_at", "opening_fen", "lodged_fen", "paid_out_fen"):
+        for name in ("window", "opened_at", "closed_at", "opening_fen", "lodged_fen", "paid_out_fen", "prefunded_fen"):
             if type(data[name]) is not int:
                 raise TypeError(f"{name} is {data[name]!r}")
         if not (isinstance(data["lines"], list) and isinstance(data["funders"], list) and data["region"]):
@@ -254,10 +258,11 @@ def _compare(told: Mapping[str, Any], sums: Sums, verdict: Verdict) -> None:
                 told["opening_fen"],
                 sums.lines,
                 {funder: fen for funder, fen in sums.funders.items() if fen},
-                told["lodged_fen"],
-                told["paid_out_fen"],
-                told.get("month", ""),
-                tuple(told["windows"]) if told.get("month") else (),
+                lodged_fen=told["lodged_fen"],
+                paid_out_fen=told["paid_out_fen"],
+                prefunded_fen=told["prefunded_fen"],
+                month=told.get("month", ""),
+                windows=tuple(told["windows"]) if told.get("month") else (),
             )
         )
     )

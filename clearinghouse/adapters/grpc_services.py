@@ -227,7 +227,7 @@ class ClearingOperatorServicer(clearing_operator_pb2_grpc.ClearingOperatorServic
     async def RecoverClearinghouse(  # noqa: N802
         self, request: pb.RecoverClearinghouseRequest, context: Context
     ) -> pb.RecoverClearinghouseResponse:
-        report = await self._service.recover(list(request.without), ASK_AGAIN_SECONDS)
+        report = await self._service.recover(list(request.without), request.dispute_lacking, ASK_AGAIN_SECONDS)
         state = await asyncio.to_thread(self._service.recovery.state)
         return pb.RecoverClearinghouseResponse(report=report, state=state)
 
@@ -249,8 +249,8 @@ class ClearingOperatorServicer(clearing_operator_pb2_grpc.ClearingOperatorServic
         return pb.EnrolParticipantResponse()
 
     async def SetLimits(self, request: pb.SetLimitsRequest, context: Context) -> pb.SetLimitsResponse:  # noqa: N802
-        await self._operations.set_limits(request)
-        return pb.SetLimitsResponse()
+        limits = await self._operations.set_limits(request)
+        return pb.SetLimitsResponse(funding_mode=limits.funding_mode)
 
     async def SetVisitorsFund(  # noqa: N802
         self, request: pb.SetVisitorsFundRequest, context: Context
@@ -261,17 +261,42 @@ class ClearingOperatorServicer(clearing_operator_pb2_grpc.ClearingOperatorServic
     async def RecordDeposit(  # noqa: N802
         self, request: pb.RecordDepositRequest, context: Context
     ) -> pb.RecordDepositResponse:
-        return pb.RecordDepositResponse(settlement_fen=await self._settlement.record_deposit(request))
+        fen = await self._settlement.record_deposit(request)
+        if request.HasField("funder"):
+            return pb.RecordDepositResponse(prefund_fen=fen)
+        return pb.RecordDepositResponse(settlement_fen=fen)
 
     async def AssignReceipt(  # noqa: N802
         self, request: pb.AssignReceiptRequest, context: Context
     ) -> pb.AssignReceiptResponse:
-        return pb.AssignReceiptResponse(settlement_fen=await self._settlement.assign_receipt(request))
+        fen = await self._settlement.assign_receipt(request)
+        if request.HasField("funder"):
+            return pb.AssignReceiptResponse(prefund_fen=fen)
+        return pb.AssignReceiptResponse(settlement_fen=fen)
+
+    async def ReverseDeposit(  # noqa: N802
+        self, request: pb.ReverseDepositRequest, context: Context
+    ) -> pb.ReverseDepositResponse:
+        return await self._settlement.reverse_deposit(caller(context).uri, request)
+
+    async def ListPrefund(self, request: pb.ListPrefundRequest, context: Context) -> pb.ListPrefundResponse:  # noqa: N802
+        return pb.ListPrefundResponse(prefund=await self._settlement.prefund(request.region))
 
     async def ListReceipts(  # noqa: N802
         self, request: pb.ListReceiptsRequest, context: Context
     ) -> pb.ListReceiptsResponse:
         return pb.ListReceiptsResponse(receipts=await self._settlement.bank_receipts())
+
+    async def CloseOutPrefund(  # noqa: N802
+        self, request: pb.CloseOutPrefundRequest, context: Context
+    ) -> pb.CloseOutPrefundResponse:
+        return await self._settlement.close_out(caller(context).uri, request)
+
+    async def MarkPrefundReturned(  # noqa: N802
+        self, request: pb.MarkPrefundReturnedRequest, context: Context
+    ) -> pb.MarkPrefundReturnedResponse:
+        returned = await self._settlement.mark_prefund_returned(request.deposit, request.bank_reference)
+        return pb.MarkPrefundReturnedResponse(returned=returned)
 
     async def PayOut(self, request: pb.PayOutRequest, context: Context) -> pb.PayOutResponse:  # noqa: N802
         return pb.PayOutResponse(settlement_fen=await self._settlement.pay_out(request))
@@ -305,6 +330,17 @@ class ClearingOperatorServicer(clearing_operator_pb2_grpc.ClearingOperatorServic
     async def GetNetting(self, request: pb.GetNettingRequest, context: Context) -> pb.GetNettingResponse:  # noqa: N802
         return await self._settlement.netting(request.window)
 
+    async def ListNetworkWithdrawals(  # noqa: N802
+        self, request: pb.ListNetworkWithdrawalsRequest, context: Context
+    ) -> pb.ListNetworkWithdrawalsResponse:
+        return pb.ListNetworkWithdrawalsResponse(withdrawn=await self._operations.withdrawals(request.all))
+
+    async def CloseNetworkWithdrawal(  # noqa: N802
+        self, request: pb.CloseNetworkWithdrawalRequest, context: Context
+    ) -> pb.CloseNetworkWithdrawalResponse:
+        closed = await self._operations.close_withdrawal(caller(context), request)
+        return pb.CloseNetworkWithdrawalResponse(withdrawn=closed)
+
     async def GetClearingStatus(  # noqa: N802
         self, request: pb.GetClearingStatusRequest, context: Context
     ) -> pb.GetClearingStatusResponse:
@@ -331,7 +367,8 @@ class ClearingOperatorServicer(clearing_operator_pb2_grpc.ClearingOperatorServic
         self, request: pb.GetRegionStatementRequest, context: Context
     ) -> pb.GetRegionStatementResponse:
         statement = await self._settlement.statement(request.region, request.window, request.month)
-        return pb.GetRegionStatementResponse(statement=statement, chain=self._statement_chain)
+        reservation = await self._settlement.reservation(request.region, request.window, request.month)
+        return pb.GetRegionStatementResponse(statement=statement, chain=self._statement_chain, reservation=reservation)
 
     async def GetRegionEvidence(  # noqa: N802
         self, request: pb.GetRegionEvidenceRequest, context: Context

@@ -5,7 +5,7 @@ Over all regions, what is withheld is what stands in arrears: the bank then hold
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from quanlian.accounts import arrears_account, settlement_account
@@ -57,6 +57,30 @@ def arrears_movements(region: str, change_fen: int) -> list[Movement]:
         Movement(arrears_account(region), "", posted_fen=change_fen),
         Movement(settlement_account(region), "", posted_fen=-change_fen),
     ]
+
+
+class Shortfall(NamedTuple):
+    """What a settlement left a region owing, or what is left of it; fen and UTC seconds."""
+
+    settlement_window: int
+    fen: int
+    due_at: int
+    """The first second at which it is past due."""
+
+
+def unpaid(shortfalls: Sequence[Shortfall], arrears_fen: int) -> list[Shortfall]:
+    """What is left of each where `arrears_fen` are left of all, the oldest first: cures pay the oldest first."""
+    left = []
+    for each in reversed(shortfalls):
+        fen = min(each.fen, arrears_fen)
+        arrears_fen -= fen
+        if fen:
+            left.append(each._replace(fen=fen))
+    return left[::-1]
+
+
+def past_due_fen(shortfalls: Iterable[Shortfall], at: int) -> int:
+    return sum(each.fen for each in shortfalls if each.due_at <= at)
 
 
 def released_after_cure(withheld: Mapping[str, int], cured_fen: int) -> dict[str, int]:

@@ -164,7 +164,7 @@ def list_all(config: Config = None, as_json: Json = False) -> None:
                 _state(agreement, each),
             )
         )
-    console.console.print(console.table("", headings, rows))
+    console.show("", headings, rows, "尚无协议 · There is no agreement")
 
 
 def _sign(file: Path, proposes: bool, config: Path | None, as_json: bool) -> None:

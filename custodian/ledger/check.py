@@ -25,6 +25,7 @@ from custodian.ledger.records import Recorded, unrecorded
 from custodian.ledger.references import Reference, Series, dangling, gaps, is_recovered
 from custodian.seals import BEGINNING, entry_digest, is_sealed, seal
 from custodian.totals import HOUR_SECONDS, Sums, add_up
+from custodian.withdrawals import CLOSING, closing_document
 from pki.denylist import KIND as DENY_LIST
 from quanlian import custody
 from quanlian.accounts import account_region, advance_account, is_memo
@@ -370,6 +371,7 @@ def _redemption_figures(row: Any, postings: list[Any]) -> Iterator[tuple[str, An
     yield "settlement_window", row.settlement_window, captured.settlement_window
     yield "refunded_order_fen", row.refunded_order_fen, -sum(each.order_fen for each in refunds)
     yield "returned_fen", row.returned_fen, -sum(each.discount_fen for each in refunds)
+    yield "shopper_fen", row.shopper_fen, _shoppers(row, refunds)
     yield "legs", legs_in(row.legs), legs_in(captured.legs)
     standing: dict[str, int] = defaultdict(int)
     for each in postings:
@@ -380,6 +382,19 @@ def _redemption_figures(row: Any, postings: list[Any]) -> Iterator[tuple[str, An
     refunded = -sum(each.order_fen for each in refunds)
     state = "REFUNDED" if refunded == captured.order_fen else "PARTLY_REFUNDED" if refunded else "CAPTURED"
     yield "state", row.state, state
+
+
+def _shoppers(row: Any, refunds: list[Any]) -> int:
+    """What returns gave the shopper: what they did not give funders, and what was paid once all is returned.
+
+    Between an adjusting entry and a full return only the terms say it to the fen, which are not asked here: then what
+    was withheld from the shopper is at least what returns gave funders, and at most what funders have.
+    """
+    refunded, returned = -sum(each.order_fen for each in refunds), -sum(each.discount_fen for each in refunds)
+    if refunded == row.order_fen:
+        return int(row.order_fen - row.discount_fen)
+    adjusted = -sum(each.discount_fen for each in refunds if not each.order_fen)
+    return int(refunded - max(returned - adjusted, min(refunded - row.shopper_fen, returned)))
 
 
 def _spends(transaction: Transaction) -> Iterator[Finding]:
@@ -518,6 +533,7 @@ _REFERENCES = (
 _RECORDED = (
     Recorded(schema.campaign_change, CAMPAIGN_CHANGE, lambda row: f"{row.issuer}/{row.campaign} {row.number}"),
     Recorded(schema.deny_list, DENY_LIST, lambda row: str(row.number)),
+    Recorded(schema.withdrawal_closing, CLOSING, closing_document),
 )
 _SERIES = (Series(schema.campaign_change, "number", ("issuer", "campaign")),)
 _LEGS = ("legs", "standing", "rest_cofunders", "rest_public")

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from rich.cells import cell_len, set_cell_size
 
 from chassis.database import Transaction
 from custodian import schema
@@ -126,7 +127,7 @@ def text(entry: JournalEntry) -> str:
             memo = kind or _MEMO_ACCOUNTS.get(line.account.partition("/")[0], "")
             if fen := getattr(line, amount):
                 shown = f"[{memo}] {name}" if memo else name
-                rows.append(f"    {shown:<{ACCOUNT_WIDTH}} {yuan(fen):>18} CNY")
+                rows.append(f"    {set_cell_size(shown, max(ACCOUNT_WIDTH, cell_len(shown)))} {yuan(fen):>18} CNY")
     for posting in entry.postings:
         rows += _comments(posting)
     return "\n".join(rows) + "\n"

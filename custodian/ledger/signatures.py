@@ -21,13 +21,14 @@ from custodian.ledger.decoding import UNREADABLE
 from custodian.ledger.findings import Finding, row_key
 from custodian.ledger.references import is_recovered
 from custodian.verification import RootMemory
+from custodian.withdrawals import CLOSING
 from pki.trust import Keyring
 from quanlian import hand_overs, vouchers, wire
 from quanlian.custody import CLEARINGHOUSE
 from quanlian.errors import BadSignature, QuanlianError
 from quanlian.evidence import ANSWER_KIND, HASH_BYTES, REQUEST_KIND
 from quanlian.signing import SigningKey, Verifier
-from quanlian.v1 import redemption_pb2, signed_pb2
+from quanlian.v1 import recovery_pb2, redemption_pb2, signed_pb2
 from quanlian.v1.custody_pb2 import FundReturn
 
 MESSAGE, STATEMENT, TERMS = "message", "statement", "terms"
@@ -230,6 +231,14 @@ def _deny_list(row: Any, verifier: Verifier) -> None:
     require_signed(verifier, "deny-list", body_of(row), CLEARINGHOUSE)
 
 
+def _withdrawal_closing(row: Any, verifier: Verifier) -> None:
+    key = verifier.verify(row.key_id, CLOSING, row.body, row.signature)
+    if key.purpose != MESSAGE:
+        raise BadSignature(f"is signed by {key.owner}'s key for {key.purpose}")
+    said = recovery_pb2.WithdrawalClosing.FromString(row.body)
+    require_told(row, redemption_id=said.redemption_id, number=said.number, incarnation=said.incarnation)
+
+
 def _requests(transaction: Transaction, party: str, verifier: Verifier, progress: Progress) -> Iterator[Finding]:
     """Each stored answer is among those that this party signed, each request among its sender's."""
 
@@ -295,4 +304,5 @@ _SHARED = (
     Document(schema.suspension, _suspension),
     Document(schema.campaign_change, _campaign_change),
     Document(schema.deny_list, _deny_list),
+    Document(schema.withdrawal_closing, _withdrawal_closing),
 )

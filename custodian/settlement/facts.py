@@ -15,6 +15,7 @@ from quanlian import wire
 from quanlian.agreements import Agreement
 from quanlian.apportionment import Reservation
 from quanlian.errors import InvalidInput
+from quanlian.mirrored_story import Mirrored
 from quanlian.redemption_story import Booked, Facts, Hold, Window
 from quanlian.redemptions import Posting
 from quanlian.terms_parsing import parse_terms
@@ -28,8 +29,8 @@ class PartyFacts(NamedTuple):
     """A kind of party: the table that tells its database, and what it alone keeps.
 
     `terms` is a file by its hash, or None; `agreement` one by its name, `NUMBER vN`; `reserved` what a voucher came
-    with; `window` says how a settlement window stands; `elsewhere` who decided a redemption that these books know of
-    only by its postings, or "".
+    with; `window` says how a settlement window stands; `mirrored` what these books have of a redemption
+    that another party decided, or None.
     """
 
     has_table: str
@@ -37,23 +38,23 @@ class PartyFacts(NamedTuple):
     agreement: Callable[[Transaction, str], Agreement | None]
     reserved: Callable[[Transaction, VoucherKey], Reservation | None]
     window: Callable[[Transaction, int], Window]
-    elsewhere: Callable[[Transaction, bytes], str]
+    mirrored: Callable[[Transaction, bytes], Mirrored | None]
 
 
-def facts_of(transaction: Transaction, redemption_id: bytes) -> Facts:
-    """Raises InvalidInput for a redemption that these books did not decide."""
+def facts_of(transaction: Transaction, redemption_id: bytes) -> Facts | Mirrored:
+    """All of a redemption that was decided here; of another what was told of it. Raises InvalidInput for none."""
     party = _party(transaction)
     books = Books(transaction)
     redemption = books.redemption(redemption_id)
     if redemption is None:
-        who = party.elsewhere(transaction, redemption_id)
-        what = f"由{who}裁定 · was decided by {who}" if who else "不在本账 · is not on these books"
-        remedy = (
-            f"查{who}的账 · ask the books of {who}"
-            if who
-            else "核对编号，或查裁定方的账 · check the id, or ask the party that decided it"
+        mirrored = party.mirrored(transaction, redemption_id)
+        if mirrored is not None:
+            return mirrored
+        raise InvalidInput(
+            "不在本账 · is not on these books",
+            place=f"redemption {redemption_id.hex()}",
+            remedy="核对编号，或查裁定方的账 · check the id, or ask the party that decided it",
         )
-        raise InvalidInput(what, place=f"redemption {redemption_id.hex()}", remedy=remedy)
     document = party.terms(transaction, redemption.terms_hash)
     voucher = books.voucher(redemption.voucher)
     if document is None or voucher is None:

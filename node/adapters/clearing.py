@@ -49,8 +49,17 @@ RECONCILE_SECONDS = 1.0
 STEADY_SECONDS = 1.0
 """A stream that has held for this long was admitted by the other side."""
 
+PING_SECONDS = 2.0
+"""Between an empty message on the stream of redemptions and the next, once it is answered."""
+
+SILENT_SECONDS = 2.0
+"""A clearinghouse that says nothing on that stream for so long after an empty message counts as lost from it on."""
+
 RESEND_SECONDS = 5.0
 """A hand-over that was not taken in this time is given again: the clearinghouse may have refused it for a while."""
+
+_PING = b""
+"""Among items to be sent: an empty message, which the clearinghouse answers by one."""
 
 _log = telemetry.logger("clearing-link")
 _SERVER = Identity(CLEARINGHOUSE, "server")
@@ -186,7 +195,7 @@ class ClearingLink:
         return response.figures
 
     async def _call(self, method: Any, request: Any) -> Any:
-        """Tried again where the call was cancelled without this side wanting it: every call may be repeated."""
+        """Tried again where the server turned the call away as CANCELLED, which gRPC does when its queue is full."""
         for wait in (*RECONNECT_SECONDS[:3], None):
             try:
                 return await method(request, timeout=CALL_SECONDS)
@@ -236,7 +245,10 @@ class ClearingLink:
             await asyncio.sleep(RECONNECT_SECONDS[attempt])
 
     async def _redeem(self, service: NodeService) -> None:
-        """Everything unanswered first, then what comes; answers are booked as they arrive."""
+        """Everything unanswered first, then what comes; answers are booked as they arrive.
+
+        A clearinghouse that falls silent counts as lost for what is new; what was sent stays sent.
+        """
         service.clearinghouse_lost()
         async with asyncio.timeout(CALL_SECONDS):
             await self._channel.channel_ready()
@@ -245,23 +257,37 @@ class ClearingLink:
             self._outgoing.get_nowait()
         for item in await service.unanswered():
             self._outgoing.put_nowait(item)
+        heard = asyncio.Event()
 
         async def write() -> None:
             while True:
                 items = [await self._outgoing.get()]
                 while not self._outgoing.empty() and len(items) < MAX_ITEMS_PER_MESSAGE:
                     items.append(self._outgoing.get_nowait())
-                for page in pages(items, len, MAX_ITEMS_PER_MESSAGE):
+                if _PING in items:
+                    await call.write(redemption_pb2.RedeemStreamRequest())
+                for page in pages([each for each in items if each != _PING], len, MAX_ITEMS_PER_MESSAGE):
                     await call.write(sign_items(page, self._signer))
 
         async def read() -> None:
             async for response in _responses(call):
-                await service.clearinghouse_answered(response.answers, self._verified(response))
+                heard.set()
+                if response.answers:
+                    await service.clearinghouse_answered(response.answers, self._verified(response))
 
         async def hold() -> None:
             await asyncio.sleep(STEADY_SECONDS)
-            service.clearinghouse_found()
-            await asyncio.Event().wait()
+            while True:
+                heard.clear()
+                self._outgoing.put_nowait(_PING)
+                try:
+                    await asyncio.wait_for(heard.wait(), SILENT_SECONDS)
+                except TimeoutError:
+                    _log.warning("the clearinghouse is silent")
+                    service.clearinghouse_lost(SILENT_SECONDS)
+                    await heard.wait()
+                service.clearinghouse_found()
+                await asyncio.sleep(PING_SECONDS)
 
         await _both(call, write(), read(), hold())
 

@@ -85,11 +85,6 @@ class NodeOperatorServicer(node_operator_pb2_grpc.NodeOperatorServiceServicer):
     ) -> pb.AdmitPlatformResponse:
         return pb.AdmitPlatformResponse(name=await self._operations.admit_platform(request.signing_chain))
 
-    async def RecordFunding(  # noqa: N802
-        self, request: pb.RecordFundingRequest, context: Context
-    ) -> pb.RecordFundingResponse:
-        return pb.RecordFundingResponse(prefunded_fen=await self._treasury.record_funding(request))
-
     async def RecordDedicatedReceipt(  # noqa: N802
         self, request: pb.RecordDedicatedReceiptRequest, context: Context
     ) -> pb.RecordDedicatedReceiptResponse:
@@ -180,6 +175,17 @@ class NodeOperatorServicer(node_operator_pb2_grpc.NodeOperatorServiceServicer):
     ) -> pb.ListCancellationsResponse:
         return pb.ListCancellationsResponse(cancellations=await self._operations.cancellations())
 
+    async def ListWithdrawals(  # noqa: N802
+        self, request: pb.ListWithdrawalsRequest, context: Context
+    ) -> pb.ListWithdrawalsResponse:
+        return pb.ListWithdrawalsResponse(withdrawn=await self._operations.withdrawals(request.all))
+
+    async def CloseWithdrawal(  # noqa: N802
+        self, request: pb.CloseWithdrawalRequest, context: Context
+    ) -> pb.CloseWithdrawalResponse:
+        closed = await self._operations.close_withdrawal(caller(context), request)
+        return pb.CloseWithdrawalResponse(withdrawn=closed)
+
     async def GetNodeStats(self, request: pb.GetNodeStatsRequest, context: Context) -> pb.GetNodeStatsResponse:  # noqa: N802
         return pb.GetNodeStatsResponse(rows=await self._operations.stats(request.query))
 
@@ -202,12 +208,17 @@ class NodeOperatorServicer(node_operator_pb2_grpc.NodeOperatorServiceServicer):
     async def ConfirmOwnStatement(  # noqa: N802
         self, request: pb.ConfirmOwnStatementRequest, context: Context
     ) -> pb.ConfirmOwnStatementResponse:
-        return await self._settling.confirm(caller(context), request.window, request.month)
+        return await self._settling.confirm(caller(context), request.window, request.month, request.reservation)
 
     async def DisputeOwnStatement(  # noqa: N802
         self, request: pb.DisputeOwnStatementRequest, context: Context
     ) -> pb.DisputeOwnStatementResponse:
         return pb.DisputeOwnStatementResponse(number=await self._settling.dispute(caller(context), request))
+
+    async def ListOwnDisputes(  # noqa: N802
+        self, request: pb.ListOwnDisputesRequest, context: Context
+    ) -> pb.ListOwnDisputesResponse:
+        return pb.ListOwnDisputesResponse(disputes=await self._settling.disputes())
 
     async def GetOwnCampaignReport(  # noqa: N802
         self, request: pb.GetOwnCampaignReportRequest, context: Context

@@ -9,7 +9,7 @@ from quanlian.regions import region
 _KINDS = {
     "funding": ("已用资金", "used"),
     "borne": ("商户自担", "borne by merchants"),
-    "prefund": ("预付资金", "paid ahead"),
+    "prefund": ("预拨资金", "paid ahead"),
     "contribution": ("已结算出资", "settled contribution"),
     "reimbursement": ("应付垫付款", "reimbursement owed"),
     "settlement": ("结算账户", "settlement account"),

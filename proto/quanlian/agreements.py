@@ -282,7 +282,13 @@ def lookup(agreements: Iterable[Agreement], campaign: str, issuer: str, redeemer
 
     Of several numbers, the one in force since the latest moment. Raises InvalidInput if there is none.
     """
-    return in_force(begun(agreements, at), campaign, issuer, redeemer, at)
+    found = in_force(begun(agreements, at), campaign, issuer, redeemer, at)
+    if found is None:
+        raise InvalidInput(
+            f"no funding agreement is in force between {issuer} and {redeemer}",
+            remedy="load the network's default agreement",
+        )
+    return found
 
 
 def begun(agreements: Iterable[Agreement], at: int) -> list[Agreement]:
@@ -297,15 +303,10 @@ def begun(agreements: Iterable[Agreement], at: int) -> list[Agreement]:
     return list(standing.values())
 
 
-def in_force(standing: Iterable[Agreement], campaign: str, issuer: str, redeemer: str, at: int) -> Agreement:
-    """As `lookup`, of those that have begun."""
+def in_force(standing: Iterable[Agreement], campaign: str, issuer: str, redeemer: str, at: int) -> Agreement | None:
+    """As `lookup`, of those that have begun; None if there is none."""
     applying = [agreement for agreement in standing if agreement.applies(campaign, issuer, redeemer, at)]
-    if not applying:
-        raise InvalidInput(
-            f"no funding agreement is in force between {issuer} and {redeemer}",
-            remedy="load the network's default agreement",
-        )
-    return max(applying, key=_precedence)
+    return max(applying, key=_precedence, default=None)
 
 
 def agreement_hash(content: bytes) -> bytes:

@@ -99,19 +99,22 @@ def check_next(now: Standing, change: Change) -> None:
     """Whether a change may follow. Raises InvalidInput for a gap or a step that its state forbids."""
     if change.number != now.last_number + 1:
         raise InvalidInput(
+            f"第{change.number}号变更不能接在第{now.last_number}号之后 · "
             f"change {change.number} cannot follow {now.last_number}",
             place=f"campaign {change.campaign}",
-            remedy="read the campaign again and repeat the change",
+            remedy="重新查看活动后再作变更 · read the campaign again and repeat the change",
         )
     faults = {
-        ChangeKind.PUBLISH: "is published already" if now.last_number else "",
-        ChangeKind.AMEND: "is withdrawn" if now.claims_closed else "",
-        ChangeKind.PAUSE: "is paused already" if now.paused else "",
-        ChangeKind.RESUME: "" if now.paused else "is not paused",
-        ChangeKind.WITHDRAW: "is withdrawn already" if now.claims_closed else "",
+        ChangeKind.PUBLISH: "已发布 · is published already" if now.last_number else "",
+        ChangeKind.AMEND: "已撤回 · is withdrawn" if now.claims_closed else "",
+        ChangeKind.PAUSE: "已暂停 · is paused already" if now.paused else "",
+        ChangeKind.RESUME: "" if now.paused else "并未暂停 · is not paused",
+        ChangeKind.WITHDRAW: "已撤回 · is withdrawn already" if now.claims_closed else "",
     }
     fault = faults.get(change.kind, "")
     if not fault and change.kind is not ChangeKind.PUBLISH and not now.last_number:
-        fault = "is not published"
+        fault = "尚未发布 · is not published"
     if fault:
-        raise InvalidInput(fault, place=f"campaign {change.campaign}", remedy="look at its changes first")
+        raise InvalidInput(
+            fault, place=f"campaign {change.campaign}", remedy="先查看变更记录 · look at its changes first"
+        )

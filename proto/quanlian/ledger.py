@@ -84,7 +84,8 @@ def check_limits(balances: Iterable[Balance]) -> None:
             continue
         if min(balance.free_fen, balance.reserved_fen, balance.held_fen) < 0:
             raise BooksDoNotBalance(
-                f"{balance.account}: limit {balance.limit_fen}, used {balance.posted_fen}, "
+                f"{balance.account}: 额度 {balance.limit_fen}，已用 {balance.posted_fen}，预留 {balance.reserved_fen}，"
+                f"占用 {balance.held_fen} 分 · limit {balance.limit_fen}, used {balance.posted_fen}, "
                 f"reserved {balance.reserved_fen}, held {balance.held_fen} fen"
             )
 

@@ -43,6 +43,15 @@ def require_zero_sum(positions: Mapping[str, int]) -> None:
         )
 
 
+def obligations(bilateral: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:
+    """Who owes whom before netting, by (debtor, creditor), none negative: what refunds made so is owed back."""
+    owed: dict[tuple[str, str], int] = {}
+    for (debtor, creditor), amount_fen in bilateral.items():
+        pair = (debtor, creditor) if amount_fen >= 0 else (creditor, debtor)
+        owed[pair] = owed.get(pair, 0) + abs(amount_fen)
+    return dict(sorted(owed.items()))
+
+
 def figures(bilateral: Mapping[tuple[str, str], int]) -> NettingFigures:
     """Gross obligations between different regions, the sum of net credits, and the part saved."""
     gross_fen = sum(abs(amount) for (debtor, creditor), amount in bilateral.items() if debtor != creditor)

@@ -90,14 +90,18 @@ class StoryStep(NamedTuple):
 def story(facts: Facts) -> list[StoryStep]:
     """Sale and discount, who pays and why, then every capture and refund, and where the money stands."""
     steps = [_sale(facts), *_split(facts)]
-    returned = refunded = 0
+    returned = refunded = withheld = 0
     for booked in facts.booked:
         if booked.posting.kind == "capture":
             steps.append(_capture(facts, booked))
         else:
-            told = _refund(facts, booked, refunded, returned) if booked.posting.order_fen else _adjustment(booked)
-            steps.append(told)
             refunded -= booked.posting.order_fen
+            if booked.posting.order_fen:
+                due = _returns_due(facts, refunded, withheld - booked.posting.order_fen)
+                steps.append(_refund(facts, booked, refunded, due, returned, withheld))
+                withheld = due.fen
+            else:
+                steps.append(_adjustment(booked))
             returned -= booked.posting.discount_fen
     steps += [*_released(facts), *_standing(facts)]
     return [step._replace(legs=tuple(leg for leg in step.legs if leg.amount_fen)) for step in steps]
@@ -205,27 +209,41 @@ def _capture(facts: Facts, booked: Booked) -> StoryStep:
     return _booked_step(booked, zh, en, REFUNDS)
 
 
-def _refund(facts: Facts, booked: Booked, refunded_fen: int, returned_fen: int) -> StoryStep:
-    posting, redemption = booked.posting, facts.redemption
-    back, total = -posting.discount_fen, refunded_fen - posting.order_fen
-    minimum = facts.voucher_type.minimum_spend_fen
-    due = refund_due(redemption.discount_fen, redemption.order_fen, total, facts.terms.refund_policy, minimum)
-    most = returned_fen - posting.order_fen
-    how = _due(facts, total, due)
-    if due > most:
-        how = Words(
-            f"{how.zh}，本次至多退到{yuan(most)}", f"{how.en}, this return can bring it to {yuan(most)} at most"
-        )
-    shopper = yuan(-posting.order_fen - back)
+class _Due(NamedTuple):
+    """What returns so far give funders by the refund rule alone, and how that comes about."""
+
+    fen: int
+    how: Words
+
+
+def _returns_due(facts: Facts, total_fen: int, most_fen: int) -> _Due:
+    """When returns reach `total_fen` of the order, the last of which can bring it to `most_fen`."""
+    redemption, minimum = facts.redemption, facts.voucher_type.minimum_spend_fen
+    due = refund_due(redemption.discount_fen, redemption.order_fen, total_fen, facts.terms.refund_policy, minimum)
+    how = _due(facts, total_fen, due)
+    if due > most_fen:
+        most = yuan(most_fen)
+        how = Words(f"{how.zh}，本次至多退到{most}", f"{how.en}, this return can bring it to {most} at most")
+    return _Due(min(due, most_fen), how)
+
+
+def _refund(facts: Facts, booked: Booked, total_fen: int, due: _Due, had_fen: int, withheld_fen: int) -> StoryStep:
+    """`had_fen` is what funders had got back before; by returns alone it was `withheld_fen`."""
+    posting = booked.posting
+    part, back, had = yuan(-posting.order_fen), yuan(-posting.discount_fen), yuan(had_fen)
+    shopper, kept = yuan(-posting.order_fen - (due.fen - withheld_fen)), yuan(due.fen - withheld_fen)
     zh = (
-        f"退货{yuan(-posting.order_fen)}元，累计{yuan(total)}元：应退回出资方累计{how.zh}元，此前已退{yuan(returned_fen)}元，"
-        f"本次{yuan(back)}元，按各方尚余分摊；顾客得{shopper}元"
+        f"退货{part}元，累计{yuan(total_fen)}元：应退回出资方累计{due.how.zh}元，此前已退{had}元，"
+        f"本次{back}元，按各方尚余分摊；顾客得{shopper}元"
     )
     en = (
-        f"refund of {yuan(-posting.order_fen)}, {yuan(total)} in all: funders are due {how.en} in all, had "
-        f"{yuan(returned_fen)}, now get {yuan(back)}, each by what it still bears; the shopper gets {shopper} "
+        f"refund of {part}, {yuan(total_fen)} in all: funders are due {due.how.en} in all, had "
+        f"{had}, now get {back}, each by what it still bears; the shopper gets {shopper} "
         f"({facts.terms.refund_policy})"
     )
+    if had_fen != withheld_fen:
+        zh += f"，即{part}减应退的{kept}元，调整分录与顾客无关"
+        en += f": {part} less {kept} due, for an adjusting entry is no matter of the shopper"
     return _booked_step(booked, zh, en, REFUNDS)
 
 

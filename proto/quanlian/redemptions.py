@@ -55,7 +55,8 @@ class Redemption(NamedTuple):
     """One use of one voucher as its decider stores it. Amounts in fen, times in UTC seconds.
 
     `order_fen` and `discount_fen` are as held, then as captured; `legs` bear that discount, `standing` what is left of
-    it after refunds. `rest` is the part of the voucher's reservation that the hold did not use.
+    it after refunds. `rest` is the part of the voucher's reservation that the hold did not use. `returned_fen` is what
+    returns and adjusting entries gave funders of the discount, `shopper_fen` what returns gave the shopper.
     """
 
     id: bytes
@@ -79,6 +80,7 @@ class Redemption(NamedTuple):
     window: int = 0
     refunded_order_fen: int = 0
     returned_fen: int = 0
+    shopper_fen: int = 0
     postings: int = 0
 
     @property
@@ -89,6 +91,11 @@ class Redemption(NamedTuple):
     def standing_fen(self) -> int:
         """The discount less what refunds returned."""
         return sum(leg.amount_fen for leg in self.standing)
+
+    @property
+    def withheld_fen(self) -> int:
+        """What of the parts returned so far the shopper did not get: the funders' by the refund rule alone."""
+        return self.refunded_order_fen - self.shopper_fen
 
 
 class Posting(NamedTuple):
@@ -203,6 +210,14 @@ class RefundRule(NamedTuple):
     minimum_spend_fen: int
 
 
+class Return(NamedTuple):
+    """A part of the order that came back, and what of its price funders and shopper get."""
+
+    order_fen: int
+    returned_fen: int
+    shopper_fen: int
+
+
 def refund(
     redemption: Redemption,
     voucher: VoucherState,
@@ -215,7 +230,8 @@ def refund(
     """Give part of the order back: the funders get theirs in proportion, the shopper the rest (money.md, Refunds).
 
     A return gives funders at most what was returned: what a full clawback cannot take from it, the next returns give.
-    What an adjusting entry gave them already is not given twice.
+    An adjusting entry is between funders and the redeeming region: what it gave funders already is not given twice,
+    and the shopper gets what a redemption that nobody disputed would give.
     Never refused for cap, budget, suspension or close-out.
     """
     if redemption.state not in (State.CAPTURED, State.PARTLY_REFUNDED, State.REFUNDED):
@@ -225,14 +241,17 @@ def refund(
         return Refusal(RefusalReason.REFUND_EXCEEDS_CAPTURE, {"order_fen": order_fen, "left_fen": left})
     total = redemption.refunded_order_fen + order_fen
     due = refund_due(redemption.discount_fen, redemption.order_fen, total, rule.policy, rule.minimum_spend_fen)
-    due = min(due, redemption.returned_fen + order_fen)
-    return give_back(redemption, voucher, order_fen, max(0, due - redemption.returned_fen), credit, window, at)
+    due = min(due, redemption.withheld_fen + order_fen)
+    shopper_fen = order_fen - (due - redemption.withheld_fen)
+    given = Return(order_fen, max(0, due - redemption.returned_fen), shopper_fen)
+    return give_back(redemption, voucher, given, credit, window, at)
 
 
 def give_back(
-    redemption: Redemption, voucher: VoucherState, order_fen: int, returned_fen: int, credit: str, window: int, at: int
+    redemption: Redemption, voucher: VoucherState, given: Return, credit: str, window: int, at: int
 ) -> Outcome:
-    """A refund of which it is decided how much the funders get back. Raises InvalidInput for more than they paid."""
+    """A refund of which it is decided who gets what. Raises InvalidInput for more than the funders paid."""
+    order_fen, returned_fen, shopper_fen = given
     total = redemption.refunded_order_fen + order_fen
     parts = reduce_legs(redemption.standing, returned_fen)
     returned = tuple(leg.part(part) for leg, part in zip(redemption.standing, parts, strict=True))
@@ -242,12 +261,13 @@ def give_back(
         standing=_less(redemption.standing, parts),
         refunded_order_fen=total,
         returned_fen=redemption.returned_fen + returned_fen,
+        shopper_fen=redemption.shopper_fen + shopper_fen,
         postings=number,
     )
     negative = tuple(Leg(leg.account, 0).plus(leg, -1) for leg in returned)
     posting = Posting(redemption.id, number, "refund", -order_fen, -returned_fen, negative, window, at)
     movements = tuple(_posted(redemption.sides, returned, credit, -1))
-    return Outcome(refunded, voucher, movements, posting, returned_fen, order_fen - returned_fen)
+    return Outcome(refunded, voucher, movements, posting, returned_fen, shopper_fen)
 
 
 def adjust(
@@ -255,8 +275,8 @@ def adjust(
 ) -> Outcome:
     """Give `amount_fen` of a captured discount back to its funders: the adjusting entry of an upheld dispute.
 
-    It is posted as a refund of no part of the order; what later refunds return is less by it. Raises InvalidInput
-    unless the redemption stands captured with that much left.
+    It is posted as a refund of no part of the order; what later refunds return to funders is less by it, what they
+    give the shopper is not. Raises InvalidInput unless the redemption stands captured with that much left.
     """
     if redemption.state not in (State.CAPTURED, State.PARTLY_REFUNDED) or not 0 < amount_fen <= redemption.standing_fen:
         raise InvalidInput(
@@ -314,8 +334,18 @@ def _not_on_hold(redemption: Redemption, voucher: VoucherState, at: int) -> Refu
     if redemption.state is State.EXPIRED or (redemption.state is State.AUTHORIZED and at >= redemption.expires_at):
         return Refusal(RefusalReason.HOLD_EXPIRED, {"expires_at": redemption.expires_at})
     if redemption.state is not State.AUTHORIZED or voucher.hold != redemption.id:
-        return Refusal(RefusalReason.NOT_AUTHORIZED)
+        return not_authorized(redemption)
     return None
+
+
+def not_authorized(redemption: Redemption) -> Refusal:
+    """Why there is no hold, with what was captured and when, or of when the hold was that was voided."""
+    figures: dict[str, int] = {}
+    if redemption.state is State.VOIDED:
+        figures = {"voided_held_at": redemption.authorized_at}
+    elif redemption.captured_at:
+        figures = {"captured_fen": redemption.discount_fen, "captured_at": redemption.captured_at}
+    return Refusal(RefusalReason.NOT_AUTHORIZED, figures)
 
 
 def _has_budget(leg: Leg) -> bool:

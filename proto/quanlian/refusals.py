@@ -92,8 +92,9 @@ _JUDGED_ANEW = frozenset({RefusalReason.REQUEST_ID_REUSED, RefusalReason.QUOTA_E
 class Refusal(NamedTuple):
     """A refusal with the figures it speaks of; amounts in fen, times in UTC seconds, as their names say.
 
-    `voucher_dead`: the decider knows that the voucher is past use, whatever the reason itself leaves open. `field` is
-    that of a `MALFORMED` request which is wrong, as `order.order_fen`, and `remedy` what to send in it.
+    `voucher_dead`: the decider knows that the voucher is past use, whatever the reason itself leaves open.
+    `may_pass`: what stands in the way is not final. `field` is that of a `MALFORMED` request which is wrong, as
+    `order.order_fen`, and `remedy` what to send in it: in Chinese and, behind ` · `, in English.
     """
 
     reason: RefusalReason
@@ -101,10 +102,11 @@ class Refusal(NamedTuple):
     voucher_dead: bool = False
     field: str = ""
     remedy: str = ""
+    may_pass: bool = False
 
     @property
     def retryable(self) -> bool:
-        return _TEXTS[self.reason].retryable
+        return _TEXTS[self.reason].retryable or self.may_pass
 
     @property
     def voucher_usable(self) -> bool:
@@ -114,13 +116,20 @@ class Refusal(NamedTuple):
     @property
     def message_zh(self) -> str:
         text = _fill(_TEXTS[self.reason].zh, self.figures)
-        return text + (f"：{self.field}" if self.field else "") + ("；券仍可用" if self.voucher_usable else "")
+        told = [part for part in (self.field, self._remedies[0]) if part]
+        return text + (f"：{'，'.join(told)}" if self.field else "") + ("；券仍可用" if self.voucher_usable else "")
 
     @property
     def message_en(self) -> str:
         text = _fill(_TEXTS[self.reason].en, self.figures)
-        text += f": {self.field}, {self.remedy}" if self.field else ""
+        text += f": {self.field}, {self._remedies[1]}" if self.field else ""
         return text + ("; the voucher is still good" if self.voucher_usable else "")
+
+    @property
+    def _remedies(self) -> tuple[str, str]:
+        """In Chinese, where it is told in both languages, and in English."""
+        zh, _, en = self.remedy.rpartition(" · ")
+        return zh, en
 
 
 class _Text(NamedTuple):
@@ -235,14 +244,16 @@ _TEXTS: dict[RefusalReason, _Text] = {
         False,
         True,
     ),
-    R.ALREADY_HELD: _Text(
-        "券正被另一订单占用[，至{expires_at}]", "the voucher is held by another order[ until {expires_at}]", True, True
-    ),
+    R.ALREADY_HELD: _Text("券正在占用中[，至{expires_at}]", "the voucher is on hold[ until {expires_at}]", True, True),
     R.ALREADY_REDEEMED: _Text("券已核销", "the voucher was already redeemed", False, False),
     R.NOT_IN_CUSTODY: _Text("券由清分平台托管，暂不可达", "the custodian cannot be reached now", True, True),
     R.ISSUER_UNREACHABLE: _Text("发券地暂不可达", "the issuing region cannot be reached now", True, True),
     R.FUNDING_EXHAUSTED: _Text(
-        "资金不足[，需{needed_fen}元]", "the funders' money does not reach[ for {needed_fen} yuan]", True, True
+        "资金不足[，需{needed_fen}元][；两地间生效的分担协议{agreements}份]",
+        "the funders' money does not reach[ for {needed_fen} yuan]"
+        "[; {agreements} funding agreements are in force between the two regions]",
+        True,
+        True,
     ),
     R.DEBIT_CAP_EXCEEDED: _Text(
         "发券地已达净借记限额[：未结应付{exposure_fen}元，本笔{owed_fen}元，限额{limit_fen}元]",
@@ -254,7 +265,13 @@ _TEXTS: dict[RefusalReason, _Text] = {
     R.REQUEST_ID_REUSED: _Text("请求号已用于另一内容的请求", "the request id was used with another body", False, False),
     R.REVERSED: _Text("该请求已被冲正", "the request was reversed", False, False),
     R.REDEMPTION_UNKNOWN: _Text("核销记录不存在", "no such redemption", False, False),
-    R.NOT_AUTHORIZED: _Text("该笔不在占用状态", "the redemption is not on hold", False, True),
+    R.NOT_AUTHORIZED: _Text(
+        "该笔不在占用状态[：优惠{captured_fen}元已于{captured_at}核销][：{voided_held_at}的占用已撤销]",
+        "the redemption is not on hold[: a discount of {captured_fen} yuan was captured at {captured_at}]"
+        "[: its hold of {voided_held_at} was voided]",
+        False,
+        True,
+    ),
     R.HOLD_EXPIRED: _Text("占用已于{expires_at}到期", "the hold expired at {expires_at}", False, True),
     R.AMOUNT_EXCEEDS_HOLD: _Text(
         "确认金额{order_fen}元超过占用金额{held_order_fen}元",

@@ -60,9 +60,9 @@ def net_fen(key: LineKey, figures: LineFigures) -> int:
 class Statement:
     """One region, one window or month. Amounts in fen, times in UTC seconds.
 
-    The balance is the region's position at the clearinghouse as if every window so far were settled: what it lodged,
-    less what was paid out to it, plus the nets of its windows. `month` is empty on a window's statement; on a month's
-    (`2026-05`) `window` is 0 and `windows` are those that opened in it.
+    The balance is the region's position at the clearinghouse as if every window so far were settled: what it lodged
+    and its funders paid ahead there, less what was paid out to it, plus the nets of its windows. `month` is empty on a
+    window's statement; on a month's (`2026-05`) `window` is 0 and `windows` are those that opened in it.
     """
 
     window: int
@@ -77,6 +77,9 @@ class Statement:
     """What the bank received from the region while the window was open."""
     paid_out_fen: int = 0
     """What the bank paid to the region while the window was open, less pay-outs that it returned; may be negative."""
+    prefunded_fen: int = 0
+    """What the region's funders paid ahead there while the window was open, less what went back to them; may be
+    negative."""
     month: str = ""
     windows: tuple[int, ...] = ()
 
@@ -99,7 +102,7 @@ class Statement:
 
     @property
     def closing_fen(self) -> int:
-        return self.opening_fen + self.lodged_fen - self.paid_out_fen + self.net_fen
+        return self.opening_fen + self.lodged_fen + self.prefunded_fen - self.paid_out_fen + self.net_fen
 
     @property
     def balances(self) -> dict[LineKey, int]:
@@ -107,6 +110,7 @@ class Statement:
         fields = {
             "opening": self.opening_fen,
             "lodged": self.lodged_fen,
+            "prefunded": self.prefunded_fen,
             "paid_out": self.paid_out_fen,
             "refunded": self.refunded_fen,
             "closing": self.closing_fen,
@@ -139,6 +143,7 @@ def monthly(month: str, statements: Sequence[Statement]) -> Statement:
         lines={},
         lodged_fen=sum(each.lodged_fen for each in statements),
         paid_out_fen=sum(each.paid_out_fen for each in statements),
+        prefunded_fen=sum(each.prefunded_fen for each in statements),
         month=month,
         windows=tuple(each.window for each in statements),
     )
@@ -174,6 +179,7 @@ def statement_to_json(statement: Statement) -> bytes:
         "closed_at": statement.closed_at,
         "opening_fen": statement.opening_fen,
         "lodged_fen": statement.lodged_fen,
+        "prefunded_fen": statement.prefunded_fen,
         "paid_out_fen": statement.paid_out_fen,
         "received_fen": statement.received_fen,
         "paid_fen": statement.paid_fen,
@@ -232,10 +238,11 @@ def json_to_statement(content: bytes) -> Statement:
             _whole(data["opening_fen"]),
             lines,
             funders,
-            _whole(data["lodged_fen"]),
-            _whole(data["paid_out_fen"]),
-            data["month"],
-            tuple(map(_whole, data["windows"])) if data["month"] else (),
+            lodged_fen=_whole(data["lodged_fen"]),
+            paid_out_fen=_whole(data["paid_out_fen"]),
+            prefunded_fen=_whole(data["prefunded_fen"]),
+            month=data["month"],
+            windows=tuple(map(_whole, data["windows"])) if data["month"] else (),
         )
         follows = json.loads(statement_to_json(statement))
     except (ValueError, KeyError, TypeError) as error:

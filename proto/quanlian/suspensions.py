@@ -102,9 +102,10 @@ def check_next(last_number: int, suspended_now: bool, suspension: Suspension) ->
             "先补送缺号 · send what is missing first",
         )
     if suspension.suspended == suspended_now:
-        state = "已经暂停 · is suspended already" if suspended_now else "并未暂停 · is not suspended"
+        zh, en = ("已经暂停", "is suspended already") if suspended_now else ("并未暂停", "is not suspended")
         raise _invalid(
-            f"{suspension.kind.name.lower()} {suspension.subject} {state} by {suspension.authority}",
+            f"{suspension.subject} {zh}（{suspension.authority}） · "
+            f"{suspension.kind.name.lower()} {suspension.subject} {en} by {suspension.authority}",
             "查看有效的暂停 · look at the suspensions in force",
         )
 

@@ -18,7 +18,7 @@ from quanlian.redemptions import Sale
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.signing import SigningKey
 from quanlian.terms import Terms, VoucherType
-from quanlian.vouchers import Voucher, key_was_revoked, key_was_valid
+from quanlian.vouchers import Voucher, VoucherKey, key_was_revoked, key_was_valid
 
 PPM = 1_000_000
 
@@ -29,6 +29,17 @@ class MerchantFacts(NamedTuple):
     admitted: bool
     blocked_at: int | None = None
     categories: frozenset[str] = frozenset()
+
+
+class OrderTaken(NamedTuple):
+    """The public voucher that stands on an order: held `until` then, or captured, or, with neither, being decided.
+
+    `voucher` is None where it is not known any more which it was.
+    """
+
+    voucher: VoucherKey | None
+    is_captured: bool
+    until: int | None = None
 
 
 @dataclass(slots=True)
@@ -58,7 +69,7 @@ class Facts:
     voucher_suspended_at: int | None = None
     merchant: MerchantFacts | None = None
     leverage_bound: Fraction | None = None
-    order_taken: bool = False
+    order_taken: OrderTaken | None = None
 
 
 class Discounted(NamedTuple):
@@ -83,6 +94,8 @@ def check(facts: Facts, at: int) -> Discounted | Refusal:
 def _is_past_use(facts: Facts, at: int) -> bool:
     not_after = facts.standing.not_after(facts.voucher.not_after)
     if facts.known is False or facts.voucher_suspended_at is not None or at >= not_after:
+        return True
+    if facts.order_taken and facts.order_taken.is_captured and _is_its_own(facts, facts.order_taken):
         return True
     return facts.state is not None and is_dead(facts.state, not_after, at)
 
@@ -208,10 +221,22 @@ def _check_amounts(facts: Facts, voucher_type: VoucherType, discount_fen: int) -
 
 
 def _check_use(facts: Facts) -> Refusal | None:
-    """24 one public voucher per order · 25 held · 26 redeemed."""
-    if facts.order_taken:
-        return Refusal(RefusalReason.ORDER_ALREADY_DISCOUNTED)
+    """24 one public voucher per order · 25 held · 26 redeemed.
+
+    A voucher that is asked for again for the order that it was used on is held or redeemed, wherever that was decided.
+    """
+    taken, held_until = facts.order_taken, facts.held_until
     reason = spent_reason(facts.state) if facts.state else None
-    if reason is RefusalReason.ALREADY_HELD and facts.held_until is not None:
-        return Refusal(reason, {"expires_at": facts.held_until})
+    if taken and not _is_its_own(facts, taken):
+        return Refusal(RefusalReason.ORDER_ALREADY_DISCOUNTED, may_pass=not taken.is_captured)
+    if taken and not reason:
+        reason = RefusalReason.ALREADY_REDEEMED if taken.is_captured else RefusalReason.ALREADY_HELD
+        held_until = taken.until
+    if reason is RefusalReason.ALREADY_HELD and held_until is not None:
+        return Refusal(reason, {"expires_at": held_until})
     return Refusal(reason) if reason else None
+
+
+def _is_its_own(facts: Facts, taken: OrderTaken) -> bool:
+    """Whether the voucher that stands on the order is the very one that is asked for."""
+    return taken.voucher == VoucherKey(facts.voucher.issuer, facts.voucher.pack_id, facts.index)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from quanlian.agreements import (
     Agreement,
     FiscalCapacity,
@@ -15,6 +17,7 @@ from quanlian.agreements import (
     Tier,
 )
 from quanlian.apportionment import Leg, fund, reduce_legs, refund_due
+from quanlian.errors import InvalidInput
 from quanlian.money import allocate
 
 Case = dict[str, Any]
@@ -28,7 +31,11 @@ def fields(case: Case, *names: str) -> tuple[Any, ...]:
 
 def test_a_total_is_divided_by_largest_remainder(allocation_case: Case) -> None:
     total, weights, parts = fields(allocation_case, "total", "weights", "parts")
-    assert allocate(total, weights) == parts
+    if parts is None:
+        with pytest.raises(InvalidInput, match="at least one positive weight"):
+            allocate(total, weights)
+    else:
+        assert allocate(total, weights) == parts
 
 
 def test_an_amount_is_paid_by_its_funders(funder_split_case: Case) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from agreement_documents import agreement_document
 from batch_stories import request_id
 from local_parties import (
     AT,
@@ -36,32 +37,7 @@ SIGNERS = {
     CLEARINGHOUSE: TestSigner(CLEARINGHOUSE, "statement"),
 }
 KEYRING = TestKeyring({signer.key_id: signer.certified for signer in SIGNERS.values()})
-TEXT = """
-number = "HZ-SH"
-version = 1
-title = {{ zh = "协议", en = "Agreement" }}
-effective_from = 2026-01-01T00:00:00+08:00
-effective_until = 2027-01-01T00:00:00+08:00
-when_visitors_run_out = "{dry}"
-fraud_losses = "issuer"
-dispute_days = 15
-method = "fixed"
-[parameters]
-issuer = 50
-redeemer = 50
-[termination]
-notice_days = 30
-[[party]]
-region = "330100"
-commerce = {{ zh = "商", en = "C" }}
-finance = {{ zh = "财", en = "F" }}
-[[party]]
-region = "310000"
-commerce = {{ zh = "商", en = "C" }}
-finance = {{ zh = "财", en = "F" }}
-yearly_ceiling = 12.00
-"""
-DOCUMENT = TEXT.format(dry="issuer-pays").encode()
+DOCUMENT = agreement_document("12.00")
 
 
 @pytest.fixture
@@ -243,7 +219,7 @@ class TestCeiling:
     def test_past_its_ceiling_it_refuses_where_that_was_agreed(
         self, node: LocalNode, clearinghouse: LocalClearinghouse, register: AgreementRegister
     ) -> None:
-        agree(register, TEXT.format(dry="refuse").encode())
+        agree(register, agreement_document("12.00", dry="refuse"))
         answers = self._redeem(node, clearinghouse, 3)
         assert [outcome(answer) for answer in answers] == ["CAPTURED", "CAPTURED", "FUNDING_EXHAUSTED"]
 

@@ -88,6 +88,12 @@ def test_terms_are_asked_for_only_by_a_voucher_whose_signature_holds(node: Local
     assert asked.documents == 0
 
 
+def test_all_who_meet_the_same_terms_at_a_time_ask_for_them_once(node: LocalNode) -> None:
+    asked, answers = ask_for(node, [visitors_token()] * 20)
+    assert asked.documents == 1
+    assert answers == ["CAMPAIGN_UNKNOWN"] * 20
+
+
 class Absent(Asked):
     """A clearinghouse that cannot be reached."""
 

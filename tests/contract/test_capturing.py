@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import pytest
+from agreement_documents import BY_LEVERAGE, agreement_document
 from batch_stories import redemption_id_of, request_id
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,37 +35,7 @@ from quanlian.v1 import clearing_operator_pb2
 from quanlian.v1 import redemption_pb2 as pb
 
 PACKS = 5
-CEILING = b"""
-number = "HZ-SH"
-version = 1
-title = { zh = "x", en = "x" }
-effective_from = 2026-01-01T00:00:00+08:00
-effective_until = 2027-01-01T00:00:00+08:00
-when_visitors_run_out = "issuer-pays"
-fraud_losses = "issuer"
-dispute_days = 15
-method = "leverage-tiered"
-[parameters]
-[[parameters.tiers]]
-leverage = { order = 4, discount = 1 }
-issuer = 70
-redeemer = 30
-[[parameters.tiers]]
-leverage = { order = 10, discount = 1 }
-issuer = 40
-redeemer = 60
-[termination]
-notice_days = 30
-[[party]]
-region = "330100"
-commerce = { zh = "x", en = "x" }
-finance = { zh = "x", en = "x" }
-[[party]]
-region = "310000"
-commerce = { zh = "x", en = "x" }
-finance = { zh = "x", en = "x" }
-yearly_ceiling = 11.00
-"""
+CEILING = agreement_document("11.00", BY_LEVERAGE)
 """Shanghai pays by the order's leverage and at most 11.00 a year: as many redemptions as that allows."""
 Pair = tuple[LocalClearinghouse, LocalClearinghouse]
 

@@ -20,10 +20,13 @@ from local_parties import (
     keys_of,
     purchase,
 )
+from window_stories import pay_ahead, posted
 
 from clearinghouse.custody import overdue
 from clearinghouse.windows import Confirm
 from custodian.ledger.check import check_books
+from node.bank import draw_there
+from node.desk import Desk
 from node.redeeming import ClearinghouseAnswer, Forwarded
 from quanlian.campaign_changes import ChangeKind
 from quanlian.errors import InvalidInput
@@ -70,8 +73,7 @@ class Treasury:
         return -self.posted(f"prefund/{HANGZHOU}/2026/{campaign}/{funder}")
 
     def fund(self, funder: str, fen: int, reference: str, campaign: str = "spring") -> int:
-        request = pb.RecordFundingRequest(campaign=campaign, funder=funder, amount_fen=fen, bank_reference=reference)
-        return self.department.do(self.department.treasury.record_funding(request))
+        return self.receive(fen, reference, campaign=campaign, funder=funder)
 
     def receive(self, fen: int, reference: str, **payer: Any) -> int:
         request = pb.RecordDedicatedReceiptRequest(
@@ -714,3 +716,47 @@ def spend_and_end(funded: Treasury, notice: bytes = b"") -> tuple[bytes, bytes]:
 def test_the_fixtures_days_are_china_s(treasury: Treasury) -> None:
     assert datetime.fromtimestamp(treasury.node.database.at, CHINA).date().isoformat() == "2026-05-29"
     assert SHANGHAI != HANGZHOU
+
+
+class TestMoneyPaidAheadAtTheClearinghouse:
+    """The city pays its part of what is used away there; its money is not drawn on twice."""
+
+    @pytest.fixture
+    def paid_there(self, treasury: Treasury) -> Treasury:
+        treasury.fund("city", 1000, "city-here")
+        treasury.fund("county", 1000, "county-here")
+        pay_ahead(treasury.clearinghouse, HANGZHOU, "spring/city", 300, "city-there")
+        return treasury
+
+    def test_it_pays_for_use_in_a_settled_window_before_what_stands_here(self, paid_there: Treasury) -> None:
+        (token,) = paid_there.node.claim(1)
+        paid_there.release(token)
+        paid_there.redeem_in_shanghai(token)
+        paid_there.settle_window()
+        assert posted(paid_there.clearinghouse, f"prefund/{CITY}") == 0
+        assert paid_there.prefunded("city") == 1000 - (467 - 300)
+        assert paid_there.prefunded("county") == 1000 - 233
+        assert paid_there.posted(f"contribution/{HANGZHOU}/{CITY}") == -467
+        assert paid_there.posted(f"settlement/{HANGZHOU}") == 300 - 700, "as the clearinghouse has it, less lodgings"
+        paid_there.check()
+        paid_there.clearinghouse.check_books()
+        assert [each for each in paid_there.audited() if not each.holds] == []
+
+    def test_to_hear_of_it_twice_changes_nothing(self, paid_there: Treasury) -> None:
+        (token,) = paid_there.node.claim(1)
+        paid_there.release(token)
+        paid_there.redeem_in_shanghai(token)
+        number = paid_there.settle_window()
+        before = paid_there.balances()
+        with paid_there.node.database.transaction() as transaction:
+            engine = paid_there.department.service.engine
+            desk = Desk(transaction, engine.region, engine.shelf)
+            draw_there(desk, number, {f"prefund/{HANGZHOU}/{CITY}": 300})
+            desk.save()
+        assert paid_there.balances() == before
+
+    def test_a_statement_with_it_matches_the_region_s_books(self, paid_there: Treasury) -> None:
+        paid_there.settle_window()
+        (row,) = paid_there.node.rows("settlement_window")
+        assert (row["missing"], row["extra"], row["different"], row["confirmed"]) == (0, 0, 0, True)
+        assert row["closing_fen"] == 1_000_000 + 300

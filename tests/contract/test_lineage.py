@@ -49,6 +49,23 @@ def test_a_commit_that_is_rolled_back_has_no_number(database: Database, tmp_path
     assert lineage.known.commits == 3
 
 
+def test_writes_that_come_out_of_turn_leave_the_latest_number(numbered: Database, tmp_path: Path) -> None:
+    """The file is written after the writer's turn, so that of two threads the later commit's may come first."""
+    lineage = Lineage(numbered, tmp_path / "lineage")
+    assert lineage.begin()
+    commit(numbered, 5)
+    with numbered.transaction() as transaction:
+        earlier = lineage._number(transaction)
+    earlier()
+    commit(numbered)
+    latest = lineage.known
+    earlier()
+    assert lineage.known == latest
+    again = Lineage(numbered, tmp_path / "lineage")
+    assert again.begin()
+    assert again.known == latest
+
+
 @pytest.fixture
 def numbered(database: Database) -> Database:
     """A party's database with the tables that every party has."""

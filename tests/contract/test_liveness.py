@@ -6,9 +6,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import structlog
 from local_parties import (
     HANGZHOU,
     KEYRING,
@@ -24,9 +26,11 @@ from local_parties import (
     purchase,
 )
 
+from chassis.host import handle_as
 from clearinghouse.redeeming import Redeem
 from custodian.evidence import SignedBatch
-from custodian.servicer import sign_answers
+from custodian.servicer import RedemptionServicer, sign_answers
+from node import service as node_service
 from node.adapters import clearing
 from node.adapters.clearing import ClearingLink
 from node.desk import Desk
@@ -34,7 +38,7 @@ from node.redeeming import Intake
 from node.service import NodeService
 from pki.authority import RootAuthority
 from pki.identity import Identity
-from quanlian.errors import InvalidInput, Unavailable
+from quanlian.errors import Unavailable
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.v1 import custody_pb2, directory_pb2, redemption_pb2
 from quanlian.wire import Stamp, refused, request_id_of
@@ -157,7 +161,7 @@ class TestAnswers:
         service.close()
         assert [outcome(answer) for answer in got] == ["CAPTURED"]
 
-    def test_an_answer_that_cannot_be_booked_is_told_after_the_others_are_booked(self, node: LocalNode) -> None:
+    def test_an_answer_to_nothing_that_was_sent_is_logged_and_the_others_are_booked(self, node: LocalNode) -> None:
         tokens = released_vouchers(node, 2)
         node.clearinghouse = catching = Catching()
         service, got = node.another_service(), list[bytes]()
@@ -170,8 +174,10 @@ class TestAnswers:
                 await asyncio.sleep(0)
             first, second = catching.sent
             stranger = answered(item(bytes(16), void=redemption_pb2.Void(redemption_id=bytes(16))))
-            with pytest.raises(InvalidInput, match="did not send"):
+            with structlog.testing.capture_logs() as logs:
                 await service.clearinghouse_answered([answered(first), stranger])
+            (logged,) = logs
+            assert "did not send" in logged["event"]
             assert [request_id_of(each) for each in await service.unanswered()] == [request_id_of(second)]
             await service.clearinghouse_answered([answered(second)])
             await asyncio.wait_for(waiting, 10)
@@ -307,3 +313,91 @@ class TestLink:
         given = asyncio.run(run())
         assert given[0].HasField("hand_over")
         assert given == given[:1] * 3
+
+
+class Answering:
+    """The other end of a line, which answers everything until it is told to be silent."""
+
+    def __init__(self, line: Line) -> None:
+        self.line, self.speaks = line, asyncio.Event()
+        self.speaks.set()
+
+    async def run(self) -> None:
+        while True:
+            message = await self.line.written.get()
+            await self.speaks.wait()
+            given = [answered(each) for each in message.items]
+            self.line.responses.put_nowait(
+                sign_answers(given, CLEARING) if given else redemption_pb2.RedeemStreamResponse()
+            )
+
+
+async def until(service: NodeService, reached: bool) -> None:
+    async with asyncio.timeout(10):
+        while service.reaches_clearinghouse is not reached:
+            await asyncio.sleep(0.01)
+
+
+class TestSilence:
+    """A clearinghouse that is there and says nothing."""
+
+    def test_what_is_new_is_refused_while_it_is_silent_and_what_was_sent_gets_its_answer(
+        self, node: LocalNode, link: tuple[Path, TestSigner], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name, seconds in (("STEADY_SECONDS", 0.02), ("PING_SECONDS", 0.02), ("SILENT_SECONDS", 0.1)):
+            monkeypatch.setattr(clearing, name, seconds)
+        monkeypatch.setattr(node_service, "UNREACHABLE_SECONDS", 0.1)
+        first, second, third = (
+            item(node.ids.fresh(), redeem=purchase(token, 0, f"order-{n}"))
+            for n, token in enumerate(released_vouchers(node, 3))
+        )
+
+        async def run() -> None:
+            made, stubs = played(link)
+            node.clearinghouse = made  # type: ignore[assignment]
+            service = node.another_service()
+            service.start()
+            running = asyncio.create_task(made._forever("redemptions", made._redeem, service))
+            other_end = Answering(await asyncio.wait_for(stubs.lines.get(), 10))
+            answering = asyncio.create_task(other_end.run())
+            await until(service, reached=True)
+
+            other_end.speaks.clear()
+            got: list[bytes] = []
+            waiting = asyncio.create_task(service.submit(ALIPAY, [first], got.extend))
+            await until(service, reached=False)
+            await asyncio.sleep(0.02)
+            new: list[bytes] = []
+            await asyncio.wait_for(service.submit(ALIPAY, [second], new.extend), 10)
+            assert [outcome(each) for each in new] == ["NOT_IN_CUSTODY"]
+            assert not waiting.done(), "it was sent"
+
+            other_end.speaks.set()
+            await asyncio.wait_for(waiting, 10)
+            assert [outcome(each) for each in got] == ["ISSUER_UNREACHABLE"], "by the clearinghouse's answer"
+            await until(service, reached=True)
+            again: list[bytes] = []
+            await asyncio.wait_for(service.submit(ALIPAY, [third], again.extend), 10)
+            assert [outcome(each) for each in again] == ["ISSUER_UNREACHABLE"]
+            assert stubs.lines.empty(), "the stream was never broken"
+            for task in (running, answering):
+                task.cancel()
+            await asyncio.to_thread(service.close)
+
+        asyncio.run(run())
+
+    def test_a_message_without_items_is_answered_by_one_without_answers(
+        self, clearinghouse: LocalClearinghouse
+    ) -> None:
+        async def one() -> AsyncIterator[redemption_pb2.RedeemStreamRequest]:
+            yield redemption_pb2.RedeemStreamRequest()
+            await asyncio.Event().wait()
+
+        async def run() -> redemption_pb2.RedeemStreamResponse:
+            handle_as(Identity(SHANGHAI, "node"))
+            stream = RedemptionServicer(clearinghouse.service, KEYRING, CLEARING).RedeemStream(one(), SimpleNamespace())  # type: ignore[arg-type]
+            response = await asyncio.wait_for(anext(stream), 10)
+            await stream.aclose()  # type: ignore[attr-defined]
+            return response
+
+        assert asyncio.run(run()) == redemption_pb2.RedeemStreamResponse()

@@ -24,7 +24,7 @@ from sound_parties import check
 from clearinghouse.disputes import TakeDispute
 from node import schema
 from quanlian.errors import InvalidInput, Unavailable
-from quanlian.v1 import clearing_operator_pb2, node_operator_pb2, settlement_pb2, signed_pb2
+from quanlian.v1 import clearing_operator_pb2, node_operator_pb2, redemption_pb2, settlement_pb2, signed_pb2
 
 OTHER_OPERATOR = OPERATOR._replace(name="other")
 ISSUERS_LINE = settlement_pb2.LineRef(role="issuer", counterpart=SHANGHAI, campaign="spring")
@@ -73,7 +73,7 @@ def test_a_fully_matched_daily_statement_confirms_itself(department: Department)
     assert department.reconciliation().confirmed
     (row,) = [row for row in department.clearinghouse.rows("statement") if row["region"] == HANGZHOU]
     word = settlement_pb2.Confirmation.FromString(row["confirmation"])
-    assert (word.matched, word.by) == (7, "")
+    assert (word.matched, word.by) == (8, "")
 
 
 def lose_postings(department: Department) -> None:
@@ -295,6 +295,58 @@ def test_a_redemption_is_adjusted_once_by_a_dispute_and_the_answer_says_where_it
     assert answer.dispute.outcome == "upheld"
     assert (told.redemption_id, told.amount_fen) == (redemption["id"], 1)
     assert (told.entry, told.window) == (posting["entry"], posting["settlement_window"])
+
+
+def test_a_return_after_an_upheld_dispute_gives_the_shopper_what_was_paid_and_funders_nothing_twice(
+    department: Department,
+) -> None:
+    """Of an order of 58.00 the shopper paid 48.00; who bears the other 10.00 is no matter of theirs."""
+    department.dispute(ISSUERS_LINE)
+    clearinghouse = department.clearinghouse
+    (redemption,) = clearinghouse.rows("redemption")
+    adjustment = clearing_operator_pb2.Adjustment(redemption_id=redemption["id"], amount_fen=1000)
+    request = clearing_operator_pb2.ResolveDisputeRequest(
+        region=HANGZHOU, number=1, upheld=True, why="so", adjustments=[adjustment]
+    )
+    department.do(clearinghouse.service.settlement.resolve_dispute(request))
+    refund = redemption_pb2.Refund(redemption_id=redemption["id"], order_fen=5800)
+    (answer,) = clearinghouse.redeem(item(bytes(15) + b"r", refund=refund))
+    told = answer_of(answer)
+    assert (told.shopper_fen, told.returned_fen, told.discount_fen) == (4800, 0, 0)
+    clearinghouse.check_books()
+
+
+def test_what_can_no_longer_be_disputed_is_confirmed_with_a_signed_reservation(department: Department) -> None:
+    lose_postings(department)
+    for party in (department.node, department.clearinghouse):
+        party.pass_seconds(40 * 86_400)
+    department.clearinghouse.do(department.clearinghouse.service.settlement.close_window())
+    department.hear()
+    department.do(department.service.reconciler.reconcile_open_windows())
+    with pytest.raises(InvalidInput, match="could be disputed until"):
+        department.dispute(ISSUERS_LINE)
+    for window, month in ((1, ""), (0, "2026-05")):
+        with pytest.raises(InvalidInput, match=f"issuer/{SHANGHAI}/spring differs.*--with-reservation"):
+            department.do(department.settling.confirm(OPERATOR, window, month, "  "))
+        assert not department.reconciliation(window, month).confirmed
+        department.do(department.settling.confirm(OPERATOR, window, month, "our copy was lost"))
+        answer = department.reconciliation(window, month)
+        assert (answer.confirmed, answer.reservation) == (True, "our copy was lost")
+        settlement = department.clearinghouse.service.settlement
+        assert department.do(settlement.reservation(HANGZHOU, window, month)) == "our copy was lost"
+    (row,) = (row for row in department.clearinghouse.rows("monthly_statement") if row["region"] == HANGZHOU)
+    word = settlement_pb2.Confirmation.FromString(row["confirmation"])
+    assert (word.by, word.reservation) == (OPERATOR.uri, "our copy was lost")
+    assert f"issuer/{SHANGHAI}/spring" in word.reserved
+    shown = department.do(department.clearinghouse.service.settlement.window(1))
+    assert [each.reservation for each in shown.positions if each.region == HANGZHOU] == ["our copy was lost"]
+    department.clearinghouse.check_books()
+
+
+def test_a_statement_that_agrees_is_confirmed_without_a_reservation(department: Department) -> None:
+    department.do(department.settling.confirm(OPERATOR, 1, "", "just in case"))
+    answer = department.reconciliation()
+    assert (answer.confirmed, answer.reservation) == (True, "")
 
 
 def test_a_month_waits_for_a_person(department: Department) -> None:

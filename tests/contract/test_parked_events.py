@@ -63,12 +63,19 @@ def test_a_forged_fund_return_is_parked_and_the_events_around_it_are_taken(
 
 
 def test_what_depends_on_a_parked_event_is_parked_with_it(node: LocalNode, service: NodeService) -> None:
-    take(service, Event(sequence=1, statement_ready=4))
-    take(service, Event(sequence=2, statement_ready=4), Event(sequence=3, window_settled=4), fund_return(4, 1))
-    assert set(parked(node)) == {2, 3}
-    assert parked(node)[3] == "depends on event 2 of the same window 4, which is parked"
-    assert [row["settled"] for row in node.rows("settlement_window")] == [False]
+    take(service, Event(sequence=1, window_settled=4), Event(sequence=2, statement_ready=4), fund_return(3, 1))
+    assert set(parked(node)) == {1, 2}
+    assert "depends on event 1, which is parked" in parked(node)[2]
+    assert node.rows("settlement_window") == []
     assert node.balance("spring/city")[3] == 400_000 + 100
+
+
+def test_a_statement_that_is_told_again_opens_its_window_once(node: LocalNode, service: NodeService) -> None:
+    """A clearinghouse that was restored to before it told of the statement tells of it again."""
+    take(service, Event(sequence=1, statement_ready=4))
+    take(service, Event(sequence=2, statement_ready=4), Event(sequence=3, window_settled=4))
+    assert parked(node) == {}
+    assert [(row["number"], row["settled"]) for row in node.rows("settlement_window")] == [(4, True)]
 
 
 def test_an_event_of_a_newer_clearinghouse_is_parked_until_the_node_is_upgraded(
@@ -89,7 +96,7 @@ def test_a_retry_takes_the_event_once_its_cause_is_gone(node: LocalNode, service
     assert [each.sequence for each in answer.parked] == [1, 2]
     assert not answer.taken
     with node.database.transaction() as transaction:
-        row = {"number": 4, "statement": None, "net_fen": 0, "confirmed": True, "settled": False}
+        row = {"number": 4, "statement": None, "net_fen": 0, "confirmed": True, "reservation": "", "settled": False}
         figures = dict.fromkeys((*COUNTS, *BALANCES), 0)
         transaction.insert(node.tables["settlement_window"], [row | figures])
     assert list(retry(service).taken) == [1, 2]
@@ -99,11 +106,10 @@ def test_a_retry_takes_the_event_once_its_cause_is_gone(node: LocalNode, service
 
 
 def test_a_retry_keeps_the_order_of_a_window_s_events(node: LocalNode, service: NodeService) -> None:
-    take(service, Event(sequence=1, statement_ready=4), Event(sequence=2, statement_ready=4))
-    take(service, Event(sequence=3, window_settled=4))
+    take(service, Event(sequence=1, window_settled=4), Event(sequence=2, statement_ready=4))
     answer = retry(service)
-    assert [each.sequence for each in answer.parked] == [2, 3]
-    assert "depends on event 2" in answer.parked[1].reason
+    assert [each.sequence for each in answer.parked] == [1, 2]
+    assert "depends on event 1" in answer.parked[1].reason
 
 
 def test_the_operator_sees_what_is_parked_and_why(node: LocalNode, service: NodeService) -> None:

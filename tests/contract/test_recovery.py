@@ -24,7 +24,7 @@ from local_parties import (
     outcome,
     purchase,
 )
-from restored_network import CLEARING_KEY, NODE_KEY, PLATFORM_KEY, Network, back_up, restore
+from restored_network import CLEARING_KEY, NODE_KEY, PLATFORM_KEY, Network, back_up, in_english, restore
 
 from custodian import evidence_file
 from custodian.lineage import RecoveryNeeded
@@ -296,7 +296,7 @@ class TestPlatformReceipts:
         assert outcome(use.content) == "CAPTURED", "the copy goes on, and another voucher takes the order"
         booked = network.book(receipt(content, answer), receipt(late, told))
         assert booked.booked == 0
-        assert [each.reason.partition(": ")[2] for each in booked.disputed] == [
+        assert [in_english(each.reason) for each in booked.disputed] == [
             "is decided otherwise now than it was answered"
         ] * 2
         states = {row["voucher_index"]: row["status"] for row in network.node.rows("voucher")}
@@ -421,7 +421,9 @@ class TestClearinghouse:
         with network.node.database.transaction() as transaction:
             transaction.upsert(network.node.tables["outbox"], [{**outbox, "content": other}])
         report = network.recover_clearinghouse(SHANGHAI)
-        assert [each.reason for each in report.disputed] == ["does not follow from its request and the books"]
+        assert [in_english(each.reason) for each in report.disputed] == [
+            "does not follow from its request and the books"
+        ]
         assert {row["status"] for row in network.clearinghouse.rows("voucher")} == {"usable", "cancelled"}
 
     def test_an_answer_that_it_did_not_sign_is_not_believed(self, network: Network) -> None:

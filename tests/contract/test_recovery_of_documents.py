@@ -143,7 +143,7 @@ class TestChanges:
         network.do(has_more)
         report = network.recover_node()
         (disputed,) = report.disputed
-        assert disputed.id == "change 2 of spring"
+        assert disputed.id == "变更 change 2 of spring"
         assert "was changed meanwhile" in disputed.reason
 
     def test_documents_come_in_pages(self, network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +226,7 @@ class TestCampaignPublishedAfterTheCopy:
         monkeypatch.setattr("clearinghouse.receipts._documents", lambda *_: [])
         report = network.recover_node()
         (disputed,) = report.disputed
-        assert disputed.id == "hand-over 1"
+        assert disputed.id == "移交 hand-over 1"
         assert "资金未从出资限额中扣减" in disputed.reason
         assert "not taken off the funders' limits" in disputed.reason
         assert {row["epoch"] for row in network.node.rows("voucher")} == {1}

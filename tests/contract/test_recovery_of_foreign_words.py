@@ -20,7 +20,7 @@ from local_parties import (
     outcome,
     purchase,
 )
-from restored_network import CLEARING_KEY, NODE_KEY, Network, back_up, restore
+from restored_network import CLEARING_KEY, NODE_KEY, Network, back_up, in_english, restore
 
 from custodian.servicer import sign_answers, sign_items
 from custodian.withdrawals import sign_withdrawal
@@ -79,7 +79,7 @@ def stands(network: Network, posting: pb.Posting) -> bool:
 
 
 def reasons(report: recovery_pb2.RecoveryReport) -> list[tuple[str, str]]:
-    return [(each.region, each.reason) for each in report.disputed]
+    return [(each.region, in_english(each.reason)) for each in report.disputed]
 
 
 class TestWithdrawals:
@@ -134,7 +134,7 @@ class TestWithdrawals:
         recover_without_its_request(network, older, "redeem")
         restore(network.clearinghouse, later)
         (told,) = network.recover_clearinghouse(SHANGHAI).disputed
-        assert told.reason.startswith("stands in this copy, and was taken back since")
+        assert in_english(told.reason).startswith("stands in this copy, and was taken back since")
 
 
 def recover_without_its_request(network: Network, copy: Copy, operation: str) -> None:

@@ -18,7 +18,7 @@ from local_parties import (
     outcome,
     purchase,
 )
-from restored_network import CLEARING_KEY, Network, back_up, restore
+from restored_network import CLEARING_KEY, Network, back_up, in_english, restore
 
 from custodian.servicer import sign_answers, sign_items
 from node.service import NodeService
@@ -103,7 +103,7 @@ def test_what_nobody_asks_for_any_more_is_disputed_and_its_voucher_dead(network:
     network.follow()
     restore(network.clearinghouse, copy)
     report = network.recover_clearinghouse(SHANGHAI)
-    assert [each.reason for each in report.disputed] == ["its redeeming node does not ask for it any more"]
+    assert [in_english(each.reason) for each in report.disputed] == ["its redeeming node does not ask for it any more"]
     other = item(network.node.ids.fresh(), redeem=purchase(token, 0, "another-order"))
     assert outcome(network.clearinghouse.redeem(other, region=SHANGHAI)[0]) == "VOUCHER_CANCELLED"
 
@@ -143,7 +143,7 @@ def test_a_voucher_that_clearinghouse_and_issuer_both_forgot_to_have_moved_is_no
         return await network.clearinghouse.service.recover(())
 
     report = network.do(recover)
-    assert [(each.region, each.reason) for each in report.disputed] == [
+    assert [(each.region, in_english(each.reason)) for each in report.disputed] == [
         (SHANGHAI, "its voucher or redemption is not in custody here")
     ]
     network.recover_node()
@@ -163,7 +163,7 @@ def test_what_comes_out_otherwise_than_it_was_told_is_disputed(network: Network)
         transaction.update(network.node.tables["clearing_item"], key, {"discount_fen": told.discount_fen - 1})
     restore(network.clearinghouse, copy)
     report = network.recover_clearinghouse(SHANGHAI)
-    assert [each.reason for each in report.disputed] == ["is decided otherwise now than it was told"]
+    assert [in_english(each.reason) for each in report.disputed] == ["is decided otherwise now than it was told"]
     assert network.clearinghouse.rows("spend") == []
 
 

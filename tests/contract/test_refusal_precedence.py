@@ -483,7 +483,7 @@ LATER: dict[Wrong, set[str]] = {
     "REQUEST_ID_REUSED": set(),
     "REVERSED": set(),
     "REDEMPTION_UNKNOWN": set(),
-    "NOT_AUTHORIZED": set(),
+    "NOT_AUTHORIZED": {"voided_held_at"},
     "HOLD_EXPIRED": {"expires_at"},
     "AMOUNT_EXCEEDS_HOLD": {"order_fen", "held_order_fen"},
     "NOT_CAPTURED": set(),

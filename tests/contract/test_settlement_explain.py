@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import department
 import pytest
 from batch_stories import request_id
+from department import Department
 from local_parties import (
     AT,
     HANGZHOU,
@@ -41,6 +45,14 @@ def explained(party: Party, redemption_id: bytes, capsys: Out, *options: str) ->
 def data(party: Party, redemption_id: bytes, capsys: Out) -> dict[str, Any]:
     told: dict[str, Any] = json.loads(explained(party, redemption_id, capsys, "--json"))
     return told
+
+
+@contextmanager
+def linked(node: LocalNode, clearinghouse: LocalClearinghouse) -> Iterator[Department]:
+    found = department.linked(node, clearinghouse)
+    found.service.start()
+    yield found
+    found.service.close()
 
 
 def away(node: LocalNode, clearinghouse: LocalClearinghouse) -> bytes:
@@ -185,6 +197,49 @@ def test_a_party_that_did_not_decide_it_says_who_did(
     assert "is not on these books" in capsys.readouterr().err
 
 
+def test_the_issuing_node_tells_a_use_away_by_its_own_postings_and_says_where_the_rest_is(
+    node: LocalNode, clearinghouse: LocalClearinghouse, capsys: Out
+) -> None:
+    token = away(node, clearinghouse)
+    (answer,) = clearinghouse.redeem(item(request_id(1), redeem=purchase(token, 0, "order-1")))
+    id = answer_of(answer).redemption_id
+    clearinghouse.redeem(item(request_id(2), refund=pb.Refund(redemption_id=id, order_fen=2900)))
+    with linked(node, clearinghouse) as node_of_hangzhou:
+        node_of_hangzhou.hear()
+    told, decided = data(node, id, capsys), data(clearinghouse, id, capsys)
+    for name in ("state", "order_fen", "discount_fen", "standing_fen"):
+        assert told[name] == decided[name]
+    assert told["decided_by"] == "clearinghouse"
+    steps = {step["en"]: step["legs"] for step in told["steps"]}
+    captured = next(
+        legs for text, legs in steps.items() if text.startswith("captured 58.00: a discount of 10.00; window 1")
+    )
+    there = next(step["legs"] for step in decided["steps"] if step["en"].startswith("captured 58.00"))
+    assert captured == there
+    assert any("visitors' fund pays 3.00, the issuing region's funders 7.00" in text for text in steps)
+    assert any("refund of 29.00: 5.00 go back to funders" in text for text in steps)
+    assert "330100 owes 310000 3.50, netted in its windows" in steps
+    assert "quanlian node export-evidence" in told["steps"][-1]["en"]
+
+
+def test_the_issuing_node_tells_of_an_adjusting_entry(
+    node: LocalNode, clearinghouse: LocalClearinghouse, capsys: Out
+) -> None:
+    token = away(node, clearinghouse)
+    (answer,) = clearinghouse.redeem(item(request_id(1), redeem=purchase(token, 0, "order-1")))
+    posting = answer_of(answer).posting
+    posting.number, posting.order_fen, posting.discount_fen = 2, 0, -200
+    with clearinghouse.database.transaction() as transaction:
+        desk = clearinghouse.service.engine.desk(transaction)
+        desk.tell(HANGZHOU, posting=posting)
+        desk.save("test")
+    with linked(node, clearinghouse) as node_of_hangzhou:
+        node_of_hangzhou.hear()
+    told = data(node, posting.redemption_id, capsys)
+    assert any("an adjusting entry gives funders 2.00 back; window 1" in step["en"] for step in told["steps"])
+    assert told["state"] == "CAPTURED"
+
+
 def test_an_adjusting_entry_is_told_as_one_and_the_next_refund_gives_it_only_once(
     node: LocalNode, clearinghouse: LocalClearinghouse, capsys: Out
 ) -> None:
@@ -197,6 +252,7 @@ def test_an_adjusting_entry_is_told_as_one_and_the_next_refund_gives_it_only_onc
     english = [step["en"] for step in told["steps"]]
     assert any("an adjusting entry gives funders 2.50 back" in each for each in english)
     assert any("due 10.00 × 29.00 ÷ 58.00 = 5.00 in all, had 2.50, now get 2.50" in each for each in english)
+    assert any("the shopper gets 24.00 (pro-rata): 29.00 less 5.00 due" in each for each in english)
     assert (told["standing_fen"], told["follows"]) == (500, True)
     clearinghouse.check_books()
 

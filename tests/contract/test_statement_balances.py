@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from department import Department, Link, linked
-from local_parties import HANGZHOU, OPERATOR, SHANGHAI, LocalClearinghouse, LocalNode
+from local_parties import AT, HANGZHOU, OPERATOR, SHANGHAI, LocalClearinghouse, LocalNode
+from window_stories import deposit, pay_out
 
 from node import schema
 from quanlian.errors import InvalidInput, Unavailable
@@ -47,9 +48,16 @@ def shown(department: Department, window: int, name: str) -> tuple[str, list[int
     return each.list, list(each.statement), list(each.own)
 
 
-def lodge(department: Department, fen: int, reference: str = "lodged") -> None:
-    request = pb.RecordLodgingRequest(amount_fen=fen, bank_reference=reference)
+def lodge(department: Department, fen: int, reference: str = "lodged", at: int = 0) -> None:
+    request = pb.RecordLodgingRequest(amount_fen=fen, bank_reference=reference, at=at)
     department.do(department.treasury.lodge(OPERATOR, request))
+
+
+def receive(department: Department, fen: int, reference: str, at: int = 0) -> None:
+    """From the clearinghouse."""
+    payer = pb.Payer(clearinghouse=True)
+    request = pb.RecordDedicatedReceiptRequest(payer=payer, amount_fen=fen, bank_reference=reference, at=at)
+    department.do(department.treasury.record_receipt(request))
 
 
 def confirmed(department: Department) -> list[bool]:
@@ -114,7 +122,7 @@ def test_money_is_on_its_way_for_a_while_and_then_missed(department: Department)
     close(department)
     lodge(department, 500, "second")
     close(department)
-    pass_days(department, 4)
+    pass_days(department, 11)
     close(department)
     reconcile(department)
     assert shown(department, 2, "lodged") == ("matched", [0], [0])
@@ -136,24 +144,125 @@ def test_money_that_arrives_in_a_later_window_is_matched_there(department: Depar
     assert confirmed(department) == [True, True, True]
 
 
+@pytest.mark.parametrize("days", [2, 4, 12])
+def test_what_was_lodged_before_the_first_record_is_in_nobodys_way(department: Department, days: int) -> None:
+    close(department)
+    pass_days(department, days)
+    lodge(department, 10_000, "first")
+    deposit(department.clearinghouse, HANGZHOU, 10_000, "arrived")
+    close(department)
+    pass_days(department, 30)
+    close(department)
+    reconcile(department)
+    assert shown(department, 1, "lodged") == ("unchecked", [LODGED_FEN], [])
+    assert shown(department, 2, "lodged") == ("matched", [10_000], [10_000])
+    assert shown(department, 3, "lodged") == ("matched", [0], [0])
+    assert confirmed(department) == [True] * 3
+
+
+def test_what_was_paid_out_before_the_first_receipt_is_in_nobodys_way(department: Department) -> None:
+    pay_out(department.clearinghouse, HANGZHOU, 300, "out-1")
+    close(department)
+    pass_days(department, 2)
+    pay_out(department.clearinghouse, HANGZHOU, 200, "out-2")
+    receive(department, 200, "in-2")
+    close(department)
+    reconcile(department)
+    assert shown(department, 1, "paid_out") == ("unchecked", [300], [])
+    assert shown(department, 2, "paid_out") == ("matched", [200], [200])
+    assert confirmed(department) == [True, True]
+
+
+def test_money_that_is_stated_before_the_first_record_in_its_window_says_what_to_record(department: Department) -> None:
+    lodge(department, 10_000, "first")
+    close(department)
+    reconcile(department)
+    assert shown(department, 1, "lodged") == ("different", [LODGED_FEN], [10_000])
+    (line,) = (each for each in department.reconciliation().lines if each.key[2:] == ["lodged"])
+    assert [(each.bank_reference, each.amount_fen, each.at) for each in line.payments] == [("first", 10_000, AT)]
+    assert shown(department, 1, "closing") == ("different", [LODGED_FEN], [10_000])
+
+
+def test_lodgings_that_are_recorded_late_and_in_any_order_count_by_the_banks_date(department: Department) -> None:
+    deposit(department.clearinghouse, HANGZHOU, 20_000, "b")
+    close(department)
+    pass_days(department, 1)
+    deposit(department.clearinghouse, HANGZHOU, 5_000, "c")
+    close(department)
+    pass_days(department, 1)
+    lodge(department, 5_000, "third", AT + DAY)
+    lodge(department, 20_000, "second", AT)
+    lodge(department, LODGED_FEN, "first", AT)
+    reconcile(department)
+    assert shown(department, 1, "lodged") == ("matched", [LODGED_FEN + 20_000], [LODGED_FEN + 20_000])
+    assert shown(department, 2, "lodged") == ("matched", [5_000], [5_000])
+    assert confirmed(department) == [True, True]
+
+
+def test_a_wrong_date_is_corrected_by_recording_it_again(department: Department) -> None:
+    close(department)
+    pass_days(department, 1)
+    lodge(department, LODGED_FEN)
+    lodge(department, LODGED_FEN, at=AT)
+    reconcile(department)
+    assert shown(department, 1, "lodged") == ("matched", [LODGED_FEN], [LODGED_FEN])
+    assert [row["paid_at"] for row in department.node.rows("payment")] == [AT]
+    pay_out(department.clearinghouse, HANGZHOU, 300, "out-1")
+    receive(department, 300, "out-1")
+    receive(department, 300, "out-1", AT)
+    assert [row["received_at"] for row in department.node.rows("bank_receipt")] == [AT]
+    department.node.check_books()
+
+
+@pytest.mark.parametrize("record", [lodge, receive])
+def test_a_date_to_come_is_refused(department: Department, record: Callable[..., None]) -> None:
+    with pytest.raises(InvalidInput, match=r"--at: 2026-05-30 .*is still to come"):
+        record(department, 500, "tomorrow", AT + DAY)
+
+
+def test_a_payment_after_the_close_is_not_of_the_window(department: Department) -> None:
+    lodge(department, LODGED_FEN - 500)
+    close(department)
+    pass_days(department, 1)
+    lodge(department, 500, "later")
+    reconcile(department)
+    assert shown(department, 1, "lodged") == ("different", [LODGED_FEN], [LODGED_FEN - 500])
+
+
+def test_a_window_that_was_confirmed_never_changes_its_verdict(department: Department) -> None:
+    lodge(department, LODGED_FEN)
+    close(department)
+    reconcile(department)
+    lodge(department, 700, "of the same day", AT)
+    pass_days(department, 12)
+    close(department)
+    reconcile(department)
+    assert shown(department, 1, "lodged") == ("matched", [LODGED_FEN], [LODGED_FEN])
+    assert shown(department, 2, "lodged") == ("different", [0], [700])
+    assert confirmed(department) == [True, False]
+
+
+def test_pay_outs_that_are_booked_and_recorded_in_another_order_are_matched(department: Department) -> None:
+    pay_out(department.clearinghouse, HANGZHOU, 300, "out-1")
+    close(department)
+    pay_out(department.clearinghouse, HANGZHOU, 200, "out-2")
+    close(department)
+    receive(department, 200, "in-2")
+    receive(department, 300, "in-1")
+    reconcile(department)
+    assert [shown(department, window, "paid_out")[0] for window in (1, 2)] == ["matched", "matched"]
+    assert confirmed(department) == [True, True]
+
+
 def test_a_pay_out_waits_for_its_receipt_where_receipts_are_recorded(department: Department) -> None:
-    def receive(fen: int, reference: str) -> None:
-        payer = pb.Payer(clearinghouse=True)
-        request = pb.RecordDedicatedReceiptRequest(payer=payer, amount_fen=fen, bank_reference=reference)
-        department.do(department.treasury.record_receipt(request))
-
-    def pay_out(fen: int, reference: str) -> None:
-        request = clearing_pb2.PayOutRequest(region=HANGZHOU, amount_fen=fen, bank_reference=reference)
-        department.do(department.clearinghouse.service.settlement.pay_out(request))
-
-    pay_out(300, "out-1")
-    receive(300, "out-1")
-    pay_out(200, "out-2")
+    pay_out(department.clearinghouse, HANGZHOU, 300, "out-1")
+    receive(department, 300, "out-1")
+    pay_out(department.clearinghouse, HANGZHOU, 200, "out-2")
     close(department)
     reconcile(department)
     assert shown(department, 1, "paid_out") == ("different", [500], [300])
     assert confirmed(department) == [False]
-    receive(200, "out-2")
+    receive(department, 200, "out-2")
     reconcile(department)
     assert shown(department, 1, "paid_out") == ("matched", [500], [500])
     assert confirmed(department) == [True]

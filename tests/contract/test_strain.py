@@ -28,11 +28,13 @@ from local_parties import (
 
 from chassis.commit import GroupCommit
 from chassis.host import MAX_MESSAGE_BYTES
+from chassis.ids import FreshIds
 from clearinghouse import service as clearing_service
 from clearinghouse.receipts import receipts_of
 from custodian import servicer
 from custodian.evidence import SignedBatch
 from custodian.servicer import Emit, RedemptionServicer, sign_items
+from custodian.undecided import Undecided
 from node import service as node_service
 from pki.identity import Identity
 from quanlian.errors import Unavailable
@@ -169,6 +171,7 @@ class Taking:
 
     def __init__(self) -> None:
         self.taken = 0
+        self.undecided = Undecided(FreshIds())
 
     async def submit(
         self, caller: Identity, items: Sequence[bytes], emit: Emit, batch: SignedBatch | None = None

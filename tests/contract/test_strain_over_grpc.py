@@ -30,9 +30,11 @@ from local_parties import (
 )
 
 from chassis.host import RETRY_AFTER_MS, Host, channel
+from chassis.ids import FreshIds
 from custodian import servicer
 from custodian.evidence import SignedBatch
 from custodian.servicer import MAX_ITEMS_PER_MESSAGE, REDEMPTION_METHODS, Emit, RedemptionServicer, sign_items
+from custodian.undecided import Undecided
 from node.adapters.grpc_services import ClaimServicer
 from node.service import NodeService
 from pki.authority import RootAuthority
@@ -446,6 +448,7 @@ class Taking:
 
     def __init__(self, answer: bytes) -> None:
         self.taken = 0
+        self.undecided = Undecided(FreshIds())
         self._answer = answer
 
     async def submit(

@@ -316,10 +316,17 @@ TAMPERINGS = [
     kind(
         "redemption's refund taken back",
         BOTH,
-        "UPDATE redemption SET refunded_order_fen = 0, returned_fen = 0, state = 'CAPTURED' WHERE "
+        "UPDATE redemption SET refunded_order_fen = 0, returned_fen = 0, shopper_fen = 0, state = 'CAPTURED' WHERE "
         "refunded_order_fen > 0",
         table="redemption",
         names="entry amount",
+    ),
+    kind(
+        "shopper told to have got more of a return than the terms give",
+        BOTH,
+        "UPDATE redemption SET shopper_fen = shopper_fen + 9 WHERE refunded_order_fen > 0",
+        table="redemption",
+        names="amount",
     ),
     kind(
         "redemption's merchant exchanged",
@@ -421,7 +428,7 @@ TAMPERINGS = [
     kind(
         "receipt assigned to nobody again",
         (CLEARING,),
-        "UPDATE deposit SET region = '' WHERE bank_reference = 'stray'",
+        "UPDATE deposit SET region = '', account = 'suspense' WHERE bank_reference = 'stray'",
         table="deposit",
         names="entry amount",
     ),
@@ -458,7 +465,7 @@ TAMPERINGS = [
     kind(
         "deposit made up",
         (CLEARING,),
-        "INSERT INTO deposit SELECT 'b', region, 5, received_at, 1, memo, seal FROM deposit "
+        "INSERT INTO deposit SELECT 'b', region, account, 5, received_at, 1, memo, assigned, seal FROM deposit "
         "WHERE bank_reference = 'stray'",
         table="deposit",
         names="amount",
@@ -469,6 +476,27 @@ TAMPERINGS = [
         "UPDATE deposit SET region = '310000'",
         table="deposit",
         names="entry",
+    ),
+    kind(
+        "what a funder paid ahead turned to another funder",
+        (CLEARING,),
+        "UPDATE deposit SET account = 'prefund/330100/2026/spring/county' WHERE bank_reference = 'ahead'",
+        table="deposit",
+        names="entry amount",
+    ),
+    kind(
+        "what a funder paid ahead turned into what its region lodged",
+        (CLEARING,),
+        "UPDATE deposit SET account = 'settlement/330100' WHERE bank_reference = 'ahead'",
+        table="statement",
+        names="amount",
+    ),
+    kind(
+        "what funders paid ahead raised",
+        (CLEARING,),
+        "UPDATE participant SET prefund_fen = prefund_fen + 100 WHERE region = '330100'",
+        table="participant",
+        names="amount",
     ),
     kind(
         "visitors' budget raised",

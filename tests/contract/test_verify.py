@@ -350,6 +350,53 @@ def test_a_redemption_left_out_or_told_twice_is_named(copy: Exported) -> None:
     assert ("redemption", "stands there") in found_in(verdict_of(copy))
 
 
+def test_a_file_cut_off_names_its_missing_seal_first_and_once_and_the_rest_is_recomputed(copy: Exported) -> None:
+    lines = copy.redemptions[0].read_bytes().splitlines(keepends=True)
+    copy.redemptions[0].write_bytes(b"".join(lines[:-2]))
+    verdict = verdict_of(copy)
+    first, *others = verdict.findings
+    assert (first.place, first.what, first.found) == (
+        "redemptions redemptions-310000-window-1.jsonl",
+        "seal",
+        "missing",
+    )
+    assert verdict.redemptions == 3
+    assert {each.place.split()[0] for each in others} == {"statement"}, others
+
+
+def test_a_missing_seal_hides_no_wrong_split(copy: Exported) -> None:
+    alter_line(copy, "redemption", lambda line: line["postings"][0]["legs"][0].__setitem__(1, 1))
+    content = copy.redemptions[0].read_bytes().splitlines(keepends=True)
+    copy.redemptions[0].write_bytes(b"".join(content[:-1]))
+    assert [each[1:4] for each in verdict_of(copy).findings] == [
+        ("seal", "missing", "the last line"),
+        ("leg funding/330100/2026/spring/city", "1", "467"),
+    ]
+
+
+def test_an_empty_folder_of_agreements_is_named_first_and_once(copy: Exported) -> None:
+    for path in copy.agreements.iterdir():
+        path.unlink()
+    assert [each[:4] for each in verdict_of(copy).findings] == [("agreements", "documents", "none", "TEST v1")]
+
+
+def test_an_agreement_that_the_folder_lacks_is_named_once(copy: Exported) -> None:
+    for path in copy.agreements.iterdir():
+        path.rename(path.with_name(f"other-{path.name}"))
+    for path in copy.agreements.glob("*.toml"):
+        path.write_bytes(b"not an agreement")
+    what = [(each.place.split()[0], each.what) for each in verdict_of(copy).findings]
+    assert sorted(what) == [("agreement", "document"), ("agreements", "documents")]
+
+
+def test_neither_seal_nor_agreements_leave_two_causes(copy: Exported) -> None:
+    lines = copy.redemptions[0].read_bytes().splitlines(keepends=True)
+    copy.redemptions[0].write_bytes(b"".join(lines[:-1]))
+    shutil.rmtree(copy.agreements)
+    copy.agreements.mkdir()
+    assert [each.what for each in verdict_of(copy).findings] == ["seal", "documents"]
+
+
 def test_a_seal_that_is_missing_or_another_s_is_named(copy: Exported) -> None:
     lines = copy.redemptions[0].read_bytes().splitlines(keepends=True)
     copy.redemptions[0].write_bytes(b"".join(lines[:-1]))
@@ -467,6 +514,13 @@ def test_an_adjusting_entry_is_recomputed_like_any_other(tmp_path: Path) -> None
     clearinghouse.do(clearinghouse.service.settlement.close_window())
     dispute(clearinghouse, answer_of(answer).redemption_id, 333)
     clearinghouse.do(clearinghouse.service.settlement.close_window())
+    for number, order_fen in ((1, 2000), (2, 3800)):
+        refund = redemption_pb2.Refund(redemption_id=answer_of(answer).redemption_id, order_fen=order_fen)
+        clearinghouse.redeem(item(bytes(15) + bytes([number]), refund=refund))
+    clearinghouse.do(clearinghouse.service.settlement.close_window())
+    files = authorities.export(clearinghouse, tmp_path / "later", HANGZHOU, [3])
+    assert verdict_of(files).findings == []
+    assert json.loads(files.statement.read_bytes())["lines"][0]["refunded_fen"] == 1000 - 333
     files = authorities.export(clearinghouse, tmp_path / "out", HANGZHOU, [2])
     verdict = verdict_of(files)
     assert verdict.findings == []

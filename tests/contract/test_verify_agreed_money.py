@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agreement_documents import agreement_document
 from evidence_files import Authorities, Exported
 from local_parties import (
     CLEARINGHOUSE,
@@ -35,31 +36,7 @@ from verifier.verification import Verdict, verify
 SIGNERS = {region: TestSigner(region, "terms") for region in (HANGZHOU, SHANGHAI)}
 STATEMENTS = TestSigner(CLEARINGHOUSE, "statement")
 KEYRING = TestKeyring({each.key_id: each.certified for each in (*SIGNERS.values(), STATEMENTS)})
-AGREEMENT = b"""
-number = "HZ-SH"
-version = 1
-title = { zh = "x", en = "x" }
-effective_from = 2026-01-01T00:00:00+08:00
-effective_until = 2027-01-01T00:00:00+08:00
-when_visitors_run_out = "issuer-pays"
-fraud_losses = "issuer"
-dispute_days = 15
-method = "fixed"
-[parameters]
-issuer = 50
-redeemer = 50
-[termination]
-notice_days = 30
-[[party]]
-region = "330100"
-commerce = { zh = "x", en = "x" }
-finance = { zh = "x", en = "x" }
-[[party]]
-region = "310000"
-commerce = { zh = "x", en = "x" }
-finance = { zh = "x", en = "x" }
-yearly_ceiling = 22.00
-"""
+AGREEMENT = agreement_document("22.00")
 CITY, COUNTY = ("funding/330100/2026/spring/city", "funding/330100/2026/spring/county")
 VISITORS = "funding/310000/2026/visitors/city"
 REDEMPTIONS = "redemptions-330100-window-1.jsonl"

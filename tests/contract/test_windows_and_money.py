@@ -278,7 +278,7 @@ class TestBank:
         ] * 2
         assert posted(clearinghouse, "suspense") == 0
         other = pb.AssignReceiptRequest(bank_reference="stray", region=HANGZHOU)
-        with pytest.raises(InvalidInput, match="is 310000's already"):
+        with pytest.raises(InvalidInput, match="is settlement/310000's already"):
             clearinghouse.do(clearinghouse.service.settlement.assign_receipt(other))
         unknown = pb.AssignReceiptRequest(bank_reference="none", region=HANGZHOU)
         with pytest.raises(InvalidInput, match="no receipt none"):

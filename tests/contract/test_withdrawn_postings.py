@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from local_parties import (
     HANGZHOU,
     KEYRING,
+    OPERATOR,
     SHANGHAI,
     LocalClearinghouse,
     LocalNode,
@@ -18,12 +20,17 @@ from local_parties import (
     outcome,
     purchase,
 )
-from restored_network import Network, back_up, restore
+from restored_network import Network, back_up, in_english, restore
+from rich.console import Console
 
+from chassis import console
+from custodian import withdrawal_report
+from custodian.ledger.check import findings
 from custodian.withdrawals import read_withdrawal
 from node.receipts import receipts_held
 from node.schema import withdrawn_posting
-from quanlian.v1 import custody_pb2, signed_pb2
+from quanlian.errors import InvalidInput
+from quanlian.v1 import clearing_operator_pb2, custody_pb2, node_operator_pb2, recovery_pb2, signed_pb2
 from quanlian.v1 import redemption_pb2 as pb
 
 SIGNED = ("body", "key_id", "signature")
@@ -183,7 +190,7 @@ class TestAtTheMerchant:
             transaction.upsert(network.node.tables["outbox"], whole)
         restore(network.clearinghouse, copy)
         report = network.recover_clearinghouse(SHANGHAI)
-        assert [each.reason for each in report.disputed] == ["was taken back by a recovery before this one"]
+        assert [in_english(each.reason) for each in report.disputed] == ["was taken back by a recovery before this one"]
         network.follow()
         assert network.clearinghouse.rows("spend") == network.node.rows("clearing_item") == []
         network.check()
@@ -227,3 +234,101 @@ def tell_again(network: Network) -> None:
         desk = party.service.engine.desk(transaction)
         desk.tell(HANGZHOU, withdrawn=signed_pb2.SignedMessage(**{name: kept[name] for name in SIGNED}))
         desk.save("recovery", HANGZHOU)
+
+
+class TestDealtWith:
+    """People say how they made good what was promised; until then `status` of both parties shows it."""
+
+    @pytest.fixture
+    def taken_back(self, network: Network) -> bytes:
+        token = released(network)
+        copy = back_up(network.clearinghouse)
+        captured = at_shanghai(network, item(network.node.ids.fresh(), redeem=purchase(token, 0, "order")))
+        restore(network.clearinghouse, copy)
+        network.recover_clearinghouse(SHANGHAI)
+        network.follow()
+        return captured.redemption_id
+
+    def close(self, network: Network, redemption_id: bytes, note: str = "paid by hand") -> list[Any]:
+        """What node and clearinghouse say that it was."""
+        operations = network.clearinghouse.service.operations
+        said = {"redemption_id": redemption_id, "reference": "2026-17", "note": note}
+        at_node = node_operator_pb2.CloseWithdrawalRequest(**said)
+        far = clearing_operator_pb2.CloseNetworkWithdrawalRequest(**said)
+        closed = network.do(lambda service: network.node.operations_of(service).close_withdrawal(OPERATOR, at_node))
+        return [closed, network.clearinghouse.do(operations.close_withdrawal(OPERATOR, far))]
+
+    def shown(self, network: Network, everything: bool) -> list[Any]:
+        """What both list."""
+        operations = network.clearinghouse.service.operations
+        own = network.do(lambda service: network.node.operations_of(service).withdrawals(everything))
+        return [own, network.clearinghouse.do(operations.withdrawals(everything))]
+
+    def test_it_is_to_be_dealt_with_at_both_parties(self, network: Network, taken_back: bytes) -> None:
+        for (shown,) in self.shown(network, everything=False):
+            assert shown.posting.redemption_id == taken_back
+            assert in_english(shown.reason) == "its redeeming node does not ask for it any more"
+            assert not shown.HasField("closing")
+        (told,) = network.clearinghouse.do(network.clearinghouse.service.operations.status()).withdrawn
+        assert told.posting.redemption_id == taken_back
+
+    def test_once_dealt_with_it_is_gone_from_status_and_kept_with_who_and_how(
+        self, network: Network, taken_back: bytes
+    ) -> None:
+        for (closed,) in self.close(network, taken_back):
+            said = closed.closing
+            assert (said.reference, said.note, said.by) == ("2026-17", "paid by hand", OPERATOR.uri)
+        assert self.shown(network, everything=False) == [[], []]
+        assert network.do(lambda service: network.node.operations_of(service).status()).withdrawn == []
+        assert network.clearinghouse.do(network.clearinghouse.service.operations.status()).withdrawn == []
+        for (kept,) in self.shown(network, everything=True):
+            assert kept.closing.reference == "2026-17"
+        for party in (network.node, network.clearinghouse):
+            (entry,) = [row for row in party.rows("entry") if row["kind"] == "withdrawal-closing"]
+            assert entry["reference"].startswith(f"{taken_back.hex()}/1 2 ")
+        network.check()
+
+    def test_the_same_word_once_more_changes_nothing(self, network: Network, taken_back: bytes) -> None:
+        first = self.close(network, taken_back)
+        rows = [party.rows("withdrawal_closing") for party in (network.node, network.clearinghouse)]
+        network.node.pass_seconds(60)
+        network.clearinghouse.pass_seconds(60)
+        assert self.close(network, taken_back) == first
+        assert [party.rows("withdrawal_closing") for party in (network.node, network.clearinghouse)] == rows
+
+    def test_another_word_on_it_is_refused_and_so_is_what_was_never_taken_back(
+        self, network: Network, taken_back: bytes
+    ) -> None:
+        self.close(network, taken_back)
+        with pytest.raises(InvalidInput, match="was dealt with already, by 2026-17: paid by hand"):
+            self.close(network, taken_back, note="something else")
+        with pytest.raises(InvalidInput, match="nothing of it was taken back"):
+            self.close(network, bytes(16))
+        with pytest.raises(InvalidInput, match="needs a reference and a note"):
+            self.close(network, taken_back, note=" ")
+
+    def test_a_word_that_vanished_or_was_changed_is_found(self, network: Network, taken_back: bytes) -> None:
+        self.close(network, taken_back)
+        for party in (network.node, network.clearinghouse):
+            table = party.tables["withdrawal_closing"]
+            with party.database.transaction() as transaction:
+                transaction.connection.execute(table.delete())
+            with party.database.snapshot() as transaction:
+                (found,) = findings(transaction)
+            assert (found.table, found.en) == (
+                "withdrawal_closing",
+                f"missing, though entry {found.entry} records that it came",
+            )
+
+
+def test_an_operator_reads_a_sentence_or_a_table_with_how_it_was_dealt_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    monkeypatch.setattr(console, "console", Console(file=shown, width=220))
+    withdrawal_report.list_withdrawn([], everything=False, as_json=False)
+    assert "没有待处理的撤回入账 · No posting that was taken back is to be dealt with" in shown.getvalue()
+    said = recovery_pb2.WithdrawalClosing(reference="2026-17", note="已付", by="operator", at=1_780_000_000)
+    posting = pb.Posting(redemption_id=bytes(16), number=1, discount_fen=123_456, issuer=HANGZHOU)
+    each = recovery_pb2.WithdrawnPosting(side="merchant", posting=posting, closing=said)
+    withdrawal_report.list_withdrawn([each], everything=True, as_json=False)
+    for text in ("1,234.56", "商户 merchants", "2026-05-29 04:26:40: 2026-17，已付（operator）"):
+        assert text in shown.getvalue()

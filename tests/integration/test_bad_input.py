@@ -432,8 +432,8 @@ def test_an_operator_without_settings_learns_which_are_needed() -> None:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (("node", "funding", "a", "city", "12.5", "--reference", "x"), "'YUAN': '12.5' is not an amount in yuan"),
-        (("node", "funding", "a", "city", "1,000.00", "--reference", "x"), "'YUAN': '1,000.00' is not an amount"),
+        (("node", "receipt", "12.5", "--reference", "x"), "'YUAN': '12.5' is not an amount in yuan"),
+        (("node", "receipt", "1,000.00", "--reference", "x"), "'YUAN': '1,000.00' is not an amount"),
         (
             ("clearinghouse", "deposit", "330100", "-5.00", "--reference", "x"),
             "'YUAN': '-5.00' is not an amount in yuan",

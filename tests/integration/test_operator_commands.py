@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 
 from chassis import cli
 from quanlian.merchants import check_character
+from quanlian.refusals import CHINA
 from quanlian.terms_parsing import parse_terms
 from simulations.demo.network import Network
 
@@ -322,14 +324,51 @@ def test_a_platform_is_admitted_by_its_signing_key_and_a_node_s_key_is_none(oper
 
 def test_a_funder_s_payment_is_booked_once_for_a_bank_reference(operators: Operators) -> None:
     operators(HANGZHOU, "publish", CAMPAIGN)
-    payment = (HANGZHOU, "funding", "hangzhou-2020-r1", "city", "1234.50", "--reference", "bank-7")
-    assert operators.data(*payment)["prefunded_fen"] == 123_450
-    assert operators.data(*payment)["prefunded_fen"] == 123_450
+    payment = (HANGZHOU, "receipt", "1234.50", "--reference", "bank-7", "--funder", "hangzhou-2020-r1/city")
+    assert operators.data(*payment)["balance_fen"] == 123_450
+    assert operators.data(*payment)["balance_fen"] == 123_450
     assert "1,234.50 元" in operators(*payment)
-    other = operators.refused(HANGZHOU, "funding", "hangzhou-2020-r1", "county", "1234.50", "--reference", "bank-7")
+    other = operators.refused(*payment[:-1], "hangzhou-2020-r1/county")
     assert "bank-7 was booked for another payment" in other
-    nobody = operators.refused(HANGZHOU, "funding", "hangzhou-2020-r1", "nobody", "1", "--reference", "bank-8")
+    strange = (HANGZHOU, "receipt", "1", "--reference", "bank-8", "--funder")
+    nobody = operators.refused(*strange, "hangzhou-2020-r1/nobody")
     assert "funding: hangzhou-2020-r1 没有出资方 nobody · no funder nobody of hangzhou-2020-r1" in nobody
+    assert "write CAMPAIGN/NAME, like spring/city" in operators.refused(*strange, "city")
+
+
+def test_a_funder_pays_ahead_at_the_clearinghouse(operators: Operators) -> None:
+    deposit = (CLEARINGHOUSE, "deposit", HANGZHOU, "100.00", "--reference", "ahead-7", "--funder", "visitors/city")
+    refused = operators.refused(*deposit)
+    assert "没有出资方 city · no funder city of visitors" in refused
+    year = datetime.now(CHINA).year
+    operators(CLEARINGHOUSE, "visitors", HANGZHOU, str(year), "city=1:1000", "--rule", "refuse")
+    assert operators.data(*deposit) == {"region": HANGZHOU, "funder": "visitors/city", "prefund_fen": 10_000}
+    assert "预拨结余 paid ahead and unused 100.00 元" in operators(*deposit)
+    (listed,) = operators.data(CLEARINGHOUSE, "prefund", HANGZHOU)
+    assert (listed["campaign"], listed["funder"], listed["fiscal_year"]) == ("visitors", "city", year)
+    assert (listed["paid_fen"], listed["used_fen"], listed["standing_fen"]) == (10_000, 0, 10_000)
+    assert "预拨" in operators(CLEARINGHOUSE, "prefund")
+    alone = operators.refused(CLEARINGHOUSE, "deposit", HANGZHOU, "1", "--reference", "x", "--year", str(year))
+    assert "a year is given with a funder" in alone
+
+
+def test_a_region_s_limits_say_how_it_is_funded(operators: Operators) -> None:
+    limits = (CLEARINGHOUSE, "limits", JINCHENG, "--cap", "2000000", "--offset-bp", "0", "--credit")
+    on_credit = (*limits, "5000", "--mode", "advanced", "--credit-days", "10")
+    assert operators.data(*on_credit)["funding_mode"] == "advanced"
+    assert "垫付 advanced，10 日 days" in operators(*on_credit)
+    (shown,) = [each for each in operators.data(CLEARINGHOUSE, "status")["regions"] if each["region"] == JINCHENG]
+    assert (shown["funding_mode"], shown["credit_days"], shown["past_due_fen"]) == ("advanced", 10, 0)
+    refused = operators.refused(*limits, "5000", "--mode", "prefunded")
+    assert "预拨方式不设信用额度和信用天数 · a prefunded region has no credit line" in refused
+    assert operators.data(*limits, "0")["funding_mode"] == "prefunded"
+
+
+def test_a_campaign_that_is_not_over_keeps_its_funders_money(operators: Operators) -> None:
+    unknown = operators.refused(CLEARINGHOUSE, "close-campaign", HANGZHOU, "no-such-campaign")
+    assert "no campaign no-such-campaign of 330100" in unknown
+    nothing = operators.refused(CLEARINGHOUSE, "return-prefund", "no-such-deposit", "--reference", "back-1")
+    assert "no-such-deposit is no deposit of a funder" in nothing
 
 
 # Reaching a party

@@ -176,6 +176,17 @@ def test_a_dispute_ends_in_an_adjusting_entry_that_every_book_has(network: Netwo
     assert sum(positions.values()) == 0
     assert positions[HANGZHOU] > 0, "the issuer gets back"
     assert data(network, HANGZHOU, "reconcile", str(window))["confirmed"]
+    (decided,) = data(network, HANGZHOU, "disputes")
+    assert (decided["outcome"], decided["resolution"], decided["booked"]) == ("upheld", "the till was wrong", [booked])
+    assert data(network, HANGZHOU, "status")["disputes_open"] == 0
+    assert "1.23" in operate(network, HANGZHOU, "disputes")
+    (told,) = data(network, line["counterpart"], "disputes")
+    assert (told["region"], told["by"], told["outcome"]) == (HANGZHOU, "", "upheld")
+    operate(network, CLEARINGHOUSE, "deposit", SHANGHAI, "1000.00", "--reference", "TYPO")
+    taken = data(network, CLEARINGHOUSE, "reverse-deposit", "TYPO", "--why", "it was 100.00")
+    assert (taken["region"], taken["amount_fen"], taken["why"]) == (SHANGHAI, 100_000, "it was 100.00")
+    assert taken["by"].startswith("spiffe://")
+    assert "1,000.00" in operate(network, CLEARINGHOUSE, "reverse-deposit", "TYPO", "--why", "it was 100.00")
 
 
 def captured_at(network: Network, folder: Path, region: str) -> str:
@@ -281,7 +292,7 @@ class TestTheDedicatedAccount:
         assert (listed["account"], listed["amount_fen"], listed["memo"]) == ("suspense", 1234, "付款人不明")
         assigned = json.loads(operate(network, HANGZHOU, "assign", "stray-1", "--from-clearinghouse", "--json"))
         assert json.loads(operate(network, HANGZHOU, "receipts", "--unmatched", "--json")) == []
-        assert "is not one payer" in refused(network, HANGZHOU, "assign", "stray-1", "--funder", "city")
+        assert "is no funder" in refused(network, HANGZHOU, "assign", "stray-1", "--funder", "city")
         lodged = json.loads(operate(network, HANGZHOU, "lodge", "12.34", "--reference", "lodged-1", "--json"))
         assert lodged["balance_fen"] == assigned["balance_fen"] + 1234
 

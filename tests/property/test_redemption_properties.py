@@ -23,6 +23,7 @@ from quanlian.redemptions import (
     RefundRule,
     Sale,
     State,
+    adjust,
     authorize,
     capture,
     expire_voucher,
@@ -44,6 +45,7 @@ HOLD_SECONDS = 900
 WEIGHT = st.integers(0, 9)
 AMOUNT = st.integers(1, 9_999)
 SHARE_PPM = st.sampled_from([0, 1, 125_000, 333_333])
+ADJUSTABLE = (State.CAPTURED, State.PARTLY_REFUNDED)
 MONEY_OF_CAPTURED = (State.CAPTURED, State.PARTLY_REFUNDED, State.REFUNDED)
 
 
@@ -70,6 +72,7 @@ class Redemptions(RuleBasedStateMachine):
         self.past: list[Redemption] = []
         self.postings: list[Posting] = []
         self.shopper_fen: Counter[bytes] = Counter()
+        self.undisputed: dict[bytes, Redemption] = {}
 
     # Operations
 
@@ -162,9 +165,21 @@ class Redemptions(RuleBasedStateMachine):
         assert min(result.shopper_fen, result.returned_fen) >= 0, "nobody pays for a return"
         self.shopper_fen[sale.id] += result.shopper_fen
         after = result.redemption
-        assert self.shopper_fen[sale.id] == after.refunded_order_fen - after.returned_fen >= 0
+        assert self.shopper_fen[sale.id] == after.shopper_fen
+        assert result.posting is not None
+        assert self.as_if_undisputed(after, order_fen=-result.posting.order_fen, rule=rule) == after.shopper_fen
         if after.state is State.REFUNDED:
+            assert after.shopper_fen == after.order_fen - after.discount_fen, "what was paid"
             assert not any(leg.amount_fen for leg in after.standing)
+
+    @precondition(lambda self: self.current is not None and self.current.state in ADJUSTABLE)
+    @rule(amount_fen=AMOUNT)
+    def adjust(self, amount_fen: int) -> None:
+        """By an upheld dispute, at most what is left."""
+        sale, voucher = self.redemption_and_voucher()
+        amount_fen = min(amount_fen, sale.standing_fen)
+        if amount_fen:
+            self.apply(adjust(sale, voucher, amount_fen, CREDIT, 2, self.at))
 
     @precondition(lambda self: self.status == custody.USABLE)
     @rule()
@@ -236,6 +251,27 @@ class Redemptions(RuleBasedStateMachine):
             ]
 
     # The books
+
+    def as_if_undisputed(self, sale: Redemption, order_fen: int, rule: RefundRule) -> int:
+        """What returns would have given the shopper of a sale that nobody disputed."""
+        undisputed = self.undisputed.get(sale.id)
+        if undisputed is None:
+            captured = next(each for each in self.postings if each.redemption_id == sale.id)
+            undisputed = sale._replace(
+                state=State.CAPTURED,
+                standing=captured.legs,
+                refunded_order_fen=0,
+                returned_fen=0,
+                shopper_fen=0,
+                postings=1,
+            )
+        assert self.voucher is not None
+        result = refund(undisputed, self.voucher, order_fen, rule, CREDIT, 2, self.at)
+        assert isinstance(result, Outcome)
+        self.undisputed[sale.id] = result.redemption
+        assert result.redemption.shopper_fen == sale.refunded_order_fen - result.redemption.returned_fen
+        assert sale.returned_fen >= result.redemption.returned_fen, "funders get no less for a dispute"
+        return result.redemption.shopper_fen
 
     @property
     def status(self) -> str:

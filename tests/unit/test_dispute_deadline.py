@@ -7,7 +7,8 @@ from datetime import datetime
 
 import pytest
 
-from clearinghouse.domain.dispute_deadline import DEFAULT_DISPUTE_DAYS, dispute_days, dispute_deadline, last_day
+from clearinghouse.domain.calendar_days import end_of_term, last_day
+from clearinghouse.domain.dispute_deadline import DEFAULT_DISPUTE_DAYS, dispute_days
 from quanlian.agreements import Agreement, Clauses, IssuerPays
 from quanlian.statements import LineFigures, LineKey, Statement
 
@@ -51,6 +52,6 @@ def test_without_an_agreement_that_sets_days_the_default_counts() -> None:
 
 
 def test_days_are_calendar_days_after_the_day_of_the_close_until_midnight_in_china() -> None:
-    until = dispute_deadline(CLOSED_AT, 15)
+    until = end_of_term(CLOSED_AT, 15)
     assert datetime.fromtimestamp(until).astimezone() == datetime.fromisoformat("2026-06-14T00:00:00+08:00")
     assert last_day(until) == "2026-06-13"

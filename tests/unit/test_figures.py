@@ -104,12 +104,12 @@ def test_a_network_that_only_issued_has_no_rate_and_no_multiplier(
 @pytest.mark.parametrize(
     ("ratio", "shown"),
     [
-        (Fraction(14_300, 2625), "5.45"),
-        (Fraction(1, 200), "0.01"),
+        (Fraction(14_300, 2625), "5.44"),
+        (Fraction(1, 200), "0.00"),
         (Fraction(5), "5.00"),
-        (Fraction(123_456_789, 1000), "123,456.79"),
+        (Fraction(123_456_789, 1000), "123,456.78"),
         (None, "—"),
     ],
 )
-def test_a_multiplier_is_shown_with_two_decimals_rounded_half_up(ratio: Fraction | None, shown: str) -> None:
+def test_a_multiplier_is_shown_with_two_decimals_rounded_down(ratio: Fraction | None, shown: str) -> None:
     assert two_decimals(ratio) == shown

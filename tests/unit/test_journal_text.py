@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 import pytest
+from rich.cells import cell_len
 
 from custodian.ledger.journal import JournalEntry, JournalPosting, text
 from quanlian.apportionment import Leg
@@ -39,6 +40,12 @@ def test_what_stands_outside_the_double_entry_is_in_brackets_and_the_rest_sums_t
         ("[年度上限", "3.00"),
         ("[占用", "-3.00"),
     ]
+
+
+def test_amounts_stand_under_one_another_whatever_the_width_of_the_words_before_them() -> None:
+    lines = (Line("funding/330100/2026/spring/city", 1000, -1000, 20), Line("payable/alipay", -123_456_00))
+    shown = text(JournalEntry(7, "redeem", 2, 1_780_000_000, "", lines)).splitlines()[1:]
+    assert len({cell_len(each) for each in shown}) == 1
 
 
 def comments(posting: JournalPosting) -> list[str]:

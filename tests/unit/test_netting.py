@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from quanlian.errors import BooksDoNotBalance, InvalidInput
-from quanlian.netting import NettingFigures, figures, net_positions, payouts_after_shortfall, require_zero_sum
+from quanlian.netting import (
+    NettingFigures,
+    figures,
+    net_positions,
+    obligations,
+    payouts_after_shortfall,
+    require_zero_sum,
+)
 
 HANGZHOU, SHANGHAI, HEFEI = "330100", "310000", "340100"
 OWED = {(HANGZHOU, SHANGHAI): 500, (SHANGHAI, HANGZHOU): 200, (HANGZHOU, HEFEI): 100, (HEFEI, SHANGHAI): 150}
@@ -13,6 +20,13 @@ OWED = {(HANGZHOU, SHANGHAI): 500, (SHANGHAI, HANGZHOU): 200, (HANGZHOU, HEFEI):
 
 def test_each_region_pays_or_receives_once() -> None:
     assert net_positions(OWED) == {SHANGHAI: 450, HANGZHOU: -400, HEFEI: -50}
+
+
+def test_what_refunds_left_below_zero_is_owed_the_other_way_round() -> None:
+    owed = {("310000", "330100"): 1000, ("330100", "310000"): -304, ("340100", "330100"): -50}
+    assert obligations(owed) == {("310000", "330100"): 1304, ("330100", "340100"): 50}
+    assert net_positions(obligations(owed)) == net_positions(owed)
+    assert figures(obligations(owed)) == figures(owed)
 
 
 def test_netting_tells_what_it_saved() -> None:

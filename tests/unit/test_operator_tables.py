@@ -159,7 +159,7 @@ def test_what_a_recall_left_away_is_counted_by_reason_and_listed_where_it_is_lit
     assert "1,234 taken back" in text
     assert ["券已核销 ALREADY_REDEEMED", "3"] in cells
     assert ["合计 Total", "4"] in cells
-    assert [f"{'0' * 30}/0", "券正被另一订单占用 ALREADY_HELD"] in cells
+    assert [f"{'0' * 30}/0", "券正在占用中 ALREADY_HELD"] in cells
 
 
 def test_many_vouchers_that_a_recall_left_away_are_only_counted(
@@ -184,3 +184,8 @@ def test_a_named_voucher_that_does_not_come_back_ends_the_command_with_1(
         vouchers_cli.recall(vouchers=[f"{bytes(15).hex()}/0"])
     assert ended.value.exit_code == 1
     vouchers_cli.recall(campaign="spring")
+
+
+def test_a_table_without_rows_says_a_sentence_and_not_a_bare_frame(screen: io.StringIO) -> None:
+    console.show("", ["what"], [], "没有 · nothing")
+    assert screen.getvalue() == "没有 · nothing\n"

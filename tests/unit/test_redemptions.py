@@ -17,9 +17,11 @@ from quanlian.redemptions import (
     RefundRule,
     Sale,
     State,
+    adjust,
     authorize,
     capture,
     expire_voucher,
+    not_authorized,
     owed_between_regions,
     refund,
     release_hold,
@@ -108,6 +110,10 @@ def captured(hold: Outcome, order_fen: int = 0, credit: str = OWED_TO_SHANGHAI) 
 
 def refunded(before: Outcome, order_fen: int, rule: RefundRule = PRO_RATA, credit: str = OWED_TO_SHANGHAI) -> Outcome:
     return accepted(refund(before.redemption, before.voucher, order_fen, rule, credit, WINDOW + 1, AT + 9999))
+
+
+def adjusted(before: Outcome, amount_fen: int) -> Outcome:
+    return adjust(before.redemption, before.voucher, amount_fen, OWED_TO_SHANGHAI, WINDOW + 1, AT + 999)
 
 
 def accepted(result: Outcome | Refusal) -> Outcome:
@@ -415,6 +421,39 @@ class TestFullClawback:
         assert amounts(outcome.redemption.standing) == [0, 0, 0, 0]
 
 
+class TestReturnsAfterAnAdjustment:
+    """It is between funders and the redeeming region: what a return gives the shopper stays what it was."""
+
+    @pytest.fixture
+    def sale(self) -> Outcome:
+        return captured(held(issued(IN_EQUAL_PARTS), TWO_ONE))
+
+    def test_a_full_return_gives_the_shopper_what_was_paid(self, sale: Outcome) -> None:
+        outcome = refunded(adjusted(sale, 1000), 5800)
+        assert (outcome.returned_fen, outcome.shopper_fen) == (0, 4800)
+        assert outcome.redemption.state is State.REFUNDED
+
+    def test_a_partial_return_gives_funders_what_the_adjustment_left_due(self, sale: Outcome) -> None:
+        first = refunded(adjusted(sale, 300), 2000)
+        assert (first.returned_fen, first.shopper_fen) == (344 - 300, 2000 - 344)
+        second = refunded(first, 3800)
+        assert (second.returned_fen, second.shopper_fen) == (656, 3800 - 656)
+
+    def test_an_adjustment_between_two_returns_changes_the_shoppers_part_of_neither(self, sale: Outcome) -> None:
+        first = refunded(sale, 2000)
+        second = refunded(adjusted(first, 600), 1000)
+        assert (second.returned_fen, second.shopper_fen) == (0, 1000 - (517 - 344))
+        third = refunded(second, 2800)
+        assert (third.returned_fen, third.shopper_fen) == (1000 - 344 - 600, 2800 - (1000 - 517))
+        assert first.shopper_fen + second.shopper_fen + third.shopper_fen == 4800
+
+    def test_what_a_full_clawback_takes_of_a_return_is_not_more_for_an_adjustment(self, sale: Outcome) -> None:
+        first = refunded(adjusted(refunded(sale, 1800, CLAWBACK), 50), 100, CLAWBACK)
+        assert (first.returned_fen, first.shopper_fen) == (50, 0)
+        second = refunded(first, 700, CLAWBACK)
+        assert (second.returned_fen, second.shopper_fen) == (1000 - 310 - 100, 110)
+
+
 class TestRefusals:
     @pytest.fixture
     def hold(self) -> Outcome:
@@ -438,7 +477,9 @@ class TestRefusals:
     def test_what_is_not_on_hold_is_neither_captured_nor_voided(self, hold: Outcome) -> None:
         voided = accepted(void(hold.redemption, hold.voucher, AT))
         for gone in (voided, captured(hold), refunded(captured(hold), 2000)):
-            refusal = Refusal(RefusalReason.NOT_AUTHORIZED)
+            refusal = not_authorized(gone.redemption)
+            assert refusal.reason is RefusalReason.NOT_AUTHORIZED
+            assert refusal.figures, "why is told with a figure"
             assert capture(gone.redemption, gone.voucher, 0, OWED_TO_SHANGHAI, WINDOW, AT) == refusal
             assert void(gone.redemption, gone.voucher, AT) == refusal
 

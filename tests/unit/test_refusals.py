@@ -92,9 +92,9 @@ def test_the_debit_cap_is_told_with_what_is_owed_and_the_limit() -> None:
 
 
 def test_a_part_whose_figures_are_not_known_is_left_out() -> None:
-    assert Refusal(RefusalReason.ALREADY_HELD).message_zh == "券正被另一订单占用；券仍可用"
+    assert Refusal(RefusalReason.ALREADY_HELD).message_zh == "券正在占用中；券仍可用"
     held = Refusal(RefusalReason.ALREADY_HELD, {"expires_at": 1_585_400_000})
-    assert held.message_zh == "券正被另一订单占用，至2020-03-28 20:53:20；券仍可用"
+    assert held.message_zh == "券正在占用中，至2020-03-28 20:53:20；券仍可用"
 
 
 def test_a_voucher_known_to_be_past_use_is_never_called_good() -> None:
@@ -118,8 +118,8 @@ def test_a_figure_that_is_not_known_is_a_dash() -> None:
 
 
 def test_a_request_that_cannot_be_read_is_told_which_field_is_wrong_and_what_to_send() -> None:
-    refusal = Refusal(RefusalReason.MALFORMED, field="order.order_fen", remedy="send more than 0")
-    assert refusal.message_zh == "请求格式有误：order.order_fen"
+    refusal = Refusal(RefusalReason.MALFORMED, field="order.order_fen", remedy="应为大于0的金额 · send more than 0")
+    assert refusal.message_zh == "请求格式有误：order.order_fen，应为大于0的金额"
     assert refusal.message_en == "the request cannot be read: order.order_fen, send more than 0"
 
 

@@ -18,13 +18,12 @@ from simulations.demo.report import (
     ReportContent,
     flows_figure,
     funding_figure,
-    percent,
     region_zh,
     render,
     require_writable,
     write_report,
 )
-from simulations.figures import CampaignFigures, Figures, Flow, Funding, RegionFigures
+from simulations.figures import CampaignFigures, Figures, Flow, Funding, RegionFigures, percent
 
 FIGURES = Figures(
     regions={

@@ -19,7 +19,7 @@ from quanlian.refusals import Refusal, RefusalReason
 from quanlian.signing import SigningKey
 from quanlian.terms import Terms, Tier, VoucherType
 from quanlian.terms_parsing import parse_terms
-from quanlian.validation import Discounted, Facts, MerchantFacts, check
+from quanlian.validation import Discounted, Facts, MerchantFacts, OrderTaken, check
 from quanlian.vouchers import Voucher, VoucherKey
 
 HANGZHOU, SHANGHAI = "330100", "310000"
@@ -127,7 +127,7 @@ FAULTS: Mapping[str, Callable[[Facts], Facts]] = {
     "NO_MATCHING_TIER": lambda facts: order(replace(facts, index=CAR), category="retail", invoice_fen=2_999_999),
     "LEVERAGE_TOO_LOW": lambda facts: replace(facts, leverage_bound=Fraction(5)),
     "AMOUNT_MISMATCH": lambda facts: replace(facts, expected_fen=999),
-    "ORDER_ALREADY_DISCOUNTED": lambda facts: replace(facts, order_taken=True),
+    "ORDER_ALREADY_DISCOUNTED": lambda facts: replace(facts, order_taken=OrderTaken(None, is_captured=True)),
     "ALREADY_HELD": lambda facts: status(facts, custody.HELD),
     "ALREADY_REDEEMED": lambda facts: status(facts, custody.CAPTURED),
 }

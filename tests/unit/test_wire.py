@@ -137,7 +137,9 @@ class TestTokens:
 
     @pytest.mark.parametrize("content", [b"\xff", b"\x0a\x05ab", b"\x22\x01\xff"], ids=["tag", "length", "utf-8"])
     def test_bytes_that_are_no_message_are_named(self, content: bytes) -> None:
-        with pytest.raises(InvalidInput, match=r"token\.body: not a VoucherBody — send the serialised message"):
+        with pytest.raises(
+            InvalidInput, match=r"token\.body: not a VoucherBody — 应为序列化后的消息 · send the serialised message"
+        ):
             wire.body_to_voucher(content)
         with pytest.raises(InvalidInput, match="token: not a VoucherToken"):
             wire.bytes_to_token(b"\xff")
@@ -202,13 +204,15 @@ class TestRequests:
             ("refund.order_fen", lambda: an_item(refund=redemption_pb2.Refund(redemption_id=REDEMPTION))),
             ("refund.order_fen", lambda: an_item(refund=redemption_pb2.Refund(order_fen=10**12 + 1))),
             ("reverse.original_request_id", lambda: wire.reverse_item(REQUEST, b"short", ORIGIN)),
+            ("reverse.original_request_id", lambda: wire.reverse_item(REQUEST, REQUEST, ORIGIN)),
+            ("expected_discount_fen", lambda: an_item(redeem=a_purchase(expected_discount_fen=-1))),
         ],
     )
     def test_a_malformed_item_names_its_field(self, place: str, content: Callable[[], bytes]) -> None:
         with pytest.raises(InvalidInput) as error:
             wire.bytes_to_item(content())
         assert error.value.place == place
-        assert error.value.remedy
+        assert " · " in error.value.remedy, "in both languages"
 
     def test_the_largest_amount_is_ten_billion_yuan(self) -> None:
         item = wire.bytes_to_item(an_item(redeem=a_purchase(order_fen=10**12, merchant="9" * 32, order_id="9" * 64)))

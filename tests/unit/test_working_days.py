@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from node.domain.working_days import calendar, working_day_after
+from custodian.working_days import calendar, working_day_after
 from quanlian.errors import InvalidInput
 
 NEXT_YEAR = b"year = 2027\nholidays = [2027-01-01]\nworkdays = [2027-01-03]\n"

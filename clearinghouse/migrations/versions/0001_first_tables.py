@@ -41,6 +41,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("settlement_window", "debtor", "creditor"),
     )
     op.create_table(
+        "close_out",
+        sa.Column("region", sa.String(), nullable=False),
+        sa.Column("campaign", sa.String(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("closed_by", sa.String(), nullable=False),
+        sa.Column(
+            "due_on", sa.String(), nullable=False, comment="day by which its funders have their money, Asia/Shanghai"
+        ),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
+        sa.PrimaryKeyConstraint("region", "campaign"),
+        comment="campaigns whose funders get back what stands here of what they paid ahead",
+    )
+    op.create_table(
         "custody_return",
         sa.Column("region", sa.String(), nullable=False),
         sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -56,14 +69,40 @@ def upgrade() -> None:
         "deposit",
         sa.Column("bank_reference", sa.String(), nullable=False),
         sa.Column("region", sa.String(), nullable=False, comment="empty: in suspense, nobody's yet"),
+        sa.Column("account", sa.String(), nullable=False, comment="whose it is: settlement, prefund or suspense"),
         sa.Column("amount_fen", sa.BigInteger(), nullable=False),
         sa.Column("received_at", sa.BigInteger(), nullable=False),
         sa.Column("settlement_window", sa.BigInteger(), nullable=False, comment="open when it became the region's"),
         sa.Column("memo", sa.Text(), nullable=False),
+        sa.Column("assigned", sa.Boolean(), nullable=False, comment="whether it was a receipt in suspense first"),
         sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("bank_reference"),
     )
     op.create_index(op.f("ix_deposit_settlement_window"), "deposit", ["settlement_window"], unique=False)
+    op.create_table(
+        "deposit_reversal",
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("bank_reference", sa.String(), nullable=False),
+        sa.Column("region", sa.String(), nullable=False, comment="as the deposit was, like all before `reversed_at`"),
+        sa.Column("account", sa.String(), nullable=False),
+        sa.Column("assigned", sa.Boolean(), nullable=False, comment="its assignment alone was taken back"),
+        sa.Column("amount_fen", sa.BigInteger(), nullable=False),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("settlement_window", sa.BigInteger(), nullable=False, comment="that had counted it"),
+        sa.Column("memo", sa.Text(), nullable=False),
+        sa.Column("reversed_at", sa.BigInteger(), nullable=False),
+        sa.Column("reversed_window", sa.BigInteger(), nullable=False, comment="that counts it less"),
+        sa.Column("reversed_by", sa.String(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
+        sa.PrimaryKeyConstraint("number"),
+        comment="deposits and assignments that were taken back by reversing entries",
+    )
+    op.create_index(op.f("ix_deposit_reversal_bank_reference"), "deposit_reversal", ["bank_reference"], unique=False)
+    op.create_index(op.f("ix_deposit_reversal_reversed_window"), "deposit_reversal", ["reversed_window"], unique=False)
+    op.create_index(
+        op.f("ix_deposit_reversal_settlement_window"), "deposit_reversal", ["settlement_window"], unique=False
+    )
     op.create_table(
         "dispute",
         sa.Column("region", sa.String(), nullable=False),
@@ -152,6 +191,10 @@ def upgrade() -> None:
         sa.Column("net_debit_cap_fen", sa.BigInteger(), nullable=False),
         sa.Column("credit_line_fen", sa.BigInteger(), nullable=False),
         sa.Column("credit_offset_bp", sa.Integer(), nullable=False),
+        sa.Column("funding_mode", sa.String(), nullable=False, comment="prefunded, advanced or mixed"),
+        sa.Column(
+            "credit_days", sa.Integer(), nullable=False, comment="to pay a shortfall in, calendar days; 0: at once"
+        ),
         sa.Column("owed_held_fen", sa.BigInteger(), nullable=False, comment="to other regions, on hold"),
         sa.Column(
             "owed_posted_fen", sa.BigInteger(), nullable=False, comment="to other regions, posted and not settled"
@@ -167,6 +210,9 @@ def upgrade() -> None:
         ),
         sa.Column(
             "withheld_fen", sa.BigInteger(), nullable=False, comment="of its pay-outs, while others are in arrears"
+        ),
+        sa.Column(
+            "prefund_fen", sa.BigInteger(), nullable=False, comment="running total of what its funders paid ahead here"
         ),
         sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("region"),
@@ -187,6 +233,21 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_payout_returned_window"), "payout", ["returned_window"], unique=False)
     op.create_index(op.f("ix_payout_settlement_window"), "payout", ["settlement_window"], unique=False)
+    op.create_table(
+        "prefund_return",
+        sa.Column("bank_reference", sa.String(), nullable=False),
+        sa.Column("deposit", sa.String(), nullable=False, comment="bank reference of the deposit that it gives back"),
+        sa.Column("region", sa.String(), nullable=False),
+        sa.Column("campaign", sa.String(), nullable=False),
+        sa.Column("account", sa.String(), nullable=False),
+        sa.Column("amount_fen", sa.BigInteger(), nullable=False),
+        sa.Column("paid_at", sa.BigInteger(), nullable=False),
+        sa.Column("settlement_window", sa.BigInteger(), nullable=False, comment="open when it was booked"),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
+        sa.PrimaryKeyConstraint("bank_reference"),
+        comment="what the bank paid back to funders",
+    )
+    op.create_index(op.f("ix_prefund_return_settlement_window"), "prefund_return", ["settlement_window"], unique=False)
     op.create_table(
         "proof",
         sa.Column("redemption_id", sa.LargeBinary(), nullable=False),
@@ -263,6 +324,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("number"),
     )
     op.create_table(
+        "shortfall",
+        sa.Column("settlement_window", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("region", sa.String(), nullable=False),
+        sa.Column("amount_fen", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=False, comment="from when on what is left of it is past due"),
+        sa.Column(
+            "called_at", sa.BigInteger(), nullable=False, comment="when it was found past due or paid by then; 0 before"
+        ),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
+        sa.PrimaryKeyConstraint("settlement_window", "region"),
+        comment="what a settlement left a region owing; cures pay the oldest first",
+    )
+    op.create_table(
         "signing_chain",
         sa.Column("owner", sa.String(), nullable=False),
         sa.Column("key_id", sa.LargeBinary(), nullable=False),
@@ -313,4 +388,17 @@ def upgrade() -> None:
         sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("region", "fiscal_year", "position"),
         comment="a region's standing fund for visitors, by year",
+    )
+    op.create_table(
+        "withdrawn_posting",
+        sa.Column("redemption_id", sa.LargeBinary(), nullable=False),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("incarnation", sa.BigInteger(), autoincrement=False, nullable=False, comment="of the recovery"),
+        sa.Column("body", sa.LargeBinary(), nullable=False, comment="a serialised Withdrawal, as it was signed"),
+        sa.Column("key_id", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("withdrawn_at", sa.BigInteger(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
+        sa.PrimaryKeyConstraint("redemption_id", "number", "incarnation"),
+        comment="postings that a recovery could not book, and had taken back",
     )

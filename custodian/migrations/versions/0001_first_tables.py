@@ -194,7 +194,10 @@ def upgrade() -> None:
         sa.Column("captured_at", sa.BigInteger(), nullable=False),
         sa.Column("settlement_window", sa.BigInteger(), nullable=False),
         sa.Column("refunded_order_fen", sa.BigInteger(), nullable=False),
-        sa.Column("returned_fen", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "returned_fen", sa.BigInteger(), nullable=False, comment="to funders, by returns and adjusting entries"
+        ),
+        sa.Column("shopper_fen", sa.BigInteger(), nullable=False, comment="to the shopper, by returns"),
         sa.Column("postings", sa.Integer(), nullable=False),
         sa.Column(
             "number", sa.BigInteger(), nullable=False, comment="in the order in which this party committed them, from 1"
@@ -203,7 +206,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("redemption_by_campaign", "redemption", ["issuer", "campaign"], unique=False)
-    op.create_index("redemption_by_expiry", "redemption", ["state", "expires_at"], unique=False)
+    op.create_index(
+        "redemption_by_expiry",
+        "redemption",
+        ["expires_at", "id"],
+        unique=False,
+        sqlite_where=sa.text("state = 'AUTHORIZED'"),
+        postgresql_where=sa.text("state = 'AUTHORIZED'"),
+    )
     op.create_index("redemption_by_number", "redemption", ["number"], unique=False)
     op.create_table(
         "request",
@@ -323,4 +333,25 @@ def upgrade() -> None:
         sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("issuer", "pack_id", "voucher_index"),
     )
-    op.create_index("voucher_by_end", "voucher", ["status", "not_after"], unique=False)
+    op.create_index(
+        "voucher_by_end",
+        "voucher",
+        ["not_after", "issuer", "pack_id", "voucher_index"],
+        unique=False,
+        sqlite_where=sa.text("status = 'usable'"),
+        postgresql_where=sa.text("status = 'usable'"),
+    )
+    op.create_table(
+        "withdrawal_closing",
+        sa.Column("redemption_id", sa.LargeBinary(), nullable=False),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column(
+            "incarnation", sa.BigInteger(), autoincrement=False, nullable=False, comment="as the Withdrawal says"
+        ),
+        sa.Column("body", sa.LargeBinary(), nullable=False, comment="a serialised WithdrawalClosing"),
+        sa.Column("key_id", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
+        sa.PrimaryKeyConstraint("redemption_id", "number", "incarnation"),
+        comment="how people dealt with postings that a restored clearinghouse took back; only appended",
+    )

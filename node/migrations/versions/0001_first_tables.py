@@ -60,6 +60,9 @@ def upgrade() -> None:
         sa.Column("account", sa.String(), nullable=False, comment="funding account of this region"),
         sa.Column("used_fen", sa.BigInteger(), nullable=False, comment="of legs that the clearinghouse posted"),
         sa.Column("drawn_fen", sa.BigInteger(), nullable=False, comment="taken from what was paid ahead, once settled"),
+        sa.Column(
+            "drawn_there_fen", sa.BigInteger(), nullable=False, comment="of it, from what stood at the clearinghouse"
+        ),
         sa.PrimaryKeyConstraint("settlement_window", "account"),
         comment="running totals of what own funders used at the clearinghouse",
     )
@@ -68,7 +71,7 @@ def upgrade() -> None:
         sa.Column("bank_reference", sa.String(), nullable=False),
         sa.Column("account", sa.String(), nullable=False, comment="whose it is: prefund, settlement or suspense"),
         sa.Column("amount_fen", sa.BigInteger(), nullable=False),
-        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("received_at", sa.BigInteger(), nullable=False, comment="the bank's date"),
         sa.Column("memo", sa.Text(), nullable=False, comment="payer and purpose, as the bank tells them"),
         sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("bank_reference"),
@@ -170,6 +173,21 @@ def upgrade() -> None:
         sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("number"),
         comment="statement lines that this region does not accept",
+    )
+    op.create_table(
+        "dispute_decision",
+        sa.Column(
+            "region",
+            sa.String(),
+            nullable=False,
+            comment="that raised it: this one, or the other of an adjusting entry",
+        ),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("settlement_window", sa.BigInteger(), nullable=False, comment="whose statement was disputed"),
+        sa.Column("body", sa.LargeBinary(), nullable=False, comment="a serialised DisputeDecision"),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
+        sa.PrimaryKeyConstraint("region", "number"),
+        comment="how the clearinghouse decided disputes",
     )
     op.create_table(
         "evidence",
@@ -305,7 +323,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("pack_id"),
         comment="one row a claim; a voucher gets a row of its own when something happens to it",
     )
-    op.create_index("pack_by_end", "pack", ["swept", "not_after"], unique=False)
+    op.create_index("pack_by_end", "pack", ["swept", "not_after", "pack_id"], unique=False)
     op.create_table(
         "parked_event",
         sa.Column("sequence", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -334,7 +352,7 @@ def upgrade() -> None:
         sa.Column("made_at", sa.BigInteger(), nullable=False),
         sa.Column("made_by", sa.String(), nullable=False),
         sa.Column("bank_reference", sa.String(), nullable=True, comment="empty until the bank has paid it"),
-        sa.Column("paid_at", sa.BigInteger(), nullable=True),
+        sa.Column("paid_at", sa.BigInteger(), nullable=True, comment="the bank's date, where it was told"),
         sa.Column("returned_reference", sa.String(), nullable=True, comment="empty unless the bank sent it back"),
         sa.Column("returned_at", sa.BigInteger(), nullable=True),
         sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
@@ -363,6 +381,14 @@ def upgrade() -> None:
         sa.Column("closing_fen", sa.BigInteger(), nullable=False, comment="likewise"),
         sa.Column("lodged_fen", sa.BigInteger(), nullable=False, comment="likewise"),
         sa.Column("paid_out_fen", sa.BigInteger(), nullable=False, comment="likewise"),
+        sa.Column(
+            "own_lodged_fen",
+            sa.BigInteger(),
+            nullable=True,
+            comment="by our books when it was compared last; empty without a record",
+        ),
+        sa.Column("own_paid_out_fen", sa.BigInteger(), nullable=True, comment="likewise"),
+        sa.Column("reservation", sa.String(), nullable=False, comment="with which it was confirmed; empty without one"),
         sa.Column("confirmed", sa.Boolean(), nullable=False),
         sa.Column("settled", sa.Boolean(), nullable=False),
         sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
@@ -372,6 +398,7 @@ def upgrade() -> None:
         "statement_month",
         sa.Column("month", sa.String(), nullable=False),
         sa.Column("confirmed_by", sa.String(), nullable=False, comment="the person who did; empty while nobody has"),
+        sa.Column("reservation", sa.String(), nullable=False, comment="with which it was confirmed; empty without one"),
         sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("month"),
         comment="months whose statement can be fetched",

@@ -14,6 +14,7 @@ from quanlian.v1 import settlement_pb2 as _settlement_pb2
 from quanlian.v1 import signed_pb2 as _signed_pb2
 from quanlian.v1 import stats_pb2 as _stats_pb2
 from quanlian.v1 import suspension_pb2 as _suspension_pb2
+from quanlian.v1 import undecided_pb2 as _undecided_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -212,11 +213,17 @@ class SetLimitsRequest(_message.Message):
     NET_DEBIT_CAP_FEN_FIELD_NUMBER: _builtins.int
     CREDIT_LINE_FEN_FIELD_NUMBER: _builtins.int
     CREDIT_OFFSET_BP_FIELD_NUMBER: _builtins.int
+    FUNDING_MODE_FIELD_NUMBER: _builtins.int
+    CREDIT_DAYS_FIELD_NUMBER: _builtins.int
     region: _builtins.str
     net_debit_cap_fen: _builtins.int
     credit_line_fen: _builtins.int
     credit_offset_bp: _builtins.int
     """Part of what others owe the region that counts against its exposure, in 1/10000."""
+    funding_mode: _builtins.str
+    """prefunded (no credit line), advanced (on credit alone) or mixed; empty: mixed with a credit line, else prefunded."""
+    credit_days: _builtins.int
+    """Calendar days after a settlement within which the region pays what its balance did not cover; 0: at once."""
     def __init__(
         self,
         *,
@@ -224,10 +231,12 @@ class SetLimitsRequest(_message.Message):
         net_debit_cap_fen: _builtins.int = ...,
         credit_line_fen: _builtins.int = ...,
         credit_offset_bp: _builtins.int = ...,
+        funding_mode: _builtins.str = ...,
+        credit_days: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit_line_fen", b"credit_line_fen", "credit_offset_bp", b"credit_offset_bp", "net_debit_cap_fen", b"net_debit_cap_fen", "region", b"region"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit_days", b"credit_days", "credit_line_fen", b"credit_line_fen", "credit_offset_bp", b"credit_offset_bp", "funding_mode", b"funding_mode", "net_debit_cap_fen", b"net_debit_cap_fen", "region", b"region"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -237,12 +246,17 @@ Global___SetLimitsRequest: _TypeAlias = SetLimitsRequest  # noqa: Y015
 class SetLimitsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    FUNDING_MODE_FIELD_NUMBER: _builtins.int
+    funding_mode: _builtins.str
+    """As it was set."""
     def __init__(
         self,
+        *,
+        funding_mode: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["funding_mode", b"funding_mode"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -319,6 +333,34 @@ class SetVisitorsFundResponse(_message.Message):
 Global___SetVisitorsFundResponse: _TypeAlias = SetVisitorsFundResponse  # noqa: Y015
 
 @_typing.final
+class Funder(_message.Message):
+    """Who paid ahead: a funder of a region's campaign, or of campaign `visitors`, its standing fund for visitors."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    FUNDER_FIELD_NUMBER: _builtins.int
+    FISCAL_YEAR_FIELD_NUMBER: _builtins.int
+    campaign: _builtins.str
+    funder: _builtins.str
+    fiscal_year: _builtins.int
+    """Whose use of a visitors' fund is paid; 0: the present year's. A campaign's is of the year of its terms."""
+    def __init__(
+        self,
+        *,
+        campaign: _builtins.str = ...,
+        funder: _builtins.str = ...,
+        fiscal_year: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "fiscal_year", b"fiscal_year", "funder", b"funder"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Funder: _TypeAlias = Funder  # noqa: Y015
+
+@_typing.final
 class RecordDepositRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -326,12 +368,17 @@ class RecordDepositRequest(_message.Message):
     AMOUNT_FEN_FIELD_NUMBER: _builtins.int
     BANK_REFERENCE_FIELD_NUMBER: _builtins.int
     MEMO_FIELD_NUMBER: _builtins.int
+    FUNDER_FIELD_NUMBER: _builtins.int
     region: _builtins.str
     """Empty: nobody knows yet whose it is, and it stands in suspense."""
     amount_fen: _builtins.int
     bank_reference: _builtins.str
     memo: _builtins.str
     """What the bank's receipt says."""
+    @_builtins.property
+    def funder(self) -> Global___Funder:
+        """Unset: the region lodged it."""
+
     def __init__(
         self,
         *,
@@ -339,10 +386,11 @@ class RecordDepositRequest(_message.Message):
         amount_fen: _builtins.int = ...,
         bank_reference: _builtins.str = ...,
         memo: _builtins.str = ...,
+        funder: Global___Funder | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["funder", b"funder"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "bank_reference", b"bank_reference", "memo", b"memo", "region", b"region"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "bank_reference", b"bank_reference", "funder", b"funder", "memo", b"memo", "region", b"region"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -353,16 +401,20 @@ class RecordDepositResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SETTLEMENT_FEN_FIELD_NUMBER: _builtins.int
+    PREFUND_FEN_FIELD_NUMBER: _builtins.int
     settlement_fen: _builtins.int
     """The region's balance, or what is in suspense."""
+    prefund_fen: _builtins.int
+    """Of a funder instead: what it has paid ahead here, neither used nor returned."""
     def __init__(
         self,
         *,
         settlement_fen: _builtins.int = ...,
+        prefund_fen: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["settlement_fen", b"settlement_fen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["prefund_fen", b"prefund_fen", "settlement_fen", b"settlement_fen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -374,17 +426,23 @@ class AssignReceiptRequest(_message.Message):
 
     BANK_REFERENCE_FIELD_NUMBER: _builtins.int
     REGION_FIELD_NUMBER: _builtins.int
+    FUNDER_FIELD_NUMBER: _builtins.int
     bank_reference: _builtins.str
     region: _builtins.str
+    @_builtins.property
+    def funder(self) -> Global___Funder:
+        """Unset: the region lodged it."""
+
     def __init__(
         self,
         *,
         bank_reference: _builtins.str = ...,
         region: _builtins.str = ...,
+        funder: Global___Funder | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["funder", b"funder"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_reference", b"bank_reference", "region", b"region"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_reference", b"bank_reference", "funder", b"funder", "region", b"region"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -395,19 +453,322 @@ class AssignReceiptResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SETTLEMENT_FEN_FIELD_NUMBER: _builtins.int
+    PREFUND_FEN_FIELD_NUMBER: _builtins.int
     settlement_fen: _builtins.int
+    prefund_fen: _builtins.int
+    """As of RecordDepositResponse."""
     def __init__(
         self,
         *,
         settlement_fen: _builtins.int = ...,
+        prefund_fen: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["settlement_fen", b"settlement_fen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["prefund_fen", b"prefund_fen", "settlement_fen", b"settlement_fen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AssignReceiptResponse: _TypeAlias = AssignReceiptResponse  # noqa: Y015
+
+@_typing.final
+class ReverseDepositRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BANK_REFERENCE_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    bank_reference: _builtins.str
+    why: _builtins.str
+    def __init__(
+        self,
+        *,
+        bank_reference: _builtins.str = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_reference", b"bank_reference", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReverseDepositRequest: _TypeAlias = ReverseDepositRequest  # noqa: Y015
+
+@_typing.final
+class ReverseDepositResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BANK_REFERENCE_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    ASSIGNMENT_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    bank_reference: _builtins.str
+    """Of the deposit, or of the receipt whose assignment alone was taken back."""
+    region: _builtins.str
+    account: _builtins.str
+    amount_fen: _builtins.int
+    assignment: _builtins.bool
+    """Its assignment alone: the receipt is in suspense again."""
+    window: _builtins.int
+    """The window that counts it less."""
+    at: _builtins.int
+    by: _builtins.str
+    why: _builtins.str
+    def __init__(
+        self,
+        *,
+        bank_reference: _builtins.str = ...,
+        region: _builtins.str = ...,
+        account: _builtins.str = ...,
+        amount_fen: _builtins.int = ...,
+        assignment: _builtins.bool = ...,
+        window: _builtins.int = ...,
+        at: _builtins.int = ...,
+        by: _builtins.str = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "amount_fen", b"amount_fen", "assignment", b"assignment", "at", b"at", "bank_reference", b"bank_reference", "by", b"by", "region", b"region", "why", b"why", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReverseDepositResponse: _TypeAlias = ReverseDepositResponse  # noqa: Y015
+
+@_typing.final
+class ListPrefundRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REGION_FIELD_NUMBER: _builtins.int
+    region: _builtins.str
+    """Empty: of all regions."""
+    def __init__(
+        self,
+        *,
+        region: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["region", b"region"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPrefundRequest: _TypeAlias = ListPrefundRequest  # noqa: Y015
+
+@_typing.final
+class ListPrefundResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PREFUND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def prefund(self) -> _containers.RepeatedCompositeFieldContainer[Global___Prefund]: ...
+    def __init__(
+        self,
+        *,
+        prefund: _abc.Iterable[Global___Prefund] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["prefund", b"prefund"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPrefundResponse: _TypeAlias = ListPrefundResponse  # noqa: Y015
+
+@_typing.final
+class Prefund(_message.Message):
+    """What a funder paid ahead at the clearinghouse, and where it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REGION_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    FUNDER_FIELD_NUMBER: _builtins.int
+    FISCAL_YEAR_FIELD_NUMBER: _builtins.int
+    PAID_FEN_FIELD_NUMBER: _builtins.int
+    USED_FEN_FIELD_NUMBER: _builtins.int
+    STANDING_FEN_FIELD_NUMBER: _builtins.int
+    RETURNED_FEN_FIELD_NUMBER: _builtins.int
+    region: _builtins.str
+    campaign: _builtins.str
+    funder: _builtins.str
+    fiscal_year: _builtins.int
+    paid_fen: _builtins.int
+    used_fen: _builtins.int
+    """Moved to the region's settlement account as windows were settled."""
+    standing_fen: _builtins.int
+    """Neither used nor returned."""
+    returned_fen: _builtins.int
+    """Gone back to it."""
+    def __init__(
+        self,
+        *,
+        region: _builtins.str = ...,
+        campaign: _builtins.str = ...,
+        funder: _builtins.str = ...,
+        fiscal_year: _builtins.int = ...,
+        paid_fen: _builtins.int = ...,
+        used_fen: _builtins.int = ...,
+        standing_fen: _builtins.int = ...,
+        returned_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "fiscal_year", b"fiscal_year", "funder", b"funder", "paid_fen", b"paid_fen", "region", b"region", "returned_fen", b"returned_fen", "standing_fen", b"standing_fen", "used_fen", b"used_fen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Prefund: _TypeAlias = Prefund  # noqa: Y015
+
+@_typing.final
+class CloseOutPrefundRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REGION_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    WORKING_DAYS_FIELD_NUMBER: _builtins.int
+    FILE_NAME_FIELD_NUMBER: _builtins.int
+    region: _builtins.str
+    campaign: _builtins.str
+    working_days: _builtins.bytes
+    """TOML with the holidays of a year that the calendar does not know, and what it is called in errors."""
+    file_name: _builtins.str
+    def __init__(
+        self,
+        *,
+        region: _builtins.str = ...,
+        campaign: _builtins.str = ...,
+        working_days: _builtins.bytes = ...,
+        file_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "file_name", b"file_name", "region", b"region", "working_days", b"working_days"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseOutPrefundRequest: _TypeAlias = CloseOutPrefundRequest  # noqa: Y015
+
+@_typing.final
+class CloseOutPrefundResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REGION_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    CLOSED_BY_FIELD_NUMBER: _builtins.int
+    DUE_ON_FIELD_NUMBER: _builtins.int
+    RETURNS_FIELD_NUMBER: _builtins.int
+    region: _builtins.str
+    campaign: _builtins.str
+    at: _builtins.int
+    closed_by: _builtins.str
+    due_on: _builtins.str
+    """Day by which its funders have their money."""
+    @_builtins.property
+    def returns(self) -> _containers.RepeatedCompositeFieldContainer[Global___PrefundReturn]:
+        """What is to go back, and what has gone back, by deposit."""
+
+    def __init__(
+        self,
+        *,
+        region: _builtins.str = ...,
+        campaign: _builtins.str = ...,
+        at: _builtins.int = ...,
+        closed_by: _builtins.str = ...,
+        due_on: _builtins.str = ...,
+        returns: _abc.Iterable[Global___PrefundReturn] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "campaign", b"campaign", "closed_by", b"closed_by", "due_on", b"due_on", "region", b"region", "returns", b"returns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseOutPrefundResponse: _TypeAlias = CloseOutPrefundResponse  # noqa: Y015
+
+@_typing.final
+class PrefundReturn(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEPOSIT_FIELD_NUMBER: _builtins.int
+    FUNDER_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    RECEIVED_AT_FIELD_NUMBER: _builtins.int
+    BANK_REFERENCE_FIELD_NUMBER: _builtins.int
+    PAID_AT_FIELD_NUMBER: _builtins.int
+    deposit: _builtins.str
+    """The bank's reference of the deposit: the money goes to the account that it came from."""
+    funder: _builtins.str
+    amount_fen: _builtins.int
+    received_at: _builtins.int
+    """Of the deposit."""
+    bank_reference: _builtins.str
+    """The bank's reference of the return, and when it was booked; empty and 0: to be paid."""
+    paid_at: _builtins.int
+    def __init__(
+        self,
+        *,
+        deposit: _builtins.str = ...,
+        funder: _builtins.str = ...,
+        amount_fen: _builtins.int = ...,
+        received_at: _builtins.int = ...,
+        bank_reference: _builtins.str = ...,
+        paid_at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "bank_reference", b"bank_reference", "deposit", b"deposit", "funder", b"funder", "paid_at", b"paid_at", "received_at", b"received_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PrefundReturn: _TypeAlias = PrefundReturn  # noqa: Y015
+
+@_typing.final
+class MarkPrefundReturnedRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEPOSIT_FIELD_NUMBER: _builtins.int
+    BANK_REFERENCE_FIELD_NUMBER: _builtins.int
+    deposit: _builtins.str
+    bank_reference: _builtins.str
+    def __init__(
+        self,
+        *,
+        deposit: _builtins.str = ...,
+        bank_reference: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_reference", b"bank_reference", "deposit", b"deposit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MarkPrefundReturnedRequest: _TypeAlias = MarkPrefundReturnedRequest  # noqa: Y015
+
+@_typing.final
+class MarkPrefundReturnedResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RETURNED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def returned(self) -> Global___PrefundReturn: ...
+    def __init__(
+        self,
+        *,
+        returned: Global___PrefundReturn | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["returned", b"returned"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["returned", b"returned"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MarkPrefundReturnedResponse: _TypeAlias = MarkPrefundReturnedResponse  # noqa: Y015
 
 @_typing.final
 class BankReceipt(_message.Message):
@@ -866,6 +1227,8 @@ class GetClearingStatusResponse(_message.Message):
     REGIONS_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     RECOVERY_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_FIELD_NUMBER: _builtins.int
+    UNDECIDED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def regions(self) -> _containers.RepeatedCompositeFieldContainer[Global___RegionStatus]: ...
     @_builtins.property
@@ -874,16 +1237,26 @@ class GetClearingStatusResponse(_message.Message):
 
     @_builtins.property
     def recovery(self) -> _recovery_pb2.RecoveryState: ...
+    @_builtins.property
+    def withdrawn(self) -> _containers.RepeatedCompositeFieldContainer[_recovery_pb2.WithdrawnPosting]:
+        """What recoveries had taken back and nobody has dealt with."""
+
+    @_builtins.property
+    def undecided(self) -> _containers.RepeatedCompositeFieldContainer[_undecided_pb2.UndecidedRequest]:
+        """Oldest first."""
+
     def __init__(
         self,
         *,
         regions: _abc.Iterable[Global___RegionStatus] | None = ...,
         warnings: _abc.Iterable[_limit_pb2.LimitWarning] | None = ...,
         recovery: _recovery_pb2.RecoveryState | None = ...,
+        withdrawn: _abc.Iterable[_recovery_pb2.WithdrawnPosting] | None = ...,
+        undecided: _abc.Iterable[_undecided_pb2.UndecidedRequest] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["recovery", b"recovery"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["recovery", b"recovery", "regions", b"regions", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recovery", b"recovery", "regions", b"regions", "undecided", b"undecided", "warnings", b"warnings", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -905,6 +1278,11 @@ class RegionStatus(_message.Message):
     SUSPENDED_FIELD_NUMBER: _builtins.int
     ARREARS_FEN_FIELD_NUMBER: _builtins.int
     WITHHELD_FEN_FIELD_NUMBER: _builtins.int
+    PREFUND_FEN_FIELD_NUMBER: _builtins.int
+    FUNDING_MODE_FIELD_NUMBER: _builtins.int
+    CREDIT_DAYS_FIELD_NUMBER: _builtins.int
+    PAST_DUE_FEN_FIELD_NUMBER: _builtins.int
+    DUE_AT_FIELD_NUMBER: _builtins.int
     region: _builtins.str
     custody_stream_open: _builtins.bool
     exposure_fen: _builtins.int
@@ -921,6 +1299,13 @@ class RegionStatus(_message.Message):
     """What its balance could not cover."""
     withheld_fen: _builtins.int
     """Of its pay-outs, while others are in arrears."""
+    prefund_fen: _builtins.int
+    """What its funders paid ahead here, neither used nor returned."""
+    funding_mode: _builtins.str
+    credit_days: _builtins.int
+    past_due_fen: _builtins.int
+    """What of its arrears should have been paid by now, and when the oldest of them is past due; 0: it owes nothing."""
+    due_at: _builtins.int
     def __init__(
         self,
         *,
@@ -936,10 +1321,15 @@ class RegionStatus(_message.Message):
         suspended: _builtins.bool = ...,
         arrears_fen: _builtins.int = ...,
         withheld_fen: _builtins.int = ...,
+        prefund_fen: _builtins.int = ...,
+        funding_mode: _builtins.str = ...,
+        credit_days: _builtins.int = ...,
+        past_due_fen: _builtins.int = ...,
+        due_at: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrears_fen", b"arrears_fen", "credit_line_fen", b"credit_line_fen", "credit_percent", b"credit_percent", "credit_used_fen", b"credit_used_fen", "custody_stream_open", b"custody_stream_open", "exposure_fen", b"exposure_fen", "limit_fen", b"limit_fen", "limit_percent", b"limit_percent", "region", b"region", "settlement_fen", b"settlement_fen", "suspended", b"suspended", "withheld_fen", b"withheld_fen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrears_fen", b"arrears_fen", "credit_days", b"credit_days", "credit_line_fen", b"credit_line_fen", "credit_percent", b"credit_percent", "credit_used_fen", b"credit_used_fen", "custody_stream_open", b"custody_stream_open", "due_at", b"due_at", "exposure_fen", b"exposure_fen", "funding_mode", b"funding_mode", "limit_fen", b"limit_fen", "limit_percent", b"limit_percent", "past_due_fen", b"past_due_fen", "prefund_fen", b"prefund_fen", "region", b"region", "settlement_fen", b"settlement_fen", "suspended", b"suspended", "withheld_fen", b"withheld_fen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -977,8 +1367,11 @@ class GetRegionStatementResponse(_message.Message):
 
     STATEMENT_FIELD_NUMBER: _builtins.int
     CHAIN_FIELD_NUMBER: _builtins.int
+    RESERVATION_FIELD_NUMBER: _builtins.int
     chain: _builtins.bytes
     """PEM chain of the key that signed it."""
+    reservation: _builtins.str
+    """With which reservation the region confirmed it; empty without one."""
     @_builtins.property
     def statement(self) -> _signed_pb2.SignedMessage:
         """Body: the statement as JSON; kind "statement"."""
@@ -988,10 +1381,11 @@ class GetRegionStatementResponse(_message.Message):
         *,
         statement: _signed_pb2.SignedMessage | None = ...,
         chain: _builtins.bytes = ...,
+        reservation: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["statement", b"statement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "statement", b"statement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "reservation", b"reservation", "statement", b"statement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1163,36 +1557,6 @@ class ResolveDisputeRequest(_message.Message):
 Global___ResolveDisputeRequest: _TypeAlias = ResolveDisputeRequest  # noqa: Y015
 
 @_typing.final
-class BookedAdjustment(_message.Message):
-    """Where the journal has it, and the settlement window that it counts in."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    REDEMPTION_ID_FIELD_NUMBER: _builtins.int
-    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
-    ENTRY_FIELD_NUMBER: _builtins.int
-    WINDOW_FIELD_NUMBER: _builtins.int
-    redemption_id: _builtins.bytes
-    amount_fen: _builtins.int
-    entry: _builtins.int
-    window: _builtins.int
-    def __init__(
-        self,
-        *,
-        redemption_id: _builtins.bytes = ...,
-        amount_fen: _builtins.int = ...,
-        entry: _builtins.int = ...,
-        window: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "entry", b"entry", "redemption_id", b"redemption_id", "window", b"window"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___BookedAdjustment: _TypeAlias = BookedAdjustment  # noqa: Y015
-
-@_typing.final
 class ResolveDisputeResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1201,14 +1565,14 @@ class ResolveDisputeResponse(_message.Message):
     @_builtins.property
     def dispute(self) -> Global___DisputeRecord: ...
     @_builtins.property
-    def booked(self) -> _containers.RepeatedCompositeFieldContainer[Global___BookedAdjustment]:
+    def booked(self) -> _containers.RepeatedCompositeFieldContainer[_settlement_pb2.BookedAdjustment]:
         """By redemption."""
 
     def __init__(
         self,
         *,
         dispute: Global___DisputeRecord | None = ...,
-        booked: _abc.Iterable[Global___BookedAdjustment] | None = ...,
+        booked: _abc.Iterable[_settlement_pb2.BookedAdjustment] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["dispute", b"dispute"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -1302,6 +1666,9 @@ class RecoverClearinghouseRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     WITHOUT_FIELD_NUMBER: _builtins.int
+    DISPUTE_LACKING_FIELD_NUMBER: _builtins.int
+    dispute_lacking: _builtins.bool
+    """Apply what can be though receipts rely on what the books lack, and dispute the rest."""
     @_builtins.property
     def without(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Regions to recover without, though their nodes have not handed over what they have."""
@@ -1310,10 +1677,11 @@ class RecoverClearinghouseRequest(_message.Message):
         self,
         *,
         without: _abc.Iterable[_builtins.str] | None = ...,
+        dispute_lacking: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["without", b"without"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispute_lacking", b"dispute_lacking", "without", b"without"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1327,7 +1695,7 @@ class RecoverClearinghouseResponse(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def report(self) -> _recovery_pb2.RecoveryReport:
-        """Unset while it is under way: ask again."""
+        """Unset while it is under way: ask again. Without an incarnation it says what the books lack, and nothing was applied."""
 
     @_builtins.property
     def state(self) -> _recovery_pb2.RecoveryState: ...
@@ -1344,6 +1712,92 @@ class RecoverClearinghouseResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecoverClearinghouseResponse: _TypeAlias = RecoverClearinghouseResponse  # noqa: Y015
+
+@_typing.final
+class ListNetworkWithdrawalsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALL_FIELD_NUMBER: _builtins.int
+    all: _builtins.bool
+    """Those that were dealt with as well."""
+    def __init__(
+        self,
+        *,
+        all: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNetworkWithdrawalsRequest: _TypeAlias = ListNetworkWithdrawalsRequest  # noqa: Y015
+
+@_typing.final
+class ListNetworkWithdrawalsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WITHDRAWN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def withdrawn(self) -> _containers.RepeatedCompositeFieldContainer[_recovery_pb2.WithdrawnPosting]: ...
+    def __init__(
+        self,
+        *,
+        withdrawn: _abc.Iterable[_recovery_pb2.WithdrawnPosting] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["withdrawn", b"withdrawn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNetworkWithdrawalsResponse: _TypeAlias = ListNetworkWithdrawalsResponse  # noqa: Y015
+
+@_typing.final
+class CloseNetworkWithdrawalRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REDEMPTION_ID_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    redemption_id: _builtins.bytes
+    """All postings of it that were taken back, and nobody has dealt with."""
+    reference: _builtins.str
+    note: _builtins.str
+    def __init__(
+        self,
+        *,
+        redemption_id: _builtins.bytes = ...,
+        reference: _builtins.str = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["note", b"note", "redemption_id", b"redemption_id", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseNetworkWithdrawalRequest: _TypeAlias = CloseNetworkWithdrawalRequest  # noqa: Y015
+
+@_typing.final
+class CloseNetworkWithdrawalResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WITHDRAWN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def withdrawn(self) -> _containers.RepeatedCompositeFieldContainer[_recovery_pb2.WithdrawnPosting]: ...
+    def __init__(
+        self,
+        *,
+        withdrawn: _abc.Iterable[_recovery_pb2.WithdrawnPosting] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["withdrawn", b"withdrawn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseNetworkWithdrawalResponse: _TypeAlias = CloseNetworkWithdrawalResponse  # noqa: Y015
 
 @_typing.final
 class GetClearingRecoveryRequest(_message.Message):

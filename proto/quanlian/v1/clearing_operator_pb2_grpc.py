@@ -60,10 +60,30 @@ class ClearingOperatorServiceStub:
                 request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.AssignReceiptRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.AssignReceiptResponse.FromString,
                 _registered_method=True)
+        self.ReverseDeposit = channel.unary_unary(
+                '/quanlian.v1.ClearingOperatorService/ReverseDeposit',
+                request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.ReverseDepositRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.ReverseDepositResponse.FromString,
+                _registered_method=True)
         self.ListReceipts = channel.unary_unary(
                 '/quanlian.v1.ClearingOperatorService/ListReceipts',
                 request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListReceiptsRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListReceiptsResponse.FromString,
+                _registered_method=True)
+        self.ListPrefund = channel.unary_unary(
+                '/quanlian.v1.ClearingOperatorService/ListPrefund',
+                request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListPrefundRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListPrefundResponse.FromString,
+                _registered_method=True)
+        self.CloseOutPrefund = channel.unary_unary(
+                '/quanlian.v1.ClearingOperatorService/CloseOutPrefund',
+                request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.CloseOutPrefundRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.CloseOutPrefundResponse.FromString,
+                _registered_method=True)
+        self.MarkPrefundReturned = channel.unary_unary(
+                '/quanlian.v1.ClearingOperatorService/MarkPrefundReturned',
+                request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.MarkPrefundReturnedRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.MarkPrefundReturnedResponse.FromString,
                 _registered_method=True)
         self.PayOut = channel.unary_unary(
                 '/quanlian.v1.ClearingOperatorService/PayOut',
@@ -119,6 +139,16 @@ class ClearingOperatorServiceStub:
                 '/quanlian.v1.ClearingOperatorService/GetClearingRecovery',
                 request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingRecoveryRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingRecoveryResponse.FromString,
+                _registered_method=True)
+        self.ListNetworkWithdrawals = channel.unary_unary(
+                '/quanlian.v1.ClearingOperatorService/ListNetworkWithdrawals',
+                request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListNetworkWithdrawalsRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListNetworkWithdrawalsResponse.FromString,
+                _registered_method=True)
+        self.CloseNetworkWithdrawal = channel.unary_unary(
+                '/quanlian.v1.ClearingOperatorService/CloseNetworkWithdrawal',
+                request_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.CloseNetworkWithdrawalRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.CloseNetworkWithdrawalResponse.FromString,
                 _registered_method=True)
         self.GetClearingStatus = channel.unary_unary(
                 '/quanlian.v1.ClearingOperatorService/GetClearingStatus',
@@ -203,8 +233,36 @@ class ClearingOperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReverseDeposit(self, request, context):
+        """Takes back a deposit that was recorded wrongly, or a receipt's assignment, by an entry of the opposite.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListReceipts(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPrefund(self, request, context):
+        """What funders paid ahead here, and what of it was used.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseOutPrefund(self, request, context):
+        """A campaign is over: what stands of its funders' money is to go back, newest deposit first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MarkPrefundReturned(self, request, context):
+        """The bank paid back what was to go back of a deposit.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -280,6 +338,20 @@ class ClearingOperatorServiceServicer:
 
     def GetClearingRecovery(self, request, context):
         """What a recovery brought back, as it was kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListNetworkWithdrawals(self, request, context):
+        """Postings that a recovery could not book, and had taken back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseNetworkWithdrawal(self, request, context):
+        """An operator's word on how they were dealt with.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -371,10 +443,30 @@ def add_ClearingOperatorServiceServicer_to_server(servicer, server):
                     request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.AssignReceiptRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.AssignReceiptResponse.SerializeToString,
             ),
+            'ReverseDeposit': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReverseDeposit,
+                    request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.ReverseDepositRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.ReverseDepositResponse.SerializeToString,
+            ),
             'ListReceipts': grpc.unary_unary_rpc_method_handler(
                     servicer.ListReceipts,
                     request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListReceiptsRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListReceiptsResponse.SerializeToString,
+            ),
+            'ListPrefund': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPrefund,
+                    request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListPrefundRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListPrefundResponse.SerializeToString,
+            ),
+            'CloseOutPrefund': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseOutPrefund,
+                    request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.CloseOutPrefundRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.CloseOutPrefundResponse.SerializeToString,
+            ),
+            'MarkPrefundReturned': grpc.unary_unary_rpc_method_handler(
+                    servicer.MarkPrefundReturned,
+                    request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.MarkPrefundReturnedRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.MarkPrefundReturnedResponse.SerializeToString,
             ),
             'PayOut': grpc.unary_unary_rpc_method_handler(
                     servicer.PayOut,
@@ -430,6 +522,16 @@ def add_ClearingOperatorServiceServicer_to_server(servicer, server):
                     servicer.GetClearingRecovery,
                     request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingRecoveryRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingRecoveryResponse.SerializeToString,
+            ),
+            'ListNetworkWithdrawals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListNetworkWithdrawals,
+                    request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListNetworkWithdrawalsRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.ListNetworkWithdrawalsResponse.SerializeToString,
+            ),
+            'CloseNetworkWithdrawal': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseNetworkWithdrawal,
+                    request_deserializer=quanlian_dot_v1_dot_clearing__operator__pb2.CloseNetworkWithdrawalRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_clearing__operator__pb2.CloseNetworkWithdrawalResponse.SerializeToString,
             ),
             'GetClearingStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetClearingStatus,
@@ -624,6 +726,33 @@ class ClearingOperatorService:
             _registered_method=True)
 
     @staticmethod
+    def ReverseDeposit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.ClearingOperatorService/ReverseDeposit',
+            quanlian_dot_v1_dot_clearing__operator__pb2.ReverseDepositRequest.SerializeToString,
+            quanlian_dot_v1_dot_clearing__operator__pb2.ReverseDepositResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListReceipts(request,
             target,
             options=(),
@@ -640,6 +769,87 @@ class ClearingOperatorService:
             '/quanlian.v1.ClearingOperatorService/ListReceipts',
             quanlian_dot_v1_dot_clearing__operator__pb2.ListReceiptsRequest.SerializeToString,
             quanlian_dot_v1_dot_clearing__operator__pb2.ListReceiptsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPrefund(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.ClearingOperatorService/ListPrefund',
+            quanlian_dot_v1_dot_clearing__operator__pb2.ListPrefundRequest.SerializeToString,
+            quanlian_dot_v1_dot_clearing__operator__pb2.ListPrefundResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseOutPrefund(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.ClearingOperatorService/CloseOutPrefund',
+            quanlian_dot_v1_dot_clearing__operator__pb2.CloseOutPrefundRequest.SerializeToString,
+            quanlian_dot_v1_dot_clearing__operator__pb2.CloseOutPrefundResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MarkPrefundReturned(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.ClearingOperatorService/MarkPrefundReturned',
+            quanlian_dot_v1_dot_clearing__operator__pb2.MarkPrefundReturnedRequest.SerializeToString,
+            quanlian_dot_v1_dot_clearing__operator__pb2.MarkPrefundReturnedResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -937,6 +1147,60 @@ class ClearingOperatorService:
             '/quanlian.v1.ClearingOperatorService/GetClearingRecovery',
             quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingRecoveryRequest.SerializeToString,
             quanlian_dot_v1_dot_clearing__operator__pb2.GetClearingRecoveryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListNetworkWithdrawals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.ClearingOperatorService/ListNetworkWithdrawals',
+            quanlian_dot_v1_dot_clearing__operator__pb2.ListNetworkWithdrawalsRequest.SerializeToString,
+            quanlian_dot_v1_dot_clearing__operator__pb2.ListNetworkWithdrawalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseNetworkWithdrawal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.ClearingOperatorService/CloseNetworkWithdrawal',
+            quanlian_dot_v1_dot_clearing__operator__pb2.CloseNetworkWithdrawalRequest.SerializeToString,
+            quanlian_dot_v1_dot_clearing__operator__pb2.CloseNetworkWithdrawalResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,7 +40,15 @@ class ClearingOperatorServiceStub:
     """A region's money arrived at the settlement bank."""
     AssignReceipt: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.AssignReceiptRequest, _clearing_operator_pb2.AssignReceiptResponse]
     """It is found out whose a receipt in suspense is."""
+    ReverseDeposit: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.ReverseDepositRequest, _clearing_operator_pb2.ReverseDepositResponse]
+    """Takes back a deposit that was recorded wrongly, or a receipt's assignment, by an entry of the opposite."""
     ListReceipts: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.ListReceiptsRequest, _clearing_operator_pb2.ListReceiptsResponse]
+    ListPrefund: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.ListPrefundRequest, _clearing_operator_pb2.ListPrefundResponse]
+    """What funders paid ahead here, and what of it was used."""
+    CloseOutPrefund: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.CloseOutPrefundRequest, _clearing_operator_pb2.CloseOutPrefundResponse]
+    """A campaign is over: what stands of its funders' money is to go back, newest deposit first."""
+    MarkPrefundReturned: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.MarkPrefundReturnedRequest, _clearing_operator_pb2.MarkPrefundReturnedResponse]
+    """The bank paid back what was to go back of a deposit."""
     PayOut: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.PayOutRequest, _clearing_operator_pb2.PayOutResponse]
     """The bank paid a region what it may take out."""
     MarkPayOutReturned: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.MarkPayOutReturnedRequest, _clearing_operator_pb2.MarkPayOutReturnedResponse]
@@ -62,6 +70,10 @@ class ClearingOperatorServiceStub:
     """After a restore from a backup: learns again what the other side has, and begins a new incarnation."""
     GetClearingRecovery: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetClearingRecoveryRequest, _clearing_operator_pb2.GetClearingRecoveryResponse]
     """What a recovery brought back, as it was kept."""
+    ListNetworkWithdrawals: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.ListNetworkWithdrawalsRequest, _clearing_operator_pb2.ListNetworkWithdrawalsResponse]
+    """Postings that a recovery could not book, and had taken back."""
+    CloseNetworkWithdrawal: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.CloseNetworkWithdrawalRequest, _clearing_operator_pb2.CloseNetworkWithdrawalResponse]
+    """An operator's word on how they were dealt with."""
     GetClearingStatus: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetClearingStatusRequest, _clearing_operator_pb2.GetClearingStatusResponse]
     GetRegionStatement: _grpc.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetRegionStatementRequest, _clearing_operator_pb2.GetRegionStatementResponse]
     GetRegionEvidence: _grpc.UnaryStreamMultiCallable[_clearing_operator_pb2.GetRegionEvidenceRequest, _clearing_operator_pb2.GetRegionEvidenceResponse]
@@ -88,7 +100,15 @@ class ClearingOperatorServiceAsyncStub(ClearingOperatorServiceStub):
     """A region's money arrived at the settlement bank."""
     AssignReceipt: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.AssignReceiptRequest, _clearing_operator_pb2.AssignReceiptResponse]  # type: ignore[assignment]
     """It is found out whose a receipt in suspense is."""
+    ReverseDeposit: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.ReverseDepositRequest, _clearing_operator_pb2.ReverseDepositResponse]  # type: ignore[assignment]
+    """Takes back a deposit that was recorded wrongly, or a receipt's assignment, by an entry of the opposite."""
     ListReceipts: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.ListReceiptsRequest, _clearing_operator_pb2.ListReceiptsResponse]  # type: ignore[assignment]
+    ListPrefund: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.ListPrefundRequest, _clearing_operator_pb2.ListPrefundResponse]  # type: ignore[assignment]
+    """What funders paid ahead here, and what of it was used."""
+    CloseOutPrefund: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.CloseOutPrefundRequest, _clearing_operator_pb2.CloseOutPrefundResponse]  # type: ignore[assignment]
+    """A campaign is over: what stands of its funders' money is to go back, newest deposit first."""
+    MarkPrefundReturned: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.MarkPrefundReturnedRequest, _clearing_operator_pb2.MarkPrefundReturnedResponse]  # type: ignore[assignment]
+    """The bank paid back what was to go back of a deposit."""
     PayOut: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.PayOutRequest, _clearing_operator_pb2.PayOutResponse]  # type: ignore[assignment]
     """The bank paid a region what it may take out."""
     MarkPayOutReturned: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.MarkPayOutReturnedRequest, _clearing_operator_pb2.MarkPayOutReturnedResponse]  # type: ignore[assignment]
@@ -110,6 +130,10 @@ class ClearingOperatorServiceAsyncStub(ClearingOperatorServiceStub):
     """After a restore from a backup: learns again what the other side has, and begins a new incarnation."""
     GetClearingRecovery: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetClearingRecoveryRequest, _clearing_operator_pb2.GetClearingRecoveryResponse]  # type: ignore[assignment]
     """What a recovery brought back, as it was kept."""
+    ListNetworkWithdrawals: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.ListNetworkWithdrawalsRequest, _clearing_operator_pb2.ListNetworkWithdrawalsResponse]  # type: ignore[assignment]
+    """Postings that a recovery could not book, and had taken back."""
+    CloseNetworkWithdrawal: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.CloseNetworkWithdrawalRequest, _clearing_operator_pb2.CloseNetworkWithdrawalResponse]  # type: ignore[assignment]
+    """An operator's word on how they were dealt with."""
     GetClearingStatus: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetClearingStatusRequest, _clearing_operator_pb2.GetClearingStatusResponse]  # type: ignore[assignment]
     GetRegionStatement: _aio.UnaryUnaryMultiCallable[_clearing_operator_pb2.GetRegionStatementRequest, _clearing_operator_pb2.GetRegionStatementResponse]  # type: ignore[assignment]
     GetRegionEvidence: _aio.UnaryStreamMultiCallable[_clearing_operator_pb2.GetRegionEvidenceRequest, _clearing_operator_pb2.GetRegionEvidenceResponse]  # type: ignore[assignment]
@@ -165,11 +189,43 @@ class ClearingOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         """It is found out whose a receipt in suspense is."""
 
     @_abc_1.abstractmethod
+    def ReverseDeposit(
+        self,
+        request: _clearing_operator_pb2.ReverseDepositRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_clearing_operator_pb2.ReverseDepositResponse, _abc.Awaitable[_clearing_operator_pb2.ReverseDepositResponse]]:
+        """Takes back a deposit that was recorded wrongly, or a receipt's assignment, by an entry of the opposite."""
+
+    @_abc_1.abstractmethod
     def ListReceipts(
         self,
         request: _clearing_operator_pb2.ListReceiptsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_clearing_operator_pb2.ListReceiptsResponse, _abc.Awaitable[_clearing_operator_pb2.ListReceiptsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListPrefund(
+        self,
+        request: _clearing_operator_pb2.ListPrefundRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_clearing_operator_pb2.ListPrefundResponse, _abc.Awaitable[_clearing_operator_pb2.ListPrefundResponse]]:
+        """What funders paid ahead here, and what of it was used."""
+
+    @_abc_1.abstractmethod
+    def CloseOutPrefund(
+        self,
+        request: _clearing_operator_pb2.CloseOutPrefundRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_clearing_operator_pb2.CloseOutPrefundResponse, _abc.Awaitable[_clearing_operator_pb2.CloseOutPrefundResponse]]:
+        """A campaign is over: what stands of its funders' money is to go back, newest deposit first."""
+
+    @_abc_1.abstractmethod
+    def MarkPrefundReturned(
+        self,
+        request: _clearing_operator_pb2.MarkPrefundReturnedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_clearing_operator_pb2.MarkPrefundReturnedResponse, _abc.Awaitable[_clearing_operator_pb2.MarkPrefundReturnedResponse]]:
+        """The bank paid back what was to go back of a deposit."""
 
     @_abc_1.abstractmethod
     def PayOut(
@@ -257,6 +313,22 @@ class ClearingOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_clearing_operator_pb2.GetClearingRecoveryResponse, _abc.Awaitable[_clearing_operator_pb2.GetClearingRecoveryResponse]]:
         """What a recovery brought back, as it was kept."""
+
+    @_abc_1.abstractmethod
+    def ListNetworkWithdrawals(
+        self,
+        request: _clearing_operator_pb2.ListNetworkWithdrawalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_clearing_operator_pb2.ListNetworkWithdrawalsResponse, _abc.Awaitable[_clearing_operator_pb2.ListNetworkWithdrawalsResponse]]:
+        """Postings that a recovery could not book, and had taken back."""
+
+    @_abc_1.abstractmethod
+    def CloseNetworkWithdrawal(
+        self,
+        request: _clearing_operator_pb2.CloseNetworkWithdrawalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_clearing_operator_pb2.CloseNetworkWithdrawalResponse, _abc.Awaitable[_clearing_operator_pb2.CloseNetworkWithdrawalResponse]]:
+        """An operator's word on how they were dealt with."""
 
     @_abc_1.abstractmethod
     def GetClearingStatus(

@@ -25,63 +25,68 @@ _sym_db = _symbol_database.Default()
 from quanlian.v1 import limit_pb2 as quanlian_dot_v1_dot_limit__pb2
 from quanlian.v1 import redemption_pb2 as quanlian_dot_v1_dot_redemption__pb2
 from quanlian.v1 import refusal_pb2 as quanlian_dot_v1_dot_refusal__pb2
+from quanlian.v1 import settlement_pb2 as quanlian_dot_v1_dot_settlement__pb2
 from quanlian.v1 import signed_pb2 as quanlian_dot_v1_dot_signed__pb2
 from quanlian.v1 import voucher_pb2 as quanlian_dot_v1_dot_voucher__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19quanlian/v1/custody.proto\x12\x0bquanlian.v1\x1a\x17quanlian/v1/limit.proto\x1a\x1cquanlian/v1/redemption.proto\x1a\x19quanlian/v1/refusal.proto\x1a\x18quanlian/v1/signed.proto\x1a\x19quanlian/v1/voucher.proto\"\xe4\x01\n\rHandedVoucher\x12\x0f\n\x07pack_id\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12\x10\n\x08\x63\x61mpaign\x18\x04 \x01(\t\x12\x12\n\nterms_hash\x18\x05 \x01(\x0c\x12\x14\n\x0cvoucher_type\x18\x06 \x01(\r\x12\x12\n\nholder_tag\x18\x07 \x01(\x0c\x12\x12\n\nnot_before\x18\x08 \x01(\x03\x12\x11\n\tnot_after\x18\t \x01(\x03\x12-\n\x0breservation\x18\n \x01(\x0b\x32\x18.quanlian.v1.Reservation\"*\n\x08HandOver\x12\x0c\n\x04head\x18\x01 \x01(\x0c\x12\x10\n\x08vouchers\x18\x02 \x03(\x0c\"\x9a\x01\n\x0cHandOverHead\x12\r\n\x05giver\x18\x01 \x01(\t\x12\r\n\x05taker\x18\x02 \x01(\t\x12\x0e\n\x06number\x18\x03 \x01(\x04\x12\n\n\x02\x61t\x18\x04 \x01(\x03\x12\x19\n\x11giver_incarnation\x18\x05 \x01(\x04\x12\x19\n\x11taker_incarnation\x18\x06 \x01(\x04\x12\x0c\n\x04size\x18\x07 \x01(\r\x12\x0c\n\x04root\x18\x08 \x01(\x0c\";\n\nVoucherRef\x12\x0f\n\x07pack_id\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05\x65poch\x18\x03 \x01(\r\"h\n\x0eReleaseRequest\x12)\n\x08vouchers\x18\x01 \x03(\x0b\x32\x17.quanlian.v1.VoucherRef\x12+\n\x07returns\x18\x02 \x03(\x0b\x32\x1a.quanlian.v1.SignedMessage\"\x95\x01\n\x0e\x43ustodyRefused\x12\x11\n\tcustodian\x18\x01 \x01(\t\x12\x0e\n\x06issuer\x18\x02 \x01(\t\x12(\n\x07voucher\x18\x03 \x01(\x0b\x32\x17.quanlian.v1.VoucherRef\x12*\n\x06reason\x18\x04 \x01(\x0e\x32\x1a.quanlian.v1.RefusalReason\x12\n\n\x02\x61t\x18\x05 \x01(\x03\"h\n\rRecallRequest\x12)\n\x08vouchers\x18\x01 \x03(\x0b\x32\x17.quanlian.v1.VoucherRef\x12,\n\x08releases\x18\x02 \x03(\x0b\x32\x1a.quanlian.v1.SignedMessage\"j\n\x0eRecallResponse\x12+\n\x07returns\x18\x01 \x03(\x0b\x32\x1a.quanlian.v1.SignedMessage\x12+\n\x07refused\x18\x02 \x03(\x0b\x32\x1a.quanlian.v1.SignedMessage\"\xb4\x01\n\x14\x43ustodyStreamRequest\x12/\n\thand_over\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x35\n\x0frelease_refused\x18\x02 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12)\n\x08position\x18\x03 \x01(\x0b\x32\x15.quanlian.v1.PositionH\x00\x42\t\n\x07message\"[\n\x08Position\x12\x13\n\x0bincarnation\x18\x01 \x01(\x04\x12\x12\n\nhand_overs\x18\x02 \x01(\x04\x12\x0c\n\x04\x66\x65\x65\x64\x18\x03 \x01(\x04\x12\x18\n\x10peer_incarnation\x18\x04 \x01(\x04\"\xba\x01\n\x15\x43ustodyStreamResponse\x12\x36\n\x0frelease_request\x18\x01 \x01(\x0b\x32\x1b.quanlian.v1.ReleaseRequestH\x00\x12\x19\n\x0fhand_over_taken\x18\x02 \x01(\x04H\x00\x12)\n\x08position\x18\x03 \x01(\x0b\x32\x15.quanlian.v1.PositionH\x00\x12\x18\n\x0ehand_over_void\x18\x04 \x01(\x04H\x00\x42\t\n\x07message\"\x8c\x01\n\x0c\x41nsweredItem\x12\x0c\n\x04item\x18\x01 \x01(\x0c\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\x0c\x12\x0e\n\x06hashes\x18\x03 \x01(\x0c\x12\x0e\n\x06key_id\x18\x04 \x01(\x0c\x12\x11\n\tsignature\x18\x05 \x01(\x0c\x12\x13\n\x0bitem_key_id\x18\x06 \x01(\x0c\x12\x16\n\x0eitem_signature\x18\x07 \x01(\x0c\"\xa9\x01\n\x0eRegionDocument\x12+\n\x05terms\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12,\n\x06\x63hange\x18\x02 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x30\n\nsuspension\x18\x03 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x42\n\n\x08\x64ocument\"t\n\x12GetReceiptsRequest\x12\x17\n\x0f\x61\x66ter_hand_over\x18\x01 \x01(\x04\x12\x18\n\x10\x61\x66ter_request_id\x18\x02 \x01(\x0c\x12\x13\n\x0bincarnation\x18\x03 \x01(\x04\x12\x16\n\x0e\x61\x66ter_document\x18\x04 \x01(\r\"\xf4\x01\n\x13GetReceiptsResponse\x12.\n\nhand_overs\x18\x01 \x03(\x0b\x32\x1a.quanlian.v1.SignedMessage\x12+\n\x08\x61nswered\x18\x02 \x03(\x0b\x32\x19.quanlian.v1.AnsweredItem\x12-\n\x04next\x18\x03 \x01(\x0b\x32\x1f.quanlian.v1.GetReceiptsRequest\x12\x0c\n\x04\x66\x65\x65\x64\x18\x04 \x01(\x04\x12\x13\n\x0bincarnation\x18\x05 \x01(\x04\x12.\n\tdocuments\x18\x06 \x03(\x0b\x32\x1b.quanlian.v1.RegionDocument\"\xde\x03\n\x07Receipt\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12/\n\thand_over\x18\x02 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x34\n\x0e\x63ustody_return\x18\x03 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12-\n\x08\x61nswered\x18\x04 \x01(\x0b\x32\x19.quanlian.v1.AnsweredItemH\x00\x12+\n\x05terms\x18\x05 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12,\n\x06\x63hange\x18\x06 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x11\n\x07pending\x18\x07 \x01(\x0cH\x00\x12$\n\x04told\x18\x08 \x01(\x0b\x32\x14.quanlian.v1.PostingH\x00\x12/\n\twithdrawn\x18\t \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x30\n\nsuspension\x18\n \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12/\n\tdeny_list\x18\x0b \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x42\t\n\x07receipt\"\x87\x01\n\x13HandReceiptsRequest\x12&\n\x08receipts\x18\x01 \x03(\x0b\x32\x14.quanlian.v1.Receipt\x12\x10\n\x08\x63omplete\x18\x02 \x01(\x08\x12\x0c\n\x04\x66\x65\x65\x64\x18\x03 \x01(\x04\x12\x13\n\x0blast_window\x18\x04 \x01(\x04\x12\x13\n\x0bincarnation\x18\x05 \x01(\x04\"c\n\x14HandReceiptsResponse\x12\x0e\n\x06wanted\x18\x01 \x01(\x08\x12\x17\n\x0f\x61\x66ter_hand_over\x18\x02 \x01(\x04\x12\r\n\x05since\x18\x03 \x01(\x03\x12\x13\n\x0bincarnation\x18\x04 \x01(\x04\"+\n\x11\x46ollowFeedRequest\x12\x16\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x04\"Q\n\x12\x46ollowFeedResponse\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x16.quanlian.v1.FeedEvent\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\"\xc4\x04\n\tFeedEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\'\n\x07posting\x18\x02 \x01(\x0b\x32\x14.quanlian.v1.PostingH\x00\x12\x31\n\x0b\x66und_return\x18\x03 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x19\n\x0fstatement_ready\x18\x04 \x01(\x04H\x00\x12\x18\n\x0ewindow_settled\x18\x05 \x01(\x04H\x00\x12\x35\n\x0f\x63\x61mpaign_change\x18\x06 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x30\n\nsuspension\x18\x07 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12/\n\tdeny_list\x18\x08 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x32\n\rlimit_warning\x18\t \x01(\x0b\x32\x19.quanlian.v1.LimitWarningH\x00\x12\x34\n\x0e\x63ustody_return\x18\n \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x15\n\x0bmonth_ready\x18\r \x01(\tH\x00\x12*\n\nadjustment\x18\x0e \x01(\x0b\x32\x14.quanlian.v1.PostingH\x00\x12\x13\n\tforgotten\x18\x0f \x01(\x08H\x00\x12/\n\twithdrawn\x18\x10 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x42\x07\n\x05\x65vent\"d\n\nWithdrawal\x12%\n\x07posting\x18\x01 \x01(\x0b\x32\x14.quanlian.v1.Posting\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\n\n\x02\x61t\x18\x03 \x01(\x03\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\\\n\nFundReturn\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x1e\n\x04legs\x18\x03 \x03(\x0b\x32\x10.quanlian.v1.Leg\x12\x0e\n\x06window\x18\x04 \x01(\x03\x32\xa7\x03\n\x0e\x43ustodyService\x12Z\n\rCustodyStream\x12!.quanlian.v1.CustodyStreamRequest\x1a\".quanlian.v1.CustodyStreamResponse(\x01\x30\x01\x12\x41\n\x06Recall\x12\x1a.quanlian.v1.RecallRequest\x1a\x1b.quanlian.v1.RecallResponse\x12P\n\x0bGetReceipts\x12\x1f.quanlian.v1.GetReceiptsRequest\x1a .quanlian.v1.GetReceiptsResponse\x12S\n\x0cHandReceipts\x12 .quanlian.v1.HandReceiptsRequest\x1a!.quanlian.v1.HandReceiptsResponse\x12O\n\nFollowFeed\x12\x1e.quanlian.v1.FollowFeedRequest\x1a\x1f.quanlian.v1.FollowFeedResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19quanlian/v1/custody.proto\x12\x0bquanlian.v1\x1a\x17quanlian/v1/limit.proto\x1a\x1cquanlian/v1/redemption.proto\x1a\x19quanlian/v1/refusal.proto\x1a\x1cquanlian/v1/settlement.proto\x1a\x18quanlian/v1/signed.proto\x1a\x19quanlian/v1/voucher.proto\"\xe4\x01\n\rHandedVoucher\x12\x0f\n\x07pack_id\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12\x10\n\x08\x63\x61mpaign\x18\x04 \x01(\t\x12\x12\n\nterms_hash\x18\x05 \x01(\x0c\x12\x14\n\x0cvoucher_type\x18\x06 \x01(\r\x12\x12\n\nholder_tag\x18\x07 \x01(\x0c\x12\x12\n\nnot_before\x18\x08 \x01(\x03\x12\x11\n\tnot_after\x18\t \x01(\x03\x12-\n\x0breservation\x18\n \x01(\x0b\x32\x18.quanlian.v1.Reservation\"*\n\x08HandOver\x12\x0c\n\x04head\x18\x01 \x01(\x0c\x12\x10\n\x08vouchers\x18\x02 \x03(\x0c\"\x9a\x01\n\x0cHandOverHead\x12\r\n\x05giver\x18\x01 \x01(\t\x12\r\n\x05taker\x18\x02 \x01(\t\x12\x0e\n\x06number\x18\x03 \x01(\x04\x12\n\n\x02\x61t\x18\x04 \x01(\x03\x12\x19\n\x11giver_incarnation\x18\x05 \x01(\x04\x12\x19\n\x11taker_incarnation\x18\x06 \x01(\x04\x12\x0c\n\x04size\x18\x07 \x01(\r\x12\x0c\n\x04root\x18\x08 \x01(\x0c\";\n\nVoucherRef\x12\x0f\n\x07pack_id\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05\x65poch\x18\x03 \x01(\r\"h\n\x0eReleaseRequest\x12)\n\x08vouchers\x18\x01 \x03(\x0b\x32\x17.quanlian.v1.VoucherRef\x12+\n\x07returns\x18\x02 \x03(\x0b\x32\x1a.quanlian.v1.SignedMessage\"\x95\x01\n\x0e\x43ustodyRefused\x12\x11\n\tcustodian\x18\x01 \x01(\t\x12\x0e\n\x06issuer\x18\x02 \x01(\t\x12(\n\x07voucher\x18\x03 \x01(\x0b\x32\x17.quanlian.v1.VoucherRef\x12*\n\x06reason\x18\x04 \x01(\x0e\x32\x1a.quanlian.v1.RefusalReason\x12\n\n\x02\x61t\x18\x05 \x01(\x03\"h\n\rRecallRequest\x12)\n\x08vouchers\x18\x01 \x03(\x0b\x32\x17.quanlian.v1.VoucherRef\x12,\n\x08releases\x18\x02 \x03(\x0b\x32\x1a.quanlian.v1.SignedMessage\"j\n\x0eRecallResponse\x12+\n\x07returns\x18\x01 \x03(\x0b\x32\x1a.quanlian.v1.SignedMessage\x12+\n\x07refused\x18\x02 \x03(\x0b\x32\x1a.quanlian.v1.SignedMessage\"\xb4\x01\n\x14\x43ustodyStreamRequest\x12/\n\thand_over\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x35\n\x0frelease_refused\x18\x02 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12)\n\x08position\x18\x03 \x01(\x0b\x32\x15.quanlian.v1.PositionH\x00\x42\t\n\x07message\"[\n\x08Position\x12\x13\n\x0bincarnation\x18\x01 \x01(\x04\x12\x12\n\nhand_overs\x18\x02 \x01(\x04\x12\x0c\n\x04\x66\x65\x65\x64\x18\x03 \x01(\x04\x12\x18\n\x10peer_incarnation\x18\x04 \x01(\x04\"\xba\x01\n\x15\x43ustodyStreamResponse\x12\x36\n\x0frelease_request\x18\x01 \x01(\x0b\x32\x1b.quanlian.v1.ReleaseRequestH\x00\x12\x19\n\x0fhand_over_taken\x18\x02 \x01(\x04H\x00\x12)\n\x08position\x18\x03 \x01(\x0b\x32\x15.quanlian.v1.PositionH\x00\x12\x18\n\x0ehand_over_void\x18\x04 \x01(\x04H\x00\x42\t\n\x07message\"\x8c\x01\n\x0c\x41nsweredItem\x12\x0c\n\x04item\x18\x01 \x01(\x0c\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\x0c\x12\x0e\n\x06hashes\x18\x03 \x01(\x0c\x12\x0e\n\x06key_id\x18\x04 \x01(\x0c\x12\x11\n\tsignature\x18\x05 \x01(\x0c\x12\x13\n\x0bitem_key_id\x18\x06 \x01(\x0c\x12\x16\n\x0eitem_signature\x18\x07 \x01(\x0c\"\xa9\x01\n\x0eRegionDocument\x12+\n\x05terms\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12,\n\x06\x63hange\x18\x02 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x30\n\nsuspension\x18\x03 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x42\n\n\x08\x64ocument\"t\n\x12GetReceiptsRequest\x12\x17\n\x0f\x61\x66ter_hand_over\x18\x01 \x01(\x04\x12\x18\n\x10\x61\x66ter_request_id\x18\x02 \x01(\x0c\x12\x13\n\x0bincarnation\x18\x03 \x01(\x04\x12\x16\n\x0e\x61\x66ter_document\x18\x04 \x01(\r\"\xf4\x01\n\x13GetReceiptsResponse\x12.\n\nhand_overs\x18\x01 \x03(\x0b\x32\x1a.quanlian.v1.SignedMessage\x12+\n\x08\x61nswered\x18\x02 \x03(\x0b\x32\x19.quanlian.v1.AnsweredItem\x12-\n\x04next\x18\x03 \x01(\x0b\x32\x1f.quanlian.v1.GetReceiptsRequest\x12\x0c\n\x04\x66\x65\x65\x64\x18\x04 \x01(\x04\x12\x13\n\x0bincarnation\x18\x05 \x01(\x04\x12.\n\tdocuments\x18\x06 \x03(\x0b\x32\x1b.quanlian.v1.RegionDocument\"\xde\x03\n\x07Receipt\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12/\n\thand_over\x18\x02 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x34\n\x0e\x63ustody_return\x18\x03 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12-\n\x08\x61nswered\x18\x04 \x01(\x0b\x32\x19.quanlian.v1.AnsweredItemH\x00\x12+\n\x05terms\x18\x05 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12,\n\x06\x63hange\x18\x06 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x11\n\x07pending\x18\x07 \x01(\x0cH\x00\x12$\n\x04told\x18\x08 \x01(\x0b\x32\x14.quanlian.v1.PostingH\x00\x12/\n\twithdrawn\x18\t \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x30\n\nsuspension\x18\n \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12/\n\tdeny_list\x18\x0b \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x42\t\n\x07receipt\"\x87\x01\n\x13HandReceiptsRequest\x12&\n\x08receipts\x18\x01 \x03(\x0b\x32\x14.quanlian.v1.Receipt\x12\x10\n\x08\x63omplete\x18\x02 \x01(\x08\x12\x0c\n\x04\x66\x65\x65\x64\x18\x03 \x01(\x04\x12\x13\n\x0blast_window\x18\x04 \x01(\x04\x12\x13\n\x0bincarnation\x18\x05 \x01(\x04\"c\n\x14HandReceiptsResponse\x12\x0e\n\x06wanted\x18\x01 \x01(\x08\x12\x17\n\x0f\x61\x66ter_hand_over\x18\x02 \x01(\x04\x12\r\n\x05since\x18\x03 \x01(\x03\x12\x13\n\x0bincarnation\x18\x04 \x01(\x04\"+\n\x11\x46ollowFeedRequest\x12\x16\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x04\"Q\n\x12\x46ollowFeedResponse\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x16.quanlian.v1.FeedEvent\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\"\xaf\x05\n\tFeedEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\'\n\x07posting\x18\x02 \x01(\x0b\x32\x14.quanlian.v1.PostingH\x00\x12\x31\n\x0b\x66und_return\x18\x03 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x19\n\x0fstatement_ready\x18\x04 \x01(\x04H\x00\x12\x18\n\x0ewindow_settled\x18\x05 \x01(\x04H\x00\x12\x35\n\x0f\x63\x61mpaign_change\x18\x06 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x30\n\nsuspension\x18\x07 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12/\n\tdeny_list\x18\x08 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x32\n\rlimit_warning\x18\t \x01(\x0b\x32\x19.quanlian.v1.LimitWarningH\x00\x12\x34\n\x0e\x63ustody_return\x18\n \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x15\n\x0bmonth_ready\x18\r \x01(\tH\x00\x12*\n\nadjustment\x18\x0e \x01(\x0b\x32\x14.quanlian.v1.PostingH\x00\x12\x13\n\tforgotten\x18\x0f \x01(\x08H\x00\x12/\n\twithdrawn\x18\x10 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessageH\x00\x12\x30\n\x0cprefund_used\x18\x11 \x01(\x0b\x32\x18.quanlian.v1.PrefundUsedH\x00\x12\x37\n\x0f\x64ispute_decided\x18\x12 \x01(\x0b\x32\x1c.quanlian.v1.DisputeDecisionH\x00\x42\x07\n\x05\x65vent\"x\n\x0bPrefundUsed\x12\x0e\n\x06window\x18\x01 \x01(\x04\x12,\n\x05parts\x18\x02 \x03(\x0b\x32\x1d.quanlian.v1.PrefundUsed.Part\x1a+\n\x04Part\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x12\n\namount_fen\x18\x02 \x01(\x03\"d\n\nWithdrawal\x12%\n\x07posting\x18\x01 \x01(\x0b\x32\x14.quanlian.v1.Posting\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\n\n\x02\x61t\x18\x03 \x01(\x03\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\\\n\nFundReturn\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x1e\n\x04legs\x18\x03 \x03(\x0b\x32\x10.quanlian.v1.Leg\x12\x0e\n\x06window\x18\x04 \x01(\x03\x32\xa7\x03\n\x0e\x43ustodyService\x12Z\n\rCustodyStream\x12!.quanlian.v1.CustodyStreamRequest\x1a\".quanlian.v1.CustodyStreamResponse(\x01\x30\x01\x12\x41\n\x06Recall\x12\x1a.quanlian.v1.RecallRequest\x1a\x1b.quanlian.v1.RecallResponse\x12P\n\x0bGetReceipts\x12\x1f.quanlian.v1.GetReceiptsRequest\x1a .quanlian.v1.GetReceiptsResponse\x12S\n\x0cHandReceipts\x12 .quanlian.v1.HandReceiptsRequest\x1a!.quanlian.v1.HandReceiptsResponse\x12O\n\nFollowFeed\x12\x1e.quanlian.v1.FollowFeedRequest\x1a\x1f.quanlian.v1.FollowFeedResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'quanlian.v1.custody_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_HANDEDVOUCHER']._serialized_start=178
-  _globals['_HANDEDVOUCHER']._serialized_end=406
-  _globals['_HANDOVER']._serialized_start=408
-  _globals['_HANDOVER']._serialized_end=450
-  _globals['_HANDOVERHEAD']._serialized_start=453
-  _globals['_HANDOVERHEAD']._serialized_end=607
-  _globals['_VOUCHERREF']._serialized_start=609
-  _globals['_VOUCHERREF']._serialized_end=668
-  _globals['_RELEASEREQUEST']._serialized_start=670
-  _globals['_RELEASEREQUEST']._serialized_end=774
-  _globals['_CUSTODYREFUSED']._serialized_start=777
-  _globals['_CUSTODYREFUSED']._serialized_end=926
-  _globals['_RECALLREQUEST']._serialized_start=928
-  _globals['_RECALLREQUEST']._serialized_end=1032
-  _globals['_RECALLRESPONSE']._serialized_start=1034
-  _globals['_RECALLRESPONSE']._serialized_end=1140
-  _globals['_CUSTODYSTREAMREQUEST']._serialized_start=1143
-  _globals['_CUSTODYSTREAMREQUEST']._serialized_end=1323
-  _globals['_POSITION']._serialized_start=1325
-  _globals['_POSITION']._serialized_end=1416
-  _globals['_CUSTODYSTREAMRESPONSE']._serialized_start=1419
-  _globals['_CUSTODYSTREAMRESPONSE']._serialized_end=1605
-  _globals['_ANSWEREDITEM']._serialized_start=1608
-  _globals['_ANSWEREDITEM']._serialized_end=1748
-  _globals['_REGIONDOCUMENT']._serialized_start=1751
-  _globals['_REGIONDOCUMENT']._serialized_end=1920
-  _globals['_GETRECEIPTSREQUEST']._serialized_start=1922
-  _globals['_GETRECEIPTSREQUEST']._serialized_end=2038
-  _globals['_GETRECEIPTSRESPONSE']._serialized_start=2041
-  _globals['_GETRECEIPTSRESPONSE']._serialized_end=2285
-  _globals['_RECEIPT']._serialized_start=2288
-  _globals['_RECEIPT']._serialized_end=2766
-  _globals['_HANDRECEIPTSREQUEST']._serialized_start=2769
-  _globals['_HANDRECEIPTSREQUEST']._serialized_end=2904
-  _globals['_HANDRECEIPTSRESPONSE']._serialized_start=2906
-  _globals['_HANDRECEIPTSRESPONSE']._serialized_end=3005
-  _globals['_FOLLOWFEEDREQUEST']._serialized_start=3007
-  _globals['_FOLLOWFEEDREQUEST']._serialized_end=3050
-  _globals['_FOLLOWFEEDRESPONSE']._serialized_start=3052
-  _globals['_FOLLOWFEEDRESPONSE']._serialized_end=3133
-  _globals['_FEEDEVENT']._serialized_start=3136
-  _globals['_FEEDEVENT']._serialized_end=3716
-  _globals['_WITHDRAWAL']._serialized_start=3718
-  _globals['_WITHDRAWAL']._serialized_end=3818
-  _globals['_FUNDRETURN']._serialized_start=3820
-  _globals['_FUNDRETURN']._serialized_end=3912
-  _globals['_CUSTODYSERVICE']._serialized_start=3915
-  _globals['_CUSTODYSERVICE']._serialized_end=4338
+  _globals['_HANDEDVOUCHER']._serialized_start=208
+  _globals['_HANDEDVOUCHER']._serialized_end=436
+  _globals['_HANDOVER']._serialized_start=438
+  _globals['_HANDOVER']._serialized_end=480
+  _globals['_HANDOVERHEAD']._serialized_start=483
+  _globals['_HANDOVERHEAD']._serialized_end=637
+  _globals['_VOUCHERREF']._serialized_start=639
+  _globals['_VOUCHERREF']._serialized_end=698
+  _globals['_RELEASEREQUEST']._serialized_start=700
+  _globals['_RELEASEREQUEST']._serialized_end=804
+  _globals['_CUSTODYREFUSED']._serialized_start=807
+  _globals['_CUSTODYREFUSED']._serialized_end=956
+  _globals['_RECALLREQUEST']._serialized_start=958
+  _globals['_RECALLREQUEST']._serialized_end=1062
+  _globals['_RECALLRESPONSE']._serialized_start=1064
+  _globals['_RECALLRESPONSE']._serialized_end=1170
+  _globals['_CUSTODYSTREAMREQUEST']._serialized_start=1173
+  _globals['_CUSTODYSTREAMREQUEST']._serialized_end=1353
+  _globals['_POSITION']._serialized_start=1355
+  _globals['_POSITION']._serialized_end=1446
+  _globals['_CUSTODYSTREAMRESPONSE']._serialized_start=1449
+  _globals['_CUSTODYSTREAMRESPONSE']._serialized_end=1635
+  _globals['_ANSWEREDITEM']._serialized_start=1638
+  _globals['_ANSWEREDITEM']._serialized_end=1778
+  _globals['_REGIONDOCUMENT']._serialized_start=1781
+  _globals['_REGIONDOCUMENT']._serialized_end=1950
+  _globals['_GETRECEIPTSREQUEST']._serialized_start=1952
+  _globals['_GETRECEIPTSREQUEST']._serialized_end=2068
+  _globals['_GETRECEIPTSRESPONSE']._serialized_start=2071
+  _globals['_GETRECEIPTSRESPONSE']._serialized_end=2315
+  _globals['_RECEIPT']._serialized_start=2318
+  _globals['_RECEIPT']._serialized_end=2796
+  _globals['_HANDRECEIPTSREQUEST']._serialized_start=2799
+  _globals['_HANDRECEIPTSREQUEST']._serialized_end=2934
+  _globals['_HANDRECEIPTSRESPONSE']._serialized_start=2936
+  _globals['_HANDRECEIPTSRESPONSE']._serialized_end=3035
+  _globals['_FOLLOWFEEDREQUEST']._serialized_start=3037
+  _globals['_FOLLOWFEEDREQUEST']._serialized_end=3080
+  _globals['_FOLLOWFEEDRESPONSE']._serialized_start=3082
+  _globals['_FOLLOWFEEDRESPONSE']._serialized_end=3163
+  _globals['_FEEDEVENT']._serialized_start=3166
+  _globals['_FEEDEVENT']._serialized_end=3853
+  _globals['_PREFUNDUSED']._serialized_start=3855
+  _globals['_PREFUNDUSED']._serialized_end=3975
+  _globals['_PREFUNDUSED_PART']._serialized_start=3932
+  _globals['_PREFUNDUSED_PART']._serialized_end=3975
+  _globals['_WITHDRAWAL']._serialized_start=3977
+  _globals['_WITHDRAWAL']._serialized_end=4077
+  _globals['_FUNDRETURN']._serialized_start=4079
+  _globals['_FUNDRETURN']._serialized_end=4171
+  _globals['_CUSTODYSERVICE']._serialized_start=4174
+  _globals['_CUSTODYSERVICE']._serialized_end=4597
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ from google.protobuf.internal import containers as _containers
 from quanlian.v1 import limit_pb2 as _limit_pb2
 from quanlian.v1 import redemption_pb2 as _redemption_pb2
 from quanlian.v1 import refusal_pb2 as _refusal_pb2
+from quanlian.v1 import settlement_pb2 as _settlement_pb2
 from quanlian.v1 import signed_pb2 as _signed_pb2
 from quanlian.v1 import voucher_pb2 as _voucher_pb2
 import builtins as _builtins
@@ -743,6 +744,8 @@ class FeedEvent(_message.Message):
     ADJUSTMENT_FIELD_NUMBER: _builtins.int
     FORGOTTEN_FIELD_NUMBER: _builtins.int
     WITHDRAWN_FIELD_NUMBER: _builtins.int
+    PREFUND_USED_FIELD_NUMBER: _builtins.int
+    DISPUTE_DECIDED_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     statement_ready: _builtins.int
     """Number of a window whose statement can be fetched."""
@@ -786,6 +789,14 @@ class FeedEvent(_message.Message):
     def withdrawn(self) -> _signed_pb2.SignedMessage:
         """A serialised Withdrawal; kind "withdrawal"."""
 
+    @_builtins.property
+    def prefund_used(self) -> Global___PrefundUsed:
+        """What this region's funders paid ahead at the clearinghouse paid for their use in a window that is settled next."""
+
+    @_builtins.property
+    def dispute_decided(self) -> _settlement_pb2.DisputeDecision:
+        """Of this region's dispute, or of one whose adjusting entry concerns it."""
+
     def __init__(
         self,
         *,
@@ -803,16 +814,62 @@ class FeedEvent(_message.Message):
         adjustment: _redemption_pb2.Posting | None = ...,
         forgotten: _builtins.bool = ...,
         withdrawn: _signed_pb2.SignedMessage | None = ...,
+        prefund_used: Global___PrefundUsed | None = ...,
+        dispute_decided: _settlement_pb2.DisputeDecision | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "campaign_change", b"campaign_change", "custody_return", b"custody_return", "deny_list", b"deny_list", "event", b"event", "forgotten", b"forgotten", "fund_return", b"fund_return", "limit_warning", b"limit_warning", "month_ready", b"month_ready", "posting", b"posting", "statement_ready", b"statement_ready", "suspension", b"suspension", "window_settled", b"window_settled", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "campaign_change", b"campaign_change", "custody_return", b"custody_return", "deny_list", b"deny_list", "dispute_decided", b"dispute_decided", "event", b"event", "forgotten", b"forgotten", "fund_return", b"fund_return", "limit_warning", b"limit_warning", "month_ready", b"month_ready", "posting", b"posting", "prefund_used", b"prefund_used", "statement_ready", b"statement_ready", "suspension", b"suspension", "window_settled", b"window_settled", "withdrawn", b"withdrawn"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "campaign_change", b"campaign_change", "custody_return", b"custody_return", "deny_list", b"deny_list", "event", b"event", "forgotten", b"forgotten", "fund_return", b"fund_return", "limit_warning", b"limit_warning", "month_ready", b"month_ready", "posting", b"posting", "sequence", b"sequence", "statement_ready", b"statement_ready", "suspension", b"suspension", "window_settled", b"window_settled", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "campaign_change", b"campaign_change", "custody_return", b"custody_return", "deny_list", b"deny_list", "dispute_decided", b"dispute_decided", "event", b"event", "forgotten", b"forgotten", "fund_return", b"fund_return", "limit_warning", b"limit_warning", "month_ready", b"month_ready", "posting", b"posting", "prefund_used", b"prefund_used", "sequence", b"sequence", "statement_ready", b"statement_ready", "suspension", b"suspension", "window_settled", b"window_settled", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["posting", "fund_return", "statement_ready", "window_settled", "campaign_change", "suspension", "deny_list", "limit_warning", "custody_return", "month_ready", "adjustment", "forgotten", "withdrawn"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["posting", "fund_return", "statement_ready", "window_settled", "campaign_change", "suspension", "deny_list", "limit_warning", "custody_return", "month_ready", "adjustment", "forgotten", "withdrawn", "prefund_used", "dispute_decided"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
 Global___FeedEvent: _TypeAlias = FeedEvent  # noqa: Y015
+
+@_typing.final
+class PrefundUsed(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Part(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        ACCOUNT_FIELD_NUMBER: _builtins.int
+        AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+        account: _builtins.str
+        """A `prefund` account of the clearinghouse's book."""
+        amount_fen: _builtins.int
+        def __init__(
+            self,
+            *,
+            account: _builtins.str = ...,
+            amount_fen: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "amount_fen", b"amount_fen"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    WINDOW_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    window: _builtins.int
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___PrefundUsed.Part]: ...
+    def __init__(
+        self,
+        *,
+        window: _builtins.int = ...,
+        parts: _abc.Iterable[Global___PrefundUsed.Part] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PrefundUsed: _TypeAlias = PrefundUsed  # noqa: Y015
 
 @_typing.final
 class Withdrawal(_message.Message):

@@ -13,13 +13,13 @@ from quanlian.v1 import custody_pb2 as _custody_pb2
 from quanlian.v1 import limit_pb2 as _limit_pb2
 from quanlian.v1 import payment_pb2 as _payment_pb2
 from quanlian.v1 import recovery_pb2 as _recovery_pb2
-from quanlian.v1 import redemption_pb2 as _redemption_pb2
 from quanlian.v1 import refusal_pb2 as _refusal_pb2
 from quanlian.v1 import report_pb2 as _report_pb2
 from quanlian.v1 import settlement_pb2 as _settlement_pb2
 from quanlian.v1 import signed_pb2 as _signed_pb2
 from quanlian.v1 import stats_pb2 as _stats_pb2
 from quanlian.v1 import suspension_pb2 as _suspension_pb2
+from quanlian.v1 import undecided_pb2 as _undecided_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -434,53 +434,6 @@ class AdmitPlatformResponse(_message.Message):
 Global___AdmitPlatformResponse: _TypeAlias = AdmitPlatformResponse  # noqa: Y015
 
 @_typing.final
-class RecordFundingRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CAMPAIGN_FIELD_NUMBER: _builtins.int
-    FUNDER_FIELD_NUMBER: _builtins.int
-    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
-    BANK_REFERENCE_FIELD_NUMBER: _builtins.int
-    campaign: _builtins.str
-    funder: _builtins.str
-    amount_fen: _builtins.int
-    bank_reference: _builtins.str
-    def __init__(
-        self,
-        *,
-        campaign: _builtins.str = ...,
-        funder: _builtins.str = ...,
-        amount_fen: _builtins.int = ...,
-        bank_reference: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "bank_reference", b"bank_reference", "campaign", b"campaign", "funder", b"funder"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___RecordFundingRequest: _TypeAlias = RecordFundingRequest  # noqa: Y015
-
-@_typing.final
-class RecordFundingResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    PREFUNDED_FEN_FIELD_NUMBER: _builtins.int
-    prefunded_fen: _builtins.int
-    def __init__(
-        self,
-        *,
-        prefunded_fen: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["prefunded_fen", b"prefunded_fen"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___RecordFundingResponse: _TypeAlias = RecordFundingResponse  # noqa: Y015
-
-@_typing.final
 class Payer(_message.Message):
     """Who paid money in: a funder of a campaign, the clearinghouse, or (all empty) nobody known yet."""
 
@@ -520,10 +473,13 @@ class RecordDedicatedReceiptRequest(_message.Message):
     AMOUNT_FEN_FIELD_NUMBER: _builtins.int
     BANK_REFERENCE_FIELD_NUMBER: _builtins.int
     MEMO_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
     amount_fen: _builtins.int
     bank_reference: _builtins.str
     memo: _builtins.str
     """Payer and purpose, as the bank tells them."""
+    at: _builtins.int
+    """The bank's date, UTC seconds; 0 for now."""
     @_builtins.property
     def payer(self) -> Global___Payer: ...
     def __init__(
@@ -533,10 +489,11 @@ class RecordDedicatedReceiptRequest(_message.Message):
         amount_fen: _builtins.int = ...,
         bank_reference: _builtins.str = ...,
         memo: _builtins.str = ...,
+        at: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["payer", b"payer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "bank_reference", b"bank_reference", "memo", b"memo", "payer", b"payer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "at", b"at", "bank_reference", b"bank_reference", "memo", b"memo", "payer", b"payer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -650,17 +607,21 @@ class RecordLodgingRequest(_message.Message):
 
     AMOUNT_FEN_FIELD_NUMBER: _builtins.int
     BANK_REFERENCE_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
     amount_fen: _builtins.int
     bank_reference: _builtins.str
+    at: _builtins.int
+    """The bank's date, UTC seconds; 0 for now."""
     def __init__(
         self,
         *,
         amount_fen: _builtins.int = ...,
         bank_reference: _builtins.str = ...,
+        at: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "bank_reference", b"bank_reference"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "at", b"at", "bank_reference", b"bank_reference"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -925,6 +886,9 @@ class GetNodeStatusResponse(_message.Message):
     WITHDRAWN_FIELD_NUMBER: _builtins.int
     RECOVERY_FIELD_NUMBER: _builtins.int
     CLEARINGHOUSE_REACHED_FIELD_NUMBER: _builtins.int
+    UNANSWERED_SINCE_FIELD_NUMBER: _builtins.int
+    UNDECIDED_FIELD_NUMBER: _builtins.int
+    DISPUTES_OPEN_FIELD_NUMBER: _builtins.int
     region: _builtins.str
     unanswered: _builtins.int
     """Requests sent to the clearinghouse and not answered yet."""
@@ -933,6 +897,10 @@ class GetNodeStatusResponse(_message.Message):
     feed_sequence: _builtins.int
     clearinghouse_reached: _builtins.bool
     """Whether requests reach the clearinghouse now: their stream is open, and has held for a moment."""
+    unanswered_since: _builtins.int
+    """When the oldest of the unanswered requests was sent first; 0: there is none."""
+    disputes_open: _builtins.int
+    """This region's disputes that are not decided yet."""
     @_builtins.property
     def windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___WindowConfirmation]: ...
     @_builtins.property
@@ -942,9 +910,15 @@ class GetNodeStatusResponse(_message.Message):
     @_builtins.property
     def parked(self) -> _containers.RepeatedCompositeFieldContainer[Global___ParkedEvent]: ...
     @_builtins.property
-    def withdrawn(self) -> _containers.RepeatedCompositeFieldContainer[Global___WithdrawnPosting]: ...
+    def withdrawn(self) -> _containers.RepeatedCompositeFieldContainer[_recovery_pb2.WithdrawnPosting]:
+        """What a restored clearinghouse took back and nobody has dealt with."""
+
     @_builtins.property
     def recovery(self) -> _recovery_pb2.RecoveryState: ...
+    @_builtins.property
+    def undecided(self) -> _containers.RepeatedCompositeFieldContainer[_undecided_pb2.UndecidedRequest]:
+        """Requests of platforms, oldest first."""
+
     def __init__(
         self,
         *,
@@ -955,46 +929,20 @@ class GetNodeStatusResponse(_message.Message):
         windows: _abc.Iterable[Global___WindowConfirmation] | None = ...,
         warnings: _abc.Iterable[_limit_pb2.LimitWarning] | None = ...,
         parked: _abc.Iterable[Global___ParkedEvent] | None = ...,
-        withdrawn: _abc.Iterable[Global___WithdrawnPosting] | None = ...,
+        withdrawn: _abc.Iterable[_recovery_pb2.WithdrawnPosting] | None = ...,
         recovery: _recovery_pb2.RecoveryState | None = ...,
         clearinghouse_reached: _builtins.bool = ...,
+        unanswered_since: _builtins.int = ...,
+        undecided: _abc.Iterable[_undecided_pb2.UndecidedRequest] | None = ...,
+        disputes_open: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["recovery", b"recovery"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clearinghouse_reached", b"clearinghouse_reached", "feed_sequence", b"feed_sequence", "hand_overs_open", b"hand_overs_open", "parked", b"parked", "recovery", b"recovery", "region", b"region", "unanswered", b"unanswered", "warnings", b"warnings", "windows", b"windows", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clearinghouse_reached", b"clearinghouse_reached", "disputes_open", b"disputes_open", "feed_sequence", b"feed_sequence", "hand_overs_open", b"hand_overs_open", "parked", b"parked", "recovery", b"recovery", "region", b"region", "unanswered", b"unanswered", "unanswered_since", b"unanswered_since", "undecided", b"undecided", "warnings", b"warnings", "windows", b"windows", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetNodeStatusResponse: _TypeAlias = GetNodeStatusResponse  # noqa: Y015
-
-@_typing.final
-class WithdrawnPosting(_message.Message):
-    """A capture or refund that a restored clearinghouse had taken back."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    SIDE_FIELD_NUMBER: _builtins.int
-    POSTING_FIELD_NUMBER: _builtins.int
-    WITHDRAWN_AT_FIELD_NUMBER: _builtins.int
-    side: _builtins.str
-    """"merchant" or "funder": what this region was in it."""
-    withdrawn_at: _builtins.int
-    @_builtins.property
-    def posting(self) -> _redemption_pb2.Posting: ...
-    def __init__(
-        self,
-        *,
-        side: _builtins.str = ...,
-        posting: _redemption_pb2.Posting | None = ...,
-        withdrawn_at: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["posting", b"posting"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["posting", b"posting", "side", b"side", "withdrawn_at", b"withdrawn_at"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___WithdrawnPosting: _TypeAlias = WithdrawnPosting  # noqa: Y015
 
 @_typing.final
 class ParkedEvent(_message.Message):
@@ -1186,6 +1134,92 @@ class ListCancellationsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListCancellationsResponse: _TypeAlias = ListCancellationsResponse  # noqa: Y015
+
+@_typing.final
+class ListWithdrawalsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALL_FIELD_NUMBER: _builtins.int
+    all: _builtins.bool
+    """Those that were dealt with as well."""
+    def __init__(
+        self,
+        *,
+        all: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWithdrawalsRequest: _TypeAlias = ListWithdrawalsRequest  # noqa: Y015
+
+@_typing.final
+class ListWithdrawalsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WITHDRAWN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def withdrawn(self) -> _containers.RepeatedCompositeFieldContainer[_recovery_pb2.WithdrawnPosting]: ...
+    def __init__(
+        self,
+        *,
+        withdrawn: _abc.Iterable[_recovery_pb2.WithdrawnPosting] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["withdrawn", b"withdrawn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWithdrawalsResponse: _TypeAlias = ListWithdrawalsResponse  # noqa: Y015
+
+@_typing.final
+class CloseWithdrawalRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REDEMPTION_ID_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    redemption_id: _builtins.bytes
+    """All postings of it that were taken back, and nobody has dealt with."""
+    reference: _builtins.str
+    note: _builtins.str
+    def __init__(
+        self,
+        *,
+        redemption_id: _builtins.bytes = ...,
+        reference: _builtins.str = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["note", b"note", "redemption_id", b"redemption_id", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseWithdrawalRequest: _TypeAlias = CloseWithdrawalRequest  # noqa: Y015
+
+@_typing.final
+class CloseWithdrawalResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WITHDRAWN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def withdrawn(self) -> _containers.RepeatedCompositeFieldContainer[_recovery_pb2.WithdrawnPosting]: ...
+    def __init__(
+        self,
+        *,
+        withdrawn: _abc.Iterable[_recovery_pb2.WithdrawnPosting] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["withdrawn", b"withdrawn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseWithdrawalResponse: _TypeAlias = CloseWithdrawalResponse  # noqa: Y015
 
 @_typing.final
 class RetryFeedRequest(_message.Message):
@@ -1577,6 +1611,7 @@ class ReconciledLine(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     STATEMENT_FIELD_NUMBER: _builtins.int
     OWN_FIELD_NUMBER: _builtins.int
+    PAYMENTS_FIELD_NUMBER: _builtins.int
     list: _builtins.str
     """matched, missing (ours only), extra (the statement's only), different, or unchecked: money at the bank of which only
     the statement tells.
@@ -1591,6 +1626,10 @@ class ReconciledLine(_message.Message):
 
     @_builtins.property
     def own(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def payments(self) -> _containers.RepeatedCompositeFieldContainer[Global___BankPayment]:
+        """Of money at the bank that differs: the payments of our books that make up our side."""
+
     def __init__(
         self,
         *,
@@ -1598,14 +1637,43 @@ class ReconciledLine(_message.Message):
         key: _abc.Iterable[_builtins.str] | None = ...,
         statement: _abc.Iterable[_builtins.int] | None = ...,
         own: _abc.Iterable[_builtins.int] | None = ...,
+        payments: _abc.Iterable[Global___BankPayment] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "list", b"list", "own", b"own", "statement", b"statement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "list", b"list", "own", b"own", "payments", b"payments", "statement", b"statement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReconciledLine: _TypeAlias = ReconciledLine  # noqa: Y015
+
+@_typing.final
+class BankPayment(_message.Message):
+    """A payment between a region's dedicated account and the clearinghouse's, as the department recorded it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BANK_REFERENCE_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    bank_reference: _builtins.str
+    amount_fen: _builtins.int
+    at: _builtins.int
+    """The bank's date, UTC seconds."""
+    def __init__(
+        self,
+        *,
+        bank_reference: _builtins.str = ...,
+        amount_fen: _builtins.int = ...,
+        at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "at", b"at", "bank_reference", b"bank_reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BankPayment: _TypeAlias = BankPayment  # noqa: Y015
 
 @_typing.final
 class GetReconciliationResponse(_message.Message):
@@ -1613,18 +1681,28 @@ class GetReconciliationResponse(_message.Message):
 
     LINES_FIELD_NUMBER: _builtins.int
     CONFIRMED_FIELD_NUMBER: _builtins.int
+    DISPUTES_FIELD_NUMBER: _builtins.int
+    RESERVATION_FIELD_NUMBER: _builtins.int
     confirmed: _builtins.bool
+    reservation: _builtins.str
+    """With which reservation it was confirmed; empty without one."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReconciledLine]: ...
+    @_builtins.property
+    def disputes(self) -> _containers.RepeatedCompositeFieldContainer[Global___KnownDispute]:
+        """Of the windows that the statement covers."""
+
     def __init__(
         self,
         *,
         lines: _abc.Iterable[Global___ReconciledLine] | None = ...,
         confirmed: _builtins.bool = ...,
+        disputes: _abc.Iterable[Global___KnownDispute] | None = ...,
+        reservation: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed", b"confirmed", "lines", b"lines"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed", b"confirmed", "disputes", b"disputes", "lines", b"lines", "reservation", b"reservation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1636,17 +1714,21 @@ class ConfirmOwnStatementRequest(_message.Message):
 
     WINDOW_FIELD_NUMBER: _builtins.int
     MONTH_FIELD_NUMBER: _builtins.int
+    RESERVATION_FIELD_NUMBER: _builtins.int
     window: _builtins.int
     month: _builtins.str
+    reservation: _builtins.str
+    """Why it is confirmed though lines differ that nobody disputed; empty without a reservation."""
     def __init__(
         self,
         *,
         window: _builtins.int = ...,
         month: _builtins.str = ...,
+        reservation: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["month", b"month", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["month", b"month", "reservation", b"reservation", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1719,6 +1801,73 @@ class DisputeOwnStatementResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DisputeOwnStatementResponse: _TypeAlias = DisputeOwnStatementResponse  # noqa: Y015
+
+@_typing.final
+class KnownDispute(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISPUTE_FIELD_NUMBER: _builtins.int
+    SENT_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
+    sent: _builtins.bool
+    """Whether the clearinghouse has it."""
+    @_builtins.property
+    def dispute(self) -> _settlement_pb2.Dispute: ...
+    @_builtins.property
+    def decision(self) -> _settlement_pb2.DisputeDecision:
+        """Unset until it is decided."""
+
+    def __init__(
+        self,
+        *,
+        dispute: _settlement_pb2.Dispute | None = ...,
+        sent: _builtins.bool = ...,
+        decision: _settlement_pb2.DisputeDecision | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "dispute", b"dispute"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "dispute", b"dispute", "sent", b"sent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KnownDispute: _TypeAlias = KnownDispute  # noqa: Y015
+
+@_typing.final
+class ListOwnDisputesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOwnDisputesRequest: _TypeAlias = ListOwnDisputesRequest  # noqa: Y015
+
+@_typing.final
+class ListOwnDisputesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISPUTES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def disputes(self) -> _containers.RepeatedCompositeFieldContainer[Global___KnownDispute]:
+        """The undecided first, then by window, region and number."""
+
+    def __init__(
+        self,
+        *,
+        disputes: _abc.Iterable[Global___KnownDispute] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disputes", b"disputes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOwnDisputesResponse: _TypeAlias = ListOwnDisputesResponse  # noqa: Y015
 
 @_typing.final
 class GetOwnCampaignReportRequest(_message.Message):

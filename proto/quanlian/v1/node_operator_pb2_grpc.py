@@ -60,11 +60,6 @@ class NodeOperatorServiceStub:
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.AdmitPlatformRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.AdmitPlatformResponse.FromString,
                 _registered_method=True)
-        self.RecordFunding = channel.unary_unary(
-                '/quanlian.v1.NodeOperatorService/RecordFunding',
-                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.RecordFundingRequest.SerializeToString,
-                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.RecordFundingResponse.FromString,
-                _registered_method=True)
         self.RecordDedicatedReceipt = channel.unary_unary(
                 '/quanlian.v1.NodeOperatorService/RecordDedicatedReceipt',
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.RecordDedicatedReceiptRequest.SerializeToString,
@@ -170,6 +165,11 @@ class NodeOperatorServiceStub:
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.DisputeOwnStatementRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.DisputeOwnStatementResponse.FromString,
                 _registered_method=True)
+        self.ListOwnDisputes = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/ListOwnDisputes',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.ListOwnDisputesRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.ListOwnDisputesResponse.FromString,
+                _registered_method=True)
         self.GetOwnCampaignReport = channel.unary_unary(
                 '/quanlian.v1.NodeOperatorService/GetOwnCampaignReport',
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.GetOwnCampaignReportRequest.SerializeToString,
@@ -194,6 +194,16 @@ class NodeOperatorServiceStub:
                 '/quanlian.v1.NodeOperatorService/ListCancellations',
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.ListCancellationsRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.ListCancellationsResponse.FromString,
+                _registered_method=True)
+        self.ListWithdrawals = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/ListWithdrawals',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.ListWithdrawalsRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.ListWithdrawalsResponse.FromString,
+                _registered_method=True)
+        self.CloseWithdrawal = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/CloseWithdrawal',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.CloseWithdrawalRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.CloseWithdrawalResponse.FromString,
                 _registered_method=True)
         self.GetNodeStats = channel.unary_unary(
                 '/quanlian.v1.NodeOperatorService/GetNodeStats',
@@ -238,15 +248,8 @@ class NodeOperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def RecordFunding(self, request, context):
-        """A funder paid money ahead into the dedicated account.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
     def RecordDedicatedReceipt(self, request, context):
-        """Money that the clearinghouse paid, or of which nobody knows yet whose it is.
+        """Money that a funder paid ahead into the dedicated account, or the clearinghouse paid, or nobody is known for yet.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -387,6 +390,13 @@ class NodeOperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListOwnDisputes(self, request, context):
+        """Disputes of this region, and others' whose adjusting entries concern it; how each was decided.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetOwnCampaignReport(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -415,6 +425,20 @@ class NodeOperatorServiceServicer:
 
     def ListCancellations(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWithdrawals(self, request, context):
+        """Postings that a restored clearinghouse took back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseWithdrawal(self, request, context):
+        """An operator's word on how they were dealt with.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -453,11 +477,6 @@ def add_NodeOperatorServiceServicer_to_server(servicer, server):
                     servicer.AdmitPlatform,
                     request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.AdmitPlatformRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_node__operator__pb2.AdmitPlatformResponse.SerializeToString,
-            ),
-            'RecordFunding': grpc.unary_unary_rpc_method_handler(
-                    servicer.RecordFunding,
-                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.RecordFundingRequest.FromString,
-                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.RecordFundingResponse.SerializeToString,
             ),
             'RecordDedicatedReceipt': grpc.unary_unary_rpc_method_handler(
                     servicer.RecordDedicatedReceipt,
@@ -564,6 +583,11 @@ def add_NodeOperatorServiceServicer_to_server(servicer, server):
                     request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.DisputeOwnStatementRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_node__operator__pb2.DisputeOwnStatementResponse.SerializeToString,
             ),
+            'ListOwnDisputes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOwnDisputes,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.ListOwnDisputesRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.ListOwnDisputesResponse.SerializeToString,
+            ),
             'GetOwnCampaignReport': grpc.unary_unary_rpc_method_handler(
                     servicer.GetOwnCampaignReport,
                     request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.GetOwnCampaignReportRequest.FromString,
@@ -588,6 +612,16 @@ def add_NodeOperatorServiceServicer_to_server(servicer, server):
                     servicer.ListCancellations,
                     request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.ListCancellationsRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_node__operator__pb2.ListCancellationsResponse.SerializeToString,
+            ),
+            'ListWithdrawals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWithdrawals,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.ListWithdrawalsRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.ListWithdrawalsResponse.SerializeToString,
+            ),
+            'CloseWithdrawal': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseWithdrawal,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.CloseWithdrawalRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.CloseWithdrawalResponse.SerializeToString,
             ),
             'GetNodeStats': grpc.unary_unary_rpc_method_handler(
                     servicer.GetNodeStats,
@@ -731,33 +765,6 @@ class NodeOperatorService:
             '/quanlian.v1.NodeOperatorService/AdmitPlatform',
             quanlian_dot_v1_dot_node__operator__pb2.AdmitPlatformRequest.SerializeToString,
             quanlian_dot_v1_dot_node__operator__pb2.AdmitPlatformResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def RecordFunding(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/quanlian.v1.NodeOperatorService/RecordFunding',
-            quanlian_dot_v1_dot_node__operator__pb2.RecordFundingRequest.SerializeToString,
-            quanlian_dot_v1_dot_node__operator__pb2.RecordFundingResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1336,6 +1343,33 @@ class NodeOperatorService:
             _registered_method=True)
 
     @staticmethod
+    def ListOwnDisputes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/ListOwnDisputes',
+            quanlian_dot_v1_dot_node__operator__pb2.ListOwnDisputesRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.ListOwnDisputesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetOwnCampaignReport(request,
             target,
             options=(),
@@ -1460,6 +1494,60 @@ class NodeOperatorService:
             '/quanlian.v1.NodeOperatorService/ListCancellations',
             quanlian_dot_v1_dot_node__operator__pb2.ListCancellationsRequest.SerializeToString,
             quanlian_dot_v1_dot_node__operator__pb2.ListCancellationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWithdrawals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/ListWithdrawals',
+            quanlian_dot_v1_dot_node__operator__pb2.ListWithdrawalsRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.ListWithdrawalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseWithdrawal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/CloseWithdrawal',
+            quanlian_dot_v1_dot_node__operator__pb2.CloseWithdrawalRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.CloseWithdrawalResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,10 +40,8 @@ class NodeOperatorServiceStub:
     AdmitMerchants: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.AdmitMerchantsRequest, _node_operator_pb2.AdmitMerchantsResponse]
     AdmitPlatform: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.AdmitPlatformRequest, _node_operator_pb2.AdmitPlatformResponse]
     """Admits a payment platform by the PEM chain of its signing key."""
-    RecordFunding: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.RecordFundingRequest, _node_operator_pb2.RecordFundingResponse]
-    """A funder paid money ahead into the dedicated account."""
     RecordDedicatedReceipt: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.RecordDedicatedReceiptRequest, _node_operator_pb2.RecordDedicatedReceiptResponse]
-    """Money that the clearinghouse paid, or of which nobody knows yet whose it is."""
+    """Money that a funder paid ahead into the dedicated account, or the clearinghouse paid, or nobody is known for yet."""
     AssignDedicatedReceipt: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.AssignDedicatedReceiptRequest, _node_operator_pb2.AssignDedicatedReceiptResponse]
     ListDedicatedReceipts: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.ListDedicatedReceiptsRequest, _node_operator_pb2.ListDedicatedReceiptsResponse]
     RecordLodging: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.RecordLodgingRequest, _node_operator_pb2.RecordLodgingResponse]
@@ -79,6 +77,8 @@ class NodeOperatorServiceStub:
     ConfirmOwnStatement: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.ConfirmOwnStatementRequest, _node_operator_pb2.ConfirmOwnStatementResponse]
     """A person's word that a statement is right."""
     DisputeOwnStatement: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.DisputeOwnStatementRequest, _node_operator_pb2.DisputeOwnStatementResponse]
+    ListOwnDisputes: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.ListOwnDisputesRequest, _node_operator_pb2.ListOwnDisputesResponse]
+    """Disputes of this region, and others' whose adjusting entries concern it; how each was decided."""
     GetOwnCampaignReport: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.GetOwnCampaignReportRequest, _node_operator_pb2.GetOwnCampaignReportResponse]
     Suspend: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.SuspendRequest, _node_operator_pb2.SuspendResponse]
     """Suspends or reactivates a merchant here or a voucher issued here, from the next batch on."""
@@ -86,6 +86,10 @@ class NodeOperatorServiceStub:
     CancelVoucher: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.CancelVoucherRequest, _node_operator_pb2.CancelVoucherResponse]
     """Takes a voucher out of use for good, recalling it first where it is with the clearinghouse."""
     ListCancellations: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.ListCancellationsRequest, _node_operator_pb2.ListCancellationsResponse]
+    ListWithdrawals: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.ListWithdrawalsRequest, _node_operator_pb2.ListWithdrawalsResponse]
+    """Postings that a restored clearinghouse took back."""
+    CloseWithdrawal: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.CloseWithdrawalRequest, _node_operator_pb2.CloseWithdrawalResponse]
+    """An operator's word on how they were dealt with."""
     GetNodeStats: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeStatsRequest, _node_operator_pb2.GetNodeStatsResponse]
     """Running totals of what concerns this region: its vouchers anywhere, and its merchants' sales."""
 
@@ -101,10 +105,8 @@ class NodeOperatorServiceAsyncStub(NodeOperatorServiceStub):
     AdmitMerchants: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.AdmitMerchantsRequest, _node_operator_pb2.AdmitMerchantsResponse]  # type: ignore[assignment]
     AdmitPlatform: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.AdmitPlatformRequest, _node_operator_pb2.AdmitPlatformResponse]  # type: ignore[assignment]
     """Admits a payment platform by the PEM chain of its signing key."""
-    RecordFunding: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.RecordFundingRequest, _node_operator_pb2.RecordFundingResponse]  # type: ignore[assignment]
-    """A funder paid money ahead into the dedicated account."""
     RecordDedicatedReceipt: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.RecordDedicatedReceiptRequest, _node_operator_pb2.RecordDedicatedReceiptResponse]  # type: ignore[assignment]
-    """Money that the clearinghouse paid, or of which nobody knows yet whose it is."""
+    """Money that a funder paid ahead into the dedicated account, or the clearinghouse paid, or nobody is known for yet."""
     AssignDedicatedReceipt: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.AssignDedicatedReceiptRequest, _node_operator_pb2.AssignDedicatedReceiptResponse]  # type: ignore[assignment]
     ListDedicatedReceipts: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.ListDedicatedReceiptsRequest, _node_operator_pb2.ListDedicatedReceiptsResponse]  # type: ignore[assignment]
     RecordLodging: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.RecordLodgingRequest, _node_operator_pb2.RecordLodgingResponse]  # type: ignore[assignment]
@@ -140,6 +142,8 @@ class NodeOperatorServiceAsyncStub(NodeOperatorServiceStub):
     ConfirmOwnStatement: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.ConfirmOwnStatementRequest, _node_operator_pb2.ConfirmOwnStatementResponse]  # type: ignore[assignment]
     """A person's word that a statement is right."""
     DisputeOwnStatement: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.DisputeOwnStatementRequest, _node_operator_pb2.DisputeOwnStatementResponse]  # type: ignore[assignment]
+    ListOwnDisputes: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.ListOwnDisputesRequest, _node_operator_pb2.ListOwnDisputesResponse]  # type: ignore[assignment]
+    """Disputes of this region, and others' whose adjusting entries concern it; how each was decided."""
     GetOwnCampaignReport: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.GetOwnCampaignReportRequest, _node_operator_pb2.GetOwnCampaignReportResponse]  # type: ignore[assignment]
     Suspend: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.SuspendRequest, _node_operator_pb2.SuspendResponse]  # type: ignore[assignment]
     """Suspends or reactivates a merchant here or a voucher issued here, from the next batch on."""
@@ -147,6 +151,10 @@ class NodeOperatorServiceAsyncStub(NodeOperatorServiceStub):
     CancelVoucher: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.CancelVoucherRequest, _node_operator_pb2.CancelVoucherResponse]  # type: ignore[assignment]
     """Takes a voucher out of use for good, recalling it first where it is with the clearinghouse."""
     ListCancellations: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.ListCancellationsRequest, _node_operator_pb2.ListCancellationsResponse]  # type: ignore[assignment]
+    ListWithdrawals: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.ListWithdrawalsRequest, _node_operator_pb2.ListWithdrawalsResponse]  # type: ignore[assignment]
+    """Postings that a restored clearinghouse took back."""
+    CloseWithdrawal: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.CloseWithdrawalRequest, _node_operator_pb2.CloseWithdrawalResponse]  # type: ignore[assignment]
+    """An operator's word on how they were dealt with."""
     GetNodeStats: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.GetNodeStatsRequest, _node_operator_pb2.GetNodeStatsResponse]  # type: ignore[assignment]
     """Running totals of what concerns this region: its vouchers anywhere, and its merchants' sales."""
 
@@ -191,20 +199,12 @@ class NodeOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         """Admits a payment platform by the PEM chain of its signing key."""
 
     @_abc_1.abstractmethod
-    def RecordFunding(
-        self,
-        request: _node_operator_pb2.RecordFundingRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_node_operator_pb2.RecordFundingResponse, _abc.Awaitable[_node_operator_pb2.RecordFundingResponse]]:
-        """A funder paid money ahead into the dedicated account."""
-
-    @_abc_1.abstractmethod
     def RecordDedicatedReceipt(
         self,
         request: _node_operator_pb2.RecordDedicatedReceiptRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_node_operator_pb2.RecordDedicatedReceiptResponse, _abc.Awaitable[_node_operator_pb2.RecordDedicatedReceiptResponse]]:
-        """Money that the clearinghouse paid, or of which nobody knows yet whose it is."""
+        """Money that a funder paid ahead into the dedicated account, or the clearinghouse paid, or nobody is known for yet."""
 
     @_abc_1.abstractmethod
     def AssignDedicatedReceipt(
@@ -362,6 +362,14 @@ class NodeOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_node_operator_pb2.DisputeOwnStatementResponse, _abc.Awaitable[_node_operator_pb2.DisputeOwnStatementResponse]]: ...
 
     @_abc_1.abstractmethod
+    def ListOwnDisputes(
+        self,
+        request: _node_operator_pb2.ListOwnDisputesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.ListOwnDisputesResponse, _abc.Awaitable[_node_operator_pb2.ListOwnDisputesResponse]]:
+        """Disputes of this region, and others' whose adjusting entries concern it; how each was decided."""
+
+    @_abc_1.abstractmethod
     def GetOwnCampaignReport(
         self,
         request: _node_operator_pb2.GetOwnCampaignReportRequest,
@@ -397,6 +405,22 @@ class NodeOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _node_operator_pb2.ListCancellationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_node_operator_pb2.ListCancellationsResponse, _abc.Awaitable[_node_operator_pb2.ListCancellationsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListWithdrawals(
+        self,
+        request: _node_operator_pb2.ListWithdrawalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.ListWithdrawalsResponse, _abc.Awaitable[_node_operator_pb2.ListWithdrawalsResponse]]:
+        """Postings that a restored clearinghouse took back."""
+
+    @_abc_1.abstractmethod
+    def CloseWithdrawal(
+        self,
+        request: _node_operator_pb2.CloseWithdrawalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.CloseWithdrawalResponse, _abc.Awaitable[_node_operator_pb2.CloseWithdrawalResponse]]:
+        """An operator's word on how they were dealt with."""
 
     @_abc_1.abstractmethod
     def GetNodeStats(

@@ -22,19 +22,28 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from quanlian.v1 import redemption_pb2 as quanlian_dot_v1_dot_redemption__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aquanlian/v1/recovery.proto\x12\x0bquanlian.v1\"\x82\x01\n\rRecoveryState\x12\x0b\n\x03why\x18\x01 \x01(\t\x12\x0e\n\x06remedy\x18\x02 \x01(\t\x12\x13\n\x0bhanded_over\x18\x03 \x03(\t\x12\x0f\n\x07missing\x18\x04 \x03(\t\x12\x11\n\tunder_way\x18\x05 \x01(\x08\x12\x0c\n\x04\x64one\x18\x06 \x01(\r\x12\r\n\x05total\x18\x07 \x01(\r\"\x96\x02\n\x0eRecoveryReport\x12\x13\n\x0bincarnation\x18\x01 \x01(\x04\x12\x14\n\x0clost_commits\x18\x02 \x01(\x04\x12\x16\n\x0elast_commit_at\x18\x03 \x01(\x03\x12\x12\n\nhand_overs\x18\x04 \x01(\r\x12\x10\n\x08vouchers\x18\x05 \x01(\r\x12\x0f\n\x07\x61nswers\x18\x06 \x01(\r\x12\x13\n\x0b\x66\x65\x65\x64_events\x18\x07 \x01(\r\x12\'\n\x08\x64isputed\x18\x08 \x03(\x0b\x32\x15.quanlian.v1.Disputed\x12\x10\n\x08receipts\x18\t \x01(\r\x12\x13\n\x0bsuspensions\x18\n \x01(\r\x12\x0f\n\x07\x63hanges\x18\x0b \x01(\r\x12\x14\n\x0crecovered_at\x18\x0c \x01(\x03\"6\n\x08\x44isputed\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aquanlian/v1/recovery.proto\x12\x0bquanlian.v1\x1a\x1cquanlian/v1/redemption.proto\"\x82\x01\n\rRecoveryState\x12\x0b\n\x03why\x18\x01 \x01(\t\x12\x0e\n\x06remedy\x18\x02 \x01(\t\x12\x13\n\x0bhanded_over\x18\x03 \x03(\t\x12\x0f\n\x07missing\x18\x04 \x03(\t\x12\x11\n\tunder_way\x18\x05 \x01(\x08\x12\x0c\n\x04\x64one\x18\x06 \x01(\r\x12\r\n\x05total\x18\x07 \x01(\r\"\xbd\x02\n\x0eRecoveryReport\x12\x13\n\x0bincarnation\x18\x01 \x01(\x04\x12\x14\n\x0clost_commits\x18\x02 \x01(\x04\x12\x16\n\x0elast_commit_at\x18\x03 \x01(\x03\x12\x12\n\nhand_overs\x18\x04 \x01(\r\x12\x10\n\x08vouchers\x18\x05 \x01(\r\x12\x0f\n\x07\x61nswers\x18\x06 \x01(\r\x12\x13\n\x0b\x66\x65\x65\x64_events\x18\x07 \x01(\r\x12\'\n\x08\x64isputed\x18\x08 \x03(\x0b\x32\x15.quanlian.v1.Disputed\x12\x10\n\x08receipts\x18\t \x01(\r\x12\x13\n\x0bsuspensions\x18\n \x01(\r\x12\x0f\n\x07\x63hanges\x18\x0b \x01(\r\x12\x14\n\x0crecovered_at\x18\x0c \x01(\x03\x12%\n\x07lacking\x18\r \x03(\x0b\x32\x14.quanlian.v1.Lacking\"\xae\x01\n\x07Lacking\x12&\n\x04kind\x18\x01 \x01(\x0e\x32\x18.quanlian.v1.LackingKind\x12\x0e\n\x06region\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0b\x66iscal_year\x18\x04 \x01(\r\x12\x12\n\nbudget_fen\x18\x05 \x01(\x03\x12\x12\n\nneeded_fen\x18\x06 \x01(\x03\x12\x10\n\x08receipts\x18\x07 \x01(\r\x12\x0e\n\x06remedy\x18\x08 \x01(\t\"\xb3\x01\n\x10WithdrawnPosting\x12\x0c\n\x04side\x18\x01 \x01(\t\x12%\n\x07posting\x18\x02 \x01(\x0b\x32\x14.quanlian.v1.Posting\x12\x14\n\x0cwithdrawn_at\x18\x03 \x01(\x03\x12\x13\n\x0bincarnation\x18\x04 \x01(\x04\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12/\n\x07\x63losing\x18\x06 \x01(\x0b\x32\x1e.quanlian.v1.WithdrawalClosing\"\x88\x01\n\x11WithdrawalClosing\x12\x15\n\rredemption_id\x18\x01 \x01(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\r\x12\x13\n\x0bincarnation\x18\x03 \x01(\x04\x12\x11\n\treference\x18\x04 \x01(\t\x12\x0c\n\x04note\x18\x05 \x01(\t\x12\n\n\x02\x62y\x18\x06 \x01(\t\x12\n\n\x02\x61t\x18\x07 \x01(\x03\"6\n\x08\x44isputed\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t*\x96\x01\n\x0bLackingKind\x12\x1c\n\x18LACKING_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13LACKING_KIND_REGION\x10\x01\x12\x14\n\x10LACKING_KIND_KEY\x10\x02\x12\x1a\n\x16LACKING_KIND_AGREEMENT\x10\x03\x12\x1e\n\x1aLACKING_KIND_VISITORS_FUND\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'quanlian.v1.recovery_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RECOVERYSTATE']._serialized_start=44
-  _globals['_RECOVERYSTATE']._serialized_end=174
-  _globals['_RECOVERYREPORT']._serialized_start=177
-  _globals['_RECOVERYREPORT']._serialized_end=455
-  _globals['_DISPUTED']._serialized_start=457
-  _globals['_DISPUTED']._serialized_end=511
+  _globals['_LACKINGKIND']._serialized_start=1081
+  _globals['_LACKINGKIND']._serialized_end=1231
+  _globals['_RECOVERYSTATE']._serialized_start=74
+  _globals['_RECOVERYSTATE']._serialized_end=204
+  _globals['_RECOVERYREPORT']._serialized_start=207
+  _globals['_RECOVERYREPORT']._serialized_end=524
+  _globals['_LACKING']._serialized_start=527
+  _globals['_LACKING']._serialized_end=701
+  _globals['_WITHDRAWNPOSTING']._serialized_start=704
+  _globals['_WITHDRAWNPOSTING']._serialized_end=883
+  _globals['_WITHDRAWALCLOSING']._serialized_start=886
+  _globals['_WITHDRAWALCLOSING']._serialized_end=1022
+  _globals['_DISPUTED']._serialized_start=1024
+  _globals['_DISPUTED']._serialized_end=1078
 # @@protoc_insertion_point(module_scope)

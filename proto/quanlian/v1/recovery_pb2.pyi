@@ -7,6 +7,8 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from quanlian.v1 import redemption_pb2 as _redemption_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -17,6 +19,31 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _LackingKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LackingKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LackingKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LACKING_KIND_UNSPECIFIED: _LackingKind.ValueType  # 0
+    LACKING_KIND_REGION: _LackingKind.ValueType  # 1
+    """A region that is not enrolled."""
+    LACKING_KIND_KEY: _LackingKind.ValueType  # 2
+    """A signing key of a region that is enrolled."""
+    LACKING_KIND_AGREEMENT: _LackingKind.ValueType  # 3
+    LACKING_KIND_VISITORS_FUND: _LackingKind.ValueType  # 4
+
+class LackingKind(_LackingKind, metaclass=_LackingKindEnumTypeWrapper): ...
+
+LACKING_KIND_UNSPECIFIED: LackingKind.ValueType  # 0
+LACKING_KIND_REGION: LackingKind.ValueType  # 1
+"""A region that is not enrolled."""
+LACKING_KIND_KEY: LackingKind.ValueType  # 2
+"""A signing key of a region that is enrolled."""
+LACKING_KIND_AGREEMENT: LackingKind.ValueType  # 3
+LACKING_KIND_VISITORS_FUND: LackingKind.ValueType  # 4
+Global___LackingKind: _TypeAlias = LackingKind  # noqa: Y015
 
 @_typing.final
 class RecoveryState(_message.Message):
@@ -82,6 +109,7 @@ class RecoveryReport(_message.Message):
     SUSPENSIONS_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
     RECOVERED_AT_FIELD_NUMBER: _builtins.int
+    LACKING_FIELD_NUMBER: _builtins.int
     incarnation: _builtins.int
     lost_commits: _builtins.int
     """Commits that were answered for and that the restored copy does not have; 0 where that is not known."""
@@ -103,6 +131,12 @@ class RecoveryReport(_message.Message):
     """When the party served again."""
     @_builtins.property
     def disputed(self) -> _containers.RepeatedCompositeFieldContainer[Global___Disputed]: ...
+    @_builtins.property
+    def lacking(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lacking]:
+        """What receipts rely on that a clearinghouse's books do not have. Without its operator's word nothing is applied
+        then, and `incarnation` is 0; with it, what relies on these is among the disputed.
+        """
+
     def __init__(
         self,
         *,
@@ -118,14 +152,145 @@ class RecoveryReport(_message.Message):
         suspensions: _builtins.int = ...,
         changes: _builtins.int = ...,
         recovered_at: _builtins.int = ...,
+        lacking: _abc.Iterable[Global___Lacking] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "changes", b"changes", "disputed", b"disputed", "feed_events", b"feed_events", "hand_overs", b"hand_overs", "incarnation", b"incarnation", "last_commit_at", b"last_commit_at", "lost_commits", b"lost_commits", "receipts", b"receipts", "recovered_at", b"recovered_at", "suspensions", b"suspensions", "vouchers", b"vouchers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "changes", b"changes", "disputed", b"disputed", "feed_events", b"feed_events", "hand_overs", b"hand_overs", "incarnation", b"incarnation", "lacking", b"lacking", "last_commit_at", b"last_commit_at", "lost_commits", b"lost_commits", "receipts", b"receipts", "recovered_at", b"recovered_at", "suspensions", b"suspensions", "vouchers", b"vouchers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecoveryReport: _TypeAlias = RecoveryReport  # noqa: Y015
+
+@_typing.final
+class Lacking(_message.Message):
+    """Something that an operator entered after the copy was made, and that receipts rely on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    FISCAL_YEAR_FIELD_NUMBER: _builtins.int
+    BUDGET_FEN_FIELD_NUMBER: _builtins.int
+    NEEDED_FEN_FIELD_NUMBER: _builtins.int
+    RECEIPTS_FIELD_NUMBER: _builtins.int
+    REMEDY_FIELD_NUMBER: _builtins.int
+    kind: Global___LackingKind.ValueType
+    region: _builtins.str
+    name: _builtins.str
+    """Of a key its id, of an agreement its number and version, of a visitors' fund the funder."""
+    fiscal_year: _builtins.int
+    """Of a visitors' fund: its year, the budget that it has here, and the least with which everything can be booked."""
+    budget_fen: _builtins.int
+    needed_fen: _builtins.int
+    receipts: _builtins.int
+    """How many receipts rely on it."""
+    remedy: _builtins.str
+    """The command that enters it, with what is known of its arguments."""
+    def __init__(
+        self,
+        *,
+        kind: Global___LackingKind.ValueType = ...,
+        region: _builtins.str = ...,
+        name: _builtins.str = ...,
+        fiscal_year: _builtins.int = ...,
+        budget_fen: _builtins.int = ...,
+        needed_fen: _builtins.int = ...,
+        receipts: _builtins.int = ...,
+        remedy: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_fen", b"budget_fen", "fiscal_year", b"fiscal_year", "kind", b"kind", "name", b"name", "needed_fen", b"needed_fen", "receipts", b"receipts", "region", b"region", "remedy", b"remedy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Lacking: _TypeAlias = Lacking  # noqa: Y015
+
+@_typing.final
+class WithdrawnPosting(_message.Message):
+    """A capture or refund that a restored clearinghouse had taken back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIDE_FIELD_NUMBER: _builtins.int
+    POSTING_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_AT_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    CLOSING_FIELD_NUMBER: _builtins.int
+    side: _builtins.str
+    """At a node "merchant" or "funder": what this region was in it. Empty at the clearinghouse."""
+    withdrawn_at: _builtins.int
+    incarnation: _builtins.int
+    """The clearinghouse's, which that recovery began, and why it could not book the posting."""
+    reason: _builtins.str
+    @_builtins.property
+    def posting(self) -> _redemption_pb2.Posting: ...
+    @_builtins.property
+    def closing(self) -> Global___WithdrawalClosing:
+        """Unset while nobody has dealt with it."""
+
+    def __init__(
+        self,
+        *,
+        side: _builtins.str = ...,
+        posting: _redemption_pb2.Posting | None = ...,
+        withdrawn_at: _builtins.int = ...,
+        incarnation: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        closing: Global___WithdrawalClosing | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["closing", b"closing", "posting", b"posting"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closing", b"closing", "incarnation", b"incarnation", "posting", b"posting", "reason", b"reason", "side", b"side", "withdrawn_at", b"withdrawn_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawnPosting: _TypeAlias = WithdrawnPosting  # noqa: Y015
+
+@_typing.final
+class WithdrawalClosing(_message.Message):
+    """How people dealt with a posting that was taken back; kind "withdrawal-closing", signed by the party that keeps it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REDEMPTION_ID_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    redemption_id: _builtins.bytes
+    number: _builtins.int
+    incarnation: _builtins.int
+    """The incarnation that took it back."""
+    reference: _builtins.str
+    """What it can be found by: a payment's number at the bank, a letter, minutes."""
+    note: _builtins.str
+    by: _builtins.str
+    """URI of the operator, and when."""
+    at: _builtins.int
+    def __init__(
+        self,
+        *,
+        redemption_id: _builtins.bytes = ...,
+        number: _builtins.int = ...,
+        incarnation: _builtins.int = ...,
+        reference: _builtins.str = ...,
+        note: _builtins.str = ...,
+        by: _builtins.str = ...,
+        at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "by", b"by", "incarnation", b"incarnation", "note", b"note", "number", b"number", "redemption_id", b"redemption_id", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawalClosing: _TypeAlias = WithdrawalClosing  # noqa: Y015
 
 @_typing.final
 class Disputed(_message.Message):

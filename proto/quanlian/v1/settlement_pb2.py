@@ -26,49 +26,53 @@ from quanlian.v1 import report_pb2 as quanlian_dot_v1_dot_report__pb2
 from quanlian.v1 import signed_pb2 as quanlian_dot_v1_dot_signed__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cquanlian/v1/settlement.proto\x12\x0bquanlian.v1\x1a\x18quanlian/v1/report.proto\x1a\x18quanlian/v1/signed.proto\"\x9f\x01\n\x0bNetPosition\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x0f\n\x07net_fen\x18\x02 \x01(\x03\x12\x11\n\tconfirmed\x18\x03 \x01(\x08\x12\x16\n\x0e\x62\x61nk_reference\x18\x04 \x01(\t\x12\x12\n\npayout_fen\x18\x05 \x01(\x03\x12\x1a\n\x12returned_reference\x18\x06 \x01(\t\x12\x14\n\x0c\x63onfirmed_by\x18\x07 \x01(\t\"\xb1\x01\n\x10SettlementWindow\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.quanlian.v1.WindowState\x12\x11\n\topened_at\x18\x03 \x01(\x03\x12\x11\n\tclosed_at\x18\x04 \x01(\x03\x12+\n\tpositions\x18\x05 \x03(\x0b\x32\x18.quanlian.v1.NetPosition\x12\x11\n\tgross_fen\x18\x06 \x01(\x03\"\"\n\x10GetWindowRequest\x12\x0e\n\x06number\x18\x01 \x01(\x04\"B\n\x11GetWindowResponse\x12-\n\x06window\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.SettlementWindow\"4\n\x13GetStatementRequest\x12\x0e\n\x06window\x18\x01 \x01(\x04\x12\r\n\x05month\x18\x02 \x01(\t\"T\n\x14GetStatementResponse\x12-\n\tstatement\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessage\x12\r\n\x05\x63hain\x18\x02 \x01(\x0c\"\xb3\x01\n\x0c\x43onfirmation\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x0e\n\x06window\x18\x02 \x01(\x04\x12\x18\n\x10statement_digest\x18\x03 \x01(\x0c\x12\x0f\n\x07matched\x18\x04 \x01(\r\x12\x0f\n\x07missing\x18\x05 \x01(\r\x12\r\n\x05\x65xtra\x18\x06 \x01(\r\x12\x11\n\tdifferent\x18\x07 \x01(\r\x12\n\n\x02\x61t\x18\x08 \x01(\x03\x12\r\n\x05month\x18\t \x01(\t\x12\n\n\x02\x62y\x18\n \x01(\t\"K\n\x17\x43onfirmStatementRequest\x12\x30\n\x0c\x63onfirmation\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessage\"C\n\x18\x43onfirmStatementResponse\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x18.quanlian.v1.WindowState\"k\n\x07LineRef\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x13\n\x0b\x63ounterpart\x18\x02 \x01(\t\x12\x10\n\x08\x63\x61mpaign\x18\x03 \x01(\t\x12\x13\n\x0bown_figures\x18\x04 \x03(\x03\x12\x16\n\x0eredemption_ids\x18\x05 \x03(\x0c\"\x83\x01\n\x07\x44ispute\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\r\x12\x0e\n\x06window\x18\x03 \x01(\x04\x12#\n\x05lines\x18\x04 \x03(\x0b\x32\x14.quanlian.v1.LineRef\x12\x0b\n\x03why\x18\x05 \x01(\t\x12\n\n\x02\x62y\x18\x06 \x01(\t\x12\n\n\x02\x61t\x18\x07 \x01(\x03\"F\n\x17\x44isputeStatementRequest\x12+\n\x07\x64ispute\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessage\"\x1a\n\x18\x44isputeStatementResponse\"$\n\x12GetEvidenceRequest\x12\x0e\n\x06window\x18\x01 \x01(\x04\"$\n\x13GetEvidenceResponse\x12\r\n\x05lines\x18\x01 \x03(\x0c\"-\n\x19GetCampaignFiguresRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\"K\n\x1aGetCampaignFiguresResponse\x12-\n\x07\x66igures\x18\x01 \x01(\x0b\x32\x1c.quanlian.v1.CampaignFigures*\xcb\x01\n\x0bWindowState\x12\x1c\n\x18WINDOW_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11WINDOW_STATE_OPEN\x10\x01\x12\x17\n\x13WINDOW_STATE_CLOSED\x10\x02\x12\x1b\n\x17WINDOW_STATE_CALCULATED\x10\x03\x12\x1a\n\x16WINDOW_STATE_CONFIRMED\x10\x04\x12\x1b\n\x17WINDOW_STATE_INSTRUCTED\x10\x05\x12\x18\n\x14WINDOW_STATE_SETTLED\x10\x06\x32\xb1\x04\n\x11SettlementService\x12J\n\tGetWindow\x12\x1d.quanlian.v1.GetWindowRequest\x1a\x1e.quanlian.v1.GetWindowResponse\x12S\n\x0cGetStatement\x12 .quanlian.v1.GetStatementRequest\x1a!.quanlian.v1.GetStatementResponse\x12_\n\x10\x43onfirmStatement\x12$.quanlian.v1.ConfirmStatementRequest\x1a%.quanlian.v1.ConfirmStatementResponse\x12_\n\x10\x44isputeStatement\x12$.quanlian.v1.DisputeStatementRequest\x1a%.quanlian.v1.DisputeStatementResponse\x12R\n\x0bGetEvidence\x12\x1f.quanlian.v1.GetEvidenceRequest\x1a .quanlian.v1.GetEvidenceResponse0\x01\x12\x65\n\x12GetCampaignFigures\x12&.quanlian.v1.GetCampaignFiguresRequest\x1a\'.quanlian.v1.GetCampaignFiguresResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cquanlian/v1/settlement.proto\x12\x0bquanlian.v1\x1a\x18quanlian/v1/report.proto\x1a\x18quanlian/v1/signed.proto\"\xb4\x01\n\x0bNetPosition\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x0f\n\x07net_fen\x18\x02 \x01(\x03\x12\x11\n\tconfirmed\x18\x03 \x01(\x08\x12\x16\n\x0e\x62\x61nk_reference\x18\x04 \x01(\t\x12\x12\n\npayout_fen\x18\x05 \x01(\x03\x12\x1a\n\x12returned_reference\x18\x06 \x01(\t\x12\x14\n\x0c\x63onfirmed_by\x18\x07 \x01(\t\x12\x13\n\x0breservation\x18\x08 \x01(\t\"\xb1\x01\n\x10SettlementWindow\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.quanlian.v1.WindowState\x12\x11\n\topened_at\x18\x03 \x01(\x03\x12\x11\n\tclosed_at\x18\x04 \x01(\x03\x12+\n\tpositions\x18\x05 \x03(\x0b\x32\x18.quanlian.v1.NetPosition\x12\x11\n\tgross_fen\x18\x06 \x01(\x03\"\"\n\x10GetWindowRequest\x12\x0e\n\x06number\x18\x01 \x01(\x04\"B\n\x11GetWindowResponse\x12-\n\x06window\x18\x01 \x01(\x0b\x32\x1d.quanlian.v1.SettlementWindow\"4\n\x13GetStatementRequest\x12\x0e\n\x06window\x18\x01 \x01(\x04\x12\r\n\x05month\x18\x02 \x01(\t\"T\n\x14GetStatementResponse\x12-\n\tstatement\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessage\x12\r\n\x05\x63hain\x18\x02 \x01(\x0c\"\xda\x01\n\x0c\x43onfirmation\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x0e\n\x06window\x18\x02 \x01(\x04\x12\x18\n\x10statement_digest\x18\x03 \x01(\x0c\x12\x0f\n\x07matched\x18\x04 \x01(\r\x12\x0f\n\x07missing\x18\x05 \x01(\r\x12\r\n\x05\x65xtra\x18\x06 \x01(\r\x12\x11\n\tdifferent\x18\x07 \x01(\r\x12\n\n\x02\x61t\x18\x08 \x01(\x03\x12\r\n\x05month\x18\t \x01(\t\x12\n\n\x02\x62y\x18\n \x01(\t\x12\x13\n\x0breservation\x18\x0b \x01(\t\x12\x10\n\x08reserved\x18\x0c \x03(\t\"K\n\x17\x43onfirmStatementRequest\x12\x30\n\x0c\x63onfirmation\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessage\"C\n\x18\x43onfirmStatementResponse\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x18.quanlian.v1.WindowState\"k\n\x07LineRef\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x13\n\x0b\x63ounterpart\x18\x02 \x01(\t\x12\x10\n\x08\x63\x61mpaign\x18\x03 \x01(\t\x12\x13\n\x0bown_figures\x18\x04 \x03(\x03\x12\x16\n\x0eredemption_ids\x18\x05 \x03(\x0c\"\x83\x01\n\x07\x44ispute\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\r\x12\x0e\n\x06window\x18\x03 \x01(\x04\x12#\n\x05lines\x18\x04 \x03(\x0b\x32\x14.quanlian.v1.LineRef\x12\x0b\n\x03why\x18\x05 \x01(\t\x12\n\n\x02\x62y\x18\x06 \x01(\t\x12\n\n\x02\x61t\x18\x07 \x01(\x03\"\\\n\x10\x42ookedAdjustment\x12\x15\n\rredemption_id\x18\x01 \x01(\x0c\x12\x12\n\namount_fen\x18\x02 \x01(\x03\x12\r\n\x05\x65ntry\x18\x03 \x01(\x04\x12\x0e\n\x06window\x18\x04 \x01(\r\"\x91\x01\n\x0f\x44isputeDecision\x12%\n\x07\x64ispute\x18\x01 \x01(\x0b\x32\x14.quanlian.v1.Dispute\x12\x0f\n\x07outcome\x18\x02 \x01(\t\x12\x0b\n\x03why\x18\x03 \x01(\t\x12\n\n\x02\x61t\x18\x04 \x01(\x03\x12-\n\x06\x62ooked\x18\x05 \x03(\x0b\x32\x1d.quanlian.v1.BookedAdjustment\"F\n\x17\x44isputeStatementRequest\x12+\n\x07\x64ispute\x18\x01 \x01(\x0b\x32\x1a.quanlian.v1.SignedMessage\"\x1a\n\x18\x44isputeStatementResponse\"$\n\x12GetEvidenceRequest\x12\x0e\n\x06window\x18\x01 \x01(\x04\"$\n\x13GetEvidenceResponse\x12\r\n\x05lines\x18\x01 \x03(\x0c\"-\n\x19GetCampaignFiguresRequest\x12\x10\n\x08\x63\x61mpaign\x18\x01 \x01(\t\"K\n\x1aGetCampaignFiguresResponse\x12-\n\x07\x66igures\x18\x01 \x01(\x0b\x32\x1c.quanlian.v1.CampaignFigures*\xcb\x01\n\x0bWindowState\x12\x1c\n\x18WINDOW_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11WINDOW_STATE_OPEN\x10\x01\x12\x17\n\x13WINDOW_STATE_CLOSED\x10\x02\x12\x1b\n\x17WINDOW_STATE_CALCULATED\x10\x03\x12\x1a\n\x16WINDOW_STATE_CONFIRMED\x10\x04\x12\x1b\n\x17WINDOW_STATE_INSTRUCTED\x10\x05\x12\x18\n\x14WINDOW_STATE_SETTLED\x10\x06\x32\xb1\x04\n\x11SettlementService\x12J\n\tGetWindow\x12\x1d.quanlian.v1.GetWindowRequest\x1a\x1e.quanlian.v1.GetWindowResponse\x12S\n\x0cGetStatement\x12 .quanlian.v1.GetStatementRequest\x1a!.quanlian.v1.GetStatementResponse\x12_\n\x10\x43onfirmStatement\x12$.quanlian.v1.ConfirmStatementRequest\x1a%.quanlian.v1.ConfirmStatementResponse\x12_\n\x10\x44isputeStatement\x12$.quanlian.v1.DisputeStatementRequest\x1a%.quanlian.v1.DisputeStatementResponse\x12R\n\x0bGetEvidence\x12\x1f.quanlian.v1.GetEvidenceRequest\x1a .quanlian.v1.GetEvidenceResponse0\x01\x12\x65\n\x12GetCampaignFigures\x12&.quanlian.v1.GetCampaignFiguresRequest\x1a\'.quanlian.v1.GetCampaignFiguresResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'quanlian.v1.settlement_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WINDOWSTATE']._serialized_start=1555
-  _globals['_WINDOWSTATE']._serialized_end=1758
+  _globals['_WINDOWSTATE']._serialized_start=1857
+  _globals['_WINDOWSTATE']._serialized_end=2060
   _globals['_NETPOSITION']._serialized_start=98
-  _globals['_NETPOSITION']._serialized_end=257
-  _globals['_SETTLEMENTWINDOW']._serialized_start=260
-  _globals['_SETTLEMENTWINDOW']._serialized_end=437
-  _globals['_GETWINDOWREQUEST']._serialized_start=439
-  _globals['_GETWINDOWREQUEST']._serialized_end=473
-  _globals['_GETWINDOWRESPONSE']._serialized_start=475
-  _globals['_GETWINDOWRESPONSE']._serialized_end=541
-  _globals['_GETSTATEMENTREQUEST']._serialized_start=543
-  _globals['_GETSTATEMENTREQUEST']._serialized_end=595
-  _globals['_GETSTATEMENTRESPONSE']._serialized_start=597
-  _globals['_GETSTATEMENTRESPONSE']._serialized_end=681
-  _globals['_CONFIRMATION']._serialized_start=684
-  _globals['_CONFIRMATION']._serialized_end=863
-  _globals['_CONFIRMSTATEMENTREQUEST']._serialized_start=865
-  _globals['_CONFIRMSTATEMENTREQUEST']._serialized_end=940
-  _globals['_CONFIRMSTATEMENTRESPONSE']._serialized_start=942
-  _globals['_CONFIRMSTATEMENTRESPONSE']._serialized_end=1009
-  _globals['_LINEREF']._serialized_start=1011
-  _globals['_LINEREF']._serialized_end=1118
-  _globals['_DISPUTE']._serialized_start=1121
-  _globals['_DISPUTE']._serialized_end=1252
-  _globals['_DISPUTESTATEMENTREQUEST']._serialized_start=1254
-  _globals['_DISPUTESTATEMENTREQUEST']._serialized_end=1324
-  _globals['_DISPUTESTATEMENTRESPONSE']._serialized_start=1326
-  _globals['_DISPUTESTATEMENTRESPONSE']._serialized_end=1352
-  _globals['_GETEVIDENCEREQUEST']._serialized_start=1354
-  _globals['_GETEVIDENCEREQUEST']._serialized_end=1390
-  _globals['_GETEVIDENCERESPONSE']._serialized_start=1392
-  _globals['_GETEVIDENCERESPONSE']._serialized_end=1428
-  _globals['_GETCAMPAIGNFIGURESREQUEST']._serialized_start=1430
-  _globals['_GETCAMPAIGNFIGURESREQUEST']._serialized_end=1475
-  _globals['_GETCAMPAIGNFIGURESRESPONSE']._serialized_start=1477
-  _globals['_GETCAMPAIGNFIGURESRESPONSE']._serialized_end=1552
-  _globals['_SETTLEMENTSERVICE']._serialized_start=1761
-  _globals['_SETTLEMENTSERVICE']._serialized_end=2322
+  _globals['_NETPOSITION']._serialized_end=278
+  _globals['_SETTLEMENTWINDOW']._serialized_start=281
+  _globals['_SETTLEMENTWINDOW']._serialized_end=458
+  _globals['_GETWINDOWREQUEST']._serialized_start=460
+  _globals['_GETWINDOWREQUEST']._serialized_end=494
+  _globals['_GETWINDOWRESPONSE']._serialized_start=496
+  _globals['_GETWINDOWRESPONSE']._serialized_end=562
+  _globals['_GETSTATEMENTREQUEST']._serialized_start=564
+  _globals['_GETSTATEMENTREQUEST']._serialized_end=616
+  _globals['_GETSTATEMENTRESPONSE']._serialized_start=618
+  _globals['_GETSTATEMENTRESPONSE']._serialized_end=702
+  _globals['_CONFIRMATION']._serialized_start=705
+  _globals['_CONFIRMATION']._serialized_end=923
+  _globals['_CONFIRMSTATEMENTREQUEST']._serialized_start=925
+  _globals['_CONFIRMSTATEMENTREQUEST']._serialized_end=1000
+  _globals['_CONFIRMSTATEMENTRESPONSE']._serialized_start=1002
+  _globals['_CONFIRMSTATEMENTRESPONSE']._serialized_end=1069
+  _globals['_LINEREF']._serialized_start=1071
+  _globals['_LINEREF']._serialized_end=1178
+  _globals['_DISPUTE']._serialized_start=1181
+  _globals['_DISPUTE']._serialized_end=1312
+  _globals['_BOOKEDADJUSTMENT']._serialized_start=1314
+  _globals['_BOOKEDADJUSTMENT']._serialized_end=1406
+  _globals['_DISPUTEDECISION']._serialized_start=1409
+  _globals['_DISPUTEDECISION']._serialized_end=1554
+  _globals['_DISPUTESTATEMENTREQUEST']._serialized_start=1556
+  _globals['_DISPUTESTATEMENTREQUEST']._serialized_end=1626
+  _globals['_DISPUTESTATEMENTRESPONSE']._serialized_start=1628
+  _globals['_DISPUTESTATEMENTRESPONSE']._serialized_end=1654
+  _globals['_GETEVIDENCEREQUEST']._serialized_start=1656
+  _globals['_GETEVIDENCEREQUEST']._serialized_end=1692
+  _globals['_GETEVIDENCERESPONSE']._serialized_start=1694
+  _globals['_GETEVIDENCERESPONSE']._serialized_end=1730
+  _globals['_GETCAMPAIGNFIGURESREQUEST']._serialized_start=1732
+  _globals['_GETCAMPAIGNFIGURESREQUEST']._serialized_end=1777
+  _globals['_GETCAMPAIGNFIGURESRESPONSE']._serialized_start=1779
+  _globals['_GETCAMPAIGNFIGURESRESPONSE']._serialized_end=1854
+  _globals['_SETTLEMENTSERVICE']._serialized_start=2063
+  _globals['_SETTLEMENTSERVICE']._serialized_end=2624
 # @@protoc_insertion_point(module_scope)

@@ -57,6 +57,7 @@ class NetPosition(_message.Message):
     PAYOUT_FEN_FIELD_NUMBER: _builtins.int
     RETURNED_REFERENCE_FIELD_NUMBER: _builtins.int
     CONFIRMED_BY_FIELD_NUMBER: _builtins.int
+    RESERVATION_FIELD_NUMBER: _builtins.int
     region: _builtins.str
     net_fen: _builtins.int
     """Positive: the region receives."""
@@ -69,6 +70,8 @@ class NetPosition(_message.Message):
     """Of the payment's return by the bank (退汇); empty unless it was sent back."""
     confirmed_by: _builtins.str
     """Who confirmed its statement: `region`, or `deadline` for a region that said nothing until then (逾期视为确认)."""
+    reservation: _builtins.str
+    """With which reservation it confirmed; empty without one."""
     def __init__(
         self,
         *,
@@ -79,10 +82,11 @@ class NetPosition(_message.Message):
         payout_fen: _builtins.int = ...,
         returned_reference: _builtins.str = ...,
         confirmed_by: _builtins.str = ...,
+        reservation: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_reference", b"bank_reference", "confirmed", b"confirmed", "confirmed_by", b"confirmed_by", "net_fen", b"net_fen", "payout_fen", b"payout_fen", "region", b"region", "returned_reference", b"returned_reference"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_reference", b"bank_reference", "confirmed", b"confirmed", "confirmed_by", b"confirmed_by", "net_fen", b"net_fen", "payout_fen", b"payout_fen", "region", b"region", "reservation", b"reservation", "returned_reference", b"returned_reference"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -229,6 +233,8 @@ class Confirmation(_message.Message):
     AT_FIELD_NUMBER: _builtins.int
     MONTH_FIELD_NUMBER: _builtins.int
     BY_FIELD_NUMBER: _builtins.int
+    RESERVATION_FIELD_NUMBER: _builtins.int
+    RESERVED_FIELD_NUMBER: _builtins.int
     region: _builtins.str
     window: _builtins.int
     statement_digest: _builtins.bytes
@@ -243,6 +249,12 @@ class Confirmation(_message.Message):
     """Of a month's statement, which a person confirms; window is then 0."""
     by: _builtins.str
     """Who confirmed: a person's SPIFFE id; empty when the node did it by itself."""
+    reservation: _builtins.str
+    """Why the region confirms though it does not agree to the lines that follow (保留意见); empty without a reservation."""
+    @_builtins.property
+    def reserved(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Lines, funders and balances that differ and that nobody disputed, as a statement names them."""
+
     def __init__(
         self,
         *,
@@ -256,10 +268,12 @@ class Confirmation(_message.Message):
         at: _builtins.int = ...,
         month: _builtins.str = ...,
         by: _builtins.str = ...,
+        reservation: _builtins.str = ...,
+        reserved: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "by", b"by", "different", b"different", "extra", b"extra", "matched", b"matched", "missing", b"missing", "month", b"month", "region", b"region", "statement_digest", b"statement_digest", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "by", b"by", "different", b"different", "extra", b"extra", "matched", b"matched", "missing", b"missing", "month", b"month", "region", b"region", "reservation", b"reservation", "reserved", b"reserved", "statement_digest", b"statement_digest", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -319,7 +333,7 @@ class LineRef(_message.Message):
     REDEMPTION_IDS_FIELD_NUMBER: _builtins.int
     role: _builtins.str
     """issuer, redeemer or home; or `balance`, with the region itself as counterpart and in place of the campaign opening,
-    lodged, paid_out, refunded or closing.
+    lodged, prefunded, paid_out, refunded or closing.
     """
     counterpart: _builtins.str
     campaign: _builtins.str
@@ -389,6 +403,78 @@ class Dispute(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Dispute: _TypeAlias = Dispute  # noqa: Y015
+
+@_typing.final
+class BookedAdjustment(_message.Message):
+    """What a dispute gave back to a redemption's funders, where the clearinghouse's journal has it, and the settlement window
+    that it counts in.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REDEMPTION_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    ENTRY_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
+    redemption_id: _builtins.bytes
+    amount_fen: _builtins.int
+    entry: _builtins.int
+    window: _builtins.int
+    def __init__(
+        self,
+        *,
+        redemption_id: _builtins.bytes = ...,
+        amount_fen: _builtins.int = ...,
+        entry: _builtins.int = ...,
+        window: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "entry", b"entry", "redemption_id", b"redemption_id", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BookedAdjustment: _TypeAlias = BookedAdjustment  # noqa: Y015
+
+@_typing.final
+class DisputeDecision(_message.Message):
+    """What the clearinghouse decided of a dispute. Told to the region that raised it; where money went back also to the
+    other region of the redemption, which learns of its own lines and redemptions only.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISPUTE_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    BOOKED_FIELD_NUMBER: _builtins.int
+    outcome: _builtins.str
+    """upheld or rejected."""
+    why: _builtins.str
+    at: _builtins.int
+    @_builtins.property
+    def dispute(self) -> Global___Dispute: ...
+    @_builtins.property
+    def booked(self) -> _containers.RepeatedCompositeFieldContainer[Global___BookedAdjustment]:
+        """By redemption; empty where no money went back."""
+
+    def __init__(
+        self,
+        *,
+        dispute: Global___Dispute | None = ...,
+        outcome: _builtins.str = ...,
+        why: _builtins.str = ...,
+        at: _builtins.int = ...,
+        booked: _abc.Iterable[Global___BookedAdjustment] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dispute", b"dispute"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "booked", b"booked", "dispute", b"dispute", "outcome", b"outcome", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisputeDecision: _TypeAlias = DisputeDecision  # noqa: Y015
 
 @_typing.final
 class DisputeStatementRequest(_message.Message):

@@ -1,0 +1,235 @@
+"""Close-out of a campaign at the clearinghouse: what stands of its funders' money goes back (money.md, Close-out).
+
+To the accounts that it came from, newest deposit first, within 15 working days (Jincheng plan, 9.4).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from clearinghouse import schema
+from clearinghouse.desk import Desk
+from clearinghouse.domain.windows import WindowState
+from clearinghouse.money import BANK, CHECK_REFERENCE, require_enrolled, require_new_reference, require_payment
+from clearinghouse.prefunding import standing_fen
+from custodian import schema as books_schema
+from custodian.prefund import DAYS_TO_RETURN, Deposit, newest_first
+from custodian.working_days import IsWorking, working_day_after
+from quanlian.accounts import prefund_of
+from quanlian.errors import InvalidInput
+from quanlian.ledger import Movement
+from quanlian.money import yuan
+from quanlian.refusals import CHINA
+from quanlian.terms import Terms
+from quanlian.v1 import clearing_operator_pb2 as pb
+
+_RETURN, _DEPOSIT = schema.prefund_return, schema.deposit
+
+
+@dataclass(slots=True)
+class CloseOut:
+    """What stands of what a campaign's funders paid ahead is to go back. Again it shows how far that has come.
+
+    Raises InvalidInput with everything that is still open.
+    """
+
+    region: str
+    campaign: str
+    by: str
+    is_working: IsWorking
+
+    def load(self, desk: Desk) -> None:
+        pass
+
+    def decide(self, desk: Desk) -> pb.CloseOutPrefundResponse:
+        require_enrolled(desk, self.region)
+        versions = desk.versions(self.region, self.campaign)
+        if not versions:
+            raise InvalidInput(
+                f"{self.region} 没有活动 {self.campaign} · no campaign {self.campaign} of {self.region}",
+                place="campaign",
+                remedy="写其已发布的活动 · name one that it has published",
+            )
+        row = _closed(desk, self.region, self.campaign)
+        if row is None:
+            still_open = list(_open_matters(desk, versions))
+            if still_open:
+                raise InvalidInput(
+                    "；\n".join(still_open),
+                    place=f"campaign {self.campaign}",
+                    remedy="办结后再试 settle these first, then close out again",
+                )
+            due_on = working_day_after(_last_day(desk, versions), DAYS_TO_RETURN, self.is_working)
+            key = {"region": self.region, "campaign": self.campaign}
+            values = {**key, "at": desk.at, "closed_by": self.by, "due_on": due_on.isoformat()}
+            desk.transaction.insert(schema.close_out, [values])
+            row = _closed(desk, self.region, self.campaign)
+        return pb.CloseOutPrefundResponse(
+            region=self.region,
+            campaign=self.campaign,
+            at=row.at,
+            closed_by=row.closed_by,
+            due_on=row.due_on,
+            returns=[*_paid(desk, self.region, self.campaign), *_to_pay(desk, _purses(versions))],
+        )
+
+
+@dataclass(slots=True)
+class MarkReturned:
+    """Dr `prefund` / Cr `bank`: the bank paid back what was to go back of a deposit. Told again it changes nothing."""
+
+    deposit: str
+    bank_reference: str
+
+    def load(self, desk: Desk) -> None:
+        pass
+
+    def decide(self, desk: Desk) -> pb.PrefundReturn:
+        known = desk.transaction.select_keys(_RETURN, [_RETURN.c.bank_reference], [(self.bank_reference,)])
+        if known and known[0].deposit == self.deposit:
+            return _shown(desk, known[0])
+        deposit = self._closed_deposit(desk)
+        part = next((each for each in _to_pay(desk, [deposit.account]) if each.deposit == self.deposit), None)
+        if part is None:
+            raise InvalidInput(
+                f"{self.deposit} 没有应退的 · nothing of {self.deposit} is to go back",
+                place="deposit",
+                remedy=CHECK_REFERENCE,
+            )
+        require_payment("return", part.amount_fen, self.bank_reference)
+        require_new_reference(desk, self.bank_reference)
+        money = [
+            Movement(deposit.account, "", posted_fen=part.amount_fen),
+            Movement(BANK, "", posted_fen=-part.amount_fen),
+        ]
+        desk.books.book("prefund-return", desk.at, self.bank_reference, money)
+        desk.move_prefund(deposit.region, -part.amount_fen)
+        row = {
+            "bank_reference": self.bank_reference,
+            "deposit": self.deposit,
+            "region": deposit.region,
+            "campaign": _campaign(deposit.account),
+            "account": deposit.account,
+            "amount_fen": part.amount_fen,
+            "paid_at": desk.at,
+            "settlement_window": desk.window,
+        }
+        desk.transaction.insert(_RETURN, [row])
+        part.bank_reference, part.paid_at = self.bank_reference, desk.at
+        return part
+
+    def _closed_deposit(self, desk: Desk) -> Any:
+        """Raises InvalidInput for none of a funder, or of a campaign that was not closed out."""
+        rows = desk.transaction.select_keys(_DEPOSIT, [_DEPOSIT.c.bank_reference], [(self.deposit,)])
+        if not rows or not rows[0].account.startswith("prefund/"):
+            raise InvalidInput(
+                f"{self.deposit} 不是出资方的预拨 · {self.deposit} is no deposit of a funder",
+                place="deposit",
+                remedy=CHECK_REFERENCE,
+            )
+        campaign = _campaign(rows[0].account)
+        if _closed(desk, rows[0].region, campaign) is None:
+            raise InvalidInput(
+                f"{campaign} 尚未结清 · {campaign} is not closed out",
+                place="deposit",
+                remedy="先结清 · close it out first: quanlian clearinghouse close-campaign",
+            )
+        return rows[0]
+
+
+def _closed(desk: Desk, region: str, campaign: str) -> Any:
+    table = schema.close_out
+    rows = desk.transaction.select_keys(table, [table.c.region, table.c.campaign], [(region, campaign)])
+    return rows[0] if rows else None
+
+
+def _campaign(purse: str) -> str:
+    return purse.split("/")[3]
+
+
+def _purses(versions: list[Terms]) -> list[str]:
+    return sorted({prefund_of(account) for terms in versions for account in terms.budgets()})
+
+
+def _open_matters(desk: Desk, versions: list[Terms]) -> Iterator[str]:
+    """What keeps a campaign's money here, in Chinese and English."""
+    accounts = sorted({account for terms in versions for account in terms.budgets()})
+    standing = desk.campaigns.standing(versions[0].issuer, versions[0].campaign)
+    ends_at = standing.not_after(max(terms.ends_at for terms in versions))
+    if desk.at < ends_at and not standing.claims_closed:
+        ends = datetime.fromtimestamp(ends_at, CHINA)
+        yield f"活动至{ends:%Y-%m-%d %H:%M}方结束 it ends on {ends:%Y-%m-%d %H:%M}, and is not withdrawn"
+    balances = [desk.books.balance(account) for account in accounts]
+    reserved, held = sum(each.reserved_fen for each in balances), sum(each.held_fen for each in balances)
+    if reserved or held:
+        yield (
+            f"本平台的券尚预留{yuan(reserved)}元、占用{yuan(held)}元 "
+            f"vouchers here have {yuan(reserved)} yuan reserved and {yuan(held)} held"
+        )
+    turnover, window = books_schema.turnover.c, schema.settlement_window
+    query = (
+        sa.select(window.c.number)
+        .distinct()
+        .join_from(books_schema.turnover, window, turnover.settlement_window == window.c.number)
+        .where(turnover.account.in_(accounts), window.c.state != WindowState.SETTLED.name)
+        .order_by(window.c.number)
+    )
+    numbers = ", ".join(map(str, desk.transaction.connection.execute(query).scalars()))
+    if numbers:
+        yield f"第{numbers}场尚未结清 window {numbers} is not settled"
+
+
+def _last_day(desk: Desk, versions: list[Terms]) -> date:
+    """The day on which the last voucher that came here ended, in China; where none came, the campaign's."""
+    issuer, campaign = versions[0].issuer, versions[0].campaign
+    voucher = books_schema.voucher.c
+    query = sa.select(sa.func.max(voucher.not_after)).where(voucher.issuer == issuer, voucher.campaign == campaign)
+    ends_at = min(max(terms.ends_at for terms in versions), desk.at)
+    last = desk.transaction.connection.execute(query).scalar_one() or ends_at
+    extended = desk.campaigns.standing(issuer, campaign).not_after(last)
+    return datetime.fromtimestamp(extended - 1, CHINA).date()
+
+
+def _paid(desk: Desk, region: str, campaign: str) -> list[pb.PrefundReturn]:
+    rows = desk.transaction.select_keys(_RETURN, [_RETURN.c.region, _RETURN.c.campaign], [(region, campaign)])
+    return [_shown(desk, row) for row in sorted(rows, key=lambda row: (row.paid_at, row.bank_reference))]
+
+
+def _shown(desk: Desk, row: Any) -> pb.PrefundReturn:
+    (deposit,) = desk.transaction.select_keys(_DEPOSIT, [_DEPOSIT.c.bank_reference], [(row.deposit,)])
+    return pb.PrefundReturn(
+        deposit=row.deposit,
+        funder=row.account.rpartition("/")[2],
+        amount_fen=row.amount_fen,
+        received_at=deposit.received_at,
+        bank_reference=row.bank_reference,
+        paid_at=row.paid_at,
+    )
+
+
+def _to_pay(desk: Desk, purses: list[str]) -> list[pb.PrefundReturn]:
+    """What is to go back of each purse, newest deposit first."""
+    returned: Counter[str] = Counter()
+    keys = [(purse,) for purse in purses]
+    for row in desk.transaction.select_keys(_RETURN, [_RETURN.c.account], keys):
+        returned[row.deposit] += row.amount_fen
+    deposits: dict[str, list[Deposit]] = {purse: [] for purse in purses}
+    for row in desk.transaction.select_keys(_DEPOSIT, [_DEPOSIT.c.account], keys):
+        left = row.amount_fen - returned[row.bank_reference]
+        deposits[row.account].append(Deposit(row.bank_reference, row.received_at, left))
+    return [
+        pb.PrefundReturn(
+            deposit=deposit.bank_reference,
+            funder=purse.rpartition("/")[2],
+            amount_fen=fen,
+            received_at=deposit.received_at,
+        )
+        for purse in purses
+        for deposit, fen in newest_first(deposits[purse], standing_fen(desk, purse))
+    ]

@@ -1,0 +1,95 @@
+"""What the clock has passed and nobody has recorded yet: holds and vouchers in a party's custody.
+
+The first batch after a hold's end records it before it decides anything, so that no answer, and nobody's money or cap,
+depends on when a sweep came by. Vouchers, and holds beyond what a batch takes, are left to the sweep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sqlalchemy import and_, bindparam, literal_column, select
+
+from chassis import telemetry
+from chassis.database import Query, Transaction
+from custodian import schema
+from custodian.batching import decide_apart
+from custodian.books import Books
+from custodian.decisions import Party, expire_overdue
+from quanlian.custody import CLEARINGHOUSE
+from quanlian.vouchers import VoucherKey
+
+HOLDS_A_BATCH = 500
+"""Holds that a batch records beside its own work: about a tenth of a second."""
+
+_log = telemetry.logger("overdue")
+_HELD, _VOUCHER = schema.redemption.c, schema.voucher.c
+_KEY, _HELD_KEY = (tuple(columns[name] for name in VoucherKey._fields) for columns in (_VOUCHER, _HELD))
+_IS_HERE = _VOUCHER.epoch % 2 == bindparam("parity")
+_HOLDS = Query(
+    select(*_HELD_KEY)
+    .join(schema.voucher, and_(_VOUCHER.hold == _HELD.id, *map(lambda a, b: a == b, _KEY, _HELD_KEY)))
+    .where(_HELD.state == literal_column("'AUTHORIZED'"), _HELD.expires_at <= bindparam("at"), _IS_HERE)
+    .order_by(_HELD.expires_at, _HELD.id)
+    .limit(bindparam("most"))
+)
+_VOUCHERS = Query(
+    select(*_KEY)
+    .where(_VOUCHER.status == literal_column("'usable'"), _IS_HERE, _VOUCHER.not_after <= bindparam("at"))
+    .order_by(_VOUCHER.not_after, *_KEY)
+    .limit(bindparam("most"))
+)
+"""Both by the end and then by key, as their indexes have them; these hold no state but the one that is written out."""
+
+
+class Desk(Party, Protocol):
+    """One transaction of a node or of the clearinghouse."""
+
+    @property
+    def transaction(self) -> Transaction: ...
+
+    @property
+    def books(self) -> Books: ...
+
+
+def overdue_holds(transaction: Transaction, party: str, limit: int) -> list[VoucherKey]:
+    """Vouchers in the party's custody whose hold has passed, the longest over first, at most `limit`."""
+    return _found(_HOLDS, transaction, party, limit)
+
+
+def overdue_vouchers(transaction: Transaction, party: str, limit: int) -> list[VoucherKey]:
+    """Vouchers in the party's custody whose own end has passed, as `overdue_holds`."""
+    return _found(_VOUCHERS, transaction, party, limit)
+
+
+def _found(query: Query, transaction: Transaction, party: str, limit: int) -> list[VoucherKey]:
+    parity = int(party == CLEARINGHOUSE)
+    rows = transaction.rows(query, at=transaction.now(), parity=parity, most=limit)
+    return [VoucherKey(*tuple(row)) for row in rows]
+
+
+@dataclass(slots=True)
+class PassedHolds:
+    """The first work of every batch: what has passed by the batch's time is recorded before anything is decided."""
+
+    _vouchers: list[VoucherKey] = field(default_factory=list)
+
+    def load(self, desk: Desk) -> None:
+        self._vouchers = overdue_holds(desk.transaction, desk.name, HOLDS_A_BATCH)
+        desk.books.want(vouchers=self._vouchers)
+
+    def decide(self, desk: Desk) -> None:
+        for key in self._vouchers:
+            voucher = desk.books.voucher(key)
+            assert voucher is not None
+            expire_overdue(voucher, desk.books, desk)
+
+
+def decide_after_passed_holds(run: Callable[[Sequence[Any]], list[Any]], works: Sequence[Any]) -> list[Any]:
+    """As `decide_apart`, with what has passed recorded first; a hold that cannot be recorded is told in the log."""
+    recorded, *results = decide_apart(run, [PassedHolds(), *works])
+    if isinstance(recorded, Exception):
+        _log.error("holds that have passed could not be recorded", error=str(recorded) or repr(recorded))
+    return results
