@@ -9,6 +9,7 @@ from unittest import mock
 
 import pytest
 import sqlalchemy as sa
+import structlog
 from batch_stories import request_id
 from local_parties import (
     HANGZHOU,
@@ -137,14 +138,16 @@ class TestMoneyAndCaps:
         node.check_books()
 
     def test_a_hold_that_cannot_be_recorded_is_told_and_stops_nobody_else(
-        self, clearinghouse: LocalClearinghouse, tokens: list[bytes], capsys: pytest.CaptureFixture[str]
+        self, clearinghouse: LocalClearinghouse, tokens: list[bytes]
     ) -> None:
         clearinghouse.redeem(authorize(1, tokens[0]))
         clearinghouse.pass_seconds(HOLD_SECONDS)
-        with mock.patch.object(redemptions, "release_hold", side_effect=ArithmeticError("planted")):
+        planted = mock.patch.object(redemptions, "release_hold", side_effect=ArithmeticError("planted"))
+        with planted, structlog.testing.capture_logs() as logs:
             answers = clearinghouse.redeem(redeem(2, tokens[1]), redeem(3, tokens[2]))
         assert [outcome(answer) for answer in answers] == ["CAPTURED", "CAPTURED"]
-        assert "holds that have passed could not be recorded" in capsys.readouterr().out
+        (log,) = logs
+        assert (log["event"], log["error"]) == ("holds that have passed could not be recorded", "planted")
         clearinghouse.check_books()
 
 

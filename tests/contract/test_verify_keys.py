@@ -174,4 +174,5 @@ def test_a_deny_list_that_the_clearinghouse_did_not_sign_is_refused(
     command = ["verify", str(files.statement), "--redemptions", str(files.redemptions[0]), "--trust", files.fingerprint]
     command += ["--terms", str(files.terms), "--agreements", str(files.agreements), "--denylist", str(path)]
     assert cli.main(command) != 0
-    assert "the deny-list does not count: no known signing key" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "the deny-list does not count: 没有编号为 0000000000000000 的签名密钥 · no known signing key" in told

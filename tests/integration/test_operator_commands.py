@@ -406,7 +406,7 @@ def test_a_voucher_is_cancelled_by_its_own_region_alone_and_with_a_reason(operat
     unknown = f"{'0' * 30}/0"
     assert "is no voucher of this region" in operators.refused(HANGZHOU, "cancel-voucher", unknown, "--why", "误发")
     assert "needs why it is made" in operators.refused(HANGZHOU, "cancel-voucher", unknown, "--why", "")
-    assert "不是券号 is no voucher — 券包编号（30位十六进制）/序号 write PACK/INDEX" in operators.refused(
+    assert "不是券号 · is no voucher — 券包编号（30位十六进制）/序号 · write PACK/INDEX" in operators.refused(
         HANGZHOU, "cancel-voucher", "9", "--why", "误发"
     )
     assert "没有作废的券 · No voucher is cancelled" in operators(HANGZHOU, "cancellations")
