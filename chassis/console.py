@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
@@ -90,6 +91,16 @@ def say(text: str) -> None:
 def yes_no(value: bool) -> str:
     """A cell that says whether."""
     return "是 yes" if value else "否 no"
+
+
+def tell_files(written: Iterable[Path], as_json: bool) -> None:
+    """Which files a command wrote: one a line, or as JSON."""
+    files = [str(path) for path in written]
+    if as_json:
+        print_json([{"file": file} for file in files])
+        return
+    for file in files:
+        say(file)
 
 
 def print_json(value: Any) -> None:

@@ -73,17 +73,26 @@ def enrol(
     name_zh: Annotated[str, typer.Option("--name-zh", metavar="NAME", help="中文名 · Name in Chinese.")],
     name_en: Annotated[str, typer.Option("--name-en", metavar="NAME", help="英文名 · Name in English.")],
     config: Config = None,
+    as_json: Json = False,
 ) -> None:
     """接入地区 · Enrol a region with its signing keys; again to add keys."""
     settings = operator_settings(config)
-    contents = []
+    contents, keys = [], []
     for path in chains:
         chain, key = read_signing_chain(settings, path)
         if key.owner != region:
-            raise InvalidInput(f"is {key.owner}'s key", place=str(path), remedy=f"name the keys of {region}")
+            raise InvalidInput(
+                f"是 {key.owner} 的密钥 · is {key.owner}'s key",
+                place=str(path),
+                remedy=f"请写 {region} 的密钥 · name the keys of {region}",
+            )
         contents.append(chain)
+        keys.append({"key_id": key.key_id.hex(), "purpose": key.purpose})
     request = pb.EnrolParticipantRequest(region=region, name_zh=name_zh, name_en=name_en, signing_chains=contents)
     call(settings, ClearingOperatorServiceStub, lambda stub: stub.EnrolParticipant, request)
+    if as_json:
+        console.print_json({"region": region, "name_zh": name_zh, "name_en": name_en, "keys": keys})
+        return
     console.say(f"已接入 · Enrolled {region} {name_zh} {name_en} ({len(contents)} keys)")
 
 
@@ -154,12 +163,18 @@ def visitors(
         typer.Option("--rule", help="资金不足时 · What happens when a funder runs dry."),
     ],
     config: Config = None,
+    as_json: Json = False,
 ) -> None:
     """设定异地用券资金 · Set a region's fund for visitors' vouchers of a year, in place of what it was."""
     request = pb.SetVisitorsFundRequest(
         region=region, fiscal_year=year, rule=rule, funders=[_funder(text) for text in funders]
     )
     call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.SetVisitorsFund, request)
+    if as_json:
+        fields = ("name", "weight", "budget_fen")
+        set_to = [{name: getattr(each, name) for name in fields} for each in request.funders]
+        console.print_json({"region": region, "fiscal_year": year, "rule": rule, "funders": set_to})
+        return
     rows: list[list[console.Cell]] = [
         [each.name, each.weight, console.yuan(each.budget_fen)] for each in request.funders
     ]
@@ -198,10 +213,14 @@ def receipt(
     reference: Reference,
     memo: Annotated[str, typer.Option("--memo", help="银行附言 · What the bank's receipt says.")] = "",
     config: Config = None,
+    as_json: Json = False,
 ) -> None:
     """登记不明来款，暂挂待认领 · Record a receipt that is nobody's yet; it stands in suspense."""
     request = pb.RecordDepositRequest(amount_fen=yuan, bank_reference=reference, memo=memo)
     answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.RecordDeposit, request)
+    if as_json:
+        console.print_json({"bank_reference": reference, "amount_fen": yuan, "suspense_fen": answer.settlement_fen})
+        return
     console.say(f"已暂挂 {console.yuan(yuan)} 元 · in suspense; together {console.yuan(answer.settlement_fen)} yuan")
 
 
@@ -234,10 +253,14 @@ def assign(
     funder: FunderName = "",
     year: Year = 0,
     config: Config = None,
+    as_json: Json = False,
 ) -> None:
     """认领来款：记入某地区或其出资方 · Assign a receipt in suspense to the region, or funder, whose it is."""
     request = pb.AssignReceiptRequest(bank_reference=reference, region=region, funder=_payer(funder, year))
     answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.AssignReceipt, request)
+    if as_json:
+        console.print_json({"bank_reference": reference, **_balance_data(region, funder, answer)})
+        return
     console.say(f"已认领 · Assigned {reference}；{_balance(region, funder, answer)}")
 
 
@@ -538,7 +561,9 @@ def _payer(funder: str, year: int) -> pb.Funder | None:
     return pb.Funder(campaign=found.campaign, funder=found.name, fiscal_year=year)
 
 
-def _balance_data(region: str, funder: str, answer: pb.RecordDepositResponse) -> dict[str, Any]:
+def _balance_data(
+    region: str, funder: str, answer: pb.RecordDepositResponse | pb.AssignReceiptResponse
+) -> dict[str, Any]:
     if funder:
         return {"region": region, "funder": funder, "prefund_fen": answer.prefund_fen}
     return {"region": region, "settlement_fen": answer.settlement_fen}

@@ -31,16 +31,23 @@ Why = Annotated[str, typer.Option("--why", help="理由，告知该地区 · The
 
 @app.command()
 def statement(
-    region: Region, out: Out, window: Window = 0, month: Month = "", formats: Formats = None, config: Config = None
+    region: Region,
+    out: Out,
+    window: Window = 0,
+    month: Month = "",
+    formats: Formats = None,
+    config: Config = None,
+    as_json: Json = False,
 ) -> None:
     """取任一地区的对账单：已签名的 JSON、Excel、可打印网页 · Fetch a region's statement: JSON, workbook, page."""
     check_period(window, month)
-    for path in write_statement(_signed(config, region, window, month), out, formats or list(Format)):
-        console.say(str(path))
+    console.tell_files(write_statement(_signed(config, region, window, month), out, formats or list(Format)), as_json)
 
 
 @app.command("export-evidence")
-def export_evidence(region: Region, out: Out, window: Window = 0, month: Month = "", config: Config = None) -> None:
+def export_evidence(
+    region: Region, out: Out, window: Window = 0, month: Month = "", config: Config = None, as_json: Json = False
+) -> None:
     """导出某地区可复核的依据 · Export a region's statement with all that it can be recomputed from.
 
     用 quanlian verify 复核 · `quanlian verify` recomputes it, with these files alone.
@@ -49,14 +56,20 @@ def export_evidence(region: Region, out: Out, window: Window = 0, month: Month =
     settings = operator_settings(config)
     signed = _signed(config, region, window, month)
     (path,) = write_statement(signed, out, [Format.JSON])
-    console.say(str(path))
+    files: list[dict[str, Any]] = [{"file": str(path)}]
+    if not as_json:
+        console.say(str(path))
     root = read_file(settings.tls_directory / ROOT)
     for number in json_to_statement(signed.body).covers:
         request = pb.GetRegionEvidenceRequest(region=region, window=number)
         messages = follow(settings, ClearingOperatorServiceStub, lambda stub: stub.GetRegionEvidence, request)
         lines = chain.from_iterable(message.lines for message in messages)
         path, count = write_evidence(out, f"{region}-window-{number}", root, lines)
-        console.say(f"{path} ({count:,} 笔 redemptions)")
+        files.append({"file": str(path), "redemptions": count})
+        if not as_json:
+            console.say(f"{path} ({count:,} 笔 redemptions)")
+    if as_json:
+        console.print_json(files)
 
 
 @app.command()
@@ -127,7 +140,9 @@ def _signed(config: Path | None, region: str, window: int, month: str) -> Signed
     answer = call(settings, ClearingOperatorServiceStub, lambda stub: stub.GetRegionStatement, request)
     message = answer.statement
     if answer.reservation:
-        console.say(f"该地区确认时的保留意见 · The region confirmed it with a reservation: {answer.reservation}")
+        typer.echo(
+            f"该地区确认时的保留意见 · The region confirmed it with a reservation: {answer.reservation}", err=True
+        )
     return SignedFile("statement", message.body, message.key_id, message.signature, answer.chain)
 
 

@@ -113,21 +113,25 @@ def amend(
     why: Why,
     config: Config = None,
     yes: Yes = False,
+    as_json: Json = False,
 ) -> None:
     """修订活动：仅对此后发放的券生效 · Amend a campaign, for vouchers issued from then on.
 
-    先列出与现行版本的差异 · Shows the difference to the version in force first.
+    先列出与现行版本的差异；JSON 须加 --yes · Shows the difference to the version in force first; JSON needs --yes.
     """
+    _require_yes(yes, as_json)
     settings = operator_settings(config)
     content = read_file(file)
     new = parse_terms(content, str(file))
     known = _changes(settings, new.campaign)
     found = difference(known.terms, content)
     title = f"{new.title_zh} · {new.title_en}"
-    show_difference(title, found, TAKES_EFFECT, same_file=known.terms == content)
+    if not as_json:
+        show_difference(title, found, TAKES_EFFECT, same_file=known.terms == content)
     if not yes and not typer.confirm("公布此修订？ Publish this amendment?"):
         raise typer.Exit(1)
-    _change(settings, known, pb.ChangeCampaignRequest(kind=AMEND, why=why, document=content, file_name=str(file)))
+    change = pb.ChangeCampaignRequest(kind=AMEND, why=why, document=content, file_name=str(file))
+    _change(settings, known, change, as_json)
 
 
 @app.command()
@@ -136,22 +140,27 @@ def notice(
     why: Why,
     config: Config = None,
     yes: Yes = False,
+    as_json: Json = False,
 ) -> None:
     """公告：对已发放的券作有利于持券人的变更 · Give notice: something in favour of vouchers already out.
 
-    先列出持券人得到什么；公告不能收回 · Shows what holders gain first; a notice cannot be taken back.
+    先列出持券人得到什么；公告不能收回；JSON 须加 --yes · Shows what holders gain first; a notice cannot be taken
+    back; JSON needs --yes.
     """
+    _require_yes(yes, as_json)
     settings = operator_settings(config)
     content = read_file(file)
     known = _changes(settings, parse_notice(content, str(file)).campaign)
     terms = parse_terms(known.terms, "terms in force")
     gains, doubts = notice_preview(known, content, str(file), int(datetime.now(UTC).timestamp()))
-    show_difference(f"{terms.title_zh} · {terms.title_en}", gains, NOTICE_TAKES_EFFECT, same_file=False)
+    if not as_json:
+        show_difference(f"{terms.title_zh} · {terms.title_en}", gains, NOTICE_TAKES_EFFECT, same_file=False)
     for doubt in doubts:
-        console.say(f"警告 · Warning: {doubt.zh} · {doubt.en}")
+        typer.echo(f"警告 · Warning: {doubt.zh} · {doubt.en}", err=as_json)
     if not yes and not typer.confirm("公布此公告？ Publish this notice?"):
         raise typer.Exit(1)
-    _change(settings, known, pb.ChangeCampaignRequest(kind=NOTICE, why=why, document=content, file_name=str(file)))
+    change = pb.ChangeCampaignRequest(kind=NOTICE, why=why, document=content, file_name=str(file))
+    _change(settings, known, change, as_json)
 
 
 def notice_preview(
@@ -165,24 +174,24 @@ def notice_preview(
 
 
 @app.command()
-def pause(campaign: Campaign, why: Why, config: Config = None) -> None:
+def pause(campaign: Campaign, why: Why, config: Config = None, as_json: Json = False) -> None:
     """暂停活动：不发放、不核销，退款照常 · Pause a campaign: no claims, no redemptions; refunds go on."""
     settings = operator_settings(config)
-    _change(settings, _changes(settings, campaign), pb.ChangeCampaignRequest(kind=PAUSE, why=why))
+    _change(settings, _changes(settings, campaign), pb.ChangeCampaignRequest(kind=PAUSE, why=why), as_json)
 
 
 @app.command()
-def resume(campaign: Campaign, why: Why, config: Config = None) -> None:
+def resume(campaign: Campaign, why: Why, config: Config = None, as_json: Json = False) -> None:
     """恢复活动 · Resume a paused campaign."""
     settings = operator_settings(config)
-    _change(settings, _changes(settings, campaign), pb.ChangeCampaignRequest(kind=RESUME, why=why))
+    _change(settings, _changes(settings, campaign), pb.ChangeCampaignRequest(kind=RESUME, why=why), as_json)
 
 
 @app.command()
-def withdraw(campaign: Campaign, why: Why, config: Config = None) -> None:
+def withdraw(campaign: Campaign, why: Why, config: Config = None, as_json: Json = False) -> None:
     """撤回活动：停止发放，已发放的券仍可用 · Withdraw a campaign: no more claims; vouchers out stay good."""
     settings = operator_settings(config)
-    _change(settings, _changes(settings, campaign), pb.ChangeCampaignRequest(kind=WITHDRAW, why=why))
+    _change(settings, _changes(settings, campaign), pb.ChangeCampaignRequest(kind=WITHDRAW, why=why), as_json)
 
 
 @app.command()
@@ -224,6 +233,12 @@ def show_terms(
     console.say(f"已写出 written: {out}")
 
 
+def _require_yes(yes: bool, as_json: bool) -> None:
+    """A program cannot answer a question. Raises BadParameter."""
+    if as_json and not yes:
+        raise typer.BadParameter("--json 不询问，请加 --yes · does not ask: add --yes", param_hint="--json")
+
+
 def _changes(settings: OperatorSettings, campaign: str, number: int = 0) -> pb.ListCampaignChangesResponse:
     request = pb.ListCampaignChangesRequest(campaign=campaign, number=number)
     listed: pb.ListCampaignChangesResponse = call(
@@ -236,7 +251,7 @@ def _change(
     settings: OperatorSettings,
     known: pb.ListCampaignChangesResponse,
     request: pb.ChangeCampaignRequest,
-    as_json: bool = False,
+    as_json: bool,
 ) -> None:
     """Ask for a change of the campaign as it was just seen."""
     last = known.changes[-1]
@@ -272,6 +287,7 @@ def merchants(
         Path, typer.Argument(metavar="FILE", help="CSV (UTF-8)，表头 · with the heading code,name,categories.")
     ],
     config: Config = None,
+    as_json: Json = False,
 ) -> None:
     """准入商户，全部或全不 · Admit the merchants of a file, all or none.
 
@@ -282,6 +298,9 @@ def merchants(
     listed = [pb.Merchant(code=each.code, name=each.name, categories=each.categories) for each in rows]
     request = pb.AdmitMerchantsRequest(merchants=listed)
     answer = call(settings, NodeOperatorServiceStub, lambda stub: stub.AdmitMerchants, request)
+    if as_json:
+        console.print_json({"admitted": answer.admitted})
+        return
     console.say(f"已准入商户 {answer.admitted:,} 家 · {answer.admitted:,} merchants admitted")
 
 
@@ -289,18 +308,23 @@ def merchants(
 def platform(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="签名证书链 · PEM chain of its signing key.")],
     config: Config = None,
+    as_json: Json = False,
 ) -> None:
     """准入支付平台 · Admit a payment platform by its signing key."""
     settings = operator_settings(config)
     chain, key = read_signing_chain(settings, file)
     if key.owner != settings.host or not key.purpose.startswith("message."):
         raise InvalidInput(
-            f"is {key.owner}'s key for {key.purpose}",
+            f"是 {key.owner} 用于 {key.purpose} 的密钥 · is {key.owner}'s key for {key.purpose}",
             place=str(file),
-            remedy=f"issue a key for message.<platform> under the authority of {settings.host}",
+            remedy=f"请由 {settings.host} 签发 message.<平台> 密钥 · "
+            f"issue a key for message.<platform> under the authority of {settings.host}",
         )
     request = pb.AdmitPlatformRequest(signing_chain=chain)
     answer = call(settings, NodeOperatorServiceStub, lambda stub: stub.AdmitPlatform, request)
+    if as_json:
+        console.print_json({"platform": answer.name, "key_id": key.key_id.hex()})
+        return
     console.say(f"已准入支付平台 · Platform admitted: {answer.name}")
 
 

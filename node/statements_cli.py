@@ -34,15 +34,23 @@ _RECORDED_BY = {
 
 
 @app.command()
-def statement(out: Out, window: Window = 0, month: Month = "", formats: Formats = None, config: Config = None) -> None:
+def statement(
+    out: Out,
+    window: Window = 0,
+    month: Month = "",
+    formats: Formats = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
     """取本地区对账单：已签名的 JSON、Excel、可打印网页 · Fetch this region's statement: JSON, workbook, page."""
     check_period(window, month)
-    for path in write_statement(_signed(config, window, month), out, formats or list(Format)):
-        console.say(str(path))
+    console.tell_files(write_statement(_signed(config, window, month), out, formats or list(Format)), as_json)
 
 
 @app.command("export-evidence")
-def export_evidence(out: Out, window: Window = 0, month: Month = "", config: Config = None) -> None:
+def export_evidence(
+    out: Out, window: Window = 0, month: Month = "", config: Config = None, as_json: Json = False
+) -> None:
     """导出可复核的依据：对账单、逐笔核销、细则、协议 · Export a statement with all that it can be recomputed from.
 
     用 quanlian verify 复核 · `quanlian verify` recomputes it, with these files alone.
@@ -51,14 +59,20 @@ def export_evidence(out: Out, window: Window = 0, month: Month = "", config: Con
     settings = operator_settings(config)
     signed = _signed(config, window, month)
     (path,) = write_statement(signed, out, [Format.JSON])
-    console.say(str(path))
+    files: list[dict[str, Any]] = [{"file": str(path)}]
+    if not as_json:
+        console.say(str(path))
     root = read_file(settings.tls_directory / ROOT)
     for number in json_to_statement(signed.body).covers:
         request = pb.GetOwnEvidenceRequest(window=number)
         messages = follow(settings, NodeOperatorServiceStub, lambda stub: stub.GetOwnEvidence, request)
         lines = chain.from_iterable(message.lines for message in messages)
         path, count = write_evidence(out, f"{settings.host}-window-{number}", root, lines)
-        console.say(f"{path} ({count:,} 笔 redemptions)")
+        files.append({"file": str(path), "redemptions": count})
+        if not as_json:
+            console.say(f"{path} ({count:,} 笔 redemptions)")
+    if as_json:
+        console.print_json(files)
 
 
 @app.command()
@@ -125,6 +139,7 @@ def confirm(
         str, typer.Option("--with-reservation", metavar="WHY", help="保留意见 · Why differing lines are not agreed to.")
     ] = "",
     config: Config = None,
+    as_json: Json = False,
 ) -> None:
     """确认对账单：月度由人确认；不符须先提异议 · Confirm a statement by hand; dispute differences first.
 
@@ -133,6 +148,10 @@ def confirm(
     check_period(window, month)
     request = pb.ConfirmOwnStatementRequest(window=window, month=month, reservation=reservation)
     answer = call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.ConfirmOwnStatement, request)
+    if as_json:
+        period = {"month": month} if month else {"window": window}
+        console.print_json({**period, "confirmed_before": answer.confirmed_before, "reservation": reservation})
+        return
     told = month or f"场次 window {window}"
     if answer.confirmed_before:
         console.say(f"此前已确认，以首次确认为准 · Was confirmed before, and the first confirmation stays: {told}")
@@ -149,6 +168,7 @@ def dispute(
     ],
     why: Annotated[str, typer.Option("--why", help="理由 · The reason.")],
     config: Config = None,
+    as_json: Json = False,
 ) -> None:
     """对对账单的若干行提出异议；场次照常结清 · Dispute lines of a statement; the window settles as calculated.
 
@@ -157,6 +177,9 @@ def dispute(
     """
     request = pb.DisputeOwnStatementRequest(window=window, lines=[_line_ref(text) for text in lines], why=why)
     answer = call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.DisputeOwnStatement, request)
+    if as_json:
+        console.print_json({"window": window, "number": answer.number, "lines": lines, "why": why})
+        return
     console.say(f"异议第 {answer.number} 号已送达清分平台 · Dispute {answer.number} is with the clearinghouse")
 
 

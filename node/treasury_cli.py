@@ -199,13 +199,13 @@ def returned(number: Number, reference: Reference, config: Config = None, as_jso
 def export(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="写入的文件夹 · Folder to write into.")],
     config: Config = None,
+    as_json: Json = False,
 ) -> None:
     """导出待付款项供银行办理：Excel（经办、复核、审批）和 CSV · Write what is to be paid for the bank: XLSX and CSV."""
     settings = operator_settings(config)
     fields = Payment._fields
     found = [Payment(*(getattr(each, name) for name in fields)) for each in _listed(config, made=False)]
-    for path in write_payments(out, settings.host, found):
-        console.say(str(path))
+    console.tell_files(write_payments(out, settings.host, found), as_json)
 
 
 @app.command("close-campaign")

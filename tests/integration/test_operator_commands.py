@@ -157,14 +157,18 @@ def test_a_region_must_be_enrolled_before_it_has_money(operators: Operators, arg
 def test_a_region_is_enrolled_with_its_own_keys_only(operators: Operators) -> None:
     chain = operators.network.directory / JINCHENG / "keys" / "voucher.crt"
     message = operators.refused(CLEARINGHOUSE, "enrol", HANGZHOU, chain, "--name-zh", "杭州", "--name-en", "Hangzhou")
-    assert message == f"{chain}: is 140502's key — name the keys of 330100"
+    assert message == f"{chain}: 是 140502 的密钥 · is 140502's key — 请写 330100 的密钥 · name the keys of 330100"
+    own = operators.network.directory / HANGZHOU / "keys" / "voucher.crt"
+    again = operators.data(CLEARINGHOUSE, "enrol", HANGZHOU, own, "--name-zh", "杭州市", "--name-en", "Hangzhou")
+    assert (again["region"], [each["purpose"] for each in again["keys"]]) == (HANGZHOU, ["voucher"])
 
 
 def test_a_visitors_fund_is_replaced_as_a_whole(operators: Operators) -> None:
     first = operators(CLEARINGHOUSE, "visitors", HANGZHOU, "2031", "--rule", "cascade", "city=6:300", "county=4:200.00")
     assert "300.00" in first
     assert "county" in first
-    operators(CLEARINGHOUSE, "visitors", HANGZHOU, "2031", "--rule", "refuse", "city=1:100.00")
+    told = operators.data(CLEARINGHOUSE, "visitors", HANGZHOU, "2031", "--rule", "refuse", "city=1:100.00")
+    assert told["funders"] == [{"name": "city", "weight": 1, "budget_fen": 10_000}]
     with sqlite3.connect(operators.network.directory / CLEARINGHOUSE / "books.sqlite") as books:
         funders = books.execute(
             "SELECT name, rule, budget_fen FROM visitors_funder WHERE region = ? AND fiscal_year = 2031", [HANGZHOU]
@@ -278,7 +282,9 @@ def test_jinchengs_plan_is_amended_after_its_difference_was_shown_and_then_notic
     assert "家装厨卫消费券 满1000元减150元" in shown
     assert len(operators.data(JINCHENG, "changes", "jincheng-2026")) == 1
 
-    assert "Change 2 (amend) of jincheng-2026 is published" in operators(JINCHENG, *amendment, "--yes")
+    assert "add --yes" in operators.run(JINCHENG, *amendment, "--json")[2]
+    made = operators.data(JINCHENG, *amendment, "--yes")
+    assert (made["number"], made["kind"]) == (2, "amend")
     notice = tmp_path / "notice.toml"
     notice.write_text('[notice]\ncampaign = "jincheng-2026"\nchannels = ["online"]\n', encoding="utf-8")
     given = operators(JINCHENG, "notice", notice, "--why", "线上商户上线", "--yes")
@@ -311,6 +317,7 @@ def test_merchants_are_admitted_from_a_file_that_excel_wrote(operators: Operator
     with sqlite3.connect(operators.network.directory / HANGZHOU / "books.sqlite") as books:
         found = books.execute("SELECT code, name, categories FROM merchant ORDER BY code").fetchall()
     books.close()
+    assert operators.data(HANGZHOU, "merchants", path) == {"admitted": 2}
     assert found == [(codes[0], "知味观", '["catering", "retail"]'), (codes[1], "楼外楼, 孤山路", "[]")]
 
 
@@ -318,8 +325,10 @@ def test_a_platform_is_admitted_by_its_signing_key_and_a_node_s_key_is_none(oper
     folder = operators.network.directory / HANGZHOU
     shown = operators(HANGZHOU, "platform", folder / "platform/keys/message.alipay.crt")
     assert "Platform admitted: alipay" in shown
+    assert operators.data(HANGZHOU, "platform", folder / "platform/keys/message.alipay.crt")["platform"] == "alipay"
     message = operators.refused(HANGZHOU, "platform", folder / "keys/message.crt")
-    assert f"{folder / 'keys/message.crt'}: is 330100's key for message — issue a key for message.<platform>" in message
+    assert f"{folder / 'keys/message.crt'}: 是 330100 用于 message 的密钥 · is 330100's key for message" in message
+    assert "issue a key for message.<platform>" in message
 
 
 def test_a_funder_s_payment_is_booked_once_for_a_bank_reference(operators: Operators) -> None:

@@ -99,7 +99,8 @@ def test_windows_are_listed_the_newest_first(network: Network) -> None:
 
 
 def test_node_and_clearinghouse_write_the_same_statement(network: Network, tmp_path: Path) -> None:
-    operate(network, HANGZHOU, "statement", "1", "--out", tmp_path / "node")
+    written = data(network, HANGZHOU, "statement", "1", "--out", tmp_path / "node")
+    assert all(Path(each["file"]).is_file() for each in written)
     operate(network, CLEARINGHOUSE, "statement", HANGZHOU, "1", "--out", tmp_path / "clearinghouse")
     name = f"statement-{HANGZHOU}-window-1"
     for form in ("json", "json.sig", "html"):
@@ -160,7 +161,8 @@ def test_a_dispute_ends_in_an_adjusting_entry_that_every_book_has(network: Netwo
         if each.get("role") == "issuer" and each["campaign"] == CAMPAIGN
     )
     name = f"issuer/{line['counterpart']}/{CAMPAIGN}"
-    operate(network, HANGZHOU, "dispute", "1", "--line", name, "--why", "the order was 20 yuan less")
+    sent = data(network, HANGZHOU, "dispute", "1", "--line", name, "--why", "the order was 20 yuan less")
+    assert (sent["window"], sent["lines"]) == (1, [name])
     (open_dispute,) = data(network, CLEARINGHOUSE, "disputes")
     assert (open_dispute["outcome"], open_dispute["why"]) == ("open", "the order was 20 yuan less")
     redemption = captured_at(network, tmp_path, line["counterpart"])
@@ -191,7 +193,8 @@ def test_a_dispute_ends_in_an_adjusting_entry_that_every_book_has(network: Netwo
 
 def captured_at(network: Network, folder: Path, region: str) -> str:
     """The id of a redemption of Hangzhou's voucher at a region's merchant that stands captured in full."""
-    operate(network, HANGZHOU, "export-evidence", "1", "--out", folder)
+    _, exported = data(network, HANGZHOU, "export-evidence", "1", "--out", folder)
+    assert exported["redemptions"] > 0
     lines = (folder / f"redemptions-{HANGZHOU}-window-1.jsonl").read_text(encoding="utf-8").splitlines()
     redemptions = [json.loads(line) for line in lines if line.startswith('{"kind":"redemption"')]
     return next(
@@ -223,11 +226,12 @@ def test_closing_a_window_again_by_its_number_changes_nothing(network: Network) 
 
 
 def test_a_receipt_waits_in_suspense_until_it_is_assigned(network: Network) -> None:
-    operate(network, CLEARINGHOUSE, "receipt", "12.34", "--reference", "R-1", "--memo", "consumption vouchers")
+    arrived = data(network, CLEARINGHOUSE, "receipt", "12.34", "--reference", "R-1", "--memo", "consumption vouchers")
+    assert arrived == {"bank_reference": "R-1", "amount_fen": 1234, "suspense_fen": 1234}
     (waiting,) = data(network, CLEARINGHOUSE, "receipts")
     assert (waiting["amount_fen"], waiting["memo"]) == (1234, "consumption vouchers")
     before = {each["region"]: each["settlement_fen"] for each in data(network, CLEARINGHOUSE, "status")["regions"]}
-    operate(network, CLEARINGHOUSE, "assign", "R-1", SHANGHAI)
+    assert data(network, CLEARINGHOUSE, "assign", "R-1", SHANGHAI)["region"] == SHANGHAI
     assert data(network, CLEARINGHOUSE, "receipts") == []
     after = {each["region"]: each["settlement_fen"] for each in data(network, CLEARINGHOUSE, "status")["regions"]}
     assert after[SHANGHAI] == before[SHANGHAI] + 1234
