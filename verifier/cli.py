@@ -12,6 +12,7 @@ from chassis import console
 from chassis.service import COLLECT_AFTER
 from verifier.findings import Finding
 from verifier.verification import MOST_FINDINGS, Verdict, verify
+from verifier.wording import cells
 
 SHOWN = 50
 """Findings that the terminal lists; --json has them all."""
@@ -80,7 +81,7 @@ def _show(verdict: Verdict) -> None:
         ("文件所载", "Found"),
         ("应为", "Expected"),
     ]
-    rows = [[_line(each), each.place, each.what, each.found, each.expected] for each in verdict.findings[:SHOWN]]
+    rows = [[_line(each), *cells(each)] for each in verdict.findings[:SHOWN]]
     count = len(verdict.findings) + verdict.more
     console.console.print(console.table(f"不成立 {count:,} 项 · do not hold", headings, rows))
     if count > SHOWN:
