@@ -1,15 +1,16 @@
-"""Close-out of a campaign at the clearinghouse: what stands of its funders' money goes back (money.md, Close-out).
+"""Close-out at the clearinghouse: what stands of its funders' money goes back (money.md, Close-out).
 
-To the accounts that it came from, newest deposit first, within 15 working days (Jincheng plan, 9.4).
+Of a campaign, or of a past year of a region's visitors' fund. To the accounts that it came from, newest deposit first,
+within 15 working days (Jincheng plan, 9.4).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
 
@@ -21,7 +22,7 @@ from clearinghouse.prefunding import standing_fen
 from custodian import schema as books_schema
 from custodian.prefund import DAYS_TO_RETURN, Deposit, newest_first
 from custodian.working_days import IsWorking, working_day_after
-from quanlian.accounts import prefund_of
+from quanlian.accounts import VISITORS, prefund_of, visitors_account
 from quanlian.errors import InvalidInput
 from quanlian.ledger import Movement
 from quanlian.money import yuan
@@ -32,15 +33,33 @@ from quanlian.v1 import clearing_operator_pb2 as pb
 _RETURN, _DEPOSIT = schema.prefund_return, schema.deposit
 
 
+class _Closing(Protocol):
+    """What is closed out. `name` tells it in `close_out` from everything else of its region."""
+
+    @property
+    def name(self) -> str: ...
+
+    def accounts(self, desk: Desk) -> list[str]:
+        """Where its funders' use is posted."""
+
+    def unfinished(self, desk: Desk) -> Iterator[str]:
+        """What of it may still be used, in Chinese and English."""
+
+    def last_day(self, desk: Desk) -> date:
+        """The last day on which it could be used, in China."""
+
+
 @dataclass(slots=True)
 class CloseOut:
-    """What stands of what a campaign's funders paid ahead is to go back. Again it shows how far that has come.
+    """What stands of what funders paid ahead is to go back. Again it shows how far that has come.
 
-    Raises InvalidInput with everything that is still open.
+    `campaign` is a campaign of the region, or `visitors`: its standing fund of `fiscal_year`. Raises InvalidInput with
+    everything that is still open.
     """
 
     region: str
     campaign: str
+    fiscal_year: int
     by: str
     is_working: IsWorking
 
@@ -49,6 +68,28 @@ class CloseOut:
 
     def decide(self, desk: Desk) -> pb.CloseOutPrefundResponse:
         require_enrolled(desk, self.region)
+        closing = self._closing(desk)
+        row = _closed(desk, self.region, closing.name) or self._close(desk, closing)
+        purses = sorted(map(prefund_of, closing.accounts(desk)))
+        return pb.CloseOutPrefundResponse(
+            region=self.region,
+            campaign=closing.name,
+            at=row.at,
+            closed_by=row.closed_by,
+            due_on=row.due_on,
+            returns=[*_paid(desk, self.region, closing.name), *_to_pay(desk, purses)],
+        )
+
+    def _closing(self, desk: Desk) -> _Closing:
+        """Raises InvalidInput for a campaign that the region has not published, or a fund that it has not."""
+        if self.campaign == VISITORS:
+            return _year_of_visitors(desk, self.region, self.fiscal_year)
+        if self.fiscal_year:
+            raise InvalidInput(
+                "年度仅用于异地用券资金 · a year is given for the visitors' fund alone",
+                place="--year",
+                remedy="不写年度 · leave it out",
+            )
         versions = desk.versions(self.region, self.campaign)
         if not versions:
             raise InvalidInput(
@@ -56,28 +97,21 @@ class CloseOut:
                 place="campaign",
                 remedy="写其已发布的活动 · name one that it has published",
             )
-        row = _closed(desk, self.region, self.campaign)
-        if row is None:
-            still_open = list(_open_matters(desk, versions))
-            if still_open:
-                raise InvalidInput(
-                    "；\n".join(still_open),
-                    place=f"campaign {self.campaign}",
-                    remedy="办结后再试 settle these first, then close out again",
-                )
-            due_on = working_day_after(_last_day(desk, versions), DAYS_TO_RETURN, self.is_working)
-            key = {"region": self.region, "campaign": self.campaign}
-            values = {**key, "at": desk.at, "closed_by": self.by, "due_on": due_on.isoformat()}
-            desk.transaction.insert(schema.close_out, [values])
-            row = _closed(desk, self.region, self.campaign)
-        return pb.CloseOutPrefundResponse(
-            region=self.region,
-            campaign=self.campaign,
-            at=row.at,
-            closed_by=row.closed_by,
-            due_on=row.due_on,
-            returns=[*_paid(desk, self.region, self.campaign), *_to_pay(desk, _purses(versions))],
-        )
+        return _Campaign(versions)
+
+    def _close(self, desk: Desk, closing: _Closing) -> Any:
+        still_open = [*closing.unfinished(desk), *_unsettled(desk, closing.accounts(desk))]
+        if still_open:
+            raise InvalidInput(
+                "；\n".join(still_open),
+                place=f"campaign {closing.name}",
+                remedy="办结后再试 settle these first, then close out again",
+            )
+        due_on = working_day_after(closing.last_day(desk), DAYS_TO_RETURN, self.is_working)
+        key = {"region": self.region, "campaign": closing.name}
+        values = {**key, "at": desk.at, "closed_by": self.by, "due_on": due_on.isoformat()}
+        desk.transaction.insert(schema.close_out, [values])
+        return _closed(desk, self.region, closing.name)
 
 
 @dataclass(slots=True)
@@ -114,7 +148,7 @@ class MarkReturned:
             "bank_reference": self.bank_reference,
             "deposit": self.deposit,
             "region": deposit.region,
-            "campaign": _campaign(deposit.account),
+            "campaign": _name_of(deposit.account),
             "account": deposit.account,
             "amount_fen": part.amount_fen,
             "paid_at": desk.at,
@@ -133,7 +167,7 @@ class MarkReturned:
                 place="deposit",
                 remedy=CHECK_REFERENCE,
             )
-        campaign = _campaign(rows[0].account)
+        campaign = _name_of(rows[0].account)
         if _closed(desk, rows[0].region, campaign) is None:
             raise InvalidInput(
                 f"{campaign} 尚未结清 · {campaign} is not closed out",
@@ -149,22 +183,81 @@ def _closed(desk: Desk, region: str, campaign: str) -> Any:
     return rows[0] if rows else None
 
 
-def _campaign(purse: str) -> str:
-    return purse.split("/")[3]
+class _Campaign(NamedTuple):
+    """A campaign in every version that its terms had."""
+
+    versions: Sequence[Terms]
+
+    @property
+    def name(self) -> str:
+        return self.versions[0].campaign
+
+    def accounts(self, desk: Desk) -> list[str]:
+        return sorted({account for terms in self.versions for account in terms.budgets()})
+
+    def unfinished(self, desk: Desk) -> Iterator[str]:
+        standing = desk.campaigns.standing(self.versions[0].issuer, self.name)
+        ends_at = standing.not_after(max(terms.ends_at for terms in self.versions))
+        if desk.at < ends_at and not standing.claims_closed:
+            ends = datetime.fromtimestamp(ends_at, CHINA)
+            yield f"活动至{ends:%Y-%m-%d %H:%M}方结束 it ends on {ends:%Y-%m-%d %H:%M}, and is not withdrawn"
+
+    def last_day(self, desk: Desk) -> date:
+        """When the last voucher that came here ended; where none came, the campaign."""
+        issuer, voucher = self.versions[0].issuer, books_schema.voucher.c
+        query = sa.select(sa.func.max(voucher.not_after)).where(voucher.issuer == issuer, voucher.campaign == self.name)
+        ends_at = min(max(terms.ends_at for terms in self.versions), desk.at)
+        last = desk.transaction.connection.execute(query).scalar_one() or ends_at
+        extended = desk.campaigns.standing(issuer, self.name).not_after(last)
+        return datetime.fromtimestamp(extended - 1, CHINA).date()
 
 
-def _purses(versions: list[Terms]) -> list[str]:
-    return sorted({prefund_of(account) for terms in versions for account in terms.budgets()})
+class _YearOfVisitors(NamedTuple):
+    """A year of a region's visitors' fund, and who paid into it or was to."""
+
+    region: str
+    year: int
+    funders: Sequence[str]
+
+    @property
+    def name(self) -> str:
+        return f"{VISITORS}/{self.year}"
+
+    def accounts(self, desk: Desk) -> list[str]:
+        return [visitors_account(self.region, self.year, funder) for funder in self.funders]
+
+    def unfinished(self, desk: Desk) -> Iterator[str]:
+        if desk.at < datetime(self.year + 1, 1, 1, tzinfo=CHINA).timestamp():
+            yield f"{self.year}年尚未结束 the year {self.year} is not over"
+
+    def last_day(self, desk: Desk) -> date:
+        return date(self.year, 12, 31)
 
 
-def _open_matters(desk: Desk, versions: list[Terms]) -> Iterator[str]:
-    """What keeps a campaign's money here, in Chinese and English."""
-    accounts = sorted({account for terms in versions for account in terms.budgets()})
-    standing = desk.campaigns.standing(versions[0].issuer, versions[0].campaign)
-    ends_at = standing.not_after(max(terms.ends_at for terms in versions))
-    if desk.at < ends_at and not standing.claims_closed:
-        ends = datetime.fromtimestamp(ends_at, CHINA)
-        yield f"活动至{ends:%Y-%m-%d %H:%M}方结束 it ends on {ends:%Y-%m-%d %H:%M}, and is not withdrawn"
+def _year_of_visitors(desk: Desk, region: str, year: int) -> _YearOfVisitors:
+    """Raises InvalidInput where nobody paid into it or was to."""
+    fund, purses = schema.visitors_funder, prefund_of(visitors_account(region, year, ""))
+    rows = desk.transaction.select_keys(fund, [fund.c.region, fund.c.fiscal_year], [(region, year)])
+    paid = sa.select(_DEPOSIT.c.account).distinct().where(_DEPOSIT.c.account.startswith(purses, autoescape=True))
+    accounts = desk.transaction.connection.execute(paid).scalars()
+    funders = {row.name for row in rows} | {account.removeprefix(purses) for account in accounts}
+    if not funders:
+        raise InvalidInput(
+            f"{region} 没有{year}年的异地用券资金 · {region} has no visitors' fund of {year}",
+            place="fiscal_year",
+            remedy="用 --year 写明年度 · name its year with --year",
+        )
+    return _YearOfVisitors(region, year, sorted(funders))
+
+
+def _name_of(purse: str) -> str:
+    """Under which name what pays into this purse is closed out."""
+    _, _, year, campaign, _ = purse.split("/")
+    return f"{VISITORS}/{year}" if campaign == VISITORS else campaign
+
+
+def _unsettled(desk: Desk, accounts: Sequence[str]) -> Iterator[str]:
+    """What is promised of these accounts, or posted and not settled, in Chinese and English."""
     balances = [desk.books.balance(account) for account in accounts]
     reserved, held = sum(each.reserved_fen for each in balances), sum(each.held_fen for each in balances)
     if reserved or held:
@@ -183,17 +276,6 @@ def _open_matters(desk: Desk, versions: list[Terms]) -> Iterator[str]:
     numbers = ", ".join(map(str, desk.transaction.connection.execute(query).scalars()))
     if numbers:
         yield f"第{numbers}场尚未结清 window {numbers} is not settled"
-
-
-def _last_day(desk: Desk, versions: list[Terms]) -> date:
-    """The day on which the last voucher that came here ended, in China; where none came, the campaign's."""
-    issuer, campaign = versions[0].issuer, versions[0].campaign
-    voucher = books_schema.voucher.c
-    query = sa.select(sa.func.max(voucher.not_after)).where(voucher.issuer == issuer, voucher.campaign == campaign)
-    ends_at = min(max(terms.ends_at for terms in versions), desk.at)
-    last = desk.transaction.connection.execute(query).scalar_one() or ends_at
-    extended = desk.campaigns.standing(issuer, campaign).not_after(last)
-    return datetime.fromtimestamp(extended - 1, CHINA).date()
 
 
 def _paid(desk: Desk, region: str, campaign: str) -> list[pb.PrefundReturn]:

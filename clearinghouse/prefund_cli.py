@@ -68,7 +68,12 @@ def prefund(
 @app.command("close-campaign")
 def close_campaign(
     region: Annotated[str, typer.Argument(metavar="REGION", help="发券地区代码 · Code of the issuing region.")],
-    campaign: Annotated[str, typer.Argument(metavar="CAMPAIGN", help="活动编号 · Campaign id.")],
+    campaign: Annotated[
+        str, typer.Argument(metavar="CAMPAIGN", help="活动编号，或 visitors · Campaign id, or visitors with --year.")
+    ],
+    year: Annotated[
+        int, typer.Option("--year", metavar="YEAR", min=0, help="异地用券资金的年度 · Year of the visitors' fund.")
+    ] = 0,
     working_days: Annotated[
         Path | None,
         typer.Option("--working-days", metavar="FILE", help="放假安排（TOML） · Holidays of an unknown year."),
@@ -79,8 +84,9 @@ def close_campaign(
     """活动结清：预拨结余按原路退回出资方 · Close a campaign out: what stands of its funders' money goes back.
 
     未办结的逐项列出；再次执行可看退款进度 · What is open is listed; again it shows what has gone back.
+    年度终了后，异地用券资金以 visitors --year 结清 · A visitors' fund is closed out once its year is over.
     """
-    request = pb.CloseOutPrefundRequest(region=region, campaign=campaign)
+    request = pb.CloseOutPrefundRequest(region=region, campaign=campaign, fiscal_year=year)
     if working_days is not None:
         request.working_days, request.file_name = read_file(working_days), str(working_days)
     answer = call(operator_settings(config), ClearingOperatorServiceStub, lambda stub: stub.CloseOutPrefund, request)
@@ -90,7 +96,7 @@ def close_campaign(
         console.print_json({**{name: getattr(answer, name) for name in names}, "returns": returns})
         return
     console.say(
-        f"{campaign} 已结清 · closed out {moment(answer.at)}；"
+        f"{answer.campaign} 已结清 · closed out {moment(answer.at)}；"
         f"预拨结余退回截止 its funders have their money by {answer.due_on}"
     )
     headings: list[console.Heading] = [

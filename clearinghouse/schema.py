@@ -364,7 +364,7 @@ close_out = Table(
     Column("closed_by", String, nullable=False),
     Column("due_on", String, nullable=False, comment="day by which its funders have their money, Asia/Shanghai"),
     seal_column(),
-    comment="campaigns whose funders get back what stands here of what they paid ahead",
+    comment="campaigns and years of visitors' funds whose funders get back what stands here of their money",
 )
 
 prefund_return = Table(

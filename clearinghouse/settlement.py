@@ -251,9 +251,9 @@ class Settlement:
     async def close_out(
         self, by: str, request: clearing_operator_pb2.CloseOutPrefundRequest
     ) -> clearing_operator_pb2.CloseOutPrefundResponse:
-        """Give back what stands of what a campaign's funders paid ahead. Raises InvalidInput with all that is open."""
+        """Give back what stands of what funders paid ahead. Raises InvalidInput with all that is open."""
         is_working = calendar(request.working_days, request.file_name or "working days")
-        work = CloseOut(request.region, request.campaign, by, is_working)
+        work = CloseOut(request.region, request.campaign, request.fiscal_year, by, is_working)
         closed = await self._engine.step(work, "close-out", 0)
         assert isinstance(closed, clearing_operator_pb2.CloseOutPrefundResponse)
         return closed

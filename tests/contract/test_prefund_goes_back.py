@@ -52,9 +52,9 @@ class Story:
             found = overdue(transaction, 500)
         self.clearinghouse.decide(found)
 
-    def close_out(self, region: str = HANGZHOU, campaign: str = "spring") -> pb.CloseOutPrefundResponse:
+    def close_out(self, region: str = HANGZHOU, campaign: str = "spring", year: int = 0) -> pb.CloseOutPrefundResponse:
         request = pb.CloseOutPrefundRequest(
-            region=region, campaign=campaign, working_days=CALENDAR, file_name="2027.toml"
+            region=region, campaign=campaign, fiscal_year=year, working_days=CALENDAR, file_name="2027.toml"
         )
         return self.clearinghouse.do(self.clearinghouse.service.settlement.close_out("operator", request))
 
@@ -111,6 +111,42 @@ class TestCloseOut:
     def test_a_campaign_that_nobody_published_is_not_closed_out(self, over: Story, region: str, campaign: str) -> None:
         with pytest.raises(InvalidInput, match=r"no campaign|not enrolled"):
             over.close_out(region, campaign)
+
+
+class TestAYearOfVisitors:
+    """Shanghai's city paid 10.00 ahead for visitors, of which the one redemption used 3.00."""
+
+    @pytest.fixture
+    def visited(self, story: Story) -> Story:
+        pay_ahead(story.clearinghouse, SHANGHAI, "visitors/city", 1_000, "visitors-1")
+        return story
+
+    def test_what_stands_goes_back_once_the_year_is_over_and_settled(self, visited: Story) -> None:
+        with pytest.raises(InvalidInput) as refused:
+            visited.close_out(SHANGHAI, "visitors", 2026)
+        assert "the year 2026 is not over" in str(refused.value)
+        assert "window 1 is not settled" in str(refused.value)
+        with pytest.raises(InvalidInput, match="visitors/2026 is not closed out"):
+            visited.give_back("visitors-1", "back-1")
+        visited.settle()
+        visited.end()
+        closed = visited.close_out(SHANGHAI, "visitors", 2026)
+        assert (closed.campaign, closed.due_on) == ("visitors/2026", "2027-01-22")
+        assert [(each.deposit, each.funder, each.amount_fen) for each in closed.returns] == [
+            ("visitors-1", "city", 700)
+        ]
+        assert visited.give_back("visitors-1", "back-1") == 700
+        assert posted(visited.clearinghouse, f"prefund/{SHANGHAI}/2026/visitors/city") == 0
+        (again,) = visited.close_out(SHANGHAI, "visitors", 2026).returns
+        assert again.bank_reference == "back-1"
+        visited.clearinghouse.check_books()
+
+    def test_a_year_is_named_and_of_a_fund(self, visited: Story) -> None:
+        for year in (0, 2031):
+            with pytest.raises(InvalidInput, match=f"has no visitors' fund of {year}"):
+                visited.close_out(SHANGHAI, "visitors", year)
+        with pytest.raises(InvalidInput, match="for the visitors' fund alone"):
+            visited.close_out(year=2026)
 
 
 class TestReturns:

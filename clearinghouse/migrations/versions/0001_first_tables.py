@@ -51,7 +51,7 @@ def upgrade() -> None:
         ),
         sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("region", "campaign"),
-        comment="campaigns whose funders get back what stands here of what they paid ahead",
+        comment="campaigns and years of visitors' funds whose funders get back what stands here of their money",
     )
     op.create_table(
         "custody_return",

@@ -632,11 +632,14 @@ class CloseOutPrefundRequest(_message.Message):
     CAMPAIGN_FIELD_NUMBER: _builtins.int
     WORKING_DAYS_FIELD_NUMBER: _builtins.int
     FILE_NAME_FIELD_NUMBER: _builtins.int
+    FISCAL_YEAR_FIELD_NUMBER: _builtins.int
     region: _builtins.str
     campaign: _builtins.str
+    """A campaign of the region; `visitors` is its standing fund of the fiscal year."""
     working_days: _builtins.bytes
     """TOML with the holidays of a year that the calendar does not know, and what it is called in errors."""
     file_name: _builtins.str
+    fiscal_year: _builtins.int
     def __init__(
         self,
         *,
@@ -644,10 +647,11 @@ class CloseOutPrefundRequest(_message.Message):
         campaign: _builtins.str = ...,
         working_days: _builtins.bytes = ...,
         file_name: _builtins.str = ...,
+        fiscal_year: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "file_name", b"file_name", "region", b"region", "working_days", b"working_days"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "file_name", b"file_name", "fiscal_year", b"fiscal_year", "region", b"region", "working_days", b"working_days"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -665,6 +669,7 @@ class CloseOutPrefundResponse(_message.Message):
     RETURNS_FIELD_NUMBER: _builtins.int
     region: _builtins.str
     campaign: _builtins.str
+    """What was closed out: a campaign, or `visitors/<year>`."""
     at: _builtins.int
     closed_by: _builtins.str
     due_on: _builtins.str
