@@ -8,9 +8,7 @@ A notice counts for every voucher of its campaign, also for one used before it w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any
 
 from quanlian.errors import InvalidInput
 from quanlian.terms import Terms, VoucherType
@@ -18,6 +16,7 @@ from quanlian.validation import category_refusal, coverage_refusal
 from quanlian.vouchers import Voucher
 from verifier.campaigns import Campaigns
 from verifier.findings import Finder
+from verifier.lines import RedemptionLine
 from verifier.reserved import Difference
 
 ORDER_BYTES = 16
@@ -85,24 +84,25 @@ def use_differences(
     return found
 
 
-def check_times(line: Mapping[str, Any], voucher: Voucher, hold_seconds: int, valid_until: int, finder: Finder) -> None:
+def check_times(line: RedemptionLine, voucher: Voucher, hold_seconds: int, valid_until: int, finder: Finder) -> None:
     """Authorized while the voucher was good, as a notice may have prolonged it; captured within the hold; returned
     after that.
     """
-    postings, authorized_at = line["postings"], line["authorized_at"]
-    not_after = max(voucher.not_after, valid_until)
-    if not voucher.not_before <= authorized_at < not_after:
-        finder.equal("authorized_at", authorized_at, f"{voucher.not_before} or later, before {not_after}")
-    captured_at = postings[0]["at"]
+    postings, authorized_at = line.postings, line.authorized_at
+    if not voucher.not_before <= authorized_at < voucher.not_after:
+        not_after = max(voucher.not_after, valid_until)
+        if not voucher.not_before <= authorized_at < not_after:
+            finder.equal("authorized_at", authorized_at, f"{voucher.not_before} or later, before {not_after}")
+    captured_at = postings[0].at
     if captured_at != authorized_at and not authorized_at <= captured_at < authorized_at + hold_seconds:
         expected = f"{authorized_at} or later, before {authorized_at + hold_seconds}"
-        finder.equal(f"{postings[0]['kind']} 1 at", captured_at, expected)
+        finder.equal(f"{postings[0].kind} 1 at", captured_at, expected)
     for posting in postings[1:]:
-        if posting["at"] < captured_at:
-            finder.equal(f"{posting['kind']} {posting['number']} at", posting["at"], f"{captured_at} or later")
+        if posting.at < captured_at:
+            finder.equal(f"{posting.kind} {posting.number} at", posting.at, f"{captured_at} or later")
 
 
-def order_record(line: Mapping[str, Any]) -> bytes:
+def order_record(line: RedemptionLine) -> bytes:
     """A digest that tells an order from every other of the network."""
-    order = f"{line['redeeming_region']}\0{line['merchant']}\0{line['order_id']}"
+    order = f"{line.redeeming_region}\0{line.merchant}\0{line.order_id}"
     return blake2b(order.encode(), digest_size=ORDER_BYTES).digest()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from binascii import a2b_base64
-from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pki.identity import CLEARINGHOUSE
 from quanlian import hand_overs
@@ -15,6 +13,7 @@ from quanlian.merkle import HASH_BYTES
 from quanlian.signing import Verifier
 from verifier.findings import Finding
 from verifier.keys import require_valid
+from verifier.lines import HandOverLine
 
 REGION_BYTES, NUMBER_BYTES = 6, 8
 NAME_BYTES = REGION_BYTES + NUMBER_BYTES
@@ -28,27 +27,26 @@ class Handed(NamedTuple):
     record: bytes
 
 
-def read_hand_over(line: Mapping[str, Any], verifier: Verifier) -> Handed | Finding:
+def read_hand_over(line: HandOverLine, verifier: Verifier) -> Handed | Finding:
     """The issuer's signed word on the money that it reserved, or why it does not count."""
     what = "signature"
     try:
-        issuer, number = str(line["issuer"]), int(line["number"])
-        head, signature = _bytes(line["head"]), _bytes(line["signature"])
-        key = verifier.verify(bytes.fromhex(line["key_id"]), hand_overs.KIND, head, signature)
+        issuer, number = line.issuer, line.number
+        key = verifier.verify(bytes.fromhex(line.key_id), hand_overs.KIND, line.head, line.signature)
         if (key.owner, key.purpose) != (issuer, "message"):
             raise BadSignature(f"is signed by {key.owner}'s key for {key.purpose}")
-        signed = hand_overs.read_head(head)
+        signed = hand_overs.read_head(line.head)
         if (signed.giver, signed.taker, signed.number) != (issuer, CLEARINGHOUSE, number):
             raise BadSignature(f"is {signed.giver}/{signed.number} to {signed.taker}")
         require_valid(key, signed.at)
         what = "vouchers"
-        shown = _extract(line, head)
+        shown = _extract(line)
         hand_overs.read_extract(shown)
         money = HandedMoney(issuer, shown.leaves.values())
         name = issuer.encode("ascii").ljust(REGION_BYTES) + number.to_bytes(NUMBER_BYTES, "big")
-    except (QuanlianError, ValueError, KeyError, TypeError, OverflowError) as error:
-        return Finding(f"hand-over {line.get('issuer')}/{line.get('number')}", what, str(error))
-    return Handed(money, name + sha256(head).digest())
+    except (QuanlianError, ValueError, OverflowError) as error:
+        return Finding(f"hand-over {line.issuer}/{line.number}", what, str(error))
+    return Handed(money, name + sha256(line.head).digest())
 
 
 def hand_over_name(record: bytes) -> str:
@@ -56,13 +54,9 @@ def hand_over_name(record: bytes) -> str:
     return f"{record[:REGION_BYTES].decode()}/{int.from_bytes(record[REGION_BYTES:NAME_BYTES], 'big')}"
 
 
-def _extract(line: Mapping[str, Any], head: bytes) -> Extract:
-    leaves = {int(place): a2b_base64(leaf, strict_mode=True) for place, leaf in line["vouchers"]}
-    if len(leaves) != len(line["vouchers"]):
+def _extract(line: HandOverLine) -> Extract:
+    leaves = dict(line.vouchers)
+    if len(leaves) != len(line.vouchers):
         raise InvalidInput("one place of its tree is told twice")
-    nodes = _bytes(line["nodes"])
-    return Extract(head, leaves, [nodes[at : at + HASH_BYTES] for at in range(0, len(nodes), HASH_BYTES)])
-
-
-def _bytes(text: str) -> bytes:
-    return a2b_base64(text, strict_mode=True)
+    nodes = line.nodes
+    return Extract(line.head, leaves, [nodes[at : at + HASH_BYTES] for at in range(0, len(nodes), HASH_BYTES)])

@@ -3,54 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from quanlian.apportionment import Leg, capture_release, reduce_legs, refund_due
 from quanlian.terms import Terms, VoucherType
 from verifier.findings import Finder
+from verifier.lines import Posting, RedemptionLine, ToldLeg
 from verifier.tally import ItemKind
 
-LegData = list[Any]
-"""`[account, fen]` as the evidence writes a leg, with `[[debtor, fen], …]` third where it is advanced."""
+
+def told_leg(leg: Leg) -> ToldLeg:
+    return ToldLeg(leg.account, leg.amount_fen, leg.advanced)
 
 
-def leg_data(leg: Leg) -> LegData:
-    return [leg.account, leg.amount_fen, *([[list(each) for each in leg.advanced]] if leg.advanced else [])]
-
-
-def legs_of(told: Sequence[Any]) -> tuple[Leg, ...]:
-    """Raises ValueError or TypeError for what is none."""
-    legs = tuple(Leg(each[0], each[1], tuple((of, fen) for of, fen in (each[2:] or [[]])[0])) for each in told)
-    for leg in legs:
-        for account, fen in ((leg.account, leg.amount_fen), *leg.advanced):
-            if type(account) is not str or type(fen) is not int:
-                raise TypeError(f"{account!r}, {fen!r} is no account and amount")
-    return legs
+def legs_of(told: Sequence[ToldLeg]) -> tuple[Leg, ...]:
+    return tuple(Leg(each.account, each.fen, each.advanced) for each in told)
 
 
 class Paid(NamedTuple):
-    """Who pays a discount, also as the evidence writes it, and what that comes to.
+    """Who pays a discount, also as the evidence tells it, and what that comes to.
 
     `captured` is how a capture of all of it counts, from each side that it has.
     """
 
     legs: tuple[Leg, ...]
-    data: list[LegData]
+    told: tuple[ToldLeg, ...]
     fen: int
     captured: tuple[ItemKind, ...]
 
-    def is_captured_whole(self, line: Mapping[str, Any]) -> bool:
+    def is_captured_whole(self, line: RedemptionLine) -> bool:
         """Of most redemptions: a single posting, a capture of all that was held, to the last field as it must be."""
-        postings = line["postings"]
-        if len(postings) != 1:
-            return False
-        posting = postings[0]
+        posting = line.postings[0]
         return bool(
-            posting["legs"] == self.data
-            and posting["discount_fen"] == self.fen
-            and posting["order_fen"] == line["order_fen"]
-            and posting["number"] == 1
-            and posting["kind"] == "capture"
+            posting.legs == self.told
+            and posting.discount_fen == self.fen
+            and posting.order_fen == line.order_fen
+            and posting.number == 1
+            and posting.kind == "capture"
+            and len(line.postings) == 1
         )
 
 
@@ -62,25 +52,23 @@ class Step(NamedTuple):
     legs: tuple[Leg, ...]
 
 
-def check_postings(
-    line: Mapping[str, Any], terms: Terms, voucher_type: VoucherType, paid: Paid, finder: Finder
-) -> None:
+def check_postings(line: RedemptionLine, terms: Terms, voucher_type: VoucherType, paid: Paid, finder: Finder) -> None:
     """Compare each posting of a line with what follows from the legs as paid."""
-    postings, place = line["postings"], finder.place
-    steps = _replay(line["order_fen"], paid.legs, postings, terms, voucher_type.minimum_spend_fen)
+    postings, place = line.postings, finder.place
+    steps = _replay(line.order_fen, paid.legs, postings, terms, voucher_type.minimum_spend_fen)
     for number, (posting, step) in enumerate(zip(postings, steps, strict=True), 1):
-        finder.place = f"{place}, {posting['kind']} {number}"
+        finder.place = f"{place}, {posting.kind} {number}"
         _check_kind(posting, number, step.discount_fen, finder)
-        _check_legs({leg.account: leg for leg in legs_of(posting["legs"])}, step.legs, finder)
+        _check_legs({leg.account: leg for leg in legs_of(posting.legs)}, step.legs, finder)
     finder.place = place
 
 
-def _check_kind(posting: Mapping[str, Any], number: int, discount_fen: int, finder: Finder) -> None:
-    finder.equal("number", posting["number"], number)
-    finder.equal("kind", posting["kind"], "capture" if number == 1 else "refund")
-    if number > 1 and posting["order_fen"] > 0:
-        finder.equal("order_fen", posting["order_fen"], "0 or less")
-    finder.equal("discount_fen", posting["discount_fen"], discount_fen)
+def _check_kind(posting: Posting, number: int, discount_fen: int, finder: Finder) -> None:
+    finder.equal("number", posting.number, number)
+    finder.equal("kind", posting.kind, "capture" if number == 1 else "refund")
+    if number > 1 and posting.order_fen > 0:
+        finder.equal("order_fen", posting.order_fen, "0 or less")
+    finder.equal("discount_fen", posting.discount_fen, discount_fen)
 
 
 def _check_legs(told: Mapping[str, Leg], legs: Sequence[Leg], finder: Finder) -> None:
@@ -95,27 +83,27 @@ def _check_legs(told: Mapping[str, Leg], legs: Sequence[Leg], finder: Finder) ->
 
 
 def _replay(
-    held_order_fen: int, held: Sequence[Leg], postings: Sequence[Any], terms: Terms, minimum_spend_fen: int
+    held_order_fen: int, held: Sequence[Leg], postings: Sequence[Posting], terms: Terms, minimum_spend_fen: int
 ) -> Iterator[Step]:
     """The capture, then each refund on what the ones before left; only the parts of the order are taken as told."""
     held_fen = sum(leg.amount_fen for leg in held)
-    order_fen = postings[0]["order_fen"]
+    order_fen = postings[0].order_fen
     released = capture_release(held_fen, held_order_fen, order_fen)
     standing = _less(held, _parts(held, released))
     discount_fen, refunded_fen, returned_fen, withheld_fen = held_fen - released, 0, 0, 0
     yield Step(order_fen, discount_fen, tuple(standing))
     for posting in postings[1:]:
-        refunded_fen -= posting["order_fen"]
-        if posting["order_fen"] == 0:  # an adjusting entry, whose amount a dispute decided
-            increment = -posting["discount_fen"]
+        refunded_fen -= posting.order_fen
+        if posting.order_fen == 0:  # an adjusting entry, whose amount a dispute decided
+            increment = -posting.discount_fen
         else:
             due = refund_due(discount_fen, order_fen, refunded_fen, terms.refund_policy, minimum_spend_fen)
-            withheld_fen = min(due, withheld_fen - posting["order_fen"])  # also after an adjusting entry
+            withheld_fen = min(due, withheld_fen - posting.order_fen)  # also after an adjusting entry
             increment = max(0, withheld_fen - returned_fen)
         returned = _parts(standing, increment)
         returned_fen += increment
         negative = tuple(Leg(leg.account, 0).plus(leg, -1) for leg in returned)
-        yield Step(posting["order_fen"], -increment, negative)
+        yield Step(posting.order_fen, -increment, negative)
         standing = _less(standing, returned)
 
 

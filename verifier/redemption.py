@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from binascii import a2b_base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from quanlian import vouchers, wire
 from quanlian.accounts import account_region, visitors_account
@@ -22,7 +21,8 @@ from verifier.eligibility import Packs, check_times, order_record, token_fault, 
 from verifier.findings import Finder, Finding
 from verifier.handed import Handed
 from verifier.keys import fault_at
-from verifier.postings import Paid, check_postings, leg_data, legs_of
+from verifier.lines import Posting, RedemptionLine, Visitors
+from verifier.postings import Paid, check_postings, legs_of, told_leg
 from verifier.reserved import Difference, reserved_differences
 from verifier.tally import ItemKind, Tally
 
@@ -36,6 +36,7 @@ _BY_ORDER = ("leverage-tiered", "order-rate")
 _Fund = tuple[str, tuple[str, ...], tuple[int, ...]]
 """A redeeming region's standing fund as a redemption tells it: rule, accounts, weights."""
 _NO_FUND: _Fund = ("", (), ())
+_NOT_ASKED = Visitors()
 
 
 @dataclass(slots=True)
@@ -58,11 +59,18 @@ class Sharing:
     paid: dict[tuple[Any, ...], Paid | None] = field(default_factory=dict)
 
 
+class Sale(NamedTuple):
+    """What the terms have against sales that are alike for them, and how what these take off is shared."""
+
+    differences: list[Difference]
+    sharing: Sharing
+
+
 @dataclass(slots=True)
 class Reserved:
     """Vouchers of one type with the same money reserved: what holds for one of them holds for all.
 
-    `differences` are those from its terms; `sharing` is by whatever tells it.
+    `differences` are those from its terms.
     """
 
     terms: Terms
@@ -71,8 +79,8 @@ class Reserved:
     differences: list[Difference]
     valid_until: int = 0
     """Until when a notice keeps them good at least, in UTC seconds."""
-    uses: dict[tuple[str, ...], list[Difference]] = field(default_factory=dict)
-    """What the terms have against a sale, by what they ask of it."""
+    sales: dict[tuple[Any, ...], Sale] = field(default_factory=dict)
+    """By all that tells one kind of sale from another."""
     sharing: dict[tuple[Any, ...], Sharing] = field(default_factory=dict)
 
 
@@ -88,11 +96,11 @@ class Grounds:
     window: int = 0
     """Whose file is read: what happened in other windows is recomputed, and added up from their own files."""
     handed: Handed | None = None
-    tokens: dict[str, tuple[Voucher, str]] = field(default_factory=dict)
+    tokens: dict[bytes, tuple[Voucher, str]] = field(default_factory=dict)
     """Packs seen, by token: the voucher, and why its signature does not count. The vouchers of a pack share a token."""
     packs: Packs = field(default_factory=Packs)
-    reserved: dict[tuple[bytes, int, Reservation], Reserved] = field(default_factory=dict)
-    """By terms and number of the voucher type."""
+    reserved: dict[tuple[bytes, int, bytes], Reserved] = field(default_factory=dict)
+    """By terms, number of the voucher type, and the money as it is written."""
     orders: bytearray = field(default_factory=bytearray)
     """Of the portion, each redemption's order with its id: records end to end."""
     remembered: int = 0
@@ -114,9 +122,9 @@ tell it from others; and what does not hold of it.
 """
 
 
-def recompute(line: Mapping[str, Any], grounds: Grounds, tally: Tally) -> Recomputed:
+def recompute(line: RedemptionLine, grounds: Grounds, tally: Tally) -> Recomputed:
     """Judge one line of evidence. What it says of itself is added to the tally; every deviation is a finding."""
-    finder = Finder(f"redemption {line.get('id')}")
+    finder = Finder(f"redemption {line.id}")
     try:
         return _recompute(line, grounds, tally, finder)
     except (QuanlianError, ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
@@ -124,56 +132,32 @@ def recompute(line: Mapping[str, Any], grounds: Grounds, tally: Tally) -> Recomp
         return b"", b"", finder.findings
 
 
-def _recompute(line: Mapping[str, Any], grounds: Grounds, tally: Tally, finder: Finder) -> Recomputed:
-    voucher = _voucher(line, grounds, finder)
-    redeemer, postings = line["redeeming_region"], line["postings"]
-    if redeemer != grounds.region != voucher.issuer:
-        finder.equal("redeeming_region", redeemer, grounds.region)
-    reserved, paid, whole = _reserved(line["index"], voucher, grounds, finder), None, False
+def _recompute(line: RedemptionLine, grounds: Grounds, tally: Tally, finder: Finder) -> Recomputed:
+    voucher, fault = grounds.tokens.get(line.token) or _known_token(line.token, grounds)
+    if fault:
+        finder.note("token", fault)
+    if line.redeeming_region != grounds.region != voucher.issuer:
+        finder.equal("redeeming_region", line.redeeming_region, grounds.region)
+    reserved, paid, whole = _reserved(line.index, voucher, grounds, finder), None, False
     if reserved is not None:
-        _check_use(line, voucher, reserved, grounds, finder)
-        paid = _pay(line, reserved, grounds, finder)
+        paid = _pay(line, voucher, reserved, grounds, finder)
         whole = paid is not None and paid.is_captured_whole(line)
         if paid is not None and not whole:
             check_postings(line, reserved.terms, reserved.voucher_type, paid, finder)
-    _check_windows(postings, grounds, finder)
+    _check_windows(line.postings, grounds, finder)
     id, used = _told_apart(line, voucher)
     grounds.orders += order_record(line) + id
     if grounds.window in grounds.windows:
-        counted = [each for each in postings if each["window"] == grounds.window]
-        if paid is not None and whole:
-            kinds: list[Sequence[ItemKind]] = [paid.captured] * len(counted)
-        else:
-            kinds = [_kinds(each, voucher, redeemer, paid, grounds) for each in counted]
-        for each, seen in zip(counted, kinds, strict=True):
-            tally.add(seen, each["order_fen"], each["discount_fen"])
+        for each in line.postings:
+            if each.window == grounds.window:
+                seen = paid.captured if paid is not None and whole else _kinds(each, line, voucher, paid, grounds)
+                tally.add(seen, each.order_fen, each.discount_fen)
     return id, used, finder.findings
 
 
-def _voucher(line: Mapping[str, Any], grounds: Grounds, finder: Finder) -> Voucher:
-    """What the token says; it was signed by its issuer, for a pack of its terms."""
-    known = grounds.tokens.get(line["token"])
-    if known is None:
-        known = grounds.tokens[line["token"]] = _read_token(line["token"], grounds)
-    voucher, fault = known
-    if fault:
-        finder.note("token", fault)
-    return voucher
-
-
-def _check_use(line: Mapping[str, Any], voucher: Voucher, reserved: Reserved, grounds: Grounds, finder: Finder) -> None:
-    """The voucher was good for this sale at that time."""
-    sale = (line["redeeming_region"], line["channel"], line["category"])
-    key = (*sale, voucher.roaming)
-    differences = reserved.uses.get(key)
-    if differences is None:
-        campaigns = grounds.documents.campaigns
-        differences = use_differences(voucher, reserved.terms, reserved.voucher_type, campaigns, sale)
-        reserved.uses[key] = differences
-        grounds.remembered += 1
-    for difference in differences:
-        finder.equal(*difference)
-    check_times(line, voucher, reserved.terms.hold_seconds, reserved.valid_until, finder)
+def _known_token(content: bytes, grounds: Grounds) -> tuple[Voucher, str]:
+    known = grounds.tokens[content] = _read_token(content, grounds)
+    return known
 
 
 def _reserved(index: int, voucher: Voucher, grounds: Grounds, finder: Finder) -> Reserved | None:
@@ -183,44 +167,47 @@ def _reserved(index: int, voucher: Voucher, grounds: Grounds, finder: Finder) ->
         finder.note("terms", f"no signed terms {voucher.terms_hash.hex()} of {voucher.campaign}")
         return None
     handed = grounds.handed
-    reservation = handed.money.reservation(VoucherKey(voucher.issuer, voucher.pack_id, index)) if handed else None
-    if reservation is None:
+    written = handed.money.written(voucher.issuer, voucher.pack_id, index) if handed else None
+    if handed is None or written is None:
         finder.note("reserved money", "no signed hand-over brings this voucher")
         return None
-    number = voucher.voucher_types[index]
-    key = (voucher.terms_hash, number, reservation)
+    key = (voucher.terms_hash, voucher.voucher_types[index], written)
     reserved = grounds.reserved.get(key)
     if reserved is None:
-        voucher_type = terms.voucher_types[number - 1]
-        differences = list(reserved_differences(terms, voucher_type, reservation))
-        valid_until = grounds.documents.campaigns.standing(terms).given.valid_until
-        reserved = grounds.reserved[key] = Reserved(terms, voucher_type, reservation, differences, valid_until)
+        reservation = handed.money.reservation(VoucherKey(voucher.issuer, voucher.pack_id, index))
+        assert reservation is not None
+        reserved = grounds.reserved[key] = _compared(terms, key[1], reservation, grounds.documents)
     for difference in reserved.differences:
         finder.equal(*difference)
     return reserved
 
 
-def _told_apart(line: Mapping[str, Any], voucher: Voucher) -> tuple[bytes, bytes]:
-    id, used = bytes.fromhex(line["id"]), voucher_record(voucher.issuer, voucher.pack_id, line["index"])
+def _compared(terms: Terms, number: int, reservation: Reservation, documents: Documents) -> Reserved:
+    voucher_type = terms.voucher_types[number - 1]
+    differences = list(reserved_differences(terms, voucher_type, reservation))
+    valid_until = documents.campaigns.standing(terms).given.valid_until
+    return Reserved(terms, voucher_type, reservation, differences, valid_until)
+
+
+def _told_apart(line: RedemptionLine, voucher: Voucher) -> tuple[bytes, bytes]:
+    """The redemption's id; the voucher in 22 bytes: region code, pack, index.
+
+    Raises ValueError or OverflowError for what does not fit.
+    """
+    id, used = bytes.fromhex(line.id), voucher.issuer.encode("ascii") + voucher.pack_id + line.index.to_bytes(1, "big")
     if len(id) != ID_BYTES:
         raise ValueError(f"an id has {ID_BYTES} bytes")
+    if len(used) != VOUCHER_BYTES:
+        raise ValueError(f"{voucher.issuer!r} is no region's code")
     return id, used
-
-
-def voucher_record(issuer: str, pack_id: bytes, index: int) -> bytes:
-    """A voucher in 22 bytes: region code, pack, index. Raises ValueError or OverflowError for what does not fit."""
-    record = issuer.encode("ascii") + pack_id + index.to_bytes(1, "big")
-    if len(record) != VOUCHER_BYTES:
-        raise ValueError(f"{issuer!r} is no region's code")
-    return record
 
 
 VOUCHER_BYTES = 6 + vouchers.PACK_ID_BYTES + 1
 
 
-def _read_token(content: str, grounds: Grounds) -> tuple[Voucher, str]:
+def _read_token(content: bytes, grounds: Grounds) -> tuple[Voucher, str]:
     """The voucher, and why it does not count: the issuer signed it, with a key that was good then, by its terms."""
-    token = wire.bytes_to_token(a2b_base64(content, strict_mode=True))
+    token = wire.bytes_to_token(content)
     voucher = wire.body_to_voucher(token.body)
     try:
         key = vouchers.verify(token, voucher, grounds.verifier)
@@ -230,43 +217,54 @@ def _read_token(content: str, grounds: Grounds) -> tuple[Voucher, str]:
     return voucher, fault_at(key, voucher.issued_at) or (token_fault(voucher, terms, grounds.packs) if terms else "")
 
 
-def _pay(line: Mapping[str, Any], reserved: Reserved, grounds: Grounds, finder: Finder) -> Paid | None:
-    """The discount by the terms, then who pays it by the agreement; None where that cannot be said."""
-    order = Order(
-        line["order_fen"], line["category"], line["channel"], line["klass"], line["invoice_fen"], line["price_fen"]
-    )
+def _pay(line: RedemptionLine, voucher: Voucher, reserved: Reserved, grounds: Grounds, finder: Finder) -> Paid | None:
+    """The voucher was good for this sale at that time; the discount by the terms, then who pays it by the agreement.
+
+    None where that cannot be said.
+    """
+    told, fund, left = line.visitors or _NOT_ASKED, _NO_FUND, ()
+    if told.funders is not None:
+        accounts, weights, left = zip(*told.funders, strict=True)
+        fund = (told.rule, accounts, weights)
+    sale = _sale(line, voucher, reserved, fund, grounds)
+    for difference in sale.differences:
+        finder.equal(*difference)
+    check_times(line, voucher, reserved.terms.hold_seconds, reserved.valid_until, finder)
+    order = Order(line.order_fen, line.category, line.channel, line.klass, line.invoice_fen, line.price_fen)
     found = discount(reserved.voucher_type, order)
     if found.refusal:
         finder.note("order_fen", f"{order.order_fen} gives no discount: {found.refusal}")
         return None
-    if line["discount_fen"] != found.amount_fen:
-        finder.equal("discount_fen", line["discount_fen"], found.amount_fen)
-    told, fund, left = line["visitors"] or {}, _NO_FUND, ()
-    if "funders" in told:
-        accounts, weights, left = zip(*told["funders"], strict=True)
-        fund = (told["rule"], accounts, weights)
-    sharing = _sharing(line, reserved, fund, grounds)
+    if line.discount_fen != found.amount_fen:
+        finder.equal("discount_fen", line.discount_fen, found.amount_fen)
+    sharing = sale.sharing
     for difference in sharing.differences:
         finder.equal(*difference)
     if not sharing.can_be_split:
         return None
-    ceiling_fen = _ceiling(told, sharing, finder)
-    paid = _paid(found.amount_fen, order.order_fen, reserved, sharing, left, ceiling_fen, grounds)
+    ceiling_fen = _ceiling(told.ceiling_left_fen, sharing.ceiling_fen, finder)
+    paid = _paid(found.amount_fen, line.order_fen, reserved, sharing, left, ceiling_fen, grounds)
     if paid is None:
         finder.note("legs", "the money did not reach")
     return paid
 
 
-def _sharing(line: Mapping[str, Any], reserved: Reserved, fund: _Fund, grounds: Grounds) -> Sharing:
+def _sale(line: RedemptionLine, voucher: Voucher, reserved: Reserved, fund: _Fund, grounds: Grounds) -> Sale:
     """Judged once for all redemptions that tell the same, and in whose time the same agreements and fund count."""
-    redeemer, name, at = line["redeeming_region"], line["agreement"], line["authorized_at"]
-    day = (at + CHINA_OFFSET_SECONDS) // DAY_SECONDS
-    key = (redeemer, name, grounds.documents.moment(at), day, fund)
-    sharing = reserved.sharing.get(key)
-    if sharing is None:
-        sharing = reserved.sharing[key] = _judge_sharing(redeemer, name, at, fund, reserved.terms, grounds.documents)
+    redeemer, name, at, documents = line.redeeming_region, line.agreement, line.authorized_at, grounds.documents
+    shared = (redeemer, name, documents.moment(at), (at + CHINA_OFFSET_SECONDS) // DAY_SECONDS, fund)
+    key = (shared, line.channel, line.category, voucher.roaming)
+    sale = reserved.sales.get(key)
+    if sale is None:
+        sold = (redeemer, line.channel, line.category)
+        differences = use_differences(voucher, reserved.terms, reserved.voucher_type, documents.campaigns, sold)
+        sharing = reserved.sharing.get(shared)
+        if sharing is None:
+            sharing = _judge_sharing(redeemer, name, at, fund, reserved.terms, documents)
+            reserved.sharing[shared] = sharing
+        sale = reserved.sales[key] = Sale(differences, sharing)
         grounds.remembered += 1
-    return sharing
+    return sale
 
 
 def _judge_sharing(redeemer: str, name: str, at: int, fund: _Fund, terms: Terms, documents: Documents) -> Sharing:
@@ -305,10 +303,8 @@ def _agreement(
     return None
 
 
-def _ceiling(told: Mapping[str, Any], sharing: Sharing, finder: Finder) -> int | None:
+def _ceiling(left_fen: int | None, agreed_fen: int | None, finder: Finder) -> int | None:
     """What the redeeming region's yearly ceiling left, as told; only where one is agreed."""
-    left_fen: int | None = told.get("ceiling_left_fen")
-    agreed_fen = sharing.ceiling_fen
     if agreed_fen is None or left_fen is None:
         if left_fen != agreed_fen:
             finder.equal("ceiling_left_fen", left_fen, agreed_fen)
@@ -353,29 +349,29 @@ def _paid(
 
 def _captured(legs: tuple[Leg, ...], terms: Terms, sharing: Sharing, grounds: Grounds) -> Paid:
     seen = _seen(grounds.region, terms.issuer, sharing.redeemer, terms.campaign, False, legs)
-    return Paid(legs, [leg_data(leg) for leg in legs], sum(leg.amount_fen for leg in legs), tuple(seen))
+    return Paid(legs, tuple(map(told_leg, legs)), sum(leg.amount_fen for leg in legs), tuple(seen))
 
 
-def _check_windows(postings: Sequence[Any], grounds: Grounds, finder: Finder) -> None:
+def _check_windows(postings: Sequence[Posting], grounds: Grounds, finder: Finder) -> None:
     """A posting of a stated window happened while it was open."""
     for posting in postings:
-        opened_at, closed_at = grounds.windows.get(posting["window"], (posting["at"], posting["at"]))
-        if not opened_at <= posting["at"] <= closed_at:
-            finder.equal(f"{posting['kind']} {posting['number']} at", posting["at"], f"{opened_at} to {closed_at}")
+        opened_at, closed_at = grounds.windows.get(posting.window, (posting.at, posting.at))
+        if not opened_at <= posting.at <= closed_at:
+            finder.equal(f"{posting.kind} {posting.number} at", posting.at, f"{opened_at} to {closed_at}")
 
 
 def _kinds(
-    posting: Mapping[str, Any], voucher: Voucher, redeemer: str, paid: Paid | None, grounds: Grounds
-) -> list[ItemKind]:
+    posting: Posting, line: RedemptionLine, voucher: Voucher, paid: Paid | None, grounds: Grounds
+) -> Sequence[ItemKind]:
     """What a posting adds up to, seen from the region: as funder, as merchants' region, or at home as both.
 
     Raises InvalidInput for a leg of an account that no region has, which no line could count.
     """
-    legs = paid.legs if paid is not None and posting["legs"] == paid.data else legs_of(posting["legs"])
+    legs = paid.legs if paid is not None and posting.legs == paid.told else legs_of(posting.legs)
     for leg in legs:
         account_region(leg.account)
-    refund = posting["order_fen"] < 0 or posting["discount_fen"] < 0
-    return _seen(grounds.region, voucher.issuer, redeemer, voucher.campaign, refund, legs)
+    refund = posting.order_fen < 0 or posting.discount_fen < 0
+    return _seen(grounds.region, voucher.issuer, line.redeeming_region, voucher.campaign, refund, legs)
 
 
 def _seen(

@@ -149,17 +149,16 @@ class HandedMoney:
         self._issuer = issuer
         messages = wire.parse_each(custody_pb2.HandedVoucher, leaves, LEAF_KIND)
         self._vouchers = {(each.pack_id, each.index): each for each in messages}
-        self._read: dict[bytes, Reservation] = {}
+
+    def written(self, issuer: str, pack_id: bytes, index: int) -> bytes | None:
+        """What the issuer reserved for a voucher, in bytes that vouchers with other money do not share."""
+        found = self._vouchers.get((pack_id, index)) if issuer == self._issuer else None
+        return None if found is None else found.reservation.SerializeToString()
 
     def reservation(self, key: VoucherKey) -> Reservation | None:
         """What the issuer reserved for a voucher. Raises InvalidInput for another region's money."""
         found = self._vouchers.get((key.pack_id, key.voucher_index)) if key.issuer == self._issuer else None
-        if found is None:
-            return None
-        content = found.reservation.SerializeToString()
-        if content not in self._read:
-            self._read[content] = wire.handed_voucher(found, self._issuer).reservation
-        return self._read[content]
+        return None if found is None else wire.handed_voucher(found, self._issuer).reservation
 
 
 def _voucher(leaf: bytes, issuer: str) -> VoucherState:
