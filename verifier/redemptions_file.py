@@ -8,7 +8,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from pki.identity import CLEARINGHOUSE
 from pki.trust import Keyring
@@ -18,7 +18,10 @@ from verifier.documents import Documents, compare_seal
 from verifier.findings import Finding
 from verifier.keys import require_valid
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES, LEAST_BYTES = 4 << 20, 256 << 10
+"""How much is read at a time, and towards the end at least."""
+PARTS = 8
+"""Into how many parts what is left is cut, when it is less than that many blocks."""
 LONGEST_SEAL = 4 << 20
 """A seal names each agreement in some hundred bytes."""
 
@@ -100,35 +103,32 @@ class RedemptionsFile:
 
     def portions(self, keyring: Keyring, documents: Documents, findings: list[Finding]) -> Iterator[Portion]:
         """The lines; once all were given, `findings` has what is wrong with the seal over them."""
-        number, digest, hand_over = self.first, hashlib.sha256(), None
+        number, digest, hand_over, before = self.first, hashlib.sha256(), None, (self.first, b"")
         for block in self._blocks():
             digest.update(block)
-            begins = block.startswith(_HAND_OVER)
-            yield Portion(self.path.name, self.window, number, block, None if begins else hand_over)
-            hand_over = _last_hand_over(block, number) or hand_over
+            if block.startswith(_HAND_OVER):
+                hand_over = None
+            else:
+                hand_over = _last_hand_over(*before) or hand_over
+            yield Portion(self.path.name, self.window, number, block, hand_over)
+            before = (number, block)
             number += block.count(b"\n")
         findings += self._seal_findings(number - self.first, digest.digest(), keyring, documents)
 
     def _blocks(self) -> Iterator[bytes]:
         """Whole lines, some megabytes at a time, up to the last hand-over where there is one: its vouchers' redemptions
-        follow it.
+        follow it. Towards the end there are fewer, so that of several processes none is left alone with many.
         """
         try:
             with self.path.open("rb") as file:
-                file.seek(self.body[0])
-                left, rest = self.size, b""
-                while left:
-                    block = file.read(min(BLOCK_BYTES, left))
+                at, end = self.body
+                while at < end:
+                    file.seek(at)
+                    block = _lines(file, end - at)
                     if not block:
                         raise InvalidInput("became shorter while it was read", place=str(self.path))
-                    left -= len(block)
-                    content = rest + block
-                    end = (content.rfind(b"\n" + _HAND_OVER) if left else -1) + 1 or content.rfind(b"\n") + 1
-                    rest = content[end:]
-                    if end:
-                        yield content[:end]
-                if rest:
-                    yield rest + b"\n"
+                    at += len(block)
+                    yield block if block.endswith(b"\n") else block + b"\n"
         except OSError as error:
             raise _unreadable(self.path, error) from error
 
@@ -222,7 +222,22 @@ def _seal(file: Any, begin: int) -> tuple[int, bytes]:
     return start + last, tail[last:]
 
 
-def _last_hand_over(block: bytes, number: int) -> tuple[int, bytes] | None:
+def _lines(file: BinaryIO, left: int) -> bytes:
+    """The next whole lines of the `left` bytes; nothing where the file ends before them."""
+    size = min(BLOCK_BYTES, max(LEAST_BYTES, left // PARTS))
+    while True:
+        block = file.read(min(size, left))
+        if len(block) < min(size, left):
+            return b""
+        if size >= left:
+            return block
+        if end := (block.rfind(b"\n" + _HAND_OVER) + 1 or block.rfind(b"\n") + 1):
+            return block[:end]
+        size *= 2
+        file.seek(-len(block), 1)
+
+
+def _last_hand_over(number: int, block: bytes) -> tuple[int, bytes] | None:
     at = block.rfind(b"\n" + _HAND_OVER) + 1
     if not block.startswith(_HAND_OVER, at):
         return None
