@@ -222,6 +222,7 @@ def _pay(line: RedemptionLine, voucher: Voucher, reserved: Reserved, grounds: Gr
 
     None where that cannot be said.
     """
+    check_times(line, voucher, reserved.terms.hold_seconds, reserved.valid_until, finder)
     told, fund, left = line.visitors or _NOT_ASKED, _NO_FUND, ()
     if told.funders is not None:
         accounts, weights, left = zip(*told.funders, strict=True)
@@ -229,7 +230,6 @@ def _pay(line: RedemptionLine, voucher: Voucher, reserved: Reserved, grounds: Gr
     sale = _sale(line, voucher, reserved, fund, grounds)
     for difference in sale.differences:
         finder.equal(*difference)
-    check_times(line, voucher, reserved.terms.hold_seconds, reserved.valid_until, finder)
     order = Order(line.order_fen, line.category, line.channel, line.klass, line.invoice_fen, line.price_fen)
     found = discount(reserved.voucher_type, order)
     if found.refusal:

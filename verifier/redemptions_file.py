@@ -18,10 +18,11 @@ from verifier.documents import Documents, compare_seal
 from verifier.findings import Finding
 from verifier.keys import require_valid
 
-BLOCK_BYTES, LEAST_BYTES = 4 << 20, 256 << 10
-"""How much is read at a time, and towards the end at least."""
-PARTS = 8
-"""Into how many parts what is left is cut, when it is less than that many blocks."""
+BLOCK_BYTES = 4 << 20
+PARTS, LEAST_BYTES = 16, 512 << 10
+"""Towards the end of a file a block is one of so many parts of what is left, at least so large; it ends at a hand-over,
+for beginning within one means reading it again.
+"""
 LONGEST_SEAL = 4 << 20
 """A seal names each agreement in some hundred bytes."""
 
@@ -117,7 +118,7 @@ class RedemptionsFile:
 
     def _blocks(self) -> Iterator[bytes]:
         """Whole lines, some megabytes at a time, up to the last hand-over where there is one: its vouchers' redemptions
-        follow it. Towards the end there are fewer, so that of several processes none is left alone with many.
+        follow it. Blocks towards the end are smaller, so that of several processes none is left alone with a large one.
         """
         try:
             with self.path.open("rb") as file:
@@ -231,10 +232,11 @@ def _lines(file: BinaryIO, left: int) -> bytes:
             return b""
         if size >= left:
             return block
-        if end := (block.rfind(b"\n" + _HAND_OVER) + 1 or block.rfind(b"\n") + 1):
+        end = block.rfind(b"\n" + _HAND_OVER) + 1
+        if end or (size >= BLOCK_BYTES and (end := block.rfind(b"\n") + 1)):
             return block[:end]
-        size *= 2
         file.seek(-len(block), 1)
+        size = max(BLOCK_BYTES, size * 2)
 
 
 def _last_hand_over(number: int, block: bytes) -> tuple[int, bytes] | None:

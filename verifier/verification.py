@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from multiprocessing import get_all_start_methods, get_context
+from multiprocessing import forkserver, get_all_start_methods, get_context
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,7 @@ def verify(
     """
     signed = read_signed(statement)
     files = [RedemptionsFile.open(path) for path in redemptions]
+    processes = _processes() if sum(file.size for file in files) >= WORTH_PROCESSES else None
     keyring = Keyring(Trust(files[0].root_pem, fingerprint))
     verdict = Verdict(statement.name)
     verdict.add(list(chain.from_iterable(file.unsealed() for file in files)))
@@ -96,7 +97,7 @@ def verify(
         verdict.add(documents.count_only(sealed))
     basis = Basis(told["region"], _windows(told), Keys(keyring.keys()), documents)
     _check_files(files, basis, verdict)
-    sums = _judge_files(files, basis, keyring, verdict, progress)
+    sums = _judge_files(files, basis, keyring, processes, verdict, progress)
     _compare(told, sums, verdict)
     return verdict
 
@@ -160,7 +161,12 @@ def _check_files(files: Sequence[RedemptionsFile], basis: Basis, verdict: Verdic
 
 
 def _judge_files(
-    files: Sequence[RedemptionsFile], basis: Basis, keyring: Keyring, verdict: Verdict, progress: Progress
+    files: Sequence[RedemptionsFile],
+    basis: Basis,
+    keyring: Keyring,
+    processes: BaseContext | None,
+    verdict: Verdict,
+    progress: Progress,
 ) -> Sums:
     sums, seals = Sums({}, {}), list[Finding]()
     ids, uses = Records(WINDOW_BYTES + ID_BYTES), Records(VOUCHER_BYTES + ID_BYTES, VOUCHER_BYTES)
@@ -168,8 +174,7 @@ def _judge_files(
     heads = Records(handed.RECORD_BYTES, handed.NAME_BYTES)
     orders = Records(ORDER_BYTES + ID_BYTES, ORDER_BYTES)
     portions = chain.from_iterable(file.portions(keyring, basis.documents, seals) for file in files)
-    spread = sum(file.size for file in files) >= WORTH_PROCESSES
-    for judged in _judged_apart(portions, basis) if spread else _judged_here(portions, basis.grounds()):
+    for judged in _judged_apart(portions, basis, processes) if processes else _judged_here(portions, basis.grounds()):
         add_sums(sums, judged.sums)
         ids.add(judged.ids)
         uses.add(judged.uses)
@@ -192,10 +197,10 @@ def _judged_here(portions: Iterator[Portion], grounds: Grounds) -> Iterator[Judg
     return (judge(portion, grounds) for portion in portions)
 
 
-def _judged_apart(portions: Iterator[Portion], basis: Basis) -> Iterator[Judged]:
+def _judged_apart(portions: Iterator[Portion], basis: Basis, processes: BaseContext) -> Iterator[Judged]:
     """In order, by as many processes as there are cores."""
     workers = os.cpu_count() or 1
-    with ProcessPoolExecutor(workers, _processes(), _prepare, (basis,)) as pool:
+    with ProcessPoolExecutor(workers, processes, _prepare, (basis,)) as pool:
         waiting: deque[Future[Judged]] = deque(pool.submit(_judge, each) for each in islice(portions, workers * 2))
         while waiting:
             yield waiting.popleft().result()
@@ -203,11 +208,15 @@ def _judged_apart(portions: Iterator[Portion], basis: Basis) -> Iterator[Judged]
 
 
 def _processes() -> BaseContext:
-    """Processes that have this program's modules when they begin, where the system can fork."""
+    """Processes that have this program's modules when they begin, where the system can fork.
+
+    What they are forked from loads them from now on, while this process reads the documents.
+    """
     if "forkserver" not in get_all_start_methods():
         return get_context("spawn")
     context = get_context("forkserver")
     context.set_forkserver_preload(["__main__", __name__])
+    forkserver.ensure_running()
     return context
 
 

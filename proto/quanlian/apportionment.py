@@ -369,9 +369,13 @@ def _pro_rata(paid: list[int], missing: int, room: list[int], weights: Sequence[
 def _fund_by(plan: FundingPlan | None, amount_fen: int, left: Callable[[str], int]) -> tuple[Leg, ...] | None:
     if plan is None:
         return None
-    budgets_left, wanted = [left(account) for account in plan.accounts], _by_weight(plan, amount_fen)
-    if all(leg.amount_fen <= fen for leg, fen in zip(wanted, budgets_left, strict=True)):
+    wanted = _by_weight(plan, amount_fen)
+    for leg in wanted:
+        if leg.amount_fen > left(leg.account):
+            break
+    else:
         return wanted
+    budgets_left = [left(account) for account in plan.accounts]
     funded = fund_with_loans(amount_fen, plan.weights, budgets_left, plan.rule)
     if funded is None:
         return None

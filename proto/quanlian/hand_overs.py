@@ -142,23 +142,26 @@ def read_extract(extract: Extract) -> Head:
 
 
 class HandedMoney:
-    """The reserved money of vouchers that an issuer handed over, each read when it is asked for: they may be many."""
+    """The reserved money of vouchers that an issuer handed over: they may be many, and most have the same."""
 
     def __init__(self, issuer: str, leaves: Iterable[bytes]) -> None:
         """Raises InvalidInput."""
         self._issuer = issuer
-        messages = wire.parse_each(custody_pb2.HandedVoucher, leaves, LEAF_KIND)
-        self._vouchers = {(each.pack_id, each.index): each for each in messages}
+        self._written: dict[tuple[bytes, int], bytes] = {}
+        self._first: dict[bytes, tuple[bytes, custody_pb2.HandedVoucher]] = {}
+        """Of those with the same money the first, with the bytes that stand for it."""
+        for each in wire.parse_each(custody_pb2.HandedVoucher, leaves, LEAF_KIND):
+            written = each.reservation.SerializeToString()
+            self._written[(each.pack_id, each.index)] = self._first.setdefault(written, (written, each))[0]
 
     def written(self, issuer: str, pack_id: bytes, index: int) -> bytes | None:
         """What the issuer reserved for a voucher, in bytes that vouchers with other money do not share."""
-        found = self._vouchers.get((pack_id, index)) if issuer == self._issuer else None
-        return None if found is None else found.reservation.SerializeToString()
+        return self._written.get((pack_id, index)) if issuer == self._issuer else None
 
     def reservation(self, key: VoucherKey) -> Reservation | None:
         """What the issuer reserved for a voucher. Raises InvalidInput for another region's money."""
-        found = self._vouchers.get((key.pack_id, key.voucher_index)) if key.issuer == self._issuer else None
-        return None if found is None else wire.handed_voucher(found, self._issuer).reservation
+        written = self.written(*key)
+        return None if written is None else wire.handed_voucher(self._first[written][1], self._issuer).reservation
 
 
 def _voucher(leaf: bytes, issuer: str) -> VoucherState:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -22,10 +22,10 @@ def parse(kind: type[M], content: bytes, place: str) -> M:
         raise _no_message(kind, place) from error
 
 
-def parse_each(kind: type[M], contents: Iterable[bytes], place: str) -> list[M]:
-    """As `parse`, of many of one kind."""
+def parse_each(kind: type[M], contents: Iterable[bytes], place: str) -> Iterator[M]:
+    """As `parse`, of many of one kind, each when it is asked for."""
     try:
-        return list(map(kind.FromString, contents))
+        yield from map(kind.FromString, contents)
     except DecodeError as error:
         raise _no_message(kind, place) from error
 
