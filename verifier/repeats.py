@@ -45,7 +45,7 @@ class Records:
         for records in self._parts():
             distinct = set(records)
             repeated = set(_beyond_first([each[: self._key] for each in distinct]))
-            yield from sorted(each for each in distinct if each[: self._key] in repeated) if repeated else ()
+            yield from sorted(each for each in distinct if each[: self._key] in repeated)
 
     def _put_apart(self, records: bytes) -> None:
         buckets, width, key = self._buckets, self._width, self._key
@@ -53,13 +53,15 @@ class Records:
             buckets[hash(records[start : start + key]) % _BUCKETS] += records[start : start + width]
 
     def _parts(self) -> Iterator[list[bytes]]:
-        width = self._width
+        """The records of each part in which a key stands more than once."""
+        width, key = self._width, self._key
         for bucket in self._buckets:
             content = bytes(bucket)
-            yield [content[start : start + width] for start in range(0, len(content), width)]
+            starts = range(0, len(content), width)
+            if len({content[start : start + key] for start in starts}) < len(starts):
+                yield [content[start : start + width] for start in starts]
 
 
 def _beyond_first(keys: list[bytes]) -> Iterator[bytes]:
     """Each that stands there more than once, once for every time but the first."""
-    if len(set(keys)) < len(keys):
-        yield from (key for key, count in Counter(keys).items() for _ in range(count - 1))
+    return (key for key, count in Counter(keys).items() for _ in range(count - 1))
