@@ -450,6 +450,39 @@ def test_what_stands_before_the_lines_twice_is_named(copy: Exported, kind: str, 
     assert (finding.what, finding.line) == (kind, line)
 
 
+SHAPES: list[tuple[str, str, Callable[[dict[str, Any]], object], tuple[str, str], str]] = [
+    ("redemption", "another key", lambda line: line.update(note="x"), ("redemption", "cannot be read"), "note"),
+    ("redemption", "text", lambda line: line.update(order_fen="1"), ("redemption", "cannot be read"), "$.order_fen"),
+    ("redemption", "true", lambda line: line.update(index=True), ("redemption", "cannot be read"), "$.index"),
+    ("redemption", "no token", lambda line: line.pop("token"), ("redemption", "cannot be read"), "token"),
+    (
+        "redemption",
+        "posting",
+        lambda line: line["postings"][0].update(note=1),
+        ("redemption", "cannot be read"),
+        "note",
+    ),
+    ("redemption", "another kind", lambda line: line.update(kind="use"), ("line", "kind"), "use"),
+    ("redemption", "no kind", lambda line: line.pop("kind"), ("line", "cannot be read"), "kind"),
+    ("hand-over", "another key", lambda line: line.update(note="x"), ("hand-over 330100/1", "signature"), "note"),
+    ("hand-over", "nodes", lambda line: line.update(nodes="A"), ("hand-over 330100/1", "vouchers"), "$.nodes"),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "named", "why"),
+    [(kind, *rest) for kind, _, *rest in SHAPES],
+    ids=[f"{kind} {what}" for kind, what, *_ in SHAPES],
+)
+def test_a_line_of_another_shape_is_named_with_what_does_not_fit(
+    copy: Exported, kind: str, change: Callable[[dict[str, Any]], object], named: tuple[str, str], why: str
+) -> None:
+    alter_line(copy, kind, change)
+    verdict = verdict_of(copy)
+    assert named in found_in(verdict)
+    assert any(each.what == named[1] and why in each.found for each in verdict.findings), verdict.findings
+
+
 def test_a_name_that_stands_twice_in_a_seal_is_named(copy: Exported) -> None:
     content = copy.redemptions[0].read_bytes()
     copy.redemptions[0].write_bytes(content.replace(b'{"kind":"seal",', b'{"kind":"seal","lines":1,'))
