@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
+from dedicated_account import funded, treasury
 from local_parties import (
     LocalClearinghouse,
     LocalNode,
@@ -16,7 +17,7 @@ from local_parties import (
 )
 from sound_parties import sound
 
-__all__ = ["sound"]
+__all__ = ["funded", "sound", "treasury"]
 
 
 @pytest.fixture
