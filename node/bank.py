@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from quanlian.accounts import (
     bank_account,
     clearing_account,
     contribution_of,
+    funding_of,
     prefund_of,
     settlement_account,
     suspense_account,
@@ -31,7 +32,12 @@ from quanlian.refusals import CHINA
 
 ACQUIRER, RETURN, LODGING = "acquirer", "return", "lodging"
 """Kinds of payment."""
+DEPOSIT, RECEIPT, ASSIGNMENT, PAYMENT = "deposit", "receipt", "assignment", "payment"
+"""Kinds of the journal's entries, under the bank's reference: of a known payer, in suspense, assigned; paid."""
 CHECK_REFERENCE = "核对银行流水号 · check the bank's reference"
+REVERSE_IT = (
+    f"{CHECK_REFERENCE}；登记有误的先冲正 · if it was recorded wrongly, reverse it first: quanlian node reverse"
+)
 
 
 class Payer(NamedTuple):
@@ -80,7 +86,7 @@ class RecordReceipt:
         require_amount(self.amount_fen, self.bank_reference, "receipt")
         require_past(desk, self.at)
         account = self.payer.account(desk)
-        known = _receipt(desk, self.bank_reference)
+        known = receipt_of(desk, self.bank_reference)
         if known is None:
             require_new_reference(desk, self.bank_reference)
             self._book(desk, account)
@@ -88,7 +94,7 @@ class RecordReceipt:
             raise InvalidInput(
                 f"{self.bank_reference} 已登记为另一笔来款 · {self.bank_reference} was booked for another payment",
                 place="funding",
-                remedy=CHECK_REFERENCE,
+                remedy=REVERSE_IT,
             )
         elif self.at:
             key = {"bank_reference": self.bank_reference}
@@ -96,18 +102,15 @@ class RecordReceipt:
         return _standing_fen(desk, account)
 
     def _book(self, desk: Desk, account: str) -> None:
-        money = [
-            Movement(bank_account(desk.name), "", posted_fen=self.amount_fen),
-            Movement(account, "", posted_fen=-self.amount_fen),
-        ]
-        kind = "receipt" if account == suspense_account() else "deposit"
-        desk.books.book(kind, desk.at, self.bank_reference, money)
+        money = receipt_movements(desk.name, account, self.amount_fen)
+        desk.books.book(receipt_kind(account), desk.at, self.bank_reference, money)
         row = {
             "bank_reference": self.bank_reference,
             "account": account,
             "amount_fen": self.amount_fen,
             "received_at": self.at or desk.at,
             "memo": self.memo,
+            "assigned": False,
         }
         desk.transaction.insert(schema.bank_receipt, [row])
         draw_settled(desk)
@@ -124,7 +127,7 @@ class AssignReceipt:
         pass
 
     def decide(self, desk: Desk) -> int:
-        account, known = self.payer.account(desk), _receipt(desk, self.bank_reference)
+        account, known = self.payer.account(desk), receipt_of(desk, self.bank_reference)
         if account == suspense_account():
             raise InvalidInput(
                 "未写明来款方 · names nobody",
@@ -136,16 +139,35 @@ class AssignReceipt:
             fault = f"{reference} 不是已登记的来款 · {reference} is not a receipt"
             if known:
                 fault = f"{reference} 已归 {known.account} · {reference} is {known.account}'s already"
-            raise InvalidInput(fault, place="receipt", remedy="先列出来款 · list the receipts")
+            remedy = REVERSE_IT if known else "先列出来款 · list the receipts"
+            raise InvalidInput(fault, place="receipt", remedy=remedy)
         if known.account == suspense_account():
-            found = [
-                Movement(suspense_account(), "", posted_fen=known.amount_fen),
-                Movement(account, "", posted_fen=-known.amount_fen),
-            ]
-            desk.books.book("assignment", desk.at, self.bank_reference, found)
-            desk.transaction.update(schema.bank_receipt, {"bank_reference": self.bank_reference}, {"account": account})
+            found = assignment_movements(account, known.amount_fen)
+            desk.books.book(ASSIGNMENT, desk.at, self.bank_reference, found)
+            key = {"bank_reference": self.bank_reference}
+            desk.transaction.update(schema.bank_receipt, key, {"account": account, "assigned": True})
             draw_settled(desk)
         return _standing_fen(desk, account)
+
+
+def receipt_kind(account: str) -> str:
+    """Of the entry that books a receipt."""
+    return RECEIPT if account == suspense_account() else DEPOSIT
+
+
+def receipt_movements(region: str, account: str, fen: int) -> list[Movement]:
+    """Money that comes, of whoever's account that is. Money that goes there is the opposite."""
+    return [Movement(bank_account(region), "", posted_fen=fen), Movement(account, "", posted_fen=-fen)]
+
+
+def assignment_movements(account: str, fen: int) -> list[Movement]:
+    """A receipt in suspense that turns out to be somebody's."""
+    return [Movement(suspense_account(), "", posted_fen=fen), Movement(account, "", posted_fen=-fen)]
+
+
+def opposite(movements: Iterable[Movement]) -> list[Movement]:
+    """What takes these back."""
+    return [each._replace(posted_fen=-each.posted_fen) for each in movements]
 
 
 def china_year(at: int) -> int:
@@ -194,7 +216,7 @@ def draw_there(desk: Desk, window: int, parts: Mapping[str, int]) -> None:
     use = schema.away_use
     movements: list[Movement] = []
     for purse, fen in parts.items():
-        funding = f"funding/{purse.removeprefix('prefund/')}"
+        funding = funding_of(purse)
         rows = desk.transaction.select_keys(use, [use.c.settlement_window, use.c.account], [(window, funding)])
         if not rows:
             raise InvalidInput(f"{funding} used nothing", place=f"window {window}", remedy="quanlian node feed retry")
@@ -226,20 +248,24 @@ def committed_fen(desk: Desk) -> Counter[str]:
 
 
 def free_money(desk: Desk) -> Counter[str]:
-    """What may be paid out now, by `funding` account; and of `clearing`: what no funder paid ahead and nobody waits
-    for, such as the clearinghouse's payments and money that settled use set free.
+    """What may be paid out now, by who pays: what stands there, less what payments will take."""
+    free = standing_money(desk)
+    free.subtract(committed_fen(desk))
+    return free
+
+
+def standing_money(desk: Desk) -> Counter[str]:
+    """What stands in the dedicated account, by `funding` account; and of `clearing`: what no funder paid ahead and
+    nobody waits for, such as the clearinghouse's payments and money that settled use set free.
     """
-    table, committed = books_schema.account, committed_fen(desk)
+    table = books_schema.account
     query = sa.select(table.c.account).where(table.c.account.startswith("prefund/"))
     purses = desk.transaction.connection.execute(query).scalars().all()
-    free = Counter(
-        {f"funding/{each.removeprefix('prefund/')}": -desk.books.balance(each).posted_fen for each in purses}
-    )
+    standing = Counter({funding_of(each): -desk.books.balance(each).posted_fen for each in purses})
     bank = desk.books.balance(bank_account(desk.name)).posted_fen
-    others = sum(free.values()) - desk.books.balance(suspense_account()).posted_fen
-    free[clearing_account(desk.name)] = bank - others
-    free.subtract(committed)
-    return free
+    others = sum(standing.values()) - desk.books.balance(suspense_account()).posted_fen
+    standing[clearing_account(desk.name)] = bank - others
+    return standing
 
 
 def require_past(desk: Desk, at: int) -> None:
@@ -269,7 +295,7 @@ def require_new_reference(desk: Desk, bank_reference: str) -> None:
             raise InvalidInput(
                 f"{bank_reference} 是另一笔款项的流水号 · {bank_reference} names another payment",
                 place="bank_reference",
-                remedy=CHECK_REFERENCE,
+                remedy=REVERSE_IT,
             )
 
 
@@ -279,7 +305,8 @@ def _standing_fen(desk: Desk, account: str) -> int:
     return posted_fen if account == settlement_account(desk.name) else -posted_fen
 
 
-def _receipt(desk: Desk, bank_reference: str) -> Any:
+def receipt_of(desk: Desk, bank_reference: str) -> Any:
+    """The receipt that a bank reference names, None where it names none."""
     table = schema.bank_receipt
     rows = desk.transaction.select_keys(table, [table.c.bank_reference], [(bank_reference,)])
     return rows[0] if rows else None

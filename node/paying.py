@@ -12,10 +12,12 @@ import sqlalchemy as sa
 from node import schema
 from node.bank import (
     ACQUIRER,
-    CHECK_REFERENCE,
     LODGING,
+    PAYMENT,
+    REVERSE_IT,
     draw_settled,
     free_money,
+    opposite,
     require_amount,
     require_new_reference,
     require_past,
@@ -94,7 +96,7 @@ class MarkPaid:
                 remedy="写该笔付款的银行流水号 · give the bank's reference of this payment",
             )
         require_new_reference(desk, self.bank_reference)
-        desk.books.book("payment", desk.at, self.bank_reference, payment_movements(desk.name, payment))
+        desk.books.book(PAYMENT, desk.at, self.bank_reference, payment_movements(desk.name, payment))
         made = {"bank_reference": self.bank_reference, "paid_at": desk.at}
         desk.transaction.update(schema.payment, {"number": self.number}, made)
 
@@ -119,8 +121,8 @@ class MarkReturned:
             return
         self._require_returnable(payment)
         require_new_reference(desk, self.bank_reference)
-        opposite = [each._replace(posted_fen=-each.posted_fen) for each in payment_movements(desk.name, payment)]
-        desk.books.book("returned-payment", desk.at, self.bank_reference, opposite)
+        returning = opposite(payment_movements(desk.name, payment))
+        desk.books.book("returned-payment", desk.at, self.bank_reference, returning)
         returned = {"returned_reference": self.bank_reference, "returned_at": desk.at}
         desk.transaction.update(schema.payment, {"number": self.number}, returned)
         if payment.kind == ACQUIRER:
@@ -179,7 +181,7 @@ class Lodge:
             raise InvalidInput(
                 f"{self.bank_reference} 是另一笔款项的流水号 · {self.bank_reference} names another payment",
                 place="bank_reference",
-                remedy=CHECK_REFERENCE,
+                remedy=REVERSE_IT,
             )
         if self.at:
             desk.transaction.update(table, {"number": number}, {"paid_at": self.at})

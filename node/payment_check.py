@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,9 +14,21 @@ from custodian.ledger.check import difference, run, stream
 from custodian.ledger.decoding import legs_in, listed
 from custodian.ledger.findings import Finding
 from node import schema
-from node.bank import ACQUIRER, RETURN
+from node.bank import (
+    ACQUIRER,
+    ASSIGNMENT,
+    DEPOSIT,
+    PAYMENT,
+    RECEIPT,
+    RETURN,
+    assignment_movements,
+    opposite,
+    receipt_kind,
+    receipt_movements,
+)
 from node.dues import AT_ONCE
 from node.paying import payment_movements
+from node.reversing import reversed_movements, reversing_kind
 from quanlian.accounts import (
     VISITORS,
     clearing_account,
@@ -24,7 +36,7 @@ from quanlian.accounts import (
     payable_account,
     suspense_account,
 )
-from quanlian.ledger import is_limited
+from quanlian.ledger import Movement, is_limited
 
 
 def own_region(transaction: Transaction) -> str:
@@ -38,26 +50,24 @@ def own_region(transaction: Transaction) -> str:
 
 
 def _receipts(transaction: Transaction) -> Iterator[Finding]:
-    """Each receipt is one entry under its bank reference, and one more where it was assigned later."""
-    booked = _entries(transaction, ("deposit", "receipt", "assignment"))
-    expected: dict[tuple[str, str], Counter[str]] = {}
+    """Each receipt is one entry under its bank reference, and one more where it was assigned later. What was reversed
+    was booked too.
+    """
+    expected, region = _reversed(transaction, (DEPOSIT, RECEIPT, ASSIGNMENT)), own_region(transaction)
     for row in run(transaction, schema.bank_receipt.select()):
-        bank = f"bank/{own_region(transaction)}"
-        first = suspense_account() if ("receipt", row.bank_reference) in booked else row.account
-        kind = "receipt" if first == suspense_account() else "deposit"
-        expected[(kind, row.bank_reference)] = Counter({bank: row.amount_fen, first: -row.amount_fen})
-        if first != row.account:
-            lines = Counter({first: row.amount_fen, row.account: -row.amount_fen})
-            expected[("assignment", row.bank_reference)] = lines
-    yield from _against_entries("bank_receipt", expected, booked)
+        reference, first = row.bank_reference, suspense_account() if row.assigned else row.account
+        _add(expected[(receipt_kind(first), reference)], receipt_movements(region, first, row.amount_fen))
+        if row.assigned:
+            _add(expected[(ASSIGNMENT, reference)], assignment_movements(row.account, row.amount_fen))
+    yield from _against_entries("bank_receipt", expected, _entries(transaction, (DEPOSIT, RECEIPT, ASSIGNMENT)))
 
 
 def _payments(transaction: Transaction) -> Iterator[Finding]:
     """Numbered without a gap, each the sum of its items; one entry under its bank reference once it is made, and its
     opposite under the return's once it was sent back.
     """
-    region, numbers = own_region(transaction), set()
-    expected: dict[tuple[str, str], Counter[str]] = {}
+    region, expected = own_region(transaction), _reversed(transaction, (PAYMENT,))
+    numbers = {row.payment for row in run(transaction, schema.bank_reversal.select()) if row.payment is not None}
     returned: Counter[str] = Counter()
     for row in run(transaction, schema.payment.select()):
         numbers.add(row.number)
@@ -67,14 +77,11 @@ def _payments(transaction: Transaction) -> Iterator[Finding]:
             yield Finding("payment", str(row.number), None, row.amount_fen - total, *words)
         if row.kind == RETURN and not row.returned_reference:
             returned[row.deposit] += row.amount_fen
-        for kind, reference, sign in (
-            ("payment", row.bank_reference, 1),
-            ("returned-payment", row.returned_reference, -1),
-        ):
-            if reference:
-                lines = expected[(kind, reference)] = Counter()
-                for movement in payment_movements(region, row):
-                    lines[movement.account] += sign * movement.posted_fen
+        moved = payment_movements(region, row)
+        if row.bank_reference:
+            _add(expected[(PAYMENT, row.bank_reference)], moved)
+        if row.returned_reference:
+            _add(expected[("returned-payment", row.returned_reference)], opposite(moved))
     counters = run(transaction, books_schema.counter.select().where(books_schema.counter.c.name == "payment"))
     for number in sorted(numbers ^ set(range(1, (counters[0].value if counters else 0) + 1))):
         yield Finding("payment", str(number), None, 0, "付款缺失或系添加", "is missing, or was added")
@@ -83,7 +90,31 @@ def _payments(transaction: Transaction) -> Iterator[Finding]:
         if fen > receipts.get(deposit, 0):
             zh, en = "退回多于到账", "more of it went back than came in"
             yield Finding("payment", f"returns of {deposit}", None, fen - receipts.get(deposit, 0), zh, en)
-    yield from _against_entries("payment", expected, _entries(transaction, ("payment", "returned-payment")))
+    yield from _against_entries("payment", expected, _entries(transaction, (PAYMENT, "returned-payment")))
+
+
+def _reversals(transaction: Transaction) -> Iterator[Finding]:
+    """Each reversal is one entry of the opposite of what it takes back, under the same bank reference."""
+    region, kinds = own_region(transaction), [reversing_kind(kind) for kind in _REVERSIBLE]
+    expected: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for row in run(transaction, schema.bank_reversal.select()):
+        taken_back = opposite(reversed_movements(region, row))
+        _add(expected[(reversing_kind(row.kind), row.bank_reference)], taken_back)
+    yield from _against_entries("bank_reversal", expected, _entries(transaction, kinds))
+
+
+def _reversed(transaction: Transaction, kinds: Sequence[str]) -> dict[tuple[str, str], Counter[str]]:
+    """Lines of the entries of some kinds that were taken back since, by kind and reference; of others none."""
+    lines: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    region, table = own_region(transaction), schema.bank_reversal
+    for row in run(transaction, table.select().where(table.c.kind.in_(kinds))):
+        _add(lines[(row.kind, row.bank_reference)], reversed_movements(region, row))
+    return lines
+
+
+def _add(lines: Counter[str], movements: Iterable[Movement]) -> None:
+    for each in movements:
+        lines[each.account] += each.posted_fen
 
 
 def _dues(transaction: Transaction) -> Iterator[Finding]:
@@ -160,8 +191,10 @@ def _away_use(transaction: Transaction) -> Iterator[Finding]:
     yield from _totals("away_use", _posted(transaction, "contribution/"), settled)
 
 
-def _entries(transaction: Transaction, kinds: tuple[str, ...]) -> dict[tuple[str, str], tuple[int, Counter[str]]]:
-    """Number and lines of each entry of some kinds, by kind and reference."""
+def _entries(transaction: Transaction, kinds: Sequence[str]) -> dict[tuple[str, str], tuple[int, Counter[str]]]:
+    """Number and lines of the entries of some kinds, by kind and reference; the first's number where it was booked
+    again after a reversal.
+    """
     entry, line = books_schema.entry, books_schema.line
     query = (
         sa.select(entry.c.kind, entry.c.reference, entry.c.number, line.c.account, line.c.posted_fen)
@@ -203,4 +236,5 @@ def _posted(transaction: Transaction, kind: str) -> dict[tuple[str], int]:
     return {(row.account,): int(row.posted_fen) for row in rows}
 
 
-CHECKS = (_receipts, _payments, _dues, _away_use)
+_REVERSIBLE = (DEPOSIT, RECEIPT, ASSIGNMENT, PAYMENT)
+CHECKS = (_receipts, _payments, _reversals, _dues, _away_use)

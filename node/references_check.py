@@ -32,10 +32,11 @@ REFERENCES = (
     Reference(schema.outbox, ("request_batch",), books.signed_batch, ("id",)),
     Reference(schema.outbox, ("answer_batch",), books.signed_batch, ("id",)),
 )
-SERIES = (Series(schema.dispute, "number"),)
+SERIES = (Series(schema.dispute, "number"), Series(schema.bank_reversal, "number"))
 NUMBERED = (
     Numbered(REDEMPTIONS, (books.redemption.c.number, schema.away.c.number)),
-    Numbered("payment", (schema.payment.c.number,)),
+    Numbered("payment", (schema.payment.c.number, schema.bank_reversal.c.payment)),
+    Numbered("reversal", (schema.bank_reversal.c.number,)),
 )
 RECORDED = (Recorded(schema.dispute, DISPUTE, lambda row: str(row.number), where=schema.dispute.c.sent.is_(True)),)
 

@@ -232,8 +232,28 @@ bank_receipt = Table(
     Column("amount_fen", BigInteger, nullable=False),
     Column("received_at", BigInteger, nullable=False, comment="the bank's date"),
     Column("memo", Text, nullable=False, comment="payer and purpose, as the bank tells them"),
+    Column("assigned", Boolean, nullable=False, comment="whether it was in suspense first"),
     seal_column(),
     comment="money that came into the dedicated account",
+)
+
+bank_reversal = Table(
+    "bank_reversal",
+    METADATA,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("bank_reference", String, nullable=False, index=True),
+    Column("kind", String, nullable=False, comment="of the entry taken back: deposit, receipt, assignment, payment"),
+    Column("account", String, nullable=False, comment="where the money stood, or for a lodging, was paid to"),
+    Column("amount_fen", BigInteger, nullable=False),
+    Column("banked_at", BigInteger, nullable=False, comment="the bank's date"),
+    Column("memo", Text, nullable=False, comment="of a receipt"),
+    Column("payment", BigInteger, comment="number of the payment that a lodging was"),
+    Column("made_by", String, nullable=False, comment="who recorded a lodging"),
+    Column("reversed_at", BigInteger, nullable=False),
+    Column("reversed_by", String, nullable=False),
+    Column("why", Text, nullable=False),
+    seal_column(),
+    comment="receipts, assignments and lodgings that were taken back by reversing entries",
 )
 
 payment = Table(

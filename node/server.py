@@ -48,6 +48,7 @@ OPERATOR_METHODS = (
     "AssignDedicatedReceipt",
     "ListDedicatedReceipts",
     "RecordLodging",
+    "ReverseBankEntry",
     "InstructPayments",
     "ListPayments",
     "MarkPaymentMade",

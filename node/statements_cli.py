@@ -300,8 +300,9 @@ def _say_recorded(each: pb.ReconciledLine) -> None:
     else:
         lacking = console.yuan(own - stated)
         console.say(
-            f"  {lacking}可能未到账、金额有误或记在别地，请附银行流水号向清分平台核对 · {lacking} may not have "
-            "arrived, have another amount or stand on another region: ask the clearinghouse with the bank's reference"
+            f"  {lacking}可能未到账、金额有误或记在别地，请附银行流水号向清分平台核对；此处登记有误的先冲正："
+            f"quanlian node reverse · {lacking} may not have arrived, have another amount or stand on another region: "
+            "ask the clearinghouse with the bank's reference; if it was mistyped here, reverse it"
         )
 
 

@@ -19,6 +19,7 @@ from node.desk import Desk
 from node.engine import Engine
 from node.paying import InstructPayments, Lodge, MarkPaid, MarkReturned
 from node.publishing import current_terms
+from node.reversing import Reverse
 from pki.identity import Identity
 from quanlian.accounts import contribution_of, prefund_of, suspense_account, used_away_account
 from quanlian.terms import Terms
@@ -55,6 +56,20 @@ class NodeTreasury:
 
     async def lodge(self, caller: Identity, request: pb.RecordLodgingRequest) -> int:
         return int(await self._work(Lodge(request.amount_fen, request.bank_reference, caller.uri, request.at)))
+
+    async def reverse(self, caller: Identity, request: pb.ReverseBankEntryRequest) -> pb.ReverseBankEntryResponse:
+        """Take back what was recorded wrongly. Raises InvalidInput where its money was used."""
+        row, before = await self._work(Reverse(request.bank_reference, caller.uri, request.why))
+        return pb.ReverseBankEntryResponse(
+            bank_reference=row.bank_reference,
+            kind=row.kind,
+            account=row.account,
+            amount_fen=row.amount_fen,
+            at=row.reversed_at,
+            by=row.reversed_by,
+            why=row.why,
+            reversed_before=before,
+        )
 
     async def instruct(self, caller: Identity) -> pb.InstructPaymentsResponse:
         """Make out what acquirers are owed and is covered; and what waits for money."""

@@ -122,6 +122,45 @@ def lodge(yuan: Yuan, reference: Reference, at: BankDate = None, config: Config 
     _say_balance("已登记 recorded", reference, answer.lodged_fen, as_json)
 
 
+@app.command()
+def reverse(
+    reference: Annotated[str, typer.Argument(metavar="REFERENCE", help="银行流水号 · The bank's reference.")],
+    why: Annotated[str, typer.Option("--why", help="理由 · The reason.")],
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """冲正：撤销登记有误的到账、认领或缴存 · Take back a receipt, an assignment or a lodging that was mistyped.
+
+    原分录保留，另作相反分录；已认领的来款重回待认领，其余可重新登记。款项须尚未动用；同一理由重复登记不再变更。
+    What is booked stays, and an entry of the opposite follows it: an assigned receipt is in suspense again, anything
+    else may be recorded anew. The money must not be used; told again with the same reason it changes nothing.
+    """
+    request = pb.ReverseBankEntryRequest(bank_reference=reference, why=why)
+    answer = call(operator_settings(config), NodeOperatorServiceStub, lambda stub: stub.ReverseBankEntry, request)
+    if as_json:
+        fields = ("bank_reference", "kind", "account", "amount_fen", "at", "by", "why", "reversed_before")
+        console.print_json({name: getattr(answer, name) for name in fields})
+        return
+    what = f"{_REVERSED[answer.kind]} {reference}: {console.yuan(answer.amount_fen)} 元 {answer.account}"
+    if answer.reversed_before:
+        console.say(
+            f"此前已以同一理由冲正，本次未变更 · Reversed before for this reason, nothing was changed: {what}"
+            f"（{names.moment(answer.at)} {answer.by}）"
+        )
+        return
+    now = "重回待认领 in suspense again" if answer.kind == "assignment" else "可重新登记 may be recorded anew"
+    console.say(f"已冲正 · Reversed: {what}；{now}")
+
+
+_REVERSED = {
+    "deposit": "到账 receipt",
+    "receipt": "待认领到账 receipt in suspense",
+    "assignment": "认领 assignment",
+    "payment": "缴存 lodging",
+}
+"""What was taken back, by the kind of its entry."""
+
+
 @payments.command("instruct")
 def instruct(config: Config = None, as_json: Json = False) -> None:
     """为应付收单机构的款项制单 · Make out what acquirers are owed: of home redemptions, and of settled windows.

@@ -70,6 +70,10 @@ class Treasury:
         request = pb.RecordLodgingRequest(amount_fen=fen, bank_reference=reference, at=at)
         return self.department.do(self.department.treasury.lodge(OPERATOR, request))
 
+    def reverse(self, reference: str, why: str = "typed wrongly") -> pb.ReverseBankEntryResponse:
+        request = pb.ReverseBankEntryRequest(bank_reference=reference, why=why)
+        return self.department.do(self.department.treasury.reverse(OPERATOR, request))
+
     def instruct(self) -> pb.InstructPaymentsResponse:
         return self.department.do(self.department.treasury.instruct(OPERATOR))
 

@@ -27,8 +27,9 @@ from custodian.ledger.check import check_books
 from custodian.ledger.findings import Finding
 from node.bank import AssignReceipt, Payer, RecordReceipt
 from node.feed import News
-from node.paying import InstructPayments, MarkPaid, MarkReturned
+from node.paying import InstructPayments, Lodge, MarkPaid, MarkReturned
 from node.redeeming import ClearinghouseAnswer, Forwarded
+from node.reversing import Reverse
 from quanlian.v1 import clearing_operator_pb2
 from quanlian.v1 import redemption_pb2 as pb
 
@@ -120,14 +121,19 @@ def _bank(clearinghouse: LocalClearinghouse) -> None:
 
 
 def _pay(node: LocalNode) -> None:
-    """Both funders paid ahead, one receipt was assigned later, and the acquirer was paid, at the second attempt."""
+    """Both funders paid ahead, one receipt was assigned later, and the acquirer was paid, at the second attempt. One
+    receipt, one assignment and one lodging were mistyped and taken back.
+    """
     city, county = Payer("spring", "city"), Payer("spring", "county")
-    node.decide(RecordReceipt(city, 5000, "in-city"), RecordReceipt(Payer(), 3000, "stray"))
-    node.decide(AssignReceipt("stray", county))
+    node.decide(RecordReceipt(city, 50_000, "in-city"), RecordReceipt(Payer(), 3000, "stray"))
+    node.decide(AssignReceipt("stray", city))
+    node.decide(*(Reverse(each, "operator", "typed wrongly") for each in ("in-city", "stray")))
+    node.decide(RecordReceipt(city, 5000, "in-city"), AssignReceipt("stray", county))
     (instructed,) = node.decide(InstructPayments("operator"))
     node.decide(MarkPaid(instructed.numbers[0], "out-1"), MarkReturned(instructed.numbers[0], "out-1-back"))
     (again,) = node.decide(InstructPayments("operator"))
     node.decide(MarkPaid(again.numbers[0], "out-2"))
+    node.decide(Lodge(900, "lodged", "operator"), Reverse("lodged", "operator", "typed wrongly"))
 
 
 def _keep_statement(node: LocalNode, clearinghouse: LocalClearinghouse) -> None:

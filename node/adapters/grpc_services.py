@@ -103,6 +103,11 @@ class NodeOperatorServicer(node_operator_pb2_grpc.NodeOperatorServiceServicer):
     async def RecordLodging(self, request: pb.RecordLodgingRequest, context: Context) -> pb.RecordLodgingResponse:  # noqa: N802
         return pb.RecordLodgingResponse(lodged_fen=await self._treasury.lodge(caller(context), request))
 
+    async def ReverseBankEntry(  # noqa: N802
+        self, request: pb.ReverseBankEntryRequest, context: Context
+    ) -> pb.ReverseBankEntryResponse:
+        return await self._treasury.reverse(caller(context), request)
+
     async def InstructPayments(  # noqa: N802
         self, request: pb.InstructPaymentsRequest, context: Context
     ) -> pb.InstructPaymentsResponse:

@@ -49,6 +49,11 @@ def prefund_of(funding: str) -> str:
     return f"prefund/{funding.removeprefix('funding/')}"
 
 
+def funding_of(prefund: str) -> str:
+    """Whose use money is paid ahead for that stands on a `prefund` account."""
+    return f"funding/{prefund.removeprefix('prefund/')}"
+
+
 def contribution_of(funding: str) -> str:
     """Where the use of a `funding` account stands once it is settled."""
     return f"contribution/{funding.removeprefix('funding/')}"

@@ -639,10 +639,41 @@ TAMPERINGS = [
     kind(
         "receipt made up",
         (NODE,),
-        "INSERT INTO bank_receipt SELECT 'x', account, amount_fen, received_at, memo, seal FROM bank_receipt WHERE "
-        "bank_reference = 'in-city'",
+        "INSERT INTO bank_receipt SELECT 'x', account, amount_fen, received_at, memo, assigned, seal FROM bank_receipt "
+        "WHERE bank_reference = 'in-city'",
         table="bank_receipt",
         names="amount",
+    ),
+    kind(
+        "reversal deleted",
+        (NODE,),
+        "DELETE FROM bank_reversal WHERE bank_reference = 'in-city'",
+        table="bank_reversal",
+        names="entry amount",
+    ),
+    kind(
+        "reversed assignment turned to another funder",
+        (NODE,),
+        "UPDATE bank_reversal SET account = 'prefund/330100/2026/spring/county' WHERE kind = 'assignment'",
+        table="bank_reversal",
+        names="entry amount",
+    ),
+    kind(
+        "receipt hidden behind a reversal that was made up",
+        (NODE,),
+        "INSERT INTO bank_reversal SELECT 4, bank_reference, 'deposit', account, amount_fen, received_at, memo, NULL, "
+        "'', received_at, 'x', 'x', seal FROM bank_receipt WHERE bank_reference = 'in-city'",
+        "DELETE FROM bank_receipt WHERE bank_reference = 'in-city'",
+        table="bank_reversal",
+        names="entry amount",
+    ),
+    kind(
+        "reversed lodging put back",
+        (NODE,),
+        "INSERT INTO payment SELECT payment, 'lodging', 'clearinghouse', amount_fen, '[]', '', '', banked_at, made_by, "
+        "bank_reference, banked_at, NULL, NULL, seal FROM bank_reversal WHERE payment IS NOT NULL",
+        table="payment",
+        names="entry amount",
     ),
     kind(
         "receipt turned to another funder",

@@ -191,6 +191,20 @@ def test_a_dispute_ends_in_an_adjusting_entry_that_every_book_has(network: Netwo
     assert "1,000.00" in operate(network, CLEARINGHOUSE, "reverse-deposit", "TYPO", "--why", "it was 100.00")
 
 
+def test_a_mistyped_bank_entry_of_a_department_is_taken_back(network: Network) -> None:
+    operate(network, HANGZHOU, "lodge", "1000.00", "--reference", "TYPO")
+    assert "reverse it first" in refused(network, HANGZHOU, "lodge", "100.00", "--reference", "TYPO")
+    taken = data(network, HANGZHOU, "reverse", "TYPO", "--why", "it was 100.00")
+    assert (taken["kind"], taken["amount_fen"], taken["reversed_before"]) == ("payment", 100_000, False)
+    assert taken["by"].startswith("spiffe://")
+    said = operate(network, HANGZHOU, "reverse", "TYPO", "--why", "it was 100.00")
+    assert "本次未变更" in said
+    assert "nothing was changed" in said
+    operate(network, HANGZHOU, "lodge", "100.00", "--reference", "TYPO")
+    assert "缴存 lodging TYPO: 100.00" in operate(network, HANGZHOU, "reverse", "TYPO", "--why", "it never went")
+    assert "no receipt or lodging TYPO" in refused(network, HANGZHOU, "reverse", "TYPO", "--why", "once more")
+
+
 def captured_at(network: Network, folder: Path, region: str) -> str:
     """The id of a redemption of Hangzhou's voucher at a region's merchant that stands captured in full."""
     _, exported = data(network, HANGZHOU, "export-evidence", "1", "--out", folder)

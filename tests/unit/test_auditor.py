@@ -365,7 +365,7 @@ TAMPERINGS = [
     Tampering(
         "a receipt is made up",
         SUZHOU,
-        "INSERT INTO bank_receipt VALUES ('x', 'prefund/320500/2026/suzhou/city', 500, 1, '', '')",
+        "INSERT INTO bank_receipt VALUES ('x', 'prefund/320500/2026/suzhou/city', 500, 1, '', false, '')",
         DEDICATED,
         ("320500: account bank/320500: says 0 fen, recomputed 500 fen",),
     ),

@@ -73,10 +73,37 @@ def upgrade() -> None:
         sa.Column("amount_fen", sa.BigInteger(), nullable=False),
         sa.Column("received_at", sa.BigInteger(), nullable=False, comment="the bank's date"),
         sa.Column("memo", sa.Text(), nullable=False, comment="payer and purpose, as the bank tells them"),
+        sa.Column("assigned", sa.Boolean(), nullable=False, comment="whether it was in suspense first"),
         sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("bank_reference"),
         comment="money that came into the dedicated account",
     )
+    op.create_table(
+        "bank_reversal",
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("bank_reference", sa.String(), nullable=False),
+        sa.Column(
+            "kind",
+            sa.String(),
+            nullable=False,
+            comment="of the entry taken back: deposit, receipt, assignment, payment",
+        ),
+        sa.Column(
+            "account", sa.String(), nullable=False, comment="where the money stood, or for a lodging, was paid to"
+        ),
+        sa.Column("amount_fen", sa.BigInteger(), nullable=False),
+        sa.Column("banked_at", sa.BigInteger(), nullable=False, comment="the bank's date"),
+        sa.Column("memo", sa.Text(), nullable=False, comment="of a receipt"),
+        sa.Column("payment", sa.BigInteger(), nullable=True, comment="number of the payment that a lodging was"),
+        sa.Column("made_by", sa.String(), nullable=False, comment="who recorded a lodging"),
+        sa.Column("reversed_at", sa.BigInteger(), nullable=False),
+        sa.Column("reversed_by", sa.String(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
+        sa.PrimaryKeyConstraint("number"),
+        comment="receipts, assignments and lodgings that were taken back by reversing entries",
+    )
+    op.create_index(op.f("ix_bank_reversal_bank_reference"), "bank_reversal", ["bank_reference"], unique=False)
     op.create_table(
         "campaign",
         sa.Column("campaign", sa.String(), nullable=False),

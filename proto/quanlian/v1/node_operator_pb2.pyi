@@ -648,6 +648,73 @@ class RecordLodgingResponse(_message.Message):
 Global___RecordLodgingResponse: _TypeAlias = RecordLodgingResponse  # noqa: Y015
 
 @_typing.final
+class ReverseBankEntryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BANK_REFERENCE_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    bank_reference: _builtins.str
+    why: _builtins.str
+    def __init__(
+        self,
+        *,
+        bank_reference: _builtins.str = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_reference", b"bank_reference", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReverseBankEntryRequest: _TypeAlias = ReverseBankEntryRequest  # noqa: Y015
+
+@_typing.final
+class ReverseBankEntryResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BANK_REFERENCE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    REVERSED_BEFORE_FIELD_NUMBER: _builtins.int
+    bank_reference: _builtins.str
+    kind: _builtins.str
+    """Of the entry that was taken back: deposit (of a known payer), receipt (in suspense), assignment (the receipt is in
+    suspense again) or payment (a lodging).
+    """
+    account: _builtins.str
+    """Where the money stood, or for a lodging, was paid to."""
+    amount_fen: _builtins.int
+    at: _builtins.int
+    by: _builtins.str
+    why: _builtins.str
+    reversed_before: _builtins.bool
+    """Whether it was reversed for this reason already: nothing was changed now."""
+    def __init__(
+        self,
+        *,
+        bank_reference: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        account: _builtins.str = ...,
+        amount_fen: _builtins.int = ...,
+        at: _builtins.int = ...,
+        by: _builtins.str = ...,
+        why: _builtins.str = ...,
+        reversed_before: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "amount_fen", b"amount_fen", "at", b"at", "bank_reference", b"bank_reference", "by", b"by", "kind", b"kind", "reversed_before", b"reversed_before", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReverseBankEntryResponse: _TypeAlias = ReverseBankEntryResponse  # noqa: Y015
+
+@_typing.final
 class InstructPaymentsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

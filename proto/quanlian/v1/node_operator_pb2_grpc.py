@@ -80,6 +80,11 @@ class NodeOperatorServiceStub:
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.RecordLodgingRequest.SerializeToString,
                 response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.RecordLodgingResponse.FromString,
                 _registered_method=True)
+        self.ReverseBankEntry = channel.unary_unary(
+                '/quanlian.v1.NodeOperatorService/ReverseBankEntry',
+                request_serializer=quanlian_dot_v1_dot_node__operator__pb2.ReverseBankEntryRequest.SerializeToString,
+                response_deserializer=quanlian_dot_v1_dot_node__operator__pb2.ReverseBankEntryResponse.FromString,
+                _registered_method=True)
         self.InstructPayments = channel.unary_unary(
                 '/quanlian.v1.NodeOperatorService/InstructPayments',
                 request_serializer=quanlian_dot_v1_dot_node__operator__pb2.InstructPaymentsRequest.SerializeToString,
@@ -269,6 +274,13 @@ class NodeOperatorServiceServicer:
 
     def RecordLodging(self, request, context):
         """The region paid the clearinghouse.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReverseBankEntry(self, request, context):
+        """Takes back a receipt, its assignment or a lodging that was recorded wrongly and whose money was not used.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -497,6 +509,11 @@ def add_NodeOperatorServiceServicer_to_server(servicer, server):
                     servicer.RecordLodging,
                     request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.RecordLodgingRequest.FromString,
                     response_serializer=quanlian_dot_v1_dot_node__operator__pb2.RecordLodgingResponse.SerializeToString,
+            ),
+            'ReverseBankEntry': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReverseBankEntry,
+                    request_deserializer=quanlian_dot_v1_dot_node__operator__pb2.ReverseBankEntryRequest.FromString,
+                    response_serializer=quanlian_dot_v1_dot_node__operator__pb2.ReverseBankEntryResponse.SerializeToString,
             ),
             'InstructPayments': grpc.unary_unary_rpc_method_handler(
                     servicer.InstructPayments,
@@ -873,6 +890,33 @@ class NodeOperatorService:
             '/quanlian.v1.NodeOperatorService/RecordLodging',
             quanlian_dot_v1_dot_node__operator__pb2.RecordLodgingRequest.SerializeToString,
             quanlian_dot_v1_dot_node__operator__pb2.RecordLodgingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReverseBankEntry(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quanlian.v1.NodeOperatorService/ReverseBankEntry',
+            quanlian_dot_v1_dot_node__operator__pb2.ReverseBankEntryRequest.SerializeToString,
+            quanlian_dot_v1_dot_node__operator__pb2.ReverseBankEntryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -46,6 +46,8 @@ class NodeOperatorServiceStub:
     ListDedicatedReceipts: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.ListDedicatedReceiptsRequest, _node_operator_pb2.ListDedicatedReceiptsResponse]
     RecordLodging: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.RecordLodgingRequest, _node_operator_pb2.RecordLodgingResponse]
     """The region paid the clearinghouse."""
+    ReverseBankEntry: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.ReverseBankEntryRequest, _node_operator_pb2.ReverseBankEntryResponse]
+    """Takes back a receipt, its assignment or a lodging that was recorded wrongly and whose money was not used."""
     InstructPayments: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.InstructPaymentsRequest, _node_operator_pb2.InstructPaymentsResponse]
     """Makes out what acquirers are owed and is covered, for the bank to pay."""
     ListPayments: _grpc.UnaryUnaryMultiCallable[_node_operator_pb2.ListPaymentsRequest, _node_operator_pb2.ListPaymentsResponse]
@@ -111,6 +113,8 @@ class NodeOperatorServiceAsyncStub(NodeOperatorServiceStub):
     ListDedicatedReceipts: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.ListDedicatedReceiptsRequest, _node_operator_pb2.ListDedicatedReceiptsResponse]  # type: ignore[assignment]
     RecordLodging: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.RecordLodgingRequest, _node_operator_pb2.RecordLodgingResponse]  # type: ignore[assignment]
     """The region paid the clearinghouse."""
+    ReverseBankEntry: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.ReverseBankEntryRequest, _node_operator_pb2.ReverseBankEntryResponse]  # type: ignore[assignment]
+    """Takes back a receipt, its assignment or a lodging that was recorded wrongly and whose money was not used."""
     InstructPayments: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.InstructPaymentsRequest, _node_operator_pb2.InstructPaymentsResponse]  # type: ignore[assignment]
     """Makes out what acquirers are owed and is covered, for the bank to pay."""
     ListPayments: _aio.UnaryUnaryMultiCallable[_node_operator_pb2.ListPaymentsRequest, _node_operator_pb2.ListPaymentsResponse]  # type: ignore[assignment]
@@ -227,6 +231,14 @@ class NodeOperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_node_operator_pb2.RecordLodgingResponse, _abc.Awaitable[_node_operator_pb2.RecordLodgingResponse]]:
         """The region paid the clearinghouse."""
+
+    @_abc_1.abstractmethod
+    def ReverseBankEntry(
+        self,
+        request: _node_operator_pb2.ReverseBankEntryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_node_operator_pb2.ReverseBankEntryResponse, _abc.Awaitable[_node_operator_pb2.ReverseBankEntryResponse]]:
+        """Takes back a receipt, its assignment or a lodging that was recorded wrongly and whose money was not used."""
 
     @_abc_1.abstractmethod
     def InstructPayments(
