@@ -16,7 +16,7 @@ from custodian.books import json_to_legs
 from quanlian.apportionment import Leg
 from quanlian.money import yuan
 from quanlian.refusals import CHINA
-from quanlian.state_names import POSTINGS_ZH
+from quanlian.state_names import ENTRIES_ZH, POSTINGS_ZH
 
 AMOUNTS = (
     ("posted_fen", ""),
@@ -118,9 +118,10 @@ def entries(transaction: Transaction, wanted: Wanted) -> Iterator[JournalEntry]:
 def text(entry: JournalEntry) -> str:
     """As a plain-text accounting file has it: a heading, then a line for each amount; memo amounts in brackets."""
     at = datetime.fromtimestamp(entry.at, CHINA).strftime("%Y-%m-%d %H:%M:%S")
+    kind = " ".join(filter(None, (ENTRIES_ZH.get(entry.kind), entry.kind)))
     reference = f" {entry.reference}" if entry.reference else ""
     window = f"  ; 场次 window {entry.window}" if entry.window else ""
-    rows = [f"{at} * {entry.number} {entry.kind}{reference}{window}"]
+    rows = [f"{at} * {entry.number} {kind}{reference}{window}"]
     for line in entry.lines:
         name = f"{line.account} @{line.counterpart}" if line.counterpart else line.account
         for amount, kind in AMOUNTS:

@@ -857,8 +857,18 @@ class TestCommands:
     ) -> None:
         assert self._run(sound, CLEARING, "journal", "--account", "bank/")[0] == 0
         first = capsys.readouterr().out.split("\n\n")[0]
-        assert first.splitlines()[0] == f"2026-05-29 04:26:40 * 2 deposit deposit-{HANGZHOU}"
+        assert first.splitlines()[0] == f"2026-05-29 04:26:40 * 2 到账 deposit deposit-{HANGZHOU}"
         assert first.splitlines()[1].split() == ["bank/clearinghouse", "10,000.00", "CNY"]
+
+    @pytest.mark.parametrize("name", BOTH)
+    def test_every_entry_is_named_in_both_languages(
+        self, sound: Sound, name: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert self._run(sound, name, "journal")[0] == 0
+        headings = [line.split(" * ")[1].split() for line in capsys.readouterr().out.splitlines() if " * " in line]
+        entries = [(str(row["number"]), row["kind"]) for row in sound.parties[name].rows("entry")]
+        assert [(heading[0], heading[2]) for heading in headings] == entries
+        assert [zh for _, zh, *_ in headings if zh.isascii()] == []
 
     def test_the_journal_of_one_redemption_shows_its_legs(
         self, sound: Sound, capsys: pytest.CaptureFixture[str]
