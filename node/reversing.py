@@ -186,7 +186,9 @@ def _require_unused(desk: Desk, receipt: Any) -> None:
             f"{receipt.account} 现仅余{shown}元未动用，不足冲正{needed}元 · "
             f"{shown} yuan of {receipt.account} are neither used nor promised, {needed} would be taken back",
             place="reversal",
-            remedy="待所缺款项到账后再冲正 · reverse it once what is missing has come in from the same payer",
+            remedy="待同一来款方补足后再冲正；实收较少的，先以加标记的流水号登记实收金额 · "
+            "reverse it once what is missing has come from the same payer; "
+            "if less came than was typed, first record that under its reference with a mark",
         )
 
 

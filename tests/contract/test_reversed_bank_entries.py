@@ -111,7 +111,7 @@ class TestMoneyThatWasUsedIsNotTakenBack:
                 treasury.reverse("TYPO")
             assert f"3.33 yuan of {CITY} are neither used nor promised, 10.00 would be taken back" in str(refused.value)
             assert f"{CITY} 现仅余3.33元未动用" in str(refused.value)
-            assert "待所缺款项到账后再冲正" in str(refused.value)
+            assert "待同一来款方补足后再冲正" in str(refused.value)
             treasury.pay(1, "paid-1")
         treasury.fund("city", 667, "city-2")
         treasury.reverse("TYPO")
@@ -119,6 +119,18 @@ class TestMoneyThatWasUsedIsNotTakenBack:
         treasury.check()
         treasury.refund_here(first, 5800)
         assert not treasury.instruct().payments
+
+    def test_unless_what_really_came_is_recorded_first_and_suffices(self, treasury: Treasury) -> None:
+        treasury.fund("county", 1_000, "county-1")
+        treasury.fund("city", 40_000, "TYPO")
+        treasury.redeem_here(*treasury.node.claim())
+        treasury.pay(treasury.instruct().payments[0].number, "paid-1")
+        with pytest.raises(InvalidInput, match="first record that under its reference with a mark"):
+            treasury.reverse("TYPO")
+        treasury.fund("city", 4_000, "TYPO*")
+        treasury.reverse("TYPO")
+        assert treasury.prefunded("city") == 4_000 - 667
+        treasury.check()
 
     def test_returned_to_their_funder(self, funded: Treasury) -> None:
         spend_and_end(funded)
