@@ -41,32 +41,36 @@ from quanlian.ledger import Movement, is_limited
 
 def own_region(transaction: Transaction) -> str:
     """Whose node this is, by its accounts; empty for one that has none yet."""
+    holder = ""
     for code in run(transaction, sa.select(books_schema.account.c.account).order_by(books_schema.account.c.account)):
         kind, _, rest = code.account.partition("/")
         region = str(rest.partition("/")[0])
         if region and (kind in ("clearing", "used_away", "prefund") or (kind == "funding" and VISITORS not in rest)):
             return region
-    return ""
+        holder = holder or (region if kind == "bank" else "")
+    return holder
 
 
 def _receipts(transaction: Transaction) -> Iterator[Finding]:
     """Each receipt is one entry under its bank reference, and one more where it was assigned later. What was reversed
     was booked too.
     """
-    expected, region = _reversed(transaction, (DEPOSIT, RECEIPT, ASSIGNMENT)), own_region(transaction)
+    region, kinds = own_region(transaction), (DEPOSIT, RECEIPT, ASSIGNMENT)
+    expected = _reversed(transaction, region, kinds)
     for row in run(transaction, schema.bank_receipt.select()):
         reference, first = row.bank_reference, suspense_account() if row.assigned else row.account
         _add(expected[(receipt_kind(first), reference)], receipt_movements(region, first, row.amount_fen))
         if row.assigned:
             _add(expected[(ASSIGNMENT, reference)], assignment_movements(row.account, row.amount_fen))
-    yield from _against_entries("bank_receipt", expected, _entries(transaction, (DEPOSIT, RECEIPT, ASSIGNMENT)))
+    yield from _against_entries("bank_receipt", expected, _entries(transaction, kinds))
 
 
 def _payments(transaction: Transaction) -> Iterator[Finding]:
     """Numbered without a gap, each the sum of its items; one entry under its bank reference once it is made, and its
     opposite under the return's once it was sent back.
     """
-    region, expected = own_region(transaction), _reversed(transaction, (PAYMENT,))
+    region = own_region(transaction)
+    expected = _reversed(transaction, region, (PAYMENT,))
     numbers = {row.payment for row in run(transaction, schema.bank_reversal.select()) if row.payment is not None}
     returned: Counter[str] = Counter()
     for row in run(transaction, schema.payment.select()):
@@ -77,11 +81,10 @@ def _payments(transaction: Transaction) -> Iterator[Finding]:
             yield Finding("payment", str(row.number), None, row.amount_fen - total, *words)
         if row.kind == RETURN and not row.returned_reference:
             returned[row.deposit] += row.amount_fen
-        moved = payment_movements(region, row)
         if row.bank_reference:
-            _add(expected[(PAYMENT, row.bank_reference)], moved)
+            _add(expected[(PAYMENT, row.bank_reference)], payment_movements(region, row))
         if row.returned_reference:
-            _add(expected[("returned-payment", row.returned_reference)], opposite(moved))
+            _add(expected[("returned-payment", row.returned_reference)], opposite(payment_movements(region, row)))
     counters = run(transaction, books_schema.counter.select().where(books_schema.counter.c.name == "payment"))
     for number in sorted(numbers ^ set(range(1, (counters[0].value if counters else 0) + 1))):
         yield Finding("payment", str(number), None, 0, "付款缺失或系添加", "is missing, or was added")
@@ -103,10 +106,9 @@ def _reversals(transaction: Transaction) -> Iterator[Finding]:
     yield from _against_entries("bank_reversal", expected, _entries(transaction, kinds))
 
 
-def _reversed(transaction: Transaction, kinds: Sequence[str]) -> dict[tuple[str, str], Counter[str]]:
+def _reversed(transaction: Transaction, region: str, kinds: Sequence[str]) -> dict[tuple[str, str], Counter[str]]:
     """Lines of the entries of some kinds that were taken back since, by kind and reference; of others none."""
-    lines: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    region, table = own_region(transaction), schema.bank_reversal
+    table, lines = schema.bank_reversal, defaultdict[tuple[str, str], Counter[str]](Counter)
     for row in run(transaction, table.select().where(table.c.kind.in_(kinds))):
         _add(lines[(row.kind, row.bank_reference)], reversed_movements(region, row))
     return lines

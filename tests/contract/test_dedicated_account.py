@@ -8,15 +8,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from dedicated_account import Treasury, spend_and_end
-from local_parties import (
-    HANGZHOU,
-    OPERATOR,
-    SHANGHAI,
-)
+from local_parties import HANGZHOU, OPERATOR, SHANGHAI, LocalNode
 from window_stories import pay_ahead, posted
 
-from node.bank import draw_there
+from node.bank import Payer, RecordReceipt, draw_there
 from node.desk import Desk
+from node.paying import Lodge
 from quanlian.campaign_changes import ChangeKind
 from quanlian.errors import InvalidInput
 from quanlian.refusals import CHINA
@@ -93,6 +90,11 @@ class TestReceipts:
         with pytest.raises(InvalidInput, match="city-1 names another payment"):
             funded.department.do(funded.department.treasury.lodge(OPERATOR, request))
         funded.check()
+
+
+def test_money_moves_before_there_is_a_campaign(node: LocalNode) -> None:
+    node.decide(RecordReceipt(Payer(), 900, "stray"), Lodge(700, "lodged", "operator"))
+    node.check_books()
 
 
 class TestPayingAcquirers:
