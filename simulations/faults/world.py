@@ -17,7 +17,7 @@ from simulations.faults.network import Link, Mishap
 from simulations.faults.opening import HOLD_SECONDS, Opening, opening
 from simulations.faults.plan import STORM_SECONDS, Fault, Plan
 from simulations.faults.stage import Stage
-from simulations.faults.storage import CrashPoint
+from simulations.faults.storage import Copy, CrashPoint
 from simulations.faults.trace import Trace
 
 LOOK_SECONDS = 0.2
@@ -166,7 +166,7 @@ class _World:
             machine.offset_seconds += int(fault.seconds)
             machine.say("has its clock jump by {} s", int(fault.seconds))
 
-    def _restore(self, machine: Machine, copied_at: float, backup: bytes, windows: int) -> None:
+    def _restore(self, machine: Machine, copied_at: float, backup: Copy, windows: int) -> None:
         """Set a database back and have it recovered; the clearinghouse's backups are from after its last close."""
         if self._healed or (machine.name == CLEARINGHOUSE and windows != self._windows()):
             return
