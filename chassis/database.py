@@ -21,7 +21,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 
 from chassis.database_errors import KeyTaken, plain_errors
 from chassis.queries import Query
-from chassis.rows import appended, computed_column
+from chassis.rows import Row, appended, computed_column
 from chassis.turns import Turns
 from quanlian.errors import ConfigurationError
 
@@ -99,14 +99,14 @@ class Transaction(ABC):
         columns: Sequence[sa.Column[Any]],
         keys: Sequence[tuple[Any, ...]],
         fetch: Sequence[sa.Column[Any]] = (),
-    ) -> list[sa.Row[Any]]:
+    ) -> list[Row]:
         """The rows whose `columns` are among `keys`, each once, in no particular order.
 
         `fetch` limits the columns that are read; without it all are.
         """
 
     @abstractmethod
-    def rows(self, query: Query, **values: Any) -> list[sa.Row[Any]]:
+    def rows(self, query: Query, **values: Any) -> list[Row]:
         """What a query finds with these values for its parameters."""
 
     def add(self, table: sa.Table, sums: Mapping[tuple[Any, ...], Sequence[int]]) -> None:

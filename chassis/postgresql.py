@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL, Connection
 
 from chassis.database import Database, Query, Transaction, shown
-from chassis.rows import Rows, all_columns, completed, conflict_clause, distinct_by_key, results, tuples
+from chassis.rows import Row, Rows, all_columns, completed, conflict_clause, distinct_by_key, results, tuples
 from quanlian.errors import ConfigurationError
 
 CONNECT_SECONDS = 5
@@ -148,7 +148,7 @@ class PostgresqlTransaction(Transaction):
         columns: Sequence[sa.Column[Any]],
         keys: Sequence[tuple[Any, ...]],
         fetch: Sequence[sa.Column[Any]] = (),
-    ) -> list[sa.Row[Any]]:
+    ) -> list[Row]:
         if not keys:
             return []
         read = tuple(fetch) or all_columns(table)
@@ -157,11 +157,11 @@ class PostgresqlTransaction(Transaction):
         values = [list(each) for each in zip(*dict.fromkeys(keys), strict=True)]
         return self._read(_look_up_statement(table, tuple(columns), read), values, read)
 
-    def rows(self, query: Query, **values: Any) -> list[sa.Row[Any]]:
+    def rows(self, query: Query, **values: Any) -> list[Row]:
         statement, fixed = query.compiled(self._dialect)
         return self._read(statement.encode(), fixed | values, query.columns)
 
-    def _read(self, statement: bytes, values: Any, columns: tuple[Any, ...]) -> list[sa.Row[Any]]:
+    def _read(self, statement: bytes, values: Any, columns: tuple[Any, ...]) -> list[Row]:
         self.finish()
         return results(columns, self._driver.execute(statement, values).fetchall(), self._dialect)
 

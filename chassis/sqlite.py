@@ -15,7 +15,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, Connection
 
 from chassis.database import Database, Query, Transaction, shown
-from chassis.rows import Rows, all_columns, completed, conflict_clause, distinct_by_key, results, tuples
+from chassis.rows import Row, Rows, all_columns, completed, conflict_clause, distinct_by_key, results, tuples
 from quanlian.errors import ConfigurationError
 
 _READ_ONLY = "chassis_read_only"
@@ -98,7 +98,7 @@ class SqliteTransaction(Transaction):
         columns: Sequence[sa.Column[Any]],
         keys: Sequence[tuple[Any, ...]],
         fetch: Sequence[sa.Column[Any]] = (),
-    ) -> list[sa.Row[Any]]:
+    ) -> list[Row]:
         """Many keys to a statement: what SQLite does for one is little beside what it takes to ask it."""
         if not keys:
             return []
@@ -114,7 +114,7 @@ class SqliteTransaction(Transaction):
             values += self._driver.execute(_look_up_statement(table, columns, read, size), given).fetchall()
         return results(read, values, self._dialect)
 
-    def rows(self, query: Query, **values: Any) -> list[sa.Row[Any]]:
+    def rows(self, query: Query, **values: Any) -> list[Row]:
         statement, fixed = query.compiled(_NAMED)
         found = self._driver.execute(statement, fixed | values).fetchall()
         return results(query.columns, found, self._dialect)

@@ -147,14 +147,14 @@ def _documents(transaction: Transaction, region: str, window: int, agreements: l
     if denied := newest_deny_list(transaction):
         yield _line(kind="deny-list", **_signed(denied.message))
     hashes = sorted({row.terms_hash for row in used})
-    for row in transaction.select_keys(terms, [terms.c.terms_hash], [(each,) for each in hashes]):
+    for found in transaction.select_keys(terms, [terms.c.terms_hash], [(each,) for each in hashes]):
         yield _line(
             kind="terms",
-            issuer=row.issuer,
-            campaign=row.campaign,
-            document=_text(row.document),
-            key_id=row.key_id.hex(),
-            signature=_text(row.signature),
+            issuer=found.issuer,
+            campaign=found.campaign,
+            document=_text(found.document),
+            key_id=found.key_id.hex(),
+            signature=_text(found.signature),
         )
     for kept in agreements:
         yield _line(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam
 
-from chassis.database import Database, Transaction
+from chassis.database import Database, Query, Transaction
 from clearinghouse import schema
 from custodian import schema as custodian_schema
 from custodian.books import Books
@@ -20,6 +20,27 @@ from quanlian.signing import Signer
 from quanlian.v1 import custody_pb2, signed_pb2
 
 PAGE = 500
+_TERMS, _CHANGE, _HAND_OVER = schema.terms.c, custodian_schema.campaign_change.c, schema.hand_over.c
+_REQUEST = custodian_schema.request.c
+_PUBLISHED = Query(schema.terms.select().where(_TERMS.issuer == bindparam("region")))
+_CHANGES = Query(
+    custodian_schema.campaign_change.select()
+    .where(_CHANGE.issuer == bindparam("region"))
+    .order_by(_CHANGE.campaign, _CHANGE.number)
+)
+_HANDED = Query(
+    schema.hand_over.select()
+    .where(_HAND_OVER.issuer == bindparam("region"), _HAND_OVER.number > bindparam("after"))
+    .order_by(_HAND_OVER.number)
+    .limit(PAGE)
+)
+_ANSWERED = Query(
+    custodian_schema.request.select()
+    .where(_REQUEST.participant == bindparam("region"), _REQUEST.request_id > bindparam("after"))
+    .order_by(_REQUEST.request_id)
+    .limit(PAGE)
+)
+"""Requests in the order of their ids, which begin with the time."""
 
 
 def receipts_of(
@@ -43,8 +64,8 @@ def receipts_of(
             response.next.CopyFrom(asked)
             response.next.after_document += len(page)
             return response
-        handed = _hand_overs(transaction, region, asked.after_hand_over)
-        rows = _answered(transaction, region, asked.after_request_id)
+        handed = transaction.rows(_HANDED, region=region, after=asked.after_hand_over)
+        rows = transaction.rows(_ANSWERED, region=region, after=asked.after_request_id)
         kept = Kept(transaction, [row.request_batch for row in rows])
         answered = [(row.request_id, _with_item(kept, row, signer)) for row in rows]
         feed = Books(transaction).counter(f"feed/{region}")
@@ -63,11 +84,10 @@ def receipts_of(
 
 def _documents(transaction: Transaction, region: str) -> list[custody_pb2.RegionDocument]:
     """The region's terms and changes, campaign by campaign, and what it suspended and reactivated, in order."""
-    table, changes = schema.terms, custodian_schema.campaign_change
-    run, document = transaction.connection.execute, custody_pb2.RegionDocument
-    terms = {row.terms_hash: row for row in run(table.select().where(table.c.issuer == region))}
+    document = custody_pb2.RegionDocument
+    terms = {row.terms_hash: row for row in transaction.rows(_PUBLISHED, region=region)}
     found = []
-    for row in run(changes.select().where(changes.c.issuer == region).order_by(changes.c.campaign, changes.c.number)):
+    for row in transaction.rows(_CHANGES, region=region):
         version = terms.pop(wire.body_to_change(row.body).terms_hash, None)
         if version is not None:
             message = signed_pb2.SignedMessage(
@@ -98,21 +118,3 @@ def _with_item(kept: Kept, row: Any, signer: Signer) -> custody_pb2.AnsweredItem
         key_id=answer.key_id,
         signature=answer.signature,
     )
-
-
-def _hand_overs(transaction: Transaction, region: str, after: int) -> list[Any]:
-    table = schema.hand_over
-    query = table.select().where(table.c.issuer == region, table.c.number > after).order_by(table.c.number).limit(PAGE)
-    return list(transaction.connection.execute(query))
-
-
-def _answered(transaction: Transaction, region: str, after: bytes) -> list[Any]:
-    """Requests in the order of their ids, which begin with the time."""
-    table = custodian_schema.request
-    query = (
-        select(table)
-        .where(table.c.participant == region, table.c.request_id > after)
-        .order_by(table.c.request_id)
-        .limit(PAGE)
-    )
-    return list(transaction.connection.execute(query))

@@ -7,6 +7,7 @@ leaves its batch, and is decided again when the issuer has answered.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -363,10 +364,9 @@ class ClearinghouseService:
                 after = events[-1].sequence
                 yield events
                 continue
-            try:
-                await asyncio.wait_for(news.wait(), FEED_POLL_SECONDS)
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FEED_POLL_SECONDS):
+                    await news.wait()
 
     def _feed_after(self, region: str, after: int) -> list[custody_pb2.FeedEvent]:
         with self.database.snapshot() as transaction:

@@ -56,6 +56,7 @@ _COUNTERS = Query(
     )
 )
 """All series at once, and the digest of the last entry: a party has a few for each region, a commit needs three."""
+_COUNTER_KEY = (_COUNTER.name,)
 _REQUEST_KEY = tuple(schema.request.primary_key)
 _VOUCHER_KEY = tuple(schema.voucher.primary_key)
 _REDEMPTION_KEY = tuple(schema.redemption.primary_key)
@@ -408,6 +409,13 @@ def _totals_of(sides: Sides, category: str, at: int, window: int) -> tuple[Hourl
     """Where a posting is counted, by the hour and by the window."""
     issuer, redeemer, campaign = sides
     return HourlyKey(at, issuer, redeemer, campaign, category), (window, issuer, redeemer, campaign)
+
+
+def last_numbers(transaction: Transaction, *series: str) -> list[int]:
+    """What `Books.counter` says of some series, for who needs no more of the books."""
+    rows = transaction.select_keys(schema.counter, _COUNTER_KEY, [(name,) for name in series])
+    found = {row.name: row.value for row in rows}
+    return [found.get(name, 0) for name in series]
 
 
 def record_reference(document: str, signature: bytes) -> str:

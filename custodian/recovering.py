@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from chassis import telemetry
-from chassis.database import Database
+from chassis.database import Database, Query
 from custodian import schema
 from custodian.continuity import Continuity
 from quanlian.errors import InvalidInput
@@ -16,7 +16,7 @@ from quanlian.v1 import recovery_pb2
 ASK_AGAIN_SECONDS = 1
 """How long an operator's call waits for a recovery before it is told how far that is."""
 
-_TABLE = schema.recovery_report
+_ALL = Query(schema.recovery_report.select().order_by(schema.recovery_report.c.incarnation))
 _log = telemetry.logger("recovery")
 
 
@@ -67,7 +67,7 @@ class Recovering:
 
         def load() -> tuple[recovery_pb2.RecoveryReport | None, list[int]]:
             with self._database.snapshot() as transaction:
-                rows = transaction.connection.execute(_TABLE.select().order_by(_TABLE.c.incarnation)).all()
+                rows = transaction.rows(_ALL)
             found = {row.incarnation: row.report for row in rows}
             if incarnation and incarnation not in found:
                 raise InvalidInput(

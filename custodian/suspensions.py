@@ -30,6 +30,7 @@ _SUBJECT = (schema.suspended.c.kind, schema.suspended.c.subject)
 _TOLD = schema.suspension.c
 _IN_ORDER = schema.suspension.select().order_by(_TOLD.at, _TOLD.authority, _TOLD.number)
 _ALL = Query(_IN_ORDER)
+_LAST_NUMBER = Query(select(func.max(_TOLD.number).label("last")).where(_TOLD.authority == bindparam("authority")))
 _OF_AUTHORITY = Query(_IN_ORDER.where(_TOLD.authority == bindparam("authority"), _TOLD.number > bindparam("after")))
 
 
@@ -120,9 +121,7 @@ class Suspensions:
         return bad
 
     def last_number(self, authority: str) -> int:
-        table = schema.suspension
-        query = select(func.max(table.c.number)).where(table.c.authority == authority)
-        return self._transaction.connection.execute(query).scalar() or 0
+        return self._transaction.rows(_LAST_NUMBER, authority=authority)[0].last or 0
 
     def history(self) -> list[SignedSuspension]:
         """All that was recorded, in order."""

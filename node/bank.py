@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from chassis.database import Query
 from custodian import schema as books_schema
 from custodian.prefund import Funder
 from node import schema
@@ -34,6 +35,14 @@ ACQUIRER, RETURN, LODGING = "acquirer", "return", "lodging"
 """Kinds of payment."""
 DEPOSIT, RECEIPT, ASSIGNMENT, PAYMENT = "deposit", "receipt", "assignment", "payment"
 """Kinds of the journal's entries, under the bank's reference: of a known payer, in suspense, assigned; paid."""
+_USE, _WINDOW = schema.away_use.c, schema.settlement_window.c
+_NOT_DRAWN = Query(
+    sa.select(schema.away_use)
+    .join(schema.settlement_window, _WINDOW.number == _USE.settlement_window)
+    .where(_WINDOW.settled, _USE.used_fen != _USE.drawn_fen)
+    .order_by(_USE.settlement_window, _USE.account)
+)
+_NOT_PAID = Query(sa.select(schema.payment.c["items"]).where(schema.payment.c.bank_reference.is_(None)))
 CHECK_REFERENCE = "核对银行流水号 · check the bank's reference"
 REVERSE_IT = (
     f"{CHECK_REFERENCE}；登记有误的先冲正 · if it was recorded wrongly, reverse it first: quanlian node reverse"
@@ -181,28 +190,18 @@ def draw_settled(desk: Desk) -> None:
     Dr `prefund` / Cr `contribution`, an entry a window. A funder that owes is drawn on when its money comes.
     """
     desk.dues.save(desk.transaction)
-    use, window = schema.away_use, schema.settlement_window
-    query = (
-        sa.select(use)
-        .join(window, window.c.number == use.c.settlement_window)
-        .where(window.c.settled, use.c.used_fen != use.c.drawn_fen)
-        .order_by(use.c.settlement_window, use.c.account)
-    )
     committed = committed_fen(desk)
     movements: dict[int, list[Movement]] = defaultdict(list)
     left: dict[str, int] = {}
-    for row in desk.transaction.connection.execute(query).all():
+    for row in desk.transaction.rows(_NOT_DRAWN):
         purse = prefund_of(row.account)
         free = left.setdefault(purse, -desk.books.balance(purse).posted_fen - committed[row.account])
         drawn = min(row.used_fen - row.drawn_fen, max(0, free))
         if drawn:
             left[purse] = free - drawn
             movements[row.settlement_window] += settled_use(row.account, drawn)
-            desk.transaction.connection.execute(
-                use.update()
-                .where(use.c.settlement_window == row.settlement_window, use.c.account == row.account)
-                .values(drawn_fen=row.drawn_fen + drawn)
-            )
+            key = {"settlement_window": row.settlement_window, "account": row.account}
+            desk.transaction.update(schema.away_use, key, {"drawn_fen": row.drawn_fen + drawn})
     for number, moved in movements.items():
         desk.books.book("contribution", desk.at, f"window {number}", moved)
 
@@ -240,9 +239,8 @@ def settled_use(funding: str, fen: int) -> list[Movement]:
 def committed_fen(desk: Desk) -> Counter[str]:
     """What payments that the bank has not made yet will take, by `funding` account; of `clearing` for the rest."""
     committed: Counter[str] = Counter()
-    table = schema.payment
-    for row in desk.transaction.connection.execute(table.select().where(table.c.bank_reference.is_(None))).all():
-        for _, account, fen in json.loads(row.items):
+    for (items,) in desk.transaction.rows(_NOT_PAID):
+        for _, account, fen in json.loads(items):
             committed[account] += fen
     return committed
 

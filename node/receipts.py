@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, func, literal, select, tuple_
+from sqlalchemy import BigInteger, Column, Select, String, bindparam, func, select, tuple_
 
-from chassis.database import Database, Transaction
+from chassis.database import Database, Query, Transaction
 from custodian import schema as custodian_schema
-from custodian.books import json_to_legs
+from custodian.books import Books, json_to_legs
 from custodian.deny_lists import newest_deny_list
 from custodian.evidence import Kept, signed_now
 from custodian.paging import pages
@@ -34,22 +34,25 @@ MAX_RECEIPTS = 2000
 """To a page."""
 
 Receipts = Iterator[custody_pb2.Receipt]
+Read = Callable[[Transaction, Sequence[Any], Signer], Receipts]
+"""Makes receipts of rows; the signer is the node's, for what it sent."""
 
 
 class _Series(NamedTuple):
-    """Receipts of one kind: the rows that they are in, in the order of a unique key, and what some of those say."""
+    """Receipts of one kind: the rows that they are in, in the order of a unique key, and what some of those say.
 
-    query: Select[Any]
-    key: tuple[ColumnElement[Any], ...]
-    read: Callable[[Transaction, Sequence[Any]], Receipts]
+    `first` and `next` are a page's queries, from the beginning and after the row that was the last.
+    """
 
-    def page(self, transaction: Transaction, after: Sequence[Any]) -> Sequence[Any]:
-        """The next rows after the values of the key that were the last."""
-        query = self.query.order_by(*self.key).limit(ROWS)
-        if after:
-            passed = [literal(value, column.type) for column, value in zip(self.key, after, strict=True)]
-            query = query.where(tuple_(*self.key) > tuple_(*passed))
-        return transaction.connection.execute(query).all()
+    first: Query
+    next: Query
+    key: tuple[str, ...]
+    read: Read
+
+    def page(self, transaction: Transaction, point: dict[str, Any], last: Any) -> Sequence[Any]:
+        if last is None:
+            return transaction.rows(self.first, **point)
+        return transaction.rows(self.next, **point, **{_after(name): getattr(last, name) for name in self.key})
 
 
 def receipts_held(
@@ -62,63 +65,41 @@ def receipts_held(
     """
     for receipts in pages(_receipts(database, region, point), custody_pb2.Receipt.ByteSize, MAX_RECEIPTS):
         yield custody_pb2.HandReceiptsRequest(receipts=receipts)
-    window, counter = schema.settlement_window.c, custodian_schema.counter.c
     with database.snapshot() as transaction:
-        run = transaction.connection.execute
-        last_window = run(select(func.max(window.number))).scalar() or 0
-        feed = run(select(counter.value).where(counter.name == SEQUENCE)).scalar() or 0
+        last_window = transaction.rows(_LAST_WINDOW)[0].last or 0
+        feed = Books(transaction).counter(SEQUENCE)
     yield custody_pb2.HandReceiptsRequest(complete=True, last_window=last_window, feed=feed)
 
 
 def _receipts(database: Database, region: Region, point: custody_pb2.HandReceiptsResponse) -> Receipts:
     """A snapshot is never held while the receipts that it gave are on their way."""
-    for series in _series(region, point):
-        after: Sequence[Any] = ()
+    since = max(0, point.since - MARGIN_SECONDS)
+    wanted = {
+        "region": region.code,
+        "since": since,
+        "after_hand_over": point.after_hand_over,
+        "after_batch": uuid7(since * 1000, bytes(10)),
+    }
+    for series in _SERIES:
+        last = None
         while True:
             with database.snapshot() as transaction:
-                rows = series.page(transaction, after)
-                found = list(series.read(transaction, rows))
+                rows = series.page(transaction, wanted, last)
+                found = list(series.read(transaction, rows, region.message_signer))
             yield from found
             if len(rows) < ROWS:
                 break
-            after = [rows[-1]._mapping[column] for column in series.key]
+            last = rows[-1]
     with database.snapshot() as transaction:
         denied = newest_deny_list(transaction)
     if denied:
         yield custody_pb2.Receipt(at=denied.denylist.issued_at, deny_list=denied.message)
 
 
-def _series(region: Region, point: custody_pb2.HandReceiptsResponse) -> Iterator[_Series]:
-    since = max(0, point.since - MARGIN_SECONDS)
-    terms, changes, suspensions = schema.terms.c, custodian_schema.campaign_change.c, custodian_schema.suspension.c
-    handed, returned, sent = schema.hand_over.c, schema.custody_return.c, schema.outbox.c
-    told, taken_back = schema.clearing_item.c, schema.withdrawn_posting.c
-    own = select(schema.announcement.c.campaign)
-    published = (terms.issuer == region.code) & terms.campaign.in_(own)
-    yield _Series(schema.terms.select().where(published), (terms.terms_hash,), _terms)
-    decided = (changes.issuer == region.code) & changes.campaign.in_(own)
-    query = custodian_schema.campaign_change.select().where(decided)
-    yield _Series(query, (changes.campaign, changes.number), _signed_as("change", "number"))
-    query = custodian_schema.suspension.select().where(suspensions.at >= since)
-    yield _Series(query, (suspensions.authority, suspensions.number), _signed_as("suspension", "at"))
-    query = schema.hand_over.select().where(handed.number > point.after_hand_over)
-    yield _Series(query, (handed.number,), _signed_as("hand_over", "given_at"))
-    query = schema.custody_return.select().where(returned.taken_at >= since)
-    yield _Series(query, (returned.number,), _signed_as("custody_return", "taken_at"))
-    query = schema.outbox.select().where(sent.answer_batch > uuid7(since * 1000, bytes(10)))
-    yield _Series(query, (sent.own_id,), _answered_by(region.message_signer))
-    query = schema.outbox.select().where(sent.answered.is_(False))
-    yield _Series(query, (sent.own_id,), _pending)
-    query = schema.clearing_item.select().where(told.side == "funder", told.at >= since)
-    yield _Series(query, (told.redemption_id, told.number), _postings)
-    query = schema.withdrawn_posting.select().where(taken_back.withdrawn_at >= since)
-    yield _Series(query, (taken_back.sequence, taken_back.side), _signed_as("withdrawn", "withdrawn_at"))
-
-
-def _signed_as(kind: str, at: str) -> Callable[[Transaction, Sequence[Any]], Receipts]:
+def _signed_as(kind: str, at: str) -> Read:
     """Rows that keep a signed message, as receipts of a kind; the column `at` says when it was given or taken."""
 
-    def read(transaction: Transaction, rows: Sequence[Any]) -> Receipts:
+    def read(transaction: Transaction, rows: Sequence[Any], signer: Signer) -> Receipts:
         for row in rows:
             message = signed_pb2.SignedMessage(body=row.body, key_id=row.key_id, signature=row.signature)
             receipt = custody_pb2.Receipt(at=getattr(row, at))
@@ -128,47 +109,43 @@ def _signed_as(kind: str, at: str) -> Callable[[Transaction, Sequence[Any]], Rec
     return read
 
 
-def _terms(transaction: Transaction, rows: Sequence[Any]) -> Receipts:
+def _terms(transaction: Transaction, rows: Sequence[Any], signer: Signer) -> Receipts:
     for row in rows:
         message = signed_pb2.SignedMessage(body=row.document, key_id=row.key_id, signature=row.signature)
         yield custody_pb2.Receipt(terms=message)
 
 
-def _pending(transaction: Transaction, rows: Sequence[Any]) -> Receipts:
+def _pending(transaction: Transaction, rows: Sequence[Any], signer: Signer) -> Receipts:
     for row in rows:
         yield custody_pb2.Receipt(at=row.sent_at, pending=row.content)
 
 
-def _postings(transaction: Transaction, rows: Sequence[Any]) -> Receipts:
+def _postings(transaction: Transaction, rows: Sequence[Any], signer: Signer) -> Receipts:
     for row in rows:
         yield custody_pb2.Receipt(at=row.at, told=_told(row))
 
 
-def _answered_by(signer: Signer) -> Callable[[Transaction, Sequence[Any]], Receipts]:
-    """What was sent on and answered, each with the clearinghouse's signature.
+def _answered(transaction: Transaction, rows: Sequence[Any], signer: Signer) -> Receipts:
+    """What was sent on and answered, each with the clearinghouse's signature; what was asked is signed anew.
 
     It may have been sent long before: the ids of received messages begin with the time.
     """
-
-    def read(transaction: Transaction, rows: Sequence[Any]) -> Receipts:
-        kept = Kept(transaction, [row.answer_batch for row in rows])
-        for row in rows:
-            answer = kept.answer_to(row.answer_batch, row.own_id)
-            if answer is None:
-                continue
-            asked = signed_now(row.content, REQUEST_KIND, signer)
-            item = custody_pb2.AnsweredItem(
-                item=row.content,
-                answer=answer.content,
-                hashes=answer.hashes,
-                key_id=answer.key_id,
-                signature=answer.signature,
-                item_key_id=asked.key_id,
-                item_signature=asked.signature,
-            )
-            yield custody_pb2.Receipt(at=_decided_at(answer.content), answered=item)
-
-    return read
+    kept = Kept(transaction, [row.answer_batch for row in rows])
+    for row in rows:
+        answer = kept.answer_to(row.answer_batch, row.own_id)
+        if answer is None:
+            continue
+        asked = signed_now(row.content, REQUEST_KIND, signer)
+        item = custody_pb2.AnsweredItem(
+            item=row.content,
+            answer=answer.content,
+            hashes=answer.hashes,
+            key_id=answer.key_id,
+            signature=answer.signature,
+            item_key_id=asked.key_id,
+            item_signature=asked.signature,
+        )
+        yield custody_pb2.Receipt(at=_decided_at(answer.content), answered=item)
 
 
 def _told(row: Any) -> redemption_pb2.Posting:
@@ -192,3 +169,46 @@ def _told(row: Any) -> redemption_pb2.Posting:
 
 def _decided_at(answer: bytes) -> int:
     return redemption_pb2.RedemptionAnswer.FromString(answer).decided_at
+
+
+def _after(name: str) -> str:
+    return f"after_{name}"
+
+
+def _series(chosen: Select[Any], key: tuple[Column[Any], ...], read: Read) -> _Series:
+    page = chosen.order_by(*key).limit(ROWS)
+    passed = tuple_(*[bindparam(_after(column.name), type_=column.type) for column in key])
+    return _Series(Query(page), Query(page.where(tuple_(*key) > passed)), tuple(column.name for column in key), read)
+
+
+def _all_series() -> tuple[_Series, ...]:
+    """Their queries take `region`, `since`, `after_hand_over` and `after_batch`."""
+    terms, changes, suspensions = schema.terms.c, custodian_schema.campaign_change.c, custodian_schema.suspension.c
+    handed, returned, sent = schema.hand_over.c, schema.custody_return.c, schema.outbox.c
+    told, taken_back = schema.clearing_item.c, schema.withdrawn_posting.c
+    own = select(schema.announcement.c.campaign)
+    region, since = bindparam("region", type_=String), bindparam("since", type_=BigInteger)
+    published = schema.terms.select().where(terms.issuer == region, terms.campaign.in_(own))
+    decided = custodian_schema.campaign_change.select().where(changes.issuer == region, changes.campaign.in_(own))
+    suspended = custodian_schema.suspension.select().where(suspensions.at >= since)
+    given = schema.hand_over.select().where(handed.number > bindparam("after_hand_over"))
+    come_back = schema.custody_return.select().where(returned.taken_at >= since)
+    answered = schema.outbox.select().where(sent.answer_batch > bindparam("after_batch"))
+    pending = schema.outbox.select().where(sent.answered.is_(False))
+    postings = schema.clearing_item.select().where(told.side == "funder", told.at >= since)
+    withdrawn = schema.withdrawn_posting.select().where(taken_back.withdrawn_at >= since)
+    return (
+        _series(published, (terms.terms_hash,), _terms),
+        _series(decided, (changes.campaign, changes.number), _signed_as("change", "number")),
+        _series(suspended, (suspensions.authority, suspensions.number), _signed_as("suspension", "at")),
+        _series(given, (handed.number,), _signed_as("hand_over", "given_at")),
+        _series(come_back, (returned.number,), _signed_as("custody_return", "taken_at")),
+        _series(answered, (sent.own_id,), _answered),
+        _series(pending, (sent.own_id,), _pending),
+        _series(postings, (told.redemption_id, told.number), _postings),
+        _series(withdrawn, (taken_back.sequence, taken_back.side), _signed_as("withdrawn", "withdrawn_at")),
+    )
+
+
+_SERIES = _all_series()
+_LAST_WINDOW = Query(select(func.max(schema.settlement_window.c.number).label("last")))

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from sqlalchemy import func, select
 
 from chassis.database import Query
-from custodian.books import Books
+from custodian.books import last_numbers
 from custodian.campaigns import verify_change
 from custodian.continuity import Continuity
 from custodian.incarnations import known, learn
@@ -77,9 +77,8 @@ class Recovery:
 
         def load() -> custody_pb2.Position:
             with self._engine.database.snapshot() as transaction:
-                books = Books(transaction)
                 heard = known(transaction, CLEARINGHOUSE)
-                last, feed = books.counter("hand-over"), books.counter(SEQUENCE)
+                last, feed = last_numbers(transaction, "hand-over", SEQUENCE)
             incarnation = self._continuity.incarnation
             return custody_pb2.Position(incarnation=incarnation, hand_overs=last, feed=feed, peer_incarnation=heard)
 

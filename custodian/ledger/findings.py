@@ -30,7 +30,7 @@ class Finding(NamedTuple):
 
 def row_key(table: sa.Table, row: Any) -> str:
     """The primary key of a row, as findings show it."""
-    values = (row._mapping[column] for column in table.primary_key.columns)
+    values = (row._mapping[column.name] for column in table.primary_key.columns)
     return "/".join(value.hex() if isinstance(value, bytes) else str(value) for value in values)
 
 

@@ -281,7 +281,8 @@ class ClearingLink:
                 heard.clear()
                 self._outgoing.put_nowait(_PING)
                 try:
-                    await asyncio.wait_for(heard.wait(), SILENT_SECONDS)
+                    async with asyncio.timeout(SILENT_SECONDS):
+                        await heard.wait()
                 except TimeoutError:
                     _log.warning("the clearinghouse is silent")
                     service.clearinghouse_lost(SILENT_SECONDS)
@@ -304,7 +305,8 @@ class ClearingLink:
                     outgoing.put_nowait(custody_pb2.CustodyStreamRequest(hand_over=message))
                     sent = number
                 try:
-                    await asyncio.wait_for(self._hand_overs.wait(), RESEND_SECONDS)
+                    async with asyncio.timeout(RESEND_SECONDS):
+                        await self._hand_overs.wait()
                     self._hand_overs.clear()
                 except TimeoutError:
                     sent = 0

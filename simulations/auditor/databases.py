@@ -127,7 +127,8 @@ def network_in_memory(
 def _reader(connection: sqlite3.Connection) -> Read:
     def read(statement: str, parameters: Mapping[str, str]) -> Sequence[Any]:
         cursor = connection.execute(statement, parameters)
-        return list(map(_row_of(tuple([column[0] for column in cursor.description])), cursor))
+        found = cursor.fetchall()
+        return list(map(_row_of(tuple([column[0] for column in cursor.description])), found)) if found else found
 
     return read
 

@@ -13,7 +13,7 @@ from chassis.commit import GroupCommit
 from chassis.ids import FreshIds
 from custodian.undecided import LEFT_UNDECIDED
 from simulations.faults.loop import Halted, VirtualLoop
-from simulations.faults.storage import Beside, CrashPoint, Disk, KeptMark, SimulatedDatabase
+from simulations.faults.storage import Beside, Copy, CrashPoint, Disk, KeptMark, SimulatedDatabase
 from simulations.faults.trace import Trace
 
 EPOCH = 1_780_000_000
@@ -112,7 +112,7 @@ class Machine:
         process.end()
         self.loop.call_later(restart_after, self.start)
 
-    def restore(self, copy: bytes) -> None:
+    def restore(self, copy: Copy) -> None:
         """The disk is set back to an older copy, and the party starts from it."""
         self.crash(0.5)
         self.disk.load(copy)

@@ -147,7 +147,7 @@ def opening(regions: tuple[str, ...]) -> Opening:
     tokens = stage.play(_prepare(stage))
     machines = {name: stage.machine(name) for name in stage.parties}
     marks = {name: machine.beside.mark for name, machine in machines.items() if machine.beside.mark}
-    return Opening({name: machine.disk.copy() for name, machine in machines.items()}, marks, tokens)
+    return Opening({name: machine.disk.content for name, machine in machines.items()}, marks, tokens)
 
 
 def _tables(name: str) -> bytes:

@@ -126,15 +126,19 @@ def node(network: Network, region: str) -> Program:
     return program
 
 
+class _Registering:
+    """Stands for the host: keeps registrations until somebody calls."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._server: Any = Server(process)
+
+    def add(self, registration: Callable[[Any], object]) -> None:
+        self._process.offers.append(lambda: registration(self._server))
+
+
 def _host(process: Process) -> Host:
-    """Keeps registrations until somebody calls."""
-    server = cast(Any, Server(process))
-
-    class Registering:
-        def add(self, registration: Callable[[Any], object]) -> None:
-            process.offers.append(lambda: registration(server))
-
-    return cast(Host, Registering())
+    return cast(Host, _Registering(process))
 
 
 class _Link(ClearingLink):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -26,6 +27,14 @@ class CrashPoint(StrEnum):
     AFTER = "after"
 
 
+@dataclass(slots=True, eq=False)
+class Copy:
+    """A database as it was at one moment: a savepoint in its schedule's transaction, or what it held, written out."""
+
+    savepoint: str
+    content: bytes | None = None
+
+
 class Disk:
     """What outlives a crash: the last commit. One SQLite connection, used for schedule after schedule.
 
@@ -41,28 +50,49 @@ class Disk:
         self.statements = self.engine.connect()
         """Runs SQLAlchemy's statements; transactions begin and end on `connection` itself, which costs far less."""
         self._beginning: bytes | None = None
+        self._copies: list[Copy] = []
+        """Those that are savepoints, the oldest first."""
 
     def begin(self, content: bytes) -> None:
         """Put the database to what a schedule begins with."""
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
         if self._beginning is not content:
-            self.connection.deserialize(content)
+            with closing(sqlite3.connect(":memory:")) as source:
+                source.deserialize(content)
+                source.backup(self.connection)
             self._beginning = content
+        self._copies.clear()
         self.connection.execute("BEGIN")
 
-    def load(self, copy: bytes) -> None:
-        """Set the database back to a copy of it."""
-        self._beginning = None
-        self.begin(copy)
+    @property
+    def content(self) -> bytes:
+        return self.connection.serialize()
 
-    def copy(self) -> bytes:
-        """The database as it is now, outside a party's transaction."""
-        self._beginning = None
-        self.connection.execute("COMMIT")
-        copy = self.connection.serialize()
-        self.connection.execute("BEGIN")
+    def copy(self) -> Copy:
+        """The database as it is now, outside a party's transaction; to be loaded once at most."""
+        copy = Copy(f"copy_{len(self._copies)}")
+        self.connection.execute(f"SAVEPOINT {copy.savepoint}")
+        self._copies.append(copy)
         return copy
+
+    def load(self, copy: Copy) -> None:
+        """Set the database back to a copy of it."""
+        while self._copies and self._copies[-1] is not copy:
+            self._write_out(self._copies.pop())
+        if copy.content is not None:
+            self.begin(copy.content)
+        else:
+            self._roll_back_to(self._copies.pop())
+
+    def _write_out(self, copy: Copy) -> None:
+        """Keep what a copy holds, for its savepoint goes: an older one is loaded."""
+        self._roll_back_to(copy)
+        copy.content = self.content
+
+    def _roll_back_to(self, copy: Copy) -> None:
+        self.connection.execute(f"ROLLBACK TO {copy.savepoint}")
+        self.connection.execute(f"RELEASE {copy.savepoint}")
 
 
 class SimulatedDatabase(SqliteDatabase):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Sequence
+from functools import cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 from pki.identity import CLEARINGHOUSE
@@ -15,7 +17,7 @@ from simulations.faults.network import Link, Mishap
 from simulations.faults.opening import HOLD_SECONDS, Opening, opening
 from simulations.faults.plan import STORM_SECONDS, Fault, Plan
 from simulations.faults.stage import Stage
-from simulations.faults.storage import CrashPoint
+from simulations.faults.storage import Copy, CrashPoint
 from simulations.faults.trace import Trace
 
 LOOK_SECONDS = 0.2
@@ -164,7 +166,7 @@ class _World:
             machine.offset_seconds += int(fault.seconds)
             machine.say("has its clock jump by {} s", int(fault.seconds))
 
-    def _restore(self, machine: Machine, copied_at: float, backup: bytes, windows: int) -> None:
+    def _restore(self, machine: Machine, copied_at: float, backup: Copy, windows: int) -> None:
         """Set a database back and have it recovered; the clearinghouse's backups are from after its last close."""
         if self._healed or (machine.name == CLEARINGHOUSE and windows != self._windows()):
             return
@@ -271,9 +273,12 @@ class _World:
 
     def _counted(self, name: str, questions: dict[str, tuple[str, tuple[Any, ...]]]) -> list[str]:
         connection = self._stage.machine(name).disk.connection
-        found = []
-        for what, (where, parameters) in questions.items():
-            (count,) = connection.execute(f"SELECT COUNT(*) FROM {where}", parameters).fetchone()
-            if count:
-                found.append(f"{name} has {count} {what}")
-        return found
+        wheres, parameters = zip(*questions.values(), strict=True)
+        counts = connection.execute(_counting(wheres), [*chain.from_iterable(parameters)]).fetchone()
+        return [f"{name} has {count} {what}" for what, count in zip(questions, counts, strict=True) if count]
+
+
+@cache
+def _counting(wheres: tuple[str, ...]) -> str:
+    """One statement for several counts, in their order."""
+    return "SELECT " + ", ".join(f"(SELECT COUNT(*) FROM {where})" for where in wheres)
