@@ -205,6 +205,7 @@ class ClaimBatch:
         self._expected: list[Claim] = []
         self._evidence: dict[Shown, bytes | None] = {}
         self._terms = _own_terms(desk)
+        self._key = desk.suspensions.judged(desk.region.verifier.key(desk.region.voucher_signer.key_id))
         self._today = china_day(desk.at)
         self._none_left = claim_pb2.ClaimAnswer(
             refusal=_message(Refusal(RefusalReason.QUOTA_EXHAUSTED)), decided_at=desk.at
@@ -326,6 +327,7 @@ class ClaimBatch:
                 used=any(self._evidence[each] is not None for each in claim.shown),
             ),
             usual=now.offered,
+            key=self._key,
         )
         return decide_claim(facts, free_fen, desk.at)
 

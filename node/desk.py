@@ -25,7 +25,7 @@ from quanlian.apportionment import Reservation, split
 from quanlian.custody import EMPTY, VoucherState
 from quanlian.ledger import is_limited
 from quanlian.redemptions import Outcome, Redemption, State
-from quanlian.signing import Signer
+from quanlian.signing import Signer, Verifier
 from quanlian.suspensions import SuspensionKind, merchant_subject, voucher_subject
 from quanlian.terms import Terms
 from quanlian.terms_parsing import parse_terms
@@ -48,7 +48,8 @@ class Work(Protocol):
 class Region(NamedTuple):
     """What stays the same from batch to batch.
 
-    `leverage_bound` is for visitors' vouchers, `minimum_leverage` for those that the region issues itself.
+    `leverage_bound` is for visitors' vouchers, `minimum_leverage` for those that the region issues itself. `verifier`
+    tells how its own keys stand.
     """
 
     code: str
@@ -56,6 +57,7 @@ class Region(NamedTuple):
     message_signer: Signer
     voucher_signer: Signer
     tag_key: bytes
+    verifier: Verifier
     minimum_leverage: Fraction | None = None
 
 

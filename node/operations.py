@@ -15,7 +15,7 @@ from custodian.campaigns import Campaigns, SignedChange
 from custodian.limit_warnings import latest_warnings
 from custodian.recovering import ASK_AGAIN_SECONDS
 from custodian.stats import read_stats
-from custodian.suspensions import records
+from custodian.suspensions import Suspensions, records
 from custodian.withdrawals import CloseWithdrawal, withdrawn_postings
 from node import evidence, schema
 from node.cancelling import Cancel, cancellations
@@ -460,7 +460,21 @@ class NodeOperations:
             recovery=self._service.recovery.job.state(),
             withdrawn=await self.withdrawals(False),
             disputes_open=await asyncio.to_thread(self._open_disputes),
+            keys=await asyncio.to_thread(self._own_keys),
         )
+
+    def _own_keys(self) -> list[node_operator_pb2.OwnKey]:
+        service = self._service
+        with service.database.snapshot() as transaction:
+            suspensions = Suspensions(transaction)
+            signers = (service.signers.voucher, service.signers.terms, service.signers.message)
+            judged = [suspensions.judged(service.keyring.key(each.key_id)) for each in signers]
+        return [
+            node_operator_pb2.OwnKey(
+                purpose=each.purpose, key_id=each.key_id, not_after=each.not_after, bad_from=each.revoked_from or 0
+            )
+            for each in judged
+        ]
 
     def _open_disputes(self) -> int:
         with self._service.database.snapshot() as transaction:

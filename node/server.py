@@ -188,6 +188,7 @@ def load_identity(settings: NodeSettings) -> tuple[Trust, Keyring, Region, Signe
         signers.message,
         signers.voucher,
         _tag_key(settings.keys_directory),
+        keyring,
         settings.own_leverage_bound,
     )
     return trust, keyring, region, signers

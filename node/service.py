@@ -135,7 +135,7 @@ class NodeService:
     ) -> None:
         self.database = database
         self.region = region
-        self.keyring = keyring
+        self.keyring, self.signers = keyring, signers
         self.ids = ids or FreshIds()
         self.undecided = Undecided(self.ids)
         self.continuity = Continuity(RECOVER)

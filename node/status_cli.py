@@ -16,8 +16,14 @@ from custodian.withdrawal_report import show_withdrawn, withdrawn_data
 from quanlian.refusals import CHINA
 from quanlian.v1 import node_operator_pb2 as pb
 from quanlian.v1.node_operator_pb2_grpc import NodeOperatorServiceStub
+from reporting.names import moment
 
 app = typer.Typer(add_completion=False)
+NOT_REACHED = (
+    "清分平台暂不可达，外地券暂不能核销 · "
+    "The clearinghouse cannot be reached: visitors' vouchers cannot be redeemed until it can"
+)
+_SOON_SECONDS = 30 * 86_400
 feed = typer.Typer(help="清分平台通知 · The clearinghouse's feed.", no_args_is_help=True)
 app.add_typer(feed, name="feed")
 
@@ -43,6 +49,11 @@ def _show_status(answer: pb.GetNodeStatusResponse) -> None:
     if answer.recovery.why:
         show_state(answer.recovery)
     console.say(f"节点 · Node {answer.region}")
+    if not answer.clearinghouse_reached:
+        console.say(NOT_REACHED)
+    now = int(datetime.now(CHINA).timestamp())
+    for warning in filter(None, (key_warning(key, now) for key in answer.keys)):
+        console.say(warning)
     since = datetime.fromtimestamp(answer.unanswered_since, CHINA).isoformat(" ") if answer.unanswered else ""
     console.say(
         f"待清分平台答复 · Waiting for the clearinghouse: {answer.unanswered:,}"
@@ -57,6 +68,21 @@ def _show_status(answer: pb.GetNodeStatusResponse) -> None:
     show_withdrawn(answer.withdrawn, "quanlian node")
     _show_windows(answer.windows)
     showing.show_warnings(answer.warnings)
+
+
+def key_warning(key: pb.OwnKey, now: int) -> str:
+    """What is wrong with a key, or soon will be; empty where nothing is."""
+    name = f"密钥 Key {key.purpose} {key.key_id.hex()}"
+    if key.bad_from:
+        return (
+            f"{name} 自{moment(key.bad_from)}起已暂停或吊销，所签不被采信 · "
+            "is suspended or revoked: what it signs is not believed"
+        )
+    if key.not_after <= now:
+        return f"{name} 已于{moment(key.not_after)}到期，请换发 · has ended: certify another"
+    if key.not_after <= now + _SOON_SECONDS:
+        return f"{name} 将于{moment(key.not_after)}到期，请换发 · ends soon: certify another"
+    return ""
 
 
 def _show_windows(windows: Iterable[pb.WindowConfirmation]) -> None:
@@ -140,6 +166,16 @@ def _status_data(answer: pb.GetNodeStatusResponse) -> dict[str, Any]:
         "hand_overs_open": answer.hand_overs_open,
         "feed_sequence": answer.feed_sequence,
         "disputes_open": answer.disputes_open,
+        "clearinghouse_reached": answer.clearinghouse_reached,
+        "keys": [
+            {
+                "purpose": each.purpose,
+                "key_id": each.key_id.hex(),
+                "not_after": each.not_after,
+                "bad_from": each.bad_from,
+            }
+            for each in answer.keys
+        ],
         "parked": [_parked_data(each) for each in answer.parked],
         "withdrawn": [withdrawn_data(each) for each in answer.withdrawn],
         "windows": [{name: getattr(each, name) for name in names} for each in answer.windows],

@@ -447,7 +447,7 @@ class LocalNode(Party):
         database.migrate("custodian:migrations", "custodian_version")
         database.migrate("node:migrations", "node_version")
         self.ids = Ids()
-        self.region = Region(HANGZHOU, None, _MESSAGE, _VOUCHER, bytes(32))
+        self.region = Region(HANGZHOU, None, _MESSAGE, _VOUCHER, bytes(32), KEYRING)
         self.clearinghouse = NoClearinghouse()
         self._shelf = TermsShelf()
         self.service = self.another_service()

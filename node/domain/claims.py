@@ -10,7 +10,9 @@ from typing import NamedTuple
 from quanlian.apportionment import Reservation, reserve
 from quanlian.ledger import is_limited
 from quanlian.refusals import Refusal, RefusalReason
+from quanlian.signing import SigningKey
 from quanlian.terms import Pack, Round, Terms
+from quanlian.vouchers import key_was_revoked, key_was_valid
 
 RUN_MODES = frozenset({"first-come", "application"})
 """Modes of a round that a node runs; terms with another mode are not published."""
@@ -30,7 +32,10 @@ class Evidence(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ClaimFacts:
-    """What the node knows when a claim is decided; counts are packs. `usual` is this round's `usual_issue`."""
+    """What the node knows when a claim is decided; counts are packs. `usual` is this round's `usual_issue`.
+
+    `key` is what its vouchers are signed with, as suspensions and the deny-list have it now.
+    """
 
     terms: Terms | None
     round_id: str
@@ -44,6 +49,7 @@ class ClaimFacts:
     region: str = ""
     region_suspended_at: int | None = None
     usual: Issue | None = None
+    key: SigningKey | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +87,9 @@ def decide_claim(facts: ClaimFacts, free_fen: Callable[[str], int], at: int) -> 
     Reserves each voucher's highest discount, so that nobody is turned away at the till for want of money.
     """
     terms = facts.terms
+    refusal = _check_key(facts.key, at) if facts.key else None
+    if refusal:
+        return refusal
     if facts.region_suspended_at is not None:
         figures = {"region": int(facts.region), "since_at": facts.region_suspended_at}
         return Refusal(RefusalReason.REGION_SUSPENDED, figures)
@@ -129,6 +138,16 @@ def usual_issue(terms: Terms | None, round_id: str) -> Issue | None:
 def china_day(at: int) -> int:
     """The day in Asia/Shanghai as days since 1970-01-01: what a cap per day counts by."""
     return (at + CHINA_OFFSET_SECONDS) // DAY_SECONDS
+
+
+def _check_key(key: SigningKey, at: int) -> Refusal | None:
+    """No voucher is issued that nobody would take; another key, or this one's word again, lets claims go on."""
+    if not key_was_valid(key, at):
+        figures = {"not_before_at": key.not_before, "not_after_at": key.not_after, "issued_at": at}
+        return Refusal(RefusalReason.KEY_NOT_VALID, figures, may_pass=True)
+    if key.revoked_from is not None and key_was_revoked(key, at):
+        return Refusal(RefusalReason.KEY_REVOKED, {"revoked_at": key.revoked_from, "issued_at": at}, may_pass=True)
+    return None
 
 
 def _check_person(opening: Round, facts: ClaimFacts) -> Refusal | None:

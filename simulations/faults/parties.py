@@ -100,7 +100,7 @@ def node(network: Network, region: str) -> Program:
         database = machine.database(process)
         service = NodeService(
             database,
-            Region(region, None, signers["message"], signers["voucher"], bytes(32)),
+            Region(region, None, signers["message"], signers["voucher"], bytes(32), keyring),
             named,
             keyring,
             link,

@@ -55,7 +55,7 @@ class Wire(NoClearinghouse):
     def __init__(self, databases: Databases) -> None:
         super().__init__()
         signers = Signers(*(TestSigner(HANGZHOU, purpose) for purpose in ("voucher", "terms", "message")))
-        region = Region(HANGZHOU, None, signers.message, signers.voucher, bytes(32))
+        region = Region(HANGZHOU, None, signers.message, signers.voucher, bytes(32), KEYRING)
         keys = TestSigner(CLEARINGHOUSE, "message"), TestSigner(CLEARINGHOUSE, "statement")
         self.databases = [open_standing(*each) for each in databases]
         self.node = NodeService(self.databases[0], region, signers, KEYRING, self)  # type: ignore[arg-type]

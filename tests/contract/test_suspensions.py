@@ -37,7 +37,7 @@ from quanlian.campaign_changes import ChangeKind
 from quanlian.errors import BadSignature, InvalidInput
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.suspensions import Suspension, SuspensionKind
-from quanlian.v1 import clearing_operator_pb2, custody_pb2, node_operator_pb2
+from quanlian.v1 import claim_pb2, clearing_operator_pb2, custody_pb2, node_operator_pb2
 from quanlian.v1 import redemption_pb2 as pb
 from quanlian.wire import batch_digest
 
@@ -254,6 +254,25 @@ class TestASigningKey:
         clearinghouse.suspend(KEY, VOUCHER_SIGNER.key_id.hex(), suspended=False)
         node.follow(clearinghouse)
         assert at_node(node, redeem(2, later)) == ["CAPTURED"], "reasons up to KEY_REVOKED do not consume the id"
+
+    def test_no_voucher_is_issued_with_it_until_it_counts_again_and_the_status_says_so(
+        self, node: LocalNode, clearinghouse: LocalClearinghouse
+    ) -> None:
+        node.publish()
+        clearinghouse.suspend(KEY, VOUCHER_SIGNER.key_id.hex(), bad_from=AT)
+        node.follow(clearinghouse)
+        before = node.balance("spring/city")
+        (answer,) = node.decide(node.claim_work("holder-1"))
+        refusal = claim_pb2.ClaimAnswer.FromString(answer).refusal
+        assert (RefusalReason(refusal.reason).name, refusal.retryable) == ("KEY_REVOKED", True)
+        assert node.balance("spring/city") == before, "nothing is reserved for a voucher that nobody would take"
+        service = node.another_service()
+        keys = {each.purpose: each.bad_from for each in asyncio.run(node.operations_of(service).status()).keys}
+        assert keys == {"voucher": AT, "terms": 0, "message": 0}
+        clearinghouse.suspend(KEY, VOUCHER_SIGNER.key_id.hex(), suspended=False)
+        node.follow(clearinghouse)
+        (answer,) = node.decide(node.claim_work("holder-1"))
+        assert claim_pb2.ClaimAnswer.FromString(answer).token
 
     def test_the_clearinghouse_refuses_it_with_its_next_batch(
         self, clearinghouse: LocalClearinghouse, away: bytes

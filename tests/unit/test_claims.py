@@ -11,6 +11,7 @@ import pytest
 
 from node.domain.claims import RUN_MODES, ClaimFacts, Evidence, Issue, china_day, decide_claim
 from quanlian.refusals import Refusal, RefusalReason
+from quanlian.signing import SigningKey
 from quanlian.terms import Terms
 from quanlian.terms_parsing import parse_terms
 
@@ -202,3 +203,25 @@ class TestOrderOfReasons:
         assert [refused(facts, broke, at).reason.name for _, facts, at in steps] == [name for name, _, _ in steps]
         of_claims = {reason.name for reason in RefusalReason if reason >= RefusalReason.ROUND_UNKNOWN}
         assert of_claims < {name for name, _, _ in steps}, "a reason without a claim that leads to it"
+
+
+class TestTheSigningKey:
+    """No voucher is issued that nobody would take; nothing is said for good."""
+
+    KEY = SigningKey(b"k", "330100", "voucher", b"", OPENS - 1, OPENS + 100)
+
+    def test_a_sound_key_issues(self) -> None:
+        assert issued(replace(FACTS, key=self.KEY))
+        assert issued(replace(FACTS, key=self.KEY._replace(revoked_from=OPENS + 1)))
+
+    @pytest.mark.parametrize(
+        ("key", "reason"),
+        [
+            (KEY._replace(not_after=OPENS), RefusalReason.KEY_NOT_VALID),
+            (KEY._replace(not_before=OPENS + 1), RefusalReason.KEY_NOT_VALID),
+            (KEY._replace(revoked_from=OPENS), RefusalReason.KEY_REVOKED),
+        ],
+    )
+    def test_one_that_does_not_count_refuses_for_now(self, key: SigningKey, reason: RefusalReason) -> None:
+        refusal = refused(replace(FACTS, key=key, region="330100", region_suspended_at=OPENS))
+        assert (refusal.reason, refusal.retryable, refusal.reason.consumes_request_id) == (reason, True, False)

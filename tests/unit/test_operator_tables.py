@@ -12,7 +12,7 @@ from rich.console import Console
 
 from chassis import console
 from custodian import showing
-from node import vouchers_cli
+from node import status_cli, vouchers_cli
 from quanlian.refusals import RefusalReason
 from quanlian.v1 import limit_pb2, stats_pb2, suspension_pb2
 from quanlian.v1 import node_operator_pb2 as pb
@@ -189,3 +189,13 @@ def test_a_named_voucher_that_does_not_come_back_ends_the_command_with_1(
 def test_a_table_without_rows_says_a_sentence_and_not_a_bare_frame(screen: io.StringIO) -> None:
     console.show("", ["what"], [], "没有 · nothing")
     assert screen.getvalue() == "没有 · nothing\n"
+
+
+def test_a_key_is_spoken_of_when_it_is_bad_or_will_soon_end() -> None:
+    month = 30 * 86_400
+    sound = pb.OwnKey(purpose="voucher", key_id=b"\x01\x02", not_after=AT + month + 1)
+    assert status_cli.key_warning(sound, AT) == ""
+    assert "将于2026-06-28 04:26:41到期" in status_cli.key_warning(sound, AT + 1)
+    assert "has ended: certify another" in status_cli.key_warning(sound, AT + month + 1)
+    sound.bad_from = AT
+    assert status_cli.key_warning(sound, AT).startswith("密钥 Key voucher 0102 自2026-05-29 04:26:40起已暂停或吊销")

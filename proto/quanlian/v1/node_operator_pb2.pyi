@@ -956,6 +956,7 @@ class GetNodeStatusResponse(_message.Message):
     UNANSWERED_SINCE_FIELD_NUMBER: _builtins.int
     UNDECIDED_FIELD_NUMBER: _builtins.int
     DISPUTES_OPEN_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
     region: _builtins.str
     unanswered: _builtins.int
     """Requests sent to the clearinghouse and not answered yet."""
@@ -986,6 +987,8 @@ class GetNodeStatusResponse(_message.Message):
     def undecided(self) -> _containers.RepeatedCompositeFieldContainer[_undecided_pb2.UndecidedRequest]:
         """Requests of platforms, oldest first."""
 
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___OwnKey]: ...
     def __init__(
         self,
         *,
@@ -1002,14 +1005,48 @@ class GetNodeStatusResponse(_message.Message):
         unanswered_since: _builtins.int = ...,
         undecided: _abc.Iterable[_undecided_pb2.UndecidedRequest] | None = ...,
         disputes_open: _builtins.int = ...,
+        keys: _abc.Iterable[Global___OwnKey] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["recovery", b"recovery"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clearinghouse_reached", b"clearinghouse_reached", "disputes_open", b"disputes_open", "feed_sequence", b"feed_sequence", "hand_overs_open", b"hand_overs_open", "parked", b"parked", "recovery", b"recovery", "region", b"region", "unanswered", b"unanswered", "unanswered_since", b"unanswered_since", "undecided", b"undecided", "warnings", b"warnings", "windows", b"windows", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clearinghouse_reached", b"clearinghouse_reached", "disputes_open", b"disputes_open", "feed_sequence", b"feed_sequence", "hand_overs_open", b"hand_overs_open", "keys", b"keys", "parked", b"parked", "recovery", b"recovery", "region", b"region", "unanswered", b"unanswered", "unanswered_since", b"unanswered_since", "undecided", b"undecided", "warnings", b"warnings", "windows", b"windows", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetNodeStatusResponse: _TypeAlias = GetNodeStatusResponse  # noqa: Y015
+
+@_typing.final
+class OwnKey(_message.Message):
+    """A key that this region signs with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    NOT_AFTER_FIELD_NUMBER: _builtins.int
+    BAD_FROM_FIELD_NUMBER: _builtins.int
+    purpose: _builtins.str
+    """`voucher`, `terms` or `message`."""
+    key_id: _builtins.bytes
+    not_after: _builtins.int
+    """Until when its certificate is good."""
+    bad_from: _builtins.int
+    """From when on what it signs is not believed: it is suspended or on the deny-list; 0: it is sound."""
+    def __init__(
+        self,
+        *,
+        purpose: _builtins.str = ...,
+        key_id: _builtins.bytes = ...,
+        not_after: _builtins.int = ...,
+        bad_from: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bad_from", b"bad_from", "key_id", b"key_id", "not_after", b"not_after", "purpose", b"purpose"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OwnKey: _TypeAlias = OwnKey  # noqa: Y015
 
 @_typing.final
 class ParkedEvent(_message.Message):
