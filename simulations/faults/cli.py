@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from simulations.faults.run import Summary
     from simulations.faults.world import Result
 
+TOLD_EVERY_SECONDS = 10.0
+
 
 def command(
     faults: Annotated[
@@ -65,9 +67,9 @@ def _many(seed: int, schedules: int, workers: int | None, as_json: bool) -> bool
     from simulations.faults.plan import draw
 
     began = time.monotonic()
-    summary = _with_progress(seed, schedules, workers or os.cpu_count() or 1)
+    summary, interrupted = _with_progress(seed, schedules, workers or os.cpu_count() or 1)
     known = run.as_json(summary)
-    if summary.failures:
+    if summary.failures and not interrupted:
         run.prepare()
         plan, result = _shortened(draw(seed, summary.failures[0].schedule))
         _show(plan, result, as_json, {"seed": seed, "schedule": summary.failures[0].schedule, **known})
@@ -75,25 +77,44 @@ def _many(seed: int, schedules: int, workers: int | None, as_json: bool) -> bool
         from chassis.console import print_json
 
         print_json({"seed": seed, **known})
-    if not as_json:
+    if not as_json and summary.schedules:
         _tell(seed, summary, time.monotonic() - began)
+    if interrupted:
+        raise KeyboardInterrupt
     return not summary.failed
 
 
-def _with_progress(seed: int, schedules: int, workers: int) -> Summary:
-    from chassis.console import progress
-    from simulations.faults.run import simulate
+def _with_progress(seed: int, schedules: int, workers: int) -> tuple[Summary, bool]:
+    """What came of the schedules that were played, and whether somebody interrupted them.
 
-    began = time.monotonic()
+    Each failure is told as it is found, and without a terminal how far it is, now and then.
+    """
+    from chassis.console import progress
+    from simulations.faults.run import Summary, simulate
+
+    began = told_at = time.monotonic()
+    told, latest = 0, Summary()
     with progress() as bar:
         task = bar.add_task("模拟 simulating", total=schedules)
 
         def tell(summary: Summary) -> None:
-            rate = summary.schedules / (time.monotonic() - began)
-            failed = f"，失败 failed {summary.failed}" if summary.failed else ""
-            bar.update(task, completed=summary.schedules, description=f"模拟 simulating {rate:,.0f}/s{failed}")
+            nonlocal told, told_at, latest
+            latest, now = summary, time.monotonic()
+            words = f"模拟 simulating {summary.schedules / (now - began):,.0f}/s"
+            if summary.failed:
+                words += f"，失败 failed {summary.failed}"
+            bar.update(task, completed=summary.schedules, description=words)
+            for failure in summary.failures[told:]:
+                bar.console.print(f"场次 schedule {failure.schedule}: {failure.violations[0]}", markup=False)
+            told = len(summary.failures)
+            if bar.disable and now - told_at > TOLD_EVERY_SECONDS:
+                told_at = now
+                bar.console.print(f"{words}: {summary.schedules:,} / {schedules:,}", markup=False)
 
-        return simulate(seed, schedules, workers, tell)
+        try:
+            return simulate(seed, schedules, workers, tell), False
+        except KeyboardInterrupt:
+            return latest, True
 
 
 def _shortened(plan: Plan) -> tuple[Plan, Result]:

@@ -74,9 +74,16 @@ def _events(result: Result) -> Iterator[str]:
     for event in result.trace.events:
         if event.message is None and event.words.split(" ")[-1].startswith(("RedeemStream", "CustodyStream")):
             continue
-        if any(event.words.endswith(dull) for dull in _DULL):
+        if any(event.words.endswith(dull) for dull in _DULL) or _is_ping(event.message):
             continue
         yield f"{event.seconds:7.3f}  {_event(event, names)}"
+
+
+def _is_ping(message: Any) -> bool:
+    """A message on a stream by which one end shows that it is there."""
+    if isinstance(message, redemption_pb2.RedeemStreamRequest):
+        return not message.items
+    return isinstance(message, redemption_pb2.RedeemStreamResponse) and not message.answers
 
 
 def _event(event: Event, names: _Names) -> str:

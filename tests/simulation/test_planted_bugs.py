@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,22 @@ def test_a_planted_bug_is_told_as_a_short_story(bug: str, tmp_path: Path) -> Non
     assert 0 < found["failed"] <= 20
     assert found["violations"], "the shortened schedule still fails"
     assert any("✗" in line for line in found["story"])
+    assert not any(line.endswith(("RedeemStreamRequest", "RedeemStreamResponse")) for line in found["story"]), "pings"
+
+
+def test_a_long_search_names_a_failure_as_it_is_found_and_sums_up_when_it_is_interrupted(tmp_path: Path) -> None:
+    _plant("retry-that-gets-a-new-answer", tmp_path)
+    command = [sys.executable, "-m", "chassis", "simulate", "--faults", "--seed", str(SEED), "--schedules", "1000000"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=_environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as search:
+        assert search.stderr is not None
+        first = search.stderr.readline()
+        search.send_signal(signal.SIGINT)
+        shown, _ = search.communicate()
+    assert first.startswith("场次 schedule "), first
+    assert search.returncode == 130
+    assert "失败场次 which, the first 20" in shown
 
 
 def test_without_a_bug_the_copy_is_sound(tmp_path: Path) -> None:
@@ -76,7 +93,10 @@ def _simulate(sources: Path, schedules: int) -> subprocess.CompletedProcess[str]
 
 
 def _run(sources: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": f"{sources}{os.pathsep}{sources / 'proto'}"}
     return subprocess.run(
-        [sys.executable, *command], cwd=sources, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, *command], cwd=sources, env=_environment(sources), capture_output=True, text=True, check=False
     )
+
+
+def _environment(sources: Path) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": f"{sources}{os.pathsep}{sources / 'proto'}"}
