@@ -18,6 +18,7 @@ from chassis.database import Database
 os.environ["COLUMNS"] = "200"  # tables are as wide here as in a pipe, whatever the terminal of the run
 DatabaseFactory = Callable[[str], Database]
 BACKENDS = ("sqlite", "postgresql")
+TOLD = "told"
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +33,22 @@ def postgres_url(testrun_uid: str) -> Iterator[str]:
         return
     with contextlib.ExitStack() as stack:
         yield _container(stack) or _embedded(stack, testrun_uid)
+
+
+@pytest.fixture
+def told(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """What a test found out, for the end of the run to show though it passed."""
+    return lambda line: record_property(TOLD, line)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what passed tests told, from every process of the run."""
+    passed: list[pytest.TestReport] = terminalreporter.stats.get("passed", [])
+    lines = sorted(str(value) for report in passed for name, value in report.user_properties if name == TOLD)
+    if lines:
+        terminalreporter.section("told")
+    for line in lines:
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(params=BACKENDS)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,12 +32,12 @@ print(json.dumps(first_failure({SEED}, {SCHEDULES})))
 
 
 @pytest.mark.parametrize("bug", BY_NAME)
-def test_the_simulator_finds_a_planted_bug(bug: str, tmp_path: Path) -> None:
+def test_the_simulator_finds_a_planted_bug(bug: str, tmp_path: Path, told: Callable[[str], None]) -> None:
     _plant(bug, tmp_path)
     found = json.loads(_run(tmp_path, "-c", SEARCH).stdout or "null")
     assert found, f"{bug} was not found in {SCHEDULES} schedules of seed {SEED}"
     schedule, violations = found
-    print(f"{bug}: found in schedule {schedule + 1} of seed {SEED}: {violations[0]}")
+    told(f"{bug}: found in schedule {schedule + 1} of seed {SEED}: {violations[0]}")
     assert violations
 
 
