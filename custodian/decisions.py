@@ -23,7 +23,7 @@ from quanlian.validation import Discounted, Facts, check
 from quanlian.vouchers import VoucherKey
 from quanlian.wire import Item, Later, Purchase, Stamp
 
-from .books import Books, RequestKey, StoredAnswer
+from .books import CLAIM, Books, RequestKey, StoredAnswer
 from .campaigns import Campaigns
 from .evidence import SignedBatch
 
@@ -271,14 +271,16 @@ def _refund_rule(redemption: Redemption, voucher: VoucherState, party: Party) ->
 def _reverse(received: Received, original_id: bytes, books: Books, party: Party) -> Outcome | Refusal | None:
     """Undo by the original request id: a hold is voided, a capture refunded in full.
 
-    Anything else is refused. An id not yet seen is stored as reversed, so that the original, arriving later, changes
-    nothing.
+    Anything else is refused, a claim's pack among it. An id not yet seen is stored as reversed, so that the original,
+    arriving later, changes nothing.
     """
     key = (received.participant, original_id)
     original = books.request(key)
     if original is None:
         keep_reversed(key, books, party)
         return None
+    if original.operation == CLAIM:
+        return Refusal(RefusalReason.REDEMPTION_UNKNOWN)
     if original.redemption_id is None:
         return None
     redemption = books.redemption(original.redemption_id)

@@ -250,6 +250,14 @@ class TestReversals:
         assert [outcome(answer) for answer in answers] == ["VOIDED", "REFUNDED"]
         assert node.balance("spring/city")[0] == 0
 
+    def test_a_claim_is_not_reversed_and_its_pack_stays(self, node: LocalNode) -> None:
+        node.publish()
+        claim = node.claim_work("holder", request_id(1))
+        (granted,) = node.decide(claim)
+        (answer,) = node.redeem(item(request_id(2), reverse=pb.Reverse(original_request_id=request_id(1))))
+        assert outcome(answer) == "REDEMPTION_UNKNOWN"
+        assert node.decide(claim) == [granted]
+
     @pytest.mark.parametrize("together", [True, False], ids=["in one batch", "in two batches"])
     def test_an_original_that_arrives_after_its_reverse_changes_nothing(self, node: LocalNode, together: bool) -> None:
         node.publish()
