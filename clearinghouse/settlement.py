@@ -68,8 +68,7 @@ class Settlement:
         """
         if self._continuity.broken:
             return
-        if await asyncio.to_thread(self._is_due):
-            await self._engine.step(Close(), "close", 0)
+        await self._engine.close_if_due()
         await self.calculate_closed()
         if await asyncio.to_thread(self._is_anything_past_due):
             await self._engine.step(CallOverdue(), "call", 0)
@@ -77,10 +76,6 @@ class Settlement:
     def _is_anything_past_due(self) -> bool:
         with self._engine.database.snapshot() as transaction:
             return bool(due_shortfalls(transaction, transaction.now()))
-
-    def _is_due(self) -> bool:
-        with self._engine.database.snapshot() as transaction:
-            return self._engine.is_due(self._engine.desk(transaction))
 
     async def calculate_closed(self) -> None:
         """Calculate every window that is closed and not calculated, also one that a crash left so; then the months
