@@ -336,12 +336,11 @@ class Settlement:
         """Decide a dispute; one adjusting entry is booked in the window that is open now and names it."""
         adjustments = [(each.redemption_id, each.amount_fen) for each in request.adjustments]
         work = Resolve(request.region, request.number, request.upheld, request.why, adjustments)
-        reference = f"dispute {request.region}/{request.number}"
-        resolved = await self._engine.step(work, ADJUSTMENT, None, reference)
+        resolved = await self._engine.step(work, ADJUSTMENT, None, work.reference)
 
         def load() -> clearing_operator_pb2.ResolveDisputeResponse:
             with self._engine.database.snapshot() as transaction:
-                found = booked(transaction, reference, [redemption_id for redemption_id, _ in adjustments])
+                found = booked(transaction, work.reference)
             return clearing_operator_pb2.ResolveDisputeResponse(dispute=resolved, booked=found)
 
         return await asyncio.to_thread(load)
