@@ -76,10 +76,10 @@ class AgreementRegister:
             _require_signatory(agreement, signer)
             kept = on_file(transaction)
             known = next((each for each in kept if _same_version(each, agreement)), None)
-            _require_step(agreement, known, message.body, proposes, signer)
-            if known is None:
+            _require_step(agreement, known, message.body, proposes, signer, _next_version(agreement.number, kept))
+            if known is None or signer not in _signers(known):
                 _require_follows(agreement, kept)
-            elif signer == CLEARINGHOUSE:
+            if known is not None and signer == CLEARINGHOUSE:
                 _require_complete(agreement, known)
             _keep(transaction, agreement, signer, message, known is None)
             return next(each for each in on_file(transaction) if _same_version(each, agreement))
@@ -139,6 +139,20 @@ def _same_version(kept: pb.SignedAgreement, agreement: Agreement) -> bool:
     return (known.number, known.version) == (agreement.number, agreement.version)
 
 
+def _signers(signed: pb.SignedAgreement) -> set[str]:
+    return {each.signer for each in signed.signatures}
+
+
+def _next_version(number: str, kept: list[pb.SignedAgreement]) -> int:
+    """The lowest that nobody has taken and that comes after those in force."""
+    of_number = [(parse_agreement(each.document, PLACE), _signers(each)) for each in kept]
+    taken = {known.version: CLEARINGHOUSE in signers for known, signers in of_number if known.number == number}
+    version = max((each for each, in_force in taken.items() if in_force), default=0) + 1
+    while version in taken:
+        version += 1
+    return version
+
+
 def _require_signatory(agreement: Agreement, signer: str) -> None:
     if signer not in signatories(agreement):
         raise InvalidInput(
@@ -150,7 +164,12 @@ def _require_signatory(agreement: Agreement, signer: str) -> None:
 
 
 def _require_step(
-    agreement: Agreement, known: pb.SignedAgreement | None, document: bytes, proposes: bool, signer: str
+    agreement: Agreement,
+    known: pb.SignedAgreement | None,
+    document: bytes,
+    proposes: bool,
+    signer: str,
+    next_version: int,
 ) -> None:
     """A new text is proposed, by a region if it has regions; what is on file is signed, byte for byte."""
     place = f"{PLACE} {agreement.name}"
@@ -171,21 +190,23 @@ def _require_step(
         raise InvalidInput(
             "与已备案文本不一致 · is on file with another text",
             place=place,
-            remedy="新文本用新版本号 · give the new text a new version",
+            remedy=_as_next(next_version),
         )
-    elif proposes and signer not in {each.signer for each in known.signatures}:
+    elif proposes and signer not in _signers(known):
         raise InvalidInput(
             "已经提出 · was proposed already", place=place, remedy="直接签署 · sign it: quanlian agreement sign"
         )
 
 
 def _require_follows(agreement: Agreement, kept: list[pb.SignedAgreement]) -> None:
-    """A number stays with its parties and campaign, and its versions rise."""
+    """A number stays with its parties and campaign, and its versions rise: as far as everybody signed them. What one
+    party proposed alone binds nobody, and may be overtaken before the others sign it.
+    """
+    place = f"{PLACE} {agreement.name}"
     for each in kept:
         known = parse_agreement(each.document, PLACE)
-        if known.number != agreement.number:
+        if known.number != agreement.number or CLEARINGHOUSE not in _signers(each):
             continue
-        place = f"{PLACE} {agreement.name}"
         if (set(known.parties), known.campaign) != (set(agreement.parties), agreement.campaign):
             raise InvalidInput(
                 "编号已属另一份协议 · has the number of another agreement",
@@ -193,14 +214,19 @@ def _require_follows(agreement: Agreement, kept: list[pb.SignedAgreement]) -> No
                 remedy="另取编号 · give it its own number",
             )
         if known.version > agreement.version:
-            remedy = f"版本号须大于{known.version} · give it a version above {known.version}"
             raise InvalidInput(
-                f"已有版本{known.version} · comes after version {known.version}", place=place, remedy=remedy
+                f"版本{known.version}已由各方签署 · comes after version {known.version}, which everybody has signed",
+                place=place,
+                remedy=_as_next(_next_version(agreement.number, kept)),
             )
 
 
+def _as_next(version: int) -> str:
+    return f"作为版本{version}提出 · propose it as version {version}"
+
+
 def _require_complete(agreement: Agreement, known: pb.SignedAgreement) -> None:
-    missing = set(agreement.parties) - {each.signer for each in known.signatures}
+    missing = set(agreement.parties) - _signers(known)
     if missing:
         raise InvalidInput(
             f"{'、'.join(sorted(missing))} 尚未签署 · {', '.join(sorted(missing))} has not signed it",

@@ -81,13 +81,24 @@ class TakeDispute:
 
 @dataclass(slots=True)
 class Resolve:
-    """Uphold a dispute by adjusting redemptions of its lines, or reject it. Each dispute is decided once."""
+    """Uphold a dispute by adjusting redemptions of its lines, or reject it. Each dispute is decided once; the same
+    decision again changes nothing, so that a command which never saw its answer can be sent again.
+    """
 
     region: str
     number: int
     upheld: bool
     why: str
     adjustments: Sequence[tuple[bytes, int]]
+
+    @property
+    def reference(self) -> str:
+        """Of the adjusting entry."""
+        return f"dispute {self.region}/{self.number}"
+
+    @property
+    def outcome(self) -> str:
+        return UPHELD if self.upheld else REJECTED
 
     def load(self, desk: Desk) -> None:
         pass
@@ -102,23 +113,31 @@ class Resolve:
                 remedy="先列出异议 · list them: quanlian clearinghouse disputes",
             )
         if rows[0].outcome != OPEN:
-            raise InvalidInput(
-                f"已处理 · is {rows[0].outcome} already",
-                place=f"dispute {self.region}/{self.number}",
-                remedy="另有问题请该地区另提异议 · let the region raise another for what is left",
-            )
+            self._require_the_same(desk, rows[0])
+            return record(rows[0])
         dispute = settlement_pb2.Dispute.FromString(rows[0].body)
         self._require_reasoned(dispute)
         _require_named_once([redemption_id for redemption_id, _ in self.adjustments])
         adjusted = [self._adjust(desk, dispute, *each) for each in self.adjustments]
         values: dict[str, Any] = {
-            "outcome": UPHELD if self.upheld else REJECTED,
+            "outcome": self.outcome,
             "resolution": self.why,
             "resolved_at": desk.at,
         }
         desk.transaction.update(table, {"region": self.region, "number": self.number}, values)
         self._tell(desk, dispute, adjusted)
         return clearing_operator_pb2.DisputeRecord(dispute=dispute, **values)
+
+    def _require_the_same(self, desk: Desk, decided: Any) -> None:
+        """Raises InvalidInput where the dispute was decided otherwise."""
+        adjusted = [(each.redemption_id, each.amount_fen) for each in booked(desk.transaction, self.reference)]
+        told = (self.outcome, self.why, sorted(self.adjustments))
+        if told != (decided.outcome, decided.resolution, sorted(adjusted)):
+            raise InvalidInput(
+                f"已处理 · is {decided.outcome} already",
+                place=f"dispute {self.region}/{self.number}",
+                remedy="另有问题请该地区另提异议 · let the region raise another for what is left",
+            )
 
     def _require_reasoned(self, dispute: settlement_pb2.Dispute) -> None:
         """A left out line may be upheld with no money going back, as nothing of it was booked; a balance too, which
@@ -155,7 +174,7 @@ class Resolve:
         for region in sorted({dispute.region} | parties):
             decision = settlement_pb2.DisputeDecision(
                 dispute=dispute if region == dispute.region else _as_told_to(region, dispute),
-                outcome=UPHELD if self.upheld else REJECTED,
+                outcome=self.outcome,
                 why=self.why,
                 at=desk.at,
                 booked=[
@@ -181,15 +200,17 @@ def open_disputes_of(desk: Desk, redemption_id: bytes) -> list[tuple[str, int]]:
     return sorted((each.region, each.number) for each in disputes if _is_of_a_line(desk, each, redemption))
 
 
-def booked(
-    transaction: Transaction, reference: str, redemption_ids: Sequence[bytes]
-) -> list[settlement_pb2.BookedAdjustment]:
+def booked(transaction: Transaction, reference: str) -> list[settlement_pb2.BookedAdjustment]:
     """What a dispute's adjusting entry, found by its reference, gave back of each redemption."""
     posting, entry = books_schema.posting.c, books_schema.entry.c
     query = (
         select(posting.redemption_id, posting.discount_fen, posting.entry, posting.settlement_window)
-        .join_from(books_schema.posting, books_schema.entry, posting.entry == entry.number)
-        .where(posting.redemption_id.in_(redemption_ids), entry.kind == ADJUSTMENT, entry.reference == reference)
+        .join_from(
+            books_schema.entry,
+            books_schema.posting,
+            (posting.settlement_window == entry.settlement_window) & (posting.entry == entry.number),
+        )
+        .where(entry.kind == ADJUSTMENT, entry.reference == reference)
         .order_by(posting.redemption_id)
     )
     return [

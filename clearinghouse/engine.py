@@ -60,8 +60,7 @@ class Engine:
     def _decide_together(self, works: Sequence[Work]) -> list[Any]:
         with self.database.transaction() as transaction:
             desk = self.desk(transaction)
-            if self.is_due(desk):
-                Close().decide(desk)
+            self._close_overdue(desk)
             for work in works:
                 work.load(desk)
             desk.books.fetch()
@@ -80,8 +79,20 @@ class Engine:
                 results += [work.decide(desk) for work in run]
         return results
 
-    def is_due(self, desk: Desk) -> bool:
-        """Whether the open window's cut-off has come."""
+    async def close_if_due(self) -> None:
+        """Close the open window if its cut-off has come. A look tells that it has not, without a commit; that it has is
+        judged where it is closed: meanwhile a batch or another process may have done it.
+        """
+
+        def run() -> None:
+            with self.database.snapshot() as transaction:
+                overdue = self._is_overdue(self.desk(transaction))
+            if overdue:
+                self._close_if_due()
+
+        await asyncio.to_thread(run)
+
+    def _is_overdue(self, desk: Desk) -> bool:
         return is_due(desk.window_opened_at, desk.at, self._cut_off)
 
     async def step(self, work: Work, kind: str, window: int | None, reference: str = "") -> Any:
@@ -107,11 +118,16 @@ class Engine:
             return
         with self.database.transaction() as transaction:
             desk = self.desk(transaction)
-            if not self.is_due(desk):
-                return
-            Close().decide(desk)
-            desk.save("close", window=0)
+            if self._close_overdue(desk):
+                desk.save("close", window=0)
         self._announce(desk.told)
+
+    def _close_overdue(self, desk: Desk) -> bool:
+        """Whether the open window's cut-off had come, and so it was closed."""
+        overdue = self._is_overdue(desk)
+        if overdue:
+            Close(desk.window).decide(desk)
+        return overdue
 
     async def write(self, store: Callable[[Transaction], Any]) -> None:
         """What needs no desk, in a transaction of its own."""

@@ -68,8 +68,7 @@ class Settlement:
         """
         if self._continuity.broken:
             return
-        if await asyncio.to_thread(self._is_due):
-            await self._engine.step(Close(), "close", 0)
+        await self._engine.close_if_due()
         await self.calculate_closed()
         if await asyncio.to_thread(self._is_anything_past_due):
             await self._engine.step(CallOverdue(), "call", 0)
@@ -77,10 +76,6 @@ class Settlement:
     def _is_anything_past_due(self) -> bool:
         with self._engine.database.snapshot() as transaction:
             return bool(due_shortfalls(transaction, transaction.now()))
-
-    def _is_due(self) -> bool:
-        with self._engine.database.snapshot() as transaction:
-            return self._engine.is_due(self._engine.desk(transaction))
 
     async def calculate_closed(self) -> None:
         """Calculate every window that is closed and not calculated, also one that a crash left so; then the months
@@ -341,12 +336,11 @@ class Settlement:
         """Decide a dispute; one adjusting entry is booked in the window that is open now and names it."""
         adjustments = [(each.redemption_id, each.amount_fen) for each in request.adjustments]
         work = Resolve(request.region, request.number, request.upheld, request.why, adjustments)
-        reference = f"dispute {request.region}/{request.number}"
-        resolved = await self._engine.step(work, ADJUSTMENT, None, reference)
+        resolved = await self._engine.step(work, ADJUSTMENT, None, work.reference)
 
         def load() -> clearing_operator_pb2.ResolveDisputeResponse:
             with self._engine.database.snapshot() as transaction:
-                found = booked(transaction, reference, [redemption_id for redemption_id, _ in adjustments])
+                found = booked(transaction, work.reference)
             return clearing_operator_pb2.ResolveDisputeResponse(dispute=resolved, booked=found)
 
         return await asyncio.to_thread(load)

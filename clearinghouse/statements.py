@@ -26,7 +26,10 @@ _STATED = Query(select(schema.monthly_statement.c.month).distinct())
 
 @dataclass(slots=True)
 class StateMonth:
-    """A signed statement of a month for every region, from those of the windows that opened in it."""
+    """A signed statement of a month for every region, from those of the windows that opened in it.
+
+    Of two who find a month over at once, the second finds it stated: that is no fault.
+    """
 
     month: str
     signer: Signer
@@ -35,6 +38,8 @@ class StateMonth:
         pass
 
     def decide(self, desk: Desk) -> None:
+        if self.month in _stated(desk.transaction):
+            return
         numbers = [row.number for row in _windows(desk.transaction) if month_of(row.opened_at) == self.month]
         statements = _by_region(desk, numbers)
         rows = []
@@ -78,8 +83,12 @@ def months_to_state(transaction: Transaction) -> list[str]:
         done = WindowState[row.state] >= WindowState.CALCULATED
         month = month_of(row.opened_at)
         months[month] = months.get(month, True) and done
-    stated = {row.month for row in transaction.rows(_STATED)}
+    stated = _stated(transaction)
     return sorted(month for month, done in months.items() if done and month < now and month not in stated)
+
+
+def _stated(transaction: Transaction) -> set[str]:
+    return {row.month for row in transaction.rows(_STATED)}
 
 
 def signed_statement(transaction: Transaction, region: str, window: int, month: str) -> signed_pb2.SignedMessage:

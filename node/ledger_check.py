@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from chassis.database import Transaction
 from custodian import schema as books_schema
-from custodian.ledger.check import CAPTURED_STATES, difference, joined, run, stream
+from custodian.ledger.check import CAPTURED_STATES, difference, joined, one_sided, run, stream
 from custodian.ledger.decoding import (
     Encoded,
     legs_in,
@@ -78,6 +78,7 @@ def _packs(transaction: Transaction) -> Iterator[Finding]:
             words = difference(row.reserved_fen, total)
             yield Finding("pack", row.pack_id.hex(), None, row.reserved_fen - total, *words)
     stored = {tuple(row)[:2]: list(tuple(row)[2:]) for row in run(transaction, schema.claim_round.select())}
+    yield from one_sided("claim_round", rounds.keys(), stored.keys(), " ".join)
     for key in sorted(stored.keys() | rounds.keys()):
         said, found = stored.get(key, [0] * 4), rounds.get(key, [0] * 4)
         if said != found:
@@ -87,12 +88,17 @@ def _packs(transaction: Transaction) -> Iterator[Finding]:
         (row.campaign, row.round, row.holder_tag): (row.claims, row.day, row.claims_on_day)
         for row in run(transaction, schema.holder_claim.select())
     }
+    yield from one_sided("holder_claim", holders.keys(), claims.keys(), _holder)
     for holder in sorted(claims.keys() | holders.keys()):
         counted, packs = claims.get(holder, _NO_CLAIM), holders.get(holder, _NO_CLAIM)
         if counted != packs:
-            place = " ".join(part.hex() if isinstance(part, bytes) else part for part in holder)
             zh, en = f"记有{counted}（份数、末日、当日），券包{packs}", f"counts {counted}, its packs give {packs}"
-            yield Finding("holder_claim", place, None, 0, zh, en)
+            yield Finding("holder_claim", _holder(holder), None, 0, zh, en)
+
+
+def _holder(key: tuple[str, str, bytes]) -> str:
+    campaign, claim_round, tag = key
+    return f"{campaign} {claim_round} {tag.hex()}"
 
 
 def _count_holder(holders: dict[tuple[str, str, bytes], tuple[int, int, int]], pack: Any) -> None:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from chassis.database import Transaction
 from custodian import schema as books_schema
-from custodian.ledger.check import difference, run, stream
+from custodian.ledger.check import difference, one_sided, run, stream
 from custodian.ledger.decoding import legs_in, listed
 from custodian.ledger.findings import Finding
 from node import schema
@@ -133,6 +133,7 @@ def _dues(transaction: Transaction) -> Iterator[Finding]:
     for key, fen in owed.items():
         payable[payable_account(key[1])] -= fen
     stored = {tuple(row)[:3]: row for row in run(transaction, schema.acquirer_due.select())}
+    yield from one_sided("acquirer_due", owed.keys(), stored.keys(), _shown)
     yield from _totals("acquirer_due", {key: row.owed_fen for key, row in stored.items()}, owed)
     yield from _totals("acquirer_due", {key: row.instructed_fen for key, row in stored.items()}, instructed)
     yield from _totals("account", _posted(transaction, "payable/"), {(code,): fen for code, fen in payable.items()})
@@ -176,7 +177,9 @@ def _away_use(transaction: Transaction) -> Iterator[Finding]:
             if is_limited(leg.account) and leg.account.startswith(f"funding/{region}/"):
                 used[(row.settlement_window, leg.account)] += leg.amount_fen
     stored = run(transaction, schema.away_use.select())
-    yield from _totals("away_use", {tuple(row)[:2]: row.used_fen for row in stored}, used)
+    known = {tuple(row)[:2]: row.used_fen for row in stored}
+    yield from one_sided("away_use", used.keys(), known.keys(), _shown)
+    yield from _totals("away_use", known, used)
     settled: Counter[tuple[Any, ...]] = Counter()
     for row in stored:
         settled[(contribution_of(row.account),)] -= row.drawn_fen
@@ -229,7 +232,11 @@ def _totals(table: str, said: Mapping[Any, int], found: Mapping[Any, int]) -> It
     for key in sorted(said.keys() | found.keys()):
         stored, counted = said.get(key, 0), found.get(key, 0)
         if stored != counted:
-            yield Finding(table, " ".join(map(str, key)), None, stored - counted, *difference(stored, counted))
+            yield Finding(table, _shown(key), None, stored - counted, *difference(stored, counted))
+
+
+def _shown(key: tuple[Any, ...]) -> str:
+    return " ".join(map(str, key))
 
 
 def _posted(transaction: Transaction, kind: str) -> dict[tuple[str], int]:

@@ -135,7 +135,8 @@ class NodeSettling:
         )
 
     async def dispute(self, caller: Identity, request: pb.DisputeOwnStatementRequest) -> int:
-        """Name lines that are not accepted; returns the dispute's number. Kept here, then sent.
+        """Name lines that are not accepted; returns the dispute's number. Kept here, then sent; the same again, by
+        lines and reason, is the one that is known.
 
         A line that only this node's books have is disputed with its figures and redemptions. Raises InvalidInput for
         what neither side has, and what the clearinghouse does not take.
@@ -178,10 +179,15 @@ class NodeSettling:
         self, caller: Identity, request: pb.DisputeOwnStatementRequest, lines: Sequence[settlement_pb2.LineRef]
     ) -> settlement_pb2.Dispute:
         with self._service.database.transaction() as transaction:
-            numbers = transaction.connection.execute(select(schema.dispute.c.number)).scalars()
+            known = [
+                settlement_pb2.Dispute.FromString(body)
+                for body in transaction.connection.execute(select(schema.dispute.c.body)).scalars()
+            ]
+            if same := [each for each in known if _is_same(each, request)]:
+                return same[0]
             made = settlement_pb2.Dispute(
                 region=self._service.region.code,
-                number=max(numbers, default=0) + 1,
+                number=max((each.number for each in known), default=0) + 1,
                 window=request.window,
                 lines=lines,
                 why=request.why,
@@ -328,6 +334,14 @@ def _figures(side: LineFigures | int | None) -> list[int]:
     if side is None:
         return []
     return [side] if isinstance(side, int) else [getattr(side, name) for name in LineFigures.__dataclass_fields__]
+
+
+def _is_same(dispute: settlement_pb2.Dispute, request: pb.DisputeOwnStatementRequest) -> bool:
+    """Whether the request says of the same lines of the same window what the dispute says already."""
+    lines, told = (
+        {LineKey(line.role, line.counterpart, line.campaign) for line in side.lines} for side in (dispute, request)
+    )
+    return (dispute.window, dispute.why, lines) == (request.window, request.why, told)
 
 
 def _is_disputed(key: tuple[str, ...], disputed: set[LineKey]) -> bool:

@@ -70,7 +70,7 @@ class RedemptionsFile:
         """Raises ConfigurationError or InvalidInput for what is no evidence."""
         try:
             with path.open("rb") as file:
-                head: dict[str, Any] = {"chains": [], "changes": [], "faults": []}
+                head: dict[str, Any] = {"chains": [], "changes": [], "faults": [], "told": {}}
                 first, begin = 1, 0
                 while (line := file.readline()).startswith(_HEAD):
                     _take_head(line, head)
@@ -173,7 +173,7 @@ def _read(content: bytes) -> dict[str, Any]:
 
 
 def _head_faults(content: bytes, head: Mapping[str, Any], file: str, number: int) -> Iterator[Finding]:
-    """Whatever of a line before the evidence is not as this version writes it."""
+    """Whatever of a line before the evidence is not as this version writes it, and where it first stands if twice."""
     line, place = _read(content), f"redemptions {file}"
     kind = line["kind"]
     for name in sorted(line.keys() ^ _HEAD_FIELDS[kind]):
@@ -183,9 +183,15 @@ def _head_faults(content: bytes, head: Mapping[str, Any], file: str, number: int
         must = {"kind": kind, "version": VERSION, "region": head["region"], "window": head["window"]}
         told = {name: line.get(name) for name in must}
         yield from (each._replace(place=place, file=file, line=number) for each in _differences(kind, told, must))
-    first = {"root": 1, "evidence": 2}.get(kind, number)
+    first = {"root": 1, "evidence": 2}.get(kind) or head["told"].setdefault(_told_by(line), number)
     if number != first:
         yield Finding(place, kind, f"on line {number}", f"once, on line {first}", file, number)
+
+
+def _told_by(line: Mapping[str, Any]) -> tuple[str, str]:
+    """What makes two lines the same: a chain's certificates or a change's signed bytes, however they are laid out."""
+    content = str(line.get("pem", line.get("body", "")))
+    return line["kind"], "".join(content.split())
 
 
 def _differences(what: str, told: Mapping[str, Any], must: Mapping[str, Any]) -> Iterator[Finding]:

@@ -110,6 +110,14 @@ def difference(said: int, found: int) -> tuple[str, str]:
     return f"记为{yuan(said)}元，应为{yuan(found)}元", f"says {yuan(said)}, must be {yuan(found)} yuan"
 
 
+def one_sided(table: str, moved: Set[Any], known: Set[Any], shown: Callable[[Any], str]) -> Iterator[Finding]:
+    """Running totals that nothing moved, and totals that are gone, though they may have come to 0."""
+    for key in sorted(known - moved):
+        yield Finding(table, shown(key), None, 0, "没有任何明细", "nothing on the books gives it: it was made up")
+    for key in sorted(moved - known):
+        yield Finding(table, shown(key), None, 0, "缺失，有明细记入", "missing, though the books give it")
+
+
 # The journal
 
 
@@ -187,7 +195,7 @@ def _accounts(transaction: Transaction) -> Iterator[Finding]:
     query = sa.select(line.account, *(sa.func.sum(line[name]).label(name) for name in AMOUNTS)).group_by(line.account)
     sums = {row.account: row for row in run(transaction, query)}
     known = {row.account: row for row in run(transaction, schema.account.select())}
-    yield from _one_sided("account", sums.keys(), known.keys(), str)
+    yield from one_sided("account", sums.keys(), known.keys(), str)
     last = dict(map(tuple, run(transaction, sa.select(line.account, sa.func.max(line.entry)).group_by(line.account))))
     for account in sorted(sums.keys() | known.keys()):
         for name in AMOUNTS:
@@ -208,20 +216,12 @@ def _turnovers(transaction: Transaction) -> Iterator[Finding]:
     )
     sums = {tuple(row)[:3]: int(row.fen) for row in run(transaction, query)}
     known = {tuple(row)[:3]: int(row.posted_fen) for row in run(transaction, schema.turnover.select())}
-    yield from _one_sided("turnover", sums.keys(), known.keys(), lambda key: f"window {key[0]} {key[1]} @{key[2]}")
+    yield from one_sided("turnover", sums.keys(), known.keys(), lambda key: f"window {key[0]} {key[1]} @{key[2]}")
     for key in sorted(sums.keys() | known.keys()):
         said, found = known.get(key, 0), sums.get(key, 0)
         if said != found:
             row = f"window {key[0]} {key[1]} @{key[2]}"
             yield Finding("turnover", row, None, said - found, *difference(said, found))
-
-
-def _one_sided(table: str, moved: Set[Any], known: Set[Any], shown: Callable[[Any], str]) -> Iterator[Finding]:
-    """Running totals that nothing moved, and totals that are gone, though they may have come to 0."""
-    for key in sorted(known - moved):
-        yield Finding(table, shown(key), None, 0, "没有任何明细", "no line moves it: it was made up")
-    for key in sorted(moved - known):
-        yield Finding(table, shown(key), None, 0, "缺失，有明细记入", "missing, though lines move it")
 
 
 # Captures and refunds
@@ -289,6 +289,7 @@ def _flows(transaction: Transaction) -> Iterator[Finding]:
             known[first + step] += fen
     names = [column.name for column in flow.columns if not column.primary_key]
     stored = {tuple(row)[:4]: list(tuple(row)[4:]) for row in run(transaction, flow.select())}
+    yield from one_sided("flow", sums.keys(), stored.keys(), lambda key: f"window {key[0]} {key[1]}→{key[2]} {key[3]}")
     for key in sorted(sums.keys() | stored.keys()):
         for name, said, found in zip(names, stored.get(key, [0] * 6), sums.get(key, [0] * 6), strict=True):
             if said != found:
@@ -313,6 +314,7 @@ def _hours(transaction: Transaction, elsewhere: Iterator[Counted]) -> Iterator[F
     for each in chain((Counted(*row) for row in stream(transaction, query)), elsewhere):
         add_up(sums, (each.at - each.at % HOUR_SECONDS, *each[1:5]), each.order_fen, each.discount_fen)
     stored = {tuple(row)[:5]: list(tuple(row)[5:]) for row in run(transaction, table.select())}
+    yield from one_sided("hourly_flow", sums.keys(), stored.keys(), lambda key: " ".join(map(str, key)))
     for key in sorted(sums.keys() | stored.keys()):
         said, found = stored.get(key, [0] * 6), sums.get(key, [0] * 6)
         if said != found:

@@ -28,6 +28,7 @@ FraudLosses = Literal["issuer", "redeemer", "shared"]
 _PPM: Final = 1_000_000
 _BP: Final = 10_000
 _HIGHEST: Final = 10**12
+_LAST_VERSION: Final = 10**6
 """Bound of weights and figures in a file."""
 _NUMBER = re.compile(r"[A-Za-z0-9-]{1,48}")
 _MOST_DAYS: Final = 366
@@ -343,7 +344,7 @@ def read_agreement(content: bytes, name: str) -> tuple[Agreement, Document]:
     offices = _offices(root) if between_parties else ()
     agreement = Agreement(
         number=root.name("number", _NUMBER, file_rules.NOT_A_DOCUMENT_NUMBER),
-        version=root.count("version", 1, _HIGHEST),
+        version=root.count("version", 1, _LAST_VERSION),
         method=method,
         parameters=parameters,
         when_visitors_run_out=cast(

@@ -40,6 +40,10 @@ KEYRING = TestKeyring({signer.key_id: signer.certified for signer in SIGNERS.val
 DOCUMENT = agreement_document("12.00")
 
 
+def version(number: int) -> bytes:
+    return DOCUMENT.replace(b"version = 1", b"version = %d" % number)
+
+
 @pytest.fixture
 def register(clearinghouse: LocalClearinghouse) -> AgreementRegister:
     clearinghouse.service.keyring.update(KEYRING)  # type: ignore[attr-defined]
@@ -133,15 +137,47 @@ class TestSigning:
         [
             (DOCUMENT, "320500", "320500 is no party of it"),
             (DOCUMENT.replace(b'"310000"', b'"320500"'), HANGZHOU, "has the number of another agreement"),
-            (DOCUMENT.replace(b"version = 1", b"version = 2"), HANGZHOU, "comes after version 3"),
+            (version(2), HANGZHOU, "comes after version 3"),
         ],
     )
     def test_a_number_stays_with_its_parties_and_versions_rise(
         self, register: AgreementRegister, document: bytes, region: str, problem: str
     ) -> None:
-        submit(register, HANGZHOU, True, DOCUMENT.replace(b"version = 1", b"version = 3"))
+        agree(register, version(3))
         with pytest.raises(InvalidInput, match=problem):
             submit(register, region, True, document)
+
+    def test_a_version_that_one_party_proposed_alone_blocks_no_other(
+        self, clearinghouse: LocalClearinghouse, register: AgreementRegister
+    ) -> None:
+        agree(register)
+        submit(register, SHANGHAI, True, version(1_000_000))
+        submit(register, SHANGHAI, True, version(2))
+        other = version(2).replace(b"issuer = 50", b"issuer = 90")
+        with pytest.raises(InvalidInput, match="is on file with another text") as refused:
+            submit(register, HANGZHOU, True, other)
+        assert "propose it as version 3" in str(refused.value)
+        agree(register, version(3))
+        assert in_force(clearinghouse) == ["HZ-SH", "HZ-SH", "TEST"]
+
+    def test_a_proposal_that_was_overtaken_is_signed_by_nobody_any_more(self, register: AgreementRegister) -> None:
+        submit(register, HANGZHOU, True, version(1))
+        submit(register, HANGZHOU, True, version(2))
+        submit(register, SHANGHAI, False, version(2))
+        agree(register, version(3))
+        with pytest.raises(InvalidInput, match="comes after version 3, which everybody has signed") as refused:
+            submit(register, SHANGHAI, False, version(1))
+        assert "propose it as version 4" in str(refused.value)
+        with pytest.raises(InvalidInput, match="comes after version 3"):
+            countersign(register, version(2))
+        assert submit(register, HANGZHOU, False, version(1)) == [HANGZHOU], "it had signed it before"
+
+    def test_a_number_belongs_to_those_who_all_sign_first(self, register: AgreementRegister) -> None:
+        theirs = DOCUMENT.replace(b'"310000"', b'"320500"')
+        submit(register, "320500", True, theirs)
+        agree(register, version(2))
+        with pytest.raises(InvalidInput, match="has the number of another agreement"):
+            submit(register, HANGZHOU, False, theirs)
 
     def test_the_clearinghouse_proposes_the_network_s_default_only(self, register: AgreementRegister) -> None:
         with pytest.raises(InvalidInput, match="is the regions' to propose"):

@@ -57,6 +57,15 @@ def other(column: sa.Column[Any], value: Any) -> Any:
     return (value or b"") + b"x" if isinstance(kind, sa.LargeBinary) else (value or "") + "x"
 
 
+def nothing(column: sa.Column[Any]) -> Any:
+    """A value that adds nothing to any sum."""
+    if isinstance(column.type, sa.Boolean):
+        return False
+    if isinstance(column.type, sa.Integer):
+        return 0
+    return b"made up" if isinstance(column.type, sa.LargeBinary) else "made up"
+
+
 def key_of(table: sa.Table, row: dict[str, Any]) -> sa.ColumnElement[bool]:
     return sa.and_(*(column == row[column.name] for column in table.primary_key))
 
@@ -128,3 +137,15 @@ def test_a_row_that_is_copied_or_made_up_is_found(sound: Sound, name: str) -> No
             made = {column.name: other(column, other(column, None)) for column in table.columns}
             transaction.connection.execute(table.insert().values(made))
             assert is_found(transaction, set()), f"a row of {table.name} that was made up"
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_a_row_of_zeros_that_was_made_up_is_found(sound: Sound, name: str) -> None:
+    party, missed = sound.parties[name], []
+    for table in party.tables.values():
+        with undone_at_once(party.database) as transaction:
+            made = {column.name: nothing(column) for column in table.columns}
+            transaction.connection.execute(table.insert().values(made))
+            if not is_found(transaction, set()):
+                missed.append(table.name)
+    assert missed == []

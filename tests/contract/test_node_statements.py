@@ -167,12 +167,21 @@ def test_a_dispute_names_lines_of_the_statement_and_is_kept_signed_on_both_sides
         department.dispute(wrong)
     with pytest.raises(InvalidInput, match="at least one line and a reason"):
         department.dispute(ISSUERS_LINE, why="")
-    assert [department.dispute(ISSUERS_LINE), department.dispute(ISSUERS_LINE)] == [1, 2]
+    assert [department.dispute(ISSUERS_LINE), department.dispute(ISSUERS_LINE, why="wrong sale")] == [1, 2]
     ours, theirs = department.node.rows("dispute"), department.clearinghouse.rows("dispute")
     assert [row["body"] for row in ours] == [row["body"] for row in theirs]
     assert [row["sent"] for row in ours] == [True, True]
     raised = settlement_pb2.Dispute.FromString(theirs[0]["body"])
     assert (raised.by, raised.why, raised.at) == (OPERATOR.uri, "wrong order", AT)
+
+
+def test_a_dispute_raised_again_for_the_same_lines_and_reason_is_the_one_that_is_known(
+    department: Department,
+) -> None:
+    balance = settlement_pb2.LineRef(role="balance", counterpart=HANGZHOU, campaign="lodged")
+    assert [department.dispute(ISSUERS_LINE, balance), department.dispute(balance, ISSUERS_LINE)] == [1, 1]
+    assert [department.dispute(ISSUERS_LINE), department.dispute(balance)] == [2, 3]
+    assert [row["number"] for row in department.clearinghouse.rows("dispute")] == [1, 2, 3]
 
 
 def test_the_last_dispute_that_is_deleted_is_missed_on_either_side(department: Department) -> None:
@@ -268,7 +277,8 @@ def test_a_dispute_after_its_last_day_is_refused_with_that_day(department: Depar
     assert department.dispute(ISSUERS_LINE) == 1
     department.clearinghouse.pass_seconds(86_400)
     with pytest.raises(InvalidInput, match="window 1 could be disputed until 2026-06-13"):
-        department.dispute(ISSUERS_LINE)
+        department.dispute(ISSUERS_LINE, why="another reason")
+    assert department.dispute(ISSUERS_LINE) == 1, "that is known already"
     assert [row["number"] for row in department.node.rows("dispute")] == [1]
 
 
@@ -295,6 +305,37 @@ def test_a_redemption_is_adjusted_once_by_a_dispute_and_the_answer_says_where_it
     assert answer.dispute.outcome == "upheld"
     assert (told.redemption_id, told.amount_fen) == (redemption["id"], 1)
     assert (told.entry, told.window) == (posting["entry"], posting["settlement_window"])
+
+
+def test_the_same_decision_again_gives_the_first_one_s_answer_and_books_nothing(department: Department) -> None:
+    department.dispute(ISSUERS_LINE)
+    department.dispute(ISSUERS_LINE, why="sold to nobody")
+    settlement = department.clearinghouse.service.settlement
+    (redemption,) = department.clearinghouse.rows("redemption")
+
+    def resolve(number: int, why: str, *fen: int) -> clearing_operator_pb2.ResolveDisputeResponse:
+        request = clearing_operator_pb2.ResolveDisputeRequest(
+            region=HANGZHOU,
+            number=number,
+            upheld=bool(fen),
+            why=why,
+            adjustments=[
+                clearing_operator_pb2.Adjustment(redemption_id=redemption["id"], amount_fen=each) for each in fen
+            ],
+        )
+        return department.do(settlement.resolve_dispute(request))
+
+    first = resolve(1, "so it is", 5), resolve(2, "it was sold")
+    department.do(settlement.close_window())
+    department.clearinghouse.pass_seconds(60)
+    before = [department.clearinghouse.rows(table) for table in ("dispute", "entry", "posting", "feed")]
+    assert (resolve(1, "so it is", 5), resolve(2, "it was sold")) == first
+    for number, why, *fen in ((1, "so it is", 6), (1, "so it is"), (1, "another reason", 5)):
+        with pytest.raises(InvalidInput, match="is upheld already"):
+            resolve(number, why, *fen)
+    with pytest.raises(InvalidInput, match="is rejected already"):
+        resolve(2, "another reason")
+    assert [department.clearinghouse.rows(table) for table in ("dispute", "entry", "posting", "feed")] == before
 
 
 def test_a_return_after_an_upheld_dispute_gives_the_shopper_what_was_paid_and_funders_nothing_twice(

@@ -450,6 +450,17 @@ def test_what_stands_before_the_lines_twice_is_named(copy: Exported, kind: str, 
     assert (finding.what, finding.line) == (kind, line)
 
 
+@pytest.mark.parametrize("kind", ["chain", "campaign-change"])
+@pytest.mark.parametrize("blanks", ["", " "])
+def test_a_line_before_the_evidence_that_is_told_twice_is_named(copy: Exported, kind: str, blanks: str) -> None:
+    lines = copy.redemptions[0].read_text().splitlines(keepends=True)
+    at = next(place for place, line in enumerate(lines) if line.startswith(f'{{"kind":"{kind}"'))
+    again = lines[at].replace(',"', f',{blanks}"').replace('\\n"', f'\\n{blanks}"')
+    copy.redemptions[0].write_text("".join([*lines[: at + 1], again, *lines[at + 1 :]]))
+    (finding,) = verdict_of(copy).findings
+    assert (finding.what, finding.found, finding.expected) == (kind, f"on line {at + 2}", f"once, on line {at + 1}")
+
+
 SHAPES: list[tuple[str, str, Callable[[dict[str, Any]], object], tuple[str, str], str]] = [
     ("redemption", "another key", lambda line: line.update(note="x"), ("redemption", "cannot be read"), "note"),
     ("redemption", "text", lambda line: line.update(order_fen="1"), ("redemption", "cannot be read"), "$.order_fen"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 import pytest
@@ -29,6 +32,7 @@ from window_stories import (
     statement,
 )
 
+from chassis.database import Transaction
 from clearinghouse.disputes import TakeDispute
 from clearinghouse.domain.cutoff import is_due, last_cut_off
 from clearinghouse.money import RecordDeposit
@@ -107,6 +111,40 @@ class TestCutOffs:
         clearinghouse.do(clearinghouse.service.settlement.keep_time())
         clearinghouse.do(clearinghouse.service.settlement.keep_time())
         assert [row["state"] for row in clearinghouse.rows("settlement_window")] == ["CALCULATED", "OPEN"]
+
+    def test_one_cut_off_closes_one_window_though_a_batch_comes_before_the_timer(
+        self, clearinghouse: LocalClearinghouse, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        engine, settlement = clearinghouse.service.engine, clearinghouse.service.settlement
+        engine._cut_off = (0, 0)
+        clearinghouse.pass_seconds(DAY)
+        writing = clearinghouse.database.transaction
+
+        @contextmanager
+        def after_a_batch() -> Iterator[Transaction]:
+            monkeypatch.undo()
+            clearinghouse.decide()
+            with writing() as transaction:
+                yield transaction
+
+        monkeypatch.setattr(clearinghouse.database, "transaction", after_a_batch)
+        clearinghouse.do(settlement.keep_time())
+        assert [row["state"] for row in clearinghouse.rows("settlement_window")] == ["CALCULATED", "OPEN"]
+
+    def test_two_processes_that_notice_one_cut_off_close_one_window_and_state_one_month(
+        self, clearinghouse: LocalClearinghouse
+    ) -> None:
+        parties = [clearinghouse, LocalClearinghouse.another(clearinghouse.database)]
+        for party in parties:
+            party.service.engine._cut_off = (0, 0)
+        clearinghouse.pass_seconds(31 * DAY)
+
+        async def keep_time() -> None:
+            await asyncio.gather(*(party.service.settlement.keep_time() for party in parties * 4))
+
+        clearinghouse.do(keep_time())
+        assert [row["state"] for row in clearinghouse.rows("settlement_window")] == ["CALCULATED", "OPEN"]
+        assert [row["month"] for row in clearinghouse.rows("monthly_statement")] == ["2026-05"] * 2
 
     def test_money_and_adjusting_entries_after_a_cut_off_belong_to_the_next_window_too(
         self, node: LocalNode, clearinghouse: LocalClearinghouse

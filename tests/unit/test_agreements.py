@@ -148,6 +148,7 @@ class TestFiles:
         [
             ('region = "310000"', 'region = "330100"', "are not two regions"),
             ('number = "', 'number = "HZ SH ', "number: .*use letters, digits and hyphens"),
+            ("version = 2", "version = 1000001", "version: 1000001 is out of range"),
             ('region = "310000"', 'region = "999999"', r"party\[2\]\.region: '999999' is not a region code"),
             ("notice_days = 60", "", r"termination\.notice_days: is missing"),
             ("dispute_days = 15", "dispute_days = 0", "dispute_days: 0 is out of range"),
