@@ -31,7 +31,7 @@ from chassis.host import MAX_MESSAGE_BYTES
 from chassis.ids import FreshIds
 from clearinghouse import service as clearing_service
 from clearinghouse.receipts import receipts_of
-from custodian import servicer
+from custodian import allowance, servicer
 from custodian.evidence import SignedBatch
 from custodian.servicer import Emit, RedemptionServicer, sign_items
 from custodian.undecided import Undecided
@@ -185,7 +185,7 @@ class TestStreams:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(servicer, "caller", lambda context: ALIPAY)
-        monkeypatch.setattr(servicer, "MAX_OPEN_ITEMS", 50)
+        monkeypatch.setattr(allowance, "MAX_OPEN_ITEMS", 50)
         KEYRING.setdefault(PLATFORM_KEY.key_id, PLATFORM_KEY.certified)
         decider = Taking()
         stream = RedemptionServicer(decider, KEYRING, TestSigner(HANGZHOU, "message"))  # type: ignore[arg-type]
@@ -210,6 +210,41 @@ class TestStreams:
 
         assert asyncio.run(run()) <= 50
         assert decider.taken > 100, "it goes on as soon as answers are read"
+
+    def test_what_a_caller_leaves_unread_is_bounded_over_all_its_streams_and_free_once_they_end(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(servicer, "caller", lambda context: context.caller)
+        monkeypatch.setattr(allowance, "MAX_OPEN_ITEMS", 50)
+        monkeypatch.setattr(allowance, "MAX_OPEN_ITEMS_OF_CALLER", 80)
+        monkeypatch.setattr(servicer, "verify_batch", lambda *_: None)
+        decider = Taking()
+        service = RedemptionServicer(decider, KEYRING, TestSigner(HANGZHOU, "message"))  # type: ignore[arg-type]
+        message = sign_items([b"item"] * 10, PLATFORM_KEY)
+
+        async def endless() -> AsyncIterator[redemption_pb2.RedeemStreamRequest]:
+            while True:
+                yield message
+                await asyncio.sleep(0)
+
+        async def taken_for(sender: Identity, streams: list[AsyncIterator[Any]]) -> int:
+            """What is taken of a new stream's items while nobody reads more than its first answer."""
+            before = decider.taken
+            streams.append(service.RedeemStream(endless(), SimpleNamespace(caller=sender)))  # type: ignore[arg-type]
+            await anext(streams[-1])
+            for _ in range(500):
+                await asyncio.sleep(0)
+            return decider.taken - before
+
+        async def run() -> list[int]:
+            streams: list[Any] = []
+            taken = [await taken_for(ALIPAY, streams), await taken_for(ALIPAY, streams)]
+            taken.append(await taken_for(Identity(HANGZHOU, "platform", "unionpay"), streams))
+            for each in streams:
+                await each.aclose()
+            return [*taken, await taken_for(ALIPAY, streams)]
+
+        assert asyncio.run(run()) == [50, 30, 50, 50]
 
     def test_an_item_that_waits_holds_up_no_other_message(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(servicer, "caller", lambda context: ALIPAY)
