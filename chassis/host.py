@@ -2,8 +2,8 @@
 
 For each call, in this order: who is it (judged now, not at the handshake: certificates expire and are
 revoked while connections and TLS sessions live on), may that role and region call this method, is it within
-its rate, has it a deadline, can its request be read. Errors leave as gRPC status; a refusal is data and no
-error.
+its rate, has it a deadline, has it not too many calls open, can its request be read. Errors leave as gRPC
+status; a refusal is data and no error.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import asyncio
 import contextlib
 import inspect
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,7 +37,9 @@ from quanlian.errors import (
 )
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
-MAX_CONCURRENT_STREAMS = 1024
+MAX_OPEN_CALLS = 1024
+"""Of one caller, streams among them, over however many connections."""
+
 MAX_CALLS_PER_SECOND = 10_000
 MAX_CONNECTION_AGE_SECONDS = 600
 KEEPALIVE_SECONDS = 30
@@ -100,17 +103,17 @@ class Host:
         hosts: Mapping[str, Collection[str]] | None = None,
         closed: Callable[[str], str] = lambda method: "",
         max_message_bytes: int = MAX_MESSAGE_BYTES,
-        max_concurrent_streams: int = MAX_CONCURRENT_STREAMS,
+        max_open_calls: int = MAX_OPEN_CALLS,
         max_calls_per_second: int = MAX_CALLS_PER_SECOND,
         max_connection_age_seconds: int = MAX_CONNECTION_AGE_SECONDS,
         reuse_port: bool = False,
     ) -> None:
         self._listen = listen
         self._credentials_directory = credentials_directory
-        self._guard = _Guard(trust, now, allow, hosts or {}, closed, max_calls_per_second)
+        self._guard = _Guard(trust, now, allow, hosts or {}, closed, max_calls_per_second, max_open_calls)
         self._options = [
             *_message_limits(max_message_bytes),
-            ("grpc.max_concurrent_streams", max_concurrent_streams),
+            ("grpc.max_concurrent_streams", max_open_calls),
             ("grpc.max_connection_age_ms", max_connection_age_seconds * 1000),
             ("grpc.max_connection_age_grace_ms", _AGE_GRACE_SECONDS * 1000),
             ("grpc.keepalive_time_ms", KEEPALIVE_SECONDS * 1000),
@@ -226,6 +229,7 @@ class _Guard(grpc.aio.ServerInterceptor):
         hosts: Mapping[str, Collection[str]],
         closed: Callable[[str], str],
         max_calls_per_second: int,
+        max_open_calls: int,
     ) -> None:
         self._trust = trust
         self._now = now
@@ -233,6 +237,7 @@ class _Guard(grpc.aio.ServerInterceptor):
         self._hosts = hosts
         self._closed = closed
         self._rate = _Rate(max_calls_per_second)
+        self._open = _OpenCalls(max_open_calls)
         self._guarded: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
@@ -286,8 +291,9 @@ class _Guard(grpc.aio.ServerInterceptor):
         """Runs a handler for an admitted caller and turns what it raises into a status."""
         try:
             identity = self._admit(method, context, needs_deadline)
-            handle_as(identity)
-            yield
+            with self._open.call(method, identity):
+                handle_as(identity)
+                yield
         except (grpc.aio.AbortError, asyncio.CancelledError, GeneratorExit):
             raise
         except _Refused as refusal:
@@ -338,6 +344,27 @@ class _Rate:
         admitted = left >= 1
         self._buckets[identity] = (left - 1 if admitted else left, at)
         return admitted
+
+
+class _OpenCalls:
+    """How many calls of each caller are being handled: HTTP/2 limits them by the connection only."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._open: Counter[Identity] = Counter()
+
+    @contextlib.contextmanager
+    def call(self, method: str, identity: Identity) -> Iterator[None]:
+        if self._open[identity] >= self._limit:
+            raise _Refused(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"{method}: {identity.uri} has {self._limit} calls open; end one of them and send it again",
+            )
+        self._open[identity] += 1
+        try:
+            yield
+        finally:
+            self._open[identity] -= 1
 
 
 def _readable(method: str, deserializer: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:

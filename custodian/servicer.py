@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from chassis.host import Context, caller
 from chassis.ids import FreshIds
+from custodian.allowance import Allowance, Allowances
 from custodian.evidence import SignedBatch
 from custodian.lookup import Listed
 from custodian.paging import pages
@@ -39,8 +40,6 @@ REDEMPTION_METHODS = (
     "RedeemStream",
 )
 MAX_ITEMS_PER_MESSAGE = 2000
-MAX_OPEN_ITEMS = 16_000
-"""Items of one stream that were taken and whose answers its caller has not read: then it must read first."""
 PING: Sequence[bytes] = ()
 """In place of answers: a message without items came."""
 
@@ -65,24 +64,6 @@ class Decider(Protocol):
     async def find(self, caller: Identity, redemption_id: bytes) -> pb.RedemptionRecord | None: ...
 
     async def page(self, caller: Identity, after: int, size: int) -> list[Listed]: ...
-
-
-class Allowance:
-    """A number of items that a stream may have open."""
-
-    def __init__(self, limit: int) -> None:
-        self._left = limit
-        self._given_back = asyncio.Event()
-
-    async def take(self, count: int) -> None:
-        while self._left < count:
-            self._given_back.clear()
-            await self._given_back.wait()
-        self._left -= count
-
-    def give_back(self, count: int) -> None:
-        self._left += count
-        self._given_back.set()
 
 
 def check_item_count(items: Sequence[bytes]) -> None:
@@ -130,6 +111,7 @@ class RedemptionServicer(redemption_pb2_grpc.RedemptionServiceServicer):
         self._verifier = verifier
         self._signer = signer
         self._ids = ids or FreshIds()
+        self._allowances = Allowances()
 
     async def Quote(self, request: pb.QuoteRequest, context: Context) -> pb.QuoteResponse:  # noqa: N802
         return pb.QuoteResponse(answer=await self._one(request.item, "quote", context))
@@ -177,7 +159,8 @@ class RedemptionServicer(redemption_pb2_grpc.RedemptionServiceServicer):
 
         A message without items asks whether anybody is there, and is answered at once by one without answers.
         """
-        sender, allowance = caller(context), Allowance(MAX_OPEN_ITEMS)
+        sender = caller(context)
+        allowance = self._allowances.of(sender)
         outgoing: asyncio.Queue[Sequence[bytes] | BaseException | None] = asyncio.Queue()
         reading = asyncio.create_task(self._read_stream(sender, request_iterator, outgoing, allowance))
         try:
@@ -203,6 +186,7 @@ class RedemptionServicer(redemption_pb2_grpc.RedemptionServiceServicer):
                     allowance.give_back(len(page))
         finally:
             reading.cancel()
+            allowance.end()
 
     async def _read_stream(
         self,

@@ -47,10 +47,9 @@ class BookAgain:
             return False
         desk.at = self.answer.decided_at
         reply = Intake(self.received, _NO_ID).decide(desk)
-        self._require(isinstance(reply, Answered), "该券不由本节点托管 · its voucher is not in this node's custody")
-        self._require(
-            reply.content == self.content, "重新裁决与所答复的不同 · is decided otherwise now than it was answered"
-        )
+        content = reply.content if isinstance(reply, Answered) else None
+        self._require(content is not None, "该券不由本节点托管 · its voucher is not in this node's custody")
+        self._require(content == self.content, "重新裁决与所答复的不同 · is decided otherwise now than it was answered")
         return not self.answer.HasField("refusal") or RefusalReason(self.answer.refusal.reason).consumes_request_id
 
     def _require(self, holds: bool, otherwise: str) -> None:

@@ -6,17 +6,19 @@ the same commit that reserves its order, so that the very same bytes can be sent
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
 from chassis import telemetry
+from chassis.commit import Overloaded
 from custodian.books import StoredAnswer, legs_to_json
 from custodian.decisions import Answered, Elsewhere, Received, decide, keep_reversed, settle
 from custodian.evidence import SignedBatch
 from custodian.totals import HourlyKey
 from node.away import keep_away
 from node.desk import Desk, Sent
+from node.way import Way
 from quanlian import wire
 from quanlian.accounts import clearing_account, payable_account, used_away_account
 from quanlian.apportionment import Leg
@@ -47,13 +49,16 @@ class QuoteAsked(NamedTuple):
 class Intake:
     """A platform's request; `own_id` is the fresh id that it gets if it must be sent on for the first time.
 
-    While the clearinghouse is unreachable, a voucher that only it could decide is refused at once: nothing was sent, so
-    nothing can have happened.
+    While the clearinghouse is unreachable, or the platform has no more room on the way to it, a voucher that only it
+    could decide is refused at once: nothing was sent, so nothing can have happened. `entered` is the id under which the
+    request is on the `way`; it leaves the way again where the commit fails.
     """
 
     received: Received
     own_id: bytes
     unreachable: bool = False
+    way: Way = field(default_factory=Way)
+    entered: bytes | None = None
 
     @property
     def key(self) -> tuple[str, bytes]:
@@ -76,29 +81,35 @@ class Intake:
         else:
             desk.want(outbox=[(self.received.participant, item.subject)])
 
-    def decide(self, desk: Desk) -> Answered | Forwarded | QuoteAsked:
+    def decide(self, desk: Desk) -> Answered | Forwarded | QuoteAsked | Overloaded:
         sent = desk.sent(self.key)
         if sent is not None and not (sent.answered and desk.books.request(self.key)):
             if sent.body_hash != self.received.body_hash:
                 refusal = wire.refused(self._stamp(desk), Refusal(RefusalReason.REQUEST_ID_REUSED))
                 return Answered(refusal)
             if not sent.answered:
-                return Forwarded(sent.own_id, sent.content)
+                return (
+                    Forwarded(sent.own_id, sent.content)
+                    if self._may_go(sent.own_id)
+                    else self.way.overloaded(self.received.participant)
+                )
             self.own_id = sent.own_id
         item = self.received.item
         if item and item.operation == "reverse" and desk.books.request(self.key) is None:
             original = desk.sent((self.received.participant, _original(item)))
             if original is not None:
+                if not self._may_go(self.own_id):
+                    return self.way.overloaded(self.received.participant)
                 content = wire.reverse_item(self.own_id, original.own_id, self._origin)
                 return self._forward(desk, content, original.merchant, original.order_id)
         reply = decide(self.received, desk.books, desk)
         return reply if isinstance(reply, Answered) else self._elsewhere(desk, reply)
 
-    def _elsewhere(self, desk: Desk, reply: Elsewhere) -> Answered | Forwarded | QuoteAsked:
+    def _elsewhere(self, desk: Desk, reply: Elsewhere) -> Answered | Forwarded | QuoteAsked | Overloaded:
         item = self.received.item
         assert item is not None
         if isinstance(item.subject, Purchase):
-            if self.unreachable:
+            if self.unreachable or not (item.operation == "quote" or self._may_go(self.own_id)):
                 return settle(self.received, Refusal(RefusalReason.NOT_IN_CUSTODY), desk.books, desk)
             sale = item.subject.sale
             content = wire.readdressed(self.received.content, self.own_id, self._origin, reply.discount_fen)
@@ -110,6 +121,8 @@ class Intake:
         known = desk.away(item.subject.redemption_id)
         if known is None or known.caller != self.received.participant:
             return settle(self.received, Refusal(RefusalReason.REDEMPTION_UNKNOWN), desk.books, desk)
+        if not self._may_go(self.own_id):
+            return self.way.overloaded(self.received.participant)
         if item.operation == "capture" and known.state == State.AUTHORIZED.name:
             if not desk.holds_order(known.merchant, known.order_id, known.redemption_id):
                 refusal = Refusal(RefusalReason.HOLD_EXPIRED, {"expires_at": known.expires_at})
@@ -117,6 +130,11 @@ class Intake:
             desk.take_order(known.merchant, known.order_id, known.redemption_id, None)
         content = wire.readdressed(self.received.content, self.own_id, self._origin)
         return self._forward(desk, content, known.merchant, known.order_id)
+
+    def _may_go(self, own_id: bytes) -> bool:
+        if self.entered is None and self.way.enter(self.received.participant, own_id):
+            self.entered = own_id
+        return self.entered is not None
 
     def _forward(self, desk: Desk, content: bytes, merchant: str, order_id: str) -> Forwarded:
         """Send it on; one that was refused before without using its id up goes as the same bytes again."""

@@ -7,6 +7,7 @@ Everything that changes the books goes through one group commit; this file prepa
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -46,6 +47,7 @@ from node.reconciling import Reconciler
 from node.recovery import Recovery
 from node.redeeming import ClearinghouseAnswer, Forwarded, Intake, QuoteAnswer, QuoteAsked
 from node.signatures import require_clearinghouse
+from node.way import Way
 from pki.denylist import load_denylist
 from pki.identity import CLEARINGHOUSE, Identity
 from pki.trust import Keyring
@@ -62,8 +64,8 @@ from quanlian.wire import Purchase
 
 SWEEP_LIMIT = 500
 UNREACHABLE_SECONDS = 5.0
-MAX_WAITING = 50_000
-"""Requests that wait for the clearinghouse; with so many open, what needs it is refused at once."""
+MAX_QUOTE_CALLS = 64
+"""Open at once for the quotes of one platform, each over a stream of its own; beyond them a quote gets no answer."""
 
 ACQUAINT_SECONDS = 0.2
 """How long the items of a message wait for one whose keys or terms are asked for; then they go on without it."""
@@ -73,7 +75,9 @@ MAX_RELEASE_BYTES = 1024 * 1024
 """Of hand-overs that go with one recall, beside those that the clearinghouse has not acknowledged."""
 
 _OUTBOX, _HAND_OVER, _COUNTER = schema.outbox.c, schema.hand_over.c, custodian_schema.counter.c
-_UNANSWERED = Query(select(_OUTBOX.content).where(_OUTBOX.answered.is_(False)).order_by(_OUTBOX.own_id))
+_UNANSWERED = Query(
+    select(_OUTBOX.own_id, _OUTBOX.caller, _OUTBOX.content).where(_OUTBOX.answered.is_(False)).order_by(_OUTBOX.own_id)
+)
 _OPEN_HAND_OVERS = Query(
     schema.hand_over.select()
     .where(_HAND_OVER.taken.is_(False), _HAND_OVER.number > bindparam("after"))
@@ -149,6 +153,8 @@ class NodeService:
         self._clearinghouse = clearinghouse
         self._lost_at: float | None = None
         self._waiting: dict[bytes, list[_Waiting]] = {}
+        self._way = Way()
+        self._quoting: Counter[str] = Counter()
         self._deciding: set[asyncio.Future[list[Any]]] = set()
 
     def start(self) -> None:
@@ -215,21 +221,33 @@ class NodeService:
 
         What an earlier request left in flight is sent again: the answer is the same.
         """
-        unreachable = self._clearinghouse_unreachable() or len(self._waiting) + len(received) > MAX_WAITING
+        unreachable = self._clearinghouse_unreachable()
         own_ids = self.ids.uuid7s(len(received))
-        intakes = [Intake(each, own_id, unreachable) for each, own_id in zip(received, own_ids, strict=True)]
-        replies = await self.engine.group.submit_many(intakes)
-        self._clearinghouse.send([reply.content for reply in replies if isinstance(reply, Forwarded)])
+        intakes = [Intake(each, own_id, unreachable, self._way) for each, own_id in zip(received, own_ids, strict=True)]
+        forwarded: list[Forwarded] = []
+        try:
+            replies = await self.engine.group.submit_many(intakes)
+            forwarded = [reply for reply in replies if isinstance(reply, Forwarded)]
+        finally:
+            entered = Counter(each.entered for each in intakes if each.entered)
+            self._way.leave((entered - Counter(reply.own_id for reply in forwarded)).elements())
+        self._clearinghouse.send([reply.content for reply in forwarded])
         return replies
 
     async def _ask_quotes(self, quotes: Sequence[QuoteAsked], emit: Emit) -> None:
         """Ask the clearinghouse once for all; a quote that gets no answer is refused, to be tried again."""
         if not quotes:
             return
-        try:
-            given = await self._clearinghouse.quote([each.content for each in quotes])
-        except Unavailable:
-            given = []
+        platform = quotes[0].received.participant
+        given: Sequence[bytes] = []
+        if self._quoting[platform] < MAX_QUOTE_CALLS:
+            self._quoting[platform] += 1
+            try:
+                given = await self._clearinghouse.quote([each.content for each in quotes])
+            except Unavailable:
+                given = []
+            finally:
+                self._quoting[platform] -= 1
         answers = {wire.answer_request_id(each): each for each in given}
         works = [QuoteAnswer(each.received, answers.get(wire.request_id_of(each.content))) for each in quotes]
         emit([raised(answer) for answer in await self.engine.group.submit_many(works)])
@@ -251,6 +269,7 @@ class NodeService:
                 )
             elif result is not None:
                 own_id, answer = result
+                self._way.leave([own_id])
                 for waiting in self._waiting.pop(own_id, ()):
                     given.setdefault(waiting, []).append(answer)
         for waiting, its_answers in given.items():
@@ -258,15 +277,32 @@ class NodeService:
 
     async def unanswered(self) -> list[bytes]:
         """Items that the clearinghouse has not answered yet, oldest first: to be sent again after a break."""
-        return [row.content for row in await self.engine.rows(_UNANSWERED)]
+        before = self._way.entered()
+        rows = await self.engine.rows(_UNANSWERED)
+        self._way.send_again(before, {row.own_id: row.caller for row in rows})
+        return [row.content for row in rows]
 
     async def _wait_for(self, own_ids: Sequence[bytes], emit: Emit) -> None:
-        """Emit the clearinghouse's answers as they come, those that come together at once."""
-        if own_ids:
-            waiting = _Waiting(len(own_ids), emit)
-            for own_id in own_ids:
-                self._waiting.setdefault(own_id, []).append(waiting)
+        """Emit the clearinghouse's answers as they come, those that come together at once.
+
+        Nobody waits any more for a caller that hangs up; what was sent on stays so.
+        """
+        if not own_ids:
+            return
+        waiting = _Waiting(len(own_ids), emit)
+        for own_id in own_ids:
+            self._waiting.setdefault(own_id, []).append(waiting)
+        try:
             await waiting.done
+        except asyncio.CancelledError:
+            for own_id in own_ids:
+                self._forget(own_id, waiting)
+            raise
+
+    def _forget(self, own_id: bytes, gone: _Waiting) -> None:
+        left = [each for each in self._waiting.pop(own_id, ()) if each is not gone]
+        if left:
+            self._waiting[own_id] = left
 
     def _receive(self, caller: Identity, content: bytes, redemption_id: bytes, batch: SignedBatch | None) -> Received:
         return receive(

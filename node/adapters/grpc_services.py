@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from chassis.host import Context, caller
-from custodian.servicer import MAX_OPEN_ITEMS, Allowance, check_item_count
+from custodian.allowance import Allowances
+from custodian.servicer import check_item_count
 from node.operations import NodeOperations
 from node.service import NodeService
 from node.settling import NodeSettling
@@ -18,6 +19,7 @@ from quanlian.v1 import node_operator_pb2 as pb
 class ClaimServicer(claim_pb2_grpc.ClaimServiceServicer):
     def __init__(self, service: NodeService) -> None:
         self._service = service
+        self._allowances = Allowances()
 
     async def Claim(self, request: claim_pb2.ClaimRequest, context: Context) -> claim_pb2.ClaimResponse:  # noqa: N802
         (answer,) = await self._service.claim(caller(context), [request.item])
@@ -27,7 +29,8 @@ class ClaimServicer(claim_pb2_grpc.ClaimServiceServicer):
         self, request_iterator: AsyncIterator[claim_pb2.ClaimStreamRequest], context: Context
     ) -> AsyncIterator[claim_pb2.ClaimStreamResponse]:
         """Answers leave in the order of the messages; while one message is decided, those behind it are read."""
-        sender, allowance = caller(context), Allowance(MAX_OPEN_ITEMS)
+        sender = caller(context)
+        allowance = self._allowances.of(sender)
         deciding: asyncio.Queue[asyncio.Future[list[bytes]] | None] = asyncio.Queue()
 
         async def read() -> None:
@@ -48,6 +51,7 @@ class ClaimServicer(claim_pb2_grpc.ClaimServiceServicer):
             await reading
         finally:
             reading.cancel()
+            allowance.end()
             unheard = [each for _ in range(deciding.qsize()) if (each := deciding.get_nowait()) is not None]
             for each in unheard:
                 each.cancel()

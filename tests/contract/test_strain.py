@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +18,7 @@ from local_parties import (
     PLATFORM,
     LocalClearinghouse,
     LocalNode,
+    NoClearinghouse,
     StandingFactory,
     TestSigner,
     item,
@@ -26,22 +27,30 @@ from local_parties import (
     purchase,
 )
 
-from chassis.commit import GroupCommit
+from chassis.commit import GroupCommit, Overloaded
 from chassis.host import MAX_MESSAGE_BYTES
 from chassis.ids import FreshIds
 from clearinghouse import service as clearing_service
 from clearinghouse.receipts import receipts_of
-from custodian import servicer
+from custodian import allowance, servicer
 from custodian.evidence import SignedBatch
 from custodian.servicer import Emit, RedemptionServicer, sign_items
 from custodian.undecided import Undecided
 from node import service as node_service
-from pki.identity import Identity
+from node import way
+from node.desk import Desk
+from node.redeeming import ClearinghouseAnswer
+from node.service import NodeService
+from pki.identity import CLEARINGHOUSE, Identity
+from quanlian import wire
 from quanlian.errors import Unavailable
+from quanlian.refusals import Refusal, RefusalReason
 from quanlian.v1 import custody_pb2, redemption_pb2, signed_pb2
 from quanlian.vouchers import VoucherKey
+from quanlian.wire import request_id_of
 
 ALIPAY = Identity(HANGZHOU, "platform", PLATFORM)
+UNIONPAY = Identity(HANGZHOU, "platform", "unionpay")
 PLATFORM_KEY = TestSigner(HANGZHOU, f"message.{PLATFORM}")
 QUICKLY = 5.0
 
@@ -54,6 +63,65 @@ def submit(node: LocalNode, *items: bytes) -> list[bytes]:
     finally:
         service.close()
     return got
+
+
+class Sent(NoClearinghouse):
+    """A clearinghouse that answers nothing, and what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.contents: list[bytes] = []
+        self._more = asyncio.Event()
+
+    def send(self, items: Sequence[bytes]) -> None:
+        self.contents += items
+        self._more.set()
+
+    async def quote(self, items: Sequence[bytes]) -> Sequence[bytes]:
+        self.send(items)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def items(self, count: int) -> None:
+        """Returns when so many were sent."""
+        while len(self.contents) < count:
+            self._more.clear()
+            async with asyncio.timeout(QUICKLY):
+                await self._more.wait()
+
+
+def serve(node: LocalNode, clearinghouse: Sent, told: Callable[[NodeService], Awaitable[None]]) -> None:
+    node.clearinghouse = clearinghouse  # type: ignore[assignment]
+    service = node.another_service()
+    service.start()
+    try:
+        asyncio.run(told(service))  # type: ignore[arg-type]
+    finally:
+        service.close()
+
+
+async def hang_up(*calls: asyncio.Task[None]) -> None:
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+
+
+def released(node: LocalNode, count: int) -> list[bytes]:
+    """Redemptions of so many packs that the clearinghouse has, and one of a pack that is here."""
+    node.publish()
+    *away, home = node.claim(count + 1)
+    node.release(*(key for token in away for key in keys_of(token)))
+    return [item(node.ids.fresh(), redeem=purchase(token, 0, f"o-{n}")) for n, token in enumerate([*away, home])]
+
+
+def reverse_of(content: bytes) -> redemption_pb2.Reverse:
+    return redemption_pb2.Reverse(original_request_id=request_id_of(content))
+
+
+def refused_by_clearinghouse(content: bytes) -> bytes:
+    """Its answer to an item that this node sent."""
+    stamp = wire.Stamp(request_id_of(content), CLEARINGHOUSE, AT)
+    return wire.refused(stamp, Refusal(RefusalReason.NOT_IN_CUSTODY))
 
 
 class TestDatabase:
@@ -124,30 +192,123 @@ class TestDatabase:
 
 
 class TestOverload:
-    def test_requests_that_wait_for_the_clearinghouse_are_bounded_and_hold_up_nothing_at_home(
+    def test_requests_of_a_platform_that_wait_for_the_clearinghouse_are_bounded_and_hold_up_nothing_else(
         self, node: LocalNode, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        node.publish()
-        *away, home = node.claim(4)
-        node.release(*(key for token in away for key in keys_of(token)))
-        monkeypatch.setattr(node_service, "MAX_WAITING", 2)
-        service = node.another_service()
-        service.start()
+        *away, home = released(node, 4)
+        monkeypatch.setattr(way, "MAX_ON_THE_WAY", 2)
+        sent = Sent()
         answers: list[bytes] = []
+        others: list[bytes] = []
 
-        async def run() -> None:
-            items = [item(node.ids.fresh(), redeem=purchase(token, 0, f"o-{n}")) for n, token in enumerate(away)]
-            waiting = asyncio.create_task(service.submit(ALIPAY, items[:2], lambda answers: None))
-            while len(service._waiting) < 2:
-                await asyncio.sleep(0)
-            at_home = item(node.ids.fresh(), redeem=purchase(home, 0, "o-home"))
-            await service.submit(ALIPAY, [items[2], at_home], answers.extend)
-            waiting.cancel()
+        async def run(service: NodeService) -> None:
+            waiting = [asyncio.create_task(service.submit(ALIPAY, away[:2], others.extend))]
+            await sent.items(2)
+            await service.submit(ALIPAY, [away[2], home], answers.extend)
+            waiting.append(asyncio.create_task(service.submit(UNIONPAY, [away[2]], others.extend)))
+            await sent.items(3)
+            await hang_up(*waiting)
 
-        asyncio.run(run())
-        service.close()
+        serve(node, sent, run)
         assert [outcome(answer) for answer in answers] == ["NOT_IN_CUSTODY", "CAPTURED"]
-        assert len(node.rows("outbox")) == 2
+        assert others == []
+        assert len(node.rows("outbox")) == 3
+
+    def test_a_caller_that_hung_up_leaves_nothing_waiting_and_has_room_again_once_it_is_answered(
+        self, node: LocalNode, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first, second, _ = released(node, 2)
+        monkeypatch.setattr(way, "MAX_ON_THE_WAY", 1)
+        sent, answers = Sent(), list[bytes]()
+
+        def anew(content: bytes) -> bytes:
+            message = redemption_pb2.RedemptionItem.FromString(content)
+            message.request_id = node.ids.fresh()
+            return message.SerializeToString()
+
+        async def run(service: NodeService) -> None:
+            gone = asyncio.create_task(service.submit(ALIPAY, [first], answers.extend))
+            await sent.items(1)
+            await hang_up(gone)
+            assert service._waiting == {}
+            await service.submit(ALIPAY, [second], answers.extend)
+            assert [outcome(answer) for answer in answers] == ["NOT_IN_CUSTODY"], "the first is on its way still"
+            for later in (first, item(node.ids.fresh(), reverse=reverse_of(first))):
+                with pytest.raises(Overloaded, match=f"{PLATFORM} has 1 requests on the way"):
+                    await service.submit(ALIPAY, [later], answers.extend)
+            await service.clearinghouse_answered([refused_by_clearinghouse(each) for each in sent.contents])
+            waiting = asyncio.create_task(service.submit(ALIPAY, [anew(second)], answers.extend))
+            await sent.items(2)
+            await hang_up(waiting)
+
+        serve(node, sent, run)
+        assert len(answers) == 1
+
+    def test_what_is_sent_again_over_a_new_stream_counts_once_and_what_was_answered_meanwhile_no_more(
+        self, node: LocalNode, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first, second, third, _ = released(node, 3)
+        monkeypatch.setattr(way, "MAX_ON_THE_WAY", 2)
+        sent, answers = Sent(), list[bytes]()
+
+        async def run(service: NodeService) -> None:
+            waiting = [asyncio.create_task(service.submit(ALIPAY, [first], answers.extend)) for _ in range(2)]
+            await sent.items(2)
+            (unanswered,) = await service.unanswered()
+            waiting.append(asyncio.create_task(service.submit(ALIPAY, [second], answers.extend)))
+            await sent.items(3)
+            node.decide(ClearinghouseAnswer(refused_by_clearinghouse(unanswered)))
+            assert len(await service.unanswered()) == 1
+            waiting.append(asyncio.create_task(service.submit(ALIPAY, [third], answers.extend)))
+            await sent.items(4)
+            await hang_up(*waiting)
+
+        serve(node, sent, run)
+        assert answers == []
+
+    def test_a_request_whose_commit_failed_takes_no_room(
+        self, node: LocalNode, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        away, _ = released(node, 1)
+        monkeypatch.setattr(way, "MAX_ON_THE_WAY", 1)
+        sent, failures = Sent(), iter([Unavailable("the disk is full")])
+        save = Desk.save
+
+        def fail_once(desk: Desk) -> None:
+            if error := next(failures, None):
+                raise error
+            save(desk)
+
+        monkeypatch.setattr(Desk, "save", fail_once)
+
+        async def run(service: NodeService) -> None:
+            with pytest.raises(Unavailable):
+                await service.submit(ALIPAY, [away], lambda answers: None)
+            waiting = asyncio.create_task(service.submit(ALIPAY, [away], lambda answers: None))
+            await sent.items(1)
+            await hang_up(waiting)
+
+        serve(node, sent, run)
+
+    def test_quotes_of_a_platform_take_no_more_streams_than_its_own(
+        self, node: LocalNode, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        away, _ = released(node, 1)
+        monkeypatch.setattr(node_service, "MAX_QUOTE_CALLS", 1)
+        content = redemption_pb2.RedemptionItem.FromString(away).redeem
+        quotes = [item(node.ids.fresh(), quote=content) for _ in range(3)]
+        sent, answers = Sent(), list[bytes]()
+
+        async def run(service: NodeService) -> None:
+            asking = [asyncio.create_task(service.submit(ALIPAY, quotes[:1], lambda answers: None))]
+            await sent.items(1)
+            await service.submit(ALIPAY, quotes[1:2], answers.extend)
+            asking.append(asyncio.create_task(service.submit(UNIONPAY, quotes[2:], lambda answers: None)))
+            await sent.items(2)
+            await hang_up(*asking)
+
+        serve(node, sent, run)
+        assert [outcome(answer) for answer in answers] == ["NOT_IN_CUSTODY"]
 
     def test_an_issuer_that_does_not_read_its_stream_counts_as_unreachable(
         self, clearinghouse: LocalClearinghouse, monkeypatch: pytest.MonkeyPatch
@@ -185,7 +346,7 @@ class TestStreams:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(servicer, "caller", lambda context: ALIPAY)
-        monkeypatch.setattr(servicer, "MAX_OPEN_ITEMS", 50)
+        monkeypatch.setattr(allowance, "MAX_OPEN_ITEMS", 50)
         KEYRING.setdefault(PLATFORM_KEY.key_id, PLATFORM_KEY.certified)
         decider = Taking()
         stream = RedemptionServicer(decider, KEYRING, TestSigner(HANGZHOU, "message"))  # type: ignore[arg-type]
@@ -210,6 +371,41 @@ class TestStreams:
 
         assert asyncio.run(run()) <= 50
         assert decider.taken > 100, "it goes on as soon as answers are read"
+
+    def test_what_a_caller_leaves_unread_is_bounded_over_all_its_streams_and_free_once_they_end(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(servicer, "caller", lambda context: context.caller)
+        monkeypatch.setattr(allowance, "MAX_OPEN_ITEMS", 50)
+        monkeypatch.setattr(allowance, "MAX_OPEN_ITEMS_OF_CALLER", 80)
+        monkeypatch.setattr(servicer, "verify_batch", lambda *_: None)
+        decider = Taking()
+        service = RedemptionServicer(decider, KEYRING, TestSigner(HANGZHOU, "message"))  # type: ignore[arg-type]
+        message = sign_items([b"item"] * 10, PLATFORM_KEY)
+
+        async def endless() -> AsyncIterator[redemption_pb2.RedeemStreamRequest]:
+            while True:
+                yield message
+                await asyncio.sleep(0)
+
+        async def taken_for(sender: Identity, streams: list[AsyncIterator[Any]]) -> int:
+            """What is taken of a new stream's items while nobody reads more than its first answer."""
+            before = decider.taken
+            streams.append(service.RedeemStream(endless(), SimpleNamespace(caller=sender)))  # type: ignore[arg-type]
+            await anext(streams[-1])
+            for _ in range(500):
+                await asyncio.sleep(0)
+            return decider.taken - before
+
+        async def run() -> list[int]:
+            streams: list[Any] = []
+            taken = [await taken_for(ALIPAY, streams), await taken_for(ALIPAY, streams)]
+            taken.append(await taken_for(UNIONPAY, streams))
+            for each in streams:
+                await each.aclose()
+            return [*taken, await taken_for(ALIPAY, streams)]
+
+        assert asyncio.run(run()) == [50, 30, 50, 50]
 
     def test_an_item_that_waits_holds_up_no_other_message(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(servicer, "caller", lambda context: ALIPAY)

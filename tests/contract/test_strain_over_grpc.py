@@ -31,7 +31,7 @@ from local_parties import (
 
 from chassis.host import RETRY_AFTER_MS, Host, channel
 from chassis.ids import FreshIds
-from custodian import servicer
+from custodian import allowance
 from custodian.evidence import SignedBatch
 from custodian.servicer import MAX_ITEMS_PER_MESSAGE, REDEMPTION_METHODS, Emit, RedemptionServicer, sign_items
 from custodian.undecided import Undecided
@@ -304,7 +304,7 @@ class TestOverload:
     def test_a_caller_that_does_not_read_stops_being_read_and_gets_everything_once_it_reads(
         self, node: LocalNode, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(servicer, "MAX_OPEN_ITEMS", 100)
+        monkeypatch.setattr(allowance, "MAX_OPEN_ITEMS", 100)
         decider, sent = Taking(b"a" * 10_000), 3000
 
         async def run() -> int:

@@ -382,6 +382,56 @@ def test_a_caller_beyond_its_rate_is_turned_away_and_others_are_not(network: Net
     asyncio.run(scenario())
 
 
+def test_a_caller_with_too_many_calls_open_is_turned_away_over_however_many_connections_and_others_are_not(
+    network: Network,
+) -> None:
+    async def opened_stream(opened: grpc.aio.Channel) -> Any:
+        stream = opened.stream_stream(
+            f"/{SERVICE}/Talk",
+            request_serializer=StringValue.SerializeToString,
+            response_deserializer=StringValue.FromString,
+        )()
+        await stream.write(StringValue(value="a"))
+        assert (await stream.read()).value
+        return stream
+
+    async def scenario() -> None:
+        host = network.host(Echo(), max_open_calls=2)
+        address = f"127.0.0.1:{await host.start()}"
+        async with (
+            channel(address, "clearinghouse", network.files(HANGZHOU)) as first,
+            channel(address, "clearinghouse", network.files(HANGZHOU)) as second,
+            channel(address, "clearinghouse", network.files(SHANGHAI)) as other,
+        ):
+            ended, hung_up = [await opened_stream(each) for each in (first, second)]
+            for call in (say(first), talk(second, "a")):
+                with pytest.raises(grpc.aio.AioRpcError, match=f"{HANGZHOU.uri} has 2 calls open") as refused:
+                    await call
+                assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+                assert dict(refused.value.trailing_metadata() or ())["grpc-retry-pushback-ms"] == str(RETRY_AFTER_MS)
+            assert [await say(other), await talk(other, "a")]
+            await ended.done_writing()
+            assert await ended.read() is grpc.aio.EOF
+            assert await say(second), "one of its calls is over"
+            hung_up.cancel()
+            again = await opened_stream(first)
+            async with asyncio.timeout(10):
+                while await _refusal(say(second)) is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                    pass
+            again.cancel()
+        await host.stop(0)
+
+    asyncio.run(scenario())
+
+
+async def _refusal(call: Awaitable[object]) -> grpc.StatusCode | None:
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    return None
+
+
 def test_stopping_lets_a_call_in_progress_finish(network: Network) -> None:
     async def scenario() -> None:
         echo = Echo()
