@@ -368,6 +368,12 @@ class Desk:
         """A serialised FeedEvent with its number from `next_news`."""
         self._news.append((region, sequence, event))
 
+    def pass_over_news(self, region: str, last: int) -> None:
+        """One event stands for all up to `last` that the region was told and this copy has not."""
+        passed = self.books.pass_numbers(f"feed/{region}", last)
+        if passed:
+            self.keep_news(region, last, custody_pb2.FeedEvent(sequence=last, forgotten=passed).SerializeToString())
+
     @property
     def told(self) -> set[str]:
         """Regions whose feed grew."""

@@ -122,8 +122,7 @@ class Recovery:
     def _go_on_numbering(self, transaction: Transaction, region: str, seen: int) -> None:
         """No number that a node has seen is given out again, nor missing to one that is an older copy itself."""
         desk = self._engine.desk(transaction)
-        while desk.books.counter(f"feed/{region}") < seen:
-            desk.tell(region, forgotten=True)
+        desk.pass_over_news(region, seen)
         desk.save("recovery", window=0)
 
     # Applying

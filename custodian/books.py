@@ -212,6 +212,14 @@ class Books:
         self._changed_counters.add(counter)
         return counters[counter]
 
+    def pass_numbers(self, counter: str, last: int) -> int:
+        """No number up to `last` is given out any more; returns how many that are passed over."""
+        passed = max(0, last - self.counter(counter))
+        if passed:
+            self._known_counters()[counter] = last
+            self._changed_counters.add(counter)
+        return passed
+
     def counter(self, name: str) -> int:
         """The last number given out."""
         return self._known_counters().get(name, 0)

@@ -142,8 +142,7 @@ class CountHandOvers:
         pass
 
     def decide(self, desk: Desk) -> None:
-        while desk.books.counter("hand-over") < self.last:
-            desk.books.next_number("hand-over")
+        desk.books.pass_numbers("hand-over", self.last)
 
 
 def _give_again(desk: Desk, handed: VoucherState, limit: bool) -> None:

@@ -28,6 +28,7 @@ from restored_network import CLEARING_KEY, NODE_KEY, PLATFORM_KEY, Network, back
 
 from custodian import evidence_file
 from custodian.lineage import RecoveryNeeded
+from node.feed import FeedGap
 from node.receipt_files import receipt_pages
 from node.service import NodeService
 from quanlian.errors import InvalidInput
@@ -447,3 +448,49 @@ class TestClearinghouse:
         restore(network.clearinghouse, copy)
         with pytest.raises(InvalidInput, match="from after that window was closed"):
             network.recover_clearinghouse(SHANGHAI)
+
+    def test_one_event_stands_for_all_that_it_told_and_forgot(self, network: Network) -> None:
+        copy, had = back_up(network.clearinghouse), len(network.clearinghouse.feed(HANGZHOU))
+        story(network, network.node.claim(3))
+        network.follow()
+        heard = position_of(network)
+        assert heard - had > 1
+        restore(network.clearinghouse, copy)
+        network.recover_clearinghouse(SHANGHAI)
+        (passed,) = [each for each in network.clearinghouse.feed(HANGZHOU) if each.HasField("forgotten")]
+        assert (passed.sequence, passed.forgotten) == (heard, heard - had)
+        assert [each.sequence for each in network.clearinghouse.feed(HANGZHOU)][:had] == list(range(1, had + 1))
+        network.follow()
+        assert position_of(network) == network.clearinghouse.feed(HANGZHOU)[-1].sequence > heard
+        network.check()
+
+    @pytest.mark.parametrize("heard", ["a part of what was forgotten", "less than the copy has"])
+    def test_a_node_that_is_an_older_copy_passes_over_what_was_forgotten(self, network: Network, heard: str) -> None:
+        copies = [back_up(network.node)]
+        copy, had = back_up(network.clearinghouse), len(network.clearinghouse.feed(HANGZHOU))
+        story(network, network.node.claim(3))
+        events = network.clearinghouse.feed(HANGZHOU)
+        network.do(lambda service: service.take_news(events[: had + 1], 1))
+        copies.append(back_up(network.node))
+        network.follow()
+        restore(network.clearinghouse, copy)
+        network.recover_clearinghouse(SHANGHAI)
+        restore(network.node, copies[heard.startswith("a part")])
+        network.recover_node()
+        network.follow()
+        assert position_of(network) == network.clearinghouse.feed(HANGZHOU)[-1].sequence
+        network.check()
+
+    def test_what_was_forgotten_hides_no_gap_before_it(self, network: Network) -> None:
+        at = position_of(network)
+        passed = custody_pb2.FeedEvent(sequence=at + 10**12, forgotten=10**12)
+        gap = custody_pb2.FeedEvent(sequence=at + 10**12, forgotten=10**12 - 1)
+        with pytest.raises(FeedGap):
+            network.do(lambda service: service.take_news([gap], 1))
+        network.do(lambda service: service.take_news([passed, gap], 1))
+        assert position_of(network) == at + 10**12
+
+
+def position_of(network: Network) -> int:
+    """The last event of the feed that the node has."""
+    return network.do(lambda service: service.feed_position())

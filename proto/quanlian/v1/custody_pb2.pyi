@@ -753,8 +753,10 @@ class FeedEvent(_message.Message):
     """Number of a window that was settled."""
     month_ready: _builtins.str
     """A month like 2026-05 whose statement can be fetched."""
-    forgotten: _builtins.bool
-    """Stands for an event that a restored clearinghouse told before, and forgot: a number is not given out again."""
+    forgotten: _builtins.int
+    """Of how many events it takes the place, itself the last: a restored clearinghouse told them before, and forgot.
+    No number is given out again.
+    """
     @_builtins.property
     def posting(self) -> _redemption_pb2.Posting: ...
     @_builtins.property
@@ -812,7 +814,7 @@ class FeedEvent(_message.Message):
         custody_return: _signed_pb2.SignedMessage | None = ...,
         month_ready: _builtins.str = ...,
         adjustment: _redemption_pb2.Posting | None = ...,
-        forgotten: _builtins.bool = ...,
+        forgotten: _builtins.int = ...,
         withdrawn: _signed_pb2.SignedMessage | None = ...,
         prefund_used: Global___PrefundUsed | None = ...,
         dispute_decided: _settlement_pb2.DisputeDecision | None = ...,
