@@ -28,7 +28,9 @@ _NUMBERS: dict[Kind, str] = {
     "percent": "0.00%",
     "ratio": "#,##0.00",
 }
-_NARROWEST, _WIDEST = 9, 44
+_NARROWEST, _WIDEST, _LONG_WORD, _ROW_HEIGHT = 9, 44, 8, 18
+_SIGNED_COLUMNS = 3
+"""Beside the first, which says what is to be signed or told."""
 MOST_ROWS = 1_048_576
 """Of a sheet, in Excel and in WPS."""
 
@@ -94,19 +96,36 @@ class Sheet:
         sheet.set_margins(0.5, 0.5, 0.6, 0.6)
         sheet.set_footer("&C&P / &N")
         sheet.hide_gridlines(2)
-        sheet.set_default_row(18)
+        sheet.set_default_row(_ROW_HEIGHT)
         sheet.write_string(0, 0, title, book.style(bold=True, font_size=15))
 
     def fact(self, zh: str, en: str, value: str) -> None:
-        self._sheet.write_string(self._row, 0, f"{zh} {en}", self._book.style(font_color="#55626D"))
-        self._note_width(0, f"{zh} {en}")
-        self._sheet.write_string(self._row, 1, value, self._book.style())
+        self._label(f"{zh} {en}", font_color="#55626D")
+        if _width(value) <= _WIDEST:
+            self._sheet.write_string(self._row, 1, value, self._book.style())
+            self._note_width(1, value)
+        else:
+            self._across(value)
         self._row += 1
+
+    def _label(self, text: str, **style: Any) -> None:
+        """In the first column, on as many lines as it may take there."""
+        lines = 1 if _width(text) <= _WIDEST else -(-_width(text) // (_WIDEST - _LONG_WORD))
+        self._sheet.set_row(self._row, _ROW_HEIGHT * lines)
+        self._sheet.write_string(self._row, 0, text, self._book.style(text_wrap=lines > 1, valign="top", **style))
+        self._note_width(0, text)
+
+    def _across(self, value: str) -> None:
+        """A text that no column is wide enough for, over the columns in which one signs, as high as it needs."""
+        lines = -(-_width(value) // (_SIGNED_COLUMNS * _NARROWEST))
+        self._sheet.set_row(self._row, _ROW_HEIGHT * lines)
+        style = self._book.style(text_wrap=True, valign="top")
+        self._sheet.merge_range(self._row, 1, self._row, _SIGNED_COLUMNS, "", style)
+        self._sheet.write_string(self._row, 1, value, style)
 
     def figure(self, zh: str, en: str, value: int | None, kind: Kind) -> None:
         """A labelled number in its kind's format; a dash where it is not known."""
-        self._sheet.write_string(self._row, 0, f"{zh} {en}", self._book.style(font_color="#55626D"))
-        self._note_width(0, f"{zh} {en}")
+        self._label(f"{zh} {en}", font_color="#55626D")
         cell = UNKNOWN if value is None else value
         self._put(self._row, 1, cell, kind, align="right")
         self._note_width(1, shown(cell, kind))
@@ -114,8 +133,7 @@ class Sheet:
 
     def amount(self, zh: str, en: str, value: int | Formula, bold: bool = False) -> str:
         """A labelled amount in yuan; returns its cell, for formulas."""
-        self._sheet.write_string(self._row, 0, f"{zh} {en}", self._book.style(bold=bold))
-        self._note_width(0, f"{zh} {en} ")
+        self._label(f"{zh} {en}", bold=bold)
         self._put(self._row, 1, value, "yuan", bold=bold, top=1 if bold else 0)
         self._note_width(1, shown(value, "yuan"))
         cell: str = xl_rowcol_to_cell(self._row, 1)
@@ -166,12 +184,13 @@ class Sheet:
             self._sheet.set_row(self._row + n, 26)
             self._sheet.write_string(self._row + n, 0, text, self._book.style())
             self._note_width(0, text)
-            for column in range(1, 4):
+            for column in range(1, _SIGNED_COLUMNS + 1):
                 self._sheet.write_blank(self._row + n, column, None, self._book.style(bottom=1))
         self._row += 4
 
     def fit(self) -> None:
         """Give each column the width of what it shows."""
+        self._sheet.set_column(1, _SIGNED_COLUMNS, _NARROWEST)
         for column, width in self._widths.items():
             self._sheet.set_column(column, column, min(_WIDEST, max(_NARROWEST, width + 2)))
 

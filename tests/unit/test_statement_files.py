@@ -89,6 +89,16 @@ class TestWorkbook:
         labels = [row[0].value for row in sheets(self.CONTENT, True)["汇总 Summary"].iter_rows(max_col=1)]
         assert {"经办 Maker", "复核 Checker", "审批（盖章） Approver (seal)"} <= set(labels)
 
+    def test_no_text_of_the_summary_spills_out_of_its_cells(self) -> None:
+        reference = f"statement-310000-window-1.json SHA-256 {'0f' * 32} key {'ab' * 8}"
+        summary = sheets(statement_workbook(STATEMENT, reference), False)["汇总 Summary"]
+        columns = {each.start_cell.coordinate: each.size["columns"] for each in summary.merged_cells.ranges}
+        assert reference in [summary[cell].value for cell in columns]
+        for cell in (cell for row in summary.iter_rows(2) for cell in row if cell.data_type == "s"):
+            held = summary.column_dimensions[cell.column_letter].width + 9 * (columns.get(cell.coordinate, 1) - 1)
+            lines = summary.row_dimensions[cell.row].height // 18 if cell.alignment.wrap_text else 1
+            assert workbook._width(cell.value) <= held * lines, cell.value
+
     def test_a_window_in_which_nothing_happened_is_a_workbook_too(self) -> None:
         summary = sheets(statement_workbook(NOTHING, "reference"), True)["汇总 Summary"]
         values = {row[0].value: row[1].value for row in summary.iter_rows(max_col=2)}
