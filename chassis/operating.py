@@ -111,8 +111,10 @@ def amount(text: str) -> Amount:
     try:
         return Amount(parse_yuan(f"{text}.00" if text.isascii() and text.isdigit() else text))
     except InvalidInput as error:
-        hint = "金额以元计，不为负，写两位小数，如 1234.50"
-        raise typer.BadParameter(f"{error} · {hint}") from error
+        raise typer.BadParameter(
+            f"{text!r} is not an amount in yuan: write it with two decimals or none, not negative, without separators, "
+            "like 1234.50 or 1234 · 金额以元计，不为负，写两位小数或整元，不加分隔符，如 1234.50 或 1234"
+        ) from error
 
 
 Config = Annotated[
@@ -122,7 +124,7 @@ Config = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="输出 JSON，金额以分计 · Print JSON, amounts in fen.")]
-Yuan = Annotated[Amount, typer.Argument(metavar="YUAN", parser=amount, help="金额（元） · Yuan, like 1234.50.")]
+Yuan = Annotated[Amount, typer.Argument(metavar="YUAN", parser=amount, help="金额（元） · Yuan, like 1234.50 or 1234.")]
 Reference = Annotated[str, typer.Option("--reference", metavar="REF", help="银行流水号 · The bank's reference.")]
 
 

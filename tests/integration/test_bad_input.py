@@ -438,7 +438,7 @@ def test_an_operator_without_settings_learns_which_are_needed() -> None:
             ("clearinghouse", "deposit", "330100", "-5.00", "--reference", "x"),
             "'YUAN': '-5.00' is not an amount in yuan",
         ),
-        (("clearinghouse", "deposit", "330100", "-5.00", "--reference", "x"), "金额以元计，不为负，写两位小数"),
+        (("clearinghouse", "deposit", "330100", "-5.00", "--reference", "x"), "金额以元计，不为负，写两位小数或整元"),
         (("clearinghouse", "deposit", "330100", "5.00", "--refrence", "x"), "No such option: --refrence"),
         (("clearinghouse", "visitors", "330100", "2026", "--rule", "refuse", "city=1"), "'city=1' is not NAME=WEIGHT:"),
         (("clearinghouse", "limits", "330100", "--cap", "x", "--credit", "0", "--offset-bp", "0"), "'--cap': 'x' is"),
