@@ -122,7 +122,11 @@ def _require_closed(transaction: Transaction, window: int) -> None:
     table = schema.settlement_window
     rows = transaction.select_keys(table, [table.c.number], [(window,)])
     if not rows or not rows[0].closed_at:
-        raise InvalidInput(f"window {window} is not closed", place="window", remedy="give a window that has statements")
+        raise InvalidInput(
+            f"场次{window}尚未截止 · window {window} is not closed",
+            place="window",
+            remedy="写已出对账单的场次 · give a window that has statements",
+        )
 
 
 def _concerned(region: str, window: int) -> ColumnElement[bool]:

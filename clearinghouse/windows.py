@@ -25,6 +25,7 @@ from clearinghouse.silence import confirm_by_silence
 from custodian import schema as custodian_schema
 from quanlian import netting
 from quanlian.errors import InvalidInput
+from quanlian.money import yuan
 from quanlian.signing import Signer, digest
 from quanlian.statements import Statement, statement_to_json
 from quanlian.v1 import settlement_pb2, signed_pb2
@@ -117,9 +118,10 @@ class Calculate:
         statements = self._statements(desk, row, turnovers, flows)
         for statement in statements:
             if statement.net_fen != nets[statement.region]:
+                stated, netted = yuan(statement.net_fen), yuan(nets[statement.region])
                 raise InvalidInput(
-                    f"the statement of {statement.region} gives {statement.net_fen}, "
-                    f"netting {nets[statement.region]} fen",
+                    f"{statement.region}对账单净额{stated}元，轧差{netted}元 · "
+                    f"the statement of {statement.region} gives {stated}, netting {netted} yuan",
                     place=f"window {self.number}",
                 )
             desk.tell(statement.region, statement_ready=self.number)
@@ -243,9 +245,16 @@ def keep_confirmation(desk: Desk, table: Any, period: Any, value: Any, confirm: 
     found = desk.transaction.select_keys(table, [period, table.c.region], [(value, confirm.region)])
     confirmation = confirm.confirmation
     if not found or confirmation.region != confirm.region:
-        raise InvalidInput(f"no statement of {confirm.region} for {period.name} {value}", place="confirmation")
+        zh, en = (value, value) if isinstance(value, str) else (f"场次{value}", f"window {value}")
+        raise InvalidInput(
+            f"没有{confirm.region}{zh}的对账单 · no statement of {confirm.region} for {en}", place="confirmation"
+        )
     if digest("statement", found[0].document) != confirmation.statement_digest:
-        raise InvalidInput("confirms another statement", place="confirmation.statement_digest")
+        raise InvalidInput(
+            "所确认的是另一份对账单 · confirms another statement",
+            place="confirmation.statement_digest",
+            remedy="重新取回对账单并核对 · fetch the statement again and compare it",
+        )
     if found[0].confirmation is None:
         values = {
             "confirmation": confirm.message.body,

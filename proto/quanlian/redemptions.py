@@ -19,6 +19,7 @@ from quanlian.custody import VoucherState
 from quanlian.discounts import Order
 from quanlian.errors import InvalidInput
 from quanlian.ledger import Movement, is_limited
+from quanlian.money import yuan
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.vouchers import VoucherKey
 
@@ -279,11 +280,13 @@ def adjust(
     give the shopper is not. Raises InvalidInput unless the redemption stands captured with that much left.
     """
     if redemption.state not in (State.CAPTURED, State.PARTLY_REFUNDED) or not 0 < amount_fen <= redemption.standing_fen:
+        id, state, left = redemption.id.hex(), redemption.state.name, yuan(redemption.standing_fen)
         raise InvalidInput(
-            f"redemption {redemption.id.hex()} is {redemption.state.name} with {redemption.standing_fen} fen left, "
-            f"not to be adjusted by {amount_fen}",
+            f"核销 {id} 为{state}，优惠尚余{left}元，不能调整{yuan(amount_fen)}元 · "
+            f"redemption {id} is {state} with {left} yuan left, not to be adjusted by {yuan(amount_fen)}",
             place="adjustment",
-            remedy="adjust a captured redemption by at most what is left of its discount",
+            remedy="只调整已核销的，至多为尚余的优惠 · "
+            "adjust a captured redemption by at most what is left of its discount",
         )
     parts = reduce_legs(redemption.standing, amount_fen)
     returned = tuple(leg.part(part) for leg, part in zip(redemption.standing, parts, strict=True))

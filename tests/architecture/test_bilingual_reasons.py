@@ -12,14 +12,22 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FAULTS = {"InvalidInput", "Different", "NotYet", "Contradicted"}
 MODULES = (
+    "clearinghouse/agreements.py",
     "clearinghouse/custody.py",
     "clearinghouse/disputes.py",
+    "clearinghouse/evidence.py",
+    "clearinghouse/money.py",
     "clearinghouse/recall.py",
     "clearinghouse/recovery.py",
     "clearinghouse/relearning.py",
     "clearinghouse/reversing.py",
+    "clearinghouse/settlement.py",
+    "clearinghouse/settling.py",
     "clearinghouse/signed_answers.py",
+    "clearinghouse/silence.py",
+    "clearinghouse/statements.py",
     "clearinghouse/suspending.py",
+    "clearinghouse/windows.py",
     "clearinghouse/withdrawing.py",
     "custodian/campaigns.py",
     "custodian/continuity.py",
@@ -34,9 +42,11 @@ MODULES = (
     "node/recovery.py",
     "node/relearning.py",
     "node/reversing.py",
+    "node/settling.py",
     "node/suspending.py",
     "node/vouchers_cli.py",
     "proto/quanlian/campaign_changes.py",
+    "proto/quanlian/redemptions.py",
     "proto/quanlian/suspensions.py",
 )
 CHINESE, WORD = re.compile("[\u4e00-\u9fff]"), re.compile("[A-Za-z]{2}")

@@ -222,7 +222,10 @@ def test_a_rejected_dispute_books_nothing(department: Department) -> None:
 def test_an_adjustment_must_be_of_a_disputed_line_and_within_what_is_left(department: Department) -> None:
     department.dispute(ISSUERS_LINE)
     (redemption,) = department.clearinghouse.rows("redemption")
-    for id, fen, why in ((bytes(16), 1, "none of the disputed lines"), (redemption["id"], 1001, "not to be adjusted")):
+    for id, fen, why in (
+        (bytes(16), 1, "none of the disputed lines"),
+        (redemption["id"], 1001, "尚余10.00元，不能调整10.01元 · .* 10.00 yuan left"),
+    ):
         adjustment = clearing_operator_pb2.Adjustment(redemption_id=id, amount_fen=fen)
         request = clearing_operator_pb2.ResolveDisputeRequest(
             region=HANGZHOU, number=1, upheld=True, why="so", adjustments=[adjustment]
