@@ -26,7 +26,7 @@ from quanlian.agreements import agreement_hash
 from quanlian.custody import CLEARINGHOUSE
 from quanlian.errors import InvalidInput
 from quanlian.signing import Signer
-from quanlian.statement_evidence import SEAL_KIND, VERSION, SealedAgreement, seal_payload
+from quanlian.statement_evidence import SEAL_KIND, VERSION, SealedAgreement, seal_payload, with_checksum
 from quanlian.v1 import signed_pb2
 from reporting.agreement_file import AgreementSignature
 
@@ -270,14 +270,15 @@ def _redemption_line(row: Any, proof: Any, postings: list[str]) -> bytes:
     token = _text(proof.token) if proof else ""
     order_fen, discount_fen = (proof or row).order_fen, (proof or row).discount_fen
     visitors = (proof and proof.visitors) or "null"
-    return (
+    line = (
         f'{{"kind":"redemption","id":"{row.id.hex()}","token":"{token}","index":{row.voucher_index},'
         f'"redeeming_region":{_quoted(row.redeeming_region)},"merchant":{_quoted(row.merchant)},'
         f'"order_id":{_quoted(row.order_id)},"category":{_quoted(row.category)},"channel":{_quoted(row.channel)},'
         f'"klass":{_quoted(row.klass)},"order_fen":{order_fen},"invoice_fen":{row.invoice_fen},'
         f'"price_fen":{row.price_fen},"discount_fen":{discount_fen},"authorized_at":{row.authorized_at},'
         f'"agreement":{_quoted(row.agreement)},"visitors":{visitors},"postings":[{",".join(postings)}]}}'
-    ).encode()
+    )
+    return with_checksum(line.encode())
 
 
 def _signed(message: signed_pb2.SignedMessage) -> dict[str, str]:

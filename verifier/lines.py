@@ -46,7 +46,9 @@ class Visitors(Struct, forbid_unknown_fields=True, frozen=True, gc=False):
 
 
 class RedemptionLine(Struct, tag_field="kind", tag="redemption", forbid_unknown_fields=True, frozen=True, gc=False):
-    """A redemption; amounts of its order as it was held, each capture and refund in `postings`."""
+    """A redemption; amounts of its order as it was held, each capture and refund in `postings`. `crc32` is of the
+    line without it.
+    """
 
     id: str
     token: bytes
@@ -65,6 +67,7 @@ class RedemptionLine(Struct, tag_field="kind", tag="redemption", forbid_unknown_
     agreement: str
     visitors: Visitors | None
     postings: tuple[Posting, ...]
+    crc32: str
 
 
 class HandOverLine(Struct, tag_field="kind", tag="hand-over", forbid_unknown_fields=True, frozen=True, gc=False):

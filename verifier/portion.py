@@ -9,6 +9,7 @@ from io import BytesIO
 from typing import NamedTuple
 
 from custodian.verification import RootMemory
+from quanlian.statement_evidence import fits_its_checksum
 from quanlian.statements import LineKey, Sums
 from verifier.documents import Documents
 from verifier.findings import Finding
@@ -66,6 +67,8 @@ def judge(portion: Portion, grounds: Grounds) -> Judged:
         line = read_line(content)
         if isinstance(line, RedemptionLine):
             id, voucher, findings = recompute(line, grounds, tally)
+            if not findings and not fits_its_checksum(content.removesuffix(b"\n")):
+                findings = [Finding(f"redemption {line.id}", "line", "altered", "as it was sealed")]
             if id:
                 ids += window + id
                 uses += voucher + id

@@ -87,8 +87,10 @@ WHAT = {
 """By the first word of what does not hold."""
 PHRASES = {
     "None": "无 none",
+    "altered": "被改动 altered",
     "an order with another voucher": "该订单另有一张券 an order with another voucher",
     "as in each file": "各文件应一致 as in each file",
+    "as it was sealed": "封签时的内容 as it was sealed",
     "as it is told elsewhere": "与别处一致 as it is told elsewhere",
     "missing": "缺 missing",
     "more than once": "不止一次 more than once",

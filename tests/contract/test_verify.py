@@ -28,6 +28,7 @@ from clearinghouse.disputes import TakeDispute
 from clearinghouse.evidence import evidence
 from quanlian import hand_overs
 from quanlian.errors import TrustError
+from quanlian.statement_evidence import with_checksum
 from quanlian.v1 import clearing_operator_pb2, redemption_pb2, settlement_pb2, signed_pb2
 from verifier import redemptions_file, verification
 from verifier.verification import Verdict, verify
@@ -191,14 +192,19 @@ def test_a_line_left_out_of_the_statement_is_named(copy: Exported) -> None:
     assert ("statement line redeemer/330100/spring", "line") in found_in(verdict_of(copy))
 
 
-def alter_line(files: Exported, kind: str, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change the first line of a kind, nothing else."""
+def alter_line(files: Exported, kind: str, change: Callable[[dict[str, Any]], object]) -> int:
+    """Change the first line of a kind, nothing else; returns its number."""
     lines = files.redemptions[0].read_bytes().splitlines()
     at = next(n for n, line in enumerate(lines) if line.startswith(f'{{"kind":"{kind}"'.encode()))
     data = json.loads(lines[at])
     change(data)
-    lines[at] = json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+    lines[at] = as_line(data)
     files.redemptions[0].write_bytes(b"\n".join(lines) + b"\n")
+    return at + 1
+
+
+def as_line(data: dict[str, Any]) -> bytes:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def flipped(text: str) -> str:
@@ -243,9 +249,40 @@ def test_an_altered_field_of_a_redemption_is_named(
     assert ("redemptions redemptions-310000-window-1.jsonl", "seal") in found_in(verdict)
 
 
+SEALED_ALONE: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
+    ("id", lambda line: line.update(id="ff" + line["id"][2:])),
+    ("merchant", lambda line: line.update(merchant="another")),
+    ("order_id", lambda line: line.update(order_id="another")),
+    ("klass", lambda line: line.update(klass="another")),
+    ("invoice_fen", lambda line: line.update(invoice_fen=line["invoice_fen"] + 1)),
+    ("price_fen", lambda line: line.update(price_fen=line["price_fen"] + 1)),
+    ("visitors' rule", lambda line: line["visitors"].update(rule="another")),
+    ("visitors' funder", lambda line: line["visitors"]["funders"][0].__setitem__(2, 699)),
+    ("posting at", lambda line: line["postings"][0].update(at=line["postings"][0]["at"] + 1)),
+    ("posting order", lambda line: line["postings"][0].update(order_fen=line["postings"][0]["order_fen"] - 1)),
+    ("checksum", lambda line: line.update(crc32="00000000")),
+]
+"""What no figure depends on, or a small change of which none does."""
+
+
+@pytest.mark.parametrize("change", [each[1] for each in SEALED_ALONE], ids=[each[0] for each in SEALED_ALONE])
+def test_an_edit_that_breaks_the_seal_alone_is_named_with_its_line(
+    copy: Exported, change: Callable[[dict[str, Any]], object]
+) -> None:
+    at = alter_line(copy, "redemption", change)
+    findings = verdict_of(copy).findings
+    assert at in [each.line for each in findings if each.place.startswith("redemption ")], findings
+    assert ("redemptions redemptions-310000-window-1.jsonl", "seal") in {each[:2] for each in findings}
+
+
 @pytest.mark.parametrize("field", ["merchant", "order_id", "klass"])
-def test_what_no_figure_depends_on_is_under_the_seal(copy: Exported, field: str) -> None:
-    alter_line(copy, "redemption", lambda line: line.update({field: "another"}))
+def test_an_edit_whose_checksum_was_made_anew_is_under_the_seal(copy: Exported, field: str) -> None:
+    def forge(line: dict[str, Any]) -> None:
+        line.update({field: "another"})
+        del line["crc32"]
+        line["crc32"] = json.loads(with_checksum(as_line(line)))["crc32"]
+
+    alter_line(copy, "redemption", forge)
     assert found_in(verdict_of(copy)) == {("redemptions redemptions-310000-window-1.jsonl", "seal")}
 
 
