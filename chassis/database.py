@@ -21,6 +21,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 
 from chassis.database_errors import KeyTaken, plain_errors
 from chassis.queries import Query
+from chassis.reading import Given, Readers, Result
 from chassis.rows import Row, appended, computed_column
 from chassis.turns import Turns
 from quanlian.errors import ConfigurationError
@@ -170,6 +171,7 @@ class Database(ABC):
         self._numbering: Numbering | None = None
         self._clock_lock = threading.Lock()
         self._turns = Turns(lock_wait_seconds)
+        self._reading = Readers(place, self._ask)
 
     @staticmethod
     def open(url: str, schema: str = "", *, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> Database:
@@ -228,6 +230,17 @@ class Database(ABC):
             yield transaction
             transaction.finish()
 
+    async def read(self, load: Callable[Given, Result], *given: Given.args, **named: Given.kwargs) -> Result:
+        """What `load` finds in a snapshot of its own, on a thread beside the event loop.
+
+        Raises Unavailable where the database does not answer, and at once while it is known not to.
+        """
+        return await self._reading.read(load, *given, **named)
+
+    def _ask(self) -> None:
+        with self._readers.connect() as connection:
+            connection.exec_driver_sql("SELECT 1")
+
     def check_durability(self) -> None:
         """Raises ConfigurationError naming each setting under which an acknowledged commit could be lost."""
         with plain_errors(self.place), self._readers.begin() as connection:
@@ -256,6 +269,7 @@ class Database(ABC):
 
     def close(self) -> None:
         """Gives back every connection; the object is of no use afterwards."""
+        self._reading.close()
         self.engine.dispose()
 
     @classmethod

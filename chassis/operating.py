@@ -53,7 +53,8 @@ def call(
     """The answer of `method` of the stub `service`. Raises an error that names the party and what it said.
 
     ConfigurationError for the operator's own certificate, TrustError where one side does not admit the other,
-    InvalidInput for what the party refuses, Unavailable for no answer, which may come after the work was done.
+    InvalidInput for what the party refuses, Unavailable for no answer, which may come after the work was done where
+    there is any to do.
     """
     if request.ByteSize() > MAX_MESSAGE_BYTES:
         raise InvalidInput(
@@ -65,7 +66,8 @@ def call(
         try:
             return method(service(channel))(request, timeout=settings.timeout_seconds)
         except grpc.RpcError as error:
-            raise _explained(settings, error.code(), str(error.details() or "")) from error
+            said = str(error.details() or "")
+            raise _explained(settings, error.code(), said, acts=not _only_reads(request)) from error
 
 
 def follow(
@@ -79,7 +81,8 @@ def follow(
         try:
             yield from method(service(channel))(request)
         except grpc.RpcError as error:
-            raise _explained(settings, error.code(), str(error.details() or "")) from error
+            said = str(error.details() or "")
+            raise _explained(settings, error.code(), said, acts=not _only_reads(request)) from error
 
 
 def read_file(path: Path) -> bytes:
@@ -143,7 +146,11 @@ def _channel(settings: OperatorSettings) -> Iterator[grpc.Channel]:
         yield channel
 
 
-def _explained(settings: OperatorSettings, code: grpc.StatusCode, details: str) -> QuanlianError:
+def _only_reads(request: Message) -> bool:
+    return request.DESCRIPTOR.name.startswith(("Get", "List"))
+
+
+def _explained(settings: OperatorSettings, code: grpc.StatusCode, details: str, acts: bool) -> QuanlianError:
     place, said = settings.place, details.strip()
     match code:
         case grpc.StatusCode.INVALID_ARGUMENT:
@@ -151,9 +158,9 @@ def _explained(settings: OperatorSettings, code: grpc.StatusCode, details: str) 
         case grpc.StatusCode.UNAUTHENTICATED | grpc.StatusCode.PERMISSION_DENIED:
             return TrustError(f"{place}: does not admit this call: {said}")
         case grpc.StatusCode.DEADLINE_EXCEEDED:
+            remedy = "it may have done the work all the same — look at its status before you try again"
             return Unavailable(
-                f"{place}: no answer within {settings.timeout_seconds:g} s; it may have done the work all the same — "
-                "look at its status before you try again"
+                f"{place}: no answer within {settings.timeout_seconds:g} s; {remedy if acts else 'try again later'}"
             )
         case grpc.StatusCode.UNIMPLEMENTED:
             return ConfigurationError(

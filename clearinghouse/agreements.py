@@ -67,7 +67,7 @@ class AgreementRegister:
             with self._database.snapshot() as transaction:
                 return on_file(transaction)
 
-        return await asyncio.to_thread(load)
+        return await self._database.read(load)
 
     def _store(
         self, agreement: Agreement, signer: str, message: signed_pb2.SignedMessage, proposes: bool

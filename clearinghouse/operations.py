@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Container
 
 from chassis.database import Transaction
@@ -148,7 +147,7 @@ class ClearingOperations:
             self._require_foreign_key(request.subject)
         work = Suspend(kind, request.subject, request.suspended, by.uri, request.why, request.bad_from)
         suspension = await self._engine.step(work, "suspension", 0)
-        await asyncio.to_thread(self.deny_newest)
+        await self._engine.database.read(self.deny_newest)
         return wire.suspension_message(suspension)
 
     def _require_foreign_key(self, subject: str) -> None:
@@ -170,7 +169,7 @@ class ClearingOperations:
             with self._engine.database.snapshot() as transaction:
                 return records(transaction, history)
 
-        return await asyncio.to_thread(load)
+        return await self._engine.database.read(load)
 
     def deny_newest(self) -> None:
         """Deny what the database's newest list denies."""
@@ -188,7 +187,7 @@ class ClearingOperations:
             with self._engine.database.snapshot() as transaction:
                 return withdrawn_postings(transaction, schema.withdrawn_posting, everything)
 
-        return await asyncio.to_thread(load)
+        return await self._engine.database.read(load)
 
     async def close_withdrawal(
         self, by: Identity, request: clearing_operator_pb2.CloseNetworkWithdrawalRequest
@@ -212,7 +211,7 @@ class ClearingOperations:
                     undecided=self._undecided.requests,
                 )
 
-        return await asyncio.to_thread(load)
+        return await self._engine.database.read(load)
 
     def _region_status(self, desk: Desk, region: str) -> clearing_operator_pb2.RegionStatus:
         position, owed = desk.position(region), unpaid_shortfalls(desk, region)
@@ -241,7 +240,7 @@ class ClearingOperations:
             with self._engine.database.snapshot() as transaction:
                 return read_stats(transaction, query)
 
-        return await asyncio.to_thread(load)
+        return await self._engine.database.read(load)
 
 
 def _require_enrolled(transaction: Transaction, region: str) -> None:

@@ -106,7 +106,7 @@ class Recovery:
                 wanted=region not in complete, after_hand_over=after, since=lineage.restored.at, incarnation=coming
             )
 
-        return await asyncio.to_thread(load)
+        return await self.database.read(load)
 
     def _keep(self, region: str, request: custody_pb2.HandReceiptsRequest, mark: str) -> None:
         """Store a node's receipts; what it signed or holds signed is checked when it is applied."""

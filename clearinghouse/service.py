@@ -268,7 +268,7 @@ class ClearinghouseService:
             known_to = (found.participant, found.voucher.issuer) if found else ()
             return record_message(found) if found and caller.host in known_to else None
 
-        return await asyncio.to_thread(load)
+        return await self.database.read(load)
 
     async def page(self, caller: Identity, after: int, size: int) -> list[lookup.Listed]:
         columns = custodian_schema.redemption.c
@@ -278,7 +278,7 @@ class ClearinghouseService:
             with self.database.snapshot() as transaction:
                 return lookup.page(transaction, mine, after, size)
 
-        return await asyncio.to_thread(load)
+        return await self.database.read(load)
 
     async def evidence(self, id: bytes, root: bytes) -> bytes:
         """What was signed about a redemption or a request, as a file. Raises InvalidInput for an id nobody gave."""
@@ -290,7 +290,7 @@ class ClearinghouseService:
                 found = [requests.exchange(row, row.participant, CLEARINGHOUSE) for row in requests.rows]
             return evidence_file.write(CLEARINGHOUSE, id, found, root, self.keyring.chain)
 
-        return await asyncio.to_thread(load)
+        return await self.database.read(load)
 
     async def sweep(self) -> None:
         """Expire what the clock has passed, all of it: one sweep after another while they are full."""
@@ -301,7 +301,7 @@ class ClearinghouseService:
 
         is_full = True
         while is_full:
-            found = await asyncio.to_thread(look)
+            found = await self.database.read(look)
             if found.vouchers:
                 raised(await self.engine.group.submit(found))
             is_full = found.is_full
@@ -359,7 +359,7 @@ class ClearinghouseService:
         while True:
             news = self.engine.news_of(region)
             news.clear()
-            events = await asyncio.to_thread(self._feed_after, region, after)
+            events = await self.database.read(self._feed_after, region, after)
             if events:
                 after = events[-1].sequence
                 yield events
@@ -399,7 +399,7 @@ class ClearinghouseService:
                     agreements=on_file(transaction),
                 )
 
-        return await asyncio.to_thread(load)
+        return await self.database.read(load)
 
     async def publish_terms(self, region: str, message: signed_pb2.SignedMessage) -> bytes:
         """Keep an issuer's signed terms. Raises InvalidInput, BadSignature, or TrustError's kin for what is wrong."""
@@ -425,7 +425,7 @@ class ClearinghouseService:
             message = signed_pb2.SignedMessage(body=row.document, key_id=row.key_id, signature=row.signature)
             return directory_pb2.GetTermsResponse(terms=message, changes=[each.message for each in changes])
 
-        return await asyncio.to_thread(load)
+        return await self.database.read(load)
 
     async def publish_change(self, region: str, message: signed_pb2.SignedMessage) -> None:
         """Keep an issuer's signed change and tell every node. Raises InvalidInput or BadSignature."""

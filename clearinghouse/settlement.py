@@ -70,7 +70,7 @@ class Settlement:
             return
         await self._engine.close_if_due()
         await self.calculate_closed()
-        if await asyncio.to_thread(self._is_anything_past_due):
+        if await self._engine.database.read(self._is_anything_past_due):
             await self._engine.step(CallOverdue(), "call", 0)
 
     def _is_anything_past_due(self) -> bool:
@@ -81,9 +81,9 @@ class Settlement:
         """Calculate every window that is closed and not calculated, also one that a crash left so; then the months
         that are over.
         """
-        for number in await asyncio.to_thread(self._closed_windows):
+        for number in await self._engine.database.read(self._closed_windows):
             await self._engine.step(Calculate(number, self._statement_signer), "calculate", 0)
-        for month in await asyncio.to_thread(self._months_to_state):
+        for month in await self._engine.database.read(self._months_to_state):
             await self._engine.step(StateMonth(month, self._statement_signer), "month", 0)
 
     def _months_to_state(self) -> list[str]:
@@ -148,7 +148,7 @@ class Settlement:
             )
             return shown
 
-        return await asyncio.to_thread(load)
+        return await self._engine.database.read(load)
 
     async def windows(self, limit: int = 0) -> list[settlement_pb2.SettlementWindow]:
         """Windows without their positions, the newest first; at most `limit`, 0 for all."""
@@ -159,7 +159,7 @@ class Settlement:
             with self._engine.database.snapshot() as transaction:
                 return [_window(row) for row in transaction.connection.execute(query)]
 
-        return await asyncio.to_thread(load)
+        return await self._engine.database.read(load)
 
     async def netting(self, number: int) -> clearing_operator_pb2.GetNettingResponse:
         """Who owed whom over a calculated window, and what netting saved. Raises InvalidInput where there is none."""
@@ -177,7 +177,7 @@ class Settlement:
                 rows = run(pair.select().where(pair.c.settlement_window == number).order_by(*pair.primary_key))
                 return {(row.debtor, row.creditor): row.amount_fen for row in rows}
 
-        owed = await asyncio.to_thread(load)
+        owed = await self._engine.database.read(load)
         figures = netting.figures(owed)
         return clearing_operator_pb2.GetNettingResponse(
             obligations=[
@@ -227,7 +227,7 @@ class Settlement:
             with self._engine.database.snapshot() as transaction:
                 return prefund_list(transaction, region)
 
-        return await asyncio.to_thread(load)
+        return await self._engine.database.read(load)
 
     async def pay_out(self, request: clearing_operator_pb2.PayOutRequest) -> int:
         """Returns what is left of the region's balance, in fen."""
@@ -275,7 +275,7 @@ class Settlement:
                     for row in transaction.connection.execute(query)
                 ]
 
-        return await asyncio.to_thread(load)
+        return await self._engine.database.read(load)
 
     # Statements
 
@@ -286,7 +286,7 @@ class Settlement:
             with self._engine.database.snapshot() as transaction:
                 return signed_statement(transaction, region, window, month)
 
-        return await asyncio.to_thread(load)
+        return await self._engine.database.read(load)
 
     async def reservation(self, region: str, window: int, month: str) -> str:
         """With which reservation a region confirmed a statement; empty without one."""
@@ -295,7 +295,7 @@ class Settlement:
             with self._engine.database.snapshot() as transaction:
                 return reservation(transaction, region, window, month)
 
-        return await asyncio.to_thread(load)
+        return await self._engine.database.read(load)
 
     async def statement_evidence(self, region: str, window: int) -> AsyncIterator[list[bytes]]:
         """What a region's statement can be recomputed from, as lines of JSON, some at a time."""
@@ -328,7 +328,7 @@ class Settlement:
             with self._engine.database.snapshot() as transaction:
                 return [record(row) for row in transaction.connection.execute(query)]
 
-        return await asyncio.to_thread(load)
+        return await self._engine.database.read(load)
 
     async def resolve_dispute(
         self, request: clearing_operator_pb2.ResolveDisputeRequest
@@ -343,7 +343,7 @@ class Settlement:
                 found = booked(transaction, work.reference)
             return clearing_operator_pb2.ResolveDisputeResponse(dispute=resolved, booked=found)
 
-        return await asyncio.to_thread(load)
+        return await self._engine.database.read(load)
 
     async def campaign_figures(self, campaign: str, issuer: str = "") -> report_pb2.CampaignFigures:
         """What was decided here of a campaign, for its issuer or (empty) the clearinghouse's own operator."""
@@ -352,7 +352,7 @@ class Settlement:
             with self._engine.database.snapshot() as transaction:
                 return clearing_figures(transaction, campaign, issuer)
 
-        return await asyncio.to_thread(load)
+        return await self._engine.database.read(load)
 
 
 def _funder(

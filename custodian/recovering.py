@@ -79,7 +79,7 @@ class Recovering:
             report = recovery_pb2.RecoveryReport.FromString(newest) if newest is not None else None
             return report, list(found)
 
-        return await asyncio.to_thread(load)
+        return await self._database.read(load)
 
     async def _kept(self) -> recovery_pb2.RecoveryReport:
         report, _ = await self.kept(0)

@@ -33,7 +33,7 @@ class Announcements:
 
     async def announce_changes(self) -> None:
         """Make own campaign changes known that the clearinghouse does not have yet, in order. Raises Unavailable."""
-        for change, terms in await asyncio.to_thread(self._open_announcements):
+        for change, terms in await self._engine.database.read(self._open_announcements):
             await self._clearinghouse.publish_terms(terms)
             await self._clearinghouse.publish_change(change.message)
             await asyncio.to_thread(self._mark_announced, change)
@@ -62,7 +62,7 @@ class Announcements:
 
     async def announce_suspensions(self) -> None:
         """Make own suspensions known that the clearinghouse does not have yet, in order. Raises Unavailable."""
-        for each in await asyncio.to_thread(self._open_suspensions):
+        for each in await self._engine.database.read(self._open_suspensions):
             await self._clearinghouse.publish_suspension(each.message)
             await asyncio.to_thread(self._mark_suspension_announced, each.suspension.number)
 

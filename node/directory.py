@@ -68,7 +68,7 @@ class Directory:
         await asyncio.shield(meeting)
 
     async def _load_or_fetch(self, terms_hash: bytes) -> None:
-        if not await asyncio.to_thread(self._load_terms, terms_hash):
+        if not await self._engine.database.read(self._load_terms, terms_hash):
             for change in await self.fetch_terms(terms_hash):
                 await self._engine.submit(TakeChange(verify_change(change, self._keyring)))
 
@@ -143,7 +143,7 @@ class Directory:
 
     async def deny_newest(self) -> None:
         """Deny what the database's newest list denies now."""
-        self._deny(await asyncio.to_thread(self._newest_deny_list))
+        self._deny(await self._engine.database.read(self._newest_deny_list))
 
     def load_deny_list(self) -> None:
         """Deny what the database's newest list denies, at start."""
@@ -175,7 +175,9 @@ class Directory:
 
     async def require_terms(self, terms_hash: bytes) -> None:
         """Have terms at hand, fetched where they are nowhere here: those of a change that this node forgot."""
-        if self._engine.shelf.get(terms_hash) is None and not await asyncio.to_thread(self._load_terms, terms_hash):
+        if self._engine.shelf.get(terms_hash) is None and not await self._engine.database.read(
+            self._load_terms, terms_hash
+        ):
             await self.fetch_terms(terms_hash)
 
     async def keep_terms(self, message: signed_pb2.SignedMessage) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
@@ -90,7 +89,7 @@ class Engine:
             )
         self._looking += len(claims)
         try:
-            return await asyncio.to_thread(self._look, claims)
+            return await self.database.read(self._look, claims)
         finally:
             self._looking -= len(claims)
 
@@ -113,7 +112,7 @@ class Engine:
             with self.database.snapshot() as transaction:
                 return transaction.connection.execute(query).all()
 
-        return await asyncio.to_thread(run)
+        return await self.database.read(run)
 
     async def rows(self, query: Query, **values: Any) -> Sequence[Any]:
         """The rows of one query with these values for its parameters."""
@@ -122,4 +121,4 @@ class Engine:
             with self.database.snapshot() as transaction:
                 return transaction.rows(query, **values)
 
-        return await asyncio.to_thread(run)
+        return await self.database.read(run)

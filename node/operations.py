@@ -74,7 +74,7 @@ class NodeOperations:
         name = request.file_name or "terms"
         terms = parse_terms(request.terms, name)
         check_publishable(terms, name, self._service.region.code, self._service.region.minimum_leverage)
-        known = await asyncio.to_thread(self._standing, terms.campaign)
+        known = await self._service.database.read(self._standing, terms.campaign)
         if known.last_number and known.terms_hash != terms.terms_hash:
             raise InvalidInput(
                 f"活动 {terms.campaign} 已以另一细则发布 · "
@@ -98,7 +98,7 @@ class NodeOperations:
 
         Raises InvalidInput for an outdated view, a reason left out, or a change that the campaign cannot take.
         """
-        known, current = await asyncio.to_thread(self._known, request.campaign)
+        known, current = await self._service.database.read(self._known, request.campaign)
         kind = ChangeKind(request.kind) if request.kind in CHANGE_KINDS else ChangeKind.PUBLISH
         if kind is ChangeKind.PUBLISH or not request.why:
             raise InvalidInput(
@@ -118,7 +118,7 @@ class NodeOperations:
             terms, document = self._amended(current, request), request.document
         elif kind is ChangeKind.NOTICE:
             notice = request.document
-            at = await asyncio.to_thread(self._now)
+            at = await self._service.database.read(self._now)
             check_notice(parse_notice(notice, request.file_name or "notice"), current, known.given, at)
         made = await self._make(known, kind, caller, request.why, terms, document, notice)
         return node_operator_pb2.ChangeCampaignResponse(
@@ -143,7 +143,7 @@ class NodeOperations:
                 changes=[change_message(each.change) for each in changes], terms=rows[0].document
             )
 
-        return await asyncio.to_thread(load)
+        return await self._service.database.read(load)
 
     def _amended(self, current: Terms, request: node_operator_pb2.ChangeCampaignRequest) -> Terms:
         name = request.file_name or "terms"
@@ -181,7 +181,7 @@ class NodeOperations:
             campaign=terms.campaign,
             number=known.last_number + 1,
             kind=kind,
-            at=await asyncio.to_thread(self._now),
+            at=await self._service.database.read(self._now),
             by=caller.uri,
             why=why,
             terms_hash=terms.terms_hash,
@@ -279,7 +279,7 @@ class NodeOperations:
             with self._service.database.snapshot() as transaction:
                 return records(transaction, history)
 
-        return await asyncio.to_thread(load)
+        return await self._service.database.read(load)
 
     # Figures
 
@@ -288,7 +288,7 @@ class NodeOperations:
             with self._service.database.snapshot() as transaction:
                 return read_stats(transaction, query)
 
-        return await asyncio.to_thread(load)
+        return await self._service.database.read(load)
 
     # Custody
 
@@ -301,7 +301,7 @@ class NodeOperations:
         clearinghouse does not answer.
         """
         find = self._given_page if request.campaign else self._named
-        keys = await asyncio.to_thread(find, request)
+        keys = await self._service.database.read(find, request)
         recalled = await self._service.recall(keys)
         response = node_operator_pb2.RecallVouchersResponse(returned=recalled.returned)
         for each in recalled.refused:
@@ -368,7 +368,7 @@ class NodeOperations:
             with self._service.database.snapshot() as transaction:
                 return cancellations(transaction)
 
-        return await asyncio.to_thread(load)
+        return await self._service.database.read(load)
 
     async def withdrawals(self, everything: bool) -> list[recovery_pb2.WithdrawnPosting]:
         """Postings that a restored clearinghouse took back and nobody has dealt with, or all."""
@@ -377,7 +377,7 @@ class NodeOperations:
             with self._service.database.snapshot() as transaction:
                 return withdrawn_postings(transaction, schema.withdrawn_posting, everything)
 
-        return await asyncio.to_thread(load)
+        return await self._service.database.read(load)
 
     async def close_withdrawal(
         self, caller: Identity, request: node_operator_pb2.CloseWithdrawalRequest
@@ -415,7 +415,7 @@ class NodeOperations:
                 found = evidence.exchanges(transaction, id, region.code, region.message_signer)
             return evidence_file.write(region.code, id, found, self._root, self._service.keyring.chain)
 
-        return await asyncio.to_thread(load)
+        return await self._service.database.read(load)
 
     # Feed
 
@@ -434,7 +434,7 @@ class NodeOperations:
         ((unanswered, unanswered_since),) = await self._service.engine.read(waiting)
         open_hand_overs = await self._service.engine.read(select(func.count()).where(handed.c.taken.is_(False)))
         windows = await self._service.engine.read(window.select().order_by(window.c.number))
-        warnings = await asyncio.to_thread(self._warnings)
+        warnings = await self._service.database.read(self._warnings)
         return node_operator_pb2.GetNodeStatusResponse(
             region=self._service.region.code,
             unanswered=unanswered,
@@ -459,8 +459,8 @@ class NodeOperations:
             warnings=warnings,
             recovery=self._service.recovery.job.state(),
             withdrawn=await self.withdrawals(False),
-            disputes_open=await asyncio.to_thread(self._open_disputes),
-            keys=await asyncio.to_thread(self._own_keys),
+            disputes_open=await self._service.database.read(self._open_disputes),
+            keys=await self._service.database.read(self._own_keys),
         )
 
     def _own_keys(self) -> list[node_operator_pb2.OwnKey]:

@@ -64,7 +64,7 @@ class Reconciler:
         statement = self.read(message, window)
         if await self._awaits_answers_from(statement.closed_at):
             return
-        result = await asyncio.to_thread(self.compare, statement)
+        result = await self._engine.database.read(self.compare, statement)
         # Kept before it is confirmed: once it is, the window may settle, and settling books what is kept here.
         await self._engine.submit(KeepReconciliation(statement, message.body, result))
         if result.fully_matched:

@@ -82,7 +82,7 @@ class Recovery:
             incarnation = self._continuity.incarnation
             return custody_pb2.Position(incarnation=incarnation, hand_overs=last, feed=feed, peer_incarnation=heard)
 
-        return await asyncio.to_thread(load)
+        return await self._engine.database.read(load)
 
     async def compare(self, theirs: custody_pb2.Position) -> None:
         """Raises RecoveryNeeded where the clearinghouse has taken what this node does not know to have given.

@@ -322,14 +322,14 @@ class NodeService:
             with self.database.snapshot() as transaction:
                 return reading.find(transaction, _platform(caller), redemption_id)
 
-        return await asyncio.to_thread(load)
+        return await self.database.read(load)
 
     async def page(self, caller: Identity, after: int, size: int) -> list[Listed]:
         def load() -> list[Listed]:
             with self.database.snapshot() as transaction:
                 return reading.page(transaction, _platform(caller), after, size)
 
-        return await asyncio.to_thread(load)
+        return await self.database.read(load)
 
     # Claims
 
@@ -391,7 +391,7 @@ class NodeService:
                 request.vouchers.add(pack_id=each.key.pack_id, index=each.key.voucher_index, epoch=each.epoch)
             return request
 
-        request = await asyncio.to_thread(load)
+        request = await self.database.read(load)
         if not request.vouchers:
             return Recalled(0, [])
         await self.announcements.announce_changes()
@@ -530,7 +530,7 @@ class NodeService:
 
         is_full = True
         while is_full:
-            found = await asyncio.to_thread(look)
+            found = await self.database.read(look)
             if found.vouchers or found.packs:
                 await self.engine.submit(found)
             is_full = found.is_full

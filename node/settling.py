@@ -71,7 +71,7 @@ class NodeSettling:
     async def reconciliation(self, window: int, month: str) -> pb.GetReconciliationResponse:
         """The lists, line by line, both sides."""
         statement, _, result = await self._compared(window, month)
-        sides, payments = _sides(statement), await asyncio.to_thread(self._payments, statement)
+        sides, payments = _sides(statement), await self._service.database.read(self._payments, statement)
         word = await self._confirmation(statement)
         matched = [Difference(key, sides[key], sides[key]) for key in result.matched]
         lists = {
@@ -95,12 +95,12 @@ class NodeSettling:
             ],
             confirmed=word.confirmed,
             reservation=word.reservation,
-            disputes=await asyncio.to_thread(self._known_disputes, statement.covers),
+            disputes=await self._service.database.read(self._known_disputes, statement.covers),
         )
 
     async def disputes(self) -> list[pb.KnownDispute]:
         """This region's disputes, and others' whose adjusting entries concern it, with what was decided."""
-        return await asyncio.to_thread(self._known_disputes)
+        return await self._service.database.read(self._known_disputes)
 
     def _known_disputes(self, windows: Sequence[int] = ()) -> list[pb.KnownDispute]:
         with self._service.database.snapshot() as transaction:
@@ -230,7 +230,7 @@ class NodeSettling:
     async def report(self, campaign: str) -> report_pb2.CampaignFigures:
         """The seven figures of an own campaign, over this node's books and the clearinghouse's."""
         away = await self._clearinghouse.campaign_figures(campaign)
-        return await asyncio.to_thread(self._report, campaign, away)
+        return await self._service.database.read(self._report, campaign, away)
 
     def _report(self, campaign: str, away: report_pb2.CampaignFigures) -> report_pb2.CampaignFigures:
         region = self._service.region.code
@@ -268,7 +268,7 @@ class NodeSettling:
         message = (await self._clearinghouse.statement(window, month)).statement
         reconciler = self._service.reconciler
         statement = reconciler.read(message, window, month)
-        return statement, message.body, await asyncio.to_thread(reconciler.compare, statement)
+        return statement, message.body, await self._service.database.read(reconciler.compare, statement)
 
     def _payments(self, statement: Statement) -> dict[str, list[pb.BankPayment]]:
         """Of a window's money at the bank that differs: the payments that make up our side, by the balance's name."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -96,7 +95,7 @@ class NodeTreasury:
         """Close a campaign out, again where refunds freed money since. Raises InvalidInput with all that is open."""
         is_working = calendar(request.working_days, request.file_name or "working days")
         await self._work(CloseOut(request.campaign, caller.uri, is_working))
-        return await asyncio.to_thread(self._closed, request.campaign)
+        return await self._engine.database.read(self._closed, request.campaign)
 
     def _closed(self, campaign: str) -> payment_pb2.CloseOut:
         table, payment = schema.close_out, schema.payment

@@ -92,7 +92,7 @@ class CustodyServicer(custody_pb2_grpc.CustodyServiceServicer):
         self, request: custody_pb2.GetReceiptsRequest, context: Context
     ) -> custody_pb2.GetReceiptsResponse:
         service = self._service
-        return await asyncio.to_thread(
+        return await service.database.read(
             receipts_of, service.database, caller(context).host, request, service.engine.signer
         )
 
@@ -228,7 +228,7 @@ class ClearingOperatorServicer(clearing_operator_pb2_grpc.ClearingOperatorServic
         self, request: pb.RecoverClearinghouseRequest, context: Context
     ) -> pb.RecoverClearinghouseResponse:
         report = await self._service.recover(list(request.without), request.dispute_lacking, ASK_AGAIN_SECONDS)
-        state = await asyncio.to_thread(self._service.recovery.state)
+        state = await self._service.database.read(self._service.recovery.state)
         return pb.RecoverClearinghouseResponse(report=report, state=state)
 
     async def GetClearingRecovery(  # noqa: N802
@@ -345,7 +345,7 @@ class ClearingOperatorServicer(clearing_operator_pb2_grpc.ClearingOperatorServic
         self, request: pb.GetClearingStatusRequest, context: Context
     ) -> pb.GetClearingStatusResponse:
         status = await self._operations.status()
-        status.recovery.CopyFrom(await asyncio.to_thread(self._service.recovery.state))
+        status.recovery.CopyFrom(await self._service.database.read(self._service.recovery.state))
         return status
 
     async def SuspendInNetwork(  # noqa: N802

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -14,6 +15,7 @@ from sqlalchemy.pool import StaticPool
 
 from chassis.database import Transaction
 from chassis.database_errors import DRIVER_ERRORS, translate
+from chassis.reading import Given, Result
 from chassis.sqlite import STATEMENTS, SqliteDatabase, SqliteTransaction
 from custodian.lineage import Flag, Lineage, Mark
 from simulations.faults.loop import Halted
@@ -135,6 +137,10 @@ class SimulatedDatabase(SqliteDatabase):
 
     def snapshot(self) -> _SimulatedTransaction:  # type: ignore[override]
         return _SimulatedTransaction(self)
+
+    async def read(self, load: Callable[Given, Result], *given: Given.args, **named: Given.kwargs) -> Result:
+        """In the thread of the schedule: time is virtual, and the disk always answers."""
+        return await asyncio.to_thread(load, *given, **named)
 
 
 class Beside:

@@ -31,6 +31,7 @@ from local_parties import (
 
 from chassis.host import RETRY_AFTER_MS, Host, channel
 from chassis.ids import FreshIds
+from chassis.reading import Readers
 from custodian import allowance
 from custodian.evidence import SignedBatch
 from custodian.servicer import MAX_ITEMS_PER_MESSAGE, REDEMPTION_METHODS, Emit, RedemptionServicer, sign_items
@@ -409,6 +410,33 @@ class TestDatabase:
         asyncio.run(run())
         node.check_books()
 
+    def test_one_that_stalls_ends_reads_in_time_and_they_are_good_again_later(
+        self, node: LocalNode, token: bytes, certificates: Certificates
+    ) -> None:
+        node.database._reading = Readers(node.database.place, node.database._ask, stalled_seconds=0.2)
+
+        async def run() -> None:
+            async with serving(certificates, node) as (stub, _):
+                answer = await redeem(stub, request(node, token))
+                calls: list[Callable[[], Any]] = [
+                    lambda: stub.ListRedemptions(pb.ListRedemptionsRequest(), timeout=60.0),
+                    lambda: stub.GetRedemption(pb.GetRedemptionRequest(redemption_id=b"0" * 16), timeout=60.0),
+                ]
+                with stalled(node):
+                    for call in calls:
+                        started = time.monotonic()
+                        error = await refused(call())
+                        assert error.code() is grpc.StatusCode.UNAVAILABLE
+                        assert "the database has not answered" in str(error.details())
+                        assert retry_after_ms(error) == RETRY_AFTER_MS
+                        assert time.monotonic() - started < QUICKLY
+                async with asyncio.timeout(QUICKLY):
+                    while not (found := await listed(stub)):
+                        pass
+                assert found == [answer_of(answer).redemption_id]
+
+        asyncio.run(run())
+
     def test_a_full_disk_is_told_at_once_what_was_answered_stays_and_it_goes_on_once_there_is_room(
         self, node: LocalNode, certificates: Certificates
     ) -> None:
@@ -498,6 +526,33 @@ def held(node: LocalNode, lock_seconds: float = 60.0) -> Iterator[None]:
         let_go.set()
         holder.join()
         sa.event.remove(node.database.engine, "checkout", wait_for_locks)
+
+
+@contextmanager
+def stalled(node: LocalNode) -> Iterator[None]:
+    """No connection of the node gets anything done."""
+    go_on = threading.Event()
+
+    def wait(*_: Any) -> None:
+        go_on.wait(60)
+
+    sa.event.listen(node.database.engine, "checkout", wait)
+    try:
+        yield
+    finally:
+        go_on.set()
+        sa.event.remove(node.database.engine, "checkout", wait)
+
+
+async def listed(stub: Stub) -> list[bytes]:
+    """The node's redemptions; none while it does not read."""
+    try:
+        response = await stub.ListRedemptions(pb.ListRedemptionsRequest(), timeout=60.0)
+    except grpc.aio.AioRpcError as error:
+        if error.code() is not grpc.StatusCode.UNAVAILABLE:
+            raise
+        return []
+    return [each.redemption_id for each in response.redemptions]
 
 
 def no_room(node: LocalNode) -> AbstractContextManager[None]:

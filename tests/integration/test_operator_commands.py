@@ -396,16 +396,23 @@ def test_a_command_for_the_other_kind_of_party_is_told_so(operators: Operators) 
     assert "does not offer this — check `host` and `address`" in error
 
 
-def test_a_party_that_does_not_answer_in_time_may_have_done_the_work(
-    operators: Operators, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("command", "remedy"),
+    [
+        (("feed", "retry"), "it may have done the work all the same — look at its status before you try again"),
+        (("status",), "try again later"),
+    ],
+    ids=["acts", "reads"],
+)
+def test_a_party_that_does_not_answer_in_time_may_have_done_the_work_where_there_was_any(
+    operators: Operators, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], remedy: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         monkeypatch.setenv("QUANLIAN_OPERATOR_ADDRESS", address)
         monkeypatch.setenv("QUANLIAN_OPERATOR_TIMEOUT_SECONDS", "0.5")
-        message = operators.refused(HANGZHOU, "status")
-    assert message.startswith(f"330100 at {address}: no answer within 0.5 s")
-    assert "look at its status before you try again" in message
+        message = operators.refused(HANGZHOU, *command)
+    assert message.strip() == f"330100 at {address}: no answer within 0.5 s; {remedy}"
 
 
 # Vouchers
