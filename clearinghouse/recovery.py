@@ -17,24 +17,28 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, func, select
 
+from chassis import telemetry
 from chassis.database import Query, Transaction
 from clearinghouse import schema
 from clearinghouse.engine import Engine
+from clearinghouse.feed_heads import head_of
 from clearinghouse.lacking import Reliance
 from clearinghouse.relearning import DOCUMENTS, IN_TIME, Contradicted, Relearning, Waiting, groups, id_of, order_of
 from clearinghouse.withdrawing import Withdrawing, reason_of
-from custodian.books import Books
+from custodian.books import last_numbers
 from custodian.continuity import Continuity
+from custodian.feed_heads import sign_head, verify_head
 from custodian.incarnations import known, learn
 from custodian.lineage import Lineage
 from custodian.recovering import Recovering
 from pki.trust import Keyring
-from quanlian.errors import InvalidInput, QuanlianError
-from quanlian.v1 import custody_pb2, recovery_pb2
+from quanlian.errors import BadSignature, InvalidInput, QuanlianError, UnknownKey
+from quanlian.v1 import custody_pb2, recovery_pb2, signed_pb2
 
 _LAST_HAND_OVER = Query(
     select(func.max(schema.hand_over.c.number).label("last")).where(schema.hand_over.c.issuer == bindparam("region"))
 )
+_log = telemetry.logger("recovery")
 PENDING, WITHDRAWN = "pending", "withdrawn"
 """Receipts that are not applied: what is asked for still, and what a recovery before this one had taken back."""
 UNREADABLE = "unreadable"
@@ -66,58 +70,97 @@ class Recovery:
     # Noticing
 
     def compare(self, region: str, theirs: custody_pb2.Position) -> custody_pb2.Position:
-        """Where this party stands with a region. Raises RecoveryNeeded where the region has seen more of it."""
+        """Where this party stands with a region. Raises RecoveryNeeded where the region shows that it has seen more of
+        it, InvalidInput where it only says so.
+        """
+        shown = self._shown(region, theirs.head)
         with self.database.snapshot() as transaction:
             taken, newest = _last_hand_over(transaction, region), known(transaction, region)
-            feed = Books(transaction).counter(f"feed/{region}")
-        if theirs.feed > feed:
+            head = _head(transaction, region)
+        if shown.sequence > head.sequence:
             raise self._continuity.breaks(
-                f"{region} 已收第 {theirs.feed} 号通知，本方最后一号为 {feed} · "
-                f"{region} has event {theirs.feed} of its feed, {feed} is the last here"
+                f"{region} 已收第 {shown.sequence} 号通知，本方最后一号为 {head.sequence} · "
+                f"{region} has event {shown.sequence} of its feed, {head.sequence} is the last here"
             )
-        self._continuity.require_newest(region, theirs.peer_incarnation)
+        self._continuity.require_newest(region, shown.incarnation)
+        if theirs.feed > head.sequence or theirs.peer_incarnation > self._continuity.incarnation:
+            raise _disbelieved(
+                region,
+                f"所称通知第 {theirs.feed} 号、本方第 {theirs.peer_incarnation} 代未经本方签名证明 · "
+                f"no signature of this party shows event {theirs.feed} or its incarnation {theirs.peer_incarnation}",
+            )
         if theirs.incarnation > newest:
             newest = theirs.incarnation
             with self.database.transaction() as transaction:
                 learn(transaction, region, newest)
         return custody_pb2.Position(
-            incarnation=self._continuity.incarnation, hand_overs=taken, feed=feed, peer_incarnation=newest
+            incarnation=self._continuity.incarnation,
+            hand_overs=taken,
+            feed=head.sequence,
+            peer_incarnation=newest,
+            head=sign_head(head, self._engine.signer),
         )
+
+    def _shown(self, region: str, message: signed_pb2.SignedMessage) -> custody_pb2.FeedHead:
+        """How far the region has seen this party come, by what this party itself signed, now or in a former life.
+
+        Nothing where the region was told nothing yet. Raises InvalidInput for what this party did not sign.
+        """
+        if not message.signature:
+            return custody_pb2.FeedHead()
+        try:
+            return verify_head(message, region, self.keyring)
+        except (UnknownKey, BadSignature) as error:
+            raise _disbelieved(
+                region, f"所示进度非本方所签 · it shows a head that this party did not sign: {error}"
+            ) from error
 
     # Taking in
 
     async def hand_receipts(
         self, region: str, request: custody_pb2.HandReceiptsRequest
     ) -> custody_pb2.HandReceiptsResponse:
-        """Take in what a node holds of this party, while it needs it; it hears which incarnation is to come of it."""
+        """Take in what a node holds of this party, while it needs it; it hears which incarnation is to come of it.
+
+        Raises InvalidInput for a head that this party did not sign.
+        """
         lineage = self._continuity.lineage
         if not self._continuity.broken or lineage is None:
             return custody_pb2.HandReceiptsResponse(wanted=False)
-        coming = lineage.coming(0 if region in self._told else request.incarnation)
+        shown = self._shown(region, request.head)
+        coming = lineage.coming(0 if region in self._told else shown.incarnation)
         self._told.add(region)
         if request.receipts or request.complete:
-            await asyncio.to_thread(self._keep, region, request, _mark(lineage))
+            await asyncio.to_thread(self._keep, region, request, shown, _mark(lineage))
 
         def load() -> custody_pb2.HandReceiptsResponse:
             with self.database.snapshot() as transaction:
-                after = _last_hand_over(transaction, region)
+                after, head = _last_hand_over(transaction, region), _head(transaction, region)
                 complete = {row.region for row in _complete(transaction, _mark(lineage))}
+            head.incarnation = coming
+            head.sequence = max(head.sequence, shown.sequence)
+            head.last_window = max(head.last_window, shown.last_window)
             return custody_pb2.HandReceiptsResponse(
-                wanted=region not in complete, after_hand_over=after, since=lineage.restored.at, incarnation=coming
+                wanted=region not in complete,
+                after_hand_over=after,
+                since=lineage.restored.at,
+                head=sign_head(head, self._engine.signer),
             )
 
         return await self.database.read(load)
 
-    def _keep(self, region: str, request: custody_pb2.HandReceiptsRequest, mark: str) -> None:
+    def _keep(
+        self, region: str, request: custody_pb2.HandReceiptsRequest, shown: custody_pb2.FeedHead, mark: str
+    ) -> None:
         """Store a node's receipts; what it signed or holds signed is checked when it is applied."""
         rows = [_row(region, each, mark) for each in request.receipts]
         once = {(row["kind"], row["id"]): row for row in rows}
         with self.database.transaction() as transaction:
             transaction.upsert(schema.receipt, list(once.values()))
             if request.complete:
-                done = {"region": region, "feed": request.feed, "last_window": request.last_window, "recovery": mark}
+                done = {"region": region, "feed": shown.sequence, "last_window": shown.last_window, "recovery": mark}
                 transaction.upsert(schema.receipts_complete, [done])
-                self._go_on_numbering(transaction, region, request.feed)
+                self._go_on_numbering(transaction, region, shown.sequence)
 
     def _go_on_numbering(self, transaction: Transaction, region: str, seen: int) -> None:
         """No number that a node has seen is given out again, nor missing to one that is an older copy itself."""
@@ -266,6 +309,17 @@ class Recovery:
         table = schema.receipt
         with self.database.snapshot() as transaction:
             return list(transaction.connection.execute(table.select().where(table.c.kind.in_(kinds))).all())
+
+
+def _head(transaction: Transaction, region: str) -> custody_pb2.FeedHead:
+    (last,) = last_numbers(transaction, f"feed/{region}")
+    return head_of(transaction, region, last)
+
+
+def _disbelieved(region: str, why: str) -> InvalidInput:
+    """A fault of that region alone: the others go on, and so does this party."""
+    _log.error("a region's word is not believed", region=region, why=why)
+    return InvalidInput(why, place=region)
 
 
 def _mark(lineage: Lineage) -> str:

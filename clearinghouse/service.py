@@ -22,6 +22,7 @@ from clearinghouse.agreements import AgreementRegister, on_file
 from clearinghouse.custody import Sweep, overdue, read_hand_over
 from clearinghouse.desk import Work
 from clearinghouse.engine import Engine
+from clearinghouse.feed_heads import head_of
 from clearinghouse.operations import ClearingOperations
 from clearinghouse.publishing import PublishChange, keep_terms
 from clearinghouse.recall import Recall
@@ -39,6 +40,7 @@ from custodian.continuity import Continuity
 from custodian.custody_messages import CustodyRefused, read_refused
 from custodian.decisions import Answered, Received
 from custodian.evidence import Requests, SignedBatch
+from custodian.feed_heads import sign_head
 from custodian.incarnations import Void
 from custodian.paging import first_page, pages
 from custodian.receiving import receive
@@ -354,25 +356,29 @@ class ClearinghouseService:
         assert isinstance(response, custody_pb2.RecallResponse)
         return response
 
-    async def follow(self, region: str, after: int) -> AsyncIterator[list[custody_pb2.FeedEvent]]:
+    async def follow(self, region: str, after: int) -> AsyncIterator[custody_pb2.FollowFeedResponse]:
         """A region's feed after a sequence, for ever."""
         while True:
             news = self.engine.news_of(region)
             news.clear()
-            events = await self.database.read(self._feed_after, region, after)
-            if events:
-                after = events[-1].sequence
-                yield events
+            told = await self.database.read(self._feed_after, region, after)
+            if told.events:
+                after = told.events[-1].sequence
+                yield told
                 continue
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FEED_POLL_SECONDS):
                     await news.wait()
 
-    def _feed_after(self, region: str, after: int) -> list[custody_pb2.FeedEvent]:
+    def _feed_after(self, region: str, after: int) -> custody_pb2.FollowFeedResponse:
         with self.database.snapshot() as transaction:
             rows = transaction.rows(_NEWS, region=region, after=after)
-        page = first_page(rows, lambda row: len(row.event), FEED_PAGE)
-        return [custody_pb2.FeedEvent.FromString(row.event) for row in page]
+            if not rows:
+                return custody_pb2.FollowFeedResponse()
+            page = first_page(rows, lambda row: len(row.event), FEED_PAGE)
+            events = [custody_pb2.FeedEvent.FromString(row.event) for row in page]
+            head = head_of(transaction, region, events[-1].sequence)
+        return custody_pb2.FollowFeedResponse(events=events, head=sign_head(head, self.engine.signer))
 
     # Directory
 

@@ -14,6 +14,7 @@ from chassis.database import Query
 from custodian import schema as custodian_schema
 from custodian.campaigns import SignedChange
 from custodian.deny_lists import keep_deny_list, record_deny_list
+from custodian.feed_heads import read_head
 from custodian.incarnations import require_not_older
 from custodian.limit_warnings import warning_row
 from custodian.suspensions import SignedSuspension
@@ -23,6 +24,7 @@ from node.away import adjusted
 from node.bank import draw_settled, draw_there
 from node.desk import Desk
 from node.disputes import keep_decision
+from node.feed_heads import keep_head
 from node.publishing import take_change
 from node.recall import take_return
 from node.redeeming import book_posting, book_used_away, count_away, keep_clearing_item
@@ -57,11 +59,12 @@ class FeedGap(InvalidInput):
 class News:
     """Events of the feed, signatures checked; what was signed, read, by the event's sequence.
 
-    What was stored before is passed over. `incarnation` is the clearinghouse's, which tells them.
+    What was stored before is passed over. `head` tells in which incarnation of the clearinghouse, and how far it has
+    come.
     """
 
     events: Sequence[custody_pb2.FeedEvent]
-    incarnation: int
+    head: signed_pb2.SignedMessage
     changes: Mapping[int, SignedChange] = field(default_factory=dict)
     suspensions: Mapping[int, SignedSuspension] = field(default_factory=dict)
     deny_lists: Mapping[int, DenyList] = field(default_factory=dict)
@@ -76,7 +79,8 @@ class News:
 
         Raises FeedGap for a gap, Void for what an older incarnation of the clearinghouse told.
         """
-        require_not_older(desk.transaction, CLEARINGHOUSE, self.incarnation)
+        require_not_older(desk.transaction, CLEARINGHOUSE, read_head(self.head).incarnation)
+        keep_head(desk.transaction, self.head)
         blocked, parked = _parked_subjects(desk), []
         for event in self.events:
             if not _is_next(desk, event):
@@ -94,13 +98,13 @@ class News:
         return next((each[sequence] for each in documents if sequence in each), None)
 
 
-def news_of(events: Sequence[custody_pb2.FeedEvent], incarnation: int, read: Mapping[int, Read]) -> News:
+def news_of(events: Sequence[custody_pb2.FeedEvent], head: signed_pb2.SignedMessage, read: Mapping[int, Read]) -> News:
     """The events with what was read and verified of them, by sequence."""
     changes = {sequence: each for sequence, each in read.items() if isinstance(each, SignedChange)}
     suspensions = {sequence: each for sequence, each in read.items() if isinstance(each, SignedSuspension)}
     deny_lists = {sequence: each for sequence, each in read.items() if isinstance(each, DenyList)}
     withdrawals = {sequence: each for sequence, each in read.items() if isinstance(each, Withdrawal)}
-    return News(events, incarnation, changes, suspensions, deny_lists, withdrawals)
+    return News(events, head, changes, suspensions, deny_lists, withdrawals)
 
 
 @dataclass(slots=True)
@@ -108,12 +112,14 @@ class Park:
     """Set aside an event that could not be taken, so that those after it can."""
 
     event: custody_pb2.FeedEvent
+    head: signed_pb2.SignedMessage
     reason: str
 
     def load(self, desk: Desk) -> None:
         pass
 
     def decide(self, desk: Desk) -> None:
+        keep_head(desk.transaction, self.head)
         if _is_next(desk, self.event):
             _park(desk, self.event, self.reason)
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Column, Select, String, bindparam, func, select, tuple_
+from sqlalchemy import BigInteger, Column, Select, String, bindparam, select, tuple_
 
 from chassis.database import Database, Query, Transaction
 from custodian import schema as custodian_schema
-from custodian.books import Books, json_to_legs
+from custodian.books import json_to_legs
 from custodian.deny_lists import newest_deny_list
 from custodian.evidence import Kept, signed_now
 from custodian.paging import pages
 from node import schema
 from node.desk import Region
-from node.feed import SEQUENCE
+from node.feed_heads import kept_head
 from quanlian.evidence import REQUEST_KIND
 from quanlian.ids import uuid7
 from quanlian.signing import Signer
@@ -66,9 +66,8 @@ def receipts_held(
     for receipts in pages(_receipts(database, region, point), custody_pb2.Receipt.ByteSize, MAX_RECEIPTS):
         yield custody_pb2.HandReceiptsRequest(receipts=receipts)
     with database.snapshot() as transaction:
-        last_window = transaction.rows(_LAST_WINDOW)[0].last or 0
-        feed = Books(transaction).counter(SEQUENCE)
-    yield custody_pb2.HandReceiptsRequest(complete=True, last_window=last_window, feed=feed)
+        head = kept_head(transaction)
+    yield custody_pb2.HandReceiptsRequest(complete=True, head=head)
 
 
 def _receipts(database: Database, region: Region, point: custody_pb2.HandReceiptsResponse) -> Receipts:
@@ -211,4 +210,3 @@ def _all_series() -> tuple[_Series, ...]:
 
 
 _SERIES = _all_series()
-_LAST_WINDOW = Query(select(func.max(schema.settlement_window.c.number).label("last")))

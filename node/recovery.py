@@ -19,6 +19,7 @@ from chassis.database import Query
 from custodian.books import last_numbers
 from custodian.campaigns import verify_change
 from custodian.continuity import Continuity
+from custodian.feed_heads import read_head
 from custodian.incarnations import known, learn
 from custodian.recovering import Recovering
 from custodian.suspensions import verify_suspension
@@ -27,6 +28,7 @@ from node.desk import Work
 from node.directory import Directory
 from node.engine import Engine
 from node.feed import SEQUENCE
+from node.feed_heads import keep_head, kept_head, shows_more
 from node.platform_receipts import PlatformReceipts
 from node.ports import Clearinghouse
 from node.receipts import receipts_held
@@ -79,8 +81,14 @@ class Recovery:
             with self._engine.database.snapshot() as transaction:
                 heard = known(transaction, CLEARINGHOUSE)
                 last, feed = last_numbers(transaction, "hand-over", SEQUENCE)
-            incarnation = self._continuity.incarnation
-            return custody_pb2.Position(incarnation=incarnation, hand_overs=last, feed=feed, peer_incarnation=heard)
+                head = kept_head(transaction)
+            return custody_pb2.Position(
+                incarnation=self._continuity.incarnation,
+                hand_overs=last,
+                feed=feed,
+                peer_incarnation=heard,
+                head=head,
+            )
 
         return await self._engine.database.read(load)
 
@@ -96,15 +104,18 @@ class Recovery:
                 f"the clearinghouse took hand-over {theirs.hand_overs}, {ours.hand_overs} is the last here"
             )
         self._continuity.require_newest(CLEARINGHOUSE, theirs.peer_incarnation)
-        await asyncio.to_thread(self._meet, theirs.incarnation)
+        await asyncio.to_thread(self._meet, theirs.head)
 
-    def _meet(self, incarnation: int) -> None:
+    def _meet(self, told: signed_pb2.SignedMessage) -> None:
         """What older incarnations of the clearinghouse say is void; to a new one, what is not settled is confirmed."""
+        incarnation = read_head(told).incarnation
         with self._engine.database.snapshot() as transaction:
-            heard = known(transaction, CLEARINGHOUSE)
-        if incarnation > heard:
-            with self._engine.database.transaction() as transaction:
-                learn(transaction, CLEARINGHOUSE, incarnation)
+            is_known = incarnation <= known(transaction, CLEARINGHOUSE) and not shows_more(transaction, told)
+        if is_known:
+            return
+        with self._engine.database.transaction() as transaction:
+            keep_head(transaction, told)
+            if learn(transaction, CLEARINGHOUSE, incarnation):
                 transaction.update(schema.settlement_window, {"settled": False}, {"confirmed": False})
 
     async def run(self, within: int | None = None) -> recovery_pb2.RecoveryReport | None:
@@ -195,10 +206,10 @@ class Recovery:
 
     async def hand_receipts(self) -> None:
         """Give a clearinghouse that recovers what this node holds of it."""
-        heard = (await self.position()).peer_incarnation
-        point = await self._clearinghouse.hand_receipts(custody_pb2.HandReceiptsRequest(incarnation=heard))
+        shown = (await self.position()).head
+        point = await self._clearinghouse.hand_receipts(custody_pb2.HandReceiptsRequest(head=shown))
         if point.wanted:
-            await asyncio.to_thread(self._meet, point.incarnation)
+            await asyncio.to_thread(self._meet, point.head)
             held = receipts_held(self._engine.database, self._engine.region, point)
             while page := await asyncio.to_thread(next, held, None):
                 await self._clearinghouse.hand_receipts(page)

@@ -57,5 +57,9 @@ def _heard(transaction: Transaction) -> Iterator[Finding]:
     run, counter, item = transaction.connection.execute, books.counter, schema.clearing_item
     news = (item.select().where(item.c.side == "funder"), schema.settlement_window.select())
     told = any(run(query.limit(1)).first() for query in news)
-    if told and run(counter.select().where(counter.c.name == SEQUENCE)).first() is None:
-        yield Finding(counter.name, SEQUENCE, None, 0, "缺失，已听取过通知", "missing, though the feed was heard")
+    for table, row, where in (
+        (counter, SEQUENCE, counter.c.name == SEQUENCE),
+        (schema.feed_head, "", schema.feed_head.c.id == 1),
+    ):
+        if told and run(table.select().where(where)).first() is None:
+            yield Finding(table.name, row, None, 0, "缺失，已听取过通知", "missing, though the feed was heard")

@@ -365,6 +365,17 @@ parked_event = Table(
     comment="events of the feed that the books could not take",
 )
 
+feed_head = Table(
+    "feed_head",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False, comment="a serialised FeedHead, as the clearinghouse signed it"),
+    Column("key_id", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    seal_column(),
+    comment="one row: shows how far the clearinghouse had come with this node",
+)
+
 fund_return = Table(
     "fund_return",
     METADATA,

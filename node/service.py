@@ -446,34 +446,34 @@ class NodeService:
         rows = await self.engine.rows(_FEED_POSITION)
         return rows[0].value if rows else 0
 
-    async def take_news(self, events: Sequence[custody_pb2.FeedEvent], incarnation: int) -> None:
-        """Take events of the feed, told in that incarnation of the clearinghouse; one that never can be is parked.
+    async def take_news(self, events: Sequence[custody_pb2.FeedEvent], head: signed_pb2.SignedMessage) -> None:
+        """Take events of the feed, and what shows how far the clearinghouse is; one that never can be is parked.
 
         Raises FeedGap, Void or Unavailable to follow again.
         """
         try:
-            await self._take_together(events, incarnation)
+            await self._take_together(events, head)
         except (Unavailable, ConfigurationError, FeedGap, Void):
             raise
         except Exception:
             for event in events:
-                await self._take_or_park(event, incarnation)
+                await self._take_or_park(event, head)
         if any(event.HasField("deny_list") for event in events):
             await self.directory.deny_newest()
 
-    async def _take_or_park(self, event: custody_pb2.FeedEvent, incarnation: int) -> None:
+    async def _take_or_park(self, event: custody_pb2.FeedEvent, head: signed_pb2.SignedMessage) -> None:
         try:
-            await self._take_together([event], incarnation)
+            await self._take_together([event], head)
         except (Unavailable, ConfigurationError, FeedGap, Void):
             raise
         except Exception as error:
             reason = str(error) or repr(error)
-            await self.engine.submit(Park(event, reason))
+            await self.engine.submit(Park(event, head, reason))
             _alarm_parked(event.sequence, kind_of(event), reason)
 
-    async def _take_together(self, events: Sequence[custody_pb2.FeedEvent], incarnation: int) -> None:
+    async def _take_together(self, events: Sequence[custody_pb2.FeedEvent], head: signed_pb2.SignedMessage) -> None:
         read = {event.sequence: found for event in events if (found := await self._verified(event))}
-        for sequence in await self.engine.submit(news_of(events, incarnation, read)):
+        for sequence in await self.engine.submit(news_of(events, head, read)):
             _alarm_parked(sequence, "", "one that it depends on is parked")
 
     async def _verified(self, event: custody_pb2.FeedEvent) -> Read:

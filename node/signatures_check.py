@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from chassis.database import Transaction
 from custodian import schema as books
 from custodian.books import CLAIM
+from custodian.feed_heads import KIND
 from custodian.ledger.decoding import UNREADABLE
 from custodian.ledger.findings import Finding, row_key
 from custodian.ledger.signatures import (
@@ -58,6 +59,10 @@ def _withdrawal(row: Any, verifier: Verifier) -> None:
     message = signed_pb2.SignedMessage(body=row.body, key_id=row.key_id, signature=row.signature)
     said = read_withdrawal(message, verifier)
     require_told(row, posting=said.posting.SerializeToString())
+
+
+def _feed_head(row: Any, verifier: Verifier) -> None:
+    require_signed(verifier, KIND, body_of(row), CLEARINGHOUSE)
 
 
 def _fund_return(row: Any, verifier: KeysOnFile) -> None:
@@ -110,6 +115,7 @@ CHECKS = SignatureChecks(
         Document(schema.hand_over, _hand_over),
         Document(schema.custody_return, lambda row, verifier: verify_hand_over(row, CLEARINGHOUSE, verifier)),
         Document(schema.fund_return, _fund_return),
+        Document(schema.feed_head, _feed_head),
         Document(schema.cancellation, _cancellation),
         Document(schema.withdrawn_posting, _withdrawal),
         Document(schema.dispute, _dispute),

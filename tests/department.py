@@ -71,7 +71,7 @@ class Department:
 
     def hear(self) -> None:
         """Take the news of the clearinghouse."""
-        self.do(self.service.take_news(self.clearinghouse.feed(HANGZHOU), 1))
+        self.do(self.service.take_news(self.clearinghouse.feed(HANGZHOU), self.clearinghouse.feed_head(HANGZHOU)))
 
     def reconciliation(self, window: int = 1, month: str = "") -> node_operator_pb2.GetReconciliationResponse:
         return self.do(self.settling.reconciliation(window, month))

@@ -22,11 +22,14 @@ from chassis.postgresql import PostgresqlDatabase
 from chassis.sqlite import SqliteDatabase
 from clearinghouse import schema as clearinghouse_schema
 from clearinghouse.custody import TakeHandOver, read_hand_over
+from clearinghouse.feed_heads import head_of
 from clearinghouse.redeeming import Redeem
 from clearinghouse.service import ClearinghouseService
 from clearinghouse.windows import new_window
 from custodian import schema as custodian_schema
+from custodian.books import last_numbers
 from custodian.decisions import Answered, Received
+from custodian.feed_heads import sign_head
 from custodian.ledger.check import check_books
 from custodian.overdue import PassedHolds
 from node import schema as node_schema
@@ -515,7 +518,7 @@ class LocalNode(Party):
         """Take all news of the clearinghouse; returns the service that took them."""
         service = self.another_service()
         service.start()
-        asyncio.run(service.take_news(clearinghouse.feed(HANGZHOU), 1))
+        asyncio.run(service.take_news(clearinghouse.feed(HANGZHOU), clearinghouse.feed_head(HANGZHOU)))
         service.close()
         return service
 
@@ -641,6 +644,20 @@ class LocalClearinghouse(Party):
 
     def feed(self, region: str) -> list[custody_pb2.FeedEvent]:
         return [custody_pb2.FeedEvent.FromString(row["event"]) for row in self.rows("feed") if row["region"] == region]
+
+    def feed_head(self, region: str) -> signed_pb2.SignedMessage:
+        """With all that `feed` gives."""
+        with self.database.snapshot() as transaction:
+            (last,) = last_numbers(transaction, f"feed/{region}")
+            return sign_head(head_of(transaction, region, last), TestSigner(CLEARINGHOUSE, "message"))
+
+
+def feed_head(
+    sequence: int = 0, incarnation: int = 1, last_window: int = 0, region: str = HANGZHOU, signer: Any = None
+) -> signed_pb2.SignedMessage:
+    """How far a clearinghouse says that it has come, if it is the one that signs."""
+    head = custody_pb2.FeedHead(region=region, incarnation=incarnation, sequence=sequence, last_window=last_window)
+    return sign_head(head, signer or TestSigner(CLEARINGHOUSE, "message"))
 
 
 def keys_of(token: bytes) -> list[VoucherKey]:

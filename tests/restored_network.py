@@ -155,7 +155,7 @@ class Network:
         async def run(service: NodeService) -> None:
             position = await service.feed_position()
             events = [each for each in self.clearinghouse.feed(HANGZHOU) if each.sequence > position]
-            await service.take_news(events, self.clearinghouse.service.continuity.incarnation)
+            await service.take_news(events, self.clearinghouse.feed_head(HANGZHOU))
 
         self.do(run)
 

@@ -100,7 +100,7 @@ def happen(node: LocalNode, clearinghouse: LocalClearinghouse) -> None:
         for each in events
         if each.HasField("campaign_change")
     }
-    node.decide(News(events, 1, changes))
+    node.decide(News(events, clearinghouse.feed_head(HANGZHOU), changes))
     _keep_statement(node, clearinghouse)
     _pay(node)
 

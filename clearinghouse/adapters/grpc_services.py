@@ -104,8 +104,8 @@ class CustodyServicer(custody_pb2_grpc.CustodyServiceServicer):
     async def FollowFeed(  # noqa: N802
         self, request: custody_pb2.FollowFeedRequest, context: Context
     ) -> AsyncIterator[custody_pb2.FollowFeedResponse]:
-        async for events in self._service.follow(caller(context).host, request.after_sequence):
-            yield custody_pb2.FollowFeedResponse(events=events, incarnation=self._service.continuity.incarnation)
+        async for told in self._service.follow(caller(context).host, request.after_sequence):
+            yield told
 
 
 def _gathered(

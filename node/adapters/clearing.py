@@ -335,7 +335,7 @@ class ClearingLink:
         request = custody_pb2.FollowFeedRequest(after_sequence=await service.feed_position())
         call = self._custody.FollowFeed(request)
         async for response in _responses(call):
-            await service.take_news(list(response.events), response.incarnation)
+            await service.take_news(list(response.events), response.head)
 
     async def _reconcile(self, service: NodeService) -> None:
         await every(RECONCILE_SECONDS, "reconcile", service.reconciler.reconcile_open_windows)

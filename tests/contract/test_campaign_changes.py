@@ -12,6 +12,7 @@ from local_parties import (
     LocalClearinghouse,
     LocalNode,
     campaign,
+    feed_head,
     item,
     outcome,
     purchase,
@@ -241,6 +242,6 @@ class TestTheNetwork:
         node.publish()
         signed = verify_change(node.clearinghouse.changes[0], KEYRING)
         event = custody_pb2.FeedEvent(sequence=1, campaign_change=signed.message)
-        node.decide(News([event], 1, {1: signed}))
+        node.decide(News([event], feed_head(), {1: signed}))
         assert len(node.changes()) == 1
         assert node.balance("spring/city") == (0, 0, 0, 400_000)

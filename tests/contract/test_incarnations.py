@@ -16,6 +16,7 @@ from local_parties import (
     LocalClearinghouse,
     LocalNode,
     Party,
+    feed_head,
     item,
     keys_of,
     outcome,
@@ -249,7 +250,7 @@ class TestReturns:
         with pytest.raises(Void, match="hand-over 1 of clearinghouse: void: signed in its incarnation 1"):
             network.node.decide(TakeReturns(list(response.returns)))
         with pytest.raises(Void, match="clearinghouse: void: told in incarnation 1, and it is in 2"):
-            network.do(lambda service: service.take_news(events, 1))
+            network.do(lambda service: service.take_news(events, feed_head()))
         assert (epochs(network.node), epochs(network.clearinghouse)) == ([1, 1], [1, 1])
         recalled = network.do(lambda service: service.recall(keys_of(token)))
         assert (recalled.returned, epochs(network.node), epochs(network.clearinghouse)) == (2, [2, 2], [2, 2])
@@ -305,7 +306,7 @@ class TestNumbers:
             meet(network)
 
     def test_a_party_of_whose_later_life_another_has_heard_needs_recovery(self, network: Network) -> None:
-        position = custody_pb2.Position(incarnation=1, peer_incarnation=2)
+        position = custody_pb2.Position(incarnation=1, peer_incarnation=2, head=feed_head(incarnation=2))
 
         async def run(service: NodeService) -> None:
             with pytest.raises(RecoveryNeeded, match="has heard of its incarnation 2, and it is in 1"):

@@ -18,6 +18,7 @@ from local_parties import (
     LocalNode,
     StandingFactory,
     answer_of,
+    feed_head,
     item,
     keys_of,
     outcome,
@@ -431,16 +432,16 @@ class TestFeed:
     def test_news_is_taken_once_and_in_order(self, node: LocalNode) -> None:
         node.publish()
         events = [_fund_return(1, node, 500), _fund_return(2, node, 300)]
-        node.decide(News(events, 1))
-        node.decide(News(events, 1))
-        node.decide(News([events[1], _fund_return(3, node, 1)], 1))
+        node.decide(News(events, feed_head()))
+        node.decide(News(events, feed_head()))
+        node.decide(News([events[1], _fund_return(3, node, 1)], feed_head()))
         assert node.balance("spring/city")[3] == 400_000 + 801
         assert [row["number"] for row in node.rows("fund_return")] == [1, 2, 3]
 
     def test_a_gap_is_refused_and_nothing_of_it_is_taken(self, node: LocalNode) -> None:
         node.publish()
         with pytest.raises(InvalidInput, match="event 3 follows 1"):
-            node.decide(News([_fund_return(1, node, 500), _fund_return(3, node, 300)], 1))
+            node.decide(News([_fund_return(1, node, 500), _fund_return(3, node, 300)], feed_head()))
         assert node.balance("spring/city")[3] == 400_000
         assert asyncio.run(node.service.feed_position()) == 0
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 
 import pytest
-from local_parties import CLEARINGHOUSE, HANGZHOU, LocalNode, TestSigner
+from local_parties import CLEARINGHOUSE, HANGZHOU, LocalNode, TestSigner, feed_head
 
 from node.feed import FeedGap
 from node.operations import NodeOperations
@@ -40,7 +40,7 @@ def fund_return(sequence: int, number: int, amount_fen: int = 100, account: str 
 
 
 def take(service: NodeService, *events: Event) -> None:
-    asyncio.run(service.take_news(events, 1))
+    asyncio.run(service.take_news(events, feed_head()))
 
 
 def parked(node: LocalNode) -> dict[int, str]:

@@ -15,6 +15,7 @@ from local_parties import (
     LocalNode,
     NoClearinghouse,
     TestSigner,
+    feed_head,
     item,
     keys_of,
     message_signer,
@@ -112,7 +113,7 @@ class TestRecall:
         news = [each for each in clearinghouse.feed(HANGZHOU) if each.HasField("custody_return")]
         assert len(news) == 1
         news[0].sequence = 1
-        node.decide(News(news, 1))
+        node.decide(News(news, feed_head()))
         assert node.balance("spring/city") == (0, 1334, 0, BUDGET_FEN)
         assert epochs(node) == [2, 2]
 
@@ -122,7 +123,7 @@ class TestRecall:
         clearinghouse.decide(Recall(HANGZHOU, dict.fromkeys(keys_of(token), 1), []))
         (event,) = [each for each in clearinghouse.feed(HANGZHOU) if each.HasField("custody_return")]
         event.sequence = 1
-        node.decide(News([event], 1))
+        node.decide(News([event], feed_head()))
         assert epochs(node) == [2, 2]
         check(node, clearinghouse)
 

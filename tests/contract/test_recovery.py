@@ -19,6 +19,7 @@ from local_parties import (
     Party,
     TestSigner,
     answer_of,
+    feed_head,
     item,
     keys_of,
     outcome,
@@ -99,9 +100,11 @@ class TestNoticing:
         assert not network.lineage(network.node).begin(), "it is remembered over a restart"
 
     def test_a_clearinghouse_notices_by_a_feed_that_a_node_has_seen(self, network: Network) -> None:
+        position = custody_pb2.Position(feed=99, head=feed_head(99))
+
         async def run(service: NodeService) -> None:
-            with pytest.raises(RecoveryNeeded):
-                network.clearinghouse.service.recovery.compare(HANGZHOU, custody_pb2.Position(feed=99))
+            with pytest.raises(RecoveryNeeded, match="has event 99 of its feed"):
+                network.clearinghouse.service.recovery.compare(HANGZHOU, position)
 
         network.do(run)
         assert not network.lineage(network.clearinghouse).begin()
@@ -179,7 +182,7 @@ class TestNode:
             transaction.update(table, {"number": 2}, {"confirmed": True})
 
         def confirmed_after(incarnation: int) -> dict[int, bool]:
-            position = custody_pb2.Position(incarnation=incarnation)
+            position = custody_pb2.Position(incarnation=incarnation, head=feed_head(incarnation=incarnation))
             network.do(lambda service: service.recovery.compare(position))
             return {row["number"]: row["confirmed"] for row in network.node.rows("settlement_window")}
 
@@ -470,7 +473,7 @@ class TestClearinghouse:
         copy, had = back_up(network.clearinghouse), len(network.clearinghouse.feed(HANGZHOU))
         story(network, network.node.claim(3))
         events = network.clearinghouse.feed(HANGZHOU)
-        network.do(lambda service: service.take_news(events[: had + 1], 1))
+        network.do(lambda service: service.take_news(events[: had + 1], feed_head()))
         copies.append(back_up(network.node))
         network.follow()
         restore(network.clearinghouse, copy)
@@ -486,8 +489,8 @@ class TestClearinghouse:
         passed = custody_pb2.FeedEvent(sequence=at + 10**12, forgotten=10**12)
         gap = custody_pb2.FeedEvent(sequence=at + 10**12, forgotten=10**12 - 1)
         with pytest.raises(FeedGap):
-            network.do(lambda service: service.take_news([gap], 1))
-        network.do(lambda service: service.take_news([passed, gap], 1))
+            network.do(lambda service: service.take_news([gap], feed_head()))
+        network.do(lambda service: service.take_news([passed, gap], feed_head()))
         assert position_of(network) == at + 10**12
 
 

@@ -24,6 +24,7 @@ from restored_network import Network, back_up, restore
 from sqlalchemy import event
 
 from custodian import recovery_report
+from custodian.feed_heads import read_head
 from node.receipts import receipts_held
 from node.service import NodeService
 from quanlian.errors import InvalidInput
@@ -185,7 +186,7 @@ class TestWhatANodeHandsOver:
         assert kinds == wanted
         assert [len(page.receipts) for page in pages[:-2]] == [7] * (len(found) // 7)
         assert [page.complete for page in pages] == [False] * (len(pages) - 1) + [True]
-        assert pages[-1].feed == network.do(lambda service: service.feed_position())
+        assert read_head(pages[-1].head).sequence == network.do(lambda service: service.feed_position())
 
     def test_writers_are_not_held_up_while_pages_are_on_their_way(
         self, network: Network, redeemed: int, monkeypatch: pytest.MonkeyPatch

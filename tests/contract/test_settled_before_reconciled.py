@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from local_parties import HANGZHOU, SHANGHAI, LocalNode
+from local_parties import HANGZHOU, SHANGHAI, LocalNode, feed_head
 
 from node.reconciling import KeepReconciliation
 from node.service import NodeService
@@ -29,7 +29,7 @@ def service(node: LocalNode) -> Iterator[NodeService]:
 
 
 def take(service: NodeService, *events: custody_pb2.FeedEvent) -> None:
-    asyncio.run(service.take_news(events, 1))
+    asyncio.run(service.take_news(events, feed_head()))
 
 
 def keep_statement(service: NodeService) -> None:

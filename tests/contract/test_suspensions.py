@@ -18,6 +18,7 @@ from local_parties import (
     TestKeyring,
     TestSigner,
     answer_of,
+    feed_head,
     item,
     keys_of,
     merchant_code,
@@ -328,7 +329,7 @@ class TestASigningKey:
         event.deny_list.signature = MESSAGE.sign("deny-list", body)
         service = node.another_service()
         service.start()
-        asyncio.run(service.take_news([event], 1))
+        asyncio.run(service.take_news([event], feed_head()))
         service.close()
         (parked,) = node.rows("parked_event")
         assert "only the message key of clearinghouse" in parked["reason"]

@@ -203,7 +203,7 @@ SHARED = [
     *HAND_OVERS,
 ]
 OWN = {
-    NODE: [Kept("cancellation", "cancellation")],
+    NODE: [Kept("cancellation", "cancellation"), Kept("feed_head", "feed-head")],
     CLEARING: [
         Kept("release_refusal", "custody-refused"),
         Kept("statement", "statement", "document", "statement"),

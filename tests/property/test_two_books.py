@@ -157,7 +157,7 @@ class Story:
             for each in events
             if each.HasField("campaign_change")
         }
-        self.node.decide(News(events, 1, changes))
+        self.node.decide(News(events, self.clearinghouse.feed_head(HANGZHOU), changes))
         self.heard = max([self.heard, *(each.sequence for each in events)])
 
     def _pass_a_day(self) -> None:

@@ -352,6 +352,18 @@ def upgrade() -> None:
     )
     op.create_index("pack_by_end", "pack", ["swept", "not_after", "pack_id"], unique=False)
     op.create_table(
+        "feed_head",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column(
+            "body", sa.LargeBinary(), nullable=False, comment="a serialised FeedHead, as the clearinghouse signed it"
+        ),
+        sa.Column("key_id", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
+        sa.PrimaryKeyConstraint("id"),
+        comment="one row: shows how far the clearinghouse had come with this node",
+    )
+    op.create_table(
         "parked_event",
         sa.Column("sequence", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("kind", sa.String(), nullable=False),

@@ -341,6 +341,7 @@ class Position(_message.Message):
     HAND_OVERS_FIELD_NUMBER: _builtins.int
     FEED_FIELD_NUMBER: _builtins.int
     PEER_INCARNATION_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
     incarnation: _builtins.int
     hand_overs: _builtins.int
     """The last hand-over that the issuer gave, or that the clearinghouse took of it."""
@@ -348,6 +349,12 @@ class Position(_message.Message):
     """The last event of the region's feed that was told, or stored."""
     peer_incarnation: _builtins.int
     """The newest incarnation of the other that the teller has heard of."""
+    @_builtins.property
+    def head(self) -> _signed_pb2.SignedMessage:
+        """A serialised FeedHead; kind "feed-head": the clearinghouse's of now, or the one of the node that shows most. What
+        a node says of the clearinghouse beyond it is not believed.
+        """
+
     def __init__(
         self,
         *,
@@ -355,14 +362,48 @@ class Position(_message.Message):
         hand_overs: _builtins.int = ...,
         feed: _builtins.int = ...,
         peer_incarnation: _builtins.int = ...,
+        head: _signed_pb2.SignedMessage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["feed", b"feed", "hand_overs", b"hand_overs", "incarnation", b"incarnation", "peer_incarnation", b"peer_incarnation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feed", b"feed", "hand_overs", b"hand_overs", "head", b"head", "incarnation", b"incarnation", "peer_incarnation", b"peer_incarnation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Position: _TypeAlias = Position  # noqa: Y015
+
+@_typing.final
+class FeedHead(_message.Message):
+    """How far the clearinghouse has come with a region, signed by it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REGION_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    LAST_WINDOW_FIELD_NUMBER: _builtins.int
+    region: _builtins.str
+    incarnation: _builtins.int
+    """The one that the clearinghouse is in, or will begin by its recovery."""
+    sequence: _builtins.int
+    """An event of the region's feed up to which all were told."""
+    last_window: _builtins.int
+    """The last window whose statements were ready."""
+    def __init__(
+        self,
+        *,
+        region: _builtins.str = ...,
+        incarnation: _builtins.int = ...,
+        sequence: _builtins.int = ...,
+        last_window: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["incarnation", b"incarnation", "last_window", b"last_window", "region", b"region", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FeedHead: _TypeAlias = FeedHead  # noqa: Y015
 
 @_typing.final
 class CustodyStreamResponse(_message.Message):
@@ -624,29 +665,24 @@ class HandReceiptsRequest(_message.Message):
 
     RECEIPTS_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
-    FEED_FIELD_NUMBER: _builtins.int
-    LAST_WINDOW_FIELD_NUMBER: _builtins.int
-    INCARNATION_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
     complete: _builtins.bool
-    """With the last of them: what else the node has seen of the clearinghouse."""
-    feed: _builtins.int
-    last_window: _builtins.int
-    incarnation: _builtins.int
-    """The newest incarnation of the clearinghouse that the node has heard of."""
     @_builtins.property
     def receipts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Receipt]: ...
+    @_builtins.property
+    def head(self) -> _signed_pb2.SignedMessage:
+        """With the first and the last message: the one that shows most; kind "feed-head"."""
+
     def __init__(
         self,
         *,
         receipts: _abc.Iterable[Global___Receipt] | None = ...,
         complete: _builtins.bool = ...,
-        feed: _builtins.int = ...,
-        last_window: _builtins.int = ...,
-        incarnation: _builtins.int = ...,
+        head: _signed_pb2.SignedMessage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "feed", b"feed", "incarnation", b"incarnation", "last_window", b"last_window", "receipts", b"receipts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "head", b"head", "receipts", b"receipts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -659,24 +695,28 @@ class HandReceiptsResponse(_message.Message):
     WANTED_FIELD_NUMBER: _builtins.int
     AFTER_HAND_OVER_FIELD_NUMBER: _builtins.int
     SINCE_FIELD_NUMBER: _builtins.int
-    INCARNATION_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
     wanted: _builtins.bool
     """Whether receipts are wanted still, and from where on."""
     after_hand_over: _builtins.int
     since: _builtins.int
-    incarnation: _builtins.int
-    """The incarnation that the clearinghouse will begin. What an older one gave and the node has not got is void."""
+    @_builtins.property
+    def head(self) -> _signed_pb2.SignedMessage:
+        """With the incarnation that the clearinghouse will begin; kind "feed-head". What an older one gave and the node has
+        not got is void.
+        """
+
     def __init__(
         self,
         *,
         wanted: _builtins.bool = ...,
         after_hand_over: _builtins.int = ...,
         since: _builtins.int = ...,
-        incarnation: _builtins.int = ...,
+        head: _signed_pb2.SignedMessage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_hand_over", b"after_hand_over", "incarnation", b"incarnation", "since", b"since", "wanted", b"wanted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_hand_over", b"after_hand_over", "head", b"head", "since", b"since", "wanted", b"wanted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -707,20 +747,22 @@ class FollowFeedResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EVENTS_FIELD_NUMBER: _builtins.int
-    INCARNATION_FIELD_NUMBER: _builtins.int
-    incarnation: _builtins.int
-    """The clearinghouse's, which tells them: what an older one told is void."""
+    HEAD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeedEvent]: ...
+    @_builtins.property
+    def head(self) -> _signed_pb2.SignedMessage:
+        """Up to the last of these events; kind "feed-head". What an older incarnation told is void."""
+
     def __init__(
         self,
         *,
         events: _abc.Iterable[Global___FeedEvent] | None = ...,
-        incarnation: _builtins.int = ...,
+        head: _signed_pb2.SignedMessage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "incarnation", b"incarnation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "head", b"head"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
