@@ -280,7 +280,7 @@ class TestFaults:
         node.publish()
         (token,) = node.claim()
         unknown = pb.RedemptionAnswer(request_id=request_id(99), decider=CLEARINGHOUSE).SerializeToString()
-        gap = News([custody_pb2.FeedEvent(sequence=7, statement_ready=1)], 1)
+        gap = News([custody_pb2.FeedEvent(sequence=7, statement_ready=1)], feed_head())
         works = [
             node.intake(item(request_id(1), redeem=purchase(token, 0, "order-1"))),
             ClearinghouseAnswer(unknown),
