@@ -30,6 +30,7 @@ from node.domain.claims import china_day
 from node.payment_check import own_region
 from node.redeeming import used_away
 from node.references_check import references
+from node.withdrawing import taken_back
 from quanlian.accounts import clearing_account
 from quanlian.apportionment import Leg
 from quanlian.errors import InvalidInput
@@ -237,13 +238,20 @@ def _is_away(transaction: Transaction) -> Callable[[bytes], bool]:
     return lambda id: bool(transaction.select_keys(schema.away, [key], [(id,)], [key]))
 
 
+_COUNTED = tuple(name for name in Counted._fields if name != "times")
+
+
 def _counted_away(transaction: Transaction) -> Iterator[Counted]:
-    """What this node heard of the clearinghouse's postings, each once in whichever role."""
-    item = schema.clearing_item.c
-    columns = (getattr(item, name) for name in Counted._fields)
-    once = (item.side == "merchant") | (item.redeeming_region != own_region(transaction))
+    """What this node heard of the clearinghouse's postings, each once in whichever role, and what was taken back."""
+    item, region = schema.clearing_item.c, own_region(transaction)
+    columns = (getattr(item, name) for name in _COUNTED)
+    once = (item.side == "merchant") | (item.redeeming_region != region)
     for row in stream(transaction, sa.select(*columns).where(once)):
         yield Counted(*row)
+    for side, posting in taken_back(transaction):
+        if side == "merchant" or posting.redeeming_region != region:
+            counted = Counted(*(getattr(posting, name) for name in _COUNTED))
+            yield from (counted, counted._replace(times=-1))
 
 
 def _reserved_of(row: Any) -> list[tuple[Leg, ...]]:

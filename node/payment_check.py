@@ -29,6 +29,7 @@ from node.bank import (
 from node.dues import AT_ONCE
 from node.paying import payment_movements
 from node.reversing import reversed_movements, reversing_kind
+from node.withdrawing import taken_back
 from quanlian.accounts import (
     VISITORS,
     clearing_account,
@@ -164,6 +165,11 @@ def _owed(transaction: Transaction) -> Counter[tuple[Any, ...]]:
     for row in stream(transaction, elsewhere):
         fen = sum(leg.amount_fen for leg in legs_in(row.legs) if is_limited(leg.account))
         owed[(row.settlement_window, row.caller, clearing)] += fen
+    for side, each in taken_back(transaction):
+        if side == "merchant":
+            told = sa.select(away.c.caller).where(away.c.redemption_id == each.redemption_id)
+            for row in run(transaction, told):
+                owed[(each.window, row.caller, clearing)] += 0
     return owed
 
 
@@ -176,6 +182,10 @@ def _away_use(transaction: Transaction) -> Iterator[Finding]:
         for leg in legs_in(row.legs):
             if is_limited(leg.account) and leg.account.startswith(f"funding/{region}/"):
                 used[(row.settlement_window, leg.account)] += leg.amount_fen
+    for _, posting in taken_back(transaction):
+        for told in posting.legs:
+            if is_limited(told.account) and told.account.startswith(f"funding/{region}/"):
+                used[(posting.window, told.account)] += 0
     stored = run(transaction, schema.away_use.select())
     known = {tuple(row)[:2]: row.used_fen for row in stored}
     yield from one_sided("away_use", used.keys(), known.keys(), _shown)

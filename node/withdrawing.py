@@ -7,7 +7,11 @@ the clearinghouse's recovery names it, and so does the node's log.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from chassis import telemetry
+from chassis.database import Transaction
+from custodian.ledger.decoding import read
 from custodian.withdrawals import Withdrawal
 from node import schema
 from node.away import withdrawn
@@ -52,6 +56,15 @@ def take_back(desk: Desk, sequence: int, withdrawal: Withdrawal) -> None:
         redeeming_region=posting.redeeming_region,
         issuer=posting.issuer,
     )
+
+
+def taken_back(transaction: Transaction) -> Iterator[tuple[str, redemption_pb2.Posting]]:
+    """Every posting that was taken back, and on which side; none whose row cannot be read."""
+    nothing = redemption_pb2.Posting()
+    for row in transaction.connection.execute(schema.withdrawn_posting.select()):
+        posting = read(redemption_pb2.Posting.FromString, row.posting, nothing)
+        if posting.redemption_id:
+            yield row.side, posting
 
 
 def _take_back_from_acquirer(desk: Desk, posting: redemption_pb2.Posting, opposite: tuple[Leg, ...]) -> None:

@@ -312,7 +312,7 @@ def _hours(transaction: Transaction, elsewhere: Iterator[Counted]) -> Iterator[F
     ).join_from(schema.posting, schema.redemption, posting.redemption_id == redemption.id)
     sums: Sums = {}
     for each in chain((Counted(*row) for row in stream(transaction, query)), elsewhere):
-        add_up(sums, (each.at - each.at % HOUR_SECONDS, *each[1:5]), each.order_fen, each.discount_fen)
+        add_up(sums, (each.at - each.at % HOUR_SECONDS, *each[1:5]), each.order_fen, each.discount_fen, each.times)
     stored = {tuple(row)[:5]: list(tuple(row)[5:]) for row in run(transaction, table.select())}
     yield from one_sided("hourly_flow", sums.keys(), stored.keys(), lambda key: " ".join(map(str, key)))
     for key in sorted(sums.keys() | stored.keys()):

@@ -38,7 +38,7 @@ Check = Callable[[Transaction], Iterator[Finding]]
 
 
 class Counted(NamedTuple):
-    """A capture or (negative) refund as hourly totals count it."""
+    """A capture or (negative) refund as hourly totals count it; -1 times, one that was taken back."""
 
     at: int
     issuer: str
@@ -47,6 +47,7 @@ class Counted(NamedTuple):
     category: str
     order_fen: int
     discount_fen: int
+    times: int = 1
 
 
 class PartyChecks(NamedTuple):
