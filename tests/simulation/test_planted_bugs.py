@@ -30,6 +30,14 @@ from simulations.faults.run import first_failure
 print(json.dumps(first_failure({SEED}, {SCHEDULES})))
 """
 
+INTERRUPTIBLE = """
+import signal, sys
+from chassis.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main())
+"""
+"""The command as at a terminal: a run of the tests in the background has its children ignore SIGINT."""
+
 
 @pytest.mark.parametrize("bug", BY_NAME)
 def test_the_simulator_finds_a_planted_bug(bug: str, tmp_path: Path, told: Callable[[str], None]) -> None:
@@ -55,7 +63,17 @@ def test_a_planted_bug_is_told_as_a_short_story(bug: str, tmp_path: Path) -> Non
 
 def test_a_long_search_names_a_failure_as_it_is_found_and_sums_up_when_it_is_interrupted(tmp_path: Path) -> None:
     _plant("retry-that-gets-a-new-answer", tmp_path)
-    command = [sys.executable, "-m", "chassis", "simulate", "--faults", "--seed", str(SEED), "--schedules", "1000000"]
+    command = [
+        sys.executable,
+        "-c",
+        INTERRUPTIBLE,
+        "simulate",
+        "--faults",
+        "--seed",
+        str(SEED),
+        "--schedules",
+        "1000000",
+    ]
     with subprocess.Popen(
         command, cwd=tmp_path, env=_environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as search:
