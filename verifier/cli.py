@@ -29,7 +29,7 @@ def command(
     terms: Annotated[Path, typer.Option("--terms", metavar="DIR", help="已签名的活动细则 · Signed campaign terms.")],
     agreements: Annotated[Path, typer.Option("--agreements", metavar="DIR", help="分担协议 · Funding agreements.")],
     trust: Annotated[
-        str, typer.Option("--trust", metavar="FINGERPRINT", help="根证书指纹 · SHA-256 of the network's root.")
+        str, typer.Option("--trust", metavar="FINGERPRINT", help="根证书指纹 · The root's SHA-256: quanlian pki show.")
     ],
     denylist: Annotated[
         Path | None,
