@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.engine import URL, Connection, Engine, RootTransaction
 
 from chassis.database_errors import KeyTaken, plain_errors
 from chassis.queries import Query
@@ -291,9 +291,14 @@ class Database(ABC):
 
     @contextmanager
     def _writer(self) -> Iterator[Connection]:
-        with plain_errors(self.place), self._turns.turn(self.place), self.engine.begin() as connection:
+        turn = self._turns.turn(self.place)
+        with plain_errors(self.place), turn, self.engine.connect() as connection, self._begin(connection):
             self._exclude_writers(connection)
             yield connection
+
+    def _begin(self, connection: Connection) -> RootTransaction:
+        """Begins a writing transaction on a connection that was just opened."""
+        return connection.begin()
 
     def _advance(self, clock: int) -> int:
         with self._clock_lock:

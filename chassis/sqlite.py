@@ -12,10 +12,11 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.engine import URL, Connection
+from sqlalchemy.engine import URL, Connection, RootTransaction
 
 from chassis.database import Database, Query, Transaction, shown
 from chassis.rows import Row, Rows, all_columns, completed, conflict_clause, distinct_by_key, results, tuples
+from chassis.turns import Turnstile
 from quanlian.errors import ConfigurationError
 
 _READ_ONLY = "chassis_read_only"
@@ -31,6 +32,8 @@ _quote = _NAMED.identifier_preparer.quote
 
 
 class SqliteDatabase(Database):
+    _turnstile: Turnstile
+
     @classmethod
     def connect(cls, url: URL, schema: str, lock_wait_seconds: float) -> SqliteDatabase:
         _check_path(url)
@@ -46,10 +49,20 @@ class SqliteDatabase(Database):
         sa.event.listen(engine, "connect", _prepare)
         sa.event.listen(engine, "begin", _begin)
         readers = engine.execution_options(**{_READ_ONLY: True})
-        return cls(engine, readers, shown(url), "", lock_wait_seconds)
+        database = cls(engine, readers, shown(url), "", lock_wait_seconds)
+        database._turnstile = Turnstile(f"{url.database}-turn", lock_wait_seconds)
+        return database
+
+    def close(self) -> None:
+        super().close()
+        self._turnstile.close()
 
     def _transaction(self, connection: Connection) -> Transaction:
         return SqliteTransaction(connection, self, cast(DriverConnection, connection.connection.driver_connection))
+
+    def _begin(self, connection: Connection) -> RootTransaction:
+        with self._turnstile.turn(self.place):
+            return super()._begin(connection)
 
     def _exclude_writers(self, connection: Connection) -> None:
         """BEGIN IMMEDIATE did it."""

@@ -1,13 +1,18 @@
-"""Who waits longest is next: the writers of one process, before any of them asks the database for its lock."""
+"""Writers take turns before they ask the database for its lock: those of one process, and the processes of one file."""
 
 from __future__ import annotations
 
+import fcntl
+import os
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from quanlian.errors import Unavailable
+
+POLL_SECONDS = 0.001
 
 
 class Turns:
@@ -38,3 +43,46 @@ class Turns:
             with self._changed:
                 self._waiting.remove(mine)
                 self._changed.notify_all()
+
+
+class Turnstile:
+    """Lets one process at a time ask for the lock of an SQLite file; whoever is in it gets that lock next.
+
+    Otherwise a busy service takes the lock again as soon as it has given it back, and a process that tries every tenth
+    of a second never finds it free. The lock is on a file beside the database, which stays empty; to be used by one
+    thread at a time.
+    """
+
+    def __init__(self, path: str, wait_seconds: float) -> None:
+        self._path = path
+        self._wait_seconds = wait_seconds
+        self._file: int | None = None
+
+    @contextmanager
+    def turn(self, place: str) -> Iterator[None]:
+        """Raises Unavailable where it does not come in time."""
+        if self._file is None:
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+        deadline = time.monotonic() + self._wait_seconds
+        while not _locked(self._file):
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{place}: other processes wrote for too long — try again")
+            time.sleep(POLL_SECONDS)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Gives the file back; the object is of no use afterwards."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def _locked(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

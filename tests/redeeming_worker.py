@@ -22,7 +22,7 @@ from local_parties import (
 
 from quanlian.v1 import redemption_pb2
 
-BATCH, REFUNDED = 20, 12
+BATCH, REFUNDED, TOLD = 20, 12, 10
 
 
 def redeem_all(
@@ -38,7 +38,7 @@ def redeem_all(
     ready.wait()
     for start in range(0, len(vouchers), BATCH):
         party.run(vouchers[start : start + BATCH], SHANGHAI if start % 3 else HANGZHOU)
-    results.put((party.faults, party.slowest))
+    results.put((party.faults[:TOLD], party.slowest))
 
 
 class _Worker:

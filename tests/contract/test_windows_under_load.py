@@ -9,18 +9,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from local_parties import (
-    LocalClearinghouse,
-    LocalNode,
-    keys_of,
-)
+from local_parties import HANGZHOU, LocalClearinghouse, LocalNode, keys_of
 from redeeming_worker import redeem_all
 
 from clearinghouse.domain.windows import WindowState
 from quanlian.apportionment import Leg
 from quanlian.statements import ItemFigures, add_up, json_to_statement
+from quanlian.v1 import clearing_operator_pb2 as pb
 
-PACKS, WORKERS, JOIN_SECONDS = 600, 3, 120
+PACKS, WORKERS, JOIN_SECONDS = 1100, 3, 120
 SLOWEST_CLOSE_SECONDS = 20.0
 
 
@@ -65,9 +62,11 @@ class Acquirers:
 
 @pytest.fixture
 def loaded(node: LocalNode, clearinghouse: LocalClearinghouse) -> tuple[LocalClearinghouse, list[bytes]]:
-    """Twelve hundred of Hangzhou's vouchers in the clearinghouse's custody."""
-    node.publish(city=40_000, county=20_000, quota=PACKS)
+    """Twenty-two hundred of Hangzhou's vouchers in the clearinghouse's custody."""
+    node.publish(city=80_000, county=40_000, quota=PACKS)
     clearinghouse.learn(node)
+    lodged = pb.RecordDepositRequest(region=HANGZHOU, amount_fen=5_000_000, bank_reference="before the campaign")
+    clearinghouse.do(clearinghouse.service.settlement.record_deposit(lodged))
     tokens = node.claim(PACKS)
     clearinghouse.decide(*clearinghouse.hand_overs(node.release(*(key for token in tokens for key in keys_of(token)))))
     return clearinghouse, tokens
