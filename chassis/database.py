@@ -21,9 +21,9 @@ from sqlalchemy.engine import URL, Connection, Engine, RootTransaction
 
 from chassis.database_errors import KeyTaken, plain_errors
 from chassis.queries import Query
-from chassis.reading import Given, Readers, Result
 from chassis.rows import Row, appended, computed_column
 from chassis.turns import Turns
+from chassis.waiting import Given, Result, Waiting
 from quanlian.errors import ConfigurationError
 
 __all__ = ["Database", "KeyTaken", "Query", "Transaction"]
@@ -171,7 +171,7 @@ class Database(ABC):
         self._numbering: Numbering | None = None
         self._clock_lock = threading.Lock()
         self._turns = Turns(lock_wait_seconds)
-        self._reading = Readers(place, self._ask)
+        self._waiting = Waiting(place, self._ask)
 
     @staticmethod
     def open(url: str, schema: str = "", *, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> Database:
@@ -235,7 +235,14 @@ class Database(ABC):
 
         Raises Unavailable where the database does not answer, and at once while it is known not to.
         """
-        return await self._reading.read(load, *given, **named)
+        return await self._waiting.read(load, *given, **named)
+
+    async def write(self, store: Callable[Given, Result], *given: Given.args, **named: Given.kwargs) -> Result:
+        """What `store` returns, which writes in transactions of its own, on a thread beside the event loop.
+
+        Raises Unavailable as `read` does; whether it was written is then not known, so `store` must be safe to repeat.
+        """
+        return await self._waiting.write(store, *given, **named)
 
     def _ask(self) -> None:
         with self._readers.connect() as connection:
@@ -269,7 +276,7 @@ class Database(ABC):
 
     def close(self) -> None:
         """Gives back every connection; the object is of no use afterwards."""
-        self._reading.close()
+        self._waiting.close()
         self.engine.dispose()
 
     @classmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import NamedTuple
 
 from sqlalchemy import select
@@ -52,7 +51,7 @@ class AgreementRegister:
         agreement = parse_agreement(document, file_name)
         signature = self._signer.sign(KIND, document)
         message = signed_pb2.SignedMessage(body=document, key_id=self._signer.key_id, signature=signature)
-        return await asyncio.to_thread(self._store, agreement, CLEARINGHOUSE, message, proposes)
+        return await self._database.write(self._store, agreement, CLEARINGHOUSE, message, proposes)
 
     async def submit(self, region: str, message: signed_pb2.SignedMessage, proposes: bool) -> pb.SignedAgreement:
         """Take a region's signature. Raises BadSignature, or InvalidInput for what the region may not sign."""
@@ -60,7 +59,7 @@ class AgreementRegister:
         if owner != region:
             raise BadSignature(f"an agreement sent by {region} is signed by {owner}")
         agreement = parse_agreement(message.body, PLACE)
-        return await asyncio.to_thread(self._store, agreement, region, message, proposes)
+        return await self._database.write(self._store, agreement, region, message, proposes)
 
     async def agreements(self) -> list[pb.SignedAgreement]:
         def load() -> list[pb.SignedAgreement]:

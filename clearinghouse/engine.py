@@ -90,7 +90,7 @@ class Engine:
             if overdue:
                 self._close_if_due()
 
-        await asyncio.to_thread(run)
+        await self.database.write(run)
 
     def _is_overdue(self, desk: Desk) -> bool:
         return is_due(desk.window_opened_at, desk.at, self._cut_off)
@@ -111,7 +111,7 @@ class Engine:
             self._announce(desk.told)
             return result
 
-        return await asyncio.to_thread(run)
+        return await self.database.write(run)
 
     def _close_if_due(self) -> None:
         if self._continuity.broken:
@@ -136,7 +136,7 @@ class Engine:
             with self.database.transaction() as transaction:
                 store(transaction)
 
-        await asyncio.to_thread(run)
+        await self.database.write(run)
 
     def news_of(self, region: str) -> asyncio.Event:
         """Set when a region's feed grew."""

@@ -415,7 +415,7 @@ class ClearinghouseService:
             with self.database.transaction() as transaction:
                 return keep_terms(transaction, region, message)
 
-        return await asyncio.to_thread(keep)
+        return await self.database.write(keep)
 
     async def terms(self, terms_hash: bytes) -> directory_pb2.GetTermsResponse:
         """Terms by their hash with their campaign's changes so far; empty where there are none."""

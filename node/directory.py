@@ -121,7 +121,7 @@ class Directory:
                 rows.append({"key_id": self._keyring.add(chain).key_id, "chain": chain})
             except (TrustError, InvalidInput) as error:
                 _log.warning("a signing key was not admitted", error=str(error))
-        await asyncio.to_thread(self._keep_chains, rows)
+        await self._engine.database.write(self._keep_chains, rows)
         return directory
 
     def _keep_chains(self, rows: Sequence[dict[str, Any]]) -> None:
@@ -196,5 +196,5 @@ class Directory:
             with self._engine.database.transaction() as transaction:
                 transaction.upsert(schema.terms, [row])
 
-        await asyncio.to_thread(store)
+        await self._engine.database.write(store)
         self._engine.shelf.put(message.body)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -232,7 +231,7 @@ class NodeOperations:
             with self._service.database.transaction() as transaction:
                 transaction.upsert(schema.merchant, rows)
 
-        await asyncio.to_thread(store)
+        await self._service.database.write(store)
         return len(rows)
 
     async def admit_platform(self, chain: bytes) -> str:
@@ -253,7 +252,7 @@ class NodeOperations:
                 transaction.upsert(schema.platform, [{"name": name, "chain": chain}])
                 transaction.upsert(schema.known_chain, [{"key_id": key.key_id, "chain": chain}])
 
-        await asyncio.to_thread(store)
+        await self._service.database.write(store)
         return name
 
     # Suspensions

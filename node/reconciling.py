@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,7 +68,7 @@ class Reconciler:
         await self._engine.submit(KeepReconciliation(statement, message.body, result))
         if result.fully_matched:
             await self.confirm(message.body, statement, result)
-            await asyncio.to_thread(self.mark_confirmed, window)
+            await self._engine.database.write(self.mark_confirmed, window)
         else:
             _log.warning("statement does not match", window=window, differences=str(result[1:]))
 

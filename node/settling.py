@@ -128,7 +128,7 @@ class NodeSettling:
         names = ["/".join(key) for key in reserved]
         state = await self._service.reconciler.confirm(document, statement, result, caller.uri, reservation, names)
         if not confirmed_before:
-            await asyncio.to_thread(self._keep_confirmed, statement, caller.uri, reservation)
+            await self._service.database.write(self._keep_confirmed, statement, caller.uri, reservation)
         return pb.ConfirmOwnStatementResponse(
             state=state,  # type: ignore[arg-type]
             confirmed_before=confirmed_before,
@@ -150,8 +150,8 @@ class NodeSettling:
         async with self._numbering:
             await self._send_disputes()
             statement, _, result = await self._compared(request.window, "")
-            lines = await asyncio.to_thread(self._disputed_lines, statement, result, request.lines)
-            made = await asyncio.to_thread(self._keep_dispute, caller, request, lines)
+            lines = await self._service.database.read(self._disputed_lines, statement, result, request.lines)
+            made = await self._service.database.write(self._keep_dispute, caller, request, lines)
             await self._send_disputes()
         return made.number
 
@@ -223,9 +223,9 @@ class NodeSettling:
             try:
                 await self._clearinghouse.dispute(message)
             except InvalidInput:
-                await asyncio.to_thread(self._drop_dispute, row.number)
+                await self._service.database.write(self._drop_dispute, row.number)
                 raise
-            await asyncio.to_thread(self._mark_sent, row.number, row.signature)
+            await self._service.database.write(self._mark_sent, row.number, row.signature)
 
     async def report(self, campaign: str) -> report_pb2.CampaignFigures:
         """The seven figures of an own campaign, over this node's books and the clearinghouse's."""

@@ -15,8 +15,8 @@ from sqlalchemy.pool import StaticPool
 
 from chassis.database import Transaction
 from chassis.database_errors import DRIVER_ERRORS, translate
-from chassis.reading import Given, Result
 from chassis.sqlite import STATEMENTS, SqliteDatabase, SqliteTransaction
+from chassis.waiting import Given, Result
 from custodian.lineage import Flag, Lineage, Mark
 from simulations.faults.loop import Halted
 
@@ -141,6 +141,9 @@ class SimulatedDatabase(SqliteDatabase):
     async def read(self, load: Callable[Given, Result], *given: Given.args, **named: Given.kwargs) -> Result:
         """In the thread of the schedule: time is virtual, and the disk always answers."""
         return await asyncio.to_thread(load, *given, **named)
+
+    async def write(self, store: Callable[Given, Result], *given: Given.args, **named: Given.kwargs) -> Result:
+        return await asyncio.to_thread(store, *given, **named)
 
 
 class Beside:

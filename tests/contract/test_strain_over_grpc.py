@@ -31,7 +31,7 @@ from local_parties import (
 
 from chassis.host import RETRY_AFTER_MS, Host, channel
 from chassis.ids import FreshIds
-from chassis.reading import Readers
+from chassis.waiting import Waiting
 from custodian import allowance
 from custodian.evidence import SignedBatch
 from custodian.servicer import MAX_ITEMS_PER_MESSAGE, REDEMPTION_METHODS, Emit, RedemptionServicer, sign_items
@@ -413,7 +413,7 @@ class TestDatabase:
     def test_one_that_stalls_ends_reads_in_time_and_they_are_good_again_later(
         self, node: LocalNode, token: bytes, certificates: Certificates
     ) -> None:
-        node.database._reading = Readers(node.database.place, node.database._ask, stalled_seconds=0.2)
+        node.database._waiting = Waiting(node.database.place, node.database._ask, stalled_seconds=0.2)
 
         async def run() -> None:
             async with serving(certificates, node) as (stub, _):

@@ -1,4 +1,4 @@
-"""Reads beside the event loop: given up where the database does not answer, and only there."""
+"""Reads and writes beside the event loop: given up where the database does not answer, and only there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from chassis.database import Database
-from chassis.reading import READERS, Readers
+from chassis.waiting import READERS, WRITERS, Waiting
 from quanlian.errors import Unavailable
 
 PATIENCE = 60.0
@@ -22,8 +22,8 @@ STALLED_SECONDS = 0.2
 @pytest.fixture
 def impatient(database: Database) -> Database:
     """It counts as stalled soon."""
-    database._reading.close()
-    database._reading = Readers(database.place, database._ask, STALLED_SECONDS)
+    database._waiting.close()
+    database._waiting = Waiting(database.place, database._ask, STALLED_SECONDS)
     return database
 
 
@@ -57,21 +57,24 @@ def test_a_read_gives_what_it_found_or_raises(impatient: Database) -> None:
     asyncio.run(run())
 
 
-def test_a_stalled_database_ends_reads_then_refuses_them_at_once_and_holds_no_more_threads(impatient: Database) -> None:
+@pytest.mark.parametrize(("doing", "threads"), [("read", READERS), ("write", WRITERS)])
+def test_a_stalled_database_ends_what_waits_then_refuses_it_at_once_and_holds_no_more_threads(
+    impatient: Database, doing: str, threads: int
+) -> None:
     async def refused() -> None:
         with pytest.raises(Unavailable, match="has not answered for"):
-            await impatient.read(one, impatient)
+            await getattr(impatient, doing)(one, impatient)
 
     async def run() -> None:
         with stalled(impatient) as goes_on:
             async with asyncio.timeout(PATIENCE / 2):
-                await asyncio.gather(*(refused() for _ in range(5 * READERS)))
+                await asyncio.gather(*(refused() for _ in range(5 * threads)))
             before = threading.active_count()
-            known = impatient.read(one, impatient)
-            with pytest.raises(Unavailable):
+            known = getattr(impatient, doing)(one, impatient)
+            with pytest.raises(Unavailable, match="nothing is read or written"):
                 known.send(None)
             assert threading.active_count() == before
-            assert sum(thread.name.startswith("reader") for thread in threading.enumerate()) <= READERS
+            assert sum(thread.name.startswith(doing[:4]) for thread in threading.enumerate()) <= threads
             goes_on.set()
             async with asyncio.timeout(PATIENCE):
                 while not await _is_read(impatient):
@@ -80,9 +83,29 @@ def test_a_stalled_database_ends_reads_then_refuses_them_at_once_and_holds_no_mo
     asyncio.run(run())
 
 
+def test_a_write_that_was_given_up_may_be_done_when_the_database_goes_on_and_its_caller_is_told_so(
+    impatient: Database,
+) -> None:
+    written = threading.Event()
+
+    def store() -> None:
+        with impatient.transaction() as transaction:
+            transaction.connection.exec_driver_sql("CREATE TABLE written (n INTEGER)")
+        written.set()
+
+    async def run() -> None:
+        with stalled(impatient) as goes_on:
+            with pytest.raises(Unavailable, match="not known whether this was written"):
+                await impatient.write(store)
+            goes_on.set()
+            assert await asyncio.to_thread(written.wait, PATIENCE)
+
+    asyncio.run(run())
+
+
 def test_a_read_that_is_only_slow_goes_on(impatient: Database) -> None:
     asked, enough = 0, threading.Event()
-    ask = impatient._reading._ask
+    ask = impatient._waiting._ask
 
     def count() -> None:
         nonlocal asked
@@ -91,7 +114,7 @@ def test_a_read_that_is_only_slow_goes_on(impatient: Database) -> None:
         if asked == 3:
             enough.set()
 
-    impatient._reading._ask = count
+    impatient._waiting._ask = count
 
     def slow() -> bool:
         return enough.wait(PATIENCE)
