@@ -40,6 +40,7 @@ WHAT = {
     "documents": "文件",
     "evidence": "依据",
     "funders": "出资方",
+    "hand-over": "移交",
     "hash": "哈希",
     "head": "首部",
     "kind": "类别",
@@ -63,6 +64,7 @@ WHAT = {
     "prefunded_fen": "出资方预拨",
     "received_fen": "应收",
     "redeeming_region": "核销地",
+    "redemption": "核销",
     "refund": "退款",
     "refunded_fen": "退回优惠",
     "refunded_order_fen": "退款订单金额",
@@ -105,6 +107,11 @@ PHRASES = {
     "those in force": "当时有效的 those in force",
     "told differently": "前后不一 told differently",
 }
+PATTERNS = (
+    (re.compile(r"on line (\d+)"), r"在第\1行 \g<0>"),
+    (re.compile(r"once, on line (\d+)"), r"一次，在第\1行 \g<0>"),
+    (re.compile(r"does not fit its (\d+) lines: .*", re.DOTALL), r"与其\1行不符 \g<0>"),
+)
 _AMOUNT, _TIME = re.compile(r"(?<![\w.])-?\d+(?![\w.])"), re.compile(r"(?<!\d)\d{9,11}(?!\d)")
 _MONEY_OF = {"leg"}
 
@@ -112,8 +119,13 @@ _MONEY_OF = {"leg"}
 def cells(finding: Finding) -> tuple[str, str, str, str]:
     """Place, what, found and expected, each in both languages where there are words for it."""
     shown = _values(finding.what)
-    found, expected = (PHRASES.get(text) or shown(text) for text in (finding.found, finding.expected))
+    found, expected = (_phrase(text) or shown(text) for text in (finding.found, finding.expected))
     return _both(PLACES, finding.place), _both(WHAT, finding.what), found, expected
+
+
+def _phrase(text: str) -> str | None:
+    matches = (match.expand(both) for pattern, both in PATTERNS if (match := pattern.fullmatch(text)))
+    return PHRASES.get(text) or next(matches, None)
 
 
 def _both(words: dict[str, str], text: str) -> str:

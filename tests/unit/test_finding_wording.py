@@ -46,6 +46,10 @@ VERIFIER = Path(__file__).parents[2] / "verifier"
             Finding("agreement HZ-SH v1", "document", "not there", "there"),
             ("协议 agreement HZ-SH v1", "文件 document", "缺 not there", "有 there"),
         ),
+        (
+            Finding("line", "redemption 0a", "on line 7", "once, on line 3"),
+            ("行 line", "核销 redemption 0a", "在第7行 on line 7", "一次，在第3行 once, on line 3"),
+        ),
     ],
 )
 def test_a_finding_is_shown_in_both_languages(finding: Finding, shown: tuple[str, ...]) -> None:
