@@ -35,7 +35,7 @@ from rig.issuing import PACK, HandedOver, Issued, Issuer
 from rig.traffic import MERCHANT
 
 HAND_OVER_PACKS, REFUND_IN = 200, 33
-BYTES_A_REDEMPTION = 9_000
+BYTES_A_REDEMPTION = 5_000
 """Of disk, files of evidence included."""
 
 
