@@ -425,7 +425,7 @@ def _reserved_again(redemption: Redemption) -> tuple[Reservation, tuple[Movement
             leg.plus(used.pop(leg.account, Leg("", 0)) if _has_budget(leg) else Leg("", merchant_used)) for leg in legs
         )
 
-    reservation = Reservation(whole(redemption.rest.cofunders), whole(redemption.rest.public))
+    reservation = Reservation(whole(redemption.rest.cofunders), _as_reserved(whole(redemption.rest.public)))
     reserved = {leg.account for leg in reservation.legs()}
     movements = tuple(
         Movement(
@@ -438,6 +438,15 @@ def _reserved_again(redemption: Redemption) -> tuple[Reservation, tuple[Movement
         if _has_budget(leg)
     )
     return reservation, movements
+
+
+def _as_reserved(legs: tuple[Leg, ...]) -> tuple[Leg, ...]:
+    """With the debtors of each leg in declared order, as a cascade places them: ties are broken by it (money.md).
+
+    A leg and its rest do not tell that order: a debtor that either has nothing of is not in it.
+    """
+    place = {leg.account: number for number, leg in enumerate(legs)}
+    return tuple(leg._replace(advanced=tuple(sorted(leg.advanced, key=lambda debt: place[debt[0]]))) for leg in legs)
 
 
 def _less(legs: tuple[Leg, ...], parts: list[int]) -> tuple[Leg, ...]:
