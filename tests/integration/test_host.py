@@ -424,6 +424,31 @@ def test_a_caller_with_too_many_calls_open_is_turned_away_over_however_many_conn
     asyncio.run(scenario())
 
 
+def test_more_calls_at_once_than_may_be_open_are_each_answered_or_told_when_to_come_again(network: Network) -> None:
+    """By the service, and not by its transport, which would break them off without a word."""
+
+    async def say_or_wait(opened: grpc.aio.Channel) -> str:
+        try:
+            await say(opened)
+        except grpc.aio.AioRpcError as refused:
+            later = dict(refused.trailing_metadata() or ()).get("grpc-retry-pushback-ms")
+            return f"{refused.code().name} {later}"
+        return "answered"
+
+    async def scenario() -> set[str]:
+        host = network.host(Echo(), max_open_calls=128)
+        address = f"127.0.0.1:{await host.start()}"
+        async with channel(address, "clearinghouse", network.files(HANGZHOU)) as opened:
+            await say(opened)
+            outcomes = await asyncio.gather(*(say_or_wait(opened) for _ in range(1000)))
+        await host.stop(0)
+        return set(outcomes)
+
+    outcomes = asyncio.run(scenario())
+    assert "answered" in outcomes
+    assert outcomes <= {"answered", f"RESOURCE_EXHAUSTED {RETRY_AFTER_MS}"}
+
+
 async def _refusal(call: Awaitable[object]) -> grpc.StatusCode | None:
     try:
         await call
