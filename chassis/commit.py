@@ -50,8 +50,9 @@ class GroupCommit(Generic[Item, Answer]):
 
     `decide` runs on one thread of its own and returns an answer per item, in order. If it raises, every
     item of that batch gets the exception and the engine goes on. A batch holds at most `max_batch` items,
-    more only where one group alone has more; `capacity` bounds the items accepted and not yet answered. While one
-    batch takes longer than `stalled_seconds` nothing new is accepted: who comes then is told so at once.
+    more only where one group alone has more; `capacity` bounds the items accepted and not yet answered. Where one
+    batch takes longer than `stalled_seconds` whoever waits is told so, and whoever comes then at once: nothing new is
+    accepted until it is over.
     """
 
     def __init__(
@@ -69,7 +70,9 @@ class GroupCommit(Generic[Item, Answer]):
         self._capacity = capacity
         self._stalled_seconds = stalled_seconds
         self._deciding_since: float | None = None
+        self._deciding: list[_Group[Item, Answer]] = []
         self._waiting: deque[_Group[Item, Answer]] = deque()
+        self._watching: asyncio.AbstractEventLoop | None = None
         self._accepted = 0
         self._closed = False
         self._changed = threading.Condition()
@@ -87,9 +90,9 @@ class GroupCommit(Generic[Item, Answer]):
     async def submit_many(self, items: Sequence[Item]) -> list[Answer]:
         """The answers to items that are decided together and in order.
 
-        Raises Overloaded at once where `capacity` would be exceeded, Unavailable after `close` or while a batch
-        stalls. Cancelling the caller does not take the items back: they are decided, and a retry by idempotency
-        key finds their answers.
+        Raises Overloaded at once where `capacity` would be exceeded, Unavailable after `close` or where a batch
+        stalls: their own, which may still be decided, or one before it, after which they are not. Cancelling the caller
+        does not take the items back: they are decided, and a retry by idempotency key finds their answers.
         """
         if not items:
             return []
@@ -99,6 +102,7 @@ class GroupCommit(Generic[Item, Answer]):
             self._admit(len(group.items))
             self._waiting.append(group)
             self._changed.notify()
+        self._watch(loop)
         return await group.answers
 
     def close(self) -> None:
@@ -112,18 +116,45 @@ class GroupCommit(Generic[Item, Answer]):
     def _admit(self, count: int) -> None:
         if self._closed:
             raise Unavailable(f"{self._name}: the service is stopping — send the same request again")
-        since = self._deciding_since
-        if since is not None and time.monotonic() - since > self._stalled_seconds:
-            raise Unavailable(
-                f"{self._name}: the database has not answered for {time.monotonic() - since:.0f} s and nothing new is "
-                "accepted — send the same request again later"
-            )
+        stalled_seconds = self._stalls()
+        if stalled_seconds:
+            raise self._unavailable(stalled_seconds, "nothing new is accepted")
         if self._accepted + count > self._capacity:
             raise Overloaded(
                 f"{self._name}: {self._accepted} items are waiting and {count} more exceed the capacity of "
                 f"{self._capacity} — send the same request again later"
             )
         self._accepted += count
+
+    def _stalls(self) -> float:
+        """For how long the batch that is being decided has stalled; 0 where it has not."""
+        since = self._deciding_since
+        seconds = time.monotonic() - since if since is not None else 0.0
+        return seconds if seconds > self._stalled_seconds else 0.0
+
+    def _unavailable(self, seconds: float, outcome: str) -> Unavailable:
+        return Unavailable(
+            f"{self._name}: the database has not answered for {seconds:.0f} s, or another writer holds it, and "
+            f"{outcome} — send the same request again later"
+        )
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Look now and then whether a batch stalls, as long as somebody waits."""
+        if self._watching is not loop:
+            self._watching = loop
+            loop.call_later(self._stalled_seconds / 2, self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._watching = None
+        seconds = self._stalls()
+        if seconds:
+            with self._changed:
+                waiting, deciding = list(self._waiting), self._deciding
+                self._waiting.clear()
+            self._answer(waiting, self._unavailable(seconds, "this was not decided"))
+            self._tell(deciding, self._unavailable(seconds, "it is not known whether this was decided"))
+        elif self._accepted:
+            self._watch(loop)
 
     def _run(self) -> None:
         while groups := self._next_batch():
@@ -139,7 +170,7 @@ class GroupCommit(Generic[Item, Answer]):
     def _commit(self, groups: list[_Group[Item, Answer]]) -> None:
         items = [item for group in groups for item in group.items]
         try:
-            self._deciding_since = time.monotonic()
+            self._deciding, self._deciding_since = groups, time.monotonic()
             answers = self._decide(items)
             if len(answers) != len(items):
                 raise RuntimeError(f"{self._name}: {len(answers)} answers were decided for {len(items)} items")
@@ -150,7 +181,7 @@ class GroupCommit(Generic[Item, Answer]):
         else:
             self._answer(groups, answers)
         finally:
-            self._deciding_since = None
+            self._deciding, self._deciding_since = [], None
 
     def _next_batch(self) -> list[_Group[Item, Answer]]:
         """The groups that wait, up to the size of a batch; empty when the engine is closed and drained."""
@@ -164,7 +195,13 @@ class GroupCommit(Generic[Item, Answer]):
             return groups
 
     def _answer(self, groups: list[_Group[Item, Answer]], outcome: list[Answer] | Exception) -> None:
-        """Hands the outcome over, in one call per event loop (in a service there is only one)."""
+        """Hands the outcome over; the items of these groups are no longer accepted ones."""
+        with self._changed:
+            self._accepted -= sum(len(group.items) for group in groups)
+        self._tell(groups, outcome)
+
+    def _tell(self, groups: list[_Group[Item, Answer]], outcome: list[Answer] | Exception) -> None:
+        """In one call per event loop (in a service there is only one); who was told before is not told again."""
         settled: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
         position = 0
         for group in groups:
@@ -172,8 +209,6 @@ class GroupCommit(Generic[Item, Answer]):
             share = outcome if isinstance(outcome, Exception) else outcome[position:end]
             settled.setdefault(group.loop, []).append((group.answers, share))
             position = end
-        with self._changed:
-            self._accepted -= position
         for loop, shares in settled.items():
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(_settle, shares)

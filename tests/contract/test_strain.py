@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -167,28 +168,43 @@ class TestDatabase:
         assert outcome(answer) == "CAPTURED", "it goes on once there is room"
         node.check_books()
 
-    def test_while_a_batch_stalls_who_comes_is_told_at_once_and_who_waits_is_answered_in_the_end(self) -> None:
-        begun, go_on = threading.Event(), threading.Event()
+    def test_while_a_batch_stalls_everyone_is_told_whether_it_was_decided_and_the_batch_is_in_the_end(self) -> None:
+        begun, go_on, decided = threading.Event(), threading.Event(), list[int]()
 
         def decide(items: list[int]) -> list[int]:
             begun.set()
             go_on.wait(60)
+            decided.extend(items)
             return items
 
-        engine: GroupCommit[int, int] = GroupCommit(decide, name="stalled", stalled_seconds=0)
+        engine: GroupCommit[int, int] = GroupCommit(decide, name="stalled", stalled_seconds=0.2)
         engine.start()
 
         async def run() -> int:
             first = asyncio.create_task(engine.submit(1))
             while not begun.is_set():
                 await asyncio.sleep(0)
-            with pytest.raises(Unavailable, match="has not answered"):
+            with pytest.raises(Unavailable, match="this was not decided"):
                 await engine.submit(2)
+            with pytest.raises(Unavailable, match="not known whether this was decided"):
+                await first
+            with pytest.raises(Unavailable, match="nothing new is accepted"):
+                await engine.submit(3)
             go_on.set()
-            return await first
+            while not decided:
+                await asyncio.sleep(0)
+            return await _submitted_in_the_end(engine, 4)
 
-        assert asyncio.run(run()) == 1
+        assert asyncio.run(run()) == 4
         engine.close()
+        assert decided == [1, 4]
+
+
+async def _submitted_in_the_end(engine: GroupCommit[int, int], item: int) -> int:
+    """Once the batch that stalled is over, which is a moment after it was decided."""
+    while True:
+        with contextlib.suppress(Unavailable):
+            return await engine.submit(item)
 
 
 class TestOverload:
