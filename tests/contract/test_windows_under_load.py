@@ -18,7 +18,8 @@ from quanlian.statements import ItemFigures, add_up, json_to_statement
 from quanlian.v1 import clearing_operator_pb2 as pb
 
 PACKS, WORKERS, JOIN_SECONDS = 1100, 3, 120
-SLOWEST_CLOSE_SECONDS = 20.0
+A_FEW = 10
+"""Windows that close while one batch waits: a close is a batch too, and those of three workers are between."""
 
 
 class Acquirers:
@@ -39,7 +40,7 @@ class Acquirers:
             for worker in range(WORKERS)
         ]
         self.faults: list[str] = []
-        self.slowest = 0.0
+        self.most_closed = 0
 
     def start(self) -> None:
         for process in self._processes:
@@ -55,9 +56,9 @@ class Acquirers:
         codes = [process.exitcode for process in self._processes]
         assert codes == [0] * WORKERS, f"workers ended with {codes}"
         for _ in self._processes:
-            faults, slowest = self._results.get(timeout=JOIN_SECONDS)
+            faults, most_closed = self._results.get(timeout=JOIN_SECONDS)
             self.faults += faults
-            self.slowest = max(self.slowest, slowest)
+            self.most_closed = max(self.most_closed, most_closed)
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_each_window_s_statement_equals_its_redemptions(loaded: tuple[LocalClear
     acquirers.join()
     clearinghouse.do(clearinghouse.service.settlement.close_window())
     assert acquirers.faults == []
-    assert acquirers.slowest < SLOWEST_CLOSE_SECONDS
+    assert acquirers.most_closed <= A_FEW
     windows = clearinghouse.rows("settlement_window")
     assert closed > 3, "windows were closed while captures ran"
     assert [row["state"] for row in windows[:-1]] == [WindowState.CALCULATED.name] * (len(windows) - 1)
