@@ -27,6 +27,10 @@ FEW_ROWS = 8
 
 _CLOCK = b"SELECT floor(extract(epoch FROM clock_timestamp()))::bigint"
 _REQUIRED_ON = ("fsync", "synchronous_commit", "full_page_writes")
+_UNLOGGED = """
+    SELECT relname FROM pg_class
+    WHERE relnamespace = current_schema::regnamespace AND relkind = 'r' AND relpersistence = 'u' ORDER BY relname
+"""
 _SCHEMA_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _BINARY: dict[type[Any], str] = {
     sa.BigInteger: "int8",
@@ -74,7 +78,10 @@ class PostgresqlDatabase(Database):
     def _durability_faults(self, connection: Connection) -> list[str]:
         names = ", ".join(f"'{name}'" for name in _REQUIRED_ON)
         found = connection.exec_driver_sql(f"SELECT name, setting FROM pg_settings WHERE name IN ({names})")
-        return durability_faults({name: setting for name, setting in found})
+        unlogged = connection.exec_driver_sql(_UNLOGGED).scalars()
+        return durability_faults({name: setting for name, setting in found}) + [
+            f"the table {name} is unlogged, a crash empties it: ALTER TABLE {name} SET LOGGED" for name in unlogged
+        ]
 
 
 class PostgresqlTransaction(Transaction):

@@ -391,6 +391,16 @@ def test_postgresql_that_acknowledges_before_it_writes_is_refused(postgres_url: 
     database.close()
 
 
+def test_postgresql_with_a_table_that_a_crash_empties_is_refused(accounts: Database) -> None:
+    if accounts.dialect == "sqlite":
+        accounts.check_durability()
+        return
+    with accounts.transaction() as transaction:
+        transaction.connection.exec_driver_sql("ALTER TABLE single SET UNLOGGED")
+    with pytest.raises(ConfigurationError, match="ALTER TABLE single SET LOGGED"):
+        accounts.check_durability()
+
+
 @pytest.mark.parametrize("setting", ["fsync", "synchronous_commit", "full_page_writes"])
 def test_each_setting_that_loses_commits_is_named(setting: str) -> None:
     durable = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
