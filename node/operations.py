@@ -392,8 +392,11 @@ class NodeOperations:
     ) -> node_operator_pb2.BookReceiptsResponse:
         return await self._service.recovery.book_receipts(request)
 
-    async def recover(self) -> node_operator_pb2.RecoverNodeResponse:
-        """What the recovery brought back, or how far it is."""
+    async def recover(self, without: Sequence[str]) -> node_operator_pb2.RecoverNodeResponse:
+        """What the recovery brought back, or how far it is. Raises InvalidInput where a platform's receipts have not
+        come and it is not begun `without` them.
+        """
+        await self._service.recovery.require_receipts(without)
         report = await self._service.recovery.run(ASK_AGAIN_SECONDS)
         return node_operator_pb2.RecoverNodeResponse(report=report, state=self._service.recovery.job.state())
 

@@ -78,6 +78,8 @@ class PlatformReceipts:
     def __init__(self, engine: Engine, keyring: Keyring) -> None:
         self._engine = engine
         self._keyring = keyring
+        self.platforms: set[str] = set()
+        """Whose receipts were shown, signed by them and by this node."""
 
     async def book(self, receipts: Iterable[pb.PlatformReceipt]) -> pb.BookReceiptsResponse:
         """Book what these books lack; each receipt counts once, however often it comes."""
@@ -141,6 +143,7 @@ class PlatformReceipts:
                 f"答复由 {own.owner} 的 {own.purpose} 密钥签名 · "
                 f"the answer is signed by {own.owner}'s key for {own.purpose}"
             )
+        self.platforms.add(platform)
         answer = wire.parse(redemption_pb2.RedemptionAnswer, told.content, "answer")
         if answer.decider != region:
             return None

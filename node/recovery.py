@@ -9,7 +9,7 @@ What is in none of these is told to the operator, not guessed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -43,7 +43,7 @@ from node.relearning import (
 from pki.trust import Keyring
 from quanlian import hand_overs, wire
 from quanlian.custody import CLEARINGHOUSE
-from quanlian.errors import BadSignature, ConfigurationError, QuanlianError, Unavailable
+from quanlian.errors import BadSignature, ConfigurationError, InvalidInput, QuanlianError, Unavailable
 from quanlian.ids import uuid7
 from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import custody_pb2, node_operator_pb2, recovery_pb2, signed_pb2
@@ -73,6 +73,7 @@ class Recovery:
         self.job = Recovering(engine.database, continuity)
         self._booked = 0
         self._refused: dict[str, recovery_pb2.Disputed] = {}
+        self._shown: set[str] = set()
 
     async def position(self) -> custody_pb2.Position:
         """Where this node stands with the clearinghouse."""
@@ -151,8 +152,25 @@ class Recovery:
         report.receipts = self._booked
         report.disputed.extend(self._refused.values())
         await self._continuity.go_on(report)
-        self._booked, self._refused = 0, {}
+        self._booked, self._refused, self._shown = 0, {}, set()
         return report
+
+    async def require_receipts(self, without: Sequence[str]) -> None:
+        """Raises InvalidInput for platforms of which no receipt came: what this node decided alone after the copy only
+        they hold, and its vouchers would be good again.
+        """
+        if not self._continuity.broken or self.job.state().under_way:
+            return
+        platforms = {str(row.name) for row in await self._engine.read(schema.platform.select())}
+        missing = sorted(platforms - self._shown - set(without))
+        if missing:
+            raise InvalidInput(
+                f"尚无 {', '.join(missing)} 的回执，备份之后在本地核销的券将可再次使用 · no receipt of "
+                f"{', '.join(missing)} came, and what was redeemed here after the copy could be redeemed again",
+                place="recover",
+                remedy="用 --receipts FILE 提供其证据文件；确无可提供的，用 --without PLATFORM 写明 · "
+                "give its evidence files with --receipts FILE, or name it with --without PLATFORM where it has none",
+            )
 
     async def book_receipts(
         self, request: node_operator_pb2.BookReceiptsRequest
@@ -164,7 +182,9 @@ class Recovery:
         self._continuity.require_broken()
         for chain in request.chains:
             self._keyring.add(chain)
-        response = await PlatformReceipts(self._engine, self._keyring).book(request.receipts)
+        receipts = PlatformReceipts(self._engine, self._keyring)
+        response = await receipts.book(request.receipts)
+        self._shown |= receipts.platforms
         self._booked += response.booked
         self._refused |= {each.id: each for each in response.disputed}
         return response

@@ -27,6 +27,14 @@ def recover(
             help="支付平台所持已签名答复（证据文件），可重复 · Signed answers that a platform holds; repeatable.",
         ),
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--without",
+            metavar="PLATFORM",
+            help="确无回执的支付平台，可重复 · A platform that has none to give; repeatable.",
+        ),
+    ] = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -40,7 +48,7 @@ def recover(
         for page in receipt_pages((str(file), read_file(file)) for file in receipts or ()):
             call(settings, NodeOperatorServiceStub, lambda stub: stub.BookReceipts, page)
             bar.update(task, advance=len(page.receipts))
-    request = pb.RecoverNodeRequest()
+    request = pb.RecoverNodeRequest(without=without or ())
     report = recovered(lambda: call(settings, NodeOperatorServiceStub, lambda stub: stub.RecoverNode, request))
     show_recovery(report, as_json)
 

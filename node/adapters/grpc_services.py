@@ -151,7 +151,7 @@ class NodeOperatorServicer(node_operator_pb2_grpc.NodeOperatorServiceServicer):
         return await self._operations.recall(request)
 
     async def RecoverNode(self, request: pb.RecoverNodeRequest, context: Context) -> pb.RecoverNodeResponse:  # noqa: N802
-        return await self._operations.recover()
+        return await self._operations.recover(request.without)
 
     async def GetNodeRecovery(  # noqa: N802
         self, request: pb.GetNodeRecoveryRequest, context: Context

@@ -29,6 +29,7 @@ from restored_network import CLEARING_KEY, NODE_KEY, PLATFORM_KEY, Network, back
 
 from custodian import evidence_file
 from custodian.lineage import RecoveryNeeded
+from node import schema
 from node.feed import FeedGap
 from node.receipt_files import receipt_pages
 from node.service import NodeService
@@ -254,6 +255,30 @@ class TestPlatformReceipts:
         assert self.books(network) == before
         assert network.redeem(*asked) == answers
         network.check()
+
+    def test_a_node_asks_for_those_of_every_platform_that_it_has_or_for_the_word_that_there_are_none(
+        self, network: Network
+    ) -> None:
+        (token,) = network.node.claim()
+        with network.node.database.transaction() as transaction:
+            transaction.insert(schema.platform, [{"name": each, "chain": b"-"} for each in (PLATFORM, "unionpay")])
+        copy = back_up(network.node)
+        asked, answers = self.story(network, token)
+        restore(network.node, copy)
+        request = node_operator_pb2.BookReceiptsRequest(receipts=[receipt(asked[0], answers[0])])
+
+        async def run(service: NodeService) -> None:
+            for given, missing in (([], f"{PLATFORM}, unionpay"), (["unionpay"], PLATFORM)):
+                with pytest.raises(InvalidInput, match=f"no receipt of {missing} came"):
+                    await service.recovery.require_receipts(given)
+            await service.recovery.book_receipts(request)
+            with pytest.raises(InvalidInput, match="no receipt of unionpay came"):
+                await service.recovery.require_receipts([])
+            await service.recovery.require_receipts(["unionpay"])
+
+        network.do(run)
+        network.recover_node()
+        network.do(lambda service: service.recovery.require_receipts([]))
 
     def test_what_is_not_signed_by_the_platform_and_this_node_is_not_believed(self, network: Network) -> None:
         (token,) = network.node.claim()

@@ -22,7 +22,7 @@ from simulations.demo.client import Clients
 from simulations.demo.network import Network
 from simulations.demo.plan import HANGZHOU, Plan
 from simulations.demo.run import examine
-from simulations.demo.setting import CLEARINGHOUSE
+from simulations.demo.setting import CLEARINGHOUSE, PLATFORM
 from simulations.demo.stage import Stage, answer_of
 
 SEED, SHOPPERS = 23, 40
@@ -120,8 +120,9 @@ async def _live_through(network: Network, party: str) -> None:
 
 async def _recovered(network: Network, party: str) -> dict[str, Any]:
     """The command's report, once every node has handed over what it holds."""
+    without = [] if party == CLEARINGHOUSE else ["--without", PLATFORM]
     for _ in range(60):
-        done = await asyncio.to_thread(operator, network, party, "recover", "--json")
+        done = await asyncio.to_thread(operator, network, party, "recover", *without, "--json")
         if done.returncode == 0:
             return dict(json.loads(done.stdout))
         assert "handed over" in done.stderr or "UNAVAILABLE" in done.stderr, done.stderr
