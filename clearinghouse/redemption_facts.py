@@ -8,7 +8,8 @@ from custodian.settlement.facts import PartyFacts
 from quanlian import hand_overs
 from quanlian.agreements import Agreement, parse_agreement
 from quanlian.apportionment import Reservation
-from quanlian.redemption_story import Window
+from quanlian.story_steps import Window
+from quanlian.visitors_story import AskedFund, asked_fund
 from quanlian.vouchers import VoucherKey
 
 
@@ -35,10 +36,18 @@ def _reserved(transaction: Transaction, key: VoucherKey) -> Reservation | None:
     return None
 
 
+def _asked(transaction: Transaction, redemption_id: bytes) -> AskedFund | None:
+    table = schema.proof
+    rows = transaction.select_keys(table, [table.c.redemption_id], [(redemption_id,)])
+    return asked_fund(rows[0].visitors) if rows else None
+
+
 def _window(transaction: Transaction, number: int) -> Window:
     table = schema.settlement_window
     rows = transaction.select_keys(table, [table.c.number], [(number,)])
     return Window(number, rows[0].state if rows else "missing")
 
 
-FACTS = PartyFacts("participant", _terms, _agreement, _reserved, _window, lambda transaction, redemption_id: None)
+FACTS = PartyFacts(
+    "participant", _terms, _agreement, _reserved, _asked, _window, lambda transaction, redemption_id: None
+)

@@ -14,11 +14,12 @@ from node.desk import reservation_of_pack
 from pki.identity import CLEARINGHOUSE
 from quanlian.apportionment import Reservation
 from quanlian.mirrored_story import Mirrored
-from quanlian.redemption_story import Window
 from quanlian.redemptions import Posting, State
-from quanlian.terms import VoucherType
+from quanlian.story_steps import Window
+from quanlian.terms import Terms, VoucherType
 from quanlian.terms_parsing import parse_terms
 from quanlian.v1.redemption_pb2 import RedemptionRecord
+from quanlian.v1.settlement_pb2 import DisputeDecision
 from quanlian.vouchers import VoucherKey
 
 
@@ -37,10 +38,15 @@ def _reserved(transaction: Transaction, key: VoucherKey) -> Reservation | None:
 
 
 def _window(transaction: Transaction, number: int) -> Window:
-    """A node decides home redemptions, which belong to no window; those of the clearinghouse it only mirrors."""
+    """As far as a node knows: home redemptions belong to no window, and those of the clearinghouse it hears of."""
     table = schema.settlement_window
-    rows = transaction.select_keys(table, [table.c.number], [(number,)])
-    return Window(number, "SETTLED" if rows and rows[0].settled else "OPEN")
+    for row in transaction.select_keys(table, [table.c.number], [(number,)]):
+        if row.settled:
+            return Window(number, "SETTLED")
+        if row.confirmed:
+            return Window(number, "CONFIRMED_HERE")
+        return Window(number, "CALCULATED" if row.statement is None else "STATEMENT_RECEIVED")
+    return Window(number, "OPEN")
 
 
 def _mirrored(transaction: Transaction, redemption_id: bytes) -> Mirrored | None:
@@ -60,6 +66,7 @@ def _mirrored(transaction: Transaction, redemption_id: bytes) -> Mirrored | None
         first.pack_id if first else record.pack_id,
         first.voucher_index if first else record.index,
     )
+    terms, voucher_type = _issued_under(transaction, key)
     return Mirrored(
         decider=CLEARINGHOUSE,
         issuer=key.issuer,
@@ -68,12 +75,31 @@ def _mirrored(transaction: Transaction, redemption_id: bytes) -> Mirrored | None
         state=ours.state if ours else _state(postings).name,
         postings=postings,
         windows=tuple(_window(transaction, number) for number in windows),
-        voucher_type=_voucher_type(transaction, key),
+        terms=terms,
+        voucher_type=voucher_type,
         reserved=_reserved(transaction, key),
         merchant=ours.merchant if ours else "",
         order_id=ours.order_id if ours else "",
         agreement=record.agreement,
+        disputes=_disputes(transaction, redemption_id, postings),
     )
+
+
+def _disputes(transaction: Transaction, redemption_id: bytes, postings: Sequence[Posting]) -> dict[int, str]:
+    """The dispute that each adjusting entry follows, by the posting's number: decisions tell window and amount."""
+    waiting = [each for each in postings if each.kind == "refund" and not each.order_fen]
+    table, named = schema.dispute_decision, dict[int, str]()
+    if not waiting:
+        return named
+    decisions = [DisputeDecision.FromString(row.body) for row in transaction.connection.execute(table.select())]
+    for decision in sorted(decisions, key=lambda each: each.at):
+        for booked in decision.booked:
+            figures = (booked.window, -booked.amount_fen)
+            meant = [each for each in waiting if (each.window, each.discount_fen) == figures]
+            if booked.redemption_id == redemption_id and meant:
+                named[meant[0].number] = f"{decision.dispute.region}/{decision.dispute.number}"
+                waiting.remove(meant[0])
+    return named
 
 
 def _posting(row: Any) -> Posting:
@@ -89,15 +115,17 @@ def _state(postings: Sequence[Posting]) -> State:
     return State.CAPTURED if not returned else State.PARTLY_REFUNDED if left_fen else State.REFUNDED
 
 
-def _voucher_type(transaction: Transaction, key: VoucherKey) -> VoucherType | None:
-    """By the terms that its pack was issued under; None at a node that did not issue it."""
+def _issued_under(transaction: Transaction, key: VoucherKey) -> tuple[Terms | None, VoucherType | None]:
+    """The terms that its pack was issued under, and its type by them; None at a node that did not issue it."""
     table = schema.pack
     for row in transaction.select_keys(table, [table.c.pack_id], [(key.pack_id,)]):
         document = _terms(transaction, row.terms_hash)
         if document is not None:
-            number: int = json.loads(row.voucher_types)[key.voucher_index]
-            return parse_terms(document, "terms").voucher_types[number - 1]
-    return None
+            terms, number = parse_terms(document, "terms"), int(json.loads(row.voucher_types)[key.voucher_index])
+            return terms, terms.voucher_types[number - 1]
+    return None, None
 
 
-FACTS = PartyFacts("pack", _terms, lambda transaction, name: None, _reserved, _window, _mirrored)
+FACTS = PartyFacts(
+    "pack", _terms, lambda transaction, name: None, _reserved, lambda transaction, id: None, _window, _mirrored
+)

@@ -13,7 +13,8 @@ from custodian.ledger.location import Schema, Settings, Url, books
 from custodian.settlement.facts import facts_of
 from quanlian.account_names import account_name
 from quanlian.mirrored_story import Mirrored, mirrored_story
-from quanlian.redemption_story import Facts, StoryStep, follows, story, time_of
+from quanlian.redemption_story import Facts, follows, story
+from quanlian.story_steps import StoryStep, time_of
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, add_completion=False)
 
@@ -83,7 +84,8 @@ def _show(number: int, step: StoryStep) -> None:
     console.console.print(Text(f"   {step.en} [{step.rule}]", style="dim"))
     if not step.legs:
         return
-    rows = [("，".join(account_name(leg.account)), leg.account, console.yuan(leg.amount_fen)) for leg in step.legs]
+    names = ["，".join(account_name(leg.account, step.funds)) for leg in step.legs]
+    rows = [(name, leg.account, console.yuan(leg.amount_fen)) for name, leg in zip(names, step.legs, strict=True)]
     headings: list[console.Heading] = [("出资方", "Funder"), ("账户", "Account"), ("金额（元）", "Yuan")]
     console.console.print(console.table("", headings, rows))
 

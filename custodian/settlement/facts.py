@@ -16,10 +16,12 @@ from quanlian.agreements import Agreement
 from quanlian.apportionment import Reservation
 from quanlian.errors import InvalidInput
 from quanlian.mirrored_story import Mirrored
-from quanlian.redemption_story import Booked, Facts, Hold, Window
+from quanlian.redemption_story import Booked, Facts, Hold
 from quanlian.redemptions import Posting
+from quanlian.story_steps import Window
 from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import redemption_pb2
+from quanlian.visitors_story import AskedFund
 from quanlian.vouchers import VoucherKey
 
 ENTRY_POINTS = "quanlian.redemption_facts"
@@ -29,14 +31,15 @@ class PartyFacts(NamedTuple):
     """A kind of party: the table that tells its database, and what it alone keeps.
 
     `terms` is a file by its hash, or None; `agreement` one by its name, `NUMBER vN`; `reserved` what a voucher came
-    with; `window` says how a settlement window stands; `mirrored` what these books have of a redemption
-    that another party decided, or None.
+    with; `asked` what limited the redeeming region's part, or None; `window` says how a settlement window stands;
+    `mirrored` what these books have of a redemption that another party decided, or None.
     """
 
     has_table: str
     terms: Callable[[Transaction, bytes], bytes | None]
     agreement: Callable[[Transaction, str], Agreement | None]
     reserved: Callable[[Transaction, VoucherKey], Reservation | None]
+    asked: Callable[[Transaction, bytes], AskedFund | None]
     window: Callable[[Transaction, int], Window]
     mirrored: Callable[[Transaction, bytes], Mirrored | None]
 
@@ -75,6 +78,7 @@ def facts_of(transaction: Transaction, redemption_id: bytes) -> Facts | Mirrored
         _hold(transaction, redemption_id),
         party.reserved(transaction, redemption.voucher),
         tuple(party.window(transaction, number) for number in windows),
+        party.asked(transaction, redemption_id),
     )
 
 
@@ -92,9 +96,19 @@ def _party(transaction: Transaction) -> PartyFacts:
 
 
 def _booked(transaction: Transaction, redemption_id: bytes) -> tuple[Booked, ...]:
-    table = schema.posting
-    query = table.select().where(table.c.redemption_id == redemption_id).order_by(table.c.number)
-    return tuple(Booked(_posting(row), row.entry) for row in transaction.connection.execute(query))
+    posting, entry = schema.posting, schema.entry
+    query = (
+        sa.select(*posting.c, entry.c.kind.label("entry_kind"), entry.c.reference)
+        .join_from(posting, entry, posting.c.entry == entry.c.number, isouter=True)
+        .where(posting.c.redemption_id == redemption_id)
+        .order_by(posting.c.number)
+    )
+    return tuple(Booked(_posting(row), row.entry, _dispute(row)) for row in transaction.connection.execute(query))
+
+
+def _dispute(row: Any) -> str:
+    """The region and number of the dispute that an adjusting entry names."""
+    return row.reference.removeprefix("dispute ") if row.entry_kind == "adjustment" else ""
 
 
 def _posting(row: Any) -> Posting:

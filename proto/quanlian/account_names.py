@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from quanlian.accounts import MERCHANT, VISITORS
 from quanlian.errors import InvalidInput
 from quanlian.regions import region
 
+Funds = Literal["reserved", "held", "used"]
+"""What an amount of a `funding` account is."""
+
+_FUNDS: dict[Funds, tuple[str, str]] = {
+    "reserved": ("预留资金", "reserved"),
+    "held": ("占用资金", "held"),
+    "used": ("已用资金", "used"),
+}
 _KINDS = {
-    "funding": ("已用资金", "used"),
     "borne": ("商户自担", "borne by merchants"),
     "prefund": ("预拨资金", "paid ahead"),
     "contribution": ("已结算出资", "settled contribution"),
@@ -21,14 +30,18 @@ _KINDS = {
     "used_away": ("异地已用资金", "used away"),
     "ceiling": ("协议年度承担额（备查）", "paid under an agreement, memo"),
     "advance": ("垫付（备查）", "advances owed, memo"),
+    "advance_away": ("异地垫付（备查）", "advances owed for use away, memo"),
 }
 _WORDS = {VISITORS: ("异地用券资金", "visitors' fund"), MERCHANT: ("商户", "merchants")}
 
 
-def account_name(code: str) -> tuple[str, str]:
-    """(Chinese, English): what kind of account, then its dimensions, regions by their names."""
+def account_name(code: str, funds: Funds = "used") -> tuple[str, str]:
+    """(Chinese, English): what kind of account, then its dimensions, regions by their names.
+
+    `funds` says what the amount of a funder is that the name stands beside.
+    """
     kind, *dimensions = code.split("/")
-    zh, en = _KINDS.get(kind, (kind, kind))
+    zh, en = _FUNDS[funds] if kind == "funding" else _KINDS.get(kind, (kind, kind))
     return "·".join([zh, *(_dimension(each)[0] for each in dimensions if each)]), ", ".join(
         [en, *(_dimension(each)[1] for each in dimensions if each)]
     )

@@ -6,28 +6,28 @@ not guessed at; the last step says where it is.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from quanlian.accounts import VISITORS, account_region
 from quanlian.apportionment import Leg, Reservation
 from quanlian.money import yuan
-from quanlian.redemption_story import StoryStep, Window
-from quanlian.redemptions import Posting
-from quanlian.regions import region
-from quanlian.state_names import REDEMPTION_STATES_ZH, WINDOW_STATES_ZH
-from quanlian.terms import VoucherType
+from quanlian.redemption_story import upheld
+from quanlian.redemptions import Posting, State
+from quanlian.state_names import NODE_WINDOW_STATES_ZH, REDEMPTION_STATES_ZH
+from quanlian.story_steps import StoryStep, Window, advanced, opposite, owed, place, titles, unused
+from quanlian.terms import Terms, VoucherType
 
-AWAY, STATEMENT = "money.md, Split at authorize", "money.md, Statement"
+AWAY, STATEMENT, WINDOWS = "money.md, Split at authorize", "money.md, Statement", "money.md, Settlement windows"
 
 
 @dataclass(frozen=True, slots=True)
 class Mirrored:
     """What a region's books have of a redemption that another party decided, amounts in fen.
 
-    `voucher_type` and `reserved` are known to the issuing region, `order_id`, `merchant` and `agreement` to the
-    redeeming one; empty for the other. `postings` are in their order; none while it is on hold.
+    `terms`, `voucher_type` and `reserved` are known to the issuing region, `order_id`, `merchant` and `agreement` to
+    the redeeming one; empty for the other. `postings` are in their order; none while it is on hold. `disputes` names
+    what adjusting entries follow, by the posting's number.
     """
 
     decider: str
@@ -37,34 +37,36 @@ class Mirrored:
     state: str
     postings: tuple[Posting, ...]
     windows: tuple[Window, ...]
+    terms: Terms | None = None
     voucher_type: VoucherType | None = None
     reserved: Reservation | None = None
     merchant: str = ""
     order_id: str = ""
     agreement: str = ""
+    disputes: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def standing(self) -> tuple[Leg, ...]:
         """What each funder bears after refunds and adjusting entries."""
-        sums: Counter[str] = Counter()
+        sums: dict[str, Leg] = {}
         for posting in self.postings:
             for leg in posting.legs:
-                sums[leg.account] += leg.amount_fen
-        return tuple(Leg(account, fen) for account, fen in sums.items() if fen)
+                sums[leg.account] = sums.get(leg.account, Leg(leg.account, 0)).plus(leg)
+        return tuple(leg for leg in sums.values() if leg.amount_fen)
 
 
 def mirrored_story(told: Mirrored) -> list[StoryStep]:
     """What was used where, each posting with who pays, where the money stands, and what the decider could add."""
     steps = [_use(told), *_reserved(told)]
     for posting in told.postings:
-        steps.append(_posted(posting))
+        steps.append(_posted(told, posting))
         if posting.kind == "capture":
-            steps += _shared(told, posting)
+            steps += [*_shared(told, posting), *_freed(told, posting)]
     return [*steps, *_standing(told), _more(told)]
 
 
 def _use(told: Mirrored) -> StoryStep:
-    issuer, where, kind = region(told.issuer).name, region(told.redeeming_region).name, told.voucher_type
+    issuer, where, kind = place(told.issuer), place(told.redeeming_region), told.voucher_type
     zh, en = f"{issuer}活动{told.campaign}的券", f"a voucher of {told.issuer}'s campaign {told.campaign}"
     if kind is not None:
         most = yuan(kind.max_discount_fen)
@@ -78,11 +80,13 @@ def _use(told: Mirrored) -> StoryStep:
 
 def _reserved(told: Mirrored) -> Iterator[StoryStep]:
     if told.reserved is not None:
+        legs = _moved(told.reserved.legs())
+        lent = advanced(legs, titles(told.terms))
         zh, en = "领取时已向发券地出资方预留的最高优惠", "at issue the highest discount was reserved"
-        yield StoryStep(None, zh, en, "money.md, Reserved at issue", _moved(told.reserved.legs()))
+        yield StoryStep(None, zh + lent.zh, en + lent.en, "money.md, Reserved at issue", legs, funds="reserved")
 
 
-def _posted(posting: Posting) -> StoryStep:
+def _posted(told: Mirrored, posting: Posting) -> StoryStep:
     order, discount = yuan(abs(posting.order_fen)), yuan(abs(posting.discount_fen))
     rule = "money.md, Refunds"
     if posting.kind == "capture":
@@ -90,14 +94,30 @@ def _posted(posting: Posting) -> StoryStep:
     elif posting.order_fen:
         zh, en = f"退货{order}元，退回出资方{discount}元", f"refund of {order}: {discount} go back to funders"
     else:
-        zh, rule = f"异议成立，调整分录退回出资方{discount}元", STATEMENT
-        en = f"a dispute was upheld: an adjusting entry gives funders {discount} back"
-    zh, en = f"{zh}；场次{posting.window}", f"{en}; window {posting.window}"
+        zh, en = upheld(told.disputes.get(posting.number, ""), posting)
+        rule = STATEMENT
+    debts = owed(posting.legs, titles(told.terms))
+    zh, en = f"{zh}{debts.zh}；场次{posting.window}", f"{en}{debts.en}; window {posting.window}"
     return StoryStep(posting.at, zh, en, rule, _moved(posting.legs))
+
+
+def _freed(told: Mirrored, capture: Posting) -> Iterator[StoryStep]:
+    """What the capture left of the voucher's reservation."""
+    rest = unused(told.reserved, capture.legs, told.redeeming_region) if told.reserved else ()
+    if rest:
+        total = yuan(sum(leg.amount_fen for leg in rest))
+        zh = f"预留中未用的{total}元由清分平台至迟于场次截止时以退款单归还各出资方"
+        en = (
+            f"{total} that was reserved and not used goes back to its funders by the clearinghouse's fund return, "
+            "at the window's close at the latest"
+        )
+        yield StoryStep(capture.at, zh, en, "money.md, Ledger", opposite(rest), funds="reserved")
 
 
 def _shared(told: Mirrored, posting: Posting) -> Iterator[StoryStep]:
     """Who pays of a capture: the redeeming region by its fund for visitors, the issuing one the rest."""
+    if told.issuer == told.redeeming_region:
+        return
     visitors = tuple(leg for leg in posting.legs if f"/{VISITORS}/" in leg.account)
     there_fen = sum(leg.amount_fen for leg in visitors)
     here, there = yuan(posting.discount_fen - there_fen), yuan(there_fen)
@@ -109,21 +129,36 @@ def _shared(told: Mirrored, posting: Posting) -> Iterator[StoryStep]:
 
 
 def _standing(told: Mirrored) -> Iterator[StoryStep]:
-    standing = told.standing
-    total = yuan(sum(leg.amount_fen for leg in standing))
-    zh, en = (
-        f"现状{REDEMPTION_STATES_ZH[told.state]}：出资方共承担{total}元",
-        f"stands {told.state}: funders bear {total}",
-    )
-    yield StoryStep(None, zh, en, "protocol.md, Redemption life cycle", standing)
+    yield _stands(told)
     for window in told.windows:
-        zh = f"场次{window.number}：{WINDOW_STATES_ZH.get(window.state, window.state)}"
-        yield StoryStep(None, zh, f"window {window.number}: {window.state}", "money.md, Settlement windows")
-    if told.postings:
-        owed = yuan(sum(leg.amount_fen for leg in standing if account_region(leg.account) == told.issuer))
-        zh = f"{region(told.issuer).name}欠{region(told.redeeming_region).name}{owed}元，计入场次轧差"
-        en = f"{told.issuer} owes {told.redeeming_region} {owed}, netted in its windows"
-        yield StoryStep(None, zh, en, "money.md, Settlement windows")
+        zh = f"场次{window.number}：{NODE_WINDOW_STATES_ZH[window.state]}"
+        yield StoryStep(None, zh, f"window {window.number}: {window.state}", WINDOWS)
+    if not told.postings:
+        return
+    if told.issuer == told.redeeming_region:
+        zh, en = "本地使用，各地之间互不相欠", "used at home: no region owes another"
+    else:
+        claim = yuan(sum(leg.amount_fen for leg in told.standing if account_region(leg.account) == told.issuer))
+        zh = f"{place(told.issuer)}欠{place(told.redeeming_region)}{claim}元，计入场次轧差"
+        en = f"{told.issuer} owes {told.redeeming_region} {claim}, netted in its windows"
+    yield StoryStep(None, zh, en, WINDOWS)
+
+
+def _stands(told: Mirrored) -> StoryStep:
+    zh, en, rule = (
+        f"现状{REDEMPTION_STATES_ZH[told.state]}",
+        f"stands {told.state}",
+        "protocol.md, Redemption life cycle",
+    )
+    if told.state == State.AUTHORIZED.name:
+        zh, en = (
+            f"{zh}：资金由{told.decider}占用，尚未入账",
+            f"{en}: {told.decider} holds the money, nothing is booked yet",
+        )
+        return StoryStep(None, zh, en, rule)
+    total, debts = yuan(sum(leg.amount_fen for leg in told.standing)), owed(told.standing, titles(told.terms))
+    zh, en = f"{zh}：出资方共承担{total}元{debts.zh}", f"{en}: funders bear {total}{debts.en}"
+    return StoryStep(None, zh, en, rule, told.standing)
 
 
 def _more(told: Mirrored) -> StoryStep:

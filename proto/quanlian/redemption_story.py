@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from quanlian.account_names import account_name
+from quanlian.account_names import Funds
 from quanlian.accounts import VISITORS, at_region
 from quanlian.agreement_sum import sum_of
 from quanlian.agreements import Agreement
@@ -21,10 +20,10 @@ from quanlian.file_rules import Words
 from quanlian.ledger import is_limited
 from quanlian.money import yuan
 from quanlian.redemptions import Posting, Redemption, State, owed_between_regions
-from quanlian.refusals import CHINA
-from quanlian.regions import region
 from quanlian.state_names import REDEMPTION_STATES_ZH, WINDOW_STATES_ZH
+from quanlian.story_steps import StoryStep, Window, advanced, opposite, owed, place, titles, unused
 from quanlian.terms import Terms, VoucherType
+from quanlian.visitors_story import AskedFund, fund_step
 
 SPLIT, REFUNDS = "money.md, Split at authorize", "money.md, Refunds"
 
@@ -38,24 +37,19 @@ class Hold(NamedTuple):
 
 
 class Booked(NamedTuple):
-    """A capture or refund with the journal's entry."""
+    """A capture or refund with the journal's entry; `dispute` names the one that an adjusting entry follows."""
 
     posting: Posting
     entry: int
-
-
-class Window(NamedTuple):
-    """A settlement window as the party knows it; `state` in the party's words."""
-
-    number: int
-    state: str
+    dispute: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What a party knows of a redemption that it decided.
 
-    `held` is None where its first answer is gone, `reserved` where the books no longer say what the voucher came with.
+    `held` is None where it was captured at once or its first answer is gone, `reserved` where the books no longer say
+    what the voucher came with, `asked` where no visitors' fund was concerned.
     """
 
     redemption: Redemption
@@ -66,25 +60,12 @@ class Facts:
     held: Hold | None
     reserved: Reservation | None
     windows: tuple[Window, ...]
+    asked: AskedFund | None = None
 
-
-class StoryStep(NamedTuple):
-    """One step: when, what, by which rule, and the accounts' amounts that it moved, in fen."""
-
-    at: int | None
-    zh: str
-    en: str
-    rule: str
-    legs: tuple[Leg, ...] = ()
-    entry: int | None = None
-
-    def as_data(self) -> dict[str, Any]:
-        names = [account_name(leg.account) for leg in self.legs]
-        legs = [
-            {"account": leg.account, "name_zh": zh, "name_en": en, "amount_fen": leg.amount_fen}
-            for leg, (zh, en) in zip(self.legs, names, strict=True)
-        ]
-        return {**self._asdict(), "legs": legs}
+    @property
+    def split_funds(self) -> Funds:
+        """What the split made of the money: a redeem uses it at once."""
+        return "used" if self.held is None and self.booked else "held"
 
 
 def story(facts: Facts) -> list[StoryStep]:
@@ -93,7 +74,7 @@ def story(facts: Facts) -> list[StoryStep]:
     returned = refunded = withheld = 0
     for booked in facts.booked:
         if booked.posting.kind == "capture":
-            steps.append(_capture(facts, booked))
+            steps += [_capture(facts, booked), *_freed(facts, booked.posting)]
         else:
             refunded -= booked.posting.order_fen
             if booked.posting.order_fen:
@@ -101,7 +82,7 @@ def story(facts: Facts) -> list[StoryStep]:
                 steps.append(_refund(facts, booked, refunded, due, returned, withheld))
                 withheld = due.fen
             else:
-                steps.append(_adjustment(booked))
+                steps.append(_adjustment(facts, booked))
             returned -= booked.posting.discount_fen
     steps += [*_released(facts), *_standing(facts)]
     return [step._replace(legs=tuple(leg for leg in step.legs if leg.amount_fen)) for step in steps]
@@ -109,10 +90,10 @@ def story(facts: Facts) -> list[StoryStep]:
 
 def _sale(facts: Facts) -> StoryStep:
     redemption, held = facts.redemption, _held(facts)
-    sale, where = redemption.sale, _place(redemption.redeeming_region)
+    sale, where = redemption.sale, place(redemption.redeeming_region)
     found = discount_step(facts.voucher_type, replace(sale.order, order_fen=held.order_fen), held.discount_fen)
     zh = (
-        f"{_place(redemption.voucher.issuer)}的“{facts.voucher_type.title_zh}”在{where}商户{sale.merchant}的订单"
+        f"{place(redemption.voucher.issuer)}的“{facts.voucher_type.title_zh}”在{where}商户{sale.merchant}的订单"
         f"{sale.order_id}（{yuan(held.order_fen)}元）上使用。{found.zh}"
     )
     en = (
@@ -125,38 +106,54 @@ def _sale(facts: Facts) -> StoryStep:
 def _split(facts: Facts) -> Iterator[StoryStep]:
     """Reserved, then the three steps of money.md, as they were held."""
     redemption, held = facts.redemption, _held(facts)
-    highest, used = yuan(facts.voucher_type.max_discount_fen), yuan(held.discount_fen)
-    reserved = facts.reserved.legs() if facts.reserved else ()
-    yield StoryStep(
-        None,
-        f"领取时已按最高优惠{highest}元向发券地出资方预留，本次使用其中{used}元",
-        f"at issue the highest discount of {highest} was reserved; this use takes {used} of it",
-        "money.md, Reserved at issue",
-        reserved,
-    )
     named = {at_region(each.account, redemption.redeeming_region) for each in facts.terms.cofunder_plan()}
     cofunded = tuple(leg for leg in held.legs if leg.account in named)
-    visitors = tuple(leg for leg in held.legs if f"/{VISITORS}/" in leg.account)
+    own, visitors = _sides(held.legs)
+    yield _reserved(facts, own, visitors)
     public = tuple(leg for leg in held.legs if leg not in cofunded and leg not in visitors)
     public_fen = sum(leg.amount_fen for leg in public + visitors)
     if cofunded:
         amount = yuan(sum(leg.amount_fen for leg in cofunded))
         zh, en = (
-            f"优惠{used}元按预留分摊，共同出资方先承担{amount}元",
-            f"of {used} by what is reserved the co-funders pay {amount} first",
+            f"优惠{yuan(held.discount_fen)}元按预留分摊，共同出资方先承担{amount}元",
+            f"of {yuan(held.discount_fen)} by what is reserved the co-funders pay {amount} first",
         )
-        yield StoryStep(
-            None, f"{zh}，其余{yuan(public_fen)}元为公共资金", f"{en}; {yuan(public_fen)} are public", SPLIT, cofunded
-        )
-    yield _between_regions(facts, held, public_fen, sum(leg.amount_fen for leg in visitors))
+        zh, en = f"{zh}，其余{yuan(public_fen)}元为公共资金", f"{en}; {yuan(public_fen)} are public"
+        yield StoryStep(None, zh, en, SPLIT, cofunded, funds=facts.split_funds)
+    due_fen = _redeemer_due(facts, held, public_fen)
+    yield _between_regions(facts, held, public_fen, due_fen, sum(leg.amount_fen for leg in visitors))
     yield _over_issuers_funders(facts, public)
+    yield from _visitors(facts, due_fen, visitors)
+
+
+def _sides(legs: tuple[Leg, ...]) -> tuple[tuple[Leg, ...], tuple[Leg, ...]]:
+    """What the voucher's reservation pays, and what the redeeming region's fund for visitors does."""
+    visitors = tuple(leg for leg in legs if f"/{VISITORS}/" in leg.account)
+    return tuple(leg for leg in legs if leg not in visitors), visitors
+
+
+def _reserved(facts: Facts, own: tuple[Leg, ...], visitors: tuple[Leg, ...]) -> StoryStep:
+    highest, taken = yuan(facts.voucher_type.max_discount_fen), yuan(sum(leg.amount_fen for leg in own))
+    zh = f"领取时已按最高优惠{highest}元向发券地出资方预留，本次使用其中{taken}元"
+    en = f"at issue the highest discount of {highest} was reserved; this use takes {taken} of it"
     if visitors:
+        there = yuan(sum(leg.amount_fen for leg in visitors))
+        zh, en = f"{zh}，另由核销地承担{there}元", f"{en}, and the redeeming region pays another {there}"
+    reserved = facts.reserved.legs() if facts.reserved else ()
+    lent = advanced(reserved, titles(facts.terms))
+    return StoryStep(None, zh + lent.zh, en + lent.en, "money.md, Reserved at issue", reserved, funds="reserved")
+
+
+def _visitors(facts: Facts, due_fen: int, visitors: tuple[Leg, ...]) -> Iterator[StoryStep]:
+    if facts.asked and due_fen and (facts.asked.funders or not visitors):
+        yield fund_step(facts.asked, due_fen, visitors)._replace(funds=facts.split_funds)
+    elif visitors:
         amount = yuan(sum(leg.amount_fen for leg in visitors))
         zh, en = (
             f"核销地部分由其异地用券资金承担：{amount}元",
             f"the redeeming region's part from its visitors' fund: {amount}",
         )
-        yield StoryStep(None, zh, en, SPLIT, visitors)
+        yield StoryStep(None, zh, en, SPLIT, visitors, funds=facts.split_funds)
 
 
 def _over_issuers_funders(facts: Facts, public: tuple[Leg, ...]) -> StoryStep:
@@ -166,10 +163,20 @@ def _over_issuers_funders(facts: Facts, public: tuple[Leg, ...]) -> StoryStep:
     if facts.reserved:
         weights = ":".join(yuan(leg.amount_fen) for leg in facts.reserved.public)
         zh, en = f"{zh}按{weights}，最大余额法取整", f"{en} by {weights}, largest remainder"
-    return StoryStep(None, zh, en, SPLIT, public)
+    lent = advanced(public, titles(facts.terms))
+    return StoryStep(None, zh + lent.zh, en + lent.en, SPLIT, public, funds=facts.split_funds)
 
 
-def _between_regions(facts: Facts, held: Hold, public_fen: int, visitors_fen: int) -> StoryStep:
+def _redeemer_due(facts: Facts, held: Hold, public_fen: int) -> int:
+    """What the agreement has the redeeming region pay; 0 where the agreement is not known, or none is concerned."""
+    issuer, redeemer = facts.redemption.voucher.issuer, facts.redemption.redeeming_region
+    if facts.agreement is None or issuer == redeemer:
+        return 0
+    agreed = facts.agreement.between(issuer, redeemer)
+    return agreed.redeemer_pays(public_fen, held.order_fen, held.discount_fen)
+
+
+def _between_regions(facts: Facts, held: Hold, public_fen: int, due: int, visitors_fen: int) -> StoryStep:
     redemption, agreement = facts.redemption, facts.agreement
     if redemption.voucher.issuer == redemption.redeeming_region:
         zh, en = "本地使用，公共部分全由发券地承担", "used at home: all of the public part is the issuer's"
@@ -180,7 +187,6 @@ def _between_regions(facts: Facts, held: Hold, public_fen: int, visitors_fen: in
         en = f"by agreement {name}: redeeming {yuan(visitors_fen)}, issuing {yuan(public_fen - visitors_fen)}"
         return StoryStep(None, zh, en, "money.md, Agreements")
     agreed = agreement.between(redemption.voucher.issuer, redemption.redeeming_region)
-    due = agreed.redeemer_pays(public_fen, held.order_fen, held.discount_fen)
     how = sum_of(agreed, public_fen, held.order_fen, held.discount_fen)
     zh = f"公共部分{yuan(public_fen)}元按分担协议{name}（{agreement.method}）：{how.zh}；核销地应承担{yuan(due)}元"
     en = (
@@ -206,7 +212,39 @@ def _capture(facts: Facts, booked: Booked) -> StoryStep:
         share = f"{yuan(held.discount_fen)} × {less} ÷ {yuan(held.order_fen)}"
         zh += f"；少请{less}元，按{share}退回{yuan(released)}元"
         en += f"; {less} less than was held gives {share} = {yuan(released)} back"
-    return _booked_step(booked, zh, en, REFUNDS)
+    return _booked_step(facts, booked, zh, en, REFUNDS)
+
+
+def _freed(facts: Facts, capture: Posting) -> Iterator[StoryStep]:
+    """What a capture leaves of the hold, and of what the voucher had reserved beside it."""
+    held, redemption = _held(facts), facts.redemption
+    captured = {leg.account: leg for leg in capture.legs}
+    less = tuple(
+        leg.plus(captured[leg.account], -1) if leg.account in captured else leg
+        for leg in held.legs
+        if is_limited(leg.account)
+    )
+    back = _way_back(capture)
+    if any(leg.amount_fen for leg in less):
+        total = yuan(sum(leg.amount_fen for leg in less))
+        zh, en = f"少请部分解除占用{total}元{back.zh}", f"{total} that was held is free again{back.en}"
+        yield StoryStep(capture.at, zh, en, REFUNDS, opposite(less), funds="held")
+    rest = unused(facts.reserved, held.legs, redemption.redeeming_region) if facts.reserved else ()
+    if rest:
+        total = yuan(sum(leg.amount_fen for leg in rest))
+        zh = f"预留中未用的{total}元解除预留，归还各出资方{back.zh}"
+        en = f"{total} that was reserved and not used is free again for its funders{back.en}"
+        yield StoryStep(capture.at, zh, en, "money.md, Ledger", opposite(rest), funds="reserved")
+
+
+def _way_back(capture: Posting) -> Words:
+    """How money of the issuing region that a capture at the clearinghouse frees comes home."""
+    if not capture.window:
+        return Words("", "")
+    return Words(
+        "；其中发券地的资金至迟于场次截止时以退款单归还其节点",
+        "; the issuing region's goes back to its node by a fund return, at the window's close at the latest",
+    )
 
 
 class _Due(NamedTuple):
@@ -244,7 +282,7 @@ def _refund(facts: Facts, booked: Booked, total_fen: int, due: _Due, had_fen: in
     if had_fen != withheld_fen:
         zh += f"，即{part}减应退的{kept}元，调整分录与顾客无关"
         en += f": {part} less {kept} due, for an adjusting entry is no matter of the shopper"
-    return _booked_step(booked, zh, en, REFUNDS)
+    return _booked_step(facts, booked, zh, en, REFUNDS)
 
 
 def _due(facts: Facts, total_fen: int, due_fen: int) -> Words:
@@ -261,18 +299,24 @@ def _due(facts: Facts, total_fen: int, due_fen: int) -> Words:
     return Words(share, share)
 
 
-def _adjustment(booked: Booked) -> StoryStep:
+def _adjustment(facts: Facts, booked: Booked) -> StoryStep:
     """A refund of no part of the order is the adjusting entry of an upheld dispute."""
-    back = yuan(-booked.posting.discount_fen)
-    zh, en = (
-        f"异议成立，调整分录退回出资方{back}元",
-        f"a dispute was upheld: an adjusting entry gives funders {back} back",
+    zh, en = upheld(booked.dispute, booked.posting)
+    return _booked_step(facts, booked, zh, en, "money.md, Statement")
+
+
+def upheld(dispute: str, posting: Posting) -> Words:
+    """`dispute` is its region and number, or empty where the books do not name it."""
+    back = yuan(-posting.discount_fen)
+    return Words(
+        f"异议{dispute}成立，调整分录退回出资方{back}元",
+        f"{f'dispute {dispute}' if dispute else 'a dispute'} was upheld: an adjusting entry gives funders {back} back",
     )
-    return _booked_step(booked, zh, en, "money.md, Statement")
 
 
-def _booked_step(booked: Booked, zh: str, en: str, rule: str) -> StoryStep:
-    posting = booked.posting
+def _booked_step(facts: Facts, booked: Booked, zh: str, en: str, rule: str) -> StoryStep:
+    posting, debts = booked.posting, owed(booked.posting.legs, titles(facts.terms))
+    zh, en = zh + debts.zh, en + debts.en
     zh += f"；分录{booked.entry}" + (f"，场次{posting.window}" if posting.window else "")
     en += f"; entry {booked.entry}" + (f", window {posting.window}" if posting.window else "")
     return StoryStep(posting.at, zh, en, rule, posting.legs, booked.entry)
@@ -283,8 +327,7 @@ def _released(facts: Facts) -> Iterator[StoryStep]:
     redemption, held = facts.redemption, _held(facts)
     if redemption.state not in (State.VOIDED, State.EXPIRED):
         return
-    visitors = tuple(leg for leg in held.legs if f"/{VISITORS}/" in leg.account)
-    own = tuple(leg for leg in held.legs if leg not in visitors)
+    own, visitors = _sides(held.legs)
     back = yuan(sum(leg.amount_fen for leg in own))
     voided = redemption.state is State.VOIDED
     why = Words("撤销", "voided") if voided else Words("占用过期", "the hold expired")
@@ -295,20 +338,15 @@ def _released(facts: Facts) -> Iterator[StoryStep]:
     if visitors:
         freed = yuan(sum(leg.amount_fen for leg in visitors))
         zh, en = f"{zh}，核销地异地用券资金{freed}元解除占用", f"{en}, and {freed} of the visitors' fund is free"
-    negative = tuple(leg._replace(amount_fen=-leg.amount_fen) for leg in held.legs)
-    yield StoryStep(None if voided else redemption.expires_at, zh, en, "protocol.md, Redemption life cycle", negative)
+    at = None if voided else redemption.expires_at
+    yield StoryStep(at, zh, en, "protocol.md, Redemption life cycle", opposite(held.legs), funds="held")
 
 
 def _standing(facts: Facts) -> Iterator[StoryStep]:
     """Where the money stands, and how it is settled between the regions."""
     redemption = facts.redemption
-    total = yuan(redemption.standing_fen)
-    zh, en = (
-        f"现状{REDEMPTION_STATES_ZH[redemption.state.name]}：出资方共承担{total}元",
-        f"stands {redemption.state.name}: funders bear {total}",
-    )
-    yield StoryStep(None, zh, en, "protocol.md, Redemption life cycle", redemption.standing)
-    owed = owed_between_regions(redemption, redemption.standing)
+    yield _stands(facts)
+    claim = owed_between_regions(redemption, redemption.standing)
     if not facts.booked:
         return
     if redemption.voucher.issuer == redemption.redeeming_region and not facts.windows:
@@ -324,9 +362,22 @@ def _standing(facts: Facts) -> Iterator[StoryStep]:
         zh, en = "本地使用，各地之间互不相欠", "used at home: no region owes another"
         yield StoryStep(None, zh, en, "money.md, Settlement windows")
         return
-    zh = f"{_place(redemption.voucher.issuer)}欠{_place(redemption.redeeming_region)}{yuan(owed)}元，计入场次轧差"
-    en = f"{redemption.voucher.issuer} owes {redemption.redeeming_region} {yuan(owed)}, netted in its windows"
+    zh = f"{place(redemption.voucher.issuer)}欠{place(redemption.redeeming_region)}{yuan(claim)}元，计入场次轧差"
+    en = f"{redemption.voucher.issuer} owes {redemption.redeeming_region} {yuan(claim)}, netted in its windows"
     yield StoryStep(None, zh, en, "money.md, Settlement windows")
+
+
+def _stands(facts: Facts) -> StoryStep:
+    redemption = facts.redemption
+    state, total = redemption.state.name, yuan(redemption.standing_fen)
+    zh, en = f"现状{REDEMPTION_STATES_ZH[state]}", f"stands {state}"
+    rule, standing = "protocol.md, Redemption life cycle", redemption.standing
+    if redemption.state is State.AUTHORIZED:
+        zh, en = f"{zh}：占用出资方资金{total}元", f"{en}: {total} of the funders' money is held"
+        return StoryStep(None, zh, en, rule, standing, funds="held")
+    debts = owed(standing, titles(facts.terms))
+    zh, en = f"{zh}：出资方共承担{total}元{debts.zh}", f"{en}: funders bear {total}{debts.en}"
+    return StoryStep(None, zh, en, rule, standing)
 
 
 def follows(facts: Facts) -> bool:
@@ -347,12 +398,3 @@ def follows(facts: Facts) -> bool:
 def _held(facts: Facts) -> Hold:
     redemption = facts.redemption
     return facts.held or Hold(redemption.order_fen, redemption.discount_fen, redemption.legs)
-
-
-def _place(code: str) -> str:
-    return region(code).name
-
-
-def time_of(at: int | None) -> str:
-    """A step's time in China, or nothing."""
-    return "" if at is None else datetime.fromtimestamp(at, CHINA).strftime("%Y-%m-%d %H:%M:%S")

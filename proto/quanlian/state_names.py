@@ -23,6 +23,15 @@ WINDOW_STATES_ZH = {
     "SETTLED": "已结清",
 }
 
+NODE_WINDOW_STATES_ZH = {
+    "OPEN": "进行中，尚无对账单",
+    "CALCULATED": "已轧差，对账单待取",
+    "STATEMENT_RECEIVED": "已收到对账单，待本地区确认",
+    "CONFIRMED_HERE": "本地区已确认，待各地",
+    "SETTLED": "已结清",
+}
+"""How far a window has come that a node only hears of."""
+
 ENTRIES_ZH = {
     "adjustment": "调整",
     "agreement-signature": "协议签署",

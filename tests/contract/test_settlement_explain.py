@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import department
+import local_parties
 import pytest
 from batch_stories import request_id
 from department import Department
@@ -26,10 +27,12 @@ from local_parties import (
 )
 
 from chassis import cli, console
+from clearinghouse import schema
 from clearinghouse.desk import Desk
+from node import schema as node_schema
 from quanlian.money import allocate
 from quanlian.redemptions import adjust
-from quanlian.v1 import clearing_operator_pb2
+from quanlian.v1 import clearing_operator_pb2, settlement_pb2
 from quanlian.v1 import redemption_pb2 as pb
 
 Out = pytest.CaptureFixture[str]
@@ -61,6 +64,226 @@ def away(node: LocalNode, clearinghouse: LocalClearinghouse) -> bytes:
     (token,) = node.claim()
     clearinghouse.decide(*clearinghouse.hand_overs(node.release(*keys_of(token))))
     return token
+
+
+@pytest.fixture
+def advancing(node: LocalNode, clearinghouse: LocalClearinghouse, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """A voucher of 30.00 at the clearinghouse of which the province advances 10.00 each for city and county."""
+    terms = local_parties.TERMS.replace('level = "city"\nweight = 2', 'level = "city"\nweight = 1')
+    terms = terms.replace('kind = "threshold"', 'kind = "full-value"')
+    terms = terms.replace("face = 10.00\nminimum_spend = 40.00", "face = 30.00")
+    province = '[[funder]]\nname = "province"\ntitle_zh = "省"\nlevel = "province"\nweight = 1\nbudget = 1000.00\n\n'
+    monkeypatch.setattr(local_parties, "TERMS", terms.replace("[[voucher_type]]", f"{province}[[voucher_type]]", 1))
+    node.publish(cascade="advanced", county=1, city=1)
+    clearinghouse.learn(node)
+    first, token = node.claim(2)
+    clearinghouse.decide(*clearinghouse.hand_overs(node.release(*keys_of(first), *keys_of(token))))
+    return token
+
+
+def visitors_fund(clearinghouse: LocalClearinghouse, rule: str, **budgets_fen: int) -> None:
+    funders = [
+        clearing_operator_pb2.VisitorsFunder(name=name, weight=1, budget_fen=fen) for name, fen in budgets_fen.items()
+    ]
+    request = clearing_operator_pb2.SetVisitorsFundRequest(
+        region=SHANGHAI, fiscal_year=2026, rule=rule, funders=funders
+    )
+    clearinghouse.do(clearinghouse.service.operations.set_visitors_fund(request))
+
+
+def step_of(told: dict[str, Any], words: str) -> dict[str, Any]:
+    found: dict[str, Any]
+    (found,) = [step for step in told["steps"] if words in step["en"]]
+    return found
+
+
+def amounts(step: dict[str, Any]) -> dict[str, int]:
+    return {leg["account"].rpartition("/")[2]: leg["amount_fen"] for leg in step["legs"]}
+
+
+def made_up(step: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """By funder: what it pays for whom."""
+    return {
+        leg["account"].rpartition("/")[2]: {
+            each["account"].rpartition("/")[2]: each["amount_fen"] for each in leg["advanced"]
+        }
+        for leg in step["legs"]
+        if leg["advanced"]
+    }
+
+
+def test_what_is_advanced_is_told_with_who_owes_whom(
+    node: LocalNode, clearinghouse: LocalClearinghouse, advancing: bytes, capsys: Out
+) -> None:
+    (answer,) = clearinghouse.redeem(item(request_id(1), redeem=purchase(advancing, 0, "order-1", 2999)))
+    id = answer_of(answer).redemption_id
+    clearinghouse.redeem(item(request_id(2), refund=pb.Refund(redemption_id=id, order_fen=2000)))
+    told = data(clearinghouse, id, capsys)
+    reserved = step_of(told, "was reserved; this use takes")
+    assert made_up(reserved) == {"province": {"city": 1000, "county": 1000}}
+    assert "of it province advances 10.00 for city; of it province advances 10.00 for county" in reserved["en"]
+    assert "其中省为市垫付10.00元；其中省为县垫付10.00元" in reserved["zh"]
+    captured = step_of(told, "captured 29.99")
+    assert made_up(captured) == {"province": {"city": 700, "county": 699}}
+    assert "city owes province 7.00 (advanced); county owes province 6.99 (advanced)" in captured["en"]
+    assert "市欠省垫付7.00元；县欠省垫付6.99元" in captured["zh"]
+    refunded = step_of(told, "refund of 20.00")
+    left = made_up(step_of(told, "stands PARTLY_REFUNDED"))["province"]
+    back = made_up(refunded)["province"]
+    assert {name: 700 - (name == "county") + fen for name, fen in back.items()} == left
+    assert "what city owes province (advanced) falls by" in refunded["en"]
+    assert "市所欠省的垫付减少" in refunded["zh"]
+    with linked(node, clearinghouse) as issuing:
+        issuing.hear()
+    mirrored = data(node, id, capsys)
+    assert made_up(step_of(mirrored, "captured 29.99")) == made_up(captured)
+    assert made_up(step_of(mirrored, "stands PARTLY_REFUNDED")) == {"province": left}
+    assert "市欠省垫付7.00元" in step_of(mirrored, "captured 29.99")["zh"]
+
+
+def test_what_is_taken_of_the_reservation_and_what_goes_back_make_it_up(
+    node: LocalNode, clearinghouse: LocalClearinghouse, advancing: bytes, capsys: Out
+) -> None:
+    (answer,) = clearinghouse.redeem(item(request_id(1), redeem=purchase(advancing, 0, "order-1", 2999)))
+    id = answer_of(answer).redemption_id
+    told = data(clearinghouse, id, capsys)
+    reserved = step_of(told, "this use takes 20.99 of it, and the redeeming region pays another 9.00")
+    assert "本次使用其中20.99元，另由核销地承担9.00元" in reserved["zh"]
+    freed = step_of(told, "9.01 that was reserved and not used is free again for its funders")
+    assert "以退款单归还其节点" in freed["zh"]
+    assert (amounts(reserved), amounts(freed)) == ({"province": 3000}, {"province": -901})
+    with linked(node, clearinghouse) as issuing:
+        issuing.hear()
+    assert amounts(step_of(data(node, id, capsys), "9.01 that was reserved and not used")) == {"province": -901}
+
+
+def test_a_smaller_capture_tells_what_it_frees_of_each_account(
+    clearinghouse: LocalClearinghouse, advancing: bytes, capsys: Out
+) -> None:
+    (held,) = clearinghouse.redeem(item(request_id(1), authorize=purchase(advancing, 0, "order-1", 2999)))
+    id = answer_of(held).redemption_id
+    clearinghouse.redeem(item(request_id(2), capture=pb.Capture(redemption_id=id, order_fen=1500)))
+    told = data(clearinghouse, id, capsys)
+    freed, rest = step_of(told, "that was held is free again"), step_of(told, "that was reserved and not used")
+    captured = amounts(step_of(told, "captured 15.00"))
+    whole = {name: fen - amounts(freed)[name] for name, fen in captured.items()}
+    assert whole == {"province": 2099, "city": 900}, "city is the visitors' fund's here"
+    assert {leg["funds"] for leg in freed["legs"]} == {"held"}
+    assert (amounts(rest), {leg["funds"] for leg in rest["legs"]}) == ({"province": -901}, {"reserved"})
+
+
+def test_a_visitors_fund_of_which_a_funder_ran_dry_is_told_with_what_each_had_left(
+    clearinghouse: LocalClearinghouse, advancing: bytes, capsys: Out
+) -> None:
+    visitors_fund(clearinghouse, "cascade", city=100, district=100_000)
+    (answer,) = clearinghouse.redeem(item(request_id(1), redeem=purchase(advancing, 0, "order-1", 2999)))
+    step = step_of(data(clearinghouse, answer_of(answer).redemption_id, capsys), "asked of its visitors' fund")
+    assert "part of 9.00 is asked of its visitors' fund (rule cascade" in step["en"]
+    assert "city of weight 1 is due 4.50 and had 1.00 left" in step["en"]
+    assert "district of weight 1 is due 4.50 and had 1,000.00 left" in step["en"]
+    assert step["en"].endswith("the missing 3.50 is borne by the others, for good: city pays 1.00, district pays 8.00")
+    assert "city权重1应付4.50、当时尚余1.00" in step["zh"]
+    assert step["zh"].endswith("不足的3.50元由其余出资方承担（不追偿），city付1.00，district付8.00")
+    assert amounts(step) == {"city": 100, "district": 800}
+
+
+def test_a_visitors_fund_that_could_not_pay_is_told_with_its_rule_and_what_followed(
+    clearinghouse: LocalClearinghouse, advancing: bytes, capsys: Out
+) -> None:
+    visitors_fund(clearinghouse, "refuse", city=100, district=100_000)
+    (answer,) = clearinghouse.redeem(item(request_id(1), redeem=purchase(advancing, 0, "order-1", 2999)))
+    told = data(clearinghouse, answer_of(answer).redemption_id, capsys)
+    step = step_of(told, "asked of its visitors' fund (rule refuse")
+    assert "3.50 is missing: the fund counts as dry, and the issuing region pays" in step["en"]
+    assert "不足3.50元，视为用尽，由发券地承担" in step["zh"]
+    assert step["legs"] == []
+    assert step_of(told, "this use takes 29.99 of it")
+
+
+def test_a_visitors_fund_whose_legs_do_not_follow_is_named(
+    clearinghouse: LocalClearinghouse, advancing: bytes, capsys: Out
+) -> None:
+    visitors_fund(clearinghouse, "cascade", city=100, district=100_000)
+    (answer,) = clearinghouse.redeem(item(request_id(1), redeem=purchase(advancing, 0, "order-1", 2999)))
+    with clearinghouse.database.transaction() as transaction:
+        (row,) = transaction.connection.execute(schema.proof.select())
+        transaction.update(
+            schema.proof, {"redemption_id": row.redemption_id}, {"visitors": row.visitors.replace(",100]", ",200]")}
+        )
+    step = step_of(data(clearinghouse, answer_of(answer).redemption_id, capsys), "asked of its visitors' fund")
+    assert step["en"].endswith("the books say 9.00, which does not follow")
+
+
+def test_money_is_called_by_what_it_is(clearinghouse: LocalClearinghouse, advancing: bytes, capsys: Out) -> None:
+    (held,) = clearinghouse.redeem(item(request_id(1), authorize=purchase(advancing, 0, "order-1", 2999)))
+    id = answer_of(held).redemption_id
+    told = data(clearinghouse, id, capsys)
+    kinds = [{leg["funds"] for leg in step["legs"]} for step in told["steps"] if step["legs"]]
+    assert kinds == [{"reserved"}, {"held"}, {"held"}, {"held"}]
+    (leg,) = step_of(told, "at issue")["legs"]
+    assert leg["name_zh"].startswith("预留资金·杭州")
+    stands = step_of(told, "stands AUTHORIZED: 29.99 of the funders' money is held")
+    assert "占用出资方资金29.99元" in stands["zh"]
+    assert {leg["name_en"].split(",")[0] for leg in stands["legs"]} == {"held"}
+    clearinghouse.redeem(item(request_id(2), void=pb.Void(redemption_id=id)))
+    voided = data(clearinghouse, id, capsys)
+    assert not any(leg["funds"] == "used" for step in voided["steps"] for leg in step["legs"])
+    (again,) = clearinghouse.redeem(item(request_id(3), redeem=purchase(advancing, 0, "order-2", 2999)))
+    used = data(clearinghouse, answer_of(again).redemption_id, capsys)
+    assert {leg["name_zh"].split("·")[0] for leg in step_of(used, "stands CAPTURED")["legs"]} == {"已用资金"}
+
+
+def test_a_node_tells_how_far_a_window_has_come(
+    node: LocalNode, clearinghouse: LocalClearinghouse, capsys: Out
+) -> None:
+    token = away(node, clearinghouse)
+    (answer,) = clearinghouse.redeem(item(request_id(1), redeem=purchase(token, 0, "order-1")))
+    id = answer_of(answer).redemption_id
+
+    def state() -> str:
+        (step,) = [step for step in data(node, id, capsys)["steps"] if step["en"].startswith("window 1: ")]
+        assert step["zh"].startswith("场次1：")
+        return str(step["en"].removeprefix("window 1: "))
+
+    with linked(node, clearinghouse) as issuing:
+        issuing.hear()
+        assert state() == "OPEN"
+        clearinghouse.do(clearinghouse.service.settlement.close_window())
+        issuing.hear()
+        assert state() == "CALCULATED"
+        issuing.do(issuing.service.reconciler.reconcile_open_windows())
+        assert state() == "CONFIRMED_HERE"
+        table = node_schema.settlement_window
+        for values, expected in (({"confirmed": False}, "STATEMENT_RECEIVED"), ({"settled": True}, "SETTLED")):
+            with node.database.transaction() as transaction:
+                transaction.update(table, {"number": 1}, values)
+            assert state() == expected
+
+
+def test_an_adjusting_entry_names_its_dispute_on_both_sides(
+    node: LocalNode, clearinghouse: LocalClearinghouse, capsys: Out
+) -> None:
+    token = away(node, clearinghouse)
+    (answer,) = clearinghouse.redeem(item(request_id(1), redeem=purchase(token, 0, "order-1")))
+    id = answer_of(answer).redemption_id
+    clearinghouse.do(clearinghouse.service.settlement.close_window())
+    with linked(node, clearinghouse) as issuing:
+        issuing.hear()
+        line = settlement_pb2.LineRef(role="issuer", counterpart=SHANGHAI, campaign="spring")
+        number = issuing.dispute(line)
+        request = clearing_operator_pb2.ResolveDisputeRequest(
+            region=HANGZHOU,
+            number=number,
+            upheld=True,
+            why="right",
+            adjustments=[clearing_operator_pb2.Adjustment(redemption_id=id, amount_fen=250)],
+        )
+        clearinghouse.do(clearinghouse.service.settlement.resolve_dispute(request))
+        issuing.hear()
+    for party in (clearinghouse, node):
+        step = step_of(data(party, id, capsys), "an adjusting entry gives funders 2.50 back")
+        assert step["en"].startswith(f"dispute {HANGZHOU}/{number} was upheld")
+        assert step["zh"].startswith(f"异议{HANGZHOU}/{number}成立")
 
 
 def test_a_use_away_with_a_smaller_capture_and_a_refund(
