@@ -40,6 +40,8 @@ def clearing_figures(transaction: Transaction, campaign: str, issuer: str) -> re
             held_fen=row.held_fen if row else 0,
             used_away_fen=row.posted_fen if row else 0,
         )
+    advanced = campaign_figures.advances_owed(transaction, "advance", terms.issuer, campaign)
+    message.advances.extend(campaign_figures.advance_messages(terms, advanced))
     return message
 
 

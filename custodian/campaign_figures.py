@@ -7,17 +7,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import func, select
 
 from chassis.database import Transaction
 from custodian import schema
+from quanlian.terms import Terms
 from quanlian.v1 import report_pb2
 
 CAPTURED = ("CAPTURED", "PARTLY_REFUNDED", "REFUNDED")
 CHINA_OFFSET_SECONDS, DAY_SECONDS = 8 * 3600, 86_400
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Pair(NamedTuple):
+    """Two funders of a campaign, by their names in its terms."""
+
+    debtor: str
+    advancer: str
 
 
 @dataclass(slots=True)
@@ -127,6 +135,37 @@ def budgets_used(transaction: Transaction, accounts: Sequence[str]) -> dict[str,
     table = schema.account
     rows = transaction.select_keys(table, [table.c.account], [(account,) for account in accounts])
     return {row.account: row for row in rows}
+
+
+def advances_owed(transaction: Transaction, kind: str, issuer: str, campaign: str) -> dict[Pair, int]:
+    """What stands on a campaign's memo accounts `advance` or `advance_away`."""
+    table = schema.account
+    prefix = f"{kind}/{issuer}/{campaign}/"
+    query = select(table.c.account, table.c.posted_fen).where(table.c.account.startswith(prefix, autoescape=True))
+    owed = {}
+    for row in transaction.connection.execute(query):
+        debtor, advancer = row.account.removeprefix(prefix).split("/")
+        owed[Pair(debtor, advancer)] = int(row.posted_fen)
+    return owed
+
+
+def advance_messages(
+    terms: Terms, away: Mapping[Pair, int], home: Mapping[Pair, int] | None = None
+) -> list[report_pb2.AdvanceFigures]:
+    """Who owes whom what, over both ledgers; `home` is known to the issuer alone."""
+    titles = {each.name: each.title_zh for each in terms.funders}
+    pairs = sorted(pair for pair in away.keys() | (home or {}).keys() if away.get(pair) or (home or {}).get(pair))
+    return [
+        report_pb2.AdvanceFigures(
+            debtor=pair.debtor,
+            debtor_title_zh=titles.get(pair.debtor, ""),
+            advancer=pair.advancer,
+            advancer_title_zh=titles.get(pair.advancer, ""),
+            home_fen=None if home is None else home.get(pair, 0),
+            away_fen=away.get(pair, 0),
+        )
+        for pair in pairs
+    ]
 
 
 def _day(number: int) -> str:

@@ -166,7 +166,7 @@ def _hand_overs(transaction: Transaction) -> Iterator[Finding]:
 
 
 def _clearing(transaction: Transaction) -> Iterator[Finding]:
-    """What the clearinghouse posted for this region is what `used_away` and `clearing` say."""
+    """What the clearinghouse posted for this region is what `used_away`, `advance_away` and `clearing` say."""
     region = own_region(transaction)
     sums: dict[str, int] = defaultdict(int)
     for row in stream(transaction, schema.clearing_item.select()):
@@ -185,8 +185,9 @@ def _clearing(transaction: Transaction) -> Iterator[Finding]:
         if row.settled:
             sums[clearing_account(region)] -= row.net_fen
     account = books_schema.account.c.account
-    ours = account.startswith("used_away/", autoescape=True) | account.startswith("clearing/")
-    known = {row.account: int(row.posted_fen) for row in run(transaction, books_schema.account.select().where(ours))}
+    mirrors = (account.startswith(f"{kind}/", autoescape=True) for kind in ("used_away", "advance_away", "clearing"))
+    query = books_schema.account.select().where(sa.or_(*mirrors))
+    known = {row.account: int(row.posted_fen) for row in run(transaction, query)}
     for code in sorted(sums.keys() | known.keys()):
         said, found = known.get(code, 0), sums.get(code, 0)
         if said != found:

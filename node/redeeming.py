@@ -20,7 +20,7 @@ from node.away import keep_away
 from node.desk import Desk, Sent
 from node.way import Way
 from quanlian import wire
-from quanlian.accounts import clearing_account, payable_account, used_away_account
+from quanlian.accounts import advance_away_account, clearing_account, payable_account, used_away_account
 from quanlian.apportionment import Leg
 from quanlian.ledger import Movement, is_limited
 from quanlian.redemptions import COMPILED, State
@@ -327,7 +327,9 @@ def book_used_away(desk: Desk, posting: redemption_pb2.Posting, legs: tuple[Leg,
 
 @lru_cache(maxsize=COMPILED)
 def used_away(region: str, legs: tuple[Leg, ...], counterpart: str) -> tuple[Movement, ...]:
-    """Mirror of this region's own legs that the clearinghouse posted: Dr `used_away` / Cr `clearing`."""
+    """Mirror of this region's own legs that the clearinghouse posted: Dr `used_away` / Cr `clearing`, and beside these
+    what its funders owe each other for advanced ones.
+    """
     movements = []
     for leg in legs:
         _, owner, year, campaign, funder = leg.account.split("/")
@@ -335,6 +337,14 @@ def used_away(region: str, legs: tuple[Leg, ...], counterpart: str) -> tuple[Mov
             account = used_away_account(region, int(year), campaign, funder)
             movements.append(Movement(account, counterpart, posted_fen=leg.amount_fen))
             movements.append(Movement(clearing_account(region), counterpart, posted_fen=-leg.amount_fen))
+            movements += (
+                Movement(
+                    advance_away_account(region, campaign, debtor.rpartition("/")[2], funder),
+                    counterpart,
+                    posted_fen=fen,
+                )
+                for debtor, fen in leg.advanced
+            )
     return tuple(movements)
 
 

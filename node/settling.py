@@ -246,6 +246,10 @@ class NodeSettling:
             issued_count, issued_fen = _issued(transaction, campaign)
             mirrors = {account: _mirror(account) for account in terms.budgets()}
             used = campaign_figures.budgets_used(transaction, [*mirrors, *mirrors.values()])
+            advanced, mirrored = (
+                campaign_figures.advances_owed(transaction, kind, region, campaign)
+                for kind in ("advance", "advance_away")
+            )
         own_merchants = home.merchants.get(region, set()) | set(away.home_merchants)
         return report_pb2.CampaignFigures(
             campaign=campaign,
@@ -262,6 +266,7 @@ class NodeSettling:
             by_region=_joined(home.by_region, away.by_region),
             by_day=_joined(home.by_day, away.by_day),
             funders=_budgets(terms, used, away),
+            advances=campaign_figures.advance_messages(terms, mirrored, advanced),
         )
 
     async def _compared(self, window: int, month: str) -> tuple[Statement, bytes, Reconciliation]:

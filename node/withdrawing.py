@@ -36,7 +36,7 @@ def take_back(desk: Desk, sequence: int, withdrawal: Withdrawal) -> None:
     sides = [each for each in ("funder", "merchant") if _is_meant(desk, each, posting)]
     if not sides:
         return
-    opposite = tuple(Leg(leg.account, -leg.amount_fen) for leg in wire.legs_of(posting.legs))
+    opposite = tuple(Leg(leg.account, 0).plus(leg, -1) for leg in wire.legs_of(posting.legs))
     for side in sides:
         desk.remove_clearing_item(_key(side, posting))
         row = {"sequence": sequence, "side": side, "posting": posting.SerializeToString(), "withdrawn_at": desk.at}

@@ -42,6 +42,20 @@ class BudgetFigures(Protocol):
         """Whether `used_home_fen` is known here."""
 
 
+class AdvanceFigures(Protocol):
+    """What one funder owes another for advanced legs (report.proto)."""
+
+    debtor: str
+    debtor_title_zh: str
+    advancer: str
+    advancer_title_zh: str
+    home_fen: int
+    away_fen: int
+
+    def HasField(self, field_name: Any) -> bool:  # noqa: N802
+        """Whether `home_fen` is known here."""
+
+
 class CampaignFigures(Protocol):
     """What a campaign brought (report.proto)."""
 
@@ -67,6 +81,8 @@ class CampaignFigures(Protocol):
     def by_day(self) -> Sequence[GroupFigures]: ...
     @property
     def funders(self) -> Sequence[BudgetFigures]: ...
+    @property
+    def advances(self) -> Sequence[AdvanceFigures]: ...
 
 
 GROUPS = (("by_category", "按品类", "By category"), ("by_region", "按地区", "By region"), ("by_day", "按日", "By day"))
@@ -90,6 +106,14 @@ _BUDGET_COLUMNS = (
     Column("异地使用（元）", "Used away, yuan", "yuan", summed=True),
     Column("使用合计（元）", "Used, yuan", "yuan", summed=True),
     Column("执行率", "Used of plan", "percent"),
+)
+
+_ADVANCE_COLUMNS = (
+    Column("欠款方", "Debtor"),
+    Column("垫付方", "Advanced by"),
+    Column("本地使用（元）", "Used at home, yuan", "yuan", summed=True),
+    Column("异地使用（元）", "Used away, yuan", "yuan", summed=True),
+    Column("应还垫付（元）", "Owed, yuan", "yuan", summed=True),
 )
 
 
@@ -144,6 +168,7 @@ def report_data(figures: CampaignFigures) -> dict[str, Any]:
             for group, _, _ in GROUPS
         },
         "funders": [_budget_data(each) for each in figures.funders],
+        "advances": [_advance_data(each) for each in figures.advances],
     }
 
 
@@ -182,6 +207,22 @@ def show_report(figures: CampaignFigures) -> None:
         for each in figures.funders
     ]
     console.console.print(console.table("预算执行 Budgets", headings, budgets))
+    if figures.advances:
+        _show_advances(figures)
+
+
+def _show_advances(figures: CampaignFigures) -> None:
+    headings: list[console.Heading] = [(each.zh, each.en) for each in _ADVANCE_COLUMNS]
+    rows: list[Sequence[console.Cell]] = [
+        [
+            *_pair(each),
+            _yuan(_known(each, "home_fen")),
+            console.yuan(each.away_fen),
+            _yuan(_owed(each)),
+        ]
+        for each in figures.advances
+    ]
+    console.console.print(console.table("应还垫付 Advances owed", headings, rows))
 
 
 def write_report(path: Path, figures: CampaignFigures) -> None:
@@ -207,6 +248,10 @@ def report_workbook(figures: CampaignFigures) -> bytes:
     budgets = book.sheet("预算执行 Budgets", f"{title} · 预算执行 Budgets")
     budgets.table(_BUDGET_COLUMNS, [_budget_row(each) for each in figures.funders])
     budgets.fit()
+    if figures.advances:
+        advances = book.sheet("应还垫付 Advances owed", f"{title} · 应还垫付 Advances owed")
+        advances.table(_ADVANCE_COLUMNS, [_advance_row(each) for each in figures.advances])
+        advances.fit()
     return book.content()
 
 
@@ -228,7 +273,7 @@ def _redemption_rate_ppm(figures: CampaignFigures) -> int | None:
     return None if issued is None else rate_ppm(figures.redeemed_count, issued)
 
 
-def _known(figures: CampaignFigures | BudgetFigures, name: str) -> int | None:
+def _known(figures: CampaignFigures | BudgetFigures | AdvanceFigures, name: str) -> int | None:
     return getattr(figures, name) if figures.HasField(name) else None
 
 
@@ -261,6 +306,33 @@ def _budget_row(each: BudgetFigures) -> list[Cell]:
         UNKNOWN if used is None else Formula("=F{row}+G{row}", used),
         UNKNOWN if used_ppm is None else Formula("=IF(C{row}=0,0,ROUNDDOWN(H{row}/C{row},4))", used_ppm),
     ]
+
+
+def _advance_row(each: AdvanceFigures) -> list[Cell]:
+    home, owed = _known(each, "home_fen"), _owed(each)
+    return [
+        *_pair(each),
+        UNKNOWN if home is None else home,
+        each.away_fen,
+        UNKNOWN if owed is None else Formula("=C{row}+D{row}", owed),
+    ]
+
+
+def _pair(each: AdvanceFigures) -> tuple[str, str]:
+    debtor, advancer = f"{each.debtor} {each.debtor_title_zh}", f"{each.advancer} {each.advancer_title_zh}"
+    return debtor.strip(), advancer.strip()
+
+
+def _owed(each: AdvanceFigures) -> int | None:
+    """Over both ledgers; None where only the clearinghouse's is known."""
+    home = _known(each, "home_fen")
+    return None if home is None else home + each.away_fen
+
+
+def _advance_data(each: AdvanceFigures) -> dict[str, Any]:
+    names = ("debtor", "debtor_title_zh", "advancer", "advancer_title_zh")
+    amounts = {"home_fen": _known(each, "home_fen"), "away_fen": each.away_fen, "owed_fen": _owed(each)}
+    return {name: getattr(each, name) for name in names} | amounts
 
 
 def _funder(each: BudgetFigures) -> str:

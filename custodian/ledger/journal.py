@@ -24,7 +24,11 @@ AMOUNTS = (
     ("held_fen", "占用 held"),
     ("limit_fen", "额度 limit"),
 )
-_MEMO_ACCOUNTS = {"advance": "垫付 advance", "ceiling": "年度上限 ceiling"}
+_MEMO_ACCOUNTS = {
+    "advance": "垫付 advance",
+    "advance_away": "异地垫付 advance away",
+    "ceiling": "年度上限 ceiling",
+}
 """What is posted on accounts outside the double entry (money.md, Ledger)."""
 ACCOUNT_WIDTH = 68
 

@@ -12,7 +12,7 @@ from quanlian.errors import InvalidInput
 
 VISITORS = "visitors"
 MERCHANT = "merchant"
-_MEMO = ("ceiling/", "advance/")
+_MEMO = ("ceiling/", "advance/", "advance_away/")
 _WITHOUT_REGION = frozenset({"bank", "suspense", "payable"})
 
 
@@ -117,6 +117,11 @@ def ceiling_account(region: str, year: int, agreement: str) -> str:
 def advance_account(region: str, campaign: str, debtor: str, advancer: str) -> str:
     """Memo: what a dry funder owes another for advanced legs that are posted; both by their names in the terms."""
     return _code("advance", region, campaign, debtor, advancer)
+
+
+def advance_away_account(region: str, campaign: str, debtor: str, advancer: str) -> str:
+    """Memo, node: mirror of `advance` at the clearinghouse, as `used_away` is of `funding` there."""
+    return _code("advance_away", region, campaign, debtor, advancer)
 
 
 def is_memo(code: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from simulations.auditor.databases import Book, Network
 from simulations.auditor.inquiry import Inquiry
 
-MEMO_KINDS = ("ceiling/", "advance/")
+MEMO_KINDS = ("ceiling/", "advance/", "advance_away/")
 """Accounts outside the double entry."""
 
 MEMO = " OR ".join(f"account LIKE '{kind}%'" for kind in MEMO_KINDS)

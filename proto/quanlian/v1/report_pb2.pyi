@@ -39,6 +39,7 @@ class CampaignFigures(_message.Message):
     BY_DAY_FIELD_NUMBER: _builtins.int
     FUNDERS_FIELD_NUMBER: _builtins.int
     HOME_MERCHANTS_FIELD_NUMBER: _builtins.int
+    ADVANCES_FIELD_NUMBER: _builtins.int
     campaign: _builtins.str
     title_zh: _builtins.str
     title_en: _builtins.str
@@ -65,6 +66,10 @@ class CampaignFigures(_message.Message):
     def home_merchants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Codes of the merchants of the campaign's own region, to be counted once over both books."""
 
+    @_builtins.property
+    def advances(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdvanceFigures]:
+        """What funders owe each other for advanced legs (垫付), by debtor and advancer."""
+
     def __init__(
         self,
         *,
@@ -83,10 +88,11 @@ class CampaignFigures(_message.Message):
         by_day: _abc.Iterable[Global___GroupFigures] | None = ...,
         funders: _abc.Iterable[Global___BudgetFigures] | None = ...,
         home_merchants: _abc.Iterable[_builtins.str] | None = ...,
+        advances: _abc.Iterable[Global___AdvanceFigures] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_issued_count", b"_issued_count", "_issued_fen", b"_issued_fen", "issued_count", b"issued_count", "issued_fen", b"issued_fen"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_issued_count", b"_issued_count", "_issued_fen", b"_issued_fen", "by_category", b"by_category", "by_day", b"by_day", "by_region", b"by_region", "campaign", b"campaign", "funders", b"funders", "home_merchants", b"home_merchants", "issued_count", b"issued_count", "issued_fen", b"issued_fen", "merchants", b"merchants", "order_fen", b"order_fen", "redeemed_count", b"redeemed_count", "redeemed_fen", b"redeemed_fen", "refunded_fen", b"refunded_fen", "title_en", b"title_en", "title_zh", b"title_zh"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_issued_count", b"_issued_count", "_issued_fen", b"_issued_fen", "advances", b"advances", "by_category", b"by_category", "by_day", b"by_day", "by_region", b"by_region", "campaign", b"campaign", "funders", b"funders", "home_merchants", b"home_merchants", "issued_count", b"issued_count", "issued_fen", b"issued_fen", "merchants", b"merchants", "order_fen", b"order_fen", "redeemed_count", b"redeemed_count", "redeemed_fen", b"redeemed_fen", "refunded_fen", b"refunded_fen", "title_en", b"title_en", "title_zh", b"title_zh"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__issued_count: _TypeAlias = _typing.Literal["issued_count"]  # noqa: Y015
     _WhichOneofArgType__issued_count: _TypeAlias = _typing.Literal["_issued_count", b"_issued_count"]  # noqa: Y015
@@ -176,3 +182,42 @@ class BudgetFigures(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__used_home_fen) -> _WhichOneofReturnType__used_home_fen | None: ...
 
 Global___BudgetFigures: _TypeAlias = BudgetFigures  # noqa: Y015
+
+@_typing.final
+class AdvanceFigures(_message.Message):
+    """What one funder owes another whose money was used in its place, net of refunds. Both by their names in the terms."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEBTOR_FIELD_NUMBER: _builtins.int
+    DEBTOR_TITLE_ZH_FIELD_NUMBER: _builtins.int
+    ADVANCER_FIELD_NUMBER: _builtins.int
+    ADVANCER_TITLE_ZH_FIELD_NUMBER: _builtins.int
+    HOME_FEN_FIELD_NUMBER: _builtins.int
+    AWAY_FEN_FIELD_NUMBER: _builtins.int
+    debtor: _builtins.str
+    debtor_title_zh: _builtins.str
+    advancer: _builtins.str
+    advancer_title_zh: _builtins.str
+    home_fen: _builtins.int
+    """What the issuer alone knows; unset by the clearinghouse."""
+    away_fen: _builtins.int
+    def __init__(
+        self,
+        *,
+        debtor: _builtins.str = ...,
+        debtor_title_zh: _builtins.str = ...,
+        advancer: _builtins.str = ...,
+        advancer_title_zh: _builtins.str = ...,
+        home_fen: _builtins.int | None = ...,
+        away_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_home_fen", b"_home_fen", "home_fen", b"home_fen"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_home_fen", b"_home_fen", "advancer", b"advancer", "advancer_title_zh", b"advancer_title_zh", "away_fen", b"away_fen", "debtor", b"debtor", "debtor_title_zh", b"debtor_title_zh", "home_fen", b"home_fen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__home_fen: _TypeAlias = _typing.Literal["home_fen"]  # noqa: Y015
+    _WhichOneofArgType__home_fen: _TypeAlias = _typing.Literal["_home_fen", b"_home_fen"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__home_fen) -> _WhichOneofReturnType__home_fen | None: ...
+
+Global___AdvanceFigures: _TypeAlias = AdvanceFigures  # noqa: Y015
