@@ -81,9 +81,10 @@ class Between(NoClearinghouse):
 class Network:
     """Hangzhou's node and the clearinghouse with their services, and their lineages beside the databases."""
 
-    def __init__(self, node: LocalNode, clearinghouse: LocalClearinghouse, folder: Path) -> None:
+    def __init__(self, node: LocalNode, clearinghouse: LocalClearinghouse, folder: Path, **changes: object) -> None:
+        """`changes` are those of the campaign that the node publishes."""
         self.node, self.clearinghouse, self.folder = node, clearinghouse, folder
-        node.publish()
+        node.publish(**changes)
         clearinghouse.learn(node)
         self.between = node.clearinghouse = Between(clearinghouse)
         for party in (node, clearinghouse):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 from batch_stories import request_id
+from department import linked
 from local_parties import (
     LocalClearinghouse,
     LocalNode,
@@ -20,8 +22,10 @@ from quanlian.errors import InvalidInput
 from quanlian.v1 import custody_pb2, signed_pb2, voucher_pb2
 from quanlian.v1 import redemption_pb2 as pb
 from quanlian.wire import handed_voucher
+from reporting.campaign_report import report_data, show_report
 
 OWED = "advance/330100/spring/county/city"
+AWAY = "advance_away/330100/spring/county/city"
 CITY, COUNTY = (f"funding/330100/2026/spring/{name}" for name in ("city", "county"))
 
 
@@ -32,8 +36,8 @@ def published(node: LocalNode, cascade: str = "advanced") -> bytes:
     return token
 
 
-def owed(party: Party) -> int:
-    rows = [row for row in party.rows("account") if row["account"] == OWED]
+def owed(party: Party, account: str = OWED) -> int:
+    rows = [row for row in party.rows("account") if row["account"] == account]
     return rows[0]["posted_fen"] if rows else 0
 
 
@@ -95,6 +99,79 @@ def test_the_make_up_moves_with_custody(node: LocalNode, clearinghouse: LocalCle
     assert owed(clearinghouse) == 116
     assert holds(clearinghouse)
     assert holds(node)
+
+
+@pytest.fixture
+def both(node: LocalNode, clearinghouse: LocalClearinghouse) -> bytes:
+    """Two packs of which the city advances for the county: 1.66, 3.33 and 3.33; all but the first are used away."""
+    token = published(node)
+    (second,) = node.claim()
+    clearinghouse.learn(node)
+    node.redeem(item(request_id(1), redeem=purchase(token, 1, "order-1")))
+    clearinghouse.decide(*clearinghouse.hand_overs(node.release(*keys_of(second))))
+    for index in (0, 1):
+        clearinghouse.redeem(item(request_id(2 + index), redeem=purchase(second, index, f"order-{2 + index}")))
+    node.follow(clearinghouse)
+    return second
+
+
+def test_the_issuer_sees_what_its_funders_owe_each_other_for_use_away(
+    node: LocalNode, clearinghouse: LocalClearinghouse, both: bytes
+) -> None:
+    assert (owed(node), owed(node, AWAY), owed(clearinghouse)) == (166, 466, 466)
+    assert holds(node)
+    assert holds(clearinghouse)
+
+
+def test_refunds_away_take_the_debt_back_at_the_issuer_too(
+    node: LocalNode, clearinghouse: LocalClearinghouse, both: bytes
+) -> None:
+    redemptions = [row["id"] for row in clearinghouse.rows("redemption")]
+    for number, order_fen in enumerate((1000, 1700, 3100)):
+        for n, id in enumerate(redemptions):
+            request = request_id(10 + 2 * number + n)
+            clearinghouse.redeem(item(request, refund=pb.Refund(redemption_id=id, order_fen=order_fen)))
+        node.follow(clearinghouse)
+        assert owed(node, AWAY) == owed(clearinghouse)
+        assert holds(node)
+    assert (owed(node), owed(node, AWAY)) == (166, 0)
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        (f"UPDATE account SET posted_fen = posted_fen - 9 WHERE account = '{AWAY}'", AWAY),
+        (f"DELETE FROM account WHERE account = '{AWAY}'", AWAY),
+        (f"DELETE FROM line WHERE account = '{AWAY}'", AWAY),
+        ("UPDATE clearing_item SET legs = REPLACE(legs, '233]]]', '230]]]')", f"{AWAY}"),
+        ("UPDATE account SET account = 'advance_away/330100/spring/city/county' WHERE account = '" + AWAY + "'", AWAY),
+    ],
+)
+def test_a_mirrored_debt_that_was_tampered_with_is_named(
+    node: LocalNode, clearinghouse: LocalClearinghouse, both: bytes, statement: str, named: str
+) -> None:
+    with node.database.transaction() as transaction:
+        assert transaction.connection.execute(sa.text(statement)).rowcount
+    with node.database.snapshot() as transaction:
+        rows = [finding.row for finding in check_books(transaction)]
+    assert any(named in row for row in rows), rows
+
+
+def test_the_campaigns_report_adds_the_debts_of_both_ledgers_up(
+    node: LocalNode, clearinghouse: LocalClearinghouse, both: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    issuing = linked(node, clearinghouse)
+    issuing.service.start()
+    figures = issuing.do(issuing.settling.report("spring"))
+    there = clearinghouse.do(clearinghouse.service.settlement.campaign_figures("spring", "330100"))
+    issuing.service.close()
+    names = {"debtor": "county", "debtor_title_zh": "县", "advancer": "city", "advancer_title_zh": "市"}
+    assert report_data(figures)["advances"] == [names | {"home_fen": 166, "away_fen": 466, "owed_fen": 632}]
+    assert report_data(there)["advances"] == [names | {"home_fen": None, "away_fen": 466, "owed_fen": None}]
+    show_report(figures)
+    shown = capsys.readouterr().out
+    assert "应还垫付 Advances owed" in shown
+    assert "6.32" in shown
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,20 @@ class TestAtTheIssuer:
         assert len(network.node.rows("clearing_item")) == 2
         network.check()
 
+    def test_what_was_advanced_for_it_is_owed_no_more(
+        self, node: LocalNode, clearinghouse: LocalClearinghouse, tmp_path: Path
+    ) -> None:
+        network = Network(node, clearinghouse, tmp_path, cascade="advanced", county=5)
+        token = released(network)
+        copy = back_up(clearinghouse)
+        at_shanghai(network, item(node.ids.fresh(), redeem=purchase(token, 1, "order")))
+        assert posted(network)[f"advance_away/{HANGZHOU}/spring/county/city"] == 116
+        restore(clearinghouse, copy)
+        assert len(network.recover_clearinghouse(SHANGHAI).disputed) == 1
+        network.follow()
+        assert posted(network) == {}
+        network.check()
+
     def test_it_is_taken_back_once_however_often_it_is_told(self, network: Network) -> None:
         token = released(network)
         copy = back_up(network.clearinghouse)

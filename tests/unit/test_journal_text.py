@@ -28,6 +28,7 @@ def test_what_stands_outside_the_double_entry_is_in_brackets_and_the_rest_sums_t
         Line("funding/330100/2026/spring/city", 1000, -1000),
         Line("payable/alipay", -1000),
         Line("advance/330100/spring/county/city", 333),
+        Line("advance_away/330100/spring/county/city", 116),
         Line("ceiling/310000/2026/HZ-SH", 300, held_fen=-300),
     )
     shown = text(JournalEntry(7, "redeem", 2, 1_780_000_000, "", lines)).splitlines()[1:]
@@ -37,6 +38,7 @@ def test_what_stands_outside_the_double_entry_is_in_brackets_and_the_rest_sums_t
     assert [(each[0], each[-2]) for each in memo] == [
         ("[预留", "-10.00"),
         ("[垫付", "3.33"),
+        ("[异地垫付", "1.16"),
         ("[年度上限", "3.00"),
         ("[占用", "-3.00"),
     ]

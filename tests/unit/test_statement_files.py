@@ -312,6 +312,25 @@ class TestCampaignReport:
             assert (cells[name].data_type, cells[name].number_format) == ("n", number_format), name
             assert cells[name].value == pytest.approx(value), name
 
+    def test_advances_owed_are_summed_over_both_ledgers(self, capsys: pytest.CaptureFixture[str]) -> None:
+        from quanlian.v1 import report_pb2 as pb
+
+        assert "应还垫付 Advances owed" not in sheets(report_workbook(self.figures()), True)  # type: ignore[arg-type]
+        figures = self.figures()
+        titles = {"debtor_title_zh": "县级", "advancer_title_zh": "市级"}
+        owed = pb.AdvanceFigures(debtor="county", advancer="city", home_fen=166, away_fen=466, **titles)
+        figures.advances.append(owed)  # type: ignore[attr-defined]
+        content = report_workbook(figures)  # type: ignore[arg-type]
+        cached, formulas = (sheets(content, each)["应还垫付 Advances owed"] for each in (True, False))
+        assert [cached.cell(4, column).value for column in (1, 2)] == ["county 县级", "city 市级"]
+        assert [cached.cell(4, column).value for column in (3, 4, 5)] == pytest.approx([1.66, 4.66, 6.32])
+        assert formulas.cell(4, 5).value == "=C4+D4"
+        owed.ClearField("home_fen")
+        figures.advances[0].CopyFrom(owed)  # type: ignore[attr-defined]
+        show_report(figures)  # type: ignore[arg-type]
+        shown = capsys.readouterr().out
+        assert re.search(r"county 县级\W+city 市级\W+—\W+4\.66\W+—", shown), "home is not known there"
+
     def test_budgets_against_plan_are_formulas_with_their_values(self) -> None:
         content = report_workbook(self.figures())  # type: ignore[arg-type]
         cached, formulas = (sheets(content, each)["预算执行 Budgets"] for each in (True, False))
