@@ -23,6 +23,7 @@ from quanlian.redemptions import Sale
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.regions import full_name, region
 from quanlian.signing import SigningKey
+from quanlian.story_steps import Titles, advanced
 from quanlian.terms import CoFunderTerms, FunderTerms, Pack, Terms, VoucherType, decimal_of
 from quanlian.terms_words import CATEGORIES, CLASSES, WORDS
 from quanlian.validation import Facts, check
@@ -75,6 +76,16 @@ def funder_title(terms: Terms, funder: str) -> Words:
     titles = {each.name: Words(each.title_zh, each.title_en) for each in payers}
     title = titles.get(funder, Words("商户", "merchant"))
     return Words(title.zh or funder, title.en or funder)
+
+
+def titles(terms: Terms | None) -> Titles:
+    """By the campaign's terms; where they are not known, the name that the account has in them."""
+
+    def title(account: str) -> Words:
+        name = account.rpartition("/")[2]
+        return funder_title(terms, name) if terms else Words(name, name)
+
+    return title
 
 
 def network_default() -> Agreement:
@@ -283,11 +294,12 @@ def _paying_steps(
     cofunders = paid.legs[: len(reservation.cofunders)]
     public = paid.legs[len(reservation.cofunders) : len(reservation.legs())]
     reserved, shared, paying = (_listed(terms, legs) for legs in (reservation.legs(), cofunders, public))
+    lent, used_of_it = (advanced(legs, titles(terms)) for legs in (reservation.legs(), public))
     steps = [
         Step(
-            f"领取时按最高优惠{yuan(reservation.total_fen)}元预留（各方预算按尚未动用计）：{reserved.zh}",
+            f"领取时按最高优惠{yuan(reservation.total_fen)}元预留（各方预算按尚未动用计）：{reserved.zh}{lent.zh}",
             f"reserved at issue, the highest discount of {yuan(reservation.total_fen)}, all budgets taken as whole: "
-            f"{reserved.en}",
+            f"{reserved.en}{lent.en}",
             "money.md, Reserved at issue",
         )
     ]
@@ -315,8 +327,8 @@ def _paying_steps(
     weights = ":".join(str(funder.weight) for funder in terms.funders)
     steps.append(
         Step(
-            f"发券地各出资方按预留（权重{weights}）：{paying.zh}",
-            f"the issuer's funders by what is reserved (weights {weights}): {paying.en}",
+            f"发券地各出资方按预留（权重{weights}）：{paying.zh}{used_of_it.zh}",
+            f"the issuer's funders by what is reserved (weights {weights}): {paying.en}{used_of_it.en}",
             "money.md, Split at authorize",
         )
     )

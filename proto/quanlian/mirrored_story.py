@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 
 from quanlian.accounts import VISITORS, account_region
 from quanlian.apportionment import Leg, Reservation
+from quanlian.explanation import titles
 from quanlian.money import yuan
 from quanlian.redemption_story import upheld
 from quanlian.redemptions import Posting, State
 from quanlian.state_names import NODE_WINDOW_STATES_ZH, REDEMPTION_STATES_ZH
-from quanlian.story_steps import StoryStep, Window, advanced, opposite, owed, place, titles, unused
+from quanlian.story_steps import StoryStep, Window, advanced, opposite, owed, place, unused
 from quanlian.terms import Terms, VoucherType
 
 AWAY, STATEMENT, WINDOWS = "money.md, Split at authorize", "money.md, Statement", "money.md, Settlement windows"

@@ -15,13 +15,13 @@ from quanlian.accounts import VISITORS, at_region
 from quanlian.agreement_sum import sum_of
 from quanlian.agreements import Agreement
 from quanlian.apportionment import Leg, Reservation, capture_release, reduce_legs, refund_due
-from quanlian.explanation import discount_step
+from quanlian.explanation import discount_step, titles
 from quanlian.file_rules import Words
 from quanlian.ledger import is_limited
 from quanlian.money import yuan
 from quanlian.redemptions import Posting, Redemption, State, owed_between_regions
 from quanlian.state_names import REDEMPTION_STATES_ZH, WINDOW_STATES_ZH
-from quanlian.story_steps import StoryStep, Window, advanced, opposite, owed, place, titles, unused
+from quanlian.story_steps import StoryStep, Window, advanced, opposite, owed, place, unused
 from quanlian.terms import Terms, VoucherType
 from quanlian.visitors_story import AskedFund, fund_step
 

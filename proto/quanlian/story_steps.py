@@ -9,13 +9,11 @@ from typing import Any, NamedTuple
 from quanlian.account_names import Funds, account_name
 from quanlian.accounts import at_region
 from quanlian.apportionment import Leg, Reservation
-from quanlian.explanation import funder_title
 from quanlian.file_rules import Words
 from quanlian.ledger import is_limited
 from quanlian.money import yuan
 from quanlian.refusals import CHINA
 from quanlian.regions import region
-from quanlian.terms import Terms
 
 Titles = Callable[[str], Words]
 """What the funder of an account is called."""
@@ -61,23 +59,14 @@ def _named(account: str, fen: int, funds: Funds) -> dict[str, Any]:
     return {"account": account, "name_zh": zh, "name_en": en, "amount_fen": fen}
 
 
-def titles(terms: Terms | None) -> Titles:
-    """By the campaign's terms; where they are not known, the name that the account has in them."""
-
-    def title(account: str) -> Words:
-        name = account.rpartition("/")[2]
-        return funder_title(terms, name) if terms else Words(name, name)
-
-    return title
-
-
 def advanced(legs: Iterable[Leg], title: Titles) -> Words:
     """The end of a sentence on `legs`: what of them is paid for others (垫付); empty where nothing is."""
     parts = [(title(leg.account), title(debtor), yuan(abs(fen))) for leg in legs for debtor, fen in leg.advanced]
-    return Words(
-        "".join(f"；其中{payer.zh}为{debtor.zh}垫付{fen}元" for payer, debtor, fen in parts),
-        "".join(f"; of it {payer.en} advances {fen} for {debtor.en}" for payer, debtor, fen in parts),
-    )
+    if not parts:
+        return Words("", "")
+    zh = "，".join(f"{payer.zh}为{debtor.zh}垫付{fen}元" for payer, debtor, fen in parts)
+    en = ", ".join(f"{payer.en} advances {fen} for {debtor.en}" for payer, debtor, fen in parts)
+    return Words(f"；其中{zh}", f"; of it {en}")
 
 
 def owed(legs: Iterable[Leg], title: Titles) -> Words:

@@ -121,8 +121,8 @@ def test_what_is_advanced_is_told_with_who_owes_whom(
     told = data(clearinghouse, id, capsys)
     reserved = step_of(told, "was reserved; this use takes")
     assert made_up(reserved) == {"province": {"city": 1000, "county": 1000}}
-    assert "of it province advances 10.00 for city; of it province advances 10.00 for county" in reserved["en"]
-    assert "其中省为市垫付10.00元；其中省为县垫付10.00元" in reserved["zh"]
+    assert "of it province advances 10.00 for city, province advances 10.00 for county" in reserved["en"]
+    assert "其中省为市垫付10.00元，省为县垫付10.00元" in reserved["zh"]
     captured = step_of(told, "captured 29.99")
     assert made_up(captured) == {"province": {"city": 700, "county": 699}}
     assert "city owes province 7.00 (advanced); county owes province 6.99 (advanced)" in captured["en"]

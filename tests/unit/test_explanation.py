@@ -176,3 +176,15 @@ def test_an_explanation_says_that_budgets_are_taken_as_whole(hangzhou: Terms) ->
     assert any(
         "各方预算按尚未动用计" in step.zh and "all budgets taken as whole" in step.en for step in told(hangzhou).steps
     )
+
+
+def test_what_a_budget_below_its_part_has_others_advance_is_told() -> None:
+    path = ROOT / "examples" / "campaigns" / "shanxi-2020.toml"
+    dry = path.read_bytes().replace(b"= 160_000_000.00", b"= 1.00")
+    found = told(parse_terms(dry, path.name), 30_000, "140000")
+    assert found.refusal is None
+    reserved, paying = (step for step in found.steps if "advances" in step.en)
+    for step in (reserved, paying):
+        assert "垫付" in step.zh.split("；其中")[1]
+    plain = told(campaign("shanxi-2020"), 30_000, "140000")
+    assert not any("advances" in step.en for step in plain.steps)
