@@ -65,7 +65,7 @@ def advanced(legs: Iterable[Leg], title: Titles) -> Words:
     if not parts:
         return Words("", "")
     zh = "，".join(f"{payer.zh}为{debtor.zh}垫付{fen}元" for payer, debtor, fen in parts)
-    en = ", ".join(f"{payer.en} advances {fen} for {debtor.en}" for payer, debtor, fen in parts)
+    en = ", ".join(f"{fen} advanced by {payer.en} for {debtor.en}" for payer, debtor, fen in parts)
     return Words(f"；其中{zh}", f"; of it {en}")
 
 
@@ -80,9 +80,9 @@ def owed(legs: Iterable[Leg], title: Titles) -> Words:
             for payer, debtor, fen in parts
         ),
         "".join(
-            f"; {debtor.en} owes {payer.en} {yuan(fen)} (advanced)"
+            f"; {yuan(fen)} owed by {debtor.en} to {payer.en} (advanced)"
             if fen > 0
-            else f"; what {debtor.en} owes {payer.en} (advanced) falls by {yuan(-fen)}"
+            else f"; {yuan(-fen)} less owed by {debtor.en} to {payer.en} (advanced)"
             for payer, debtor, fen in parts
         ),
     )

@@ -121,17 +121,17 @@ def test_what_is_advanced_is_told_with_who_owes_whom(
     told = data(clearinghouse, id, capsys)
     reserved = step_of(told, "was reserved; this use takes")
     assert made_up(reserved) == {"province": {"city": 1000, "county": 1000}}
-    assert "of it province advances 10.00 for city, province advances 10.00 for county" in reserved["en"]
+    assert "; of it 10.00 advanced by province for city, 10.00 advanced by province for county" in reserved["en"]
     assert "其中省为市垫付10.00元，省为县垫付10.00元" in reserved["zh"]
     captured = step_of(told, "captured 29.99")
     assert made_up(captured) == {"province": {"city": 700, "county": 699}}
-    assert "city owes province 7.00 (advanced); county owes province 6.99 (advanced)" in captured["en"]
+    assert "; 7.00 owed by city to province (advanced); 6.99 owed by county to province (advanced)" in captured["en"]
     assert "市欠省垫付7.00元；县欠省垫付6.99元" in captured["zh"]
     refunded = step_of(told, "refund of 20.00")
     left = made_up(step_of(told, "stands PARTLY_REFUNDED"))["province"]
     back = made_up(refunded)["province"]
     assert {name: 700 - (name == "county") + fen for name, fen in back.items()} == left
-    assert "what city owes province (advanced) falls by" in refunded["en"]
+    assert "less owed by city to province (advanced)" in refunded["en"]
     assert "市所欠省的垫付减少" in refunded["zh"]
     with linked(node, clearinghouse) as issuing:
         issuing.hear()
@@ -443,6 +443,18 @@ def test_the_issuing_node_tells_a_use_away_by_its_own_postings_and_says_where_th
     assert any("refund of 29.00: 5.00 go back to funders" in text for text in steps)
     assert "330100 owes 310000 3.50, netted in its windows" in steps
     assert "quanlian node export-evidence" in told["steps"][-1]["en"]
+
+
+def test_a_use_at_home_that_the_clearinghouse_decided_leaves_no_region_in_debt(
+    node: LocalNode, clearinghouse: LocalClearinghouse, capsys: Out
+) -> None:
+    token = away(node, clearinghouse)
+    (answer,) = clearinghouse.redeem(item(request_id(1), redeem=purchase(token, 0, "order-1")), region=HANGZHOU)
+    with linked(node, clearinghouse) as issuing:
+        issuing.hear()
+    steps = [step["en"] for step in data(node, answer_of(answer).redemption_id, capsys)["steps"]]
+    assert "used at home: no region owes another" in steps
+    assert not any("owes" in step for step in steps if "no region" not in step)
 
 
 def test_the_issuing_node_tells_of_an_adjusting_entry(

@@ -183,8 +183,8 @@ def test_what_a_budget_below_its_part_has_others_advance_is_told() -> None:
     dry = path.read_bytes().replace(b"= 160_000_000.00", b"= 1.00")
     found = told(parse_terms(dry, path.name), 30_000, "140000")
     assert found.refusal is None
-    reserved, paying = (step for step in found.steps if "advances" in step.en)
+    reserved, paying = (step for step in found.steps if "advanced by" in step.en)
     for step in (reserved, paying):
         assert "垫付" in step.zh.split("；其中")[1]
     plain = told(campaign("shanxi-2020"), 30_000, "140000")
-    assert not any("advances" in step.en for step in plain.steps)
+    assert not any("advanced by" in step.en for step in plain.steps)
