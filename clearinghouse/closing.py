@@ -23,6 +23,7 @@ from custodian import schema as books_schema
 from custodian.prefund import DAYS_TO_RETURN, Deposit, newest_first
 from custodian.working_days import IsWorking, working_day_after
 from quanlian.accounts import VISITORS, prefund_of, visitors_account
+from quanlian.campaign_changes import Standing
 from quanlian.errors import InvalidInput
 from quanlian.ledger import Movement
 from quanlian.money import yuan
@@ -192,24 +193,33 @@ class _Campaign(NamedTuple):
     def name(self) -> str:
         return self.versions[0].campaign
 
+    @property
+    def issuer(self) -> str:
+        return self.versions[0].issuer
+
     def accounts(self, desk: Desk) -> list[str]:
         return sorted({account for terms in self.versions for account in terms.budgets()})
 
     def unfinished(self, desk: Desk) -> Iterator[str]:
-        standing = desk.campaigns.standing(self.versions[0].issuer, self.name)
+        standing = self._standing(desk)
         ends_at = standing.not_after(max(terms.ends_at for terms in self.versions))
         if desk.at < ends_at and not standing.claims_closed:
             ends = datetime.fromtimestamp(ends_at, CHINA)
             yield f"活动至{ends:%Y-%m-%d %H:%M}方结束 it ends on {ends:%Y-%m-%d %H:%M}, and is not withdrawn"
+        if not standing.last_end:
+            yield (
+                f"{self.issuer}的节点尚未结项，留在该节点的券可能仍可使用："
+                f"请其执行 quanlian node close-campaign {self.name} "
+                f"the node of {self.issuer} has not told that it closed it out, vouchers there may still be good: "
+                f"have it run quanlian node close-campaign {self.name}"
+            )
 
     def last_day(self, desk: Desk) -> date:
-        """When the last voucher that came here ended; where none came, the campaign."""
-        issuer, voucher = self.versions[0].issuer, books_schema.voucher.c
-        query = sa.select(sa.func.max(voucher.not_after)).where(voucher.issuer == issuer, voucher.campaign == self.name)
-        ends_at = min(max(terms.ends_at for terms in self.versions), desk.at)
-        last = desk.transaction.connection.execute(query).scalar_one() or ends_at
-        extended = desk.campaigns.standing(issuer, self.name).not_after(last)
-        return datetime.fromtimestamp(extended - 1, CHINA).date()
+        """When the last voucher ended, wherever it was, as its issuer signed."""
+        return datetime.fromtimestamp(self._standing(desk).last_end - 1, CHINA).date()
+
+    def _standing(self, desk: Desk) -> Standing:
+        return desk.campaigns.standing(self.issuer, self.name)
 
 
 class _YearOfVisitors(NamedTuple):

@@ -187,9 +187,15 @@ def _deposits(desk: Desk, purse: str) -> list[Deposit]:
 
 
 def _last_day(desk: Desk, terms: Terms) -> date:
-    """The day on which the last voucher ended, in China: as issued, or by a notice that extended them."""
+    """The day on which the last voucher ended, in China."""
+    return datetime.fromtimestamp(last_end(desk, terms) - 1, CHINA).date()
+
+
+def last_end(desk: Desk, terms: Terms) -> int:
+    """When the last voucher ended: as issued, or by a notice that extended them. Where none was issued, when the
+    campaign did.
+    """
     table = schema.claim_round
     ends = [row.last_end for row in desk.transaction.select_keys(table, [table.c.campaign], [(terms.campaign,)])]
     last = max(ends, default=min(terms.ends_at, desk.at))
-    extended = desk.campaigns.standing(desk.name, terms.campaign).not_after(last)
-    return datetime.fromtimestamp(extended - 1, CHINA).date()
+    return desk.campaigns.standing(desk.name, terms.campaign).not_after(last)

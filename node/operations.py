@@ -18,6 +18,7 @@ from custodian.suspensions import Suspensions, records
 from custodian.withdrawals import CloseWithdrawal, withdrawn_postings
 from node import evidence, schema
 from node.cancelling import Cancel, cancellations
+from node.closing import last_end
 from node.desk import Desk
 from node.disputes import open_disputes
 from node.domain.publishing import check_publishable
@@ -49,6 +50,7 @@ from quanlian.wire import CHANGE_KINDS, change_message, change_to_body, suspensi
 _log = telemetry.logger("operations")
 RECALL_PAGE = 1000
 FIRST_WHY = "首次公布 first publication"
+CLOSED_OUT_WHY = "已结项 closed out"
 
 
 class NodeOperations:
@@ -99,7 +101,7 @@ class NodeOperations:
         """
         known, current = await self._service.database.read(self._known, request.campaign)
         kind = ChangeKind(request.kind) if request.kind in CHANGE_KINDS else ChangeKind.PUBLISH
-        if kind is ChangeKind.PUBLISH or not request.why:
+        if kind in (ChangeKind.PUBLISH, ChangeKind.CLOSE_OUT) or not request.why:
             raise InvalidInput(
                 "须写明变更种类和理由 · needs a kind of change and why it is made",
                 place="change",
@@ -123,6 +125,13 @@ class NodeOperations:
         return node_operator_pb2.ChangeCampaignResponse(
             change=change_message(made), announced=await self._service.announcements.all_announced()
         )
+
+    async def tell_closed_out(self, caller: Identity, campaign: str) -> None:
+        """Sign, once, and make known that a campaign which is closed out here has no good voucher left."""
+        known, terms = await self._service.database.read(self._known, campaign)
+        if not known.last_end:
+            ended = await self._service.database.read(self._last_end, terms)
+            await self._make(known, ChangeKind.CLOSE_OUT, caller, CLOSED_OUT_WHY, terms, last_end=ended)
 
     async def list_changes(self, campaign: str, number: int = 0) -> node_operator_pb2.ListCampaignChangesResponse:
         """Every change of an own campaign with who and why, and the terms after change `number`; 0 is the last."""
@@ -168,8 +177,9 @@ class NodeOperations:
         caller: Identity,
         why: str,
         terms: Terms,
-        document: bytes,
+        document: bytes = b"",
         notice: bytes = b"",
+        last_end: int = 0,
     ) -> Change:
         """Sign a change, take it here, then make it known to the network: now, or as soon as that can be reached.
 
@@ -185,6 +195,7 @@ class NodeOperations:
             why=why,
             terms_hash=terms.terms_hash,
             notice=notice,
+            last_end=last_end,
         )
         check_next(known, change)
         if document:
@@ -209,6 +220,10 @@ class NodeOperations:
             if terms is None:
                 raise _unknown(campaign)
             return desk.campaigns.standing(self._service.region.code, campaign), terms
+
+    def _last_end(self, terms: Terms) -> int:
+        with self._service.database.snapshot() as transaction:
+            return last_end(Desk(transaction, self._service.region, self._service.shelf), terms)
 
     def _now(self) -> int:
         with self._service.database.snapshot() as transaction:

@@ -117,9 +117,8 @@ async def _serve(settings: NodeSettings, stop: asyncio.Event) -> None:
     service.directory.load_deny_list()
     root = (settings.tls_directory / ROOT).read_bytes()
     settling = NodeSettling(service, link, signers.message)
-    operator = NodeOperatorServicer(
-        NodeOperations(service, signers.terms, root), settling, NodeTreasury(service.engine)
-    )
+    operations = NodeOperations(service, signers.terms, root)
+    operator = NodeOperatorServicer(operations, settling, NodeTreasury(service.engine, operations))
     register(host, service, operator, link, keyring, signers)
     reasons.append(lambda: service.continuity.broken)
     service.continuity.begin(Lineage(database, settings.keys_directory / "lineage"))

@@ -16,6 +16,7 @@ from node.bank import RETURN, AssignReceipt, Payer, RecordReceipt
 from node.closing import CloseOut, released_fen
 from node.desk import Desk
 from node.engine import Engine
+from node.operations import NodeOperations
 from node.paying import InstructPayments, Lodge, MarkPaid, MarkReturned
 from node.publishing import current_terms
 from node.reversing import Reverse
@@ -29,8 +30,9 @@ from quanlian.v1 import payment_pb2
 class NodeTreasury:
     """The operator's use cases around money; everything that changes the books goes through the group commit."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, operations: NodeOperations) -> None:
         self._engine = engine
+        self._operations = operations
 
     async def record_receipt(self, request: pb.RecordDedicatedReceiptRequest) -> int:
         work = RecordReceipt(
@@ -92,9 +94,13 @@ class NodeTreasury:
         return (await self._payments(schema.payment.c.number == request.number))[0]
 
     async def close_out(self, caller: Identity, request: pb.CloseOutCampaignRequest) -> payment_pb2.CloseOut:
-        """Close a campaign out, again where refunds freed money since. Raises InvalidInput with all that is open."""
+        """Close a campaign out, again where refunds freed money since, and tell the network.
+
+        Raises InvalidInput with all that is open.
+        """
         is_working = calendar(request.working_days, request.file_name or "working days")
         await self._work(CloseOut(request.campaign, caller.uri, is_working))
+        await self._operations.tell_closed_out(caller, request.campaign)
         return await self._engine.database.read(self._closed, request.campaign)
 
     def _closed(self, campaign: str) -> payment_pb2.CloseOut:

@@ -96,6 +96,12 @@ class Treasury:
         request = pb.CloseOutCampaignRequest(campaign="spring", working_days=working_days, file_name="2027.toml")
         return self.department.do(self.department.treasury.close_out(OPERATOR, request))
 
+    def learn(self) -> None:
+        """The clearinghouse takes what the node told through its link and through its operator's calls."""
+        told = [*self.node.clearinghouse.changes, *self.department.link.changes]
+        for message in told:
+            self.clearinghouse.do(self.clearinghouse.service.publish_change(HANGZHOU, message))
+
     # Vouchers
 
     def request(self, **operation: Any) -> bytes:

@@ -62,6 +62,7 @@ class Department:
     service: NodeService
     settling: NodeSettling
     treasury: NodeTreasury
+    link: Link
 
     def do(self, call: Awaitable[Result]) -> Result:
         async def done() -> Result:
@@ -86,4 +87,5 @@ def linked(node: LocalNode, clearinghouse: LocalClearinghouse) -> Department:
     link = Link(clearinghouse)
     service = NodeService(node.database, node.region, node_signers(), TestKeyring(KEYRING), link)  # type: ignore[arg-type]
     settling = NodeSettling(service, link, message_signer())  # type: ignore[arg-type]
-    return Department(node, clearinghouse, service, settling, NodeTreasury(service.engine))
+    treasury = NodeTreasury(service.engine, node.operations_of(service))
+    return Department(node, clearinghouse, service, settling, treasury, link)

@@ -1,4 +1,4 @@
-"""What happens to a campaign after its terms are published: new versions, notices, pause, resume, withdrawal.
+"""What happens to a campaign after it is published: new versions, notices, pause, resume, withdrawal, close-out.
 
 Every change is one signed, numbered message (`CampaignChange`, kind "campaign-change") that says who made it and why.
 A new version counts for vouchers issued from then on; a *notice* concerns vouchers already out and may only favour
@@ -25,12 +25,14 @@ class ChangeKind(IntEnum):
     PAUSE = 4
     RESUME = 5
     WITHDRAW = 6
+    CLOSE_OUT = 7
 
 
 class Change(NamedTuple):
     """One change of one campaign, numbered from 1 without gaps; `at` in UTC seconds.
 
-    `terms_hash` is the version in force after it; `notice` the TOML bytes of a notice, else empty.
+    `terms_hash` is the version in force after it; `notice` the TOML bytes of a notice, else empty; `last_end` of a
+    close-out when its last voucher's validity ended, else 0.
     """
 
     issuer: str
@@ -42,6 +44,7 @@ class Change(NamedTuple):
     why: str
     terms_hash: bytes
     notice: bytes = b""
+    last_end: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Standing:
     """A campaign as it stands after its changes. `claims_closed`: withdrawn, vouchers out stay good.
 
     `given` is what its notices gave the holders; `paused_at` and `closed_at` tell since when, 0 where it is neither.
+    `last_end` is when the last voucher of a campaign that is closed out ended, 0 of any other.
     """
 
     terms_hash: bytes = b""
@@ -58,6 +62,7 @@ class Standing:
     given: Given = NOTHING_GIVEN
     paused_at: int = 0
     closed_at: int = 0
+    last_end: int = 0
 
     def not_after(self, token_not_after: int) -> int:
         """The end of a voucher's validity, as its token or a later notice says, whichever is later."""
@@ -92,6 +97,8 @@ def standing(changes: Iterable[Change]) -> Standing:
             now = replace(now, paused=paused, paused_at=change.at if paused else 0)
         elif change.kind is ChangeKind.WITHDRAW:
             now = replace(now, claims_closed=True, closed_at=change.at)
+        elif change.kind is ChangeKind.CLOSE_OUT:
+            now = replace(now, last_end=change.last_end)
     return now
 
 
@@ -111,7 +118,7 @@ def check_next(now: Standing, change: Change) -> None:
         ChangeKind.RESUME: "" if now.paused else "并未暂停 · is not paused",
         ChangeKind.WITHDRAW: "已撤回 · is withdrawn already" if now.claims_closed else "",
     }
-    fault = faults.get(change.kind, "")
+    fault = "已结项 · is closed out" if now.last_end else faults.get(change.kind, "")
     if not fault and change.kind is not ChangeKind.PUBLISH and not now.last_number:
         fault = "尚未发布 · is not published"
     if fault:

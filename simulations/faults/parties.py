@@ -110,9 +110,8 @@ def node(network: Network, region: str) -> Program:
         service.directory.load_keys()
         service.directory.load_deny_list()
         settling = NodeSettling(service, link, signers["message"])
-        operator = NodeOperatorServicer(
-            NodeOperations(service, signers["terms"], b""), settling, NodeTreasury(service.engine)
-        )
+        operations = NodeOperations(service, signers["terms"], b"")
+        operator = NodeOperatorServicer(operations, settling, NodeTreasury(service.engine, operations))
         node_server.register(_host(process), service, operator, link, keyring, named)
         process.closed = lambda method: "" if method in node_server.IN_RECOVERY else service.continuity.broken
         service.continuity.begin(machine.lineage(database))

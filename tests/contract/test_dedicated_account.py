@@ -290,7 +290,21 @@ class TestCloseOut:
         notice = b'[notice]\ncampaign = "spring"\nvalid_until = 2027-02-01T00:00:00+08:00\n'
         with pytest.raises(InvalidInput, match="is closed out"):
             funded.node.change(ChangeKind.NOTICE, notice)
-        assert [row["kind"] for row in funded.node.rows("campaign_change")] == ["PUBLISH", "WITHDRAW"]
+        assert [row["kind"] for row in funded.node.rows("campaign_change")] == ["PUBLISH", "WITHDRAW", "CLOSE_OUT"]
+
+    def test_the_network_is_told_once_when_the_last_voucher_ended(self, funded: Treasury) -> None:
+        spend_and_end(funded)
+        ended = max(row["not_after"] for row in funded.node.rows("pack"))
+        for _ in range(2):
+            funded.close_out()
+        told = [change for change in funded.node.changes() if change.kind == ChangeKind.CLOSE_OUT]
+        assert [(each.by, each.last_end) for each in told] == [(OPERATOR.uri, ended)]
+        funded.learn()
+        assert funded.clearinghouse.rows("campaign_change")[-1]["kind"] == "CLOSE_OUT"
+
+    def test_nobody_says_so_of_a_campaign_that_is_not(self, funded: Treasury) -> None:
+        with pytest.raises(InvalidInput, match="needs a kind of change"):
+            funded.node.change(ChangeKind.CLOSE_OUT)
 
     def test_a_year_whose_holidays_nobody_told_is_asked_for(self, funded: Treasury) -> None:
         notice = b'[notice]\ncampaign = "spring"\nvalid_until = 2026-12-20T00:00:00+08:00\n'

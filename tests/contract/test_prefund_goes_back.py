@@ -9,21 +9,34 @@ from __future__ import annotations
 from datetime import datetime
 
 import pytest
-from local_parties import HANGZHOU, SHANGHAI, LocalClearinghouse, LocalNode
+from dedicated_account import Treasury
+from local_parties import HANGZHOU, SHANGHAI, LocalClearinghouse, LocalNode, node_signers
 from window_stories import BANK, away, close, deposit, instruct, mark, pay_ahead, posted, redeem, statement
 
 from clearinghouse import schema
 from clearinghouse.custody import overdue
 from custodian.ledger.check import check_books
 from custodian.working_days import calendar, working_day_after
+from node.signatures import signed
+from quanlian.campaign_changes import Change, ChangeKind
 from quanlian.errors import InvalidInput
 from quanlian.refusals import CHINA
 from quanlian.v1 import clearing_operator_pb2 as pb
+from quanlian.wire import change_to_body
 
 CITY = f"prefund/{HANGZHOU}/2026/spring/city"
 CITY_USES = 467
 DAY = 86_400
 CALENDAR = b"year = 2027\nholidays = [2027-01-01]\nworkdays = []\n"
+
+
+def close_out(
+    clearinghouse: LocalClearinghouse, region: str = HANGZHOU, campaign: str = "spring", year: int = 0
+) -> pb.CloseOutPrefundResponse:
+    request = pb.CloseOutPrefundRequest(
+        region=region, campaign=campaign, fiscal_year=year, working_days=CALENDAR, file_name="2027.toml"
+    )
+    return clearinghouse.do(clearinghouse.service.settlement.close_out("operator", request))
 
 
 class Story:
@@ -32,6 +45,7 @@ class Story:
     def __init__(self, node: LocalNode, clearinghouse: LocalClearinghouse) -> None:
         self.clearinghouse = clearinghouse
         (token,) = away(node, clearinghouse)
+        self._terms_hash = node.changes()[-1].terms_hash
         pay_ahead(clearinghouse, HANGZHOU, "spring/city", 300, "older")
         clearinghouse.pass_seconds(60)
         pay_ahead(clearinghouse, HANGZHOU, "spring/city", 900, "newer")
@@ -43,24 +57,64 @@ class Story:
         mark(self.clearinghouse, number, SHANGHAI, f"to-shanghai-{number}")
         self.clearinghouse.do(self.clearinghouse.service.settlement.settle(number))
 
-    def end(self) -> None:
-        """The campaign ends, and with it the voucher that was not used."""
+    def end(self, last_end: int = 0) -> None:
+        """The campaign ends, and with it the voucher that was not used; the issuer's own at `last_end`."""
         ends_at = max(row["not_after"] for row in self.clearinghouse.rows("voucher"))
         self.clearinghouse.pass_seconds(400 * DAY)
         with self.clearinghouse.database.snapshot() as transaction:
             assert transaction.now() > ends_at
             found = overdue(transaction, 500)
         self.clearinghouse.decide(found)
+        self.issuer_closes_out(last_end or ends_at)
+
+    def issuer_closes_out(self, last_end: int) -> None:
+        """Hangzhou signs that none of the campaign's vouchers is good any more, wherever it was."""
+        known, at = self.clearinghouse.rows("campaign_change"), self.clearinghouse.database.at
+        number, terms_hash = len(known) + 1, self._terms_hash
+        change = Change(HANGZHOU, "spring", number, ChangeKind.CLOSE_OUT, at, "us", "over", terms_hash, b"", last_end)
+        message = signed(change_to_body(change), "campaign-change", node_signers().terms)
+        self.clearinghouse.do(self.clearinghouse.service.publish_change(HANGZHOU, message))
 
     def close_out(self, region: str = HANGZHOU, campaign: str = "spring", year: int = 0) -> pb.CloseOutPrefundResponse:
-        request = pb.CloseOutPrefundRequest(
-            region=region, campaign=campaign, fiscal_year=year, working_days=CALENDAR, file_name="2027.toml"
-        )
-        return self.clearinghouse.do(self.clearinghouse.service.settlement.close_out("operator", request))
+        return close_out(self.clearinghouse, region, campaign, year)
 
     def give_back(self, of: str, reference: str) -> int:
         work = self.clearinghouse.service.settlement.mark_prefund_returned(of, reference)
         return self.clearinghouse.do(work).amount_fen
+
+
+class TestVouchersStillWithTheirIssuer:
+    """Funders paid ahead at the clearinghouse; six vouchers are good at the node, which withdraws the campaign."""
+
+    def test_keep_their_money_until_they_are_over(self, treasury: Treasury) -> None:
+        there = treasury.clearinghouse
+        for funder in ("city", "county"):
+            pay_ahead(there, HANGZHOU, f"spring/{funder}", 100_000, f"ahead-{funder}")
+        token, *_ = treasury.node.claim(3)
+        treasury.node.change(ChangeKind.WITHDRAW)
+        treasury.learn()
+        with pytest.raises(InvalidInput) as refused:
+            close_out(there)
+        assert "330100的节点尚未结项" in str(refused.value)
+        assert "have it run quanlian node close-campaign spring" in str(refused.value)
+        treasury.release(token)
+        treasury.redeem_in_shanghai(token)
+        ended = max(row["not_after"] for row in treasury.node.rows("pack"))
+        treasury.pass_days(30)
+        treasury.sweep()
+        treasury.settle_window()
+        with pytest.raises(InvalidInput, match="has not told that it closed it out"):
+            close_out(there)
+        treasury.close_out()
+        treasury.learn()
+        closed = close_out(there)
+        last = datetime.fromtimestamp(ended - 1, CHINA).date()
+        assert closed.due_on == working_day_after(last, 15, calendar(CALENDAR)).isoformat()
+        assert [(each.funder, each.amount_fen) for each in closed.returns] == [
+            ("city", 100_000 - CITY_USES),
+            ("county", 100_000 - 233),
+        ]
+        there.check_books()
 
 
 @pytest.fixture
@@ -79,7 +133,12 @@ class TestCloseOut:
     def test_everything_that_is_open_is_listed(self, story: Story) -> None:
         with pytest.raises(InvalidInput) as refused:
             story.close_out()
-        for matter in ("and is not withdrawn", "yuan reserved", "window 1 is not settled"):
+        for matter in (
+            "and is not withdrawn",
+            "vouchers there may still be good",
+            "yuan reserved",
+            "window 1 is not settled",
+        ):
             assert matter in str(refused.value)
         assert story.clearinghouse.rows("close_out") == []
 
@@ -106,6 +165,18 @@ class TestCloseOut:
         again = over.close_out()
         assert (again.at, again.due_on) == (first.at, first.due_on)
         assert [(each.deposit, each.bank_reference) for each in again.returns] == [("newer", "back-1")]
+
+    def test_its_days_count_from_the_last_voucher_s_end_wherever_that_was(self, story: Story) -> None:
+        """One that stayed with its issuer outlived those that came here."""
+        story.settle()
+        later = max(row["not_after"] for row in story.clearinghouse.rows("voucher")) + 5 * DAY
+        story.end(later)
+        last = datetime.fromtimestamp(later - 1, CHINA).date()
+        assert story.close_out().due_on == working_day_after(last, 15, calendar(CALENDAR)).isoformat()
+
+    def test_nothing_follows_what_its_issuer_closed_out(self, over: Story) -> None:
+        with pytest.raises(InvalidInput, match="is closed out"):
+            over.issuer_closes_out(over.clearinghouse.database.at)
 
     @pytest.mark.parametrize(("region", "campaign"), [(HANGZHOU, "autumn"), (SHANGHAI, "spring"), ("999999", "spring")])
     def test_a_campaign_that_nobody_published_is_not_closed_out(self, over: Story, region: str, campaign: str) -> None:

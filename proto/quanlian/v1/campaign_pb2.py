@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aquanlian/v1/campaign.proto\x12\x0bquanlian.v1\"\xba\x01\n\x0e\x43\x61mpaignChange\x12\x0e\n\x06issuer\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61mpaign\x18\x02 \x01(\t\x12\x0e\n\x06number\x18\x03 \x01(\r\x12-\n\x04kind\x18\x04 \x01(\x0e\x32\x1f.quanlian.v1.CampaignChangeKind\x12\n\n\x02\x61t\x18\x05 \x01(\x03\x12\n\n\x02\x62y\x18\x06 \x01(\t\x12\x0b\n\x03why\x18\x07 \x01(\t\x12\x12\n\nterms_hash\x18\x08 \x01(\x0c\x12\x0e\n\x06notice\x18\t \x01(\x0c*\x81\x02\n\x12\x43\x61mpaignChangeKind\x12$\n CAMPAIGN_CHANGE_KIND_UNSPECIFIED\x10\x00\x12 \n\x1c\x43\x41MPAIGN_CHANGE_KIND_PUBLISH\x10\x01\x12\x1e\n\x1a\x43\x41MPAIGN_CHANGE_KIND_AMEND\x10\x02\x12\x1f\n\x1b\x43\x41MPAIGN_CHANGE_KIND_NOTICE\x10\x03\x12\x1e\n\x1a\x43\x41MPAIGN_CHANGE_KIND_PAUSE\x10\x04\x12\x1f\n\x1b\x43\x41MPAIGN_CHANGE_KIND_RESUME\x10\x05\x12!\n\x1d\x43\x41MPAIGN_CHANGE_KIND_WITHDRAW\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aquanlian/v1/campaign.proto\x12\x0bquanlian.v1\"\xcc\x01\n\x0e\x43\x61mpaignChange\x12\x0e\n\x06issuer\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61mpaign\x18\x02 \x01(\t\x12\x0e\n\x06number\x18\x03 \x01(\r\x12-\n\x04kind\x18\x04 \x01(\x0e\x32\x1f.quanlian.v1.CampaignChangeKind\x12\n\n\x02\x61t\x18\x05 \x01(\x03\x12\n\n\x02\x62y\x18\x06 \x01(\t\x12\x0b\n\x03why\x18\x07 \x01(\t\x12\x12\n\nterms_hash\x18\x08 \x01(\x0c\x12\x0e\n\x06notice\x18\t \x01(\x0c\x12\x10\n\x08last_end\x18\n \x01(\x03*\xa5\x02\n\x12\x43\x61mpaignChangeKind\x12$\n CAMPAIGN_CHANGE_KIND_UNSPECIFIED\x10\x00\x12 \n\x1c\x43\x41MPAIGN_CHANGE_KIND_PUBLISH\x10\x01\x12\x1e\n\x1a\x43\x41MPAIGN_CHANGE_KIND_AMEND\x10\x02\x12\x1f\n\x1b\x43\x41MPAIGN_CHANGE_KIND_NOTICE\x10\x03\x12\x1e\n\x1a\x43\x41MPAIGN_CHANGE_KIND_PAUSE\x10\x04\x12\x1f\n\x1b\x43\x41MPAIGN_CHANGE_KIND_RESUME\x10\x05\x12!\n\x1d\x43\x41MPAIGN_CHANGE_KIND_WITHDRAW\x10\x06\x12\"\n\x1e\x43\x41MPAIGN_CHANGE_KIND_CLOSE_OUT\x10\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'quanlian.v1.campaign_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CAMPAIGNCHANGEKIND']._serialized_start=233
-  _globals['_CAMPAIGNCHANGEKIND']._serialized_end=490
+  _globals['_CAMPAIGNCHANGEKIND']._serialized_start=251
+  _globals['_CAMPAIGNCHANGEKIND']._serialized_end=544
   _globals['_CAMPAIGNCHANGE']._serialized_start=44
-  _globals['_CAMPAIGNCHANGE']._serialized_end=230
+  _globals['_CAMPAIGNCHANGE']._serialized_end=248
 # @@protoc_insertion_point(module_scope)

@@ -34,6 +34,8 @@ class _CampaignChangeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Ca
     CAMPAIGN_CHANGE_KIND_RESUME: _CampaignChangeKind.ValueType  # 5
     CAMPAIGN_CHANGE_KIND_WITHDRAW: _CampaignChangeKind.ValueType  # 6
     """No claims any more; vouchers out stay good."""
+    CAMPAIGN_CHANGE_KIND_CLOSE_OUT: _CampaignChangeKind.ValueType  # 7
+    """No voucher out is good any more and the issuer's accounts are settled: nothing can follow."""
 
 class CampaignChangeKind(_CampaignChangeKind, metaclass=_CampaignChangeKindEnumTypeWrapper): ...
 
@@ -48,6 +50,8 @@ CAMPAIGN_CHANGE_KIND_PAUSE: CampaignChangeKind.ValueType  # 4
 CAMPAIGN_CHANGE_KIND_RESUME: CampaignChangeKind.ValueType  # 5
 CAMPAIGN_CHANGE_KIND_WITHDRAW: CampaignChangeKind.ValueType  # 6
 """No claims any more; vouchers out stay good."""
+CAMPAIGN_CHANGE_KIND_CLOSE_OUT: CampaignChangeKind.ValueType  # 7
+"""No voucher out is good any more and the issuer's accounts are settled: nothing can follow."""
 Global___CampaignChangeKind: _TypeAlias = CampaignChangeKind  # noqa: Y015
 
 @_typing.final
@@ -65,6 +69,7 @@ class CampaignChange(_message.Message):
     WHY_FIELD_NUMBER: _builtins.int
     TERMS_HASH_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
+    LAST_END_FIELD_NUMBER: _builtins.int
     issuer: _builtins.str
     campaign: _builtins.str
     number: _builtins.int
@@ -78,6 +83,8 @@ class CampaignChange(_message.Message):
     """The version in force after the change."""
     notice: _builtins.bytes
     """The notice's TOML file."""
+    last_end: _builtins.int
+    """Of a close-out: when the last voucher's validity ended, in UTC seconds."""
     def __init__(
         self,
         *,
@@ -90,10 +97,11 @@ class CampaignChange(_message.Message):
         why: _builtins.str = ...,
         terms_hash: _builtins.bytes = ...,
         notice: _builtins.bytes = ...,
+        last_end: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "by", b"by", "campaign", b"campaign", "issuer", b"issuer", "kind", b"kind", "notice", b"notice", "number", b"number", "terms_hash", b"terms_hash", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "by", b"by", "campaign", b"campaign", "issuer", b"issuer", "kind", b"kind", "last_end", b"last_end", "notice", b"notice", "number", b"number", "terms_hash", b"terms_hash", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,6 +25,7 @@ def change_message(change: Change) -> campaign_pb2.CampaignChange:
         why=change.why,
         terms_hash=change.terms_hash,
         notice=change.notice,
+        last_end=change.last_end,
     )
 
 
@@ -33,6 +34,8 @@ def body_to_change(body: bytes) -> Change:
     message = parse(campaign_pb2.CampaignChange, body, "campaign change")
     need(message.kind in CHANGE_KINDS, "campaign change.kind", "所列变更种类之一", "one of the kinds of change")
     need(bool(message.by and message.why), "campaign change", "决定人与原因", "who decided it and why")
+    closes = message.kind == ChangeKind.CLOSE_OUT.value
+    need((message.last_end > 0) is closes, "campaign change.last_end", "仅结项所有", "of a close-out, and of no other")
     return change_of(message)
 
 
@@ -48,4 +51,5 @@ def change_of(message: campaign_pb2.CampaignChange) -> Change:
         message.why,
         message.terms_hash,
         message.notice,
+        message.last_end,
     )
