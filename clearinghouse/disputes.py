@@ -18,7 +18,10 @@ from clearinghouse.domain.calendar_days import last_day
 from clearinghouse.silence import deadline
 from custodian import schema as books_schema
 from quanlian import wire
+from quanlian.accounts import account_region, is_memo
 from quanlian.errors import InvalidInput
+from quanlian.ledger import Movement
+from quanlian.money import yuan
 from quanlian.redemptions import Redemption, adjust
 from quanlian.statements import BALANCE, HOME, ISSUER, REDEEMER, LineKey, Statement, json_to_statement
 from quanlian.v1 import clearing_operator_pb2, settlement_pb2, signed_pb2
@@ -165,6 +168,7 @@ class Resolve:
         desk.books.apply(outcome)
         desk.applied(before, outcome)
         assert outcome.posting is not None
+        _require_not_its_loss(dispute, before, outcome.movements)
         desk.tell(before.redeeming_region, adjustment=wire.posting_message(outcome.posting, outcome.redemption))
         return before
 
@@ -240,6 +244,28 @@ def _as_told_to(region: str, dispute: settlement_pb2.Dispute) -> settlement_pb2.
     told.why = dispute.why
     told.lines.extend(line for line in dispute.lines if line.counterpart == region)
     return told
+
+
+def _require_not_its_loss(
+    dispute: settlement_pb2.Dispute, redemption: Redemption, movements: Sequence[Movement]
+) -> None:
+    """Raises InvalidInput where the region that disputed would be the poorer for being right.
+
+    An adjusting entry gives back to funders; it cannot give a redeeming region more than the discount was split into.
+    """
+    moved = [each for each in movements if not is_memo(each.account)]
+    lost = sum(each.posted_fen for each in moved if account_region(each.account) == dispute.region)
+    if lost > 0:
+        id, region = redemption.id.hex(), dispute.region
+        raise InvalidInput(
+            f"核销 {id} 的调整使提出异议的{region}少得{yuan(lost)}元：调整只能退回出资方，不能给核销地区补款 · "
+            f"adjusting redemption {id} costs {region}, which disputed, {yuan(lost)} yuan: an adjusting entry gives "
+            "back to funders and pays a redeeming region nothing more",
+            place=f"dispute {region}/{dispute.number}",
+            remedy="多计的，由发券地区就同一核销提出异议；少付的，由两地区另行结算，并在驳回理由中写明 · "
+            "where too much was counted, let the issuing region dispute it; where too little was paid, have the two "
+            "regions settle it between them and say so in the reason of the rejection",
+        )
 
 
 def _require_named_once(redemption_ids: Sequence[bytes]) -> None:

@@ -253,26 +253,53 @@ def test_an_adjustment_must_be_of_the_disputed_window(department: Department) ->
 def test_an_adjustment_must_be_of_the_disputed_role(department: Department) -> None:
     """As a redeemer's line nothing goes back of what was used as the issuer's."""
     (redemption,) = department.clearinghouse.rows("redemption")
-    dispute = settlement_pb2.Dispute(region=SHANGHAI, number=1, window=1, why="so")
+    adjustment = clearing_operator_pb2.Adjustment(redemption_id=redemption["id"], amount_fen=5)
+
+    def uphold(number: int) -> clearing_operator_pb2.ResolveDisputeResponse:
+        request = clearing_operator_pb2.ResolveDisputeRequest(
+            region=HANGZHOU, number=number, upheld=True, why="so", adjustments=[adjustment]
+        )
+        return department.do(department.clearinghouse.service.settlement.resolve_dispute(request))
+
+    assert department.dispute(ISSUERS_LINE) == 1
+    assert [each.amount_fen for each in uphold(1).booked] == [5]
+    dispute = settlement_pb2.Dispute(region=HANGZHOU, number=2, window=1, why="so")
+    dispute.lines.add(role="redeemer", counterpart=SHANGHAI, campaign="spring", redemption_ids=[bytes(16)])
+    department.clearinghouse.decide(TakeDispute(signed_pb2.SignedMessage(body=dispute.SerializeToString()), dispute))
+    with pytest.raises(InvalidInput, match="is on none of the disputed lines"):
+        uphold(2)
+
+
+def test_a_region_that_is_owed_more_is_not_upheld_by_taking_money_from_it(department: Department) -> None:
+    """Of 1.00 given back Shanghai would pay 1.00 and get its visitors' fund's 0.30."""
+    (redemption,) = department.clearinghouse.rows("redemption")
+    dispute = settlement_pb2.Dispute(region=SHANGHAI, number=1, window=1, why="too little")
     dispute.lines.add(role="redeemer", counterpart=HANGZHOU, campaign="spring")
     taken = department.clearinghouse.decide(
         TakeDispute(signed_pb2.SignedMessage(body=dispute.SerializeToString()), dispute)
     )
     assert taken == [None]
-    adjustment = clearing_operator_pb2.Adjustment(redemption_id=redemption["id"], amount_fen=5)
-
-    def uphold(region: str) -> clearing_operator_pb2.ResolveDisputeResponse:
-        request = clearing_operator_pb2.ResolveDisputeRequest(
-            region=region, number=1, upheld=True, why="so", adjustments=[adjustment]
-        )
-        return department.do(department.clearinghouse.service.settlement.resolve_dispute(request))
-
-    assert [each.amount_fen for each in uphold(SHANGHAI).booked] == [5]
-    dispute = settlement_pb2.Dispute(region=HANGZHOU, number=1, window=1, why="so")
-    dispute.lines.add(role="redeemer", counterpart=SHANGHAI, campaign="spring", redemption_ids=[bytes(16)])
-    department.clearinghouse.decide(TakeDispute(signed_pb2.SignedMessage(body=dispute.SerializeToString()), dispute))
-    with pytest.raises(InvalidInput, match="is on none of the disputed lines"):
-        uphold(HANGZHOU)
+    before = [department.clearinghouse.rows(table) for table in ("dispute", "entry", "posting", "feed")]
+    request = clearing_operator_pb2.ResolveDisputeRequest(
+        region=SHANGHAI,
+        number=1,
+        upheld=True,
+        why="so",
+        adjustments=[clearing_operator_pb2.Adjustment(redemption_id=redemption["id"], amount_fen=100)],
+    )
+    with pytest.raises(InvalidInput) as refused:
+        department.do(department.clearinghouse.service.settlement.resolve_dispute(request))
+    assert "使提出异议的310000少得0.70元" in str(refused.value)
+    assert "costs 310000, which disputed, 0.70 yuan" in str(refused.value)
+    assert [department.clearinghouse.rows(table) for table in ("dispute", "entry", "posting", "feed")] == before
+    request.adjustments.clear()
+    with pytest.raises(InvalidInput, match="needs a reason, and adjustments"):
+        department.do(department.clearinghouse.service.settlement.resolve_dispute(request))
+    request.upheld, request.why = False, "the regions settle it between them"
+    assert department.do(department.clearinghouse.service.settlement.resolve_dispute(request)).dispute.outcome == (
+        "rejected"
+    )
+    department.clearinghouse.check_books()
 
 
 def test_a_dispute_after_its_last_day_is_refused_with_that_day(department: Department) -> None:
