@@ -22,6 +22,7 @@ from custodian.ledger.decoding import Encoded, legs_in, read, returned_legs, str
 from custodian.ledger.findings import Finding, PartyChecks
 from quanlian import netting, wire
 from quanlian.accounts import account_region, bank_account, settlement_account, suspense_account, visitors_account
+from quanlian.apportionment import capture_release
 from quanlian.custody import CLEARINGHOUSE
 from quanlian.errors import InvalidInput
 from quanlian.ledger import is_limited
@@ -118,6 +119,29 @@ def _booked_money(transaction: Transaction) -> dict[tuple[str, str], list[Any]]:
     for row in run(transaction, query):
         booked[row.kind, row.reference].append(row)
     return booked
+
+
+def _proofs(transaction: Transaction) -> Iterator[Finding]:
+    """What is kept of a decision for whoever recomputes it is what was held, before a smaller capture."""
+    proof, redemption = schema.proof, books_schema.redemption
+    query = sa.select(
+        redemption.c.id, redemption.c.order_fen, redemption.c.discount_fen,
+        proof.c.order_fen.label("held_order_fen"), proof.c.discount_fen.label("held_fen"),
+    ).join_from(proof, redemption, proof.c.redemption_id == redemption.c.id)  # fmt: skip
+    for row in stream(transaction, query):
+        if row.held_fen - _released_fen(row) == row.discount_fen and row.held_order_fen >= row.order_fen:
+            continue
+        name, said, found = "discount_fen", row.held_fen, row.discount_fen
+        if said == found:
+            name, said, found = "order_fen", row.held_order_fen, row.order_fen
+        yield Finding("proof", f"{row.id.hex()} {name}", None, said - found, *difference(said, found))
+
+
+def _released_fen(row: Any) -> int:
+    """What the capture released of the discount that was held."""
+    if not 0 <= row.order_fen <= row.held_order_fen or not 0 <= row.held_fen <= row.held_order_fen:
+        return 0
+    return capture_release(row.held_fen, row.held_order_fen, row.order_fen)
 
 
 def _visitors_funds(transaction: Transaction) -> Iterator[Finding]:
@@ -369,6 +393,7 @@ CHECKS = PartyChecks(
     (
         _money,
         _owners,
+        _proofs,
         _visitors_funds,
         _custody,
         _series,

@@ -172,6 +172,7 @@ class Desk:
         self._away: dict[bytes, Away | None] = {}
         self._changed_away: set[bytes] = set()
         self._clearing_items: dict[ClearingItemKey, tuple[Any, ...]] = {}
+        self._withdrawn_items: list[dict[str, Any]] = []
         self._wanted_items: list[ClearingItemKey] = []
         self._known_items: dict[ClearingItemKey, bool] = {}
         self._orders: dict[tuple[str, str], OrderUse | None] = {}
@@ -425,7 +426,7 @@ class Desk:
         return self._known_items[key]
 
     def add_clearing_item(self, key: ClearingItemKey, figures: tuple[Any, ...]) -> None:
-        """`figures` are the other columns of the row, in their order."""
+        """`figures` are the other columns of the row, in their order, but for the entry, which `save` writes."""
         self._known_items[key] = True
         self._clearing_items[key] = (*key, *figures)
 
@@ -437,8 +438,10 @@ class Desk:
             return None
         return dict(self.transaction.select_keys(schema.clearing_item, _ITEM_KEY, [key])[0]._mapping)
 
-    def remove_clearing_item(self, key: ClearingItemKey) -> None:
-        """What counts no more; the books take it back by opposite movements."""
+    def withdraw_clearing_item(self, key: ClearingItemKey, withdrawn: Mapping[str, Any]) -> None:
+        """What counts no more, kept as `withdrawn` tells; the books take it back by opposite movements."""
+        item = self.clearing_item(key)
+        self._withdrawn_items.append({**withdrawn, "booked": item.get("entry") if item else None})
         self._known_items[key] = False
         if self._clearing_items.pop(key, None) is None:
             table = schema.clearing_item
@@ -451,7 +454,7 @@ class Desk:
     def save(self) -> None:
         self.books.save("batch", self.at, signer=self.region.message_signer)
         self.dues.save(self.transaction)
-        self.transaction.append(schema.clearing_item, list(self._clearing_items.values()))
+        self._save_clearing_items(self.books.next_entry - 1)
         changed_away = [away for id in sorted(self._changed_away) if (away := self._away[id])]
         self.transaction.replace(schema.away, [(*each[:9], each.number, each.particulars) for each in changed_away])
         self.transaction.replace(
@@ -461,6 +464,11 @@ class Desk:
         self.transaction.replace(
             schema.outbox, [sent for key in sorted(self._changed_outbox) if (sent := self._outbox[key])]
         )
+
+    def _save_clearing_items(self, entry: int) -> None:
+        self.transaction.append(schema.clearing_item, [(*row, entry) for row in self._clearing_items.values()])
+        withdrawn = [{**row, "booked": row["booked"] or entry, "entry": entry} for row in self._withdrawn_items]
+        self.transaction.insert(schema.withdrawn_posting, withdrawn)
 
     # Packs
 

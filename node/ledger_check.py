@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Any
@@ -30,11 +30,13 @@ from node.domain.claims import china_day
 from node.payment_check import own_region
 from node.redeeming import used_away
 from node.references_check import references
-from node.withdrawing import taken_back
-from quanlian.accounts import clearing_account
+from node.withdrawing import taken_back, withdrawn_rows
+from quanlian import wire
+from quanlian.accounts import account_region, clearing_account
 from quanlian.apportionment import Leg
 from quanlian.errors import InvalidInput
 from quanlian.ledger import is_limited
+from quanlian.money import yuan
 from quanlian.statements import json_to_statement
 from quanlian.terms_parsing import parse_terms
 from quanlian.v1 import custody_pb2
@@ -165,6 +167,56 @@ def _hand_overs(transaction: Transaction) -> Iterator[Finding]:
         yield Finding("fund_return", str(number), None, 0, "退款单缺失", "is missing")
 
 
+def _booked_away(transaction: Transaction) -> Iterator[Finding]:
+    """What each entry says that own funders used away is what the postings that it booked say."""
+    region, entries = own_region(transaction), _used_by_withdrawn(transaction)
+    line, item = books_schema.line, schema.clearing_item
+    booked = line.select().where(line.c.account.startswith("used_away/", autoescape=True)).order_by(line.c.entry)
+    concerned = item.select().where((item.c.side == "funder") | (item.c.issuer != region)).order_by(item.c.entry)
+    for number, (lines, items) in joined(
+        (stream(transaction, booked), attrgetter("entry")), (stream(transaction, concerned), attrgetter("entry"))
+    ):
+        left = Counter[str]()
+        for row in lines:
+            left[row.counterpart] += row.posted_fen
+        for row in items:
+            left[_elsewhere(row)] -= _used_fen(region, legs_in(row.legs))
+        left.subtract(entries.get(number, {}))
+        for counterpart, fen in sorted(left.items()):
+            if fen:
+                zh = (
+                    f"该分录记有与{counterpart}所用{yuan(fen)}元，收退明细没有："
+                    f"有明细被删除，或其{len(items)}笔之一被改动"
+                )
+                en = (
+                    f"the entry booked {yuan(fen)} yuan used with {counterpart} that no posting shows: "
+                    f"one was deleted, or one of its {len(items)} was changed"
+                )
+                yield Finding("clearing_item", f"entry {number} {counterpart}", number, fen, zh, en)
+
+
+def _used_by_withdrawn(transaction: Transaction) -> dict[int, Counter[str]]:
+    """By entry and counterpart: what was booked of postings that were taken back, and the opposite where they were."""
+    region, entries = own_region(transaction), defaultdict[int, Counter[str]](Counter)
+    for row, posting in withdrawn_rows(transaction):
+        if row.side == "funder" or posting.issuer != region:
+            counterpart = posting.redeeming_region if row.side == "funder" else posting.issuer
+            fen = _used_fen(region, wire.legs_of(posting.legs))
+            entries[row.booked][counterpart] += fen
+            entries[row.entry][counterpart] -= fen
+    return entries
+
+
+def _elsewhere(row: Any) -> str:
+    """With which region a clearing item is booked."""
+    return str(row.redeeming_region if row.side == "funder" else row.issuer)
+
+
+def _used_fen(region: str, legs: tuple[Leg, ...]) -> int:
+    """What the region's own funders use of these legs."""
+    return sum(leg.amount_fen for leg in legs if is_limited(leg.account) and account_region(leg.account) == region)
+
+
 def _clearing(transaction: Transaction) -> Iterator[Finding]:
     """What the clearinghouse posted for this region is what `used_away`, `advance_away` and `clearing` say."""
     region = own_region(transaction)
@@ -282,7 +334,7 @@ CHECKS = PartyChecks(
     "pack",
     schema.METADATA,
     _ENCODED,
-    (_packs, _limits, _hand_overs, _clearing, _away, _windows, references, *payment_check.CHECKS),
+    (_packs, _limits, _hand_overs, _booked_away, _clearing, _away, _windows, references, *payment_check.CHECKS),
     signatures_check.CHECKS,
     _reserved_in_packs,
     _is_away,

@@ -198,6 +198,7 @@ clearing_item = Table(
     Column("pack_id", LargeBinary, nullable=False),
     Column("voucher_index", Integer, nullable=False),
     Column("request_id", LargeBinary, nullable=False, comment="funder: the redeeming node's own id of its request"),
+    Column("entry", BigInteger, nullable=False, comment="of the journal, that booked it"),
     seal_column(),
     comment="captures and refunds at the clearinghouse that concern this region, by window",
 )
@@ -348,6 +349,8 @@ withdrawn_posting = Table(
     Column("key_id", LargeBinary, nullable=False),
     Column("signature", LargeBinary, nullable=False),
     Column("withdrawn_at", BigInteger, nullable=False),
+    Column("booked", BigInteger, nullable=False, comment="entry of the journal that booked the item"),
+    Column("entry", BigInteger, nullable=False, comment="of the journal, that took it back"),
     seal_column(),
     comment="clearing items that a restored clearinghouse took back",
 )

@@ -8,6 +8,7 @@ the clearinghouse's recovery names it, and so does the node's log.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from chassis import telemetry
 from chassis.database import Transaction
@@ -38,10 +39,9 @@ def take_back(desk: Desk, sequence: int, withdrawal: Withdrawal) -> None:
         return
     opposite = tuple(Leg(leg.account, 0).plus(leg, -1) for leg in wire.legs_of(posting.legs))
     for side in sides:
-        desk.remove_clearing_item(_key(side, posting))
         row = {"sequence": sequence, "side": side, "posting": posting.SerializeToString(), "withdrawn_at": desk.at}
         signed = {"body": message.body, "key_id": message.key_id, "signature": message.signature}
-        desk.transaction.insert(schema.withdrawn_posting, [row | signed])
+        desk.withdraw_clearing_item(_key(side, posting), row | signed)
     if "merchant" in sides:
         _take_back_from_acquirer(desk, posting, opposite)
     if "funder" in sides:
@@ -60,11 +60,17 @@ def take_back(desk: Desk, sequence: int, withdrawal: Withdrawal) -> None:
 
 def taken_back(transaction: Transaction) -> Iterator[tuple[str, redemption_pb2.Posting]]:
     """Every posting that was taken back, and on which side; none whose row cannot be read."""
+    for row, posting in withdrawn_rows(transaction):
+        yield row.side, posting
+
+
+def withdrawn_rows(transaction: Transaction) -> Iterator[tuple[Any, redemption_pb2.Posting]]:
+    """Each row with the posting that it keeps; none that cannot be read."""
     nothing = redemption_pb2.Posting()
     for row in transaction.connection.execute(schema.withdrawn_posting.select()):
         posting = read(redemption_pb2.Posting.FromString, row.posting, nothing)
         if posting.redemption_id:
-            yield row.side, posting
+            yield row, posting
 
 
 def _take_back_from_acquirer(desk: Desk, posting: redemption_pb2.Posting, opposite: tuple[Leg, ...]) -> None:

@@ -430,7 +430,7 @@ class SoundNetwork:
             books.next_number("feed")
             legs, issuer = outcome.posting.legs, redemption.voucher.issuer
             books.move(used_away(issuer, legs, redemption.redeeming_region))
-            transaction.insert(node_schema.clearing_item, [_item("funder", outcome)])
+            transaction.insert(node_schema.clearing_item, [_item("funder", outcome, books.next_entry)])
             if issuer != redemption.redeeming_region:
                 _count(books, outcome)
             books.save("batch", AT)
@@ -450,7 +450,7 @@ class SoundNetwork:
             )
             if issuer != region:
                 books.move(used_away(region, posting.legs, issuer))
-            transaction.insert(node_schema.clearing_item, [_item("merchant", outcome)])
+            transaction.insert(node_schema.clearing_item, [_item("merchant", outcome, books.next_entry)])
             _count(books, outcome)
             transaction.upsert(node_schema.away, [_away_row(redemption, posting.number)])
             books.save("batch", AT)
@@ -715,7 +715,7 @@ def _count(books: Books, outcome: Outcome) -> None:
     books.hourly.count(key, posting.order_fen, posting.discount_fen)
 
 
-def _item(side: str, outcome: Outcome) -> Row:
+def _item(side: str, outcome: Outcome, entry: int) -> Row:
     redemption, posting = outcome.redemption, outcome.posting
     assert posting is not None
     return {
@@ -734,6 +734,7 @@ def _item(side: str, outcome: Outcome) -> Row:
         "pack_id": redemption.voucher.pack_id,
         "voucher_index": redemption.voucher.voucher_index,
         "request_id": b"",
+        "entry": entry,
     }
 
 

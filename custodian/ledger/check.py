@@ -494,9 +494,18 @@ def _seals(transaction: Transaction, tables: tuple[sa.MetaData, ...]) -> Iterato
     for table in (table for each in tables for table in each.sorted_tables if is_sealed(table)):
         for row in stream(transaction, table.select()):
             if row.seal != seal(table, row._mapping):
-                fen = row._mapping.get("discount_fen", row._mapping.get("amount_fen"))
                 zh, en = "与其封签不符：行被改动、复制或添加", "does not fit its seal: edited, copied or made up"
-                yield Finding(table.name, row_key(table, row), None, fen if isinstance(fen, int) else 0, zh, en)
+                yield Finding(table.name, row_key(table, row), None, _at_stake(row._mapping), zh, en)
+
+
+def _at_stake(row: Mapping[str, Any]) -> int:
+    """By how much a row's discount is not its legs'; where that is not told or no fault, the row's amount."""
+    if "legs" in row and "discount_fen" in row:
+        off = row["discount_fen"] - sum(leg.amount_fen for leg in legs_in(row["legs"]))
+        if off:
+            return int(off)
+    names = ("discount_fen", "amount_fen", *(name for name in row if name.endswith("_fen")))
+    return next((int(row[name]) for name in names if isinstance(row.get(name), int) and row[name]), 0)
 
 
 def _references(transaction: Transaction) -> Iterator[Finding]:

@@ -599,6 +599,13 @@ TAMPERINGS = [
     ),
     kind("returned money deleted", (NODE,), "DELETE FROM fund_return", table="hand_over", names="amount"),
     kind(
+        "discount that a redemption was decided on edited",
+        (CLEARING,),
+        "UPDATE proof SET discount_fen = discount_fen + 7 WHERE redemption_id = (SELECT MIN(redemption_id) FROM proof)",
+        table="proof",
+        names="amount",
+    ),
+    kind(
         "posting of the clearinghouse edited",
         (NODE,),
         "UPDATE clearing_item SET discount_fen = discount_fen + 1 WHERE side = 'funder'",
@@ -610,7 +617,7 @@ TAMPERINGS = [
         (NODE,),
         "DELETE FROM clearing_item WHERE side = 'funder'",
         table="clearing_item",
-        names="amount",
+        names="entry amount",
     ),
     kind(
         "redemption away edited",
@@ -822,6 +829,39 @@ def test_tampering_is_named(sound: Sound, tampering: Tampering, name: str) -> No
         if tampering.amount:
             assert any(each.amount_fen for each in findings), findings
         assert all(each.zh and each.en for each in findings)
+
+
+def differences(sound: Sound, name: str, statement: str, table: str) -> set[int]:
+    """The amounts of the findings in a table after an edit that concerns one row of it."""
+    party = sound.parties[name]
+    with undone(party):
+        with party.database.engine.begin() as connection:
+            assert connection.execute(sa.text(statement)).rowcount == 1
+        return {each.amount_fen for each in check(party) if each.table == table}
+
+
+def test_an_edited_amount_is_named_by_how_much_it_is_off(sound: Sound) -> None:
+    one = "(SELECT MIN(redemption_id) FROM proof)"
+    for column in ("discount_fen", "order_fen"):
+        edit = f"UPDATE proof SET {column} = {column} + 7 WHERE redemption_id = {one}"
+        assert 7 in differences(sound, CLEARING, edit, "proof"), column
+    first = "(SELECT MIN(redemption_id) FROM clearing_item WHERE side = 'funder')"
+    edit = f"UPDATE clearing_item SET discount_fen = discount_fen + 7 WHERE redemption_id = {first} AND number = 1 "
+    assert differences(sound, NODE, edit + "AND side = 'funder'", "clearing_item") == {7}
+
+
+def test_a_deleted_posting_of_the_clearinghouse_is_named_by_its_entry_and_amount(sound: Sound) -> None:
+    node = sound.parties[NODE]
+    (row, *_) = [each for each in node.rows("clearing_item") if each["side"] == "funder"]
+    with undone(node):
+        with node.database.engine.begin() as connection:
+            table = node.tables["clearing_item"]
+            mine = (table.c.redemption_id == row["redemption_id"], table.c.number == row["number"])
+            connection.execute(table.delete().where(table.c.side == "funder", *mine))
+        used = sum(fen for account, fen, *_ in json.loads(row["legs"]) if account.startswith(f"funding/{HANGZHOU}/"))
+        (named,) = [each for each in check(node) if each.table == "clearing_item" and each.entry]
+        assert (named.entry, named.amount_fen) == (row["entry"], used)
+        assert row["redeeming_region"] in named.en
 
 
 class TestCommands:

@@ -157,6 +157,7 @@ def upgrade() -> None:
         sa.Column(
             "request_id", sa.LargeBinary(), nullable=False, comment="funder: the redeeming node's own id of its request"
         ),
+        sa.Column("entry", sa.BigInteger(), nullable=False, comment="of the journal, that booked it"),
         sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("side", "redemption_id", "number"),
         comment="captures and refunds at the clearinghouse that concern this region, by window",
@@ -467,6 +468,8 @@ def upgrade() -> None:
         sa.Column("key_id", sa.LargeBinary(), nullable=False),
         sa.Column("signature", sa.LargeBinary(), nullable=False),
         sa.Column("withdrawn_at", sa.BigInteger(), nullable=False),
+        sa.Column("booked", sa.BigInteger(), nullable=False, comment="entry of the journal that booked the item"),
+        sa.Column("entry", sa.BigInteger(), nullable=False, comment="of the journal, that took it back"),
         sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("sequence", "side"),
         comment="clearing items that a restored clearinghouse took back",
