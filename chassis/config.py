@@ -56,7 +56,7 @@ def load_settings(model: type[T], path: Path | None, prefix: str, overrides: dic
     if len(problems) == 1:
         raise ConfigurationError(problems[0], place=place)
     listed = "".join(f"\n  {problem}" for problem in problems)
-    raise ConfigurationError(f"{len(problems)} problems:{listed}", place=place)
+    raise ConfigurationError(f"{len(problems)}处问题 · {len(problems)} problems:{listed}", place=place)
 
 
 class DatabaseSettings(BaseModel):
@@ -87,15 +87,25 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigurationError("no such file", place=str(path), remedy="create it or name another one") from None
+        raise ConfigurationError(
+            "没有此文件 · no such file", place=str(path), remedy="新建或另写 · create it or name another one"
+        ) from None
     except OSError as error:
         raise ConfigurationError(
-            f"cannot be read ({error.strerror})", place=str(path), remedy="check its path and permissions"
+            f"无法读取 · cannot be read ({error.strerror})",
+            place=str(path),
+            remedy="检查路径和权限 · check its path and permissions",
         ) from None
     except UnicodeDecodeError:
-        raise ConfigurationError("is not UTF-8 text", place=str(path), remedy="save it as UTF-8") from None
+        raise ConfigurationError(
+            "不是 UTF-8 文本 · is not UTF-8 text", place=str(path), remedy="存为 UTF-8 · save it as UTF-8"
+        ) from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"is not valid TOML: {error}", place=str(path), remedy="correct that line") from None
+        raise ConfigurationError(
+            f"不是有效的 TOML · is not valid TOML: {error}",
+            place=str(path),
+            remedy="改正该行 · correct that line",
+        ) from None
 
 
 def _environment(model: type[BaseModel], prefix: str) -> dict[str, Any]:
@@ -178,14 +188,15 @@ def _problem(model: type[BaseModel], prefix: str, detail: ErrorDetails) -> str:
     first = str(detail["loc"][0]) if detail["loc"] else ""
     variable = _variable(prefix, first)
     if detail["type"] == "missing":
-        return f"{place}: is missing — add `{place} = …` or set {variable}"
+        return f"{place}: is missing — add `{place} = …` or set {variable} · 缺少 — 写明 `{place} = …` 或设 {variable}"
     if detail["type"] == "extra_forbidden":
         near = difflib.get_close_matches(first, model.model_fields, n=1) if len(detail["loc"]) == 1 else []
-        return f"{place}: is not a setting — {f'did you mean {near[0]}?' if near else 'remove it'}"
+        en, zh = (f"did you mean {near[0]}?", f"是否应为 {near[0]}？") if near else ("remove it", "删去")
+        return f"{place}: is not a setting — {en} · 没有此项设置 — {zh}"
     source = f" (from {variable})" if variable in os.environ else ""
     shown = _shown(model.model_fields.get(first), place, detail["input"])
     what = detail["msg"][0].lower() + detail["msg"][1:]
-    return f"{place}: {shown}{source} is not accepted — {what}"
+    return f"{place}: {shown}{source} is not accepted — {what} · 不能接受此值"
 
 
 def _shown(field: FieldInfo | None, place: str, value: Any) -> str:

@@ -23,9 +23,9 @@ class RegionSignatory:
         agreement = parse_agreement(document, file_name)
         if self._service.region.code not in signatories(agreement):
             raise InvalidInput(
-                f"{self._service.region.code} is no party of it",
+                f"{self._service.region.code} 不是协议方 · {self._service.region.code} is no party of it",
                 place=file_name,
-                remedy="sign only what your region is a party of",
+                remedy="只签署本地区为一方的协议 · sign only what your region is a party of",
             )
         message = signed(document, KIND, self._signer)
         return await self._clearinghouse.submit_agreement(message, proposes)

@@ -67,11 +67,13 @@ class Trust:
             self._root.verify_directly_issued_by(self._root)
             _check_authority(self._root, path_length=1)
         except (*_UNREADABLE, InvalidSignature) as error:
-            raise TrustError(f"no root certificate: {_reason(error)}") from error
+            raise TrustError(f"不是根证书 · no root certificate: {_reason(error)}") from error
         actual = fingerprint(self._root)
         if expected_fingerprint is not None and _bare_hex(expected_fingerprint) != actual:
             raise TrustError(
+                f"根证书的指纹为 {actual}，应为 {expected_fingerprint} · "
                 f"the root has fingerprint {actual}, expected {expected_fingerprint} — "
+                "请勿使用，向网络运营方索取正确的根证书 · "
                 "do not use it; get the right root certificate from the network's operator"
             )
         self._denylist = DenyList()

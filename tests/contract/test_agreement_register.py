@@ -203,7 +203,7 @@ class TestAtANode:
     def test_a_region_signs_only_what_it_is_a_party_of(self, node: LocalNode) -> None:
         signatory = RegionSignatory(node.service, node.clearinghouse, SIGNERS[HANGZHOU])  # type: ignore[arg-type]
         foreign = DOCUMENT.replace(b'"330100"', b'"320500"')
-        with pytest.raises(InvalidInput, match="330100 is no party of it"):
+        with pytest.raises(InvalidInput, match="330100 不是协议方 · 330100 is no party of it"):
             asyncio.run(signatory.sign_agreement(foreign, "foreign.toml", True))
 
     def test_a_node_believes_no_signature_that_it_cannot_check(self, node: LocalNode) -> None:

@@ -109,7 +109,7 @@ def test_a_pay_out_that_the_bank_returned_comes_off_what_was_paid_out(exported: 
 
 
 def test_another_root_is_not_trusted(exported: dict[str, Exported]) -> None:
-    with pytest.raises(TrustError, match="the root has fingerprint"):
+    with pytest.raises(TrustError, match=r"根证书的指纹为 .* · the root has fingerprint"):
         verdict_of(exported["shanghai"]._replace(fingerprint="00" * 32))
 
 

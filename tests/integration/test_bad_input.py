@@ -158,7 +158,9 @@ def test_a_file_that_is_no_certificate_is_named(node: Party) -> None:
 def test_settings_with_an_unknown_key_suggest_the_right_one(party: Party) -> None:
     party.configure(listn="127.0.0.1:1")
     message = in_one_line(party.refuses_to_serve())
-    assert message == f"{party.settings}: listn: is not a setting — did you mean listen?"
+    assert message == (
+        f"{party.settings}: listn: is not a setting — did you mean listen? · 没有此项设置 — 是否应为 listen？"
+    )
 
 
 def test_a_wrong_value_in_the_environment_is_named_with_its_variable(node: Party) -> None:

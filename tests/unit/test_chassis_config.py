@@ -97,6 +97,8 @@ def test_every_problem_is_told_at_once_with_its_remedy(file: Path) -> None:
     assert "lisen: is not a setting — did you mean listen?" in text
     assert "workers: 'many' is not accepted" in text
     assert "peers.0.certificate: is missing" in text
+    for said in ("4处问题", "缺少 — 写明 `listen = …`", "没有此项设置 — 是否应为 listen？", "不能接受此值"):
+        assert said in text, said
 
 
 def test_a_value_of_the_environment_is_told_with_its_variable(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
