@@ -134,16 +134,7 @@ def decide(received: Received, books: Books, party: Party) -> Reply:
 
 def settle(received: Received, result: Outcome | Refusal | int | None, books: Books, party: Party) -> Answered:
     """Store and give the answer. An int is a quote's discount, None a reverse that found nothing to undo."""
-    stamp = Stamp(received.request_id, party.name, party.at)
-    redemption_id = None
-    if isinstance(result, Refusal):
-        content = wire.refused(stamp, result)
-    elif isinstance(result, Outcome):
-        content, redemption_id = wire.accepted(stamp, result), result.redemption.id
-    elif result is None:
-        content = wire.done(stamp)
-    else:
-        content = wire.quoted(stamp, result)
+    content, redemption_id = written(Stamp(received.request_id, party.name, party.at), result)
     if not isinstance(result, Refusal) or result.reason.consumes_request_id:
         operation = received.item.operation if received.item else ""
         batch_id = received.batch.id if received.batch else None
@@ -151,6 +142,15 @@ def settle(received: Received, result: Outcome | Refusal | int | None, books: Bo
         books.keep_batch(received.batch)
         books.answer((received.participant, received.request_id), stored, party.at)
     return Answered(content)
+
+
+def written(stamp: Stamp, result: Outcome | Refusal | int | None) -> tuple[bytes, bytes | None]:
+    """The answer's bytes, and the redemption that it tells of."""
+    if isinstance(result, Refusal):
+        return wire.refused(stamp, result), None
+    if isinstance(result, Outcome):
+        return wire.accepted(stamp, result), result.redemption.id
+    return wire.done(stamp) if result is None else wire.quoted(stamp, result), None
 
 
 def _refuse(received: Received, party: Party, refusal: Refusal) -> Answered:
@@ -279,6 +279,11 @@ def _reverse(received: Received, original_id: bytes, books: Books, party: Party)
     if original is None:
         keep_reversed(key, books, party)
         return None
+    return undo(original, received.request_id, books, party)
+
+
+def undo(original: StoredAnswer, request_id: bytes, books: Books, party: Party) -> Outcome | Refusal | None:
+    """Undo what these books hold of an answered request, by a reverse with `request_id`."""
     if original.operation == CLAIM:
         return Refusal(RefusalReason.REDEMPTION_UNKNOWN)
     if original.redemption_id is None:
@@ -301,7 +306,7 @@ def _reverse(received: Received, original_id: bytes, books: Books, party: Party)
         return None
     if isinstance(result, Refusal):
         return result._replace(voucher_dead=_is_past_use(voucher, party))
-    return _apply(redemption, result, books, party, received.request_id)
+    return _apply(redemption, result, books, party, request_id)
 
 
 def keep_reversed(key: RequestKey, books: Books, party: Party) -> None:
