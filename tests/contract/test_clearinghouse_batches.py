@@ -208,6 +208,18 @@ class TestRedemptions:
         assert [row["number"] for row in clearinghouse.rows("hand_over")] == [1]
         clearinghouse.check_books()
 
+    def test_beside_a_faulty_work_the_others_are_not_decided_one_by_one(
+        self, node: LocalNode, clearinghouse: LocalClearinghouse
+    ) -> None:
+        tokens = released(node, clearinghouse, 16)
+        bad, before = _beyond_budget(node), len(clearinghouse.rows("entry"))
+        asked = [clearinghouse.request(redeem(n, token)) for n, token in enumerate(tokens)]
+        results = clearinghouse.decide(*asked[:11], bad, *asked[11:])
+        assert isinstance(results.pop(11), InvalidInput)
+        assert [outcome(each.content) for each in results] == ["CAPTURED"] * 16
+        assert len(clearinghouse.rows("entry")) - before <= 5, "one for each half without the fault"
+        clearinghouse.check_books()
+
 
 def _visitors_fen(answer: bytes) -> int:
     return sum(leg.amount_fen for leg in answer_of(answer).legs if "/visitors/" in leg.account)
