@@ -26,6 +26,9 @@ from quanlian.vouchers import VoucherKey
 HOLDS_A_BATCH = 500
 """Holds that a commit records: about a tenth of a second."""
 
+COMMITS_AHEAD = 20
+"""Of passed holds that may go before one batch: some seconds, in which whoever waits is not told yet to come again."""
+
 _log = telemetry.logger("overdue")
 _HELD, _VOUCHER = schema.redemption.c, schema.voucher.c
 _KEY, _HELD_KEY = (tuple(columns[name] for name in VoucherKey._fields) for columns in (_VOUCHER, _HELD))
@@ -89,7 +92,9 @@ class PassedHolds:
     def load(self, desk: Desk) -> None:
         found = overdue_holds(desk.transaction, desk.name, HOLDS_A_BATCH + 1)
         if len(found) > HOLDS_A_BATCH and not self.alone:
-            raise ManyHolds(f"{desk.name}: holds that have passed are recorded first — send the same request again")
+            raise ManyHolds(
+                f"{desk.name}: holds that have passed are recorded first — send the same request again later"
+            )
         self._vouchers = found[:HOLDS_A_BATCH]
         desk.books.want(vouchers=self._vouchers)
 
@@ -101,16 +106,21 @@ class PassedHolds:
 
 
 def decide_after_passed_holds(run: Callable[[Sequence[Any]], list[Any]], works: Sequence[Any]) -> list[Any]:
-    """As `decide_apart`, with all that has passed recorded first; what cannot be recorded is told in the log."""
-    while True:
+    """As `decide_apart`, with all that has passed recorded first; what cannot be recorded is told in the log.
+
+    Raises ManyHolds where it is more than `COMMITS_AHEAD` take: nothing was decided, and the next batch goes on.
+    """
+    for left in reversed(range(COMMITS_AHEAD + 1)):
         try:
             error, *results = decide_apart(run, [PassedHolds(), *works])
             break
         except ManyHolds:
+            if left == 0:
+                raise
             (error,) = decide_apart(run, [PassedHolds(alone=True)])
-        if error is not None:
-            results = decide_apart(run, works)
-            break
+            if error is not None:
+                results = decide_apart(run, works)
+                break
     if error is not None:
         _log.error("holds that have passed could not be recorded", error=str(error) or repr(error))
     return results

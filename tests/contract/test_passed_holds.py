@@ -27,6 +27,7 @@ from clearinghouse import custody as clearinghouse_custody
 from custodian import overdue, schema
 from node import custody as node_custody
 from quanlian import redemptions
+from quanlian.errors import Unavailable
 from quanlian.v1 import clearing_operator_pb2
 
 HOLD_SECONDS = 900
@@ -174,6 +175,29 @@ class TestMoneyAndCaps:
         party.decide()
         assert states(party) == ["EXPIRED"] * 6
         assert len(party.rows("entry")) - before == 3, "two holds each, the last with the batch"
+        party.check_books()
+
+    @pytest.mark.parametrize("find", ["clearinghouse", "node"])
+    def test_whoever_comes_after_a_standstill_is_told_to_come_again_until_all_are_recorded(
+        self,
+        node: LocalNode,
+        clearinghouse: LocalClearinghouse,
+        tokens: list[bytes],
+        find: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        party: LocalNode | LocalClearinghouse = clearinghouse if find == "clearinghouse" else node
+        packs = tokens if find == "clearinghouse" else node.claim(3)
+        party.redeem(*(authorize(n, token) for n, token in enumerate(packs)))
+        party.pass_seconds(HOLD_SECONDS)
+        monkeypatch.setattr(overdue, "HOLDS_A_BATCH", 1)
+        monkeypatch.setattr(overdue, "COMMITS_AHEAD", 1)
+        with pytest.raises(Unavailable, match="recorded first"):
+            party.redeem(redeem(10, packs[0]))
+        assert states(party) == ["AUTHORIZED", "AUTHORIZED", "EXPIRED"]
+        (answer,) = party.redeem(redeem(10, packs[0]))
+        assert outcome(answer) == "CAPTURED"
+        assert states(party) == ["CAPTURED", "EXPIRED", "EXPIRED", "EXPIRED"]
         party.check_books()
 
     def test_holds_that_cannot_be_recorded_before_the_batch_are_told_and_stop_nobody_else(
