@@ -19,7 +19,7 @@ from quanlian.redemptions import Outcome, Redemption, RefundRule, State
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.signing import SigningKey
 from quanlian.terms import Terms
-from quanlian.validation import Discounted, Facts, check
+from quanlian.validation import Discounted, Facts, check, check_without_terms
 from quanlian.vouchers import VoucherKey
 from quanlian.wire import Item, Later, Purchase, Stamp
 
@@ -30,7 +30,8 @@ from .evidence import SignedBatch
 
 @dataclass(slots=True)
 class Received:
-    """A request with what was found before the batch: the issuer's key, or an early refusal (reasons 1–3).
+    """A request with what was found before the batch: the issuer's key, or an early refusal (reasons 1–3); both where
+    the voucher's terms cannot be had now.
 
     `participant` scopes the request id; `acquirer` is the platform that serves the merchant; `redemption_id` is the
     fresh id that the redemption gets if there is one; `batch` is the signed message that it came in.
@@ -125,11 +126,22 @@ def decide(received: Received, books: Books, party: Party) -> Reply:
             return Answered(known.answer)
         return _refuse(received, party, Refusal(RefusalReason.REQUEST_ID_REUSED))
     if received.refusal or received.item is None:
-        return settle(received, received.refusal or Refusal(RefusalReason.MALFORMED), books, party)
+        refusal = received.refusal or Refusal(RefusalReason.MALFORMED)
+        return settle(received, _refusal_without_terms(received, books, party) or refusal, books, party)
     result = _operate(received, received.item, books, party)
     if isinstance(result, Elsewhere):
         return result
     return settle(received, result, books, party)
+
+
+def _refusal_without_terms(received: Received, books: Books, party: Party) -> Refusal | None:
+    """What stands in the way of a genuine voucher whose terms could not be asked for, by the facts at hand."""
+    if received.item is None or received.key is None:
+        return None
+    purchase = received.item.subject
+    assert isinstance(purchase, Purchase)
+    voucher = without_expired_hold(books.voucher(purchase.key), books, party)
+    return check_without_terms(party.facts(received, purchase, voucher), party.at)
 
 
 def settle(received: Received, result: Outcome | Refusal | int | None, books: Books, party: Party) -> Answered:
