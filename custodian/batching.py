@@ -11,10 +11,11 @@ Work = TypeVar("Work")
 
 
 def decide_apart(run: Callable[[Sequence[Work]], list[Any]], works: Sequence[Work]) -> list[Any]:
-    """Run a batch; if it fails by something in it, run its works one by one, so that the others get their answers.
+    """Run a batch; if it fails by something in it, run its halves, and so on, so that the others get their answers.
 
-    `run` is one transaction and gives a result per work. A work that fails alone gives its error as result. A database
-    that does not answer is nobody's fault and is raised.
+    `run` is one transaction and gives a result per work. A work that fails alone gives its error as result: it costs
+    the others of a batch of a thousand some twenty transactions, not a thousand. A database that does not answer is
+    nobody's fault and is raised.
     """
     try:
         return run(works)
@@ -23,7 +24,8 @@ def decide_apart(run: Callable[[Sequence[Work]], list[Any]], works: Sequence[Wor
     except Exception as error:
         if len(works) == 1:
             return [error]
-    return [result for work in works for result in decide_apart(run, [work])]
+    half = len(works) // 2
+    return [*decide_apart(run, works[:half]), *decide_apart(run, works[half:])]
 
 
 def raised(result: Any) -> Any:

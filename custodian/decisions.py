@@ -19,7 +19,7 @@ from quanlian.redemptions import Outcome, Redemption, RefundRule, State
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.signing import SigningKey
 from quanlian.terms import Terms
-from quanlian.validation import Discounted, Facts, check
+from quanlian.validation import Discounted, Facts, check, check_without_terms
 from quanlian.vouchers import VoucherKey
 from quanlian.wire import Item, Later, Purchase, Stamp
 
@@ -30,7 +30,8 @@ from .evidence import SignedBatch
 
 @dataclass(slots=True)
 class Received:
-    """A request with what was found before the batch: the issuer's key, or an early refusal (reasons 1–3).
+    """A request with what was found before the batch: the issuer's key, or an early refusal (reasons 1–3); both where
+    the voucher's terms cannot be had now.
 
     `participant` scopes the request id; `acquirer` is the platform that serves the merchant; `redemption_id` is the
     fresh id that the redemption gets if there is one; `batch` is the signed message that it came in.
@@ -125,25 +126,27 @@ def decide(received: Received, books: Books, party: Party) -> Reply:
             return Answered(known.answer)
         return _refuse(received, party, Refusal(RefusalReason.REQUEST_ID_REUSED))
     if received.refusal or received.item is None:
-        return settle(received, received.refusal or Refusal(RefusalReason.MALFORMED), books, party)
+        refusal = received.refusal or Refusal(RefusalReason.MALFORMED)
+        return settle(received, _refusal_without_terms(received, books, party) or refusal, books, party)
     result = _operate(received, received.item, books, party)
     if isinstance(result, Elsewhere):
         return result
     return settle(received, result, books, party)
 
 
+def _refusal_without_terms(received: Received, books: Books, party: Party) -> Refusal | None:
+    """What stands in the way of a genuine voucher whose terms could not be asked for, by the facts at hand."""
+    if received.item is None or received.key is None:
+        return None
+    purchase = received.item.subject
+    assert isinstance(purchase, Purchase)
+    voucher = without_expired_hold(books.voucher(purchase.key), books, party)
+    return check_without_terms(party.facts(received, purchase, voucher), party.at)
+
+
 def settle(received: Received, result: Outcome | Refusal | int | None, books: Books, party: Party) -> Answered:
     """Store and give the answer. An int is a quote's discount, None a reverse that found nothing to undo."""
-    stamp = Stamp(received.request_id, party.name, party.at)
-    redemption_id = None
-    if isinstance(result, Refusal):
-        content = wire.refused(stamp, result)
-    elif isinstance(result, Outcome):
-        content, redemption_id = wire.accepted(stamp, result), result.redemption.id
-    elif result is None:
-        content = wire.done(stamp)
-    else:
-        content = wire.quoted(stamp, result)
+    content, redemption_id = written(Stamp(received.request_id, party.name, party.at), result)
     if not isinstance(result, Refusal) or result.reason.consumes_request_id:
         operation = received.item.operation if received.item else ""
         batch_id = received.batch.id if received.batch else None
@@ -151,6 +154,15 @@ def settle(received: Received, result: Outcome | Refusal | int | None, books: Bo
         books.keep_batch(received.batch)
         books.answer((received.participant, received.request_id), stored, party.at)
     return Answered(content)
+
+
+def written(stamp: Stamp, result: Outcome | Refusal | int | None) -> tuple[bytes, bytes | None]:
+    """The answer's bytes, and the redemption that it tells of."""
+    if isinstance(result, Refusal):
+        return wire.refused(stamp, result), None
+    if isinstance(result, Outcome):
+        return wire.accepted(stamp, result), result.redemption.id
+    return wire.done(stamp) if result is None else wire.quoted(stamp, result), None
 
 
 def _refuse(received: Received, party: Party, refusal: Refusal) -> Answered:
@@ -279,6 +291,11 @@ def _reverse(received: Received, original_id: bytes, books: Books, party: Party)
     if original is None:
         keep_reversed(key, books, party)
         return None
+    return undo(original, received.request_id, books, party)
+
+
+def undo(original: StoredAnswer, request_id: bytes, books: Books, party: Party) -> Outcome | Refusal | None:
+    """Undo what these books hold of an answered request, by a reverse with `request_id`."""
     if original.operation == CLAIM:
         return Refusal(RefusalReason.REDEMPTION_UNKNOWN)
     if original.redemption_id is None:
@@ -301,7 +318,7 @@ def _reverse(received: Received, original_id: bytes, books: Books, party: Party)
         return None
     if isinstance(result, Refusal):
         return result._replace(voucher_dead=_is_past_use(voucher, party))
-    return _apply(redemption, result, books, party, received.request_id)
+    return _apply(redemption, result, books, party, request_id)
 
 
 def keep_reversed(key: RequestKey, books: Books, party: Party) -> None:

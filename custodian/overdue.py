@@ -1,7 +1,8 @@
 """What the clock has passed and nobody has recorded yet: holds and vouchers in a party's custody.
 
 The first batch after a hold's end records it before it decides anything, so that no answer, and nobody's money or cap,
-depends on when a sweep came by. Vouchers, and holds beyond what a batch takes, are left to the sweep.
+depends on when a sweep came by. Holds beyond what a batch takes go before it, in commits of their own; vouchers are
+left to the sweep.
 """
 
 from __future__ import annotations
@@ -19,10 +20,14 @@ from custodian.batching import decide_apart
 from custodian.books import Books
 from custodian.decisions import Party, expire_overdue
 from quanlian.custody import CLEARINGHOUSE
+from quanlian.errors import Unavailable
 from quanlian.vouchers import VoucherKey
 
 HOLDS_A_BATCH = 500
-"""Holds that a batch records beside its own work: about a tenth of a second."""
+"""Holds that a commit records: about a tenth of a second."""
+
+COMMITS_AHEAD = 20
+"""Of passed holds that may go before one batch: some seconds, in which whoever waits is not told yet to come again."""
 
 _log = telemetry.logger("overdue")
 _HELD, _VOUCHER = schema.redemption.c, schema.voucher.c
@@ -70,14 +75,27 @@ def _found(query: Query, transaction: Transaction, party: str, limit: int) -> li
     return [VoucherKey(*tuple(row)) for row in rows]
 
 
+class ManyHolds(Unavailable):
+    """More holds have passed than a batch records beside its own work: nothing of it is decided before they are."""
+
+
 @dataclass(slots=True)
 class PassedHolds:
-    """The first work of every batch: what has passed by the batch's time is recorded before anything is decided."""
+    """The first work of every batch: what has passed by the batch's time is recorded before anything is decided.
 
+    Where it is more than a commit takes, the batch ends with ManyHolds, and the work goes ahead `alone` with as many.
+    """
+
+    alone: bool = False
     _vouchers: list[VoucherKey] = field(default_factory=list)
 
     def load(self, desk: Desk) -> None:
-        self._vouchers = overdue_holds(desk.transaction, desk.name, HOLDS_A_BATCH)
+        found = overdue_holds(desk.transaction, desk.name, HOLDS_A_BATCH + 1)
+        if len(found) > HOLDS_A_BATCH and not self.alone:
+            raise ManyHolds(
+                f"{desk.name}: holds that have passed are recorded first — send the same request again later"
+            )
+        self._vouchers = found[:HOLDS_A_BATCH]
         desk.books.want(vouchers=self._vouchers)
 
     def decide(self, desk: Desk) -> None:
@@ -88,8 +106,21 @@ class PassedHolds:
 
 
 def decide_after_passed_holds(run: Callable[[Sequence[Any]], list[Any]], works: Sequence[Any]) -> list[Any]:
-    """As `decide_apart`, with what has passed recorded first; a hold that cannot be recorded is told in the log."""
-    recorded, *results = decide_apart(run, [PassedHolds(), *works])
-    if isinstance(recorded, Exception):
-        _log.error("holds that have passed could not be recorded", error=str(recorded) or repr(recorded))
+    """As `decide_apart`, with all that has passed recorded first; what cannot be recorded is told in the log.
+
+    Raises ManyHolds where it is more than `COMMITS_AHEAD` take: nothing was decided, and the next batch goes on.
+    """
+    for left in reversed(range(COMMITS_AHEAD + 1)):
+        try:
+            error, *results = decide_apart(run, [PassedHolds(), *works])
+            break
+        except ManyHolds:
+            if left == 0:
+                raise
+            (error,) = decide_apart(run, [PassedHolds(alone=True)])
+            if error is not None:
+                results = decide_apart(run, works)
+                break
+    if error is not None:
+        _log.error("holds that have passed could not be recorded", error=str(error) or repr(error))
     return results

@@ -59,7 +59,8 @@ async def receive_stranger(
 ) -> Received:
     """The same item again, once `acquaint` has fetched keys and terms of a voucher that this party has not met.
 
-    Where they cannot be had now, the item is refused, and that is its answer for good.
+    Where they cannot be had now, the item is refused, and that is its answer for good; a voucher whose signature was
+    checked is judged before by what needs no terms.
     """
     assert stranger.item is not None
     purchase = stranger.item.subject
@@ -68,6 +69,8 @@ async def receive_stranger(
         await acquaint(purchase)
         stranger.key = vouchers.verify(purchase.token, purchase.voucher, verifier)
         stranger.refusal = None
+    except Unavailable as error:
+        stranger.refusal = _refused(error)
     except _REFUSED as error:
         stranger.key, stranger.refusal = None, _refused(error)
     return stranger

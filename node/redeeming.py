@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from chassis import telemetry
 from chassis.commit import Overloaded
-from custodian.books import StoredAnswer, legs_to_json
-from custodian.decisions import Answered, Elsewhere, Received, decide, keep_reversed, settle
+from custodian.books import RequestKey, StoredAnswer, legs_to_json
+from custodian.decisions import Answered, Elsewhere, Received, decide, keep_reversed, settle, undo, written
 from custodian.evidence import SignedBatch
 from custodian.totals import HourlyKey
 from node.away import keep_away
@@ -23,7 +23,7 @@ from quanlian import wire
 from quanlian.accounts import advance_away_account, clearing_account, payable_account, used_away_account
 from quanlian.apportionment import Leg
 from quanlian.ledger import Movement, is_limited
-from quanlian.redemptions import COMPILED, State
+from quanlian.redemptions import COMPILED, Outcome, Redemption, State
 from quanlian.refusals import Refusal, RefusalReason
 from quanlian.v1 import redemption_pb2
 from quanlian.wire import Later, Purchase
@@ -79,7 +79,9 @@ class Intake:
             desk.books.want(redemptions=[item.subject.redemption_id])
             desk.want(away=[item.subject.redemption_id])
         else:
-            desk.want(outbox=[(self.received.participant, item.subject)])
+            original = (self.received.participant, item.subject)
+            desk.books.want(requests=[original])
+            desk.want(outbox=[original])
 
     def decide(self, desk: Desk) -> Answered | Forwarded | QuoteAsked | Overloaded:
         sent = desk.sent(self.key)
@@ -96,8 +98,9 @@ class Intake:
             self.own_id = sent.own_id
         item = self.received.item
         if item and item.operation == "reverse" and desk.books.request(self.key) is None:
-            original = desk.sent((self.received.participant, _original(item)))
-            if original is not None:
+            key = (self.received.participant, _original(item))
+            original = desk.sent(key)
+            if original is not None and not _is_captured_here(desk, key):
                 if not self._may_go(self.own_id):
                     return self.way.overloaded(self.received.participant)
                 content = wire.reverse_item(self.own_id, original.own_id, self._origin)
@@ -244,11 +247,13 @@ class ClearinghouseAnswer:
             self._take_refusal(desk, sent, reason)
             if not reason.consumes_request_id:
                 return sent.own_id, answer
-        else:
-            self._book(desk, sent, message)
-            if sent.operation == "reverse":
-                self._keep_reversed(desk, sent)
         redemption_id = message.redemption_id or None
+        if not message.HasField("refusal"):
+            self._book(desk, sent, message)
+            undone = self._reverse_here(desk, sent) if sent.operation == "reverse" else None
+            if undone is not None:
+                stamp = wire.Stamp(sent.request_id, desk.name, desk.at)
+                answer, redemption_id = written(stamp, undone)
         stored = StoredAnswer(sent.body_hash, answer, redemption_id, sent.operation, sent.request_batch)
         desk.books.answer(caller_key, stored, desk.at)
         return sent.own_id, answer
@@ -264,13 +269,21 @@ class ClearinghouseAnswer:
             elif known is not None and known.state == State.AUTHORIZED.name:
                 desk.take_order(sent.merchant, sent.order_id, sent.redemption_id, known.expires_at)
 
-    def _keep_reversed(self, desk: Desk, reverse: Sent) -> None:
-        """What had been refused without using its id up is reversed for good here too, wherever its voucher will be."""
+    def _reverse_here(self, desk: Desk, reverse: Sent) -> Outcome | Refusal | None:
+        """What had been refused without using its id up is reversed for good here too, wherever its voucher will be.
+
+        Where its voucher had come home and it was decided here, what stands of it is undone: no copy of it counts
+        at the clearinghouse any more.
+        """
         original = desk.sent_as(_original(wire.bytes_to_item(reverse.content)))
-        if original is not None and original.answered:
-            key = (original.caller, original.request_id)
-            if desk.books.request(key) is None:
-                keep_reversed(key, desk.books, desk)
+        if original is None or not original.answered:
+            return None
+        key = (original.caller, original.request_id)
+        known = desk.books.request(key)
+        if known is None:
+            keep_reversed(key, desk.books, desk)
+            return None
+        return undo(known, reverse.request_id, desk.books, desk) if _decided_here(desk, key) else None
 
     def _book(self, desk: Desk, sent: Sent, message: redemption_pb2.RedemptionAnswer) -> None:
         if not message.redemption_id:
@@ -367,6 +380,18 @@ def keep_clearing_item(desk: Desk, side: str, posting: redemption_pb2.Posting, l
             posting.request_id,
         ),
     )
+
+
+def _decided_here(desk: Desk, key: RequestKey) -> Redemption | None:
+    """The redemption that a request made on this node's own books."""
+    known = desk.books.request(key)
+    return desk.books.redemption(known.redemption_id) if known and known.redemption_id else None
+
+
+def _is_captured_here(desk: Desk, key: RequestKey) -> bool:
+    """Whether no copy of a request can be taken anywhere else: its voucher is dead, here and for good."""
+    made = _decided_here(desk, key)
+    return made is not None and made.captured_at > 0
 
 
 def _original(item: wire.Item) -> bytes:

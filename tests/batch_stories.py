@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from hypothesis import strategies as st
 from local_parties import MINIMUM_FEN, item, keys_of, purchase
 
+from custodian import overdue
 from quanlian import wire
 from quanlian.v1 import redemption_pb2 as pb
 from quanlian.vouchers import VoucherKey
@@ -24,6 +25,9 @@ STORIES = st.lists(
     st.tuples(st.sampled_from((0, 0, 0, 450, 900)), st.lists(STEP, min_size=3, max_size=15)), min_size=1, max_size=4
 )
 """Batches: how many seconds after the last, and its steps: what, which voucher or request, which order, how much."""
+
+HOLDS_A_BATCH = st.sampled_from((1, 2, overdue.HOLDS_A_BATCH))
+"""How many passed holds a commit records: a story has a handful, so that at times there are more."""
 
 Step = tuple[str, int, int, int]
 Story = list[tuple[int, list[Step]]]

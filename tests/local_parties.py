@@ -27,11 +27,12 @@ from clearinghouse.redeeming import Redeem
 from clearinghouse.service import ClearinghouseService
 from clearinghouse.windows import new_window
 from custodian import schema as custodian_schema
+from custodian.batching import raised
 from custodian.books import last_numbers
 from custodian.decisions import Answered, Received
 from custodian.feed_heads import sign_head
 from custodian.ledger.check import check_books
-from custodian.overdue import PassedHolds
+from custodian.overdue import decide_after_passed_holds
 from node import schema as node_schema
 from node.claiming import Claim, read_claim
 from node.custody import Release
@@ -526,8 +527,12 @@ class LocalNode(Party):
         return NodeOperations(service, _TERMS)
 
     def decide(self, *works: Any) -> list[Any]:
-        """One batch, as the group commit begins it: with what has passed."""
-        return decide_batch(self.database, self.region, self._shelf, [PassedHolds(), *works])[1:]
+        """One batch as the group commit runs it, but that the first fault of a work is raised."""
+
+        def run(some: Sequence[Any]) -> list[Any]:
+            return decide_batch(self.database, self.region, self._shelf, some)
+
+        return [raised(result) for result in decide_after_passed_holds(run, works)]
 
     # Claims
 

@@ -86,9 +86,17 @@ def check(facts: Facts, at: int) -> Discounted | Refusal:
     A refusal does not call a voucher good that is past use for another reason, further down the list.
     """
     found = _check(facts, at)
-    if isinstance(found, Refusal) and found.voucher_usable:
-        return found._replace(voucher_dead=_is_past_use(facts, at))
-    return found
+    return _told(found, facts, at) if isinstance(found, Refusal) else found
+
+
+def check_without_terms(facts: Facts, at: int) -> Refusal | None:
+    """As `check`, by what needs no terms: for a party that could not ask for them now."""
+    refusal = _check_trust(facts) or _check_issue(facts) or _check_scope(facts, None, None, at) or _check_use(facts)
+    return _told(refusal, facts, at) if refusal else None
+
+
+def _told(refusal: Refusal, facts: Facts, at: int) -> Refusal:
+    return refusal._replace(voucher_dead=_is_past_use(facts, at)) if refusal.voucher_usable else refusal
 
 
 def _is_past_use(facts: Facts, at: int) -> bool:
@@ -108,10 +116,11 @@ def _check(facts: Facts, at: int) -> Discounted | Refusal:
         return Refusal(RefusalReason.TERMS_MISMATCH if facts.campaign_known else RefusalReason.CAMPAIGN_UNKNOWN)
     if (facts.terms.issuer, facts.terms.campaign) != (facts.voucher.issuer, facts.voucher.campaign):
         return Refusal(RefusalReason.TERMS_MISMATCH)
-    if facts.campaign_suspended:
-        return Refusal(RefusalReason.CAMPAIGN_SUSPENDED, _since(facts.standing.paused_at))
+    refusal = _check_issue(facts)
+    if refusal:
+        return refusal
     voucher_type = _type_of(facts, facts.terms)
-    if facts.known is False or voucher_type is None:
+    if voucher_type is None:
         return Refusal(RefusalReason.VOUCHER_UNKNOWN)
     refusal = _check_scope(facts, facts.terms, voucher_type, at)
     if refusal:
@@ -142,6 +151,13 @@ def _since(at: int | None) -> dict[str, int]:
     return {"since_at": at} if at else {}
 
 
+def _check_issue(facts: Facts) -> Refusal | None:
+    """9 campaign suspended · 10 not issued."""
+    if facts.campaign_suspended:
+        return Refusal(RefusalReason.CAMPAIGN_SUSPENDED, _since(facts.standing.paused_at))
+    return Refusal(RefusalReason.VOUCHER_UNKNOWN) if facts.known is False else None
+
+
 def _type_of(facts: Facts, terms: Terms) -> VoucherType | None:
     """10: the voucher type that the token names at the index."""
     types = facts.voucher.voucher_types
@@ -150,7 +166,7 @@ def _type_of(facts: Facts, terms: Terms) -> VoucherType | None:
     return terms.voucher_types[types[facts.index] - 1]
 
 
-def _check_scope(facts: Facts, terms: Terms, voucher_type: VoucherType, at: int) -> Refusal | None:
+def _check_scope(facts: Facts, terms: Terms | None, voucher_type: VoucherType | None, at: int) -> Refusal | None:
     """11 cancelled, suspended · 12–13 validity · 14 region · 15 channel · 16–17 merchant · 18 category · 19 holder."""
     voucher = facts.voucher
     spent = spent_reason(facts.state) if facts.state else None
@@ -174,7 +190,7 @@ def _check_scope(facts: Facts, terms: Terms, voucher_type: VoucherType, at: int)
     category = facts.sale.order.category
     if merchant and merchant.categories and category not in merchant.categories:
         return Refusal(RefusalReason.CATEGORY_NOT_COVERED)
-    refusal = category_refusal(voucher_type, category)
+    refusal = category_refusal(voucher_type, category) if voucher_type else None
     if refusal:
         return refusal
     if facts.payer_tag and facts.payer_tag != voucher.holder_tag:
@@ -182,11 +198,14 @@ def _check_scope(facts: Facts, terms: Terms, voucher_type: VoucherType, at: int)
     return None
 
 
-def coverage_refusal(voucher: Voucher, terms: Terms, standing: Standing, region: str, channel: str) -> Refusal | None:
-    """14 region · 15 channel, by the terms and what notices gave since."""
-    if (region != voucher.issuer and voucher.roaming == "never") or not standing.covers_region(terms, region):
+def coverage_refusal(
+    voucher: Voucher, terms: Terms | None, standing: Standing, region: str, channel: str
+) -> Refusal | None:
+    """14 region · 15 channel, by the voucher, the terms where they are known, and what notices gave since."""
+    stays_home = region != voucher.issuer and voucher.roaming == "never"
+    if stays_home or (terms and not standing.covers_region(terms, region)):
         return Refusal(RefusalReason.REGION_NOT_COVERED, {"region": int(region)})
-    if not standing.covers_channel(terms, channel):
+    if terms and not standing.covers_channel(terms, channel):
         return Refusal(RefusalReason.CHANNEL_NOT_COVERED)
     return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from local_parties import (
     AT,
     HANGZHOU,
@@ -15,6 +16,7 @@ from local_parties import (
     TestSigner,
     answer_of,
     item,
+    merchant_code,
     outcome,
     purchase,
 )
@@ -97,6 +99,9 @@ def test_all_who_meet_the_same_terms_at_a_time_ask_for_them_once(node: LocalNode
 class Absent(Asked):
     """A clearinghouse that cannot be reached."""
 
+    async def directory(self) -> directory_pb2.GetDirectoryResponse:
+        raise Unavailable("the clearinghouse: cut off")
+
     async def terms(self, terms_hash: bytes) -> directory_pb2.GetTermsResponse:
         raise Unavailable("the clearinghouse: cut off")
 
@@ -109,7 +114,7 @@ class Silent(Asked):
         raise AssertionError
 
 
-def visitors_token() -> bytes:
+def visitors_token(**changes: Any) -> bytes:
     """A voucher of Shanghai's whose terms Hangzhou has not met."""
     signer = TestSigner("310000", "voucher")
     KEYRING.setdefault(signer.key_id, signer.certified)
@@ -128,7 +133,7 @@ def visitors_token() -> bytes:
         not_after=AT + 1000,
         roaming="on-demand",
     )
-    body = wire.voucher_to_body(voucher)
+    body = wire.voucher_to_body(voucher._replace(**changes))
     return wire.token_to_bytes(Token(body, signer.sign("voucher", body), 0, 0, ()))
 
 
@@ -154,6 +159,51 @@ def test_a_voucher_whose_terms_cannot_be_had_now_is_refused_for_now_and_stops_no
         "what was answered is kept: the same id gets the same answer"
     )
     assert node.redeem(items[0]) == [answers[0]]
+
+
+NOT_ADMITTED = merchant_code(2)
+BEFORE_CUSTODY: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "KEY_NOT_VALID": ({"issued_at": AT - 10 * 86_400}, {}),
+    "NOT_YET_VALID": ({"not_before": AT + 1}, {}),
+    "EXPIRED": ({"not_after": AT}, {}),
+    "REGION_NOT_COVERED": ({"roaming": "never"}, {}),
+    "MERCHANT_NOT_ADMITTED": ({}, {"merchant": NOT_ADMITTED}),
+    "CATEGORY_NOT_COVERED": ({}, {"category": "dining"}),
+    "ORDER_ALREADY_DISCOUNTED": ({}, {"order_id": "taken"}),
+    "NOT_IN_CUSTODY": ({}, {}),
+}
+"""What a node can tell of a visitor's voucher without its terms: changes of the voucher and of the order."""
+
+
+@pytest.mark.parametrize("reason", BEFORE_CUSTODY)
+def test_a_voucher_whose_terms_cannot_be_had_now_is_judged_by_what_the_node_knows(node: LocalNode, reason: str) -> None:
+    """Each is wrong as named, and not in custody; what comes first in the order of reasons is the answer."""
+    node.publish()
+    (token,) = node.claim()
+    node.redeem(item(node.ids.fresh(), redeem=purchase(token, 0, "taken")))
+    node.clearinghouse = Absent()  # type: ignore[assignment]
+    voucher, order = BEFORE_CUSTODY[reason]
+    buying = purchase(visitors_token(**voucher), 0, "order")
+    for name, value in order.items():
+        setattr(buying.order, name, value)
+    service, answers = node.another_service(), list[bytes]()
+    service.start()
+    asyncio.run(service.submit(ALIPAY, [item(node.ids.fresh(), redeem=buying)], answers.extend))
+    service.close()
+    assert [outcome(answer) for answer in answers] == [reason]
+    node.check_books()
+
+
+def test_nothing_else_is_judged_of_a_voucher_whose_key_cannot_be_had_now(node: LocalNode) -> None:
+    node.publish()
+    (token,) = node.claim()
+    node.clearinghouse = Absent()  # type: ignore[assignment]
+    unknown = made_up(token, key_id=bytes(8), issuer="310000", not_after=AT - 1)
+    service, answers = node.another_service(), list[bytes]()
+    service.start()
+    asyncio.run(service.submit(ALIPAY, [redeem(node, unknown)], answers.extend))
+    service.close()
+    assert [outcome(answer) for answer in answers] == ["UNKNOWN_KEY"]
 
 
 def test_an_item_that_waits_for_terms_holds_up_no_other_of_its_message(node: LocalNode) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
-from batch_stories import PACKS, STORIES, Story, redemption_id_of, request_id, requests_of
+from batch_stories import HOLDS_A_BATCH, PACKS, STORIES, Story, redemption_id_of, request_id, requests_of
 from hypothesis import given, settings
 from local_parties import (
     HANGZHOU,
@@ -24,6 +26,7 @@ from local_parties import (
 from clearinghouse.custody import TakeHandOver, overdue, read_hand_over
 from clearinghouse.redeeming import Redeem, wanted
 from clearinghouse.windows import Close, Confirm
+from custodian import overdue as overdue_holds
 from custodian.decisions import Elsewhere
 from quanlian import hand_overs
 from quanlian.errors import InvalidInput
@@ -206,6 +209,18 @@ class TestRedemptions:
         assert [outcome(results[n].content) for n in (0, 2)] == ["CAPTURED", "CAPTURED"]
         assert isinstance(results[1], InvalidInput)
         assert [row["number"] for row in clearinghouse.rows("hand_over")] == [1]
+        clearinghouse.check_books()
+
+    def test_beside_a_faulty_work_the_others_are_not_decided_one_by_one(
+        self, node: LocalNode, clearinghouse: LocalClearinghouse
+    ) -> None:
+        tokens = released(node, clearinghouse, 16)
+        bad, before = _beyond_budget(node), len(clearinghouse.rows("entry"))
+        asked = [clearinghouse.request(redeem(n, token)) for n, token in enumerate(tokens)]
+        results = clearinghouse.decide(*asked[:11], bad, *asked[11:])
+        assert isinstance(results.pop(11), InvalidInput)
+        assert [outcome(each.content) for each in results] == ["CAPTURED"] * 16
+        assert len(clearinghouse.rows("entry")) - before <= 5, "one for each half without the fault"
         clearinghouse.check_books()
 
 
@@ -406,13 +421,13 @@ def two_clearinghouses(open_lasting_party: StandingFactory) -> tuple[Pair, list[
 
 
 @settings(max_examples=25, deadline=None)
-@given(story=STORIES)
+@given(story=STORIES, most=HOLDS_A_BATCH)
 def test_a_batch_gives_what_its_requests_would_have_given_one_by_one(
-    two_clearinghouses: tuple[Pair, list[bytes]], story: Story
+    two_clearinghouses: tuple[Pair, list[bytes]], story: Story, most: int
 ) -> None:
     """Also at the edges: the visitors' fund pays twice, the debit cap admits four."""
     (together, apart), tokens = two_clearinghouses
-    with undone(together, apart):
+    with undone(together, apart), mock.patch.object(overdue_holds, "HOLDS_A_BATCH", most):
         asked: list[bytes] = []
         for seconds, steps in story:
             works = [_work(each) for each in requests_of(steps, tokens, asked) if not isinstance(each, VoucherKey)]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from typing import Any
+from unittest import mock
 
 import pytest
-from batch_stories import PACKS, STORIES, Story, redemption_id_of, request_id, requests_of
+from batch_stories import HOLDS_A_BATCH, PACKS, STORIES, Story, redemption_id_of, request_id, requests_of
 from hypothesis import given, settings
 from local_parties import (
     CLEARINGHOUSE,
@@ -28,6 +29,7 @@ from local_parties import (
     undone,
 )
 
+from custodian import overdue as overdue_holds
 from custodian.batching import decide_apart
 from custodian.custody_messages import read_refused
 from node.custody import HandOverTaken, Release, overdue
@@ -500,12 +502,12 @@ def two_nodes(open_lasting_party: StandingFactory) -> tuple[LocalNode, LocalNode
 
 
 @settings(max_examples=25, deadline=None)
-@given(story=STORIES)
+@given(story=STORIES, most=HOLDS_A_BATCH)
 def test_a_batch_gives_what_its_requests_would_have_given_one_by_one(
-    two_nodes: tuple[LocalNode, LocalNode], story: Story
+    two_nodes: tuple[LocalNode, LocalNode], story: Story, most: int
 ) -> None:
     together, apart = two_nodes
-    with undone(together, apart):
+    with undone(together, apart), mock.patch.object(overdue_holds, "HOLDS_A_BATCH", most):
         tokens, asked = tokens_of(together), list[bytes]()
         assert tokens == tokens_of(apart)
         for seconds, steps in story:

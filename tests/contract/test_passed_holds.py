@@ -24,9 +24,10 @@ from local_parties import (
 )
 
 from clearinghouse import custody as clearinghouse_custody
-from custodian import schema
+from custodian import overdue, schema
 from node import custody as node_custody
 from quanlian import redemptions
+from quanlian.errors import Unavailable
 from quanlian.v1 import clearing_operator_pb2
 
 HOLD_SECONDS = 900
@@ -136,6 +137,83 @@ class TestMoneyAndCaps:
         assert node.balance("spring/city") == before
         assert states(node) == ["EXPIRED"]
         node.check_books()
+
+    @pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one by one"])
+    def test_nothing_is_owed_for_any_of_more_holds_than_a_batch_records(
+        self,
+        clearinghouse: LocalClearinghouse,
+        tokens: list[bytes],
+        together: bool,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(overdue, "HOLDS_A_BATCH", 1)
+        cap(clearinghouse, 3 * 700)
+        clearinghouse.redeem(*(authorize(n, token) for n, token in enumerate(tokens)))
+        clearinghouse.pass_seconds(HOLD_SECONDS)
+        buying = [redeem(10 + n, token, 1) for n, token in enumerate(tokens)]
+        batches = [buying] if together else [[each] for each in buying]
+        answers = [outcome(answer) for batch in batches for answer in clearinghouse.redeem(*batch)]
+        assert answers == ["CAPTURED"] * 3
+        assert states(clearinghouse) == ["CAPTURED"] * 3 + ["EXPIRED"] * 3
+        clearinghouse.check_books()
+
+    @pytest.mark.parametrize("find", ["clearinghouse", "node"])
+    def test_holds_that_have_passed_are_recorded_in_bounded_commits_before_the_batch(
+        self,
+        node: LocalNode,
+        clearinghouse: LocalClearinghouse,
+        tokens: list[bytes],
+        find: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        party: LocalNode | LocalClearinghouse = clearinghouse if find == "clearinghouse" else node
+        packs = tokens if find == "clearinghouse" else node.claim(3)
+        party.redeem(*(authorize(2 * n + i, token, i) for n, token in enumerate(packs) for i in (0, 1)))
+        party.pass_seconds(HOLD_SECONDS)
+        monkeypatch.setattr(overdue, "HOLDS_A_BATCH", 2)
+        before = len(party.rows("entry"))
+        party.decide()
+        assert states(party) == ["EXPIRED"] * 6
+        assert len(party.rows("entry")) - before == 3, "two holds each, the last with the batch"
+        party.check_books()
+
+    @pytest.mark.parametrize("find", ["clearinghouse", "node"])
+    def test_whoever_comes_after_a_standstill_is_told_to_come_again_until_all_are_recorded(
+        self,
+        node: LocalNode,
+        clearinghouse: LocalClearinghouse,
+        tokens: list[bytes],
+        find: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        party: LocalNode | LocalClearinghouse = clearinghouse if find == "clearinghouse" else node
+        packs = tokens if find == "clearinghouse" else node.claim(3)
+        party.redeem(*(authorize(n, token) for n, token in enumerate(packs)))
+        party.pass_seconds(HOLD_SECONDS)
+        monkeypatch.setattr(overdue, "HOLDS_A_BATCH", 1)
+        monkeypatch.setattr(overdue, "COMMITS_AHEAD", 1)
+        with pytest.raises(Unavailable, match="recorded first"):
+            party.redeem(redeem(10, packs[0]))
+        assert states(party) == ["AUTHORIZED", "AUTHORIZED", "EXPIRED"]
+        (answer,) = party.redeem(redeem(10, packs[0]))
+        assert outcome(answer) == "CAPTURED"
+        assert states(party) == ["CAPTURED", "EXPIRED", "EXPIRED", "EXPIRED"]
+        party.check_books()
+
+    def test_holds_that_cannot_be_recorded_before_the_batch_are_told_and_stop_nobody_else(
+        self, clearinghouse: LocalClearinghouse, tokens: list[bytes], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clearinghouse.redeem(*(authorize(n, token) for n, token in enumerate(tokens)))
+        clearinghouse.pass_seconds(HOLD_SECONDS)
+        monkeypatch.setattr(overdue, "HOLDS_A_BATCH", 1)
+        monkeypatch.setattr(redemptions, "release_hold", mock.Mock(side_effect=ArithmeticError("planted")))
+        with structlog.testing.capture_logs() as logs:
+            answers = clearinghouse.redeem(*(redeem(10 + n, token, 1) for n, token in enumerate(tokens)))
+        assert [outcome(answer) for answer in answers] == ["CAPTURED"] * 3
+        assert [(log["event"], log["error"]) for log in logs] == [
+            ("holds that have passed could not be recorded", "planted")
+        ]
+        clearinghouse.check_books()
 
     def test_a_hold_that_cannot_be_recorded_is_told_and_stops_nobody_else(
         self, clearinghouse: LocalClearinghouse, tokens: list[bytes]

@@ -9,6 +9,7 @@ from local_parties import (
     AT,
     CLEARINGHOUSE,
     HANGZHOU,
+    KEYRING,
     LocalClearinghouse,
     LocalNode,
     answer_of,
@@ -18,7 +19,10 @@ from local_parties import (
     purchase,
 )
 
+from clearinghouse.recall import Recall
+from custodian.custody_messages import read_refused
 from custodian.decisions import Answered
+from node.recall import TakeReturns
 from node.redeeming import ClearinghouseAnswer, Forwarded
 from quanlian import wire
 from quanlian.suspensions import SuspensionKind
@@ -38,6 +42,7 @@ class Away:
         (self.token,) = node.claim()
         clearinghouse.decide(*clearinghouse.hand_overs(node.release(*keys_of(self.token))))
         self.redeem = item(request_id(1), redeem=purchase(self.token, 0, "order"))
+        self.authorize = item(request_id(1), authorize=purchase(self.token, 0, "order"))
 
     def suspend_key(self, suspended: bool = True) -> None:
         """At the clearinghouse; the node has not heard of it."""
@@ -58,6 +63,39 @@ class Away:
     def booked(self, answer: bytes) -> str:
         ((_, given),) = self.node.decide(ClearinghouseAnswer(answer))
         return outcome(given)
+
+    def here(self, content: bytes) -> str:
+        """The outcome of a request that the node decides alone."""
+        (answer,) = self.node.redeem(content)
+        return outcome(answer)
+
+    def recall(self) -> None:
+        """The node takes the voucher back."""
+        key = keys_of(self.token)[0]
+        (given,) = self.clearinghouse.decide(Recall(HANGZHOU, {key: 1}, []))
+        self.node.decide(TakeReturns(list(given.returns)))
+
+    def late(self, sent: Forwarded) -> str:
+        """The outcome at the clearinghouse of what was sent before: it asks for the voucher, and decides then."""
+        work = self.clearinghouse.request(sent.content, HANGZHOU)
+        (reply,) = self.clearinghouse.decide(work)
+        if isinstance(reply, Answered):
+            return outcome(reply.content)
+        assert reply.voucher is not None
+        messages = self.node.release(reply.voucher)
+        self.clearinghouse.decide(*self.clearinghouse.hand_overs(messages))
+        refused = [read_refused(each.release_refused, HANGZHOU, KEYRING) for each in messages]
+        work.release_failed = refused[0].reason if refused else None
+        (reply,) = self.clearinghouse.decide(work)
+        return outcome(reply.content)
+
+    def pass_seconds(self, seconds: int) -> None:
+        for party in (self.node, self.clearinghouse):
+            party.pass_seconds(seconds)
+
+    def check_books(self) -> None:
+        for party in (self.node, self.clearinghouse):
+            party.check_books()
 
     def padded(self, size: int) -> bytes:
         """The redeem with an unknown field, so many bytes long."""
@@ -122,6 +160,66 @@ class TestReversed:
         assert away.asked(away.redeem) == "CAPTURED", "its own answer stays what it was"
         away.node.check_books()
         away.clearinghouse.check_books()
+
+
+class TestReversedAfterItsVoucherCameHome:
+    """A request that was sent on and refused without using its id up may be decided here, once its voucher is back."""
+
+    def test_what_was_captured_here_is_refunded_here_at_once(self, away: Away) -> None:
+        away.suspend_key()
+        copy = away.sent(away.redeem)
+        assert away.booked(away.decided(copy)) == "KEY_REVOKED"
+        away.suspend_key(suspended=False)
+        away.recall()
+        assert away.here(away.redeem) == "CAPTURED"
+        assert away.here(REVERSE) == "REFUNDED"
+        assert away.here(away.redeem) == "CAPTURED", "its own answer stays what it was"
+        assert [row["state"] for row in away.node.rows("redemption")] == ["REFUNDED"]
+        assert away.late(copy) == "ALREADY_REDEEMED", "its voucher is dead, so a late copy takes nothing"
+        away.check_books()
+
+    def test_what_is_held_here_is_voided_once_no_copy_of_it_can_be_held_there(self, away: Away) -> None:
+        away.suspend_key()
+        copy = away.sent(away.authorize)
+        assert away.booked(away.decided(copy)) == "KEY_REVOKED"
+        away.suspend_key(suspended=False)
+        away.recall()
+        assert away.here(away.authorize) == "AUTHORIZED"
+        assert away.asked(REVERSE) == "VOIDED"
+        assert [row["state"] for row in away.node.rows("redemption")] == ["VOIDED"]
+        assert away.late(copy) == "REVERSED"
+        assert away.here(away.authorize) == "AUTHORIZED"
+        assert away.here(item(request_id(3), redeem=purchase(away.token, 0, "order"))) == "CAPTURED"
+        away.check_books()
+
+    @pytest.mark.parametrize("operation", ["redeem", "authorize"])
+    def test_what_is_decided_here_while_its_reverse_is_on_its_way_is_undone(self, away: Away, operation: str) -> None:
+        original = getattr(away, operation)
+        away.suspend_key()
+        assert away.asked(original) == "KEY_REVOKED"
+        reverse = away.sent(REVERSE)
+        away.suspend_key(suspended=False)
+        away.recall()
+        assert away.here(original) in ("CAPTURED", "AUTHORIZED")
+        answer = away.decided(reverse)
+        assert outcome(answer) == "done"
+        undone = {"redeem": "REFUNDED", "authorize": "VOIDED"}[operation]
+        assert [away.booked(answer), away.booked(answer), away.here(REVERSE)] == [undone] * 3
+        assert [row["state"] for row in away.node.rows("redemption")] == [undone]
+        away.check_books()
+
+    def test_of_a_hold_that_has_passed_here_nothing_is_left_to_undo(self, away: Away) -> None:
+        away.suspend_key()
+        copy = away.sent(away.authorize)
+        assert away.booked(away.decided(copy)) == "KEY_REVOKED"
+        away.suspend_key(suspended=False)
+        away.recall()
+        assert away.here(away.authorize) == "AUTHORIZED"
+        away.pass_seconds(900)
+        assert away.asked(REVERSE) == "done"
+        assert away.late(copy) == "REVERSED"
+        assert [row["state"] for row in away.node.rows("redemption")] == ["EXPIRED"]
+        away.check_books()
 
 
 class TestTriedAgain:
