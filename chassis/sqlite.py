@@ -89,6 +89,9 @@ class SqliteTransaction(Transaction):
     def finish(self) -> None:
         """Nothing waits: to ask SQLite costs no way to a server."""
 
+    def abandon(self) -> None:
+        """Nothing is half done."""
+
     def _clock(self) -> int:
         return int(self.connection.exec_driver_sql("SELECT CAST(strftime('%s', 'now') AS INTEGER)").scalar_one())
 
