@@ -221,7 +221,7 @@ def _stages(node: LoneNode, terms: Terms) -> Mapping[str, float]:
         "look_up": (transaction, "select_keys"),
         "decide": (ClaimBatch, "decide"),
         "sign": (ClaimBatch, "_sign"),
-        "rows": (ClaimBatch, "_store"),
+        "rows": (ClaimBatch, "seal"),
         "seals": (Transaction, "append"),
         "write": (transaction, "_append"),
         "books": (Books, "save"),

@@ -50,6 +50,10 @@ class Transaction(ABC):
     def finish(self) -> None:
         """Has done what waits to be done: a driver may put off what gives nothing back. The database's to call."""
 
+    @abstractmethod
+    def abandon(self) -> None:
+        """Leaves what is half done, for the rollback. The database's to call."""
+
     def now(self) -> int:
         """The database's clock in UTC seconds, one value per transaction.
 
@@ -212,9 +216,13 @@ class Database(ABC):
         """A transaction that excludes other writers: durable when the block ends, undone when it raises."""
         with self._writer() as connection:
             transaction = self._transaction(connection)
-            yield transaction
-            committed = self._numbering(transaction) if self._numbering else None
-            transaction.finish()
+            try:
+                yield transaction
+                committed = self._numbering(transaction) if self._numbering else None
+                transaction.finish()
+            except BaseException:
+                transaction.abandon()
+                raise
         if committed is not None:
             committed()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from itertools import chain
 from typing import Any, cast
@@ -17,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL, Connection
 
+from chassis import copying
 from chassis.database import Database, Query, Transaction, shown
 from chassis.rows import Row, Rows, all_columns, completed, conflict_clause, distinct_by_key, results, tuples
 from quanlian.errors import ConfigurationError
@@ -93,13 +95,20 @@ class PostgresqlTransaction(Transaction):
         super().__init__(connection, database)
         self._driver = _driver(connection)
         self._waiting: list[tuple[bytes, Sequence[Any]]] = []
+        self._copying = _Copying(self._driver)
 
     def finish(self) -> None:
         if self._waiting:
             self._send()
+        else:
+            self._copying.end()
+
+    def abandon(self) -> None:
+        self._copying.abandon()
 
     def _send(self) -> psycopg.Cursor[Any]:
         """Sends what waits and returns the last statement's cursor."""
+        self._copying.end()
         waiting, self._waiting = self._waiting, []
         if len(waiting) == 1:
             return self._driver.execute(*waiting[0])
@@ -122,13 +131,10 @@ class PostgresqlTransaction(Transaction):
         if len(rows) <= FEW_ROWS:
             self._waiting.append((_values_statement(table, names, len(rows)), [*chain.from_iterable(rows)]))
             return
-        self.finish()
-        statement, types = _copy_statement(table, names)
-        with self._driver.cursor() as cursor, cursor.copy(statement) as copy:
-            if types:
-                copy.set_types(types)
-            for row in rows:
-                copy.write_row(row)
+        if self._waiting or not self._copying.goes_into(table, names):
+            self.finish()
+            self._copying.begin(table, names, rows)
+        self._copying.write(rows)
 
     def _upsert(self, table: sa.Table, rows: Rows) -> None:
         self._replace(table, *completed(table, distinct_by_key(table, rows), self._dialect))
@@ -159,10 +165,11 @@ class PostgresqlTransaction(Transaction):
         if not keys:
             return []
         read = tuple(fetch) or all_columns(table)
-        if len(keys) == 1:
-            return self._read(_look_up_one_statement(table, tuple(columns), read), keys[0], read)
-        values = [list(each) for each in zip(*dict.fromkeys(keys), strict=True)]
-        return self._read(_look_up_statement(table, tuple(columns), read), values, read)
+        given = [*zip(*dict.fromkeys(keys), strict=True)]
+        shared = tuple(len(set(each)) == 1 for each in given)
+        values: list[Any] = [[*each] for each, is_shared in zip(given, shared, strict=True) if not is_shared]
+        values += [each[0] for each, is_shared in zip(given, shared, strict=True) if is_shared]
+        return self._read(_look_up_statement(table, tuple(columns), shared, read), values, read)
 
     def rows(self, query: Query, **values: Any) -> list[Row]:
         statement, fixed = query.compiled(self._dialect)
@@ -177,6 +184,54 @@ class PostgresqlTransaction(Transaction):
         names, (old,) = tuples(table, [key], self._dialect)
         self._waiting.append((_update_statement(table, changed, names), (*new, *old)))
         return self._send().rowcount
+
+
+class _Copying:
+    """A COPY that is left open until something else is to be done: the server stores rows while others are made."""
+
+    def __init__(self, driver: psycopg.Connection[Any]) -> None:
+        self._driver = driver
+        self._open: AbstractContextManager[psycopg.Copy] | None = None
+        self._into: tuple[sa.Table, tuple[str, ...]] | None = None
+
+    def goes_into(self, table: sa.Table, names: tuple[str, ...]) -> bool:
+        return self._into == (table, names)
+
+    def begin(self, table: sa.Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
+        """`rows` are the first that will be written: as they are, so those after them are taken to be."""
+        statement, types = _copy_statement(table, names)
+        opening = self._driver.cursor().copy(statement)
+        self._copy = opening.__enter__()
+        self._open, self._into = opening, (table, names)
+        self._alike = types if copying.are_alike(rows) else []
+        if self._alike:
+            self._copy.write(copying.BEGINNING)
+        elif types:
+            self._copy.set_types(types)
+
+    def write(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        if self._alike:
+            self._copy.write(b"".join(copying.binary_rows(rows, self._alike)))
+        else:
+            for row in rows:
+                self._copy.write_row(row)
+
+    def end(self) -> None:
+        """Raises what kept rows from being stored."""
+        if self._open is not None:
+            if self._alike:
+                self._copy.write(copying.END)
+            self._close(None)
+
+    def abandon(self) -> None:
+        """Tells the server to forget the rows."""
+        if self._open is not None:
+            self._close(InterruptedError("rolled back"))
+
+    def _close(self, error: Exception | None) -> None:
+        assert self._open is not None
+        closing, self._open, self._into = self._open, None, None
+        closing.__exit__(type(error) if error else None, error, None)
 
 
 def _driver(connection: Connection) -> psycopg.Connection[Any]:
@@ -257,21 +312,23 @@ def _update_statement(table: sa.Table, names: tuple[str, ...], key: tuple[str, .
     return f"UPDATE {_quote(table.name)} SET {changed} WHERE {condition}".encode()
 
 
-@lru_cache(maxsize=256)
-def _look_up_one_statement(
-    table: sa.Table, columns: tuple[sa.Column[Any], ...], read: tuple[sa.Column[Any], ...]
+@lru_cache(maxsize=1024)
+def _look_up_statement(
+    table: sa.Table, columns: tuple[sa.Column[Any], ...], shared: tuple[bool, ...], read: tuple[sa.Column[Any], ...]
 ) -> bytes:
-    names = ", ".join(_quote(column.name) for column in read)
-    condition = " AND ".join(f"{_quote(column.name)} = %b::{_type(column)}" for column in columns)
-    return f"SELECT {names} FROM {_quote(table.name)} WHERE {condition}".encode()
+    """Takes an array for each column, and then a value for each whose value all keys share.
 
-
-@lru_cache(maxsize=256)
-def _look_up_statement(table: sa.Table, columns: tuple[sa.Column[Any], ...], read: tuple[sa.Column[Any], ...]) -> bytes:
+    A lone array is sorted by the server, which then goes through the index once; several are joined with the table.
+    """
     names = ", ".join(f"t.{_quote(column.name)}" for column in read)
-    arrays = ", ".join(f"%b::{_type(column)}[]" for column in columns)
-    keys = ", ".join(f"k{n}" for n in range(len(columns)))
-    condition = " AND ".join(f"t.{_quote(column.name)} = keys.k{n}" for n, column in enumerate(columns))
-    return (
-        f"SELECT {names} FROM unnest({arrays}) AS keys ({keys}) JOIN {_quote(table.name)} AS t ON {condition}"
-    ).encode()
+    source = f"{_quote(table.name)} AS t"
+    varying = [column for column, is_shared in zip(columns, shared, strict=True) if not is_shared]
+    if len(varying) <= 1:
+        conditions = [f"t.{_quote(column.name)} = ANY (%b::{_type(column)}[])" for column in varying]
+    else:
+        arrays = ", ".join(f"%b::{_type(column)}[]" for column in varying)
+        source = f"unnest({arrays}) AS keys ({', '.join(f'k{n}' for n in range(len(varying)))}), {source}"
+        conditions = [f"t.{_quote(column.name)} = keys.k{n}" for n, column in enumerate(varying)]
+    same = [column for column, is_shared in zip(columns, shared, strict=True) if is_shared]
+    conditions += [f"t.{_quote(column.name)} = %b::{_type(column)}" for column in same]
+    return f"SELECT {names} FROM {source} WHERE {' AND '.join(conditions)}".encode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
-from operator import itemgetter
+from operator import is_, itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
@@ -30,6 +30,46 @@ class Row(tuple[Any, ...]):
     @property
     def _mapping(self) -> dict[str, Any]:
         return dict(zip(self._fields, self, strict=True))
+
+
+class Mould:
+    """What a row shares with another that differs from it in the contents of its bytes alone.
+
+    Rows that are written together are mostly so, and what was worked out for the first of them serves the others.
+    """
+
+    __slots__ = ("_lengths", "_pick_bytes", "_pick_rest", "_rest", "_width", "kinds", "own", "places")
+
+    def __init__(self, row: tuple[Any, ...]) -> None:
+        """`kinds` are the types of its values, `places` where it has bytes, `own` these."""
+        self.kinds, self.places, self._pick_bytes, self._pick_rest = _shape(tuple(map(type, row)))
+        self.own, self._rest = self._pick_bytes(row), self._pick_rest(row)
+        self._width, self._lengths = len(row), [*map(len, self.own)]
+
+    def contents(self, row: tuple[Any, ...]) -> tuple[bytes, ...] | None:
+        """The row's bytes, in order; None where anything else differs: other objects, other lengths, a NULL."""
+        if len(row) != self._width or not all(map(is_, self._pick_rest(row), self._rest)):
+            return None
+        found = self._pick_bytes(row)
+        return found if None not in found and [*map(len, found)] == self._lengths else None
+
+
+_Picker = Callable[[tuple[Any, ...]], tuple[Any, ...]]
+
+
+@lru_cache(maxsize=1024)
+def _shape(kinds: tuple[type, ...]) -> tuple[frozenset[type], tuple[int, ...], _Picker, _Picker]:
+    """Which types a row of such values has, where its bytes are, what takes them, and what takes the others."""
+    places = tuple(place for place, kind in enumerate(kinds) if kind is bytes)
+    others = tuple(place for place in range(len(kinds)) if place not in places)
+    return frozenset(kinds), places, _picker(places), _picker(others)
+
+
+def _picker(places: tuple[int, ...]) -> _Picker:
+    """What takes the values at these places."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda row: tuple(row[place] for place in places)
 
 
 class ComputedColumn(NamedTuple):

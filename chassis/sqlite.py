@@ -24,6 +24,9 @@ _FULL = 2
 _LOOK_UPS = (1, 4, 16, 64, 256)
 """How many keys the prepared look-ups take; what is left of the last is filled up."""
 
+CHECKPOINT_PAGES = 4000
+"""Pages of the log (16 MB) after which they go to the file: what many commits change goes there once."""
+
 STATEMENTS = 1000
 """Prepared statements that a connection keeps; the driver's 128 are fewer than a party uses."""
 
@@ -88,6 +91,9 @@ class SqliteTransaction(Transaction):
 
     def finish(self) -> None:
         """Nothing waits: to ask SQLite costs no way to a server."""
+
+    def abandon(self) -> None:
+        """Nothing is half done."""
 
     def _clock(self) -> int:
         return int(self.connection.exec_driver_sql("SELECT CAST(strftime('%s', 'now') AS INTEGER)").scalar_one())
@@ -184,7 +190,8 @@ def _update_statement(table: sa.Table, names: tuple[str, ...], key: tuple[str, .
 
 
 def _prepare(connection: DriverConnection, record: object) -> None:
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "cache_size = -65536"):
+    log = ("journal_mode = WAL", "synchronous = FULL", f"wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    for pragma in (*log, "foreign_keys = ON", "cache_size = -65536"):
         connection.execute(f"PRAGMA {pragma}").fetchall()
 
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from chassis.rows import COMPUTED, computed_column
+from chassis.rows import COMPUTED, Mould, computed_column
 
 BEGINNING = bytes(32)
 SEAL = "seal"
@@ -46,34 +45,24 @@ def _digest_of_row(table: str, values: tuple[Any, ...]) -> bytes:
     Bytes written out would be two thirds of the work of storing a row; and rows that are stored together often differ
     in their bytes alone, so what was written for the last row of a table serves the next that has the same.
     """
-    kinds, last = tuple(map(type, values)), _last_written.get(table)
-    positions = last.positions if last is not None and last.kinds == kinds else _positions_of_bytes(kinds)
-    if positions is None:
-        values = tuple([value if type(value) in _PLAIN else _plain(value) for value in values])
-        kinds = tuple(map(type, values))
-        positions = _positions_of_bytes(kinds) or ()
-    shown, in_bytes = list(values), [values[position] for position in positions]
-    for position, value in zip(positions, in_bytes, strict=True):
-        shown[position] = (len(value),)
-    if last is None or last.kinds != kinds or last.shown != shown:
-        last = _last_written[table] = _Written(kinds, positions, shown, repr((table, shown)).encode())
-    return hashlib.sha256(b"".join([last.text, *in_bytes])).digest()
-
-
-@lru_cache(maxsize=1024)
-def _positions_of_bytes(kinds: tuple[type, ...]) -> tuple[int, ...] | None:
-    """Where a row of such values has bytes; None where it has what must be made plain first."""
-    if not _PLAIN.issuperset(kinds):
-        return None
-    return tuple(position for position, kind in enumerate(kinds) if kind is bytes)
+    last = _last_written.get(table)
+    contents = last.mould.contents(values) if last is not None else None
+    if last is None or contents is None:
+        mould = Mould(values)
+        if not mould.kinds <= _PLAIN:
+            values = tuple(map(_plain, values))
+            mould = Mould(values)
+        shown, contents = list(values), mould.own
+        for place, value in zip(mould.places, contents, strict=True):
+            shown[place] = (len(value),)
+        last = _last_written[table] = _Written(mould, repr((table, shown)).encode())
+    return hashlib.sha256(b"".join((last.text, *contents))).digest()
 
 
 class _Written(NamedTuple):
-    """A row without its bytes; the kinds of its values, because True and 1 are equal and are not written alike."""
+    """A row without its bytes, and what another must have in common with it to be written alike."""
 
-    kinds: tuple[type, ...]
-    positions: tuple[int, ...]
-    shown: list[Any]
+    mould: Mould
     text: bytes
 
 
@@ -82,6 +71,8 @@ _last_written: dict[str, _Written] = {}
 
 def _plain(value: Any) -> Any:
     """As a database gives it back: an enumeration's members are their text or number."""
+    if type(value) in _PLAIN:
+        return value
     return str(value) if isinstance(value, str) else bytes(value) if isinstance(value, memoryview) else int(value)
 
 

@@ -34,8 +34,8 @@ from quanlian.vouchers import Voucher
 
 _CAMPAIGNS = Query(schema.campaign.select())
 
-HolderKey = tuple[str, str, bytes]
-"""Campaign, round, holder tag."""
+HolderKey = tuple[bytes, str, str]
+"""Holder tag, campaign, round: the tag tells two apart at its first bytes, wherever their keys are compared."""
 Shown = tuple[str, bytes]
 """A number that an application shows: its kind and digest."""
 EVIDENCE_KINDS = ("invoice_number", "vehicle_identification_number", "registration_number")
@@ -235,7 +235,7 @@ class ClaimBatch:
                 results.append(self._repeated(claim, earlier, known))
                 continue
             now = rounds.get(round_key) or self._open(round_key)
-            holder = (*round_key, tag)
+            holder = (tag, *round_key)
             count, day, on_day = holders[holder]
             on_day = on_day if day == today else 0
             issue = now.usual
@@ -273,7 +273,7 @@ class ClaimBatch:
                 found.append(known.answer if same else self._reused(claim))
                 continue
             now = self._rounds.get(claim.round) or self._open(claim.round)
-            count, day, on_day = self._holders[(*claim.round, claim.tag)]
+            count, day, on_day = self._holders[(claim.tag, *claim.round)]
             on_day = on_day if day == self._today else 0
             gone = now.usual is not None and now.claimed >= now.quota
             within = gone and count < now.per_person and on_day < now.per_day
@@ -283,12 +283,19 @@ class ClaimBatch:
         return found
 
     def seal(self) -> None:
-        """Sign the packs in trees, hand over what is spent away from the start, and store everything."""
+        """Store what is known already, sign the packs in trees, hand over what is spent away from the start.
+
+        A table is stored while the rows of the next are made, and answers tree by tree while the next is signed.
+        """
         drafts, desk = list(self._drafts.values()), self._desk
+        self._store_holders({(draft.claim.tag, *draft.claim.round) for draft in drafts})
+        self._store_packs(drafts)
         for start in range(0, len(drafts), vouchers.BATCH_LIMIT):
-            self._sign(drafts[start : start + vouchers.BATCH_LIMIT])
+            group = drafts[start : start + vouchers.BATCH_LIMIT]
+            self._sign(group)
+            self._store_answers(group)
         hand_over_packs(desk, [draft for draft in drafts if draft.edition.voucher.roaming == "at-issue"])
-        self._store(drafts)
+        self._store_rounds()
 
     def _repeated(self, claim: Claim, earlier: Draft | None, known: StoredAnswer | None) -> bytes | Callable[[], bytes]:
         """The answer of the same request, of this batch or of one before."""
@@ -385,23 +392,19 @@ class ClaimBatch:
         bodies = [draft.edition.bodies.body(draft.claim.pack_id, draft.claim.tag) for draft in group]
         root, paths = merkle.tree([signing_bytes("voucher", body) for body in bodies])
         signature = signer.sign("voucher-root", vouchers.root_payload(len(group), root))
-        answer = claim_pb2.ClaimAnswer(decided_at=self._desk.at)
-        for draft, token in zip(group, wire.tree_tokens(bodies, signature, paths), strict=True):
-            answer.request_id, answer.token = draft.claim.key[1], token
-            draft.answer = answer.SerializeToString()
+        ids = [draft.claim.key[1] for draft in group]
+        answers = wire.claim_answers(ids, wire.tree_tokens(bodies, signature, paths), self._desk.at)
+        for draft, answer in zip(group, answers, strict=True):
+            draft.answer = answer
 
-    def _store(self, drafts: list[Draft]) -> None:
-        transaction, at = self._desk.transaction, self._desk.at
-        transaction.append(
-            books_schema.request,
-            [(*draft.claim.key, draft.claim.body_hash, draft.answer, None, CLAIM, at, None, None) for draft in drafts],
-        )
-        transaction.append(
-            schema.pack,
-            [(draft.claim.pack_id, *draft.edition.row[0], draft.claim.tag, *draft.edition.row[1]) for draft in drafts],
-        )
-        self._store_holders({(*draft.claim.round, draft.claim.tag) for draft in drafts})
-        transaction.append(
+    def _store_packs(self, drafts: Sequence[Draft]) -> None:
+        """Edition by edition, whose rows are alike; and what applications showed."""
+        packs: dict[Edition, list[tuple[Any, ...]]] = {edition: [] for edition in self._editions}
+        for draft in drafts:
+            claim, edition = draft.claim, draft.edition
+            packs[edition].append((claim.pack_id, *edition.row[0], claim.tag, *edition.row[1]))
+        self._desk.transaction.append(schema.pack, [row for rows in packs.values() for row in rows])
+        self._desk.transaction.append(
             schema.evidence,
             [
                 (*shown, draft.claim.pack_id)
@@ -410,7 +413,13 @@ class ClaimBatch:
                 for shown in draft.claim.shown
             ],
         )
-        self._store_rounds()
+
+    def _store_answers(self, drafts: Sequence[Draft]) -> None:
+        at = self._desk.at
+        self._desk.transaction.append(
+            books_schema.request,
+            [(*draft.claim.key, draft.claim.body_hash, draft.answer, None, CLAIM, at, None, None) for draft in drafts],
+        )
 
     def _store_rounds(self) -> None:
         for edition in self._editions:
@@ -439,14 +448,14 @@ class ClaimBatch:
         expected, self._expected = self._expected, []
         if not expected:
             return
-        holders = dict.fromkeys([(*claim.round, claim.tag) for claim in expected], _FIRST)
+        holders = dict.fromkeys([(claim.tag, *claim.round) for claim in expected], _FIRST)
         holders = {key: none for key, none in holders.items() if key not in self._holders}
         shown = {each for claim in expected for each in claim.shown if each not in self._evidence}
         self._holders.update(holders)
         self._evidence.update(dict.fromkeys(shown))
         select, table = self._desk.transaction.select_keys, schema.holder_claim
         for row in select(table, list(table.primary_key.columns), list(holders)):
-            key = (row.campaign, row.round, row.holder_tag)
+            key = (row.holder_tag, row.campaign, row.round)
             self._holders[key] = (row.claims, row.day, row.claims_on_day)
             self._known_holders.add(key)
         table = schema.evidence

@@ -57,9 +57,9 @@ claim_round = Table(
 holder_claim = Table(
     "holder_claim",
     METADATA,
+    Column("holder_tag", LargeBinary, primary_key=True),
     Column("campaign", String, primary_key=True),
     Column("round", String, primary_key=True),
-    Column("holder_tag", LargeBinary, primary_key=True),
     Column("claims", Integer, nullable=False, comment="packs of the whole round"),
     Column("day", Integer, nullable=False, comment="of the last of them: days since 1970-01-01, Asia/Shanghai"),
     Column("claims_on_day", Integer, nullable=False),

@@ -42,6 +42,17 @@ SEALED = sa.Table(
     sa.Column("count", sa.BigInteger, nullable=False),
     seal_column(),
 )
+DOCUMENT = sa.Table(
+    "document",
+    METADATA,
+    sa.Column("id", sa.LargeBinary, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("pages", sa.Integer, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("signed", sa.Boolean, nullable=False),
+    sa.Column("body", sa.LargeBinary),
+    seal_column(),
+)
 SINGLE = sa.Table("single", METADATA, sa.Column("id", sa.LargeBinary, primary_key=True))
 KEY = [ACCOUNT.c.owner, ACCOUNT.c.number]
 
@@ -587,3 +598,44 @@ def test_a_key_that_is_taken_is_told_although_other_rows_are_written_after_it(ac
     with pytest.raises(KeyTaken):
         write()
     assert balances(accounts) == {("330100", 1): 0}
+
+
+def documents(count: int, first: int = 0) -> list[tuple[object, ...]]:
+    """Rows that differ in their bytes alone."""
+    return [(b"%%%d" % (1000 + first + number), "100%d %b 券", 3, 2**40, True, b"%s" * 5) for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        (b"%1", "other", -1, 0, False, b""),
+        (b"", "", 0, 1, True, None),
+        (b"%2000", "100%d %b 券", 3, 2**40, False, b"%s" * 5),
+        (b"%20000", "100%d %b 券", 1, 1, True, b"longer %b"),
+    ],
+)
+def test_rows_that_are_much_alike_come_back_as_they_went(accounts: Database, other: tuple[object, ...]) -> None:
+    written = [*documents(20), other, *documents(20, 20), *documents(30, 40)]
+    with accounts.transaction() as transaction:
+        for rows in (written[:20], written[20:30], written[30:]):
+            transaction.append(DOCUMENT, rows)
+        transaction.append(SINGLE, [(bytes([number]),) for number in range(20)])
+    with accounts.snapshot() as snapshot:
+        found = snapshot.connection.execute(DOCUMENT.select()).all()
+        assert {tuple(row)[:-1] for row in found} == set(written)
+        assert all(row.seal == seal(DOCUMENT, row._mapping) for row in found)
+        assert len(snapshot.connection.execute(SINGLE.select()).all()) == 20
+
+
+def test_after_a_failure_amid_many_rows_the_next_transaction_goes_on(accounts: Database) -> None:
+    def fail_amid() -> None:
+        with accounts.transaction() as transaction:
+            transaction.append(DOCUMENT, documents(20))
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        fail_amid()
+    with accounts.transaction() as transaction:
+        transaction.append(DOCUMENT, documents(20))
+    with accounts.snapshot() as snapshot:
+        assert len(snapshot.connection.execute(DOCUMENT.select()).all()) == 20

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message
 
-from quanlian import wire
+from quanlian import merkle, wire
 from quanlian.apportionment import Leg, Reservation
 from quanlian.custody import VoucherState
 from quanlian.discounts import Order
 from quanlian.errors import InvalidInput
 from quanlian.redemptions import Outcome, Posting, Redemption, Sale, State
 from quanlian.refusals import Refusal, RefusalReason
-from quanlian.v1 import custody_pb2, redemption_pb2, refusal_pb2, voucher_pb2
+from quanlian.v1 import claim_pb2, custody_pb2, redemption_pb2, refusal_pb2, voucher_pb2
 from quanlian.vouchers import Token, Voucher, VoucherKey
 from quanlian.wire import Item, Later, Purchase, Stamp
 
@@ -372,3 +372,27 @@ class TestBatches:
     def test_no_two_batches_share_a_digest(self) -> None:
         batches = [[], [b""], [b"", b""], [b"ab"], [b"a", b"b"], [b"b", b"a"], [b"ab", b""], [b"", b"ab"]]
         assert len({wire.batch_digest(items) for items in batches}) == len(batches)
+
+
+class TestPacksOfOneTree:
+    """They are written field by field, and must be what protobuf writes."""
+
+    @pytest.mark.parametrize("campaign", ["hangzhou-2020-r1", "100%d %b"])
+    def test_a_body_is_that_of_its_voucher(self, campaign: str) -> None:
+        shared = VOUCHER._replace(campaign=campaign)
+        bodies = wire.PackBodies(shared)
+        for pack_id, tag in ((b"%" * 15, b"\xff" * 16), (bytes(15), bytes(range(16)))):
+            assert bodies.body(pack_id, tag) == wire.voucher_to_body(shared._replace(pack_id=pack_id, holder_tag=tag))
+
+    @pytest.mark.parametrize("size", [1, 2, 3, 200, 256])
+    def test_tokens_and_answers_are_those_of_each(self, size: int) -> None:
+        bodies = [b"body %d" % number for number in range(size)]
+        _, paths = merkle.tree(bodies)
+        signature = bytes(range(64))
+        tokens = list(wire.tree_tokens(bodies, signature, paths))
+        ids = [number.to_bytes(16, "big") for number in range(size)]
+        answers = list(wire.claim_answers(ids, tokens, 1_790_000_000))
+        for number, (body, path) in enumerate(zip(bodies, paths, strict=True)):
+            assert tokens[number] == wire.token_to_bytes(Token(body, signature, size, number, tuple(path)))
+            message = claim_pb2.ClaimAnswer(request_id=ids[number], token=tokens[number], decided_at=1_790_000_000)
+            assert answers[number] == message.SerializeToString()

@@ -259,15 +259,15 @@ def upgrade() -> None:
     )
     op.create_table(
         "holder_claim",
+        sa.Column("holder_tag", sa.LargeBinary(), nullable=False),
         sa.Column("campaign", sa.String(), nullable=False),
         sa.Column("round", sa.String(), nullable=False),
-        sa.Column("holder_tag", sa.LargeBinary(), nullable=False),
         sa.Column("claims", sa.Integer(), nullable=False, comment="packs of the whole round"),
         sa.Column(
             "day", sa.Integer(), nullable=False, comment="of the last of them: days since 1970-01-01, Asia/Shanghai"
         ),
         sa.Column("claims_on_day", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("campaign", "round", "holder_tag"),
+        sa.PrimaryKeyConstraint("holder_tag", "campaign", "round"),
         comment="what caps per person and per day count by; its packs give it again",
         sqlite_with_rowid=False,
     )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+
+from google.protobuf.message import Message
 
 from quanlian.errors import InvalidInput
-from quanlian.v1 import voucher_pb2
+from quanlian.merkle import HASH_BYTES
+from quanlian.v1 import claim_pb2, voucher_pb2
 from quanlian.vouchers import PACK_ID_BYTES, TAG_BYTES, Token, Voucher
 from quanlian.wire.reading import need, need_text, parse
 
@@ -14,6 +18,10 @@ MAXIMUM_VOUCHERS = 64
 
 ROAMING = {"never": 1, "on-demand": 2, "at-issue": 3}
 _ROAMING_NAMES = {number: name for name, number in ROAMING.items()}
+_PACK_MARK, _TAG_MARK = b"\xff" * PACK_ID_BYTES, b"\xfe" * TAG_BYTES
+"""No text has such bytes, and no digest so many of them."""
+_STEP = voucher_pb2.VoucherToken(path=[bytes(HASH_BYTES)]).SerializeToString()[:-HASH_BYTES]
+"""What is written before each hash of a path."""
 
 
 def voucher_to_body(voucher: Voucher) -> bytes:
@@ -22,23 +30,45 @@ def voucher_to_body(voucher: Voucher) -> bytes:
 
 
 class PackBodies:
-    """The bodies of packs that differ from a voucher in pack id and holder only: what they share is filled in once."""
+    """The bodies of packs that differ from a voucher in pack id and holder only: what they share is written once."""
 
     def __init__(self, shared: Voucher) -> None:
-        self._message = _body(shared)
+        marked = voucher_to_body(shared._replace(pack_id=_PACK_MARK, holder_tag=_TAG_MARK))
+        self._form = marked.replace(b"%", b"%%").replace(_PACK_MARK, b"%b").replace(_TAG_MARK, b"%b")
 
     def body(self, pack_id: bytes, holder_tag: bytes) -> bytes:
-        message = self._message
-        message.pack_id, message.holder_tag = pack_id, holder_tag
-        return message.SerializeToString()
+        """Of an id and a tag of their usual lengths."""
+        return self._form % (pack_id, holder_tag)
 
 
 def tree_tokens(bodies: Sequence[bytes], signature: bytes, paths: Sequence[Sequence[bytes]]) -> Iterator[bytes]:
-    """The tokens of all packs of a tree, in order, each as `token_to_bytes` gives it."""
-    message = voucher_pb2.VoucherToken(signature=signature, tree_size=len(bodies))
+    """The tokens of all packs of a tree, in order, each as `token_to_bytes` gives it.
+
+    A message is its fields one after another, so those that tokens share are written once.
+    """
+    shared = voucher_pb2.VoucherToken(signature=signature, tree_size=len(bodies)).SerializeToString()
     for index, (body, path) in enumerate(zip(bodies, paths, strict=True)):
-        message.body, message.leaf_index, message.path[:] = body, index, path
-        yield message.SerializeToString()
+        begun = _before(voucher_pb2.VoucherToken, "body", len(body))
+        yield b"".join((begun, body, shared, _leaf_index(index), _STEP.join((b"", *path))))
+
+
+def claim_answers(request_ids: Sequence[bytes], tokens: Iterable[bytes], at: int) -> Iterator[bytes]:
+    """The answers to claims that were granted at one time, as ClaimAnswer writes them."""
+    decided_at = claim_pb2.ClaimAnswer(decided_at=at).SerializeToString()
+    for request_id, token in zip(request_ids, tokens, strict=True):
+        begun = _before(claim_pb2.ClaimAnswer, "request_id", len(request_id))
+        yield b"".join((begun, request_id, _before(claim_pb2.ClaimAnswer, "token", len(token)), token, decided_at))
+
+
+@lru_cache(maxsize=4096)
+def _before(message: type[Message], field: str, size: int) -> bytes:
+    """What is written before the contents of a field of so many bytes, at least one."""
+    return message(**{field: bytes(size)}).SerializeToString()[:-size]
+
+
+@lru_cache(maxsize=256)
+def _leaf_index(index: int) -> bytes:
+    return voucher_pb2.VoucherToken(leaf_index=index).SerializeToString()
 
 
 def _body(voucher: Voucher) -> voucher_pb2.VoucherBody:
