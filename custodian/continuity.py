@@ -31,6 +31,7 @@ class Continuity:
     def begin(self, lineage: Lineage) -> None:
         """Number the database's commits, unless it is an older copy than the one that was answered from."""
         self.lineage = lineage
+        lineage.on_set_back = self.breaks
         if not lineage.begin():
             self.breaks(lineage.why)
 
