@@ -161,7 +161,7 @@ class Lineage:
         Another process has committed and not yet written the file, or the database was set back: then nothing of this
         transaction stands.
         """
-        last = max(self.known, self._mark_kept() or self.known)
+        last = self._latest()
         mark = _next(last, transaction)
         if not transaction.update(_TABLE, _row(last), _row(mark)):
             stored = _stored(transaction)
@@ -170,6 +170,20 @@ class Lineage:
             mark = _next(stored, transaction)
             transaction.upsert(_TABLE, [_row(mark)])
         return lambda: self._write(mark)
+
+    def look(self, transaction: Transaction) -> None:
+        """Notice a database that was set back though nothing is written; the transaction has read nothing yet.
+
+        Raises what `on_set_back` gives.
+        """
+        if self._goes_on:
+            last = self._latest()
+            stored = _stored(transaction)
+            if stored[:2] < last[:2]:
+                raise self._set_back(last, stored)
+
+    def _latest(self) -> Mark:
+        return max(self.known, self._mark_kept() or self.known)
 
     def _set_back(self, last: Mark, stored: Mark) -> Unavailable:
         self.known, self.restored = last, stored

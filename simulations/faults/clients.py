@@ -113,15 +113,16 @@ class Clients:
         else:
             stub = node_operator_pb2_grpc.NodeOperatorServiceStub(channel)
             call = partial(stub.RecoverNode, node_operator_pb2.RecoverNodeRequest(), timeout=CALL_SECONDS)
+        machine = self._stage.machine(party)
         while True:
             await asyncio.sleep(AGAIN_SECONDS[-1])
             try:
                 answer = await call()
             except grpc.aio.AioRpcError as error:
-                if NOTHING_TO_RECOVER not in str(error.details()):
+                if NOTHING_TO_RECOVER not in str(error.details()) or machine.needs_recovery:
                     continue
             else:
-                if not answer.report.incarnation:
+                if not answer.report.incarnation or machine.needs_recovery:
                     continue
                 disputed = answer.report.disputed
                 self.disputed += [f"{party}: {each.region} {each.id}: {each.reason}" for each in disputed]
