@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -64,6 +65,10 @@ def examine_promises(network: Network, promises: Sequence[Promise], inquiry: Inq
         inquiry.require(known is not None, f"{place}: was answered, and the database has no such request")
         if known is not None and known.answer not in answers:
             inquiry.find(f"{place}: was answered otherwise than the database says")
+        if known is not None and known.body_hash is not None:
+            for each in told:
+                own = hashlib.sha256(each.content).digest() == known.body_hash
+                inquiry.require(own, f"{each.name} at {region}: has other bytes than the request whose answer it got")
     _packs_exist(network, promises, inquiry)
     _captured_once(promises, inquiry)
 

@@ -130,7 +130,7 @@ async def _live_through(network: Network, party: str, running: bool) -> None:
             await settling.settle(stage)
             await shopping.quiet(stage)
     assert not [answer for answer in map(answer_of, answers.values()) if answer.HasField("refusal")]
-    _, checks = examine(network)
+    _, checks = examine(network, clients.promises)
     assert [check.findings for check in checks if not check.holds] == []
 
 
