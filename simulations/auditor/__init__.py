@@ -30,12 +30,14 @@ from simulations.auditor.databases import Network, Party, network_in_memory, ope
 from simulations.auditor.inquiry import Inquiry
 from simulations.auditor.promises import Promise, examine_postings, examine_promises, posting_of, redemption_of
 from simulations.auditor.reversals import examine_reversals
+from simulations.auditor.suspended import Suspended, examine_suspended
 
 __all__ = [
     "Check",
     "Network",
     "Party",
     "Promise",
+    "Suspended",
     "audit",
     "audit_promises",
     "network_in_memory",
@@ -135,6 +137,7 @@ _INVARIANTS = (
     ),
 )
 
+
 def audit(parties: Sequence[Party], *, quiescent: bool = True, promises: Sequence[Promise] = ()) -> list[Check]:
     """Examine every invariant over the databases of one clearinghouse and its nodes, in a fixed order.
 
@@ -151,12 +154,21 @@ def audit(parties: Sequence[Party], *, quiescent: bool = True, promises: Sequenc
         return [_unreadable(invariant, error) for invariant in _INVARIANTS]
 
 
-def audit_promises(network: Network, promises: Sequence[Promise], posted: Sequence[Promise]) -> list[Check]:
+def audit_promises(
+    network: Network, promises: Sequence[Promise], posted: Sequence[Promise], suspended: Sequence[Suspended] = ()
+) -> list[Check]:
     """As `audit`, over books that are open already, and every check of what clients were told.
 
-    What `posted` say was captured or refunded must still stand; `promises` need only be known.
+    What `posted` say was captured or refunded must still stand; `promises` need only be known. What is `suspended` was
+    not accepted afterwards.
     """
-    return [_checked(invariant, network) for invariant in (*_INVARIANTS, *_of_promises(promises, posted))]
+    kept = _Invariant(
+        "suspensions_kept",
+        "已暂停的券不再核销",
+        "What its issuer had suspended, that issuer did not accept afterwards",
+        lambda books, inquiry: examine_suspended(suspended, promises, inquiry),
+    )
+    return [_checked(invariant, network) for invariant in (*_INVARIANTS, *_of_promises(promises, posted), kept)]
 
 
 def _of_promises(promises: Sequence[Promise], posted: Sequence[Promise]) -> tuple[_Invariant, ...]:

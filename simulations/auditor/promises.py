@@ -25,7 +25,7 @@ _NOT_KEPT = (
 
 class Promise(NamedTuple):
     """An answer that reached a client at second `at`: `region` is the node that gave it, `name` how people speak of
-    the request.
+    the request, `asked_at` when one of its id was first sent.
     """
 
     region: str
@@ -36,6 +36,7 @@ class Promise(NamedTuple):
     content: bytes
     answer: bytes
     at: float
+    asked_at: float = 0.0
 
 
 def redemption_of(promise: Promise) -> bytes:

@@ -195,13 +195,17 @@ class _Drawing:
 
 
 def _decrees(random: Random, operations: Sequence[Operation]) -> tuple[Operation, ...]:
-    """Now and then an issuer's operator stops a voucher or its campaign, or amends the terms, just after its use."""
+    """Now and then an issuer's operator stops a voucher, just before or after its use, or its campaign, or amends the
+    terms.
+    """
     purchases = [each for each in operations if each.voucher is not None and each.kind in ("redeem", "authorize")]
     if not purchases or random.random() >= DECREES:
         return ()
     used = random.choice(purchases)
     assert used.voucher is not None
     kind, at = random.choice(("pause", "suspend", "amend")), used.at + random.uniform(0, 0.6)
+    if kind == "suspend" and random.random() < 0.5:
+        at = max(0.0, used.at - random.uniform(0.05, 0.6))
     campaign = READY_PACKS[used.voucher.pack] if used.voucher.claim is None else random.choice(list(CAMPAIGNS))
     return (Operation(len(operations) + 1, at, kind, used.voucher.issuer, campaign, used.voucher),)
 

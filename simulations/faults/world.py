@@ -85,7 +85,8 @@ def _audited(stage: Stage, clients: Clients, restores: Sequence[Restore]) -> lis
     known = set(books.clearinghouse.redemptions)
     promises = [each for each in clients.promises if not _may_be_lost(each, known, restores)]
     posted = [each for each in promises if not _may_be_taken_back(each, restores)]
-    checks = audit_promises(books, promises, posted)
+    suspended = [each for each in clients.suspended if not any(back.party == each.issuer for back in restores)]
+    checks = audit_promises(books, promises, posted, suspended)
     return [f"{check.name}: {finding}" for check in checks for finding in check.findings if check.examined]
 
 
