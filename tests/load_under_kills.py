@@ -57,8 +57,8 @@ class Traffic:
 class Load:
     """Hangzhou's vouchers, each used once: every third at home, the others in Shanghai where they may be.
 
-    Every fourth is held first and then captured, voided or reversed; of the rest some are returned in part. Packs are claimed
-    meanwhile.
+    Every fourth is held first and then captured, voided or reversed; of the rest some are returned in part. Packs are
+    claimed meanwhile.
     """
 
     def __init__(
