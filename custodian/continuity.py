@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 from chassis import telemetry
@@ -31,7 +31,7 @@ class Continuity:
         self.remedy = remedy
         self._serving = asyncio.Event()
         self._serving.set()
-        self._streams: set[asyncio.Task[Any]] = set()
+        self._streams: set[asyncio.Future[Any]] = set()
 
     def begin(self, lineage: Lineage) -> None:
         """Number the database's commits, unless it is an older copy than the one that was answered from."""
@@ -86,7 +86,7 @@ class Continuity:
         """Returns once the party need not be recovered."""
         await self._serving.wait()
 
-    async def while_serving(self, stream: Coroutine[Any, Any, Result]) -> Result:
+    async def while_serving(self, stream: Awaitable[Result]) -> Result:
         """What a stream gives, ended where the party breaks: what it has passed on may not be in the database any more.
 
         Raises RecoveryNeeded then.

@@ -15,7 +15,7 @@ class Suspended(NamedTuple):
 
     issuer: str
     pack_id: bytes
-    index: int
+    voucher_index: int
     at: float
 
 
@@ -23,7 +23,7 @@ def examine_suspended(suspended: Sequence[Suspended], promises: Sequence[Promise
     """Who asks its issuer for a suspended voucher afterwards gets no discount; nothing is reactivated."""
     for each in suspended:
         for promise in promises:
-            if promise.asked_at > each.at and _shown_voucher(promise) == (each.pack_id, each.index):
+            if promise.asked_at > each.at and _shown_voucher(promise) == (each.pack_id, each.voucher_index):
                 answer = redemption_pb2.RedemptionAnswer.FromString(promise.answer)
                 accepted = answer.decider == each.issuer and not answer.HasField("refusal")
                 inquiry.require(
