@@ -114,7 +114,8 @@ class Clients:
             call = partial(stub.RecoverClearinghouse, _pb.RecoverClearinghouseRequest(), timeout=CALL_SECONDS)
         else:
             stub = node_operator_pb2_grpc.NodeOperatorServiceStub(channel)
-            call = partial(stub.RecoverNode, node_operator_pb2.RecoverNodeRequest(), timeout=CALL_SECONDS)
+            request = node_operator_pb2.RecoverNodeRequest(without=[parties.PLATFORM])
+            call = partial(stub.RecoverNode, request, timeout=CALL_SECONDS)
         machine = self._stage.machine(party)
         while True:
             await asyncio.sleep(AGAIN_SECONDS[-1])
