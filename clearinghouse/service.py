@@ -295,10 +295,14 @@ class ClearinghouseService:
         return await self.database.read(load)
 
     async def sweep(self) -> None:
-        """Expire what the clock has passed, all of it: one sweep after another while they are full."""
+        """Expire what the clock has passed, all of it: one sweep after another while they are full.
+
+        Raises RecoveryNeeded where the database was set back meanwhile.
+        """
 
         def look() -> Sweep:
             with self.database.snapshot() as transaction:
+                self.continuity.look(transaction)
                 return overdue(transaction, SWEEP_LIMIT)
 
         is_full = True
@@ -357,7 +361,7 @@ class ClearinghouseService:
         return response
 
     async def follow(self, region: str, after: int) -> AsyncIterator[custody_pb2.FollowFeedResponse]:
-        """A region's feed after a sequence, for ever."""
+        """A region's feed after a sequence, for ever. Raises RecoveryNeeded."""
         while True:
             news = self.engine.news_of(region)
             news.clear()
@@ -368,7 +372,7 @@ class ClearinghouseService:
                 continue
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FEED_POLL_SECONDS):
-                    await news.wait()
+                    await self.continuity.while_serving(news.wait())
 
     def _feed_after(self, region: str, after: int) -> custody_pb2.FollowFeedResponse:
         with self.database.snapshot() as transaction:

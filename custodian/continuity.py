@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 
 from chassis import telemetry
 from chassis.database import Transaction
@@ -12,6 +15,7 @@ from quanlian.errors import InvalidInput
 from quanlian.v1 import recovery_pb2
 
 _log = telemetry.logger("recovery")
+Result = TypeVar("Result")
 
 
 class Continuity:
@@ -27,10 +31,12 @@ class Continuity:
         self.remedy = remedy
         self._serving = asyncio.Event()
         self._serving.set()
+        self._streams: set[asyncio.Future[Any]] = set()
 
     def begin(self, lineage: Lineage) -> None:
         """Number the database's commits, unless it is an older copy than the one that was answered from."""
         self.lineage = lineage
+        lineage.on_set_back = self.breaks
         if not lineage.begin():
             self.breaks(lineage.why)
 
@@ -39,6 +45,9 @@ class Continuity:
         needed = RecoveryNeeded(why, self.remedy)
         self.broken, self.why = str(needed), why
         self._serving.clear()
+        for stream in tuple(self._streams):
+            with contextlib.suppress(RuntimeError):  # its loop is closed
+                stream.get_loop().call_soon_threadsafe(stream.cancel)
         if self.lineage is not None:
             self.lineage.mark_as_behind(why)
         _log.error("recovery is needed", why=why, remedy=self.remedy)
@@ -50,6 +59,14 @@ class Continuity:
             raise self.breaks(why)
         if self.broken:
             raise RecoveryNeeded(self.why, self.remedy)
+
+    def look(self, transaction: Transaction) -> None:
+        """Raises RecoveryNeeded where the database was set back while the party runs, also where nothing is written.
+
+        The transaction must not have read anything yet.
+        """
+        if self.lineage is not None:
+            self.lineage.look(transaction)
 
     def require_broken(self) -> Lineage:
         """Raises InvalidInput where nothing needs to be recovered."""
@@ -68,6 +85,25 @@ class Continuity:
     async def until_serving(self) -> None:
         """Returns once the party need not be recovered."""
         await self._serving.wait()
+
+    async def while_serving(self, stream: Awaitable[Result]) -> Result:
+        """What a stream gives, ended where the party breaks: what it has passed on may not be in the database any more.
+
+        Raises RecoveryNeeded then.
+        """
+        task = asyncio.ensure_future(stream)
+        self._streams.add(task)
+        if self.broken:
+            task.cancel()
+        try:
+            return await task
+        except asyncio.CancelledError:
+            asked = asyncio.current_task()
+            if self.broken and not (asked and asked.cancelling()):
+                raise RecoveryNeeded(self.why, self.remedy) from None
+            raise
+        finally:
+            self._streams.discard(task)
 
     @property
     def incarnation(self) -> int:

@@ -2,15 +2,18 @@
 
 The file lies with the keys, not with the database, so that a backup of the one does not bring back the other. It is
 written after each commit and before any answer leaves; that it reaches the disk a little later does not matter, for a
-crash of the machine can only leave it behind the database, which is no sign of an older copy. That a peer has shown the
-database to be an older copy is a flag of its own there, which no commit touches, of whatever process.
+crash of the machine can only leave it behind the database, which is no sign of an older copy. Each start compares the
+two, and each commit does, for a database can be set back while its party runs. That the database was found to be an
+older copy is a flag of its own in the file, which no commit touches, of whatever process.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,17 +64,23 @@ class Lineage:
         self.known = Mark(1, 0, 0)
         self.why = ""
         """Why `begin` found the database to be an older copy."""
+        self.on_set_back: Callable[[str], Unavailable] = Unavailable
+        """Hears that a commit found the database set back, and why; gives what whoever wanted to commit is told."""
 
     def begin(self) -> bool:
-        """Whether the database is the one that was answered from last. Raises ConfigurationError for a bad file."""
-        with self._database.snapshot() as transaction:
-            self.restored = _stored(transaction)
+        """Whether the database is the one that was answered from last. Raises ConfigurationError for a bad file.
+
+        The file is read first: another process may commit meanwhile, and its mark is in the database before it is here.
+        """
         try:
-            kept, flag = self._read()
+            self._open()
+            kept, flag = self._mark_kept(), self._flag_kept()
         except (OSError, ValueError, TypeError) as error:
             raise ConfigurationError(
                 f"cannot be used: {error}", place=str(self._path), remedy="restore it, or remove it and recover"
             ) from error
+        with self._database.snapshot() as transaction:
+            self.restored = _stored(transaction)
         self.known = kept or self.restored
         if flag is not None:
             self.restored = self.restored._replace(at=min(self.restored.at, flag.since))
@@ -130,7 +139,7 @@ class Lineage:
         return mark
 
     def mark_as_behind(self, why: str) -> None:
-        """A peer has what this database does not: it stays in need of recovery, at every process and over a restart."""
+        """The database is an older copy: it stays in need of recovery, at every process and over a restart."""
         if self._goes_on:
             self._goes_on = False
             self._database.number_commits(None)
@@ -147,22 +156,64 @@ class Lineage:
         self._database.number_commits(self._number)
 
     def _number(self, transaction: Transaction) -> Callable[[], None]:
-        """One statement if the row still says what this process wrote last; else another process committed since."""
-        last = self.known
-        mark = Mark(last.incarnation, last.commits + 1, transaction.now())
+        """One statement if the row still says what was answered from last; else it tells what happened to it since.
+
+        Another process has committed and not yet written the file, or the database was set back: then nothing of this
+        transaction stands.
+        """
+        last = self._latest()
+        mark = _next(last, transaction)
         if not transaction.update(_TABLE, _row(last), _row(mark)):
-            last = _stored(transaction)
-            mark = Mark(last.incarnation, last.commits + 1, transaction.now())
+            stored = _stored(transaction)
+            if stored[:2] < last[:2]:
+                raise self._set_back(last, stored)
+            mark = _next(stored, transaction)
             transaction.upsert(_TABLE, [_row(mark)])
         return lambda: self._write(mark)
 
+    def look(self, transaction: Transaction) -> None:
+        """Notice a database that was set back though nothing is written; the transaction has read nothing yet.
+
+        Raises what `on_set_back` gives.
+        """
+        if self._goes_on:
+            last = self._latest()
+            stored = _stored(transaction)
+            if stored[:2] < last[:2]:
+                raise self._set_back(last, stored)
+
+    def _latest(self) -> Mark:
+        return max(self.known, self._mark_kept() or self.known)
+
+    def _set_back(self, last: Mark, stored: Mark) -> Unavailable:
+        self.known, self.restored = last, stored
+        why = self._older()
+        self.mark_as_behind(why)
+        return self.on_set_back(why)
+
     # The file: the mark in its first line, which each commit writes; the flag after it, which only `renew` takes away
 
-    def _read(self) -> tuple[Mark | None, Flag | None]:
-        """The mark, None in a file that is new or empty, and the flag."""
+    def _open(self) -> None:
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other thread and no other process writes the mark meanwhile."""
+        with self._writing:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def _mark_kept(self) -> Mark | None:
+        """None in a file that is new or empty."""
+        with self._alone():
+            return self._read()
+
+    def _read(self) -> Mark | None:
         text = os.pread(self._file, _MARK_BYTES, 0).decode("ascii").strip("\0\n ")
-        return Mark(*map(int, text.split())) if text else None, self._flag_kept()
+        return Mark(*map(int, text.split())) if text else None
 
     def _flag_kept(self) -> Flag | None:
         since, _, why = os.pread(self._file, _FLAG_BYTES, _MARK_BYTES).decode(errors="replace").strip().partition(" ")
@@ -175,10 +226,14 @@ class Lineage:
         os.fsync(self._file)
 
     def _write(self, mark: Mark) -> None:
-        """The latest mark stays: of two threads the one that committed first may come here last."""
-        with self._writing:
-            self.known = max(self.known, mark)
+        """The latest mark stays: of two threads or processes the one that committed first may come here last."""
+        with self._alone():
+            self.known = max(self.known, mark, self._read() or mark)
             os.pwrite(self._file, "{:020d} {:020d} {:020d}\n".format(*self.known).encode(), 0)
+
+
+def _next(mark: Mark, transaction: Transaction) -> Mark:
+    return Mark(mark.incarnation, mark.commits + 1, transaction.now())
 
 
 def _row(mark: Mark) -> dict[str, int]:

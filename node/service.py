@@ -522,10 +522,14 @@ class NodeService:
         return outcome
 
     async def sweep(self) -> None:
-        """Expire what the clock has passed, all of it: one sweep after another while they are full."""
+        """Expire what the clock has passed, all of it: one sweep after another while they are full.
+
+        Raises RecoveryNeeded where the database was set back meanwhile.
+        """
 
         def look() -> Sweep:
             with self.database.snapshot() as transaction:
+                self.continuity.look(transaction)
                 return overdue(transaction, self.region.code, SWEEP_LIMIT)
 
         is_full = True

@@ -57,8 +57,8 @@ class Traffic:
 class Load:
     """Hangzhou's vouchers, each used once: every third at home, the others in Shanghai where they may be.
 
-    Every fourth is held first and then captured or voided; of the rest some are returned in part. Packs are claimed
-    meanwhile.
+    Every fourth is held first and then captured, voided or reversed; of the rest some are returned in part. Packs are
+    claimed meanwhile.
     """
 
     def __init__(
@@ -128,8 +128,10 @@ class Load:
         next, turn = self._item(), answer.redemption_id[-1]
         if item.HasField("authorize") and turn % 3:
             next.capture.redemption_id = answer.redemption_id
-        elif item.HasField("authorize"):
+        elif item.HasField("authorize") and turn % 2:
             next.void.redemption_id = answer.redemption_id
+        elif item.HasField("authorize"):
+            next.reverse.original_request_id = item.request_id
         elif item.HasField("redeem") and turn % 3 == 0:
             next.refund.redemption_id, next.refund.order_fen = answer.redemption_id, answer.order_fen // 3
         else:

@@ -197,6 +197,13 @@ def back_up(party: Party) -> dict[str, list[dict[str, Any]]]:
     return {name: [dict(row) for row in party.rows(name)] for name in party.tables}
 
 
+def set_back(party: Party, copy: dict[str, list[dict[str, Any]]]) -> None:
+    """As `restore`, by a tool of the operator's while the party runs on."""
+    numbering = party.database._numbering
+    restore(party, copy)
+    party.database.number_commits(numbering)
+
+
 def restore(party: Party, copy: dict[str, list[dict[str, Any]]]) -> None:
     party.database.number_commits(None)
     with party.database.transaction() as transaction:

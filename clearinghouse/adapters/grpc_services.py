@@ -39,7 +39,8 @@ class CustodyServicer(custody_pb2_grpc.CustodyServiceServicer):
         """Release requests out, hand-overs and refusals in; each hand-over is acknowledged once it is durable."""
         region = caller(context).host
         stream = self._service.open_stream(region)
-        reading = asyncio.create_task(self._read(region, request_iterator, stream))
+        serving = self._service.continuity.while_serving
+        reading = asyncio.create_task(serving(self._read(region, request_iterator, stream)))
         try:
             while True:
                 message = asyncio.create_task(stream.get())

@@ -229,7 +229,7 @@ class ClearingLink:
             started = loop.time()
             try:
                 self._renew_channel()
-                await stream(service)
+                await service.continuity.while_serving(stream(service))
             except grpc.aio.AioRpcError as error:
                 _log.info("stream broke", stream=name, code=error.code().name, details=error.details())
                 if error.code() is grpc.StatusCode.FAILED_PRECONDITION and name == "custody":

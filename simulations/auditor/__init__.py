@@ -30,12 +30,14 @@ from simulations.auditor.databases import Network, Party, network_in_memory, ope
 from simulations.auditor.inquiry import Inquiry
 from simulations.auditor.promises import Promise, examine_postings, examine_promises, posting_of, redemption_of
 from simulations.auditor.reversals import examine_reversals
+from simulations.auditor.suspended import Suspended, examine_suspended
 
 __all__ = [
     "Check",
     "Network",
     "Party",
     "Promise",
+    "Suspended",
     "audit",
     "audit_promises",
     "network_in_memory",
@@ -110,6 +112,12 @@ _INVARIANTS = (
         positions.examine,
     ),
     _Invariant(
+        "caps_kept",
+        "各地应付不超过净借记限额",
+        "No region owes more than its net debit cap",
+        positions.examine_caps,
+    ),
+    _Invariant(
         "node_books_equal_clearinghouse",
         "各节点账与清分平台账一致",
         "Each node's books equal the clearinghouse's",
@@ -129,33 +137,42 @@ _INVARIANTS = (
     ),
 )
 
-_CAPS = _Invariant(
-    "caps_kept",
-    "各地应付不超过净借记限额",
-    "No region owes more than its net debit cap",
-    positions.examine_caps,
-)
 
-
-def audit(parties: Sequence[Party], *, quiescent: bool = True) -> list[Check]:
+def audit(parties: Sequence[Party], *, quiescent: bool = True, promises: Sequence[Promise] = ()) -> list[Check]:
     """Examine every invariant over the databases of one clearinghouse and its nodes, in a fixed order.
 
     `quiescent` says that nothing is under way: what the clearinghouse posted must then have reached the nodes, and no
-    request may wait for an answer. A database that cannot be read fails every check. Raises ValueError unless exactly
-    one party is named `clearinghouse`.
+    request may wait for an answer. What clients were told follows, as far as `promises` have something to look at. A
+    database that cannot be read fails every check. Raises ValueError unless exactly one party is named `clearinghouse`.
     """
     try:
         with open_network(parties, quiescent) as network:
-            return [_checked(invariant, network) for invariant in _INVARIANTS]
+            checks = [_checked(invariant, network) for invariant in _INVARIANTS]
+            kept = [_checked(invariant, network) for invariant in _of_promises(promises, promises)]
+            return checks + [check for check in kept if check.examined]
     except SQLAlchemyError as error:
         return [_unreadable(invariant, error) for invariant in _INVARIANTS]
 
 
-def audit_promises(network: Network, promises: Sequence[Promise], posted: Sequence[Promise]) -> list[Check]:
-    """As `audit`, over books that are open already, with what clients were told against what the books say.
+def audit_promises(
+    network: Network, promises: Sequence[Promise], posted: Sequence[Promise], suspended: Sequence[Suspended] = ()
+) -> list[Check]:
+    """As `audit`, over books that are open already, and every check of what clients were told.
 
-    What `posted` say was captured or refunded must still stand; `promises` need only be known.
+    What `posted` say was captured or refunded must still stand; `promises` need only be known. What is `suspended` was
+    not accepted afterwards.
     """
+    kept = _Invariant(
+        "suspensions_kept",
+        "已暂停的券不再核销",
+        "What its issuer had suspended, that issuer did not accept afterwards",
+        lambda books, inquiry: examine_suspended(suspended, promises, inquiry),
+    )
+    return [_checked(invariant, network) for invariant in (*_INVARIANTS, *_of_promises(promises, posted), kept)]
+
+
+def _of_promises(promises: Sequence[Promise], posted: Sequence[Promise]) -> tuple[_Invariant, ...]:
+    """What clients were told, against what the books say."""
     told = _Invariant(
         "promises_kept",
         "已答复的都已落账，同一请求号答复相同",
@@ -174,7 +191,7 @@ def audit_promises(network: Network, promises: Sequence[Promise], posted: Sequen
         "What was acknowledged as reversed has no effect, however late it comes",
         lambda books, inquiry: examine_reversals(books, promises, inquiry),
     )
-    return [_checked(invariant, network) for invariant in (*_INVARIANTS, _CAPS, told, stands, undone)]
+    return told, stands, undone
 
 
 def _checked(invariant: _Invariant, network: Network) -> Check:

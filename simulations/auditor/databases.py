@@ -76,8 +76,8 @@ class Book:
 
     @cached_property
     def requests(self) -> dict[tuple[str, bytes], Any]:
-        """What was answered, and the redemption that it was about, by participant and request id."""
-        rows = self.rows("SELECT participant, request_id, answer, redemption_id FROM request")
+        """What was answered to which bytes, and the redemption that it was about, by participant and request id."""
+        rows = self.rows("SELECT participant, request_id, body_hash, answer, redemption_id FROM request")
         return {(row.participant, row.request_id): row for row in rows}
 
     @cached_property

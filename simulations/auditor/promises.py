@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -24,7 +25,7 @@ _NOT_KEPT = (
 
 class Promise(NamedTuple):
     """An answer that reached a client at second `at`: `region` is the node that gave it, `name` how people speak of
-    the request.
+    the request, `asked_at` when one of its id was first sent.
     """
 
     region: str
@@ -35,6 +36,7 @@ class Promise(NamedTuple):
     content: bytes
     answer: bytes
     at: float
+    asked_at: float = 0.0
 
 
 def redemption_of(promise: Promise) -> bytes:
@@ -64,6 +66,10 @@ def examine_promises(network: Network, promises: Sequence[Promise], inquiry: Inq
         inquiry.require(known is not None, f"{place}: was answered, and the database has no such request")
         if known is not None and known.answer not in answers:
             inquiry.find(f"{place}: was answered otherwise than the database says")
+        if known is not None and known.body_hash is not None:
+            for each in told:
+                own = hashlib.sha256(each.content).digest() == known.body_hash
+                inquiry.require(own, f"{each.name} at {region}: has other bytes than the request whose answer it got")
     _packs_exist(network, promises, inquiry)
     _captured_once(promises, inquiry)
 

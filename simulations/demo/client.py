@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ from quanlian.v1 import (
     settlement_pb2_grpc,
 )
 from quanlian.wire import answer_request_id, request_id_of
+from simulations.auditor import Promise
 from simulations.demo.network import Network
 from simulations.demo.setting import CLEARINGHOUSE, PLATFORM
 
@@ -41,13 +43,17 @@ Progressed = Callable[[int], None]
 
 
 class PlatformClient:
-    """The platform in one region. Requests that got no answer are sent again with the same bytes."""
+    """The platform in one region. Requests that got no answer are sent again with the same bytes.
+
+    Every answer that came is kept in `promises`, so that the auditor can hold the books to it.
+    """
 
     def __init__(self, network: Network, region: str) -> None:
         tls = network.platform_tls(region)
         self._channel = channel(network.address(region), region, tls)
         self._signer = network.platform_keys(region).signer(f"message.{PLATFORM}")
         self._node = Identity(region, "node")
+        self.promises: list[Promise] = []
         self._keyring = Keyring(Trust((tls / "root.crt").read_bytes()))
         node_keys = FileKeyStore(network.directory / region / "keys")
         self._keyring.add(node_keys.chain("message"))
@@ -63,7 +69,9 @@ class PlatformClient:
             response: Any = await asyncio.wait_for(call.read(), CALL_SECONDS)
             if response is grpc.aio.EOF:
                 raise Unavailable(f"{self._node.host} ended the stream")
-            answers += [claim_pb2.ClaimAnswer.FromString(each) for each in response.answers]
+            for item, answer in zip(items[start : start + ITEMS_PER_MESSAGE], response.answers, strict=True):
+                self._was_told(claim_pb2.ClaimItem.FromString(item).request_id, item, answer, is_claim=True)
+                answers.append(claim_pb2.ClaimAnswer.FromString(answer))
             progressed(len(response.answers))
         await call.done_writing()
         return answers
@@ -99,8 +107,9 @@ class PlatformClient:
                 self._verify(response)
                 for answer in response.answers:
                     request_id = answer_request_id(answer)
-                    if open_items.pop(request_id, None) is not None:
+                    if item := open_items.pop(request_id, None):
                         answers[request_id] = answer
+                        self._was_told(request_id, item, answer)
                         progressed(1)
         finally:
             call.cancel()
@@ -122,6 +131,7 @@ class PlatformClient:
                         answers=[answer.answer], key_id=answer.key_id, signature=answer.signature
                     )
                 )
+                self._was_told(request_id_of(item), item, answer.answer)
                 return answer.answer
             except grpc.aio.AioRpcError as error:
                 if error.code() not in _TRY_AGAIN:
@@ -131,6 +141,11 @@ class PlatformClient:
 
     async def close(self) -> None:
         await self._channel.close()
+
+    def _was_told(self, request_id: bytes, item: bytes, answer: bytes, is_claim: bool = False) -> None:
+        name = f"{'claim' if is_claim else 'request'} {request_id.hex()}"
+        promise = Promise(self._node.host, PLATFORM, request_id, name, is_claim, item, answer, time.time())
+        self.promises.append(promise)
 
     def _verify(self, response: redemption_pb2.RedeemStreamResponse) -> None:
         verify_batch(self._keyring, self._node, ANSWER_KIND, response.answers, response.key_id, response.signature)
@@ -165,6 +180,11 @@ class Clients:
         self.platforms = {region: PlatformClient(network, region) for region in regions}
         self.operators = {region: Operator(network, region) for region in regions}
         self.clearinghouse = Operator(network, CLEARINGHOUSE)
+
+    @property
+    def promises(self) -> list[Promise]:
+        """Everything that platforms were answered so far."""
+        return [each for platform in self.platforms.values() for each in platform.promises]
 
     async def __aenter__(self) -> Clients:
         return self

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from chassis import console
 from quanlian.errors import ConfigurationError
-from simulations.auditor import Check, Party, audit
+from simulations.auditor import Check, Party, Promise, audit
 from simulations.demo import incidents, opening, settling, shopping, summary
 from simulations.demo.client import Clients
 from simulations.demo.network import Network
@@ -43,15 +44,17 @@ async def run(network: Network, seed: int, shoppers: int) -> Outcome:
         async with Clients(network) as clients:
             stage = Stage(network, clients, Plan(seed, shoppers))
             await _play(stage, fingerprint)
-    found, checks = examine(network)
+    found, checks = examine(network, clients.promises)
     summary.show(found, stage.refusals, checks)
     return Outcome(found, dict(stage.refusals), checks, stage.surprises)
 
 
-def examine(network: Network) -> tuple[Figures, list[Check]]:
-    """Figures and checks from a network's databases, by code that the network does not use."""
+def examine(network: Network, promises: Sequence[Promise] = ()) -> tuple[Figures, list[Check]]:
+    """Figures and checks from a network's databases, and of what platforms were told, by code that the network does not
+    use.
+    """
     parties = [Party(party, network.party_url(party), network.party_schema(party)) for party in network.parties]
-    return figures(parties), audit(parties)
+    return figures(parties), audit(parties, promises=promises)
 
 
 def write_json(path: Path, outcome: Outcome) -> None:

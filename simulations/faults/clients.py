@@ -31,7 +31,7 @@ from quanlian.v1 import (
     suspension_pb2,
     voucher_pb2,
 )
-from simulations.auditor import Promise
+from simulations.auditor import Promise, Suspended
 from simulations.faults import parties
 from simulations.faults.opening import (
     LARGER_BUDGETS,
@@ -77,9 +77,11 @@ class Clients:
     def __init__(self, stage: Stage, plan: Plan, tokens: dict[str, tuple[bytes, ...]]) -> None:
         self.requests = {each.number: Request(each) for each in plan.operations}
         self.promises: list[Promise] = []
+        self.suspended: list[Suspended] = []
         self.broken_calls: list[str] = []
         self.recovering: list[str] = []
         self.disputed: list[str] = []
+        self._asked: dict[bytes, float] = {}
         self._stage, self._plan, self._tokens = stage, plan, tokens
         self._redemptions = {
             region: redemption_pb2_grpc.RedemptionServiceStub(_any(stage.platform_channel(region)))
@@ -114,15 +116,16 @@ class Clients:
             stub = node_operator_pb2_grpc.NodeOperatorServiceStub(channel)
             request = node_operator_pb2.RecoverNodeRequest(without=[parties.PLATFORM])
             call = partial(stub.RecoverNode, request, timeout=CALL_SECONDS)
+        machine = self._stage.machine(party)
         while True:
             await asyncio.sleep(AGAIN_SECONDS[-1])
             try:
                 answer = await call()
             except grpc.aio.AioRpcError as error:
-                if NOTHING_TO_RECOVER not in str(error.details()):
+                if NOTHING_TO_RECOVER not in str(error.details()) or machine.needs_recovery:
                     continue
             else:
-                if not answer.report.incarnation:
+                if not answer.report.incarnation or machine.needs_recovery:
                     continue
                 disputed = answer.report.disputed
                 self.disputed += [f"{party}: {each.region} {each.id}: {each.reason}" for each in disputed]
@@ -199,6 +202,8 @@ class Clients:
             kind = suspension_pb2.SUSPENSION_KIND_VOUCHER
             request = node_operator_pb2.SuspendRequest(kind=kind, subject=subject, suspended=True, why="lost")
             await stub.Suspend(request, timeout=CALL_SECONDS)
+            at = self._stage.loop.time()
+            self.suspended.append(Suspended(voucher.issuer, _pack_of(token), voucher.index, at))
 
     async def _change(self, stub: Any, operation: Operation) -> None:
         """Pause a campaign, or give it a larger budget, on what its changes say now."""
@@ -227,13 +232,23 @@ class Clients:
             item = redemption_pb2.SignedItem(item=content, key_id=signed.key_id, signature=signed.signature)
             call = getattr(self._redemptions[operation.region], kind.capitalize())
             message = getattr(redemption_pb2, f"{kind.capitalize()}Request")(item=item)
+        parsed = claim_pb2.ClaimItem if kind == "claim" else redemption_pb2.RedemptionItem
+        id = parsed.FromString(content).request_id
+        asked_at = self._asked.setdefault(id, self._stage.loop.time())
         response = await self._insist(lambda: call(message, timeout=CALL_SECONDS))
         answer: bytes = response.answer if kind == "claim" else response.answer.answer
         name = f"step {operation.number}, {operation.kind}"
-        parsed = claim_pb2.ClaimItem if kind == "claim" else redemption_pb2.RedemptionItem
-        id = parsed.FromString(content).request_id
-        at = self._stage.loop.time()
-        promise = Promise(operation.region, parties.PLATFORM, id, name, kind == "claim", content, answer, at)
+        promise = Promise(
+            operation.region,
+            parties.PLATFORM,
+            id,
+            name,
+            kind == "claim",
+            content,
+            answer,
+            self._stage.loop.time(),
+            asked_at,
+        )
         self.promises.append(promise)
         return answer
 

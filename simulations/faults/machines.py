@@ -112,11 +112,19 @@ class Machine:
         process.end()
         self.loop.call_later(restart_after, self.start)
 
-    def restore(self, copy: Copy) -> None:
-        """The disk is set back to an older copy, and the party starts from it."""
-        self.crash(0.5)
+    def restore(self, copy: Copy, running: bool) -> None:
+        """The disk is set back to an older copy, under a party that is `running` on or that starts from it."""
+        if not running:
+            self.crash(0.5)
         self.disk.load(copy)
-        self.say("has its database set back to an older copy")
+        self.say("has its database set back to an older copy" + (" while it runs" if running else ""))
+
+    @property
+    def needs_recovery(self) -> bool:
+        """Whether its database lacks commits that it answered for, or was found to and has not been recovered."""
+        row = self.disk.connection.execute("SELECT incarnation, commits FROM lineage").fetchone()
+        mark = self.beside.mark
+        return self.beside.flag is not None or (mark is not None and (row or (1, 0)) < mark[:2])
 
     def database(self, process: Process) -> SimulatedDatabase:
         return SimulatedDatabase(self.disk, self.now, lambda: self._crash_point(process))

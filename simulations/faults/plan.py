@@ -21,6 +21,9 @@ OPERATIONS, FAULTS = (3, 6), (2, 5)
 DECREES = 0.2
 """The share of schedules in which an operator decrees something."""
 
+RUNNING = "while it runs"
+"""How a restore of a party that goes on is told from one that it starts from."""
+
 ORDER_FEN = (4000, 5800, 9900)
 AT_ISSUE = [campaign for campaign, roaming in CAMPAIGNS.items() if roaming == "at-issue"]
 
@@ -88,6 +91,7 @@ def draw(seed: int, schedule: int) -> Plan:
     faults += _lost_hand_overs(random, operations, count)
     settles, asks_again = random.random() < 0.1, random.random() < 0.2
     operations += _decrees(random, operations)
+    faults = [_while_it_runs(random, each) for each in faults]
     return Plan(name, regions, operations, tuple(faults), settles, asks_again)
 
 
@@ -191,15 +195,24 @@ class _Drawing:
 
 
 def _decrees(random: Random, operations: Sequence[Operation]) -> tuple[Operation, ...]:
-    """Now and then an issuer's operator stops a voucher or its campaign, or amends the terms, just after its use."""
+    """Now and then an issuer's operator stops a voucher, just before or after its use, or its campaign, or amends the
+    terms.
+    """
     purchases = [each for each in operations if each.voucher is not None and each.kind in ("redeem", "authorize")]
     if not purchases or random.random() >= DECREES:
         return ()
     used = random.choice(purchases)
     assert used.voucher is not None
     kind, at = random.choice(("pause", "suspend", "amend")), used.at + random.uniform(0, 0.6)
+    if kind == "suspend" and random.random() < 0.5:
+        at = max(0.0, used.at - random.uniform(0.05, 0.6))
     campaign = READY_PACKS[used.voucher.pack] if used.voucher.claim is None else random.choice(list(CAMPAIGNS))
     return (Operation(len(operations) + 1, at, kind, used.voucher.issuer, campaign, used.voucher),)
+
+
+def _while_it_runs(random: Random, fault: Fault) -> Fault:
+    """Every other restore is one of a party that goes on running."""
+    return replace(fault, detail=RUNNING) if fault.kind == "restore" and random.random() < 0.5 else fault
 
 
 _FAULTS = ("cut", "cut", "slow", "mishap", "mishap", "crash", "commit", "commit", "commit", "clock", "restore")

@@ -161,8 +161,11 @@ class KeptMark(Lineage):
         super().__init__(database, Path("lineage"))
         self._beside = beside
 
-    def _read(self) -> tuple[Mark | None, Flag | None]:
-        return self._beside.mark, self._beside.flag
+    def _open(self) -> None:
+        """There is no file."""
+
+    def _mark_kept(self) -> Mark | None:
+        return self._beside.mark
 
     def _flag_kept(self) -> Flag | None:
         return self._beside.flag

@@ -63,7 +63,7 @@ def _fault(fault: Fault) -> str:
         "mishap": f"the next message is {fault.detail}",
         "crash": f"crash, down for {fault.seconds:g} s",
         "commit": f"crash {fault.detail} its next commit, down for {fault.seconds:g} s",
-        "restore": f"back to the copy of now, {fault.seconds:.1f} s later",
+        "restore": f"back to the copy of now {fault.detail}".rstrip() + f", {fault.seconds:.1f} s later",
         "clock": f"the clock jumps by {fault.seconds:+.0f} s",
     }[fault.kind]
     return f"fault {fault.number}: {where}: {words}"

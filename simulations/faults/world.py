@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from simulations.faults.clients import CALL_SECONDS, Clients
 from simulations.faults.machines import Machine
 from simulations.faults.network import Link, Mishap
 from simulations.faults.opening import HOLD_SECONDS, Opening, opening
-from simulations.faults.plan import STORM_SECONDS, Fault, Plan
+from simulations.faults.plan import RUNNING, STORM_SECONDS, Fault, Plan
 from simulations.faults.stage import Stage
 from simulations.faults.storage import Copy, CrashPoint
 from simulations.faults.trace import Trace
@@ -85,7 +85,8 @@ def _audited(stage: Stage, clients: Clients, restores: Sequence[Restore]) -> lis
     known = set(books.clearinghouse.redemptions)
     promises = [each for each in clients.promises if not _may_be_lost(each, known, restores)]
     posted = [each for each in promises if not _may_be_taken_back(each, restores)]
-    checks = audit_promises(books, promises, posted)
+    suspended = [each for each in clients.suspended if not any(back.party == each.issuer for back in restores)]
+    checks = audit_promises(books, promises, posted, suspended)
     return [f"{check.name}: {finding}" for check in checks for finding in check.findings if check.examined]
 
 
@@ -161,16 +162,17 @@ class _World:
             machine.crash_points.append((CrashPoint(fault.detail), fault.seconds))
         elif fault.kind == "restore":
             copied_at, backup = self._stage.loop.time(), machine.disk.copy()
-            self._stage.loop.call_later(fault.seconds, self._restore, machine, copied_at, backup, self._windows())
+            restore = partial(self._restore, machine, copied_at, backup, self._windows(), fault.detail == RUNNING)
+            self._stage.loop.call_later(fault.seconds, restore)
         else:
             machine.offset_seconds += int(fault.seconds)
             machine.say("has its clock jump by {} s", int(fault.seconds))
 
-    def _restore(self, machine: Machine, copied_at: float, backup: Copy, windows: int) -> None:
+    def _restore(self, machine: Machine, copied_at: float, backup: Copy, windows: int, running: bool) -> None:
         """Set a database back and have it recovered; the clearinghouse's backups are from after its last close."""
         if self._healed or (machine.name == CLEARINGHOUSE and windows != self._windows()):
             return
-        machine.restore(backup)
+        machine.restore(backup, running)
         self.restores.append(Restore(machine.name, copied_at, self._stage.loop.time()))
         self.clients.have_recovered(machine.name)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from local_parties import (
+    CLEARINGHOUSE,
     HANGZHOU,
     KEYRING,
     PLATFORM,
@@ -25,7 +26,17 @@ from local_parties import (
     outcome,
     purchase,
 )
-from restored_network import CLEARING_KEY, NODE_KEY, PLATFORM_KEY, Network, back_up, in_english, restore
+from restored_network import (
+    ALIPAY,
+    CLEARING_KEY,
+    NODE_KEY,
+    PLATFORM_KEY,
+    Network,
+    back_up,
+    in_english,
+    restore,
+    set_back,
+)
 
 from custodian import evidence_file
 from custodian.lineage import RecoveryNeeded
@@ -81,6 +92,54 @@ class TestNoticing:
         lineage = network.lineage(network.node)
         assert not lineage.begin()
         assert lineage.lost_commits == 2
+
+    @pytest.mark.parametrize("of", ["the same bytes", "another request for the voucher"])
+    def test_a_node_that_is_set_back_while_it_runs_captures_no_voucher_again(self, network: Network, of: str) -> None:
+        (token,) = network.node.claim()
+        copy = back_up(network.node)
+        captured = item(bytes(16), redeem=purchase(token, 0, "order"))
+        asked = captured if of == "the same bytes" else item(b"\x01" * 16, redeem=purchase(token, 0, "another order"))
+
+        async def run(service: NodeService) -> None:
+            answers: list[bytes] = []
+            await service.submit(ALIPAY, [captured], answers.extend)
+            assert outcome(answers.pop()) == "CAPTURED"
+            set_back(network.node, copy)
+            for _ in range(2):
+                with pytest.raises(RecoveryNeeded, match=r"1 commits that were .* the operator runs: quanlian node"):
+                    await service.submit(ALIPAY, [asked], answers.extend)
+            assert not answers
+            assert "1 commits that were answered for" in service.recovery.job.state().why
+
+        network.do(run)
+        assert back_up(network.node) == copy
+        assert not network.lineage(network.node).begin(), "it is remembered over a restart"
+
+    @pytest.mark.parametrize("who", ["node", CLEARINGHOUSE])
+    def test_a_party_that_is_set_back_while_nothing_is_asked_notices_at_its_sweep(
+        self, network: Network, who: str
+    ) -> None:
+        party = network.node if who == "node" else network.clearinghouse
+        copies = [back_up(party)]
+        network.release(*keys_of(network.node.claim()[0]))
+        copies.append(back_up(party))
+
+        async def run(service: NodeService) -> None:
+            swept = service if who == "node" else network.clearinghouse.service
+            set_back(party, copies[1])
+            await swept.sweep()
+            set_back(party, copies[0])
+            following = network.clearinghouse.service.follow(HANGZHOU, 99)
+            waiting = asyncio.ensure_future(anext(following))
+            with pytest.raises(RecoveryNeeded, match="commits that were answered for"):
+                await swept.sweep()
+            await swept.sweep()
+            if who == CLEARINGHOUSE:
+                with pytest.raises(RecoveryNeeded):
+                    await waiting
+            waiting.cancel()
+
+        network.do(run)
 
     def test_a_lost_file_beside_a_used_database_is_noticed(self, network: Network) -> None:
         network.node.claim()

@@ -31,9 +31,12 @@ CHECKS = {
     "one_voucher_an_order",
     "funders_conserved",
     "net_positions_sum_to_zero",
+    "caps_kept",
     "node_books_equal_clearinghouse",
     "running_totals_equal_redemptions",
     "dedicated_accounts_hold",
+    "promises_kept",
+    "postings_stand",
 }
 PLANNED_REFUSALS = {
     "ALREADY_REDEEMED",

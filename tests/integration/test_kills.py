@@ -11,7 +11,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from network_processes import living
 from own_postgresql import Server, own_server
 
 from quanlian.refusals import RefusalReason
-from simulations.auditor import Party, audit
+from simulations.auditor import Party, Promise, audit
 from simulations.demo import opening, settling, shopping
 from simulations.demo.client import Clients
 from simulations.demo.network import Network
@@ -69,6 +69,8 @@ class Killer:
     answered: int = 0
     kills: list[Kill] = field(default_factory=list)
     traffic: Traffic = field(default_factory=Traffic)
+    told: Callable[[], list[Promise]] = list
+    """What platforms were answered so far."""
 
     def progressed(self, answers: int) -> None:
         self.answered += answers
@@ -89,14 +91,16 @@ class Killer:
                 await asyncio.to_thread(self.network.kill, victim)
                 await asyncio.to_thread(self.network.start, victim)
             async with self.traffic.held():
-                await asyncio.to_thread(self._examine, victim)
+                await asyncio.to_thread(self._examine, victim, self.told())
 
-    def _examine(self, victim: str) -> None:
-        """What nodes have still to hear by their feeds may be under way, nothing else."""
+    def _examine(self, victim: str, promises: list[Promise]) -> None:
+        """What nodes have still to hear by their feeds may be under way, nothing else; whatever was answered stands."""
         network = self.network
         parties = [Party(party, network.party_url(party), network.party_schema(party)) for party in network.parties]
-        found = {each.name: each.findings for each in audit(parties, quiescent=False) if each.findings}
+        checks = audit(parties, quiescent=False, promises=promises)
+        found = {each.name: each.findings for each in checks if each.findings}
         assert not found, f"after the death of {victim}, number {len(self.kills)}: {found}"
+        assert {"caps_kept", "promises_kept"} <= {each.name for each in checks}
 
     def _note(self, kill: Kill) -> None:
         """Before it is done, so that a run that breaks off has it too."""
@@ -148,6 +152,7 @@ async def _live_through(network: Network, killer: Killer) -> None:
             await opening.publish(stage, int(time.time()))
             stage.vouchers = await shopping.claim(stage, stage.plan.claims(stage.terms))
             killing = asyncio.create_task(killer.run())
+            killer.told = lambda: clients.promises
             load = Load(stage, killer.traffic, killer.progressed, killing)
             await asyncio.gather(*(load.redeem_at(region) for region in load.left), load.claim())
             await killing
@@ -155,14 +160,14 @@ async def _live_through(network: Network, killer: Killer) -> None:
             again = await load.ask_again()
             await shopping.quiet(stage)
     assert again == load.answers, "a repeated request got another answer"
-    _check(network, load)
+    _check(network, load, clients.promises)
 
 
-def _check(network: Network, load: Load) -> None:
+def _check(network: Network, load: Load, promises: list[Promise]) -> None:
     read = [answer_of(load.answers[id]) for id in load.purchases]
     refused = {RefusalReason(each.refusal.reason).name for each in read if each.HasField("refusal")}
     assert refused <= HONEST, refused
     accepted = [each.redemption_id for each in read if not each.HasField("refusal")]
     assert len(set(accepted)) == len(accepted) > len(read) // 2
-    _, checks = examine(network)
+    _, checks = examine(network, promises)
     assert [check.findings for check in checks if not check.holds] == []

@@ -27,6 +27,9 @@ from simulations.demo.stage import Stage, answer_of
 
 SEED, SHOPPERS = 23, 40
 SHANGHAI = "310000"
+NOTICED_SECONDS = 60
+"""Far more than a sweep comes after, by which a party notices to which nothing is written."""
+
 Copy = dict[str, list[dict[str, Any]]]
 
 
@@ -76,11 +79,21 @@ def test_a_restored_party_answers_nothing_until_its_operator_has_had_it_recovere
     party: str, backend: str, tmp_path: Path, network_database: Callable[[str], str]
 ) -> None:
     network = Network(tmp_path / "network", network_database(backend))
-    asyncio.run(_live_through(network, party))
+    asyncio.run(_live_through(network, party, running=False))
     assert living(network.directory) == []
 
 
-async def _live_through(network: Network, party: str) -> None:
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("party", [CLEARINGHOUSE, HANGZHOU], ids=["clearinghouse", "issuing-node"])
+def test_a_party_whose_database_is_set_back_while_it_runs_notices_without_a_restart(
+    party: str, backend: str, tmp_path: Path, network_database: Callable[[str], str]
+) -> None:
+    network = Network(tmp_path / "network", network_database(backend))
+    asyncio.run(_live_through(network, party, running=True))
+    assert living(network.directory) == []
+
+
+async def _live_through(network: Network, party: str, running: bool) -> None:
     fingerprint = network.create(int(time.time()))
     with network.running():
         async with Clients(network) as clients:
@@ -94,10 +107,13 @@ async def _live_through(network: Network, party: str) -> None:
             copy = await asyncio.to_thread(back_up, network, party)
             answers |= await clients.platforms[SHANGHAI].stream(second, lambda count: None)
             await shopping.quiet(stage)
-            network.kill(party)
-            await asyncio.to_thread(restore, network, party, copy)
-            await asyncio.to_thread(network.start, party)
-            status = await asyncio.to_thread(operator, network, party, "status")
+            if running:
+                await asyncio.to_thread(restore, network, party, copy)
+            else:
+                network.kill(party)
+                await asyncio.to_thread(restore, network, party, copy)
+                await asyncio.to_thread(network.start, party)
+            status = await _noticed(network, party, within=NOTICED_SECONDS if running else 0)
             assert status.returncode == 1
             assert "须恢复，现不受理任何请求 · RECOVERY NEEDED" in status.stdout
             assert f"{_group(party)} recover" in status.stdout
@@ -114,8 +130,17 @@ async def _live_through(network: Network, party: str) -> None:
             await settling.settle(stage)
             await shopping.quiet(stage)
     assert not [answer for answer in map(answer_of, answers.values()) if answer.HasField("refusal")]
-    _, checks = examine(network)
+    _, checks = examine(network, clients.promises)
     assert [check.findings for check in checks if not check.holds] == []
+
+
+async def _noticed(network: Network, party: str, within: float) -> subprocess.CompletedProcess[str]:
+    """What `status` says once it says that something is wrong, or after so many seconds."""
+    deadline = time.monotonic() + within
+    while True:
+        status = await asyncio.to_thread(operator, network, party, "status")
+        if status.returncode or time.monotonic() > deadline:
+            return status
 
 
 async def _recovered(network: Network, party: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ ORIGINAL, REVERSE, REDEMPTION = bytes([1]) * 16, bytes([2]) * 16, bytes([3]) * 1
 
 def _books() -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:")
-    connection.execute("CREATE TABLE request (participant, request_id, answer, redemption_id)")
+    connection.execute("CREATE TABLE request (participant, request_id, body_hash, answer, redemption_id)")
     connection.execute("CREATE TABLE redemption (id, state, discount_fen)")
     return connection
 
@@ -43,14 +43,20 @@ def test_a_reverse_whose_original_is_unknown_to_its_node_is_found() -> None:
 
 def test_an_original_that_is_answered_as_reversed_is_in_order() -> None:
     node = _books()
-    node.execute("INSERT INTO request VALUES (?, ?, x'', NULL)", (PLATFORM, ORIGINAL))
+    node.execute(
+        "INSERT INTO request (participant, request_id, answer, redemption_id) VALUES (?, ?, x'', NULL)",
+        (PLATFORM, ORIGINAL),
+    )
     assert not _findings(node, _books())
 
 
 @pytest.mark.parametrize("state", ["AUTHORIZED", "CAPTURED", "PARTLY_REFUNDED"])
 def test_an_original_that_stands_at_the_clearinghouse_is_found(state: str) -> None:
     node, clearinghouse = _books(), _books()
-    node.execute("INSERT INTO request VALUES (?, ?, x'', ?)", (PLATFORM, ORIGINAL, REDEMPTION))
+    node.execute(
+        "INSERT INTO request (participant, request_id, answer, redemption_id) VALUES (?, ?, x'', ?)",
+        (PLATFORM, ORIGINAL, REDEMPTION),
+    )
     clearinghouse.execute("INSERT INTO redemption VALUES (?, ?, 1000)", (REDEMPTION, state))
     (finding,) = _findings(node, clearinghouse)
     assert f"clearinghouse has the original {state} with 1000 fen" in finding
@@ -59,7 +65,10 @@ def test_an_original_that_stands_at_the_clearinghouse_is_found(state: str) -> No
 @pytest.mark.parametrize("state", ["VOIDED", "EXPIRED", "REFUNDED"])
 def test_an_original_that_was_undone_is_in_order(state: str) -> None:
     node, clearinghouse = _books(), _books()
-    node.execute("INSERT INTO request VALUES (?, ?, x'', ?)", (PLATFORM, ORIGINAL, REDEMPTION))
+    node.execute(
+        "INSERT INTO request (participant, request_id, answer, redemption_id) VALUES (?, ?, x'', ?)",
+        (PLATFORM, ORIGINAL, REDEMPTION),
+    )
     clearinghouse.execute("INSERT INTO redemption VALUES (?, ?, 1000)", (REDEMPTION, state))
     assert not _findings(node, clearinghouse)
 

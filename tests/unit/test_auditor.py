@@ -26,10 +26,11 @@ REFUNDED = "refunded_in_proportion"
 ORDERS = "one_voucher_an_order"
 FUNDERS = "funders_conserved"
 POSITIONS = "net_positions_sum_to_zero"
+CAPS = "caps_kept"
 MIRRORS = "node_books_equal_clearinghouse"
 TOTALS = "running_totals_equal_redemptions"
 DEDICATED = "dedicated_accounts_hold"
-CHECKS = [ONCE, LEDGERS, DISCOUNTS, HELD, REFUNDED, ORDERS, FUNDERS, POSITIONS, MIRRORS, TOTALS, DEDICATED]
+CHECKS = [ONCE, LEDGERS, DISCOUNTS, HELD, REFUNDED, ORDERS, FUNDERS, POSITIONS, CAPS, MIRRORS, TOTALS, DEDICATED]
 
 FIRST_HOME = "(SELECT MIN(id) FROM redemption WHERE state = 'CAPTURED')"
 FIRST_AWAY = "(SELECT MIN(redemption_id) FROM posting)"
@@ -140,6 +141,13 @@ TAMPERINGS = [
         f"UPDATE redemption SET expires_at = captured_at WHERE id = {FIRST_HOME}",
         HELD,
         ("330100: redemption", "is captured at", "and its hold ended at"),
+    ),
+    Tampering(
+        "a region owes more than its cap",
+        CLEARINGHOUSE,
+        "UPDATE participant SET owed_posted_fen = net_debit_cap_fen + 1 WHERE region = '330100'",
+        CAPS,
+        ("clearinghouse: 330100 owes 100000691 fen, more than its cap of 100000000 fen",),
     ),
     Tampering(
         "a refund is taken from one funder instead of all",
