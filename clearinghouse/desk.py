@@ -65,6 +65,11 @@ class Shelf:
         self._agreements: dict[bytes, Agreement] = {}
         self._verifier = verifier
 
+    def clear(self) -> None:
+        """The database was set back: it may have no row for what is here."""
+        self.terms.clear()
+        self._agreements.clear()
+
     def agreement(self, signed: SignedAgreement, name: str) -> Agreement:
         """Its signatures are checked when it is seen first. Raises UnknownKey or BadSignature."""
         content = signed.SerializeToString(deterministic=True)

@@ -179,6 +179,7 @@ class Recovery:
         """
         lineage = self._continuity.require_broken()
         report = recovery_pb2.RecoveryReport()
+        self._engine.shelf.clear()
         await asyncio.to_thread(self._learn, lineage, without, dispute_lacking, report)
         if report.lacking and not dispute_lacking:
             return report

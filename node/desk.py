@@ -76,6 +76,11 @@ class TermsShelf:
         self._usual: dict[tuple[bytes, str], Issue | None] = {}
         self.sold_out: set[RoundKey] = set()
 
+    def clear(self) -> None:
+        """The database was set back: it may have no row for what is here."""
+        self._terms.clear()
+        self.sold_out.clear()
+
     def get(self, terms_hash: bytes) -> Terms | None:
         return self._terms.get(terms_hash)
 

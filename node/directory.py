@@ -174,10 +174,8 @@ class Directory:
         return response.changes
 
     async def require_terms(self, terms_hash: bytes) -> None:
-        """Have terms at hand, fetched where they are nowhere here: those of a change that this node forgot."""
-        if self._engine.shelf.get(terms_hash) is None and not await self._engine.database.read(
-            self._load_terms, terms_hash
-        ):
+        """Have terms in the database, fetched where they are not: those of a change that this node forgot."""
+        if not await self._engine.database.read(self._load_terms, terms_hash):
             await self.fetch_terms(terms_hash)
 
     async def keep_terms(self, message: signed_pb2.SignedMessage) -> None:

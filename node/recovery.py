@@ -130,6 +130,7 @@ class Recovery:
 
     async def _run(self) -> recovery_pb2.RecoveryReport:
         lineage = self._continuity.require_broken()
+        self._engine.shelf.clear()
         await self.hand_receipts()
         await self._directory.refresh()
         position = await self.position()

@@ -186,7 +186,8 @@ def test_a_settings_file_that_cannot_be_read_is_named(tmp_path: Path, content: s
     if content is not None:
         path.write_text(content)
     message = in_one_line(refused("node", "serve", "--config", path))
-    assert message.startswith(f"{path}: {problem}")
+    assert message.startswith(f"{path}: ")
+    assert problem in message
 
 
 # Databases
