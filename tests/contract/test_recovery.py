@@ -271,6 +271,21 @@ class TestNode:
         network.check()
 
 
+def test_terms_that_a_node_set_back_has_in_memory_alone_are_fetched_with_the_change_that_names_them(
+    network: Network,
+) -> None:
+    (row,) = network.node.rows("terms")
+
+    async def run(service: NodeService) -> None:
+        service.shelf.put(row["document"])
+        with service.database.transaction() as transaction:
+            transaction.connection.execute(schema.terms.delete())
+        await service.directory.require_terms(row["terms_hash"])
+
+    network.do(run)
+    assert network.node.rows("terms") == [row]
+
+
 class TestPlatformReceipts:
     """What a node decided alone after the copy: the platforms hold its signed answers."""
 
