@@ -31,7 +31,8 @@ class Continuity:
         self.remedy = remedy
         self._serving = asyncio.Event()
         self._serving.set()
-        self._streams: set[asyncio.Future[Any]] = set()
+        self._streams: dict[asyncio.Future[Any], None] = {}
+        """In the order in which they began, so that a schedule is played alike every time."""
 
     def begin(self, lineage: Lineage) -> None:
         """Number the database's commits, unless it is an older copy than the one that was answered from."""
@@ -92,7 +93,7 @@ class Continuity:
         Raises RecoveryNeeded then.
         """
         task = asyncio.ensure_future(stream)
-        self._streams.add(task)
+        self._streams[task] = None
         if self.broken:
             task.cancel()
         try:
@@ -103,7 +104,7 @@ class Continuity:
                 raise RecoveryNeeded(self.why, self.remedy) from None
             raise
         finally:
-            self._streams.discard(task)
+            self._streams.pop(task, None)
 
     @property
     def incarnation(self) -> int:
