@@ -26,6 +26,18 @@ class _Call(list[Any]):
         return self[0] is None
 
 
+class NumberedTask(asyncio.Task[Any]):
+    """Hashes by its number: asyncio keeps tasks in sets, and a group that ends cancels them in the set's order."""
+
+    def __init__(self, work: Any, loop: VirtualLoop, context: Context | None) -> None:
+        loop.tasks += 1
+        self._number = loop.tasks
+        super().__init__(work, loop=loop, context=context)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """Time is a number that jumps to the next timer. What asyncio would do in a thread happens here, a moment later."""
 
@@ -39,6 +51,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._seconds = 0.0
         self._timers: list[tuple[float, int, _Call]] = []
         self._set_timers = 0
+        self.tasks = 0
+        """So many were made."""
         self._thread_seconds = thread_seconds
 
     def time(self) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 from chassis.commit import GroupCommit
 from chassis.ids import FreshIds
 from custodian.undecided import LEFT_UNDECIDED
-from simulations.faults.loop import Halted, VirtualLoop
+from simulations.faults.loop import Halted, NumberedTask, VirtualLoop
 from simulations.faults.storage import Beside, Copy, CrashPoint, Disk, KeptMark, SimulatedDatabase
 from simulations.faults.trace import Trace
 
@@ -206,9 +206,9 @@ class _VirtualCommit(GroupCommit[Any, Any]):
             super()._answer(groups, outcome)
 
 
-def make_task(loop: asyncio.AbstractEventLoop, work: Any, *, context: Context | None = None) -> asyncio.Task[Any]:
+def make_task(loop: Any, work: Any, *, context: Context | None = None) -> NumberedTask:
     """A task factory: every task belongs to the process that started it."""
-    task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, context=context)
+    task = NumberedTask(work, loop, context)
     process = context.get(_process) if context is not None else _process.get(None)
     if process is not None:
         process.keep(task)
