@@ -62,7 +62,7 @@ class Turnstile:
     def turn(self, place: str) -> Iterator[None]:
         """Raises Unavailable where it does not come in time."""
         if self._file is None:
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+            self._file = _opened(self._path)
         deadline = time.monotonic() + self._wait_seconds
         while not _locked(self._file):
             if time.monotonic() > deadline:
@@ -78,6 +78,13 @@ class Turnstile:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def _opened(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise Unavailable(f"{path}: cannot be opened ({error.strerror}) — check the disk, and try again") from error
 
 
 def _locked(file: int) -> bool:

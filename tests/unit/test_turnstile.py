@@ -24,6 +24,18 @@ def test_who_is_in_it_goes_first_and_then_the_next(tmp_path: Path) -> None:
     second.close()
 
 
+def test_a_file_that_cannot_be_opened_is_named_and_tried_again(tmp_path: Path) -> None:
+    place = tmp_path / "not mounted"
+    turnstile = Turnstile(str(place / "party.db-turn"), AT_ONCE)
+    told = r"not mounted/party.db-turn: cannot be opened \(No such file"
+    with pytest.raises(Unavailable, match=told), turnstile.turn("a"):
+        pass
+    place.mkdir()
+    with turnstile.turn("a"):
+        pass
+    turnstile.close()
+
+
 def test_a_service_that_writes_on_end_lets_in_the_process_that_asks(tmp_path: Path) -> None:
     path = tmp_path / "party.db"
     service = Database.open(f"sqlite:///{path}", lock_wait_seconds=AT_ONCE)
