@@ -317,7 +317,7 @@ def _settlement(transaction: Transaction) -> Iterator[Finding]:
     """Pairs, net positions and statements of calculated windows follow from their running totals."""
     totals: dict[int, list[Turnover]] = defaultdict(list)
     for row in run(transaction, books_schema.turnover.select()):
-        totals[row.settlement_window].append(Turnover(row.account, row.counterpart, row.posted_fen))
+        totals[row.settlement_window].append(Turnover(row.account, row.counterpart, row.posted_fen, row.refunded_fen))
     pairs: dict[int, dict[tuple[str, str], int]] = defaultdict(dict)
     for row in run(transaction, schema.bilateral.select()):
         pairs[row.settlement_window][(row.debtor, row.creditor)] = row.amount_fen

@@ -57,7 +57,7 @@ def _used_by_window(transaction: Transaction) -> dict[str, Counter[str]]:
     table = books_schema.turnover
     turnovers: dict[tuple[int, str], list[Turnover]] = defaultdict(list)
     for row in run(transaction, table.select().where(table.c.account.startswith("funding/"))):
-        turnover = Turnover(row.account, row.counterpart, row.posted_fen)
+        turnover = Turnover(row.account, row.counterpart, row.posted_fen, row.refunded_fen)
         turnovers[row.settlement_window, account_region(row.account)].append(turnover)
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for (number, region), each in turnovers.items():

@@ -307,8 +307,7 @@ def _all_confirmed(desk: Desk, number: int) -> bool:
 def window_totals(desk: Desk, number: int) -> tuple[list[Turnover], list[Flow]]:
     """The running totals that a window is calculated and settled from."""
     turnover, flow = custodian_schema.turnover, custodian_schema.flow
-    posted, figures = (turnover.c.account, turnover.c.counterpart, turnover.c.posted_fen), tuple(flow.c)[1:]
     find = desk.transaction.select_keys
-    turnovers = find(turnover, [turnover.c.settlement_window], [(number,)], posted)
-    flows = find(flow, [flow.c.settlement_window], [(number,)], figures)
+    turnovers = find(turnover, [turnover.c.settlement_window], [(number,)], tuple(turnover.c)[1:])
+    flows = find(flow, [flow.c.settlement_window], [(number,)], tuple(flow.c)[1:])
     return list(map(Turnover._make, turnovers)), list(map(Flow._make, flows))

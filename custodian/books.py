@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from chassis.database import Query, Transaction
 from custodian.evidence import SignedBatch, own_answers_row, received_row
 from quanlian import ledger
+from quanlian.accounts import is_funding
 from quanlian.apportionment import Leg, Reservation
 from quanlian.custody import VoucherState
 from quanlian.discounts import Order
@@ -40,7 +41,10 @@ REDEMPTIONS = "redemption"
 _REMEMBERED = 16_384
 """Texts of legs: vouchers of one type that are used in one region share theirs."""
 Figures = list[int]
-"""Of an account or a line, in fen: posted, reserved, held, limit."""
+"""Of an account or a line, in fen: posted, reserved, held, limit; of a line also what was posted the other way."""
+_GIVEN_BACK = 4
+LineName = tuple[str, str]
+"""Account and counterpart."""
 _ENTRY = "entry"
 _COUNTER, _DIGEST = schema.counter.c, schema.entry.c.digest
 _COUNTERS = Query(
@@ -100,7 +104,7 @@ class Books:
         self._changed_vouchers: set[VoucherKey] = set()
         self._changed_redemptions: set[bytes] = set()
         self._changed_counters: set[str] = set()
-        self._moved: dict[tuple[str, str], Figures] = {}
+        self._moved: dict[LineName, Figures] = {}
         self._history: list[tuple[Redemption, Posting]] = []
         self._flows: Sums = {}
         self._batches: dict[bytes, SignedBatch] = {}
@@ -266,7 +270,9 @@ class Books:
         for account, counterpart, posted_fen, reserved_fen, held_fen, limit_fen in movements:
             line = moved.get((account, counterpart))
             if line is None:
-                line = moved[account, counterpart] = [0, 0, 0, 0]
+                line = moved[account, counterpart] = [0, 0, 0, 0, 0]
+            if posted_fen < 0:
+                line[_GIVEN_BACK] -= posted_fen * times
             for figures in (balances[account], line):
                 figures[0] += posted_fen * times
                 figures[1] += reserved_fen * times
@@ -344,7 +350,7 @@ class Books:
         *,
         without_lines: bool = False,
     ) -> None:
-        lines = ledger.lines(Movement(*key, *figures) for key, figures in self._moved.items())
+        lines = ledger.lines(Movement(*key, *figures[:_GIVEN_BACK]) for key, figures in self._moved.items())
         if not (lines or history or without_lines):
             return
         number = self.next_number(_ENTRY)
@@ -359,7 +365,7 @@ class Books:
         self._transaction.append(schema.line, rows)
         self._transaction.append(schema.posting, postings)
         self._transaction.replace(schema.account, balances)
-        self._save_turnover(lines, window)
+        self._save_turnover(window)
 
     def _digest_of(self, last: int) -> bytes:
         """Raises BooksDoNotBalance when the entry before is gone: nothing may follow a journal that was cut."""
@@ -399,9 +405,13 @@ class Books:
         self._transaction.append(schema.redemption, new)
         self._transaction.replace(schema.redemption, known)
 
-    def _save_turnover(self, lines: list[Movement], window: int) -> None:
-        posted = {(window, line.account, line.counterpart): (line.posted_fen,) for line in lines if line.posted_fen}
-        self._transaction.add(schema.turnover, posted)
+    def _save_turnover(self, window: int) -> None:
+        """What was posted, and of a funder its refunds: a batch may refund as much of it as it captures."""
+        sums = {
+            (window, *name): (figures[0], figures[_GIVEN_BACK] if is_funding(name[0]) else 0)
+            for name, figures in sorted(self._moved.items())
+        }
+        self._transaction.add(schema.turnover, {key: amounts for key, amounts in sums.items() if any(amounts)})
 
     def _load_balances(self, accounts: Iterable[str]) -> None:
         wanted, self._wanted_accounts = self._wanted_accounts, []

@@ -179,6 +179,7 @@ turnover = Table(
     Column("account", String, primary_key=True),
     Column("counterpart", String, primary_key=True),
     Column("posted_fen", BigInteger, nullable=False),
+    Column("refunded_fen", BigInteger, nullable=False, comment="of a funder: what of it refunds gave back"),
     comment="running totals, so that closing a window does not read redemptions",
 )
 

@@ -26,6 +26,7 @@ from quanlian.signing import Signer
 from quanlian.statements import (
     BALANCE,
     Difference,
+    FunderFigures,
     LineFigures,
     LineKey,
     Reconciliation,
@@ -334,11 +335,17 @@ def _sides(statement: Statement) -> dict[tuple[str, ...], Any]:
     return sides | dict(statement.funders.items()) | dict(statement.balances.items())
 
 
-def _figures(side: LineFigures | int | None) -> list[int]:
-    """The figures of a line in declared order, or a funder's one."""
-    if side is None:
-        return []
-    return [side] if isinstance(side, int) else [getattr(side, name) for name in LineFigures.__dataclass_fields__]
+def _figures(side: LineFigures | FunderFigures | int | None) -> list[int]:
+    """The figures of a line or of a funder in declared order, or a balance's one."""
+    match side:
+        case None:
+            return []
+        case int():
+            return [side]
+        case LineFigures():
+            return [getattr(side, name) for name in LineFigures.__dataclass_fields__]
+        case _:
+            return list(side)
 
 
 def _is_same(dispute: settlement_pb2.Dispute, request: pb.DisputeOwnStatementRequest) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ import typer
 from chassis import console
 from chassis.operating import Config, Json, call, follow, operator_settings, read_file
 from pki.tls_files import ROOT
-from quanlian.statements import BALANCE, LineFigures, json_to_statement
+from quanlian.statements import BALANCE, FunderFigures, LineFigures, json_to_statement
 from quanlian.v1 import node_operator_pb2 as pb
 from quanlian.v1 import settlement_pb2
 from quanlian.v1.node_operator_pb2_grpc import NodeOperatorServiceStub
@@ -117,15 +117,16 @@ def reconcile(window: Window = 0, month: Month = "", config: Config = None, as_j
         ("账面", "Side"),
         *names.LINE_FIGURES,
     ]
-    console.console.print(console.table("明细 Lines", headings, [row for each in lines for row in _line_rows(each)]))
+    rows = [row for each in lines for row in _rows(each, [names.role(each.key[0]), *each.key[1:]], _line_cells)]
+    console.console.print(console.table("明细 Lines", headings, rows))
     headings = [
         ("对账", "List"),
         ("出资账户", "Funding account"),
         ("对方地区", "Counterpart"),
-        ("对账单（元）", "Statement, yuan"),
-        ("我方（元）", "Own books, yuan"),
+        ("账面", "Side"),
+        *names.FUNDER_FIGURES,
     ]
-    rows = [[_list(each), *each.key, *_yuans(each)] for each in funders]
+    rows = [row for each in funders for row in _rows(each, [*each.key], _funder_cells)]
     console.console.print(console.table("出资方 Funders", headings, rows))
     if answer.disputes:
         _show_disputes(answer.disputes)
@@ -251,17 +252,21 @@ def _line_ref(text: str) -> settlement_pb2.LineRef:
     return settlement_pb2.LineRef(role=parts[0], counterpart=parts[1], campaign=parts[2])
 
 
-def _line_rows(each: pb.ReconciledLine) -> list[list[console.Cell]]:
+def _rows(
+    each: pb.ReconciledLine, head: Sequence[str], cells: Callable[[Any], list[console.Cell]]
+) -> list[list[console.Cell]]:
     """One row where both sides agree, otherwise one a side."""
-    role, counterpart, campaign = each.key
-    head: list[console.Cell] = [_list(each), names.role(role), counterpart, campaign]
     if each.list == "matched":
-        return [[*head, "双方 both", *_cells(each.statement)]]
+        return [[_list(each), *head, "双方 both", *cells(each.statement)]]
     sides = [("对账单 statement", each.statement), ("我方 own", each.own)]
-    return [[*head, name, *_cells(figures)] for name, figures in sides]
+    return [[_list(each), *head, name, *cells(figures)] for name, figures in sides]
 
 
-def _cells(figures: Any) -> list[console.Cell]:
+def _funder_cells(figures: Any) -> list[console.Cell]:
+    return [console.yuan(fen) for fen in figures] or [None] * len(names.FUNDER_FIGURES)
+
+
+def _line_cells(figures: Any) -> list[console.Cell]:
     if not figures:
         return [None] * len(names.LINE_FIGURES)
     return [
@@ -330,5 +335,5 @@ def _fields(each: pb.ReconciledLine) -> tuple[tuple[str, ...], Sequence[str]]:
     if each.key[0] == BALANCE:
         return ("role", "region", "balance"), ["amount_fen"]
     if len(each.key) == 2:
-        return ("account", "counterpart"), ["used_fen"]
+        return ("account", "counterpart"), FunderFigures._fields
     return ("role", "counterpart", "campaign"), list(LineFigures.__dataclass_fields__)

@@ -56,6 +56,8 @@ LINE_FIGURES = (
     ("本地承担", "Own share"),
 )
 """Headings of `LineFigures`, in its order."""
+FUNDER_FIGURES = (("使用", "Used"), ("退回", "Refunded"))
+"""Headings of `FunderFigures`, in its order."""
 
 
 def region_zh(code: str) -> str:

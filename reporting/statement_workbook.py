@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quanlian.statements import HOME, REDEEMER, LineFigures, LineKey, Statement, net_fen
+from quanlian.statements import HOME, REDEEMER, FunderFigures, FunderKey, LineFigures, LineKey, Statement, net_fen
 from reporting import names
 from reporting.workbook import FIRST_ROW, Cell, Column, Formula, Sheet, Workbook
 
@@ -28,7 +28,9 @@ _FUNDERS = (
     Column("活动", "Campaign"),
     Column("对方地区", "Counterpart"),
     Column("名称", "Name"),
-    Column("净使用（元）", "Used net of refunds, yuan", "yuan", summed=True),
+    Column("使用（元）", "Used, yuan", "yuan", summed=True),
+    Column("退回（元）", "Refunded, yuan", "yuan", summed=True),
+    Column("净使用（元）", "Net, yuan", "yuan", summed=True),
 )
 
 
@@ -105,7 +107,15 @@ def _line(key: LineKey, figures: LineFigures) -> list[Cell]:
     ]
 
 
-def _funder(key: tuple[str, str], used_fen: int) -> list[Cell]:
+def _funder(key: FunderKey, figures: FunderFigures) -> list[Cell]:
     account, counterpart = key
     _, _, year, campaign, _ = account.split("/")
-    return [names.funder(account), year, campaign, counterpart, names.region_zh(counterpart), used_fen]
+    return [
+        names.funder(account),
+        year,
+        campaign,
+        counterpart,
+        names.region_zh(counterpart),
+        *figures,
+        Formula("=F{row}-G{row}", figures.net_fen),
+    ]

@@ -78,5 +78,4 @@ def add_sums(whole: Sums, part: Sums) -> None:
         known = whole.lines.setdefault(key, LineFigures())
         for name in LineFigures.__dataclass_fields__:
             setattr(known, name, getattr(known, name) + getattr(figures, name))
-    for funder, fen in part.funders.items():
-        whole.funders[funder] = whole.funders.get(funder, 0) + fen
+    statements.add_funders(whole.funders, part.funders)

@@ -266,7 +266,7 @@ def _compare(told: Mapping[str, Any], sums: Sums, verdict: Verdict) -> None:
                 told["closed_at"],
                 told["opening_fen"],
                 sums.lines,
-                {funder: fen for funder, fen in sums.funders.items() if fen},
+                sums.funders,
                 lodged_fen=told["lodged_fen"],
                 paid_out_fen=told["paid_out_fen"],
                 prefunded_fen=told["prefunded_fen"],

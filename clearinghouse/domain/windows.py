@@ -17,7 +17,7 @@ from quanlian.accounts import (
 from quanlian.errors import InvalidInput
 from quanlian.ledger import Movement
 from quanlian.state_names import WINDOW_STATES_ZH
-from quanlian.statements import HOME, ISSUER, REDEEMER, LineFigures, LineKey
+from quanlian.statements import HOME, ISSUER, REDEEMER, FunderFigures, FunderKey, LineFigures, LineKey
 
 
 class WindowState(IntEnum):
@@ -41,11 +41,15 @@ def require_state(number: int, state: WindowState, wanted: WindowState) -> None:
 
 
 class Turnover(NamedTuple):
-    """A running total of a window: what was posted on an account against a counterpart region, debits positive."""
+    """A running total of a window: what was posted on an account against a counterpart region, debits positive.
+
+    Of a funder, `refunded_fen` is what of it refunds gave back.
+    """
 
     account: str
     counterpart: str
     posted_fen: int
+    refunded_fen: int = 0
 
 
 class Flow(NamedTuple):
@@ -115,8 +119,8 @@ class Totals(NamedTuple):
     """Each region's, as issuer or as redeeming region."""
     issuers_parts: Mapping[tuple[str, str, str], int]
     """(issuer, redeeming region, campaign) → what the issuer's side bears, in fen."""
-    used: Mapping[str, dict[tuple[str, str], int]]
-    """Each region's (funding account, counterpart) → fen, where it is any."""
+    used: Mapping[str, dict[FunderKey, FunderFigures]]
+    """Each region's funding accounts, by counterpart."""
 
 
 def totals(turnovers: Iterable[Turnover], flows: Iterable[Flow]) -> Totals:
@@ -127,18 +131,19 @@ def totals(turnovers: Iterable[Turnover], flows: Iterable[Flow]) -> Totals:
         if flow.redeeming_region != flow.issuer:
             found.setdefault(flow.redeeming_region, []).append(flow)
     parts: dict[tuple[str, str, str], int] = {}
-    used: dict[str, dict[tuple[str, str], int]] = {}
-    for account, counterpart, posted_fen in turnovers:
+    used: dict[str, dict[FunderKey, FunderFigures]] = {}
+    for account, counterpart, posted_fen, refunded_fen in turnovers:
         dimensions = funding(account)
-        if dimensions and posted_fen:
-            used.setdefault(dimensions.region, {})[account, counterpart] = posted_fen
+        if dimensions and (posted_fen or refunded_fen):
+            figures = FunderFigures(posted_fen + refunded_fen, refunded_fen)
+            used.setdefault(dimensions.region, {})[account, counterpart] = figures
             if dimensions.is_issuers:
                 key = (dimensions.region, counterpart, dimensions.campaign)
                 parts[key] = parts.get(key, 0) + posted_fen
     return Totals(found, parts, used)
 
 
-def statement_lines(region: str, window: Totals) -> tuple[dict[LineKey, LineFigures], dict[tuple[str, str], int]]:
+def statement_lines(region: str, window: Totals) -> tuple[dict[LineKey, LineFigures], dict[FunderKey, FunderFigures]]:
     """A region's statement lines and funders."""
     lines = {}
     for flow in window.flows.get(region, ()):

@@ -28,11 +28,12 @@ from custodian.totals import HOUR_SECONDS, Sums, add_up
 from custodian.withdrawals import CLOSING, closing_document
 from pki.denylist import KIND as DENY_LIST
 from quanlian import custody
-from quanlian.accounts import account_region, advance_account, is_memo
+from quanlian.accounts import account_region, advance_account, is_funding, is_memo
 from quanlian.apportionment import Leg
 from quanlian.errors import ConfigurationError
 from quanlian.ledger import is_limited
 from quanlian.money import yuan
+from quanlian.redemptions import Sides, counterpart_of
 
 AMOUNTS = ("posted_fen", "reserved_fen", "held_fen", "limit_fen")
 CAPTURED_STATES = ("CAPTURED", "PARTLY_REFUNDED", "REFUNDED")
@@ -207,6 +208,7 @@ def _accounts(transaction: Transaction) -> Iterator[Finding]:
 
 
 def _turnovers(transaction: Transaction) -> Iterator[Finding]:
+    """Running totals are what their lines come to, and of funders what refunds gave back, by their postings."""
     entry, line = schema.entry.c, schema.line.c
     query = (
         sa.select(entry.settlement_window, line.account, line.counterpart, sa.func.sum(line.posted_fen).label("fen"))
@@ -214,14 +216,37 @@ def _turnovers(transaction: Transaction) -> Iterator[Finding]:
         .where(line.posted_fen != 0)
         .group_by(entry.settlement_window, line.account, line.counterpart)
     )
-    sums = {tuple(row)[:3]: int(row.fen) for row in run(transaction, query)}
-    known = {tuple(row)[:3]: int(row.posted_fen) for row in run(transaction, schema.turnover.select())}
+    posted = {tuple(row)[:3]: int(row.fen) for row in run(transaction, query)}
+    given_back = _given_back(transaction)
+    sums = {key: (posted.get(key, 0), given_back.get(key, 0)) for key in posted.keys() | given_back.keys()}
+    known = {tuple(row)[:3]: (int(row[3]), int(row[4])) for row in run(transaction, schema.turnover.select())}
     yield from one_sided("turnover", sums.keys(), known.keys(), lambda key: f"window {key[0]} {key[1]} @{key[2]}")
     for key in sorted(sums.keys() | known.keys()):
-        said, found = known.get(key, 0), sums.get(key, 0)
-        if said != found:
-            row = f"window {key[0]} {key[1]} @{key[2]}"
-            yield Finding("turnover", row, None, said - found, *difference(said, found))
+        for name, said, found in zip(
+            ("posted_fen", "refunded_fen"), known.get(key, (0, 0)), sums.get(key, (0, 0)), strict=True
+        ):
+            if said != found:
+                row = f"window {key[0]} {key[1]} @{key[2]} {name}"
+                yield Finding("turnover", row, None, said - found, *difference(said, found))
+
+
+def _given_back(transaction: Transaction) -> dict[tuple[int, str, str], int]:
+    """What refunds gave back, by window, funder and counterpart, as the postings have it."""
+    posting, redemption = schema.posting.c, schema.redemption.c
+    query = (
+        sa.select(
+            posting.settlement_window, posting.legs, redemption.issuer, redemption.redeeming_region, redemption.campaign
+        )
+        .join_from(schema.posting, schema.redemption, posting.redemption_id == redemption.id)
+        .where(posting.discount_fen < 0)
+    )
+    sums: dict[tuple[int, str, str], int] = defaultdict(int)
+    for row in stream(transaction, query):
+        sides = Sides(row.issuer, row.redeeming_region, row.campaign)
+        for leg in legs_in(row.legs):
+            if leg.amount_fen:
+                sums[row.settlement_window, leg.account, counterpart_of(leg.account, sides)] -= leg.amount_fen
+    return sums
 
 
 # Captures and refunds
@@ -232,7 +257,7 @@ def _postings(transaction: Transaction) -> Iterator[Finding]:
     for number, (_, lines, postings) in _by_entry(transaction):
         posted: dict[str, int] = defaultdict(int)
         for line in lines:
-            if line.account.startswith("funding/"):
+            if is_funding(line.account):
                 posted[line.account] += line.posted_fen
         for row in postings:
             legs = legs_in(row.legs)

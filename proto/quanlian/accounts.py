@@ -124,6 +124,11 @@ def advance_away_account(region: str, campaign: str, debtor: str, advancer: str)
     return _code("advance_away", region, campaign, debtor, advancer)
 
 
+def is_funding(code: str) -> bool:
+    """Whether an account is a funder's: its use, net of refunds."""
+    return code.startswith("funding/")
+
+
 def is_memo(code: str) -> bool:
     """Whether an account stands outside the double entry: its lines need no counterpart."""
     return code.startswith(_MEMO)

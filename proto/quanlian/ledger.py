@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from quanlian.accounts import is_memo
+from quanlian.accounts import is_funding, is_memo
 from quanlian.errors import BooksDoNotBalance
 
 
@@ -52,7 +52,7 @@ class Balance(NamedTuple):
 
 def is_limited(account: str) -> bool:
     """Budgets bind funders; a merchant's own share has none."""
-    return account.startswith("funding/") and not account.endswith("/merchant")
+    return is_funding(account) and not account.endswith("/merchant")
 
 
 def lines(movements: Iterable[Movement]) -> list[Movement]:

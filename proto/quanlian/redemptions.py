@@ -130,7 +130,7 @@ def authorize(draft: Redemption, voucher: VoucherState, split: Split) -> Outcome
     movements = tuple(
         Movement(
             leg.account,
-            _counterpart(leg.account, draft.sides),
+            counterpart_of(leg.account, draft.sides),
             reserved_fen=-leg.amount_fen if leg.account in reserved else 0,
             held_fen=leg.amount_fen,
         )
@@ -177,7 +177,7 @@ def capture(
         postings=1,
     )
     movements = [
-        Movement(leg.account, _counterpart(leg.account, redemption.sides), held_fen=-leg.amount_fen)
+        Movement(leg.account, counterpart_of(leg.account, redemption.sides), held_fen=-leg.amount_fen)
         for leg in redemption.legs
         if _has_budget(leg)
     ]
@@ -377,7 +377,7 @@ def redeemed(sides: Sides, reserved: Reservation, split: Split, credit: str) -> 
     return tuple(each for each in movements if any(each[2:]))
 
 
-def _counterpart(account: str, sides: Sides) -> str:
+def counterpart_of(account: str, sides: Sides) -> str:
     """The other region of a movement: seen from the issuer the redeeming one, and the reverse."""
     return sides.redeeming_region if account_region(account) == sides.issuer else sides.issuer
 
@@ -388,7 +388,7 @@ def _posted(sides: Sides, legs: tuple[Leg, ...], credit: str, sign: int) -> list
     for leg in legs:
         amount = sign * leg.amount_fen
         movements += _advances(leg, sides, sign)
-        movements.append(Movement(leg.account, _counterpart(leg.account, sides), posted_fen=amount))
+        movements.append(Movement(leg.account, counterpart_of(leg.account, sides), posted_fen=amount))
         if _has_budget(leg):
             owed += amount
         else:
@@ -404,7 +404,7 @@ def _advances(leg: Leg, sides: Sides, sign: int) -> list[Movement]:
     return [
         Movement(
             advance_account(region, sides.campaign, debtor.rpartition("/")[2], name),
-            _counterpart(leg.account, sides),
+            counterpart_of(leg.account, sides),
             posted_fen=sign * fen,
         )
         for debtor, fen in leg.advanced
@@ -430,7 +430,7 @@ def _reserved_again(redemption: Redemption) -> tuple[Reservation, tuple[Movement
     movements = tuple(
         Movement(
             leg.account,
-            _counterpart(leg.account, redemption.sides),
+            counterpart_of(leg.account, redemption.sides),
             reserved_fen=leg.amount_fen if leg.account in reserved else 0,
             held_fen=-leg.amount_fen,
         )

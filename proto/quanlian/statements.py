@@ -49,6 +49,29 @@ class LineFigures:
         return self.discount_fen - self.refunded_fen
 
 
+class FunderFigures(NamedTuple):
+    """What one funding account was used for against one counterpart, and what refunds gave back to it, in fen."""
+
+    used_fen: int = 0
+    refunded_fen: int = 0
+
+    @property
+    def net_fen(self) -> int:
+        return self.used_fen - self.refunded_fen
+
+    def plus(self, other: FunderFigures) -> FunderFigures:
+        return FunderFigures(self.used_fen + other.used_fen, self.refunded_fen + other.refunded_fen)
+
+
+def of_leg(amount_fen: int) -> FunderFigures:
+    """A leg of a capture (positive) or of a refund (negative)."""
+    return FunderFigures(amount_fen, 0) if amount_fen > 0 else FunderFigures(0, -amount_fen)
+
+
+FunderKey = tuple[str, str]
+"""A funding account and the counterpart region."""
+
+
 def net_fen(key: LineKey, figures: LineFigures) -> int:
     """What the region receives (positive) or pays for a line."""
     if key.role == REDEEMER:
@@ -71,8 +94,8 @@ class Statement:
     closed_at: int
     opening_fen: int
     lines: dict[LineKey, LineFigures]
-    funders: dict[tuple[str, str], int] = field(default_factory=dict)
-    """Used by each of the region's funding accounts, by counterpart, net of refunds."""
+    funders: dict[FunderKey, FunderFigures] = field(default_factory=dict)
+    """Of each of the region's funding accounts, by counterpart."""
     lodged_fen: int = 0
     """What the bank received from the region while the window was open."""
     paid_out_fen: int = 0
@@ -156,10 +179,15 @@ def monthly(month: str, statements: Sequence[Statement]) -> Statement:
     for each in statements:
         for key, figures in each.lines.items():
             whole.lines[key] = _added(whole.lines.get(key, LineFigures()), figures)
-        for funder, used_fen in each.funders.items():
-            whole.funders[funder] = whole.funders.get(funder, 0) + used_fen
-    whole.funders = {funder: fen for funder, fen in whole.funders.items() if fen}
+        add_funders(whole.funders, each.funders)
     return whole
+
+
+def add_funders(whole: dict[FunderKey, FunderFigures], part: Mapping[FunderKey, FunderFigures]) -> None:
+    """Take what a part tells of funders into the whole."""
+    for funder, figures in part.items():
+        known = whole.get(funder)
+        whole[funder] = figures if known is None else known.plus(figures)
 
 
 def _added(one: LineFigures, other: LineFigures) -> LineFigures:
@@ -189,8 +217,8 @@ def statement_to_json(statement: Statement) -> bytes:
     }
     lines = [_line_json(key, statement.lines[key]) for key in sorted(statement.lines)]
     funders = [
-        _FUNDER_JSON % (_quoted(account), _quoted(counterpart), used_fen)
-        for (account, counterpart), used_fen in sorted(statement.funders.items())
+        _FUNDER_JSON % (_quoted(account), _quoted(counterpart), *figures, figures.net_fen)
+        for (account, counterpart), figures in sorted(statement.funders.items())
     ]
     fields = [_json(head)[1:-1], f'"lines": {_array(lines)}', f'"funders": {_array(funders)}']
     return ("{" + ",\n".join(fields) + "}").encode()
@@ -204,7 +232,7 @@ _amounts = attrgetter(*LineFigures.__dataclass_fields__)
 _LINE_FIELDS = [f'"{name}": %s' for name in LineKey._fields]
 _LINE_FIELDS += [f'"{name}": %d' for name in (*LineFigures.__dataclass_fields__, "net_fen")]
 _LINE_JSON = "{" + ", ".join(_LINE_FIELDS) + "}"
-_FUNDER_JSON = '{"account": %s, "counterpart": %s, "used_fen": %d}'
+_FUNDER_JSON = '{"account": %s, "counterpart": %s, "used_fen": %d, "refunded_fen": %d, "net_fen": %d}'
 
 
 def _array(rows: Sequence[str]) -> str:
@@ -229,7 +257,12 @@ def json_to_statement(content: bytes) -> Statement:
             )
             for line in data["lines"]
         }
-        funders = {(each["account"], each["counterpart"]): _whole(each["used_fen"]) for each in data["funders"]}
+        funders = {
+            (each["account"], each["counterpart"]): FunderFigures(
+                *(_whole(each[name]) for name in FunderFigures._fields)
+            )
+            for each in data["funders"]
+        }
         statement = Statement(
             _whole(data["window"]),
             data["region"],
@@ -281,28 +314,29 @@ class Sums(NamedTuple):
     """What a statement says by line, and by funding account and counterpart."""
 
     lines: dict[LineKey, LineFigures]
-    funders: dict[tuple[str, str], int]
+    funders: dict[FunderKey, FunderFigures]
 
 
 def add_up(region: str, items: Iterable[ItemFigures]) -> Sums:
     """The lines and funders of a statement, from single captures and refunds of one window."""
     lines: dict[LineKey, LineFigures] = {}
-    funders: dict[tuple[str, str], int] = {}
+    funders: dict[FunderKey, FunderFigures] = {}
     is_own = cache(lambda account: account_region(account) == region)
     for item in items:
         away = item.issuer != item.redeeming_region
         counterpart = item.redeeming_region if item.issuer == region else item.issuer
         own = [leg for leg in item.legs if is_own(leg.account)]
         if away or item.side == "funder":
-            for leg in own:
-                funders[(leg.account, counterpart)] = funders.get((leg.account, counterpart), 0) + leg.amount_fen
+            add_funders(funders, {(leg.account, counterpart): of_leg(leg.amount_fen) for leg in own if leg.amount_fen})
         if away or item.side == "merchant":
             role = HOME if not away else (ISSUER if item.side == "funder" else REDEEMER)
             _count(lines.setdefault(LineKey(role, counterpart, item.campaign), LineFigures()), item, own)
-    return Sums(lines, {key: fen for key, fen in funders.items() if fen})
+    return Sums(lines, funders)
 
 
-def _by_key(lines: Mapping[LineKey, LineFigures], funders: Mapping[tuple[str, str], int]) -> dict[tuple[str, ...], Any]:
+def _by_key(
+    lines: Mapping[LineKey, LineFigures], funders: Mapping[FunderKey, FunderFigures]
+) -> dict[tuple[str, ...], Any]:
     sides: dict[tuple[str, ...], Any] = dict(lines.items())
     sides.update(funders.items())
     return sides
@@ -346,7 +380,7 @@ class Reconciliation(NamedTuple):
 def reconcile(
     statement: Statement,
     lines: Mapping[LineKey, LineFigures],
-    funders: Mapping[tuple[str, str], int],
+    funders: Mapping[FunderKey, FunderFigures],
     balances: Mapping[str, int | None],
 ) -> Reconciliation:
     """Compare a statement with a node's own sums. Missing: ours only; extra: the statement's only.

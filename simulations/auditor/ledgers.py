@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
-from simulations.auditor.databases import Book, Network
+from simulations.auditor.databases import Book, Network, legs
 from simulations.auditor.inquiry import Inquiry
 
 MEMO_KINDS = ("ceiling/", "advance/", "advance_away/")
@@ -63,6 +64,23 @@ def _turnovers(book: Book, inquiry: Inquiry) -> None:
         "FROM line l JOIN entry e ON e.number = l.entry GROUP BY e.settlement_window, l.account, l.counterpart"
     )
     inquiry.same_sums(f"{book.name}: turnover of window", _by_key(said), _by_key(recomputed))
+    _given_back(book, inquiry)
+
+
+def _given_back(book: Book, inquiry: Inquiry) -> None:
+    """What running totals say that refunds gave back to each funder, against the refunds themselves."""
+    rows = book.rows(
+        "SELECT settlement_window, account, counterpart, refunded_fen FROM turnover WHERE refunded_fen <> 0"
+    )
+    said = {(row.settlement_window, row.account, row.counterpart): int(row.refunded_fen) for row in rows}
+    recomputed: Counter[tuple[int, str, str]] = Counter()
+    for posting in book.postings:
+        if posting.kind == "refund":
+            for account, fen in legs(posting.legs):
+                bears_at = account.split("/")[1]
+                other = posting.redeeming_region if bears_at == posting.issuer else posting.issuer
+                recomputed[posting.settlement_window, account, other] -= fen
+    inquiry.same_sums(f"{book.name}: refunds in the turnover of window", said, recomputed)
 
 
 def _by_key(rows: Any) -> dict[tuple[int, str, str], int]:

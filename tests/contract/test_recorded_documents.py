@@ -132,7 +132,7 @@ def test_a_totals_row_that_came_to_nothing_is_missed_and_one_made_up_is_named(bo
     place = f"window {gone['settlement_window']} {gone['account']} @{gone['counterpart']}"
     wanted = sa.and_(*(turnover.c[name] == value for name, value in key.items()))
     assert found_after(books, turnover.delete().where(wanted)) == {("turnover", place)}
-    made_up = turnover.insert().values(key | {"account": "bank/nowhere", "posted_fen": 0})
+    made_up = turnover.insert().values(key | {"account": "bank/nowhere", "posted_fen": 0, "refunded_fen": 0})
     assert {table for table, _ in found_after(books, made_up)} == {"turnover"}
     account: dict[str, Any] = dict.fromkeys(("posted_fen", "reserved_fen", "held_fen", "limit_fen"), 0)
     made_up = books.tables["account"].insert().values(account | {"account": "bank/nowhere"})

@@ -220,6 +220,14 @@ TAMPERINGS = [
         table="turnover",
         names="amount",
     ),
+    kind(
+        "refunds in a running total edited",
+        BOTH,
+        "UPDATE turnover SET refunded_fen = refunded_fen + 3 WHERE account = (SELECT MIN(account) FROM turnover WHERE "
+        f"{FUNDING})",
+        table="turnover",
+        names="amount",
+    ),
     kind("running total deleted", BOTH, f"DELETE FROM turnover WHERE {FUNDING}", table="turnover", names="amount"),
     kind(
         "running total moved to another window",

@@ -179,12 +179,14 @@ def test_altered_keys_and_funders_of_a_statement_are_named(copy: Exported) -> No
     def change(data: dict[str, Any]) -> None:
         data["lines"][0]["campaign"] = "summer"
         data["funders"][0]["used_fen"] += 7
+        data["funders"][0]["refunded_fen"] += 7
 
     alter_statement(copy, change)
     found = found_in(verdict_of(copy))
     assert ("statement line redeemer/330100/summer", "line") in found
     assert ("statement line redeemer/330100/spring", "line") in found
     assert ("statement funder funding/310000/2026/visitors/city, 330100", "used_fen") in found
+    assert ("statement funder funding/310000/2026/visitors/city, 330100", "refunded_fen") in found
 
 
 def test_a_line_left_out_of_the_statement_is_named(copy: Exported) -> None:

@@ -14,7 +14,17 @@ import pytest
 
 from quanlian.errors import BooksDoNotBalance, InvalidInput
 from quanlian.money import yuan
-from quanlian.statements import HOME, ISSUER, REDEEMER, LineFigures, LineKey, Statement, json_to_statement, monthly
+from quanlian.statements import (
+    HOME,
+    ISSUER,
+    REDEEMER,
+    FunderFigures,
+    LineFigures,
+    LineKey,
+    Statement,
+    json_to_statement,
+    monthly,
+)
 from quanlian.statements import statement_to_json as to_json
 from reporting import workbook
 from reporting.campaign_report import report_data, report_workbook, show_report
@@ -36,8 +46,8 @@ LINES = {
     LineKey(HOME, HANGZHOU, SPRING): LineFigures(10, 58_000, 10_001, 0, 0, 0, 10_001),
 }
 FUNDERS = {
-    ("funding/330100/2020/hangzhou-2020-r1/city", SHANGHAI): 826_000,
-    ("funding/330100/2026/visitors/city", SHANGHAI): 237_300,
+    ("funding/330100/2020/hangzhou-2020-r1/city", SHANGHAI): FunderFigures(840_000, 14_000),
+    ("funding/330100/2026/visitors/city", SHANGHAI): FunderFigures(240_000, 2_700),
 }
 
 
@@ -77,6 +87,13 @@ class TestWorkbook:
         )
         assert summary["减：应付（元） Less: paid, yuan"] == pytest.approx(-sum(row[12] for row in rows if row[12] < 0))
         assert summary["期末余额（元） Closing balance, yuan"] == pytest.approx(STATEMENT.closing_fen / 100)
+
+    def test_each_funder_has_what_it_was_used_for_what_came_back_and_the_difference(self) -> None:
+        cached, formulas = (sheets(self.CONTENT, each)["出资方 Funders"] for each in (True, False))
+        rows = [[cell.value for cell in row][5:] for row in cached.iter_rows(min_row=4, max_row=6)]
+        assert rows == [[8400.0, 140.0, 8260.0], [2400.0, 27.0, 2373.0], [10_800.0, 167.0, 10_633.0]]
+        assert formulas.cell(4, 8).value == "=F4-G4"
+        assert str(formulas.cell(6, 8).value).startswith("=SUM(")
 
     def test_headings_are_in_both_languages_and_frozen_and_amounts_have_two_decimals(self) -> None:
         lines = sheets(self.CONTENT, True)["明细 Lines"]
@@ -136,7 +153,7 @@ class TestPage:
         lines = {
             LineKey(ISSUER, SHANGHAI, name): LineFigures(1, 5000, 1000, own_share_fen=n) for n, name in enumerate(names)
         }
-        funders = {(f"funding/330100/2026/{name}/city", SHANGHAI): n for n, name in enumerate(names)}
+        funders = {(f"funding/330100/2026/{name}/city", SHANGHAI): FunderFigures(n) for n, name in enumerate(names)}
         page = statement_page(Statement(1, HANGZHOU, 1, 2, 0, lines, funders), "statement.json SHA-256 abc")
         assert re.findall(r"campaign-\d{4}", page) == names * 2
         assert f"{sum(range(2000)) / 100:,.2f}" in page, "the total"
@@ -155,7 +172,7 @@ class TestPage:
             )
 
     def test_every_funder_of_a_usual_day_is_shown(self) -> None:
-        funders = {(f"funding/330100/2026/spring/funder-{n}", SHANGHAI): 100 + n for n in range(13)}
+        funders = {(f"funding/330100/2026/spring/funder-{n}", SHANGHAI): FunderFigures(100 + n) for n in range(13)}
         page = statement_page(Statement(1, HANGZHOU, 1, 2, 0, dict(LINES), funders), "reference")
         assert {f"funder-{n}<" in page for n in range(13)} == {True}
         assert "其余" not in page
@@ -172,7 +189,9 @@ class TestPage:
             )
             for n in range(lines)
         }
-        used = {(f"funding/330100/2026/hangzhou-2020-r{n}/city", SHANGHAI): 826_000 for n in range(funders)}
+        used = {
+            (f"funding/330100/2026/hangzhou-2020-r{n}/city", SHANGHAI): FunderFigures(826_000) for n in range(funders)
+        }
         page = tmp_path / "page.html"
         page.write_text(
             statement_page(

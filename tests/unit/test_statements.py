@@ -17,6 +17,8 @@ from quanlian.statements import (
     ISSUER,
     REDEEMER,
     Difference,
+    FunderFigures,
+    FunderKey,
     ItemFigures,
     LineFigures,
     LineKey,
@@ -51,7 +53,7 @@ def half_returned(side: str) -> ItemFigures:
     return item(side, negative(AWAY, 315, 135, 50), order_fen=-2900)
 
 
-def a_statement(region: str, lines: dict[LineKey, LineFigures], funders: dict[tuple[str, str], int]) -> Statement:
+def a_statement(region: str, lines: dict[LineKey, LineFigures], funders: dict[FunderKey, FunderFigures]) -> Statement:
     return Statement(7, region, 1_585_300_000, 1_585_386_400, 50_000, lines, funders)
 
 
@@ -64,7 +66,8 @@ class TestAddingUp:
         lines, funders = add_up(HANGZHOU, [item("funder"), item("funder"), half_returned("funder")])
         figures = LineFigures(2, 11_600, 2000, 1, 2900, 500, own_share_fen=630 + 630 - 315)
         assert lines == {HANGZHOUS_LINE: figures}
-        assert funders == {(CITY, SHANGHAI): 945}
+        assert funders == {(CITY, SHANGHAI): FunderFigures(used_fen=1260, refunded_fen=315)}
+        assert funders[CITY, SHANGHAI].net_fen == 945
         assert figures.net_discount_fen == 1500
         assert net_fen(HANGZHOUS_LINE, figures) == -945
 
@@ -72,7 +75,10 @@ class TestAddingUp:
         lines, funders = add_up(SHANGHAI, [item("merchant"), half_returned("merchant")])
         figures = LineFigures(1, 5800, 1000, 1, 2900, 500, own_share_fen=370 - 185)
         assert lines == {SHANGHAIS_LINE: figures}
-        assert funders == {(VISITORS, HANGZHOU): 135, (MERCHANTS, HANGZHOU): 50}
+        assert funders == {
+            (VISITORS, HANGZHOU): FunderFigures(270, 135),
+            (MERCHANTS, HANGZHOU): FunderFigures(100, 50),
+        }
         assert net_fen(SHANGHAIS_LINE, figures) == 315
 
     def test_what_one_region_pays_the_other_receives(self) -> None:
@@ -87,7 +93,7 @@ class TestAddingUp:
         lines, funders = add_up(HANGZHOU, home)
         key = LineKey(HOME, HANGZHOU, CAMPAIGN)
         assert lines == {key: LineFigures(1, 5800, 1000, own_share_fen=1000)}
-        assert funders == {(CITY, HANGZHOU): 1000}
+        assert funders == {(CITY, HANGZHOU): FunderFigures(1000)}
         assert net_fen(key, lines[key]) == 0
 
     def test_each_counterpart_and_campaign_has_its_line(self) -> None:
@@ -99,12 +105,13 @@ class TestAddingUp:
         }
 
     def test_a_refund_that_returns_nothing_to_funders_still_counts(self) -> None:
-        lines, _ = add_up(HANGZHOU, [item("funder", negative(AWAY, 0, 0, 0), order_fen=-1)])
+        lines, funders = add_up(HANGZHOU, [item("funder", negative(AWAY, 0, 0, 0), order_fen=-1)])
         assert lines == {HANGZHOUS_LINE: LineFigures(refunds=1, refunded_order_fen=1)}
-
-    def test_a_funder_that_came_out_even_is_left_away(self) -> None:
-        _, funders = add_up(HANGZHOU, [item("funder"), item("funder", negative(AWAY, 630, 270, 100), order_fen=-5800)])
         assert funders == {}
+
+    def test_a_funder_that_came_out_even_shows_what_it_was_used_for_and_what_came_back(self) -> None:
+        _, funders = add_up(HANGZHOU, [item("funder"), item("funder", negative(AWAY, 630, 270, 100), order_fen=-5800)])
+        assert funders == {(CITY, SHANGHAI): FunderFigures(630, 630)}
 
 
 class TestTotals:
@@ -159,6 +166,12 @@ class TestJson:
         with pytest.raises(InvalidInput, match=r"statement\.lines: disagree in themselves"):
             json_to_statement(content)
 
+    @pytest.mark.parametrize("figure", ["used_fen", "refunded_fen", "net_fen"])
+    def test_a_funders_net_is_what_it_was_used_for_less_what_came_back(self, figure: str) -> None:
+        content = altered(lambda data: data["funders"][0].update({figure: data["funders"][0][figure] + 1}))
+        with pytest.raises(InvalidInput, match=r"statement\.funders: disagree in themselves"):
+            json_to_statement(content)
+
     def test_a_line_that_is_there_twice_is_noticed(self) -> None:
         content = altered(lambda data: data["lines"].append(data["lines"][0]))
         with pytest.raises(InvalidInput, match=r"statement\.lines"):
@@ -209,11 +222,10 @@ class TestReconciling:
         ours = add_up(SHANGHAI, [item("merchant"), half_returned("merchant"), half_returned("merchant")])
         result = reconcile(STATEMENT, *ours, BALANCES)
         assert not result.fully_matched
-        assert [difference.key for difference in result.different] == [SHANGHAIS_LINE]
-        assert result.different[0][1:] == (self.LINES[SHANGHAIS_LINE], ours[0][SHANGHAIS_LINE])
-        assert result.extra == [
-            Difference((MERCHANTS, HANGZHOU), 50, None),
-            Difference((VISITORS, HANGZHOU), 135, None),
+        assert result.different == [
+            Difference((MERCHANTS, HANGZHOU), FunderFigures(100, 50), FunderFigures(100, 100)),
+            Difference((VISITORS, HANGZHOU), FunderFigures(270, 135), FunderFigures(270, 270)),
+            Difference(SHANGHAIS_LINE, self.LINES[SHANGHAIS_LINE], ours[0][SHANGHAIS_LINE]),
         ]
 
     def test_what_only_we_have_is_missing(self) -> None:
@@ -229,9 +241,9 @@ class TestReconciling:
         assert (result.missing, result.different) == ([], [])
 
     def test_a_fen_in_one_funder_makes_it_different_with_both_sides(self) -> None:
-        ours = {**self.FUNDERS, (VISITORS, HANGZHOU): 136}
-        result = reconcile(STATEMENT, self.LINES, ours, BALANCES)
-        assert result.different == [Difference((VISITORS, HANGZHOU), 135, 136)]
+        refunds_off = FunderFigures(270, 134)
+        result = reconcile(STATEMENT, self.LINES, {**self.FUNDERS, (VISITORS, HANGZHOU): refunds_off}, BALANCES)
+        assert result.different == [Difference((VISITORS, HANGZHOU), FunderFigures(270, 135), refunds_off)]
         assert len(result.matched) == 2 + len(BALANCES)
 
     @pytest.mark.parametrize("figure", list(LineFigures.__dataclass_fields__))

@@ -311,6 +311,7 @@ def upgrade() -> None:
         sa.Column("account", sa.String(), nullable=False),
         sa.Column("counterpart", sa.String(), nullable=False),
         sa.Column("posted_fen", sa.BigInteger(), nullable=False),
+        sa.Column("refunded_fen", sa.BigInteger(), nullable=False, comment="of a funder: what of it refunds gave back"),
         sa.PrimaryKeyConstraint("settlement_window", "account", "counterpart"),
         comment="running totals, so that closing a window does not read redemptions",
     )
