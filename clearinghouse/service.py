@@ -72,8 +72,8 @@ RECOVER = "quanlian clearinghouse recover"
 VOUCHERS_PER_MESSAGE = 1000
 """In a release request or a recall: the hand-over that answers it stays well under the message size limit."""
 
-MAX_WAITING_RELEASES = 1000
-"""Messages for an issuer that does not read its custody stream; beyond them it counts as unreachable."""
+MAX_WAITING_MESSAGES = 1000
+"""For an issuer that does not read its custody stream: beyond them it counts as unreachable, and is not read from."""
 
 _FEED = schema.feed.c
 _NEWS = Query(
@@ -234,9 +234,9 @@ class ClearinghouseService:
     def _ask(self, issuer: str, wanted: Sequence[_Wanted]) -> None:
         """Ask an issuer for vouchers, if it has a custody stream open and reads it."""
         stream = self._streams.get(issuer)
-        if stream is None or stream.qsize() >= MAX_WAITING_RELEASES:
-            return
         for page in pages(wanted, _return_bytes, VOUCHERS_PER_MESSAGE):
+            if stream is None or stream.full():
+                return
             request = custody_pb2.ReleaseRequest()
             for each in page:
                 request.vouchers.add(pack_id=each.key.pack_id, index=each.key.voucher_index, epoch=each.epoch)
@@ -319,7 +319,7 @@ class ClearinghouseService:
 
         What is wanted from the region is asked (again): the stream before may have broken with the question.
         """
-        stream: asyncio.Queue[custody_pb2.CustodyStreamResponse] = asyncio.Queue()
+        stream: asyncio.Queue[custody_pb2.CustodyStreamResponse] = asyncio.Queue(MAX_WAITING_MESSAGES)
         self._streams[region] = stream
         self._ask(region, [each for key, each in self._releases.items() if key.issuer == region])
         return stream

@@ -63,10 +63,11 @@ class CustodyServicer(custody_pb2_grpc.CustodyServiceServicer):
         requests: AsyncIterator[custody_pb2.CustodyStreamRequest],
         stream: asyncio.Queue[custody_pb2.CustodyStreamResponse],
     ) -> None:
+        """Answers wait for room, and with them what comes next, until the issuer reads."""
         async for request in requests:
             if request.HasField("position"):
                 ours = await asyncio.to_thread(self._service.recovery.compare, region, request.position)
-                stream.put_nowait(custody_pb2.CustodyStreamResponse(position=ours))
+                await stream.put(custody_pb2.CustodyStreamResponse(position=ours))
                 continue
             try:
                 if request.HasField("release_refused"):
@@ -76,13 +77,13 @@ class CustodyServicer(custody_pb2_grpc.CustodyServiceServicer):
             except Void as error:
                 _log.warning("a hand-over is void", region=region, error=str(error))
                 number = hand_overs.kept(request.hand_over.body).head.number
-                stream.put_nowait(custody_pb2.CustodyStreamResponse(hand_over_void=number))
+                await stream.put(custody_pb2.CustodyStreamResponse(hand_over_void=number))
                 continue
             except Exception as error:
                 fault = not isinstance(error, QuanlianError) and error
                 _log.error("a custody message was not taken", region=region, error=str(error), exc_info=fault)
                 continue
-            stream.put_nowait(custody_pb2.CustodyStreamResponse(hand_over_taken=number))
+            await stream.put(custody_pb2.CustodyStreamResponse(hand_over_taken=number))
 
     async def Recall(  # noqa: N802
         self, request: custody_pb2.RecallRequest, context: Context

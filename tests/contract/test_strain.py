@@ -32,6 +32,8 @@ from chassis.commit import GroupCommit, Overloaded
 from chassis.host import MAX_MESSAGE_BYTES
 from chassis.ids import FreshIds
 from clearinghouse import service as clearing_service
+from clearinghouse.adapters import grpc_services
+from clearinghouse.adapters.grpc_services import CustodyServicer
 from clearinghouse.receipts import receipts_of
 from custodian import allowance, servicer
 from custodian.evidence import SignedBatch
@@ -329,7 +331,7 @@ class TestOverload:
     def test_an_issuer_that_does_not_read_its_stream_counts_as_unreachable(
         self, clearinghouse: LocalClearinghouse, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(clearing_service, "MAX_WAITING_RELEASES", 3)
+        monkeypatch.setattr(clearing_service, "MAX_WAITING_MESSAGES", 3)
         service = clearinghouse.service
         stream = service.open_stream(HANGZHOU)
 
@@ -341,6 +343,39 @@ class TestOverload:
 
         asyncio.run(run())
         assert stream.qsize() == 3
+
+    def test_an_issuer_that_does_not_read_its_stream_is_not_read_from_and_gets_every_answer_once_it_reads(
+        self, clearinghouse: LocalClearinghouse, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(clearing_service, "MAX_WAITING_MESSAGES", 5)
+        hangzhou = Identity(HANGZHOU, "server")
+        monkeypatch.setattr(grpc_services, "caller", lambda context: hangzhou)
+        taken, sent = 0, 40
+
+        async def positions() -> AsyncIterator[custody_pb2.CustodyStreamRequest]:
+            nonlocal taken
+            for _ in range(sent):
+                taken += 1
+                yield custody_pb2.CustodyStreamRequest(position=custody_pb2.Position(incarnation=1, peer_incarnation=1))
+            await asyncio.Event().wait()
+
+        async def run() -> int:
+            stream = CustodyServicer(clearinghouse.service).CustodyStream(positions(), SimpleNamespace())  # type: ignore[arg-type]
+            assert (await anext(stream)).HasField("position")
+            before = -1
+            while before != taken:
+                before = taken
+                await asyncio.sleep(0.2)
+            unread = taken
+            for _ in range(sent - 1):
+                assert (await anext(stream)).HasField("position")
+            await stream.aclose()  # type: ignore[attr-defined]
+            return unread
+
+        assert asyncio.run(run()) <= 5 + 5 + 1, (
+            "five that wait, five that are on their way out, and one that waits for room"
+        )
+        assert taken == sent
 
 
 class Taking:
