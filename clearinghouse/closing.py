@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from clearinghouse import schema
 from clearinghouse.desk import Desk
 from clearinghouse.domain.windows import WindowState
-from clearinghouse.money import BANK, CHECK_REFERENCE, require_enrolled, require_new_reference, require_payment
+from clearinghouse.money import BANK, CHECK_REFERENCE, as_booked, require_enrolled, require_new_reference
 from clearinghouse.prefunding import standing_fen
 from custodian import schema as books_schema
 from custodian.prefund import DAYS_TO_RETURN, Deposit, newest_first
@@ -126,6 +126,7 @@ class MarkReturned:
         pass
 
     def decide(self, desk: Desk) -> pb.PrefundReturn:
+        self.deposit, self.bank_reference = as_booked(desk, self.deposit), as_booked(desk, self.bank_reference)
         known = desk.transaction.select_keys(_RETURN, [_RETURN.c.bank_reference], [(self.bank_reference,)])
         if known and known[0].deposit == self.deposit:
             return _shown(desk, known[0])
@@ -137,7 +138,6 @@ class MarkReturned:
                 place="deposit",
                 remedy=CHECK_REFERENCE,
             )
-        require_payment("return", part.amount_fen, self.bank_reference)
         require_new_reference(desk, self.bank_reference)
         money = [
             Movement(deposit.account, "", posted_fen=part.amount_fen),

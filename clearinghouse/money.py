@@ -15,6 +15,7 @@ from clearinghouse.domain.funding_modes import FundingMode
 from clearinghouse.prefunding import purse_of
 from custodian.prefund import Funder
 from quanlian.accounts import bank_account, settlement_account, suspense_account
+from quanlian.bank_references import booked_form
 from quanlian.errors import InvalidInput
 from quanlian.ledger import Movement
 from quanlian.money import yuan
@@ -45,7 +46,8 @@ class RecordDeposit:
         pass
 
     def decide(self, desk: Desk) -> int:
-        require_payment("deposit", self.amount_fen, self.bank_reference)
+        require_payment("deposit", self.amount_fen)
+        self.bank_reference = as_booked(desk, self.bank_reference)
         if self.region or self.funder:
             require_enrolled(desk, self.region)
         account, known = _credited(desk, self.region, self.funder), _deposit(desk, self.bank_reference)
@@ -95,6 +97,7 @@ class AssignReceipt:
 
     def decide(self, desk: Desk) -> int:
         require_enrolled(desk, self.region)
+        self.bank_reference = as_booked(desk, self.bank_reference)
         account, known = _credited(desk, self.region, self.funder), _deposit(desk, self.bank_reference)
         if known is None:
             raise InvalidInput(
@@ -142,7 +145,8 @@ class PayOut:
 
     def decide(self, desk: Desk) -> int:
         require_enrolled(desk, self.region)
-        require_payment("pay-out", self.amount_fen, self.bank_reference)
+        require_payment("pay-out", self.amount_fen)
+        self.bank_reference = as_booked(desk, self.bank_reference)
         table = schema.payout
         known = desk.transaction.select_keys(table, [table.c.bank_reference], [(self.bank_reference,)])
         if not known:
@@ -199,6 +203,7 @@ class MarkReturned:
         pass
 
     def decide(self, desk: Desk) -> Returned:
+        self.pay_out, self.bank_reference = as_booked(desk, self.pay_out), as_booked(desk, self.bank_reference)
         table = schema.payout
         rows = desk.transaction.select_keys(table, [table.c.bank_reference], [(self.pay_out,)])
         if not rows:
@@ -209,7 +214,6 @@ class MarkReturned:
                 "check its reference; if it is of a window, settle its window first",
             )
         payout = rows[0]
-        require_payment("returned pay-out", payout.amount_fen, self.bank_reference)
         if payout.returned_reference is None:
             require_new_reference(desk, self.bank_reference)
             self._book(desk, payout.region, payout.amount_fen)
@@ -303,33 +307,38 @@ def payout_movements(region: str, amount_fen: int) -> list[Movement]:
     ]
 
 
-def require_payment(what: str, amount_fen: int, bank_reference: str) -> None:
-    """Raises InvalidInput for a payment of nothing or less, or one without the bank's reference."""
+def require_payment(what: str, amount_fen: int) -> None:
+    """Raises InvalidInput for a payment of nothing or less."""
     if amount_fen <= 0:
         raise InvalidInput(
             f"金额{yuan(amount_fen)}元须大于零 · the amount of {yuan(amount_fen)} must be above zero",
             place=what,
             remedy="写实际到账或付出的金额 · give what the bank's receipt says",
         )
-    if not bank_reference:
-        raise InvalidInput(
-            "缺少银行流水号 · has no bank reference",
-            place=what,
-            remedy="用 --reference 写明银行流水号 · give it with --reference",
-        )
 
 
 def require_new_reference(desk: Desk, bank_reference: str) -> None:
     """A bank reference names one payment, deposit, pay-out or return of one. Raises InvalidInput."""
-    tables = (schema.net_position, schema.deposit, schema.payout, schema.prefund_return)
-    own = [table.c.bank_reference for table in tables]
-    for column in (*own, schema.payout.c.returned_reference):
-        if desk.transaction.select_keys(column.table, [column], [(bank_reference,)]):
-            raise InvalidInput(
-                f"{bank_reference} 是另一笔款项的流水号 · {bank_reference} names another payment",
-                place="bank_reference",
-                remedy=CHECK_REFERENCE,
-            )
+    if is_booked(desk, bank_reference):
+        raise InvalidInput(
+            f"{bank_reference} 是另一笔款项的流水号 · {bank_reference} names another payment",
+            place="bank_reference",
+            remedy=CHECK_REFERENCE,
+        )
+
+
+def as_booked(desk: Desk, typed: str) -> str:
+    """A bank reference in the form in which it is booked; as typed where older books have it so."""
+    return typed if is_booked(desk, typed) else booked_form(typed)
+
+
+def is_booked(desk: Desk, bank_reference: str) -> bool:
+    """Whether it names a payment, deposit, pay-out or return of one."""
+    tables = (schema.deposit, schema.payout, schema.prefund_return)
+    columns = (*(table.c.bank_reference for table in tables), schema.payout.c.returned_reference)
+    find, position = desk.transaction.select_keys, schema.net_position
+    marked = bank_reference != "" and find(position, [position.c.bank_reference], [(bank_reference,)])
+    return bool(marked) or any(find(column.table, [column], [(bank_reference,)]) for column in columns)
 
 
 def require_enrolled(desk: Desk, region: str) -> None:

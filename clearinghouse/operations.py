@@ -140,7 +140,7 @@ class ClearingOperations:
         self, by: Identity, request: clearing_operator_pb2.SuspendInNetworkRequest
     ) -> suspension_pb2.Suspension:
         """Suspend or reactivate, as the operator decided. Raises InvalidInput."""
-        if not request.why:
+        if not request.why.strip():
             raise InvalidInput("须写明原因 · needs why it is made", place="suspension")
         kind = wire.suspension_kind(request.kind)
         if kind is SuspensionKind.KEY:

@@ -11,7 +11,7 @@ from typing import Any
 from clearinghouse import schema
 from clearinghouse.balances import Promises
 from clearinghouse.desk import Desk
-from clearinghouse.money import BANK, CHECK_REFERENCE
+from clearinghouse.money import BANK, CHECK_REFERENCE, as_booked
 from clearinghouse.prefunding import standing_fen
 from quanlian.accounts import suspense_account
 from quanlian.errors import InvalidInput
@@ -40,11 +40,13 @@ class ReverseDeposit:
         pass
 
     def decide(self, desk: Desk) -> Any:
-        if not self.why:
+        if not self.why.strip():
             raise InvalidInput(
                 "缺少理由 · has no reason", place="reversal", remedy="用 --why 写明 · give it with --why"
             )
-        told = desk.transaction.select_keys(_REVERSAL, [_REVERSAL.c.bank_reference], [(self.bank_reference,)])
+        typed, self.bank_reference = self.bank_reference, as_booked(desk, self.bank_reference)
+        named = [(each,) for each in sorted({typed, self.bank_reference})]
+        told = desk.transaction.select_keys(_REVERSAL, [_REVERSAL.c.bank_reference], named)
         known = next((row for row in told if row.why == self.why), None)
         return known or self._reverse(desk)
 

@@ -11,7 +11,7 @@ from clearinghouse.arrears import cure, stand_in_arrears, suspend_debtors, withh
 from clearinghouse.balances import Promises, arrears_fen, load_balances
 from clearinghouse.desk import Desk
 from clearinghouse.domain.windows import WindowState, bilateral, by_region, require_state, settlement_movements
-from clearinghouse.money import CHECK_REFERENCE, book_payout, require_new_reference
+from clearinghouse.money import CHECK_REFERENCE, as_booked, book_payout, require_new_reference
 from clearinghouse.prefunding import use_prefund
 from clearinghouse.windows import set_window, window_row, window_totals
 from quanlian.errors import InvalidInput
@@ -39,10 +39,7 @@ class MarkPaid:
         state = WindowState[window_row(desk, self.number).state]
         if state is not WindowState.SETTLED:
             require_state(self.number, state, WindowState.INSTRUCTED)
-        if not self.bank_reference:
-            raise InvalidInput(
-                "缺少银行流水号 · is empty", place="bank_reference", remedy="写明银行流水号 · give the bank's reference"
-            )
+        self.bank_reference = as_booked(desk, self.bank_reference)
         positions = _positions(desk, self.number)
         row = self._payable(positions)
         if row.bank_reference == self.bank_reference:

@@ -27,6 +27,7 @@ from quanlian.accounts import (
     settlement_account,
     suspense_account,
 )
+from quanlian.bank_references import booked_form
 from quanlian.errors import InvalidInput
 from quanlian.ledger import Movement
 from quanlian.refusals import CHINA
@@ -92,7 +93,8 @@ class RecordReceipt:
         pass
 
     def decide(self, desk: Desk) -> int:
-        require_amount(self.amount_fen, self.bank_reference, "receipt")
+        require_amount(self.amount_fen, "receipt")
+        self.bank_reference = as_booked(desk, self.bank_reference)
         require_past(desk, self.at)
         account = self.payer.account(desk)
         known = receipt_of(desk, self.bank_reference)
@@ -136,6 +138,7 @@ class AssignReceipt:
         pass
 
     def decide(self, desk: Desk) -> int:
+        self.bank_reference = as_booked(desk, self.bank_reference)
         account, known = self.payer.account(desk), receipt_of(desk, self.bank_reference)
         if account == suspense_account():
             raise InvalidInput(
@@ -276,10 +279,10 @@ def require_past(desk: Desk, at: int) -> None:
         )
 
 
-def require_amount(amount_fen: int, bank_reference: str, place: str) -> None:
-    if amount_fen <= 0 or not bank_reference:
+def require_amount(amount_fen: int, place: str) -> None:
+    if amount_fen <= 0:
         raise InvalidInput(
-            "金额须大于零，并须有银行流水号 · needs an amount above 0 and a bank reference",
+            "金额须大于零 · needs an amount above 0",
             place=place,
             remedy="照银行回单填写 · give what the bank's receipt says",
         )
@@ -287,14 +290,24 @@ def require_amount(amount_fen: int, bank_reference: str, place: str) -> None:
 
 def require_new_reference(desk: Desk, bank_reference: str) -> None:
     """A bank reference names one receipt, payment or return of one. Raises InvalidInput."""
+    if _is_booked(desk, bank_reference):
+        raise InvalidInput(
+            f"{bank_reference} 是另一笔款项的流水号 · {bank_reference} names another payment",
+            place="bank_reference",
+            remedy=REVERSE_IT,
+        )
+
+
+def as_booked(desk: Desk, typed: str) -> str:
+    """A bank reference in the form in which it is booked; as typed where older books have it so."""
+    return typed if _is_booked(desk, typed) else booked_form(typed)
+
+
+def _is_booked(desk: Desk, bank_reference: str) -> bool:
+    """Whether it names a receipt, payment or return of one."""
     receipt, payment = schema.bank_receipt, schema.payment
-    for column in (receipt.c.bank_reference, payment.c.bank_reference, payment.c.returned_reference):
-        if desk.transaction.select_keys(column.table, [column], [(bank_reference,)]):
-            raise InvalidInput(
-                f"{bank_reference} 是另一笔款项的流水号 · {bank_reference} names another payment",
-                place="bank_reference",
-                remedy=REVERSE_IT,
-            )
+    columns = (receipt.c.bank_reference, payment.c.bank_reference, payment.c.returned_reference)
+    return any(desk.transaction.select_keys(column.table, [column], [(bank_reference,)]) for column in columns)
 
 
 def _standing_fen(desk: Desk, account: str) -> int:

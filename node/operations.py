@@ -85,7 +85,7 @@ class NodeOperations:
                 "amend it (quanlian node amend), or give a new campaign a new id",
             )
         if not known.last_number:
-            await self._make(known, ChangeKind.PUBLISH, caller, request.why or FIRST_WHY, terms, request.terms)
+            await self._make(known, ChangeKind.PUBLISH, caller, request.why.strip() or FIRST_WHY, terms, request.terms)
         return node_operator_pb2.PublishCampaignResponse(
             campaign=terms.campaign,
             terms_hash=terms.terms_hash,
@@ -101,7 +101,7 @@ class NodeOperations:
         """
         known, current = await self._service.database.read(self._known, request.campaign)
         kind = ChangeKind(request.kind) if request.kind in CHANGE_KINDS else ChangeKind.PUBLISH
-        if kind in (ChangeKind.PUBLISH, ChangeKind.CLOSE_OUT) or not request.why:
+        if kind in (ChangeKind.PUBLISH, ChangeKind.CLOSE_OUT) or not request.why.strip():
             raise InvalidInput(
                 "须写明变更种类和理由 · needs a kind of change and why it is made",
                 place="change",
@@ -276,7 +276,7 @@ class NodeOperations:
         self, caller: Identity, request: node_operator_pb2.SuspendRequest
     ) -> node_operator_pb2.SuspendResponse:
         """Suspend or reactivate: from the next batch on here, at every party once announced. Raises InvalidInput."""
-        if not request.why:
+        if not request.why.strip():
             raise InvalidInput("须写明理由 · needs why it is made", place="suspension", remedy="写明理由 · say why")
         kind = suspension_kind(request.kind)
         work = Suspend(kind, request.subject, request.suspended, caller.uri, request.why)
@@ -364,7 +364,7 @@ class NodeOperations:
         Raises InvalidInput for one that is held or used, Unavailable when the clearinghouse must give it back and does
         not answer.
         """
-        if not request.why:
+        if not request.why.strip():
             raise InvalidInput("须写明理由 · needs why it is made", place="cancellation", remedy="写明理由 · say why")
         key = VoucherKey(self._service.region.code, request.voucher.pack_id, request.voucher.index)
         for refused in (await self._service.recall([key])).refused:

@@ -15,6 +15,7 @@ from node.bank import (
     LODGING,
     PAYMENT,
     REVERSE_IT,
+    as_booked,
     draw_settled,
     free_money,
     opposite,
@@ -86,12 +87,13 @@ class MarkPaid:
 
     def decide(self, desk: Desk) -> None:
         payment = _payment(desk, self.number)
+        self.bank_reference = as_booked(desk, self.bank_reference)
         if payment.bank_reference == self.bank_reference:
             return
-        if payment.bank_reference or not self.bank_reference:
+        if payment.bank_reference:
             raise InvalidInput(
-                f"付款{self.number}的流水号：{payment.bank_reference or '无'} · "
-                f"payment {self.number} is marked with {payment.bank_reference or 'no reference'}",
+                f"付款{self.number}的流水号：{payment.bank_reference} · "
+                f"payment {self.number} is marked with {payment.bank_reference}",
                 place="bank_reference",
                 remedy="写该笔付款的银行流水号 · give the bank's reference of this payment",
             )
@@ -117,7 +119,8 @@ class MarkReturned:
 
     def decide(self, desk: Desk) -> None:
         payment = _payment(desk, self.number)
-        if payment.returned_reference and payment.returned_reference == self.bank_reference:
+        self.bank_reference = as_booked(desk, self.bank_reference)
+        if payment.returned_reference == self.bank_reference:
             return
         self._require_returnable(payment)
         require_new_reference(desk, self.bank_reference)
@@ -130,12 +133,6 @@ class MarkReturned:
                 _add_instructed(desk, Due(item.window, payment.payee, item.account, -item.fen))
 
     def _require_returnable(self, payment: Any) -> None:
-        if not self.bank_reference:
-            raise InvalidInput(
-                "缺少银行流水号 · has no bank reference",
-                place="bank_reference",
-                remedy="写明退汇的银行流水号 · give the bank's reference of the return",
-            )
         if payment.returned_reference:
             raise InvalidInput(
                 f"付款{self.number}已以 {payment.returned_reference} 登记退汇 · "
@@ -168,7 +165,8 @@ class Lodge:
 
     def decide(self, desk: Desk) -> int:
         """What stands at the clearinghouse by this node's books, in fen."""
-        require_amount(self.amount_fen, self.bank_reference, "lodging")
+        require_amount(self.amount_fen, "lodging")
+        self.bank_reference = as_booked(desk, self.bank_reference)
         require_past(desk, self.at)
         table, account = schema.payment, settlement_account(desk.name)
         known = desk.transaction.select_keys(table, [table.c.bank_reference], [(self.bank_reference,)])

@@ -20,6 +20,7 @@ from node.bank import (
     LODGING,
     PAYMENT,
     RETURN,
+    as_booked,
     assignment_movements,
     committed_fen,
     opposite,
@@ -61,11 +62,13 @@ class Reverse:
         pass
 
     def decide(self, desk: Desk) -> Reversed:
-        if not self.why:
+        if not self.why.strip():
             raise InvalidInput(
                 "缺少理由 · has no reason", place="reversal", remedy="用 --why 写明 · give it with --why"
             )
-        told = desk.transaction.select_keys(_REVERSAL, [_REVERSAL.c.bank_reference], [(self.bank_reference,)])
+        typed, self.bank_reference = self.bank_reference, as_booked(desk, self.bank_reference)
+        named = [(each,) for each in sorted({typed, self.bank_reference})]
+        told = desk.transaction.select_keys(_REVERSAL, [_REVERSAL.c.bank_reference], named)
         known = next((row for row in told if row.why == self.why), None)
         return Reversed(known, before=True) if known else Reversed(self._reverse(desk), before=False)
 

@@ -142,7 +142,7 @@ class NodeSettling:
         A line that only this node's books have is disputed with its figures and redemptions. Raises InvalidInput for
         what neither side has, and what the clearinghouse does not take.
         """
-        if not request.lines or not request.why:
+        if not request.lines or not request.why.strip():
             raise InvalidInput(
                 "须写明至少一行和理由 · needs at least one line and a reason",
                 place="dispute",

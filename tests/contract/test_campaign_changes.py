@@ -117,10 +117,11 @@ class TestAmending:
         with pytest.raises(InvalidInput, match=problem):
             node.change(ChangeKind.AMEND, document)
 
-    def test_nobody_changes_a_campaign_without_saying_why(self, node: LocalNode) -> None:
+    @pytest.mark.parametrize("why", ["", " "])
+    def test_nobody_changes_a_campaign_without_saying_why(self, node: LocalNode, why: str) -> None:
         node.publish()
         with pytest.raises(InvalidInput, match="why"):
-            node.change(ChangeKind.PAUSE, why="")
+            node.change(ChangeKind.PAUSE, why=why)
 
 
 class TestNotices:

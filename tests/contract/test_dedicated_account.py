@@ -35,6 +35,34 @@ class TestReceipts:
             treasury.fund("province", 500, "b-2")
         treasury.check()
 
+    @pytest.mark.parametrize("typed", ["F1 ", " F1", "F1\n", "\u3000F1", "Ｆ１", "F1\u200b"])
+    def test_a_reference_that_looks_alike_is_the_same(self, treasury: Treasury, typed: str) -> None:
+        assert treasury.fund("city", 500, "F1") == treasury.fund("city", 500, typed) == 500
+        with pytest.raises(InvalidInput, match="F1 names another payment"):
+            treasury.lodge(500, typed)
+        assert [row["bank_reference"] for row in treasury.node.rows("bank_receipt")] == ["F1"]
+        treasury.check()
+
+    @pytest.mark.parametrize("blank", ["", "   ", "\t", "\u3000", "\u200b"])
+    def test_a_blank_is_no_reference(self, treasury: Treasury, blank: str) -> None:
+        for record in (treasury.receive, treasury.lodge):
+            with pytest.raises(InvalidInput, match="缺少银行流水号 · has no bank reference"):
+                record(500, blank)
+        assert (treasury.node.rows("bank_receipt"), treasury.node.rows("payment")) == ([], [])
+
+    def test_what_older_books_have_under_a_reference_with_blanks_is_still_found(
+        self, treasury: Treasury, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as older:
+            older.setattr("node.bank.booked_form", str)
+            treasury.receive(500, "F1 ")
+        assert treasury.receive(500, "F1 ") == 500, "told again it changes nothing"
+        assert treasury.assign("F1 ", campaign="spring", funder="city") == 500
+        treasury.reverse("F1 ", "not the city's")
+        assert treasury.reverse("F1 ").kind == "receipt"
+        assert treasury.reverse("F1 ").reversed_before
+        treasury.check()
+
     def test_a_receipt_nobody_is_known_for_waits_in_suspense_until_it_is_assigned(self, treasury: Treasury) -> None:
         assert treasury.receive(700, "stray") == 700
         (listed,) = treasury.department.do(treasury.department.treasury.receipts(unmatched=True))
@@ -144,7 +172,7 @@ class TestPayingAcquirers:
             (2, "bank-1", "names another payment"),
             (2, "city-1", "names another payment"),
             (1, "bank-9", "is marked with bank-1"),
-            (2, "", "no reference"),
+            (2, "", "has no bank reference"),
             (3, "bank-3", "no payment 3"),
         ):
             with pytest.raises(InvalidInput, match=why):

@@ -166,7 +166,7 @@ def test_a_dispute_names_lines_of_the_statement_and_is_kept_signed_on_both_sides
     with pytest.raises(InvalidInput, match=r"is no line of window 1 — 可写的行 · its lines are .*issuer/310000/spring"):
         department.dispute(wrong)
     with pytest.raises(InvalidInput, match="at least one line and a reason"):
-        department.dispute(ISSUERS_LINE, why="")
+        department.dispute(ISSUERS_LINE, why=" ")
     assert [department.dispute(ISSUERS_LINE), department.dispute(ISSUERS_LINE, why="wrong sale")] == [1, 2]
     ours, theirs = department.node.rows("dispute"), department.clearinghouse.rows("dispute")
     assert [row["body"] for row in ours] == [row["body"] for row in theirs]

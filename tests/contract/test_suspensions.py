@@ -413,7 +413,7 @@ class TestWhoMay:
         with pytest.raises(InvalidInput, match="is suspended already by 330100"):
             node.suspend(VOUCHER, voucher(token))
         with pytest.raises(InvalidInput, match="why"):
-            node.suspend(MERCHANT, merchant_code(), why="")
+            node.suspend(MERCHANT, merchant_code(), why=" ")
 
     def test_a_region_that_is_not_enrolled_cannot_be_suspended(self, clearinghouse: LocalClearinghouse) -> None:
         with pytest.raises(InvalidInput, match="320500 尚未接入 · is not enrolled"):

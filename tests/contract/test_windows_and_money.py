@@ -331,6 +331,7 @@ class TestBank:
             (0, "bank-1", "金额0.00元须大于零 · the amount of 0.00 must be above zero"),
             (-500, "bank-1", "金额-5.00元须大于零 · the amount of -5.00 must be above zero"),
             (100, "", "缺少银行流水号 · has no bank reference — 用 --reference"),
+            (100, "  ", "缺少银行流水号 · has no bank reference — 用 --reference"),
         ],
     )
     def test_an_amount_of_nothing_and_a_missing_reference_are_told_apart_in_both_languages(
@@ -339,6 +340,27 @@ class TestBank:
         for move in (deposit, pay_out):
             with pytest.raises(InvalidInput, match=told):
                 move(clearinghouse, HANGZHOU, fen, reference)
+
+    @pytest.mark.parametrize("typed", ["X1 ", " X1", "X1\n", "Ｘ１", "X1\u200b"])
+    def test_a_reference_that_looks_alike_is_the_same(self, clearinghouse: LocalClearinghouse, typed: str) -> None:
+        assert deposit(clearinghouse, HANGZHOU, 100, "X1") == deposit(clearinghouse, HANGZHOU, 100, typed)
+        with pytest.raises(InvalidInput, match="X1 names another payment"):
+            pay_out(clearinghouse, HANGZHOU, 100, typed)
+        pay_out(clearinghouse, HANGZHOU, 100, "out")
+        assert send_back(clearinghouse, " out", "back") == send_back(clearinghouse, "out", "back ")
+        clearinghouse.check_books()
+
+    def test_what_older_books_have_under_a_reference_with_blanks_is_still_found(
+        self, clearinghouse: LocalClearinghouse, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as older:
+            older.setattr("clearinghouse.money.booked_form", str)
+            once = deposit(clearinghouse, HANGZHOU, 100, "   ")
+        assert deposit(clearinghouse, HANGZHOU, 100, "   ") == once
+        request = pb.ReverseDepositRequest(bank_reference="   ", why="no reference")
+        told = clearinghouse.do(clearinghouse.service.settlement.reverse_deposit("operator", request))
+        assert (told.bank_reference, told.amount_fen) == ("   ", 100)
+        clearinghouse.check_books()
 
     def test_a_reference_names_one_movement_at_the_bank(self, clearinghouse: LocalClearinghouse) -> None:
         deposit(clearinghouse, HANGZHOU, 100, "once")
