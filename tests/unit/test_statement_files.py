@@ -159,6 +159,14 @@ class TestPage:
         assert f"{sum(range(2000)) / 100:,.2f}" in page, "the total"
         assert "statement.json SHA-256 abc" in page
 
+    def test_a_fund_that_gets_back_of_one_year_and_is_used_of_the_next_has_each_with_its_year(self) -> None:
+        funders = {
+            (f"funding/{HANGZHOU}/{year}/visitors/city", SHANGHAI): figures
+            for year, figures in ((2026, FunderFigures(0, 300)), (2027, FunderFigures(500, 0)))
+        }
+        page = statement_page(Statement(1, HANGZHOU, 1, 2, 0, dict(LINES), funders), "reference")
+        assert re.findall(r"visitors&#39; fund 市级 city</td><td>(\d+)</td>", page) == ["2026", "2027"]
+
     def test_page_and_workbook_show_the_same_amounts_with_the_same_signs(self) -> None:
         summary = sheets(statement_workbook(STATEMENT, "reference"), True)["汇总 Summary"]
         cells = {row[0].value: row[1].value for row in summary.iter_rows(max_col=2)}
