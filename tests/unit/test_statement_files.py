@@ -159,6 +159,13 @@ class TestPage:
         assert f"{sum(range(2000)) / 100:,.2f}" in page, "the total"
         assert "statement.json SHA-256 abc" in page
 
+    def test_what_refunds_took_back_of_orders_stands_beside_the_orders(self) -> None:
+        page = statement_page(STATEMENT, "reference")
+        lines = [re.findall(r'<td class="n">(.*?)</td>', each) for each in re.findall(r"<tr>.*?</tr>", page, re.DOTALL)]
+        amounts = [(each[1], each[4]) for each in lines if len(each) == 8]
+        told = [(yuan(LINES[key].order_fen), yuan(LINES[key].refunded_order_fen)) for key in sorted(LINES)]
+        assert amounts == [*told, (yuan(12_058_000), yuan(180_000))]
+
     def test_a_fund_that_gets_back_of_one_year_and_is_used_of_the_next_has_each_with_its_year(self) -> None:
         funders = {
             (f"funding/{HANGZHOU}/{year}/visitors/city", SHANGHAI): figures
