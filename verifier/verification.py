@@ -257,6 +257,7 @@ def _voucher_name(record: bytes) -> str:
 
 def _compare(told: Mapping[str, Any], sums: Sums, verdict: Verdict) -> None:
     """The statement's lines, funders and totals against those of the redemptions."""
+    month = told["month"] if type(told.get("month")) is str else ""
     expected = json.loads(
         statement_to_json(
             Statement(
@@ -270,8 +271,8 @@ def _compare(told: Mapping[str, Any], sums: Sums, verdict: Verdict) -> None:
                 lodged_fen=told["lodged_fen"],
                 paid_out_fen=told["paid_out_fen"],
                 prefunded_fen=told["prefunded_fen"],
-                month=told.get("month", ""),
-                windows=tuple(told["windows"]) if told.get("month") else (),
+                month=month,
+                windows=tuple(told["windows"]) if month else (),
             )
         )
     )
@@ -281,16 +282,23 @@ def _compare(told: Mapping[str, Any], sums: Sums, verdict: Verdict) -> None:
             verdict.add([Finding("statement", group, "one stands there twice")])
         for key in sorted(said.keys() | must.keys()):
             place = line_place(key)
-            if key not in said or key not in must:
-                found, wanted = ("there", "not there") if key in said else ("not there", "there")
-                verdict.add([Finding(place, "line", found, wanted)])
-            for name in sorted((said.get(key, {}).keys() | must.get(key, {}).keys()) - set(fields)):
-                found, wanted = (side.get(key, {}).get(name, 0) for side in (said, must))
-                if found != wanted:
-                    verdict.add([Finding(place, name, str(found), str(wanted))])
-    for name in sorted((told.keys() | expected.keys()) - {"lines", "funders"}):
-        if told.get(name) != expected.get(name):
-            verdict.add([Finding("statement", name, str(told.get(name)), str(expected.get(name)))])
+            if key in said and key in must:
+                verdict.add(_differing(place, said[key], must[key]))
+                continue
+            found, wanted = ("there", "not there") if key in said else ("not there", "there")
+            verdict.add([Finding(place, "line", found, wanted)])
+            figures = (said.get(key) or must[key]).keys() - set(fields)
+            sides = ({name: side[key][name] if key in side else 0 for name in figures} for side in (said, must))
+            verdict.add(_differing(place, *sides))
+    totals = ({name: side[name] for name in side.keys() - {"lines", "funders"}} for side in (told, expected))
+    verdict.add(_differing("statement", *totals))
+
+
+def _differing(place: str, said: Mapping[str, Any], must: Mapping[str, Any]) -> list[Finding]:
+    """Fields that one side lacks, or of another type or value: `false` is no 0."""
+    texts = [{name: json.dumps(value, ensure_ascii=False) for name, value in side.items()} for side in (said, must)]
+    both = ((name, *(side.get(name, "not there") for side in texts)) for name in sorted(said.keys() | must.keys()))
+    return [Finding(place, name, found, wanted) for name, found, wanted in both if found != wanted]
 
 
 def _by_key(rows: Sequence[Any], fields: Sequence[str]) -> dict[tuple[str, ...], dict[str, Any]]:

@@ -189,6 +189,55 @@ def test_altered_keys_and_funders_of_a_statement_are_named(copy: Exported) -> No
     assert ("statement funder funding/310000/2026/visitors/city, 330100", "refunded_fen") in found
 
 
+MISFITS: dict[str, tuple[Callable[[dict[str, Any]], object], tuple[str, str], tuple[str, str]]] = {
+    "a total that is missing": (
+        lambda data: data.pop("refunded_fen"),
+        ("statement", "refunded_fen"),
+        ("not there", "344"),
+    ),
+    "an unknown total": (lambda data: data.update(extra=0), ("statement", "extra"), ("0", "not there")),
+    "a total that is false": (lambda data: data.update(paid_fen=False), ("statement", "paid_fen"), ("false", "0")),
+    "a month that is false": (lambda data: data.update(month=False), ("statement", "month"), ("false", '""')),
+    "a figure that is missing": (
+        lambda data: data["lines"][0].pop("own_share_fen"),
+        ("statement line redeemer/330100/spring", "own_share_fen"),
+        ("not there", ""),
+    ),
+    "an unknown figure": (
+        lambda data: data["lines"][0].update(extra=0),
+        ("statement line redeemer/330100/spring", "extra"),
+        ("0", "not there"),
+    ),
+    "a figure that is a fraction": (
+        lambda data: data["lines"][0].update(captures=float(data["lines"][0]["captures"])),
+        ("statement line redeemer/330100/spring", "captures"),
+        ("", ""),
+    ),
+    "a region that is a number": (
+        lambda data: data["lines"][0].update(counterpart=330100),
+        ("statement line redeemer/330100/spring", "counterpart"),
+        ("330100", '"330100"'),
+    ),
+    "a funder's figure that is missing": (
+        lambda data: data["funders"][0].pop("net_fen"),
+        ("statement funder funding/310000/2026/visitors/city, 330100", "net_fen"),
+        ("not there", ""),
+    ),
+}
+"""What is wrong, then where and what is named, then what is found and expected; an empty text is not looked at."""
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_a_field_of_a_statement_that_is_missing_unknown_or_of_another_type_is_named(
+    copy: Exported, misfit: str
+) -> None:
+    change, named, told = MISFITS[misfit]
+    alter_statement(copy, change)
+    (finding,) = (each for each in verdict_of(copy).findings if (each.place, each.what) == named)
+    for shown, wanted in zip((finding.found, finding.expected), told, strict=True):
+        assert wanted in ("", shown)
+
+
 def test_a_line_left_out_of_the_statement_is_named(copy: Exported) -> None:
     alter_statement(copy, lambda data: data["lines"].clear())
     assert ("statement line redeemer/330100/spring", "line") in found_in(verdict_of(copy))
