@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, groupby, zip_longest
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 from chassis.database import Transaction
 from clearinghouse import balances_check, documents_check, prefund_check, schema, signatures_check
 from clearinghouse.domain.ceilings import ceiling_movements
-from clearinghouse.domain.windows import Turnover, bilateral, funding
+from clearinghouse.domain.windows import Flow, Totals, Turnover, bilateral, funding, statement_lines, totals
 from clearinghouse.references_check import open_window, references
 from custodian import schema as books_schema
 from custodian.books import redemption_of
@@ -29,7 +30,7 @@ from quanlian.ledger import is_limited
 from quanlian.money import yuan
 from quanlian.redemptions import State, owed_between_regions
 from quanlian.signing import digest
-from quanlian.statements import json_to_statement
+from quanlian.statements import Statement, json_to_statement, statement_to_json
 from quanlian.v1 import custody_pb2
 from quanlian.vouchers import VoucherKey
 
@@ -315,9 +316,10 @@ def _ceilings(transaction: Transaction) -> Iterator[Finding]:
 
 def _settlement(transaction: Transaction) -> Iterator[Finding]:
     """Pairs, net positions and statements of calculated windows follow from their running totals."""
-    totals: dict[int, list[Turnover]] = defaultdict(list)
+    turnovers: dict[int, list[Turnover]] = defaultdict(list)
     for row in run(transaction, books_schema.turnover.select()):
-        totals[row.settlement_window].append(Turnover(row.account, row.counterpart, row.posted_fen, row.refunded_fen))
+        turnover = Turnover(row.account, row.counterpart, row.posted_fen, row.refunded_fen)
+        turnovers[row.settlement_window].append(turnover)
     pairs: dict[int, dict[tuple[str, str], int]] = defaultdict(dict)
     for row in run(transaction, schema.bilateral.select()):
         pairs[row.settlement_window][(row.debtor, row.creditor)] = row.amount_fen
@@ -325,7 +327,7 @@ def _settlement(transaction: Transaction) -> Iterator[Finding]:
     for row in run(transaction, schema.settlement_window.select()):
         if row.state in ("OPEN", "CLOSED"):
             continue
-        owed = bilateral(totals[row.number])
+        owed = bilateral(turnovers[row.number])
         figures = {
             ("bilateral", "→".join(pair)): (pairs[row.number].get(pair, 0), owed.get(pair, 0))
             for pair in owed.keys() | pairs[row.number].keys()
@@ -340,6 +342,37 @@ def _settlement(transaction: Transaction) -> Iterator[Finding]:
             if said != found:
                 yield Finding(table, f"window {row.number} {key}", None, said - found, *difference(said, found))
     yield from _statements(transaction, nets)
+    yield from _misstated(transaction, turnovers)
+
+
+def _misstated(transaction: Transaction, turnovers: Mapping[int, Sequence[Turnover]]) -> Iterator[Finding]:
+    """Each figure of a statement's lines and funders is what the running totals give."""
+    flows: dict[int, list[Flow]] = defaultdict(list)
+    for row in run(transaction, books_schema.flow.select()):
+        flows[row.settlement_window].append(Flow(*(getattr(row, name) for name in Flow._fields)))
+    windows = {each: totals(turnovers.get(each, ()), flows.get(each, ())) for each in turnovers.keys() | flows.keys()}
+    for row in run(transaction, schema.statement.select()):
+        lines, funders = statement_lines(row.region, windows.get(row.settlement_window, Totals({}, {}, {})))
+        due = _figures(statement_to_json(Statement(row.settlement_window, row.region, 0, 0, 0, lines, funders)))
+        told = read(_figures, row.document, due)
+        for key in sorted(told.keys() | due.keys()):
+            said, found = told.get(key, 0), due.get(key, 0)
+            if said != found:
+                place = f"window {row.settlement_window} {row.region} {' '.join(key)}"
+                if key[1].endswith("_fen"):
+                    yield Finding("statement", place, None, said - found, *difference(said, found))
+                else:
+                    yield Finding(
+                        "statement", place, None, 0, f"记为{said}笔，应为{found}笔", f"says {said}, must be {found}"
+                    )
+
+
+def _figures(document: bytes) -> dict[tuple[str, str], int]:
+    """A statement's figures by the line or funder and their names."""
+    data = json.loads(document)
+    rows = {f"{row['role']}/{row['counterpart']}/{row['campaign']}": row for row in data["lines"]}
+    rows |= {f"{row['account']}, {row['counterpart']}": row for row in data["funders"]}
+    return {(place, name): value for place, row in rows.items() for name, value in row.items() if type(value) is int}
 
 
 def _statements(transaction: Transaction, nets: dict[tuple[int, str], int]) -> Iterator[Finding]:

@@ -858,6 +858,44 @@ def test_an_edited_amount_is_named_by_how_much_it_is_off(sound: Sound) -> None:
     assert differences(sound, NODE, edit + "AND side = 'funder'", "clearing_item") == {7}
 
 
+@pytest.mark.parametrize(
+    ("rows", "field", "more", "named"),
+    [
+        ("lines", "order_fen", 7, {("redeemer/330100/spring order_fen", 7)}),
+        ("lines", "captures", 1, {("redeemer/330100/spring captures", 0)}),
+        ("lines", "own_share_fen", -5, {("redeemer/330100/spring own_share_fen", -5)}),
+        ("funders", "used_fen", 9, {("funding/310000/2026/visitors/city, 330100 used_fen", 9)}),
+    ],
+)
+def test_an_edited_figure_of_a_statement_is_named_with_its_line_and_the_difference(
+    sound: Sound, rows: str, field: str, more: int, named: set[tuple[str, int]]
+) -> None:
+    party = sound.parties[CLEARING]
+    table = party.tables["statement"]
+    own = (table.c.region == SHANGHAI, table.c.settlement_window == 1)
+    with undone(party):
+        with party.database.engine.begin() as connection:
+            document = json.loads(connection.execute(sa.select(table.c.document).where(*own)).scalar_one())
+            document[rows][0][field] += more
+            connection.execute(table.update().where(*own).values(document=json.dumps(document).encode()))
+        found = {(each.row, each.amount_fen) for each in check(party) if each.table == "statement"}
+    assert {(f"window 1 {SHANGHAI} {place}", fen) for place, fen in named} <= found
+
+
+def test_a_line_left_out_of_a_statement_is_named_with_its_figures(sound: Sound) -> None:
+    party = sound.parties[CLEARING]
+    table = party.tables["statement"]
+    own = (table.c.region == SHANGHAI, table.c.settlement_window == 1)
+    with undone(party):
+        with party.database.engine.begin() as connection:
+            document = json.loads(connection.execute(sa.select(table.c.document).where(*own)).scalar_one())
+            (line, *document["lines"]) = document["lines"]
+            connection.execute(table.update().where(*own).values(document=json.dumps(document).encode()))
+        found = {each.row: each.amount_fen for each in check(party) if each.table == "statement"}
+    place = f"window 1 {SHANGHAI} {line['role']}/{line['counterpart']}/{line['campaign']}"
+    assert (found[f"{place} discount_fen"], found[f"{place} net_fen"]) == (-line["discount_fen"], -line["net_fen"])
+
+
 def test_a_deleted_posting_of_the_clearinghouse_is_named_by_its_entry_and_amount(sound: Sound) -> None:
     node = sound.parties[NODE]
     (row, *_) = [each for each in node.rows("clearing_item") if each["side"] == "funder"]
