@@ -4,6 +4,7 @@ figures of a campaign).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,9 +14,13 @@ from sqlalchemy import func, select
 
 from chassis.database import Transaction
 from custodian import schema
+from custodian.books import json_to_legs
+from quanlian.accounts import MERCHANT, VISITORS
 from quanlian.terms import Terms
 from quanlian.v1 import report_pb2
 
+OTHERS = (VISITORS, MERCHANT)
+"""Who bears of a discount beside the campaign's funders."""
 CAPTURED = ("CAPTURED", "PARTLY_REFUNDED", "REFUNDED")
 CHINA_OFFSET_SECONDS, DAY_SECONDS = 8 * 3600, 86_400
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -60,6 +65,8 @@ class Decided:
     by_day: dict[str, Group] = field(default_factory=dict)
     merchants: dict[str, set[str]] = field(default_factory=dict)
     """Merchants with at least one voucher not refunded in full, by region."""
+    others: Counter[str] = field(default_factory=Counter)
+    """What each of `OTHERS` bears, net of refunds."""
 
 
 def decided(transaction: Transaction, issuer: str, campaign: str) -> Decided:
@@ -86,7 +93,36 @@ def decided(transaction: Transaction, issuer: str, campaign: str) -> Decided:
         found.by_day.setdefault(_day(int(row.day)), Group()).add(row)
         if row.state != "REFUNDED":
             found.merchants.setdefault(row.redeeming_region, set()).add(row.merchant)
+    found.others = _borne_by_others(transaction, issuer, campaign)
     return found
+
+
+def _borne_by_others(transaction: Transaction, issuer: str, campaign: str) -> Counter[str]:
+    """From what stands of the legs: a visitors' fund has one account for all campaigns. Most legs are alike."""
+    redemption = schema.redemption.c
+    query = (
+        select(redemption.standing, func.count().label("times"))
+        .where(redemption.issuer == issuer, redemption.campaign == campaign, redemption.state.in_(CAPTURED))
+        .group_by(redemption.standing)
+    )
+    borne = Counter[str]()
+    for row in transaction.connection.execute(query):
+        for leg in json_to_legs(row.standing):
+            _, _, _, purpose, funder = leg.account.split("/")
+            borne[VISITORS if purpose == VISITORS else funder] += leg.amount_fen * row.times
+    return Counter({bearer: borne[bearer] for bearer in OTHERS})
+
+
+def others_messages(away: Mapping[str, int], home: Mapping[str, int] | None = None) -> list[report_pb2.BorneByOthers]:
+    """What others bear, over both ledgers; `home` is known to the issuer alone."""
+    return [
+        report_pb2.BorneByOthers(
+            bearer=bearer,
+            used_home_fen=None if home is None else home.get(bearer, 0),
+            used_away_fen=away.get(bearer, 0),
+        )
+        for bearer in OTHERS
+    ]
 
 
 def group_messages(groups: Mapping[str, Group]) -> list[report_pb2.GroupFigures]:
@@ -127,6 +163,7 @@ def figures_message(campaign: str, issuer: str, found: Decided) -> report_pb2.Ca
         by_region=group_messages(found.by_region),
         by_day=group_messages(found.by_day),
         home_merchants=sorted(home),
+        others=others_messages(found.others),
     )
 
 

@@ -20,7 +20,6 @@ from node.reconciling import KeepReconciliation
 from node.service import NodeService
 from node.signatures import signed
 from pki.identity import Identity
-from quanlian.accounts import used_away_account
 from quanlian.errors import InvalidInput
 from quanlian.signing import Signer
 from quanlian.statements import (
@@ -245,12 +244,12 @@ class NodeSettling:
                 )
             home = campaign_figures.decided(transaction, region, campaign)
             issued_count, issued_fen = _issued(transaction, campaign)
-            mirrors = {account: _mirror(account) for account in terms.budgets()}
-            used = campaign_figures.budgets_used(transaction, [*mirrors, *mirrors.values()])
+            used = campaign_figures.budgets_used(transaction, list(terms.budgets()))
             advanced, mirrored = (
                 campaign_figures.advances_owed(transaction, kind, region, campaign)
                 for kind in ("advance", "advance_away")
             )
+        borne_away = {each.bearer: each.used_away_fen for each in away.others}
         own_merchants = home.merchants.get(region, set()) | set(away.home_merchants)
         return report_pb2.CampaignFigures(
             campaign=campaign,
@@ -268,6 +267,7 @@ class NodeSettling:
             by_day=_joined(home.by_day, away.by_day),
             funders=_budgets(terms, used, away),
             advances=campaign_figures.advance_messages(terms, mirrored, advanced),
+            others=campaign_figures.others_messages(borne_away, home.others),
         )
 
     async def _compared(self, window: int, month: str) -> tuple[Statement, bytes, Reconciliation]:
@@ -400,23 +400,20 @@ def _issued(transaction: Any, campaign: str) -> tuple[int, int]:
     return sum(row.vouchers for row in rounds), sum(row.reserved_fen for row in rounds)
 
 
-def _mirror(account: str) -> str:
-    _, region, year, campaign, funder = account.split("/")
-    return used_away_account(region, int(year), campaign, funder)
-
-
 def _joined(groups: Any, others: Any) -> list[report_pb2.GroupFigures]:
     return campaign_figures.group_messages(campaign_figures.joined(groups, others))
 
 
 def _budgets(terms: Terms, used: dict[str, Any], away: report_pb2.CampaignFigures) -> list[report_pb2.BudgetFigures]:
-    """Plan and use of each funder: reserved and held on both books, used at home and away."""
+    """Plan and use of each funder: reserved and held on both books, used at home by this one and away by the
+    clearinghouse's, which tells the discounts of the same moment.
+    """
     there = {each.funder: each for each in away.funders}
     levels = {each.name: (each.title_zh, each.level) for each in terms.funders}
     found = []
     for account, planned_fen in terms.budgets().items():
         funder = account.rpartition("/")[2]
-        own, mirror, other = used.get(account), used.get(_mirror(account)), there.get(funder)
+        own, other = used.get(account), there.get(funder)
         title_zh, level = levels.get(funder, ("", "co-funder"))
         found.append(
             report_pb2.BudgetFigures(
@@ -427,7 +424,7 @@ def _budgets(terms: Terms, used: dict[str, Any], away: report_pb2.CampaignFigure
                 reserved_fen=(own.reserved_fen if own else 0) + (other.reserved_fen if other else 0),
                 held_fen=(own.held_fen if own else 0) + (other.held_fen if other else 0),
                 used_home_fen=own.posted_fen if own else 0,
-                used_away_fen=mirror.posted_fen if mirror else 0,
+                used_away_fen=other.used_away_fen if other else 0,
             )
         )
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -56,6 +56,17 @@ class AdvanceFigures(Protocol):
         """Whether `home_fen` is known here."""
 
 
+class OthersFigures(Protocol):
+    """What others than a campaign's funders bear (report.proto)."""
+
+    bearer: str
+    used_home_fen: int
+    used_away_fen: int
+
+    def HasField(self, field_name: Any) -> bool:  # noqa: N802
+        """Whether `used_home_fen` is known here."""
+
+
 class CampaignFigures(Protocol):
     """What a campaign brought (report.proto)."""
 
@@ -83,6 +94,8 @@ class CampaignFigures(Protocol):
     def funders(self) -> Sequence[BudgetFigures]: ...
     @property
     def advances(self) -> Sequence[AdvanceFigures]: ...
+    @property
+    def others(self) -> Sequence[OthersFigures]: ...
 
 
 GROUPS = (("by_category", "按品类", "By category"), ("by_region", "按地区", "By region"), ("by_day", "按日", "By day"))
@@ -95,10 +108,9 @@ _GROUP_COLUMNS = (
     Column("订单金额（元）", "Orders, yuan", "yuan", summed=True),
     Column("核销金额（元）", "Discounts, yuan", "yuan", summed=True),
     Column("退款（元）", "Refunded (gross), yuan", "yuan", summed=True),
+    Column("直接带动比", "Direct multiplier", "ratio"),
 )
-_BUDGET_COLUMNS = (
-    Column("出资方", "Funder"),
-    Column("层级", "Level"),
+_USE_COLUMNS = (
     Column("预算（元）", "Planned, yuan", "yuan", summed=True),
     Column("预留（元）", "Reserved, yuan", "yuan", summed=True),
     Column("占用（元）", "Held, yuan", "yuan", summed=True),
@@ -107,7 +119,8 @@ _BUDGET_COLUMNS = (
     Column("使用合计（元）", "Used, yuan", "yuan", summed=True),
     Column("执行率", "Used of plan", "percent"),
 )
-
+_BUDGET_COLUMNS = (Column("出资方", "Funder"), Column("层级", "Level"), *_USE_COLUMNS)
+_LEVEL_COLUMNS = (Column("层级", "Level"), Column("出资方数", "Funders", "count", summed=True), *_USE_COLUMNS)
 _ADVANCE_COLUMNS = (
     Column("欠款方", "Debtor"),
     Column("垫付方", "Advanced by"),
@@ -130,6 +143,53 @@ class Figure(NamedTuple):
         return UNKNOWN if self.value is None else shown(self.value, self.kind)
 
 
+class Use(NamedTuple):
+    """What one who bears of the discounts, or a level of them, planned and used; None for what is not planned, or not
+    known here.
+    """
+
+    planned_fen: int | None
+    reserved_fen: int | None
+    held_fen: int | None
+    used_home_fen: int | None
+    used_away_fen: int
+
+    @property
+    def used_fen(self) -> int | None:
+        """At home and away; None where only the use away is known."""
+        return None if self.used_home_fen is None else self.used_home_fen + self.used_away_fen
+
+    @property
+    def used_ppm(self) -> int | None:
+        known = self.used_fen is not None and self.planned_fen is not None
+        return rate_ppm(self.used_fen or 0, self.planned_fen or 0) if known else None
+
+    def plus(self, other: Use) -> Use:
+        """Of both; what one of them has not planned counts as nothing, what is not known of one is not of both."""
+        home = (self.used_home_fen, other.used_home_fen)
+        return Use(
+            (self.planned_fen or 0) + (other.planned_fen or 0),
+            (self.reserved_fen or 0) + (other.reserved_fen or 0),
+            (self.held_fen or 0) + (other.held_fen or 0),
+            None if None in home else sum(fen or 0 for fen in home),
+            self.used_away_fen + other.used_away_fen,
+        )
+
+    def data(self) -> dict[str, int | None]:
+        return {**self._asdict(), "used_fen": self.used_fen, "used_ppm": self.used_ppm}
+
+
+NOTHING = Use(0, 0, 0, 0, 0)
+
+
+class Level(NamedTuple):
+    """The funders of one level together."""
+
+    name: str
+    funders: int
+    use: Use
+
+
 def rate_ppm(part: int, whole: int) -> int:
     return part * PPM // whole if whole else 0
 
@@ -139,7 +199,7 @@ def _cut(ppm: int | None) -> int | None:
     return None if ppm is None else ppm // _PPM_SHOWN * _PPM_SHOWN
 
 
-def direct_multiplier(figures: CampaignFigures) -> int | None:
+def direct_multiplier(figures: CampaignFigures | GroupFigures) -> int | None:
     """直接带动比: order amount ÷ redeemed amount in hundredths, rounded down as in the stats; None where nothing is
     redeemed (money.md, The seven figures of a campaign).
     """
@@ -148,9 +208,7 @@ def direct_multiplier(figures: CampaignFigures) -> int | None:
 
 def report_data(figures: CampaignFigures) -> dict[str, Any]:
     """For programs; amounts in fen, rates in parts per million."""
-    multiplier = direct_multiplier(figures)
     issued = {name: _known(figures, name) for name in ("issued_count", "issued_fen")}
-    group_names = ("name", "redeemed_count", "order_fen", "redeemed_fen", "refunded_fen")
     return {
         "campaign": figures.campaign,
         "title_zh": figures.title_zh,
@@ -162,12 +220,11 @@ def report_data(figures: CampaignFigures) -> dict[str, Any]:
         "redeemed_fen": figures.redeemed_fen,
         "refunded_fen": figures.refunded_fen,
         "merchants": figures.merchants,
-        "direct_multiplier": None if multiplier is None else shown(multiplier, "ratio"),
-        **{
-            group: [{name: getattr(each, name) for name in group_names} for each in getattr(figures, group)]
-            for group, _, _ in GROUPS
-        },
+        "direct_multiplier": _multiplier_data(figures),
+        **{group: [_group_data(each) for each in getattr(figures, group)] for group, _, _ in GROUPS},
         "funders": [_budget_data(each) for each in figures.funders],
+        "others": [{"bearer": each.bearer, **_others_data(each)} for each in figures.others],
+        "levels": [{"level": each.name, "funders": each.funders, **each.use.data()} for each in _levels(figures)],
         "advances": [_advance_data(each) for each in figures.advances],
     }
 
@@ -187,28 +244,34 @@ def show_report(figures: CampaignFigures) -> None:
                 console.yuan(each.order_fen),
                 console.yuan(each.redeemed_fen),
                 console.yuan(each.refunded_fen),
+                console.figure(Figure("", "", "ratio", direct_multiplier(each)).text),
             ]
             for each in getattr(figures, group)
         ]
         console.console.print(console.table("", headings, rows))
-    headings = [(each.zh, each.en) for each in _BUDGET_COLUMNS]
-    budgets: list[Sequence[console.Cell]] = [
-        [
-            _funder(each),
-            names.level(each.level),
-            console.yuan(each.planned_fen),
-            console.yuan(each.reserved_fen),
-            console.yuan(each.held_fen),
-            _yuan(_known(each, "used_home_fen")),
-            console.yuan(each.used_away_fen),
-            _yuan(_used(each)),
-            console.figure(Figure("", "", "percent", _cut(_used_ppm(each))).text),
-        ]
-        for each in figures.funders
-    ]
-    console.console.print(console.table("预算执行 Budgets", headings, budgets))
+    _show_budgets(figures)
     if figures.advances:
         _show_advances(figures)
+
+
+def _show_budgets(figures: CampaignFigures) -> None:
+    """By funder with what others bear, which comes to the redeemed amount; then by level."""
+    whole = NOTHING
+    budgets: list[Sequence[console.Cell]] = []
+    for name, level, use in _bearers(figures):
+        budgets.append([name, level, *_use_cells(use)])
+        whole = whole.plus(use)
+    budgets.append(["合计 Total", "", *_use_cells(whole)[:-1], ""])
+    headings: list[console.Heading] = [(each.zh, each.en) for each in _BUDGET_COLUMNS]
+    console.console.print(console.table("预算执行 Budgets", headings, budgets))
+    levels = [[names.level(each.name), each.funders, *_use_cells(each.use)] for each in _levels(figures)]
+    headings = [(each.zh, each.en) for each in _LEVEL_COLUMNS]
+    console.console.print(console.table("按层级 By level", headings, levels))
+
+
+def _use_cells(use: Use) -> list[console.Cell]:
+    amounts = [*use, use.used_fen]
+    return [*map(_yuan, amounts), console.figure(Figure("", "", "percent", _cut(use.used_ppm)).text)]
 
 
 def _show_advances(figures: CampaignFigures) -> None:
@@ -242,12 +305,16 @@ def report_workbook(figures: CampaignFigures) -> bytes:
     summary.fit()
     for group, zh, en in GROUPS:
         sheet = book.sheet(f"{zh} {en}", f"{title} · {zh} {en}")
-        columns = [Column(zh, en), *_GROUP_COLUMNS]
+        columns = (Column(zh, en), *_GROUP_COLUMNS)
         sheet.table(columns, [_group_row(group, each) for each in getattr(figures, group)])
         sheet.fit()
     budgets = book.sheet("预算执行 Budgets", f"{title} · 预算执行 Budgets")
-    budgets.table(_BUDGET_COLUMNS, [_budget_row(each) for each in figures.funders])
+    budgets.table(_BUDGET_COLUMNS, [[name, level, *_use_row(use)] for name, level, use in _bearers(figures)])
     budgets.fit()
+    levels = book.sheet("按层级 By level", f"{title} · 按层级 By level")
+    rows = ([names.level(each.name), each.funders, *_use_row(each.use)] for each in _levels(figures))
+    levels.table(_LEVEL_COLUMNS, rows)
+    levels.fit()
     if figures.advances:
         advances = book.sheet("应还垫付 Advances owed", f"{title} · 应还垫付 Advances owed")
         advances.table(_ADVANCE_COLUMNS, [_advance_row(each) for each in figures.advances])
@@ -273,7 +340,7 @@ def _redemption_rate_ppm(figures: CampaignFigures) -> int | None:
     return None if issued is None else rate_ppm(figures.redeemed_count, issued)
 
 
-def _known(figures: CampaignFigures | BudgetFigures | AdvanceFigures, name: str) -> int | None:
+def _known(figures: CampaignFigures | BudgetFigures | AdvanceFigures | OthersFigures, name: str) -> int | None:
     return getattr(figures, name) if figures.HasField(name) else None
 
 
@@ -282,8 +349,19 @@ def _yuan(fen: int | None) -> console.Cell:
 
 
 def _group_row(group: str, each: GroupFigures) -> list[Cell]:
-    name = _group_name(group, each.name)
-    return [name, each.redeemed_count, each.order_fen, each.redeemed_fen, each.refunded_fen]
+    name, multiplier = _group_name(group, each.name), direct_multiplier(each)
+    counted = [each.redeemed_count, each.order_fen, each.redeemed_fen, each.refunded_fen]
+    return [name, *counted, UNKNOWN if multiplier is None else Formula("=ROUNDDOWN(C{row}/D{row},2)", multiplier)]
+
+
+def _group_data(each: GroupFigures) -> dict[str, Any]:
+    fields = ("name", "redeemed_count", "order_fen", "redeemed_fen", "refunded_fen")
+    return {**{name: getattr(each, name) for name in fields}, "direct_multiplier": _multiplier_data(each)}
+
+
+def _multiplier_data(figures: CampaignFigures | GroupFigures) -> str | None:
+    multiplier = direct_multiplier(figures)
+    return None if multiplier is None else shown(multiplier, "ratio")
 
 
 def _group_name(group: str, name: str) -> str:
@@ -292,17 +370,11 @@ def _group_name(group: str, name: str) -> str:
     return f"{names.region_zh(name)} {name}" if group == "by_region" else name
 
 
-def _budget_row(each: BudgetFigures) -> list[Cell]:
-    used, used_ppm = _used(each), _cut(_used_ppm(each))
-    home = _known(each, "used_home_fen")
+def _use_row(use: Use) -> list[Cell]:
+    """From column C on."""
+    used, used_ppm = use.used_fen, _cut(use.used_ppm)
     return [
-        _funder(each),
-        names.level(each.level),
-        each.planned_fen,
-        each.reserved_fen,
-        each.held_fen,
-        UNKNOWN if home is None else home,
-        each.used_away_fen,
+        *(UNKNOWN if fen is None else fen for fen in use),
         UNKNOWN if used is None else Formula("=F{row}+G{row}", used),
         UNKNOWN if used_ppm is None else Formula("=IF(C{row}=0,0,ROUNDDOWN(H{row}/C{row},4))", used_ppm),
     ]
@@ -340,19 +412,34 @@ def _funder(each: BudgetFigures) -> str:
 
 
 def _budget_data(each: BudgetFigures) -> dict[str, Any]:
-    fields = ("planned_fen", "reserved_fen", "held_fen")
-    amounts: dict[str, int | None] = {name: getattr(each, name) for name in fields}
-    amounts |= {"used_home_fen": _known(each, "used_home_fen"), "used_away_fen": each.used_away_fen}
-    used = {"used_fen": _used(each), "used_ppm": _used_ppm(each)}
-    return {"funder": each.funder, "title_zh": each.title_zh, "level": each.level, **amounts, **used}
+    return {"funder": each.funder, "title_zh": each.title_zh, "level": each.level, **_use(each).data()}
 
 
-def _used(each: BudgetFigures) -> int | None:
-    """At home and away; None where only the use away is known."""
+def _others_data(each: OthersFigures) -> dict[str, int | None]:
+    told = _use_of_others(each).data()
+    return {name: told[name] for name in ("used_home_fen", "used_away_fen", "used_fen")}
+
+
+def _bearers(figures: CampaignFigures) -> Iterator[tuple[str, str, Use]]:
+    """Who bears of the discounts, with the level: each funder, then others; all of it is the redeemed amount."""
+    for budget in figures.funders:
+        yield _funder(budget), names.level(budget.level), _use(budget)
+    for other in figures.others:
+        yield " ".join(names.OTHERS[other.bearer]), UNKNOWN, _use_of_others(other)
+
+
+def _levels(figures: CampaignFigures) -> list[Level]:
+    levels: dict[str, Level] = {}
+    for each in figures.funders:
+        known = levels.get(each.level, Level(each.level, 0, NOTHING))
+        levels[each.level] = Level(each.level, known.funders + 1, known.use.plus(_use(each)))
+    return list(levels.values())
+
+
+def _use(each: BudgetFigures) -> Use:
     home = _known(each, "used_home_fen")
-    return None if home is None else home + each.used_away_fen
+    return Use(each.planned_fen, each.reserved_fen, each.held_fen, home, each.used_away_fen)
 
 
-def _used_ppm(each: BudgetFigures) -> int | None:
-    used = _used(each)
-    return None if used is None else rate_ppm(used, each.planned_fen)
+def _use_of_others(each: OthersFigures) -> Use:
+    return Use(None, None, None, _known(each, "used_home_fen"), each.used_away_fen)

@@ -26,6 +26,11 @@ LISTS = {
     "different": ("不符", "different"),
     "unchecked": ("仅对方有", "only theirs"),
 }
+OTHERS = {
+    VISITORS: ("其他地区异地用券资金", "other regions' visitors' funds"),
+    MERCHANT: ("商户自担", "merchants"),
+}
+"""Who bears of a campaign's discounts beside its funders."""
 STATEMENT_BALANCES = {
     "opening": ("期初余额", "Opening balance"),
     "lodged": ("加：存入", "Plus: lodged"),

@@ -445,5 +445,9 @@ def test_a_report_adds_home_and_away_up(department: Department) -> None:
     assert (city.used_home_fen, city.used_away_fen) == (667, 467)
     assert (county.used_home_fen, county.used_away_fen) == (333, 233)
     assert city.planned_fen == 400_000
+    assert [(each.bearer, each.used_home_fen, each.used_away_fen) for each in figures.others] == [
+        ("visitors", 0, 300),
+        ("merchant", 0, 0),
+    ]
     with pytest.raises(InvalidInput, match="no campaign summer"):
         department.do(department.settling.report("summer"))

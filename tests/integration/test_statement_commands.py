@@ -143,11 +143,14 @@ def test_a_campaign_s_report_equals_the_demonstration_s_figures(network: Network
     for group in ("by_category", "by_region", "by_day"):
         assert sum(each["redeemed_fen"] for each in report[group]) == wanted.redeemed_fen
         assert sum(each["redeemed_count"] for each in report[group]) == wanted.redeemed_count
+    assert sum(each["used_fen"] for each in report["funders"] + report["others"]) == wanted.redeemed_fen
+    assert sum(each["used_fen"] for each in report["levels"]) == sum(each["used_fen"] for each in report["funders"])
     book = openpyxl.load_workbook(tmp_path / "report.xlsx", data_only=True)
     totals = [row[3].value for row in book["按地区 By region"].iter_rows() if row[0].value == "合计 Total"]
     assert [round(total * 100) for total in totals] == [wanted.redeemed_fen]
     away = data(network, CLEARINGHOUSE, "report", CAMPAIGN)
     assert 0 < away["redeemed_fen"] < wanted.redeemed_fen
+    assert sum(each["used_away_fen"] for each in away["funders"] + away["others"]) == away["redeemed_fen"]
     assert "直接带动比" in operate(network, HANGZHOU, "report", CAMPAIGN)
 
 

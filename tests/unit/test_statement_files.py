@@ -299,14 +299,18 @@ class TestCampaignReport:
         budget = pb.BudgetFigures(
             funder="city", title_zh="市级", level="city", planned_fen=10_000, used_home_fen=700, used_away_fen=300
         )
+        others = [
+            pb.BorneByOthers(bearer="visitors", used_home_fen=0, used_away_fen=150),
+            pb.BorneByOthers(bearer="merchant", used_home_fen=40, used_away_fen=10),
+        ]
         return pb.CampaignFigures(
             campaign="c", title_zh="春", title_en="Spring", issued_count=9, redeemed_count=3, order_fen=12_345,
-            redeemed_fen=1000, refunded_fen=7, merchants=2, by_region=[group], funders=[budget],
+            redeemed_fen=1200, refunded_fen=7, merchants=2, by_region=[group], funders=[budget], others=others,
         )  # fmt: skip
 
     def test_the_seven_figures_and_the_direct_multiplier(self) -> None:
         data = report_data(self.figures())  # type: ignore[arg-type]
-        assert (data["redemption_rate_ppm"], data["direct_multiplier"]) == (333_333, "12.34"), "cut, as in the stats"
+        assert (data["redemption_rate_ppm"], data["direct_multiplier"]) == (333_333, "10.28"), "cut, as in the stats"
         assert data["funders"][0]["used_ppm"] == 100_000
 
     def clearinghouses(self) -> object:
@@ -314,7 +318,7 @@ class TestCampaignReport:
         figures = self.figures()
         for message, names_of in (
             (figures, ("issued_count", "issued_fen")),
-            (figures.funders[0], ("used_home_fen",)),  # type: ignore[attr-defined]
+            *((each, ("used_home_fen",)) for each in (*figures.funders, *figures.others)),  # type: ignore[attr-defined]
         ):
             for name in names_of:
                 message.ClearField(name)  # type: ignore[attr-defined]
@@ -341,7 +345,7 @@ class TestCampaignReport:
             ("核销率 Redemption rate", 0.3333, "0.00%"),
             ("订单金额（元） Orders, yuan", 123.45, "#,##0.00;[Red]-#,##0.00"),
             ("商户数 Merchants", 2, "#,##0"),
-            ("直接带动比 Direct multiplier", 12.34, "#,##0.00"),
+            ("直接带动比 Direct multiplier", 10.28, "#,##0.00"),
         ):
             assert (cells[name].data_type, cells[name].number_format) == ("n", number_format), name
             assert cells[name].value == pytest.approx(value), name
@@ -370,4 +374,59 @@ class TestCampaignReport:
         cached, formulas = (sheets(content, each)["预算执行 Budgets"] for each in (True, False))
         assert [cached.cell(4, column).value for column in (3, 8, 9)] == pytest.approx([100, 10, 0.1])
         assert formulas.cell(4, 8).value == "=F4+G4"
-        assert cached.cell(5, 8).value == pytest.approx(10)
+
+    def test_use_by_funder_comes_to_the_redeemed_amount_with_what_others_bear(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        data = report_data(self.figures())  # type: ignore[arg-type]
+        assert data["others"] == [
+            {"bearer": "visitors", "used_home_fen": 0, "used_away_fen": 150, "used_fen": 150},
+            {"bearer": "merchant", "used_home_fen": 40, "used_away_fen": 10, "used_fen": 50},
+        ]
+        assert sum(each["used_fen"] for each in data["funders"] + data["others"]) == data["redeemed_fen"]
+        sheet = sheets(report_workbook(self.figures()), True)["预算执行 Budgets"]  # type: ignore[arg-type]
+        rows = [[cell.value for cell in row] for row in sheet.iter_rows(min_row=5, max_row=7)]
+        assert rows[0][:5] == ["其他地区异地用券资金 other regions' visitors' funds", "—", "—", "—", "—"]
+        assert [row[7] for row in rows] == pytest.approx([1.5, 0.5, 12])
+        show_report(self.figures())  # type: ignore[arg-type]
+        shown = capsys.readouterr().out
+        assert re.search(r"合计 Total\W+100\.00\W+0\.00\W+0\.00\W+7\.40\W+4\.60\W+12\.00\W", shown), shown
+        show_report(self.clearinghouses())  # type: ignore[arg-type]
+        shown = capsys.readouterr().out
+        assert re.search(r"合计 Total\W+100\.00\W+0\.00\W+0\.00\W+—\W+4\.60\W+—\W", shown), "home is not known"
+
+    def test_the_funders_of_a_level_are_summed(self, capsys: pytest.CaptureFixture[str]) -> None:
+        from quanlian.v1 import report_pb2 as pb
+
+        figures = self.figures()
+        more = {"level": "city", "planned_fen": 5_000, "reserved_fen": 9, "used_home_fen": 100, "used_away_fen": 400}
+        figures.funders.append(pb.BudgetFigures(funder="second", **more))  # type: ignore[attr-defined]
+        (level,) = report_data(figures)["levels"]  # type: ignore[arg-type]
+        assert {name: level[name] for name in ("level", "funders", "planned_fen", "reserved_fen", "used_fen")} == {
+            "level": "city",
+            "funders": 2,
+            "planned_fen": 15_000,
+            "reserved_fen": 9,
+            "used_fen": 1_500,
+        }
+        assert level["used_ppm"] == 100_000
+        content = report_workbook(figures)  # type: ignore[arg-type]
+        cached, formulas = (sheets(content, each)["按层级 By level"] for each in (True, False))
+        assert [cached.cell(4, column).value for column in (1, 2, 3, 8, 9)] == ["市级 city", 2, 150, 15, 0.1]
+        assert formulas.cell(4, 8).value == "=F4+G4"
+        show_report(figures)  # type: ignore[arg-type]
+        assert re.search(r"市级 city\W+2\W+150\.00", capsys.readouterr().out)
+
+    def test_each_group_has_a_direct_multiplier_of_its_own(self, capsys: pytest.CaptureFixture[str]) -> None:
+        figures = self.figures()
+        (group,) = report_data(figures)["by_region"]  # type: ignore[arg-type]
+        assert group["direct_multiplier"] == "12.34", "cut"
+        content = report_workbook(figures)  # type: ignore[arg-type]
+        cached, formulas = (sheets(content, each)["按地区 By region"] for each in (True, False))
+        assert (cached.cell(4, 6).value, formulas.cell(4, 6).value) == (12.34, "=ROUNDDOWN(C4/D4,2)")
+        show_report(figures)  # type: ignore[arg-type]
+        assert re.search(r"123\.45\W+10\.00\W+0\.07\W+12\.34", capsys.readouterr().out)
+        figures.by_region[0].redeemed_fen = 0  # type: ignore[attr-defined]
+        assert report_data(figures)["by_region"][0]["direct_multiplier"] is None  # type: ignore[arg-type]
+        sheet = sheets(report_workbook(figures), True)["按地区 By region"]  # type: ignore[arg-type]
+        assert sheet.cell(4, 6).value == "—"

@@ -40,6 +40,7 @@ class CampaignFigures(_message.Message):
     FUNDERS_FIELD_NUMBER: _builtins.int
     HOME_MERCHANTS_FIELD_NUMBER: _builtins.int
     ADVANCES_FIELD_NUMBER: _builtins.int
+    OTHERS_FIELD_NUMBER: _builtins.int
     campaign: _builtins.str
     title_zh: _builtins.str
     title_en: _builtins.str
@@ -70,6 +71,10 @@ class CampaignFigures(_message.Message):
     def advances(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdvanceFigures]:
         """What funders owe each other for advanced legs (垫付), by debtor and advancer."""
 
+    @_builtins.property
+    def others(self) -> _containers.RepeatedCompositeFieldContainer[Global___BorneByOthers]:
+        """What others than the campaign's funders bear; with these the use by funder comes to `redeemed_fen`."""
+
     def __init__(
         self,
         *,
@@ -89,10 +94,11 @@ class CampaignFigures(_message.Message):
         funders: _abc.Iterable[Global___BudgetFigures] | None = ...,
         home_merchants: _abc.Iterable[_builtins.str] | None = ...,
         advances: _abc.Iterable[Global___AdvanceFigures] | None = ...,
+        others: _abc.Iterable[Global___BorneByOthers] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_issued_count", b"_issued_count", "_issued_fen", b"_issued_fen", "issued_count", b"issued_count", "issued_fen", b"issued_fen"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_issued_count", b"_issued_count", "_issued_fen", b"_issued_fen", "advances", b"advances", "by_category", b"by_category", "by_day", b"by_day", "by_region", b"by_region", "campaign", b"campaign", "funders", b"funders", "home_merchants", b"home_merchants", "issued_count", b"issued_count", "issued_fen", b"issued_fen", "merchants", b"merchants", "order_fen", b"order_fen", "redeemed_count", b"redeemed_count", "redeemed_fen", b"redeemed_fen", "refunded_fen", b"refunded_fen", "title_en", b"title_en", "title_zh", b"title_zh"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_issued_count", b"_issued_count", "_issued_fen", b"_issued_fen", "advances", b"advances", "by_category", b"by_category", "by_day", b"by_day", "by_region", b"by_region", "campaign", b"campaign", "funders", b"funders", "home_merchants", b"home_merchants", "issued_count", b"issued_count", "issued_fen", b"issued_fen", "merchants", b"merchants", "order_fen", b"order_fen", "others", b"others", "redeemed_count", b"redeemed_count", "redeemed_fen", b"redeemed_fen", "refunded_fen", b"refunded_fen", "title_en", b"title_en", "title_zh", b"title_zh"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__issued_count: _TypeAlias = _typing.Literal["issued_count"]  # noqa: Y015
     _WhichOneofArgType__issued_count: _TypeAlias = _typing.Literal["_issued_count", b"_issued_count"]  # noqa: Y015
@@ -182,6 +188,37 @@ class BudgetFigures(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__used_home_fen) -> _WhichOneofReturnType__used_home_fen | None: ...
 
 Global___BudgetFigures: _TypeAlias = BudgetFigures  # noqa: Y015
+
+@_typing.final
+class BorneByOthers(_message.Message):
+    """What others than a campaign's funders bear of its discounts, net of refunds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEARER_FIELD_NUMBER: _builtins.int
+    USED_HOME_FEN_FIELD_NUMBER: _builtins.int
+    USED_AWAY_FEN_FIELD_NUMBER: _builtins.int
+    bearer: _builtins.str
+    """`visitors`: the visitors' funds of other regions; `merchant`: merchants."""
+    used_home_fen: _builtins.int
+    """What the issuer alone knows; unset by the clearinghouse."""
+    used_away_fen: _builtins.int
+    def __init__(
+        self,
+        *,
+        bearer: _builtins.str = ...,
+        used_home_fen: _builtins.int | None = ...,
+        used_away_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_used_home_fen", b"_used_home_fen", "used_home_fen", b"used_home_fen"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_used_home_fen", b"_used_home_fen", "bearer", b"bearer", "used_away_fen", b"used_away_fen", "used_home_fen", b"used_home_fen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__used_home_fen: _TypeAlias = _typing.Literal["used_home_fen"]  # noqa: Y015
+    _WhichOneofArgType__used_home_fen: _TypeAlias = _typing.Literal["_used_home_fen", b"_used_home_fen"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__used_home_fen) -> _WhichOneofReturnType__used_home_fen | None: ...
+
+Global___BorneByOthers: _TypeAlias = BorneByOthers  # noqa: Y015
 
 @_typing.final
 class AdvanceFigures(_message.Message):
