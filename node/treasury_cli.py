@@ -213,8 +213,7 @@ def paid(number: Number, reference: Reference, config: Config = None, as_json: J
     if as_json:
         console.print_json(_payment_data(answer.payment))
         return
-    each = answer.payment
-    console.say(f"已付 paid: {each.number} {each.payee} {console.yuan(each.amount_fen)} 元 ({each.bank_reference})")
+    console.say(marked(answer.payment))
 
 
 @payments.command("returned")
@@ -229,9 +228,7 @@ def returned(number: Number, reference: Reference, config: Config = None, as_jso
     if as_json:
         console.print_json(_payment_data(answer.payment))
         return
-    each = answer.payment
-    shown = f"{each.number} {each.payee} {console.yuan(each.amount_fen)} 元 ({each.returned_reference})"
-    console.say(f"已退汇 returned: {shown}")
+    console.say(marked(answer.payment))
 
 
 @payments.command("export")
@@ -289,6 +286,14 @@ def _say_balance(what: str, reference: str, balance_fen: int, as_json: bool) -> 
         console.print_json({"bank_reference": reference, "balance_fen": balance_fen})
         return
     console.say(f"{what}: {reference}；该账户余额 balance of its account {console.yuan(balance_fen)} 元")
+
+
+def marked(payment: payment_pb2.Payment) -> str:
+    """What the bank's word makes of a payment: it is paid, or came back, whichever was told now."""
+    what = f"{payment.number} {payment.payee} {console.yuan(payment.amount_fen)} 元"
+    if payment.returned_reference:
+        return f"已退汇 returned: {what} ({payment.returned_reference})"
+    return f"已付 paid: {what} ({payment.bank_reference})"
 
 
 def _listed(config: Path | None, made: bool) -> list[payment_pb2.Payment]:
