@@ -197,6 +197,12 @@ def deposit(
 
     不写出资方，记入该地区结算账户 · Without a funder the region lodged it, on its settlement account.
     """
+    if not region.strip():
+        raise InvalidInput(
+            "未写地区 · names no region",
+            place="REGION",
+            remedy="来款方不明的，暂挂 · if nobody knows whose it is: quanlian clearinghouse receipt",
+        )
     request = pb.RecordDepositRequest(
         region=region, amount_fen=yuan, bank_reference=reference, funder=_payer(funder, year)
     )
