@@ -13,21 +13,23 @@ from quanlian import custody
 from quanlian.custody import VoucherState, in_custody
 from quanlian.errors import InvalidInput
 from quanlian.redemptions import cancel_voucher
+from quanlian.refusals import RefusalReason
 from quanlian.v1 import cancellation_pb2
 from quanlian.vouchers import VoucherKey
 
 _TABLE = schema.cancellation
+REMEDIES = {
+    RefusalReason.ALREADY_HELD: "先撤销占用或等其到期 · have the hold voided, or wait until it ends",
+    RefusalReason.ALREADY_REDEEMED: "改为办理退款 · have the order refunded instead",
+    RefusalReason.EXPIRED: "无须作废 · there is nothing to cancel",
+    RefusalReason.VOUCHER_CANCELLED: "查看 · see: quanlian node cancellations",
+}
+"""What to do about a voucher that cannot be cancelled, wherever it is."""
 _NOT_IDLE = {
-    custody.HELD: (
-        "已被订单占用 · is on hold for an order",
-        "先撤销占用或等其到期 · have the hold voided, or wait until it ends",
-    ),
-    custody.CAPTURED: ("已核销 · is redeemed already", "改为办理退款 · have the order refunded instead"),
-    custody.EXPIRED: (
-        "已过期，资金已退回 · has expired, its money is free already",
-        "无须作废 · there is nothing to cancel",
-    ),
-    custody.CANCELLED: ("已作废 · is cancelled already", "查看 · see: quanlian node cancellations"),
+    custody.HELD: "已被订单占用 · is on hold for an order",
+    custody.CAPTURED: "已核销 · is redeemed already",
+    custody.EXPIRED: "已过期，资金已退回 · has expired, its money is free already",
+    custody.CANCELLED: "已作废 · is cancelled already",
 }
 
 
@@ -84,8 +86,8 @@ class Cancel:
         expire_overdue(known, desk.books, desk)
         voucher = desk.books.voucher(self.key)
         assert voucher is not None
-        if voucher.status in _NOT_IDLE:
-            raise self._invalid(*_NOT_IDLE[voucher.status])
+        if reason := custody.spent_reason(voucher):
+            raise self._invalid(_NOT_IDLE[voucher.status], REMEDIES[reason])
         return voucher
 
     def _invalid(self, what: str, remedy: str) -> InvalidInput:

@@ -17,7 +17,7 @@ from custodian.stats import read_stats
 from custodian.suspensions import Suspensions, records
 from custodian.withdrawals import CloseWithdrawal, withdrawn_postings
 from node import evidence, schema
-from node.cancelling import Cancel, cancellations
+from node.cancelling import REMEDIES, Cancel, cancellations
 from node.closing import last_end
 from node.desk import Desk
 from node.disputes import open_disputes
@@ -372,7 +372,7 @@ class NodeOperations:
             raise InvalidInput(
                 f"清分平台未退回 · the clearinghouse keeps it: {refusal.message_zh} · {refusal.message_en}",
                 place="voucher",
-                remedy="撤销占用或退款后再办 · have its hold voided or its redemption refunded first",
+                remedy=REMEDIES.get(refusal.reason, "与清分平台核对 · settle it with the clearinghouse"),
             )
         made: cancellation_pb2.Cancellation = await self._service.engine.submit(Cancel(key, caller.uri, request.why))
         return made

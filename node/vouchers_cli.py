@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -156,12 +157,11 @@ def voucher_name(voucher: VoucherRef) -> str:
 
 def voucher_ref(text: str, place: str = "--voucher") -> VoucherRef:
     """`PACK/INDEX`, the pack's id as 30 hexadecimal digits in either case. Raises InvalidInput."""
-    pack, _, index = text.partition("/")
-    try:
-        return VoucherRef(pack_id=bytes.fromhex(pack), index=int(index))
-    except ValueError:
+    if not re.fullmatch(r"[0-9a-fA-F]{30}/[0-9]{1,2}", text):
         raise InvalidInput(
             f"{text!r} 不是券号 · is no voucher",
             place=place,
             remedy="券包编号（30位十六进制）/序号 · write PACK/INDEX, the pack's id as 30 hexadecimal digits",
-        ) from None
+        )
+    pack, _, index = text.partition("/")
+    return VoucherRef(pack_id=bytes.fromhex(pack), index=int(index))

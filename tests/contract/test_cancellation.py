@@ -197,7 +197,20 @@ class TestAway:
         node.clearinghouse = Reachable(clearinghouse)
         (answer,) = clearinghouse.redeem(item(clearinghouse.ids.fresh(), redeem=purchase(token, 0, "order")))
         assert outcome(answer) == "CAPTURED"
-        with pytest.raises(InvalidInput, match="the clearinghouse keeps it: 券已核销"):
+        with pytest.raises(
+            InvalidInput, match=r"the clearinghouse keeps it: 券已核销.*have the order refunded instead"
+        ):
+            running(clearinghouse, lambda: cancel(node, keys_of(token)[0]))
+        assert cancelled(node) == []
+
+    def test_one_that_expired_there_needs_nothing(
+        self, node: LocalNode, clearinghouse: LocalClearinghouse, token: bytes
+    ) -> None:
+        given(node, clearinghouse, token)
+        with clearinghouse.database.engine.begin() as connection:
+            connection.execute(clearinghouse.tables["voucher"].update().values(status="expired"))
+        node.clearinghouse = Reachable(clearinghouse)
+        with pytest.raises(InvalidInput, match=r"the clearinghouse keeps it: .* there is nothing to cancel"):
             running(clearinghouse, lambda: cancel(node, keys_of(token)[0]))
         assert cancelled(node) == []
 

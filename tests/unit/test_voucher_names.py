@@ -15,7 +15,9 @@ def test_hexadecimal_digits_are_read_in_either_case(written: str) -> None:
     assert voucher_name(voucher_ref(written)) == f"{PACK}/1"
 
 
-@pytest.mark.parametrize("written", [PACK, f"330100/{PACK}/1", "lost/0", f"{PACK}/first"])
+@pytest.mark.parametrize(
+    "written", [PACK, f"330100/{PACK}/1", "lost/0", "00/1", f"{PACK}00/1", f"{PACK}/first", f"{PACK}/-1", f"{PACK}/100"]
+)
 def test_what_is_no_voucher_is_refused_with_how_to_write_one(written: str) -> None:
     with pytest.raises(InvalidInput, match="PACK/INDEX") as refused:
         voucher_ref(written, "PACK/INDEX")
