@@ -64,6 +64,12 @@ def own_balances(
     return found
 
 
+def not_reconciled(transaction: Transaction, statement: Statement) -> list[int]:
+    """Windows of a month that are not kept here yet: what its own books lodged and were paid cannot be told."""
+    kept = {row.number for row in transaction.rows(_WINDOWS) if row.is_kept}
+    return [number for number in statement.covers if number not in kept] if statement.month else []
+
+
 def own_at_bank(transaction: Transaction, statement: Statement) -> dict[str, Told | None]:
     """What our books say of the money that went to and came from the clearinghouse, by the balance's name."""
     before = [row for row in transaction.rows(_WINDOWS) if row.number < statement.window and row.is_kept]

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from custodian import campaign_figures
 from custodian.books import Books
 from node import schema
-from node.balances import own_at_bank
+from node.balances import not_reconciled, own_at_bank
 from node.desk import Desk
 from node.disputes import known_disputes
 from node.ports import Clearinghouse
@@ -96,6 +96,7 @@ class NodeSettling:
             confirmed=word.confirmed,
             reservation=word.reservation,
             disputes=await self._service.database.read(self._known_disputes, statement.covers),
+            not_reconciled=await self._service.database.read(self._not_reconciled, statement),
         )
 
     async def disputes(self) -> list[pb.KnownDispute]:
@@ -290,6 +291,10 @@ class NodeSettling:
             for name, each in told.items()
             if each
         }
+
+    def _not_reconciled(self, statement: Statement) -> list[int]:
+        with self._service.database.snapshot() as transaction:
+            return not_reconciled(transaction, statement)
 
     async def _confirmation(self, statement: Statement) -> _Word:
         if statement.month:

@@ -96,6 +96,12 @@ def reconcile(window: Window = 0, month: Month = "", config: Config = None, as_j
     console.say(f"已确认 Confirmed: {console.yes_no(answer.confirmed)}")
     if answer.reservation:
         console.say(f"保留意见 With reservation: {answer.reservation}")
+    if answer.not_reconciled:
+        numbers = ", ".join(map(str, answer.not_reconciled))
+        console.say(
+            f"场次 {numbers} 尚未对账，存入与划出暂列为多出 · windows {numbers} are not reconciled here yet: "
+            "until they are, what was lodged and paid out shows as extra"
+        )
     headings: list[console.Heading] = [
         ("对账", "List"),
         ("余额", "Balance"),
@@ -327,7 +333,9 @@ def _reconciliation_data(answer: pb.GetReconciliationResponse) -> dict[str, Any]
             ]
         lists[each.list].append(line)
     disputes = [_dispute_data(each) for each in answer.disputes]
-    return {"confirmed": answer.confirmed, "reservation": answer.reservation, **lists, "disputes": disputes}
+    not_reconciled = list(answer.not_reconciled)
+    told = {"confirmed": answer.confirmed, "reservation": answer.reservation, "not_reconciled": not_reconciled}
+    return {**told, **lists, "disputes": disputes}
 
 
 def _fields(each: pb.ReconciledLine) -> tuple[tuple[str, ...], Sequence[str]]:

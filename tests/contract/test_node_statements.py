@@ -425,7 +425,11 @@ def test_a_month_waits_for_a_person(department: Department) -> None:
     department.node.pass_seconds(40 * 86_400)
     department.clearinghouse.do(department.clearinghouse.service.settlement.close_window())
     department.hear()
+    before = department.reconciliation(0, "2026-05")
+    assert list(before.not_reconciled) == [1, 2]
+    assert {each.key[2] for each in before.lines if each.list == "extra"} >= {"lodged", "paid_out"}
     department.do(department.service.reconciler.reconcile_open_windows())
+    assert not department.reconciliation(0, "2026-05").not_reconciled
     assert not department.reconciliation(0, "2026-05").confirmed
     assert not department.do(department.settling.confirm(OPERATOR, 0, "2026-05")).confirmed_before
     again = department.do(department.settling.confirm(OTHER_OPERATOR, 0, "2026-05"))

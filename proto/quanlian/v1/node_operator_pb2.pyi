@@ -1794,6 +1794,7 @@ class GetReconciliationResponse(_message.Message):
     CONFIRMED_FIELD_NUMBER: _builtins.int
     DISPUTES_FIELD_NUMBER: _builtins.int
     RESERVATION_FIELD_NUMBER: _builtins.int
+    NOT_RECONCILED_FIELD_NUMBER: _builtins.int
     confirmed: _builtins.bool
     reservation: _builtins.str
     """With which reservation it was confirmed; empty without one."""
@@ -1803,6 +1804,10 @@ class GetReconciliationResponse(_message.Message):
     def disputes(self) -> _containers.RepeatedCompositeFieldContainer[Global___KnownDispute]:
         """Of the windows that the statement covers."""
 
+    @_builtins.property
+    def not_reconciled(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of a month: its windows that this node has not reconciled yet, so that its own sums are not complete."""
+
     def __init__(
         self,
         *,
@@ -1810,10 +1815,11 @@ class GetReconciliationResponse(_message.Message):
         confirmed: _builtins.bool = ...,
         disputes: _abc.Iterable[Global___KnownDispute] | None = ...,
         reservation: _builtins.str = ...,
+        not_reconciled: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed", b"confirmed", "disputes", b"disputes", "lines", b"lines", "reservation", b"reservation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed", b"confirmed", "disputes", b"disputes", "lines", b"lines", "not_reconciled", b"not_reconciled", "reservation", b"reservation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
