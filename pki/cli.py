@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,8 @@ issue = typer.Typer(help="签发证书 · Issue a certificate.", no_args_is_help
 app.add_typer(issue, name="issue")
 
 _HOUR_SECONDS = 3_600
+_WIDTH_WITHOUT_TERMINAL = 200
+"""A pipe has no width: a fingerprint that is to be compared or searched for stays on its line there."""
 _LABELS = {
     "kind": "Kind 类型",
     "identity": "Speaks for 主体身份",
@@ -136,8 +139,9 @@ def show(
     if as_json:
         typer.echo(json.dumps(certificates, indent=2, ensure_ascii=False))
         return
+    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH_WITHOUT_TERMINAL)
     for each in certificates:
-        Console().print(_table(each))
+        console.print(_table(each))
 
 
 def _table(description: dict[str, str]) -> Table:

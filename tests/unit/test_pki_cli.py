@@ -50,8 +50,10 @@ def test_show_says_what_certificates_contain_for_programs_and_people() -> None:
     leaf, intermediate = json.loads(run("show", "node/tls.crt", "--json"))
     assert (leaf["kind"], leaf["identity"]) == ("tls", "spiffe://330100.quanlian/node")
     assert (intermediate["kind"], intermediate["permitted"]) == ("intermediate", "330100.quanlian")
+    (root,) = json.loads(run("show", "pki/root/certificate.pem", "--json"))
     table = run("show", "pki/root/certificate.pem")
     assert "root" in table
+    assert root["fingerprint"] in table, "on one line"
     assert "指纹" in table
 
 
