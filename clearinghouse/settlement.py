@@ -335,7 +335,7 @@ class Settlement:
     ) -> clearing_operator_pb2.ResolveDisputeResponse:
         """Decide a dispute; one adjusting entry is booked in the window that is open now and names it."""
         adjustments = [(each.redemption_id, each.amount_fen) for each in request.adjustments]
-        work = Resolve(request.region, request.number, request.upheld, request.why, adjustments)
+        work = Resolve(request.region, request.number, request.upheld, request.why.strip(), adjustments)
         resolved = await self._engine.step(work, ADJUSTMENT, None, work.reference)
 
         def load() -> clearing_operator_pb2.ResolveDisputeResponse:

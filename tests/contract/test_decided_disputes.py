@@ -8,6 +8,7 @@ import pytest
 from department import Department, linked
 from local_parties import HANGZHOU, SHANGHAI, LocalClearinghouse, LocalNode, item, keys_of, purchase
 
+from quanlian.errors import InvalidInput
 from quanlian.v1 import clearing_operator_pb2, node_operator_pb2, settlement_pb2
 
 ISSUERS_LINE = settlement_pb2.LineRef(role="issuer", counterpart=SHANGHAI, campaign="spring")
@@ -69,6 +70,13 @@ def test_a_rejection_reaches_the_region_that_disputed_with_its_reason(department
     assert list(shown.decision.booked) == []
     assert not_decided(department) == 0
     assert told(department, SHANGHAI) == []
+
+
+def test_a_blank_is_no_reason_of_a_decision(department: Department) -> None:
+    department.dispute(ISSUERS_LINE)
+    with pytest.raises(InvalidInput, match="needs a reason"):
+        decide(department, why=" ")
+    assert not_decided(department) == 1
 
 
 def test_an_adjustment_reaches_both_regions_with_the_entry_that_booked_it(department: Department) -> None:
