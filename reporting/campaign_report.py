@@ -261,7 +261,7 @@ def _show_budgets(figures: CampaignFigures) -> None:
     for name, level, use in _bearers(figures):
         budgets.append([name, level, *_use_cells(use)])
         whole = whole.plus(use)
-    budgets.append(["合计 Total", "", *_use_cells(whole)[:-1], ""])
+    budgets.append(["合计 Total", "", *_use_cells(whole)[:-1], None])
     headings: list[console.Heading] = [(each.zh, each.en) for each in _BUDGET_COLUMNS]
     console.console.print(console.table("预算执行 Budgets", headings, budgets))
     levels = [[names.level(each.name), each.funders, *_use_cells(each.use)] for each in _levels(figures)]
