@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
-from chassis.database import Database
+from chassis.database import Database, Transaction
 from node import schema
 
 DOCUMENT, PLATFORM, HAND_OVER, RETURN, ANSWER = "document", "platform", "hand_over", "custody_return", "answered"
@@ -16,7 +16,7 @@ _IN_TIME = (PLATFORM, HAND_OVER, RETURN, ANSWER)
 PAGE = 100
 """Receipts that are read at once: they may be more than the memory."""
 _TABLE = schema.receipt
-_KEY = (_TABLE.c.sender, _TABLE.c.kind, _TABLE.c.id)
+_KEY = (_TABLE.c.recovery, _TABLE.c.sender, _TABLE.c.kind, _TABLE.c.id)
 Name = tuple[str, str, bytes]
 """Sender, kind and id of a receipt."""
 
@@ -46,15 +46,16 @@ class Learned:
         """How many of them are news."""
         once = {each.name: each for each in receipts}
         with self._database.transaction() as transaction:
-            transaction.connection.execute(_TABLE.delete().where(_TABLE.c.recovery != self._recovery))
-            known = {(row.sender, row.kind, row.id) for row in transaction.select_keys(_TABLE, _KEY, list(once))}
+            known = self._rows(transaction, list(once))
             rows = [{**each._asdict(), "recovery": self._recovery} for each in once.values() if each.name not in known]
             transaction.insert(_TABLE, rows)
         return len(rows)
 
     def in_order(self) -> list[Name]:
         """All of them, in the order in which they are tried."""
-        query = select(*_KEY, _TABLE.c.at).where(_TABLE.c.recovery == self._recovery)
+        query = select(_TABLE.c.sender, _TABLE.c.kind, _TABLE.c.id, _TABLE.c.at).where(
+            _TABLE.c.recovery == self._recovery
+        )
         with self._database.snapshot() as transaction:
             rows = transaction.connection.execute(query).all()
         rows = sorted(rows, key=lambda row: _place(row.kind, row.at, row.id))
@@ -65,11 +66,16 @@ class Learned:
         for start in range(0, len(names), PAGE):
             page = names[start : start + PAGE]
             with self._database.snapshot() as transaction:
-                rows = {(row.sender, row.kind, row.id): row for row in transaction.select_keys(_TABLE, _KEY, page)}
+                rows = self._rows(transaction, page)
             for name in page:
                 yield Receipt(*name, rows[name].at, rows[name].body)
 
+    def _rows(self, transaction: Transaction, names: Sequence[Name]) -> dict[Name, Any]:
+        rows = transaction.select_keys(_TABLE, _KEY, [(self._recovery, *name) for name in names])
+        return {(row.sender, row.kind, row.id): row for row in rows}
+
     def forget(self) -> None:
+        """What other recoveries left with it."""
         with self._database.transaction() as transaction:
             transaction.connection.execute(_TABLE.delete())
 

@@ -43,6 +43,7 @@ class Replaying:
         self._keyring = keyring
         self._learned = learned
         self._job = job
+        self._coming = ComingHome((), ())
         self._report = recovery_pb2.RecoveryReport()
 
     def replay(self) -> recovery_pb2.RecoveryReport:
