@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import bindparam
@@ -21,7 +22,8 @@ from quanlian.v1 import custody_pb2, signed_pb2
 
 PAGE = 500
 _TERMS, _CHANGE, _HAND_OVER = schema.terms.c, custodian_schema.campaign_change.c, schema.hand_over.c
-_REQUEST = custodian_schema.request.c
+_RETURN, _REQUEST = schema.custody_return.c, custodian_schema.request.c
+_REQUEST_KEY = tuple(custodian_schema.request.primary_key)
 _PUBLISHED = Query(schema.terms.select().where(_TERMS.issuer == bindparam("region")))
 _CHANGES = Query(
     custodian_schema.campaign_change.select()
@@ -32,6 +34,12 @@ _HANDED = Query(
     schema.hand_over.select()
     .where(_HAND_OVER.issuer == bindparam("region"), _HAND_OVER.number > bindparam("after"))
     .order_by(_HAND_OVER.number)
+    .limit(PAGE)
+)
+_RETURNED = Query(
+    schema.custody_return.select()
+    .where(_RETURN.region == bindparam("region"), _RETURN.number > bindparam("after"))
+    .order_by(_RETURN.number)
     .limit(PAGE)
 )
 _ANSWERED = Query(
@@ -46,16 +54,19 @@ _ANSWERED = Query(
 def receipts_of(
     database: Database, region: str, asked: custody_pb2.GetReceiptsRequest, signer: Signer
 ) -> custody_pb2.GetReceiptsResponse:
-    """A page of hand-overs and answered requests; `next` says how to go on, if there is more.
+    """A page of hand-overs, returns and answered requests; `next` says how to go on, if there is more.
 
     What the region published comes first, for its money rests on that. With the incarnation that the node will begin,
-    what an older one gave is void from now on: all that came is here.
+    what an older one gave is void from now on: all that came is here. Asked for `request_ids`, it gives their answers
+    alone: what is sent again after a refusal keeps its id, which may be older than any copy.
     """
     with database.snapshot() as transaction:
         newest = known(transaction, region)
     if asked.incarnation > newest:
         with database.transaction() as transaction:
             learn(transaction, region, asked.incarnation)
+    if asked.request_ids:
+        return _named(database, region, asked.request_ids, signer)
     with database.snapshot() as transaction:
         documents = _documents(transaction, region)[asked.after_document :]
         if documents:
@@ -65,21 +76,45 @@ def receipts_of(
             response.next.after_document += len(page)
             return response
         handed = transaction.rows(_HANDED, region=region, after=asked.after_hand_over)
+        given_back = transaction.rows(_RETURNED, region=region, after=asked.after_return)
         rows = transaction.rows(_ANSWERED, region=region, after=asked.after_request_id)
-        kept = Kept(transaction, [row.request_batch for row in rows])
-        answered = [(row.request_id, _with_item(kept, row, signer)) for row in rows]
+        answered = _answered(transaction, rows, signer)
         feed = Books(transaction).counter(f"feed/{region}")
         response = custody_pb2.GetReceiptsResponse(feed=feed, incarnation=newest)
-    hand_overs = first_page(handed, lambda row: len(row.body), PAGE)
+    hand_overs, returns = (first_page(each, lambda row: len(row.body), PAGE) for each in (handed, given_back))
     requests = first_page(answered, lambda each: each[1].ByteSize(), PAGE)
-    for row in hand_overs:
-        response.hand_overs.append(_signed(row))
+    response.hand_overs.extend(map(_signed, hand_overs))
+    response.returns.extend(map(_signed, returns))
     response.answered.extend(each for _, each in requests if each.item)
-    if len(hand_overs) + len(requests) < len(handed) + len(rows) or PAGE in (len(handed), len(rows)):
+    found, shown = len(handed) + len(given_back) + len(rows), len(hand_overs) + len(returns) + len(requests)
+    if shown < found or PAGE in (len(handed), len(given_back), len(rows)):
         response.next.after_hand_over = hand_overs[-1].number if hand_overs else asked.after_hand_over
+        response.next.after_return = returns[-1].number if returns else asked.after_return
         response.next.after_request_id = requests[-1][0] if requests else asked.after_request_id
         response.next.after_document = asked.after_document
     return response
+
+
+def _named(database: Database, region: str, ids: Sequence[bytes], signer: Signer) -> custody_pb2.GetReceiptsResponse:
+    """The answers to those of the requests that were answered, as many as fit a page."""
+    wanted = ids[:PAGE]
+    with database.snapshot() as transaction:
+        keys = [(region, id) for id in wanted]
+        rows = transaction.select_keys(custodian_schema.request, _REQUEST_KEY, keys)
+        found = dict(_answered(transaction, rows, signer))
+    nothing = custody_pb2.AnsweredItem()
+    page = first_page(wanted, lambda id: found.get(id, nothing).ByteSize(), PAGE)
+    response = custody_pb2.GetReceiptsResponse(answered=[found[id] for id in page if id in found and found[id].item])
+    if len(page) < len(ids):
+        response.next.request_ids.extend(ids[len(page) :])
+    return response
+
+
+def _answered(
+    transaction: Transaction, rows: Sequence[Any], signer: Signer
+) -> list[tuple[bytes, custody_pb2.AnsweredItem]]:
+    kept = Kept(transaction, [row.request_batch for row in rows])
+    return [(row.request_id, _with_item(kept, row, signer)) for row in rows]
 
 
 def _documents(transaction: Transaction, region: str) -> list[custody_pb2.RegionDocument]:

@@ -131,12 +131,12 @@ class Recovery:
         coming = lineage.coming(0 if region in self._told else shown.incarnation)
         self._told.add(region)
         if request.receipts or request.complete:
-            await asyncio.to_thread(self._keep, region, request, shown, _mark(lineage))
+            await asyncio.to_thread(self._keep, region, request, shown, lineage.recovery)
 
         def load() -> custody_pb2.HandReceiptsResponse:
             with self.database.snapshot() as transaction:
                 after, head = _last_hand_over(transaction, region), _head(transaction, region)
-                complete = {row.region for row in _complete(transaction, _mark(lineage))}
+                complete = {row.region for row in _complete(transaction, lineage.recovery)}
             head.incarnation = coming
             head.sequence = max(head.sequence, shown.sequence)
             head.last_window = max(head.last_window, shown.last_window)
@@ -194,7 +194,7 @@ class Recovery:
         if state.why and lineage is not None:
             with self.database.snapshot() as transaction:
                 regions = {row.region for row in transaction.connection.execute(schema.participant.select())}
-                complete = {row.region for row in _complete(transaction, _mark(lineage))}
+                complete = {row.region for row in _complete(transaction, lineage.recovery)}
             state.handed_over.extend(sorted(complete))
             state.missing.extend(sorted(regions - complete))
         return state
@@ -202,8 +202,10 @@ class Recovery:
     def _learn(
         self, lineage: Lineage, without: Sequence[str], dispute_lacking: bool, report: recovery_pb2.RecoveryReport
     ) -> None:
-        self._drop(schema.receipt.c.recovery != _mark(lineage), schema.receipts_complete.c.recovery != _mark(lineage))
-        self._require_all(without, _mark(lineage))
+        self._drop(
+            schema.receipt.c.recovery != lineage.recovery, schema.receipts_complete.c.recovery != lineage.recovery
+        )
+        self._require_all(without, lineage.recovery)
         restored = lineage.restored.incarnation
         withdrawing = Withdrawing(self._engine, self.keyring, restored, lineage.coming())
         taken_back = withdrawing.learn(self._stored(WITHDRAWN), report)
@@ -321,11 +323,6 @@ def _disbelieved(region: str, why: str) -> InvalidInput:
     """A fault of that region alone: the others go on, and so does this party."""
     _log.error("a region's word is not believed", region=region, why=why)
     return InvalidInput(why, place=region)
-
-
-def _mark(lineage: Lineage) -> str:
-    """Names one recovery: how far the party had come, by the file beside its keys, when its copy was found behind."""
-    return f"{lineage.known.incarnation}/{lineage.known.commits}"
 
 
 def _complete(transaction: Transaction, mark: str) -> list[Any]:

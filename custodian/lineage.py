@@ -119,6 +119,11 @@ class Lineage:
         """How many commits were answered for that the database does not have; 0 where that is not known."""
         return max(0, self.known.commits - self.restored.commits)
 
+    @property
+    def recovery(self) -> str:
+        """Names one: how far the party had come, by the file beside its keys, when its copy was found behind."""
+        return f"{self.known.incarnation}/{self.known.commits}"
+
     def coming(self, heard: int = 0) -> int:
         """The incarnation that `renew` will begin: above all that this party was in, as it knows or a peer heard."""
         self._coming = max(self._coming, 1 + max(self.restored.incarnation, self.known.incarnation, heard))

@@ -1,29 +1,32 @@
 """What this node decided alone after the copy that it was restored from: booked again from the platforms' receipts.
 
 A decision depends on nothing but the books, its time and its ids, so deciding again must give the very bytes that this
-node signed; what does not is disputed, and its voucher is dead.
+node signed. They are kept until the recovery, which books each in its turn (`replaying.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from custodian.decisions import Answered, Received
+from custodian.evidence import shown_batch
 from custodian.receiving import receive
+from node.burying import bury
 from node.desk import Desk
-from node.engine import Engine
+from node.learned import PLATFORM, Learned, Receipt
 from node.redeeming import Intake
 from pki.trust import Keyring
-from quanlian import custody, wire
-from quanlian.custody import in_custody
-from quanlian.errors import BadSignature, ConfigurationError, InvalidInput, QuanlianError, Unavailable
+from quanlian import wire
+from quanlian.errors import BadSignature, InvalidInput, QuanlianError
 from quanlian.evidence import ANSWER_KIND, REQUEST_KIND, Message
 from quanlian.refusals import RefusalReason
 from quanlian.v1 import node_operator_pb2 as pb
 from quanlian.v1 import redemption_pb2
 from quanlian.vouchers import VoucherKey
+from quanlian.wire import Purchase
 
 _NO_ID = bytes(16)
 
@@ -35,6 +38,14 @@ class BookAgain:
     received: Received
     answer: redemption_pb2.RedemptionAnswer
     content: bytes
+
+    @property
+    def taken(self) -> VoucherKey | None:
+        """The voucher that was held or captured, which was in this node's custody then."""
+        item = self.received.item
+        if item is None or not isinstance(item.subject, Purchase) or self.answer.HasField("refusal"):
+            return None
+        return item.subject.key
 
     def load(self, desk: Desk) -> None:
         Intake(self.received, _NO_ID).load(desk)
@@ -59,80 +70,58 @@ class BookAgain:
 
 @dataclass(slots=True)
 class Bury:
-    """A voucher that somebody was told is captured, and that these books cannot take so: it is never spent again."""
+    """A receipt's voucher that somebody was told is captured, and that these books cannot take so."""
 
     key: VoucherKey
+    why: str
 
     def load(self, desk: Desk) -> None:
         desk.books.want(vouchers=[self.key])
 
     def decide(self, desk: Desk) -> None:
-        voucher = desk.books.voucher(self.key)
-        if voucher is not None and in_custody(voucher, desk.name) and voucher.status == custody.USABLE:
-            desk.books.put_voucher(voucher._replace(status=custody.CANCELLED))
+        bury(desk, self.key, self.why)
 
 
 class PlatformReceipts:
-    """Verifies receipts and books them in the order of their times."""
+    """Verifies receipts, and keeps what is this node's own for the recovery."""
 
-    def __init__(self, engine: Engine, keyring: Keyring) -> None:
-        self._engine = engine
+    def __init__(self, learned: Learned, keyring: Keyring, region: str) -> None:
+        self._learned = learned
         self._keyring = keyring
+        self._region = region
         self.platforms: set[str] = set()
         """Whose receipts were shown, signed by them and by this node."""
 
-    async def book(self, receipts: Iterable[pb.PlatformReceipt]) -> pb.BookReceiptsResponse:
-        """Book what these books lack; each receipt counts once, however often it comes."""
+    async def keep(self, receipts: Iterable[pb.PlatformReceipt]) -> pb.BookReceiptsResponse:
+        """Each counts once, however often it comes."""
         response = pb.BookReceiptsResponse()
-        waiting: list[BookAgain] = []
+        kept: list[Receipt] = []
         for receipt in receipts:
             try:
-                work = await self._verified(receipt)
+                own = self._verified(receipt)
             except QuanlianError as error:
                 id = wire.request_id_of(receipt.request.content).hex()
-                response.disputed.add(region=self._engine.region.code, id=id, reason=str(error))
+                response.disputed.add(region=self._region, id=id, reason=str(error))
                 continue
-            if work is None:
+            if own is None:
                 response.known += 1
             else:
-                waiting.append(work)
-        waiting.sort(key=lambda work: (work.answer.decided_at, work.received.request_id))
-        await asyncio.to_thread(self._book, waiting, response)
+                kept.append(own)
+        response.booked = await asyncio.to_thread(self._learned.keep, kept)
+        response.known += len(kept) - response.booked
         return response
 
-    def _book(self, waiting: Sequence[BookAgain], response: pb.BookReceiptsResponse) -> None:
-        for work, reason in self._apply(waiting, response):
-            response.disputed.add(region=self._engine.region.code, id=work.received.request_id.hex(), reason=reason)
-            if work.answer.HasField("posting"):
-                posting = work.answer.posting
-                self._engine.decide_together([Bury(VoucherKey(posting.issuer, posting.pack_id, posting.index))])
+    def _verified(self, receipt: pb.PlatformReceipt) -> Receipt | None:
+        """None for what the clearinghouse decided, and for refusals that are not kept.
 
-    def _apply(self, waiting: Sequence[BookAgain], response: pb.BookReceiptsResponse) -> list[tuple[BookAgain, str]]:
-        """Book what can be, again and again: of what was decided in one second, one may depend on another."""
-        while waiting:
-            left: list[tuple[BookAgain, str]] = []
-            for work in waiting:
-                try:
-                    news = self._engine.decide_together([work])[0]
-                except (Unavailable, ConfigurationError):
-                    raise
-                except QuanlianError as error:
-                    left.append((work, str(error)))
-                else:
-                    response.booked, response.known = response.booked + news, response.known + (not news)
-            if len(left) == len(waiting):
-                return left
-            waiting = [work for work, _ in left]
-        return []
-
-    async def _verified(self, receipt: pb.PlatformReceipt) -> BookAgain | None:
-        """None for what the clearinghouse decided. Raises BadSignature or UnknownKey for what is not signed so."""
+        Raises BadSignature or UnknownKey for what is not signed so.
+        """
         asked = _message(REQUEST_KIND, receipt.request)
         key = self._keyring.verify(asked.key_id, REQUEST_KIND, asked.digest, asked.signature)
         use, _, platform = key.purpose.partition(".")
         told = _message(ANSWER_KIND, receipt.answer)
         own = self._keyring.verify(told.key_id, ANSWER_KIND, told.digest, told.signature)
-        region = self._engine.region.code
+        region = self._region
         if (key.owner, use) != (region, "message") or not platform or asked.position < 0:
             raise BadSignature(
                 f"请求由 {key.owner} 的 {key.purpose} 密钥签名 · "
@@ -145,19 +134,29 @@ class PlatformReceipts:
             )
         self.platforms.add(platform)
         answer = wire.parse(redemption_pb2.RedemptionAnswer, told.content, "answer")
-        if answer.decider != region:
+        refused = answer.HasField("refusal") and not RefusalReason(answer.refusal.reason).consumes_request_id
+        if answer.decider != region or refused:
             return None
-        received = receive(
-            asked.content,
-            participant=platform,
-            acquirer=platform,
-            redeeming_region=region,
-            redemption_id=answer.redemption_id,
-            verifier=self._keyring,
-        )
-        if received.request_id != answer.request_id:
+        if wire.request_id_of(asked.content) != answer.request_id:
             raise BadSignature("答复与请求不对应 · the answer is to another request")
-        return BookAgain(received, answer, told.content)
+        id = answer.request_id + hashlib.sha256(told.content).digest()
+        return Receipt(platform, PLATFORM, id, answer.decided_at, receipt.SerializeToString())
+
+
+def read_receipt(receipt: Receipt, keyring: Keyring, region: str) -> BookAgain:
+    """What to book of one that was kept, the platform's message with it."""
+    shown = pb.PlatformReceipt.FromString(receipt.body)
+    answer = redemption_pb2.RedemptionAnswer.FromString(shown.answer.content)
+    received = receive(
+        shown.request.content,
+        participant=receipt.sender,
+        acquirer=receipt.sender,
+        redeeming_region=region,
+        redemption_id=answer.redemption_id,
+        verifier=keyring,
+        batch=shown_batch(_message(REQUEST_KIND, shown.request), answer.decided_at),
+    )
+    return BookAgain(received, answer, shown.answer.content)
 
 
 def _message(kind: str, shown: pb.ShownMessage) -> Message:

@@ -9,7 +9,7 @@ from custodian.incarnations import require_present
 from node import schema
 from node.custody import given_before
 from node.desk import Desk
-from quanlian import hand_overs
+from quanlian import custody, hand_overs
 from quanlian.apportionment import Reservation
 from quanlian.custody import CLEARINGHOUSE, VoucherState, in_custody, may_take
 from quanlian.errors import InvalidInput
@@ -70,6 +70,7 @@ def _is_known(desk: Desk, number: int) -> bool:
 
 
 def _take(desk: Desk, offered: VoucherState) -> None:
+    """One that a recovery found dead stays so when it comes home, and its money is free."""
     known = desk.books.voucher(offered.key)
     if known is None or not in_custody(offered, desk.name):
         raise InvalidInput(
@@ -81,6 +82,10 @@ def _take(desk: Desk, offered: VoucherState) -> None:
     if not may_take(known.epoch, offered.epoch):
         return
     _require_same_money(desk, offered)
+    if known.status != custody.USABLE:
+        desk.books.put_voucher(known._replace(epoch=offered.epoch))
+        _return_money(desk, offered, reserved=False)
+        return
     desk.books.put_voucher(offered)
     _return_money(desk, offered, reserved=True)
 

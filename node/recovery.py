@@ -1,55 +1,67 @@
 """A node whose database was restored from a backup learns again what the clearinghouse holds of it.
 
-What it published after the copy was made comes first, for money rests on that, then the hand-overs that it gave and the
-answers to what it sent on; the feed brings the rest by itself.
-What it decided alone in that time only the platforms hold: their receipts are booked first (`platform_receipts.py`).
+What it published after the copy was made comes first, for money rests on that. The rest is replayed in the order of
+time (`replaying.py`): what it decided alone, which only the platforms hold (`platform_receipts.py`), the hand-overs
+that it gave, what came back, and the answers to what it sent on. The feed brings what else there is by itself.
 What is in none of these is told to the operator, not guessed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Iterator, Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, exists, func, select
 
 from chassis.database import Query
+from custodian import schema as custodian_schema
 from custodian.books import last_numbers
 from custodian.campaigns import verify_change
 from custodian.continuity import Continuity
 from custodian.feed_heads import read_head
 from custodian.incarnations import known, learn
+from custodian.lineage import Lineage
 from custodian.recovering import Recovering
 from custodian.suspensions import verify_suspension
 from node import schema
-from node.desk import Work
+from node.announcing import Announcements
 from node.directory import Directory
 from node.engine import Engine
 from node.feed import SEQUENCE
 from node.feed_heads import keep_head, kept_head, shows_more
+from node.learned import ANSWER, DOCUMENT, HAND_OVER, RETURN, Learned, Receipt
 from node.platform_receipts import PlatformReceipts
 from node.ports import Clearinghouse
 from node.receipts import receipts_held
-from node.relearning import (
-    CountHandOvers,
-    RelearnAnswer,
-    RelearnChange,
-    RelearnHandOver,
-    RelearnSuspension,
-    RelearnTerms,
-)
+from node.replaying import Replaying
+from node.signatures import require_clearinghouse
 from pki.trust import Keyring
 from quanlian import hand_overs, wire
 from quanlian.custody import CLEARINGHOUSE
-from quanlian.errors import BadSignature, ConfigurationError, InvalidInput, QuanlianError, Unavailable
+from quanlian.errors import BadSignature, InvalidInput
 from quanlian.ids import uuid7
-from quanlian.terms_parsing import parse_terms
-from quanlian.v1 import custody_pb2, node_operator_pb2, recovery_pb2, signed_pb2
+from quanlian.v1 import custody_pb2, node_operator_pb2, recovery_pb2, redemption_pb2, signed_pb2
 
 _HAND_OVER = schema.hand_over.c
 _OLDEST_OPEN = Query(select(func.min(_HAND_OVER.number).label("number")).where(_HAND_OVER.taken.is_(False)))
+_RETURN, _NEXT_RETURN = schema.custody_return.c, schema.custody_return.alias().c
+_FIRST_RETURN = Query(select(func.min(_RETURN.number).label("number")))
+_END_OF_RETURNS = Query(
+    select(func.min(_RETURN.number).label("number")).where(~exists().where(_NEXT_RETURN.number == _RETURN.number + 1))
+)
+_OUTBOX, _REQUEST = schema.outbox.c, custodian_schema.request.c
+_UNANSWERED = Query(
+    select(_OUTBOX.own_id)
+    .where(
+        _OUTBOX.own_id > bindparam("after"),
+        _OUTBOX.own_id <= bindparam("until"),
+        ~exists().where(_REQUEST.participant == _OUTBOX.caller, _REQUEST.request_id == _OUTBOX.request_id),
+    )
+    .order_by(_OUTBOX.own_id)
+    .limit(bindparam("most"))
+)
+"""What was sent on and has no answer that is kept: those that were refused by reasons 1-5 among them."""
+ASKED_AT_ONCE = 500
 RECOVERY_MARGIN_SECONDS = 600
 """How much earlier than the copy's last commit the answers are asked for: ids and clocks may differ a little."""
 
@@ -71,7 +83,6 @@ class Recovery:
         self._clearinghouse = clearinghouse
         self._continuity = continuity
         self.job = Recovering(engine.database, continuity)
-        self._booked = 0
         self._refused: dict[str, recovery_pb2.Disputed] = {}
         self._shown: set[str] = set()
 
@@ -130,31 +141,54 @@ class Recovery:
 
     async def _run(self) -> recovery_pb2.RecoveryReport:
         lineage = self._continuity.require_broken()
+        learned = Learned(self._engine.database, lineage.recovery)
         self._engine.shelf.clear()
         await self.hand_receipts()
         await self._directory.refresh()
         position = await self.position()
+        feed = await self._learn(learned, lineage, position)
+        replaying = Replaying(self._engine, self._keyring, learned, self.job)
+        report = await asyncio.to_thread(replaying.replay)
+        report.feed_events = max(0, feed - position.feed)
+        report.disputed.extend(self._refused.values())
+        await Announcements(self._engine, self._clearinghouse).announce_suspensions()
+        await self._continuity.go_on(report)
+        await asyncio.to_thread(learned.forget)
+        self._refused, self._shown = {}, set()
+        return report
+
+    async def _learn(self, learned: Learned, lineage: Lineage, position: custody_pb2.Position) -> int:
+        """Keep what the clearinghouse holds, until it is replayed; returns the last event of its feed."""
         asked = custody_pb2.GetReceiptsRequest(
             after_hand_over=await asyncio.to_thread(self._last_taken, position.hand_overs),
+            after_return=await asyncio.to_thread(self._last_returned),
             after_request_id=uuid7(max(0, lineage.restored.at - RECOVERY_MARGIN_SECONDS) * 1000, bytes(10)),
         )
         response = custody_pb2.GetReceiptsResponse()
         while response.incarnation >= asked.incarnation:
             asked.incarnation = lineage.coming(response.incarnation)
             response = await self._clearinghouse.receipts(asked)
-        learning = _Learning(self._engine, self.job)
+        documents = 0
         while True:
-            await asyncio.to_thread(learning.learn, self._documents(response))
+            await asyncio.to_thread(learned.keep, list(self._receipts(response, documents)))
             if not response.HasField("next"):
                 break
+            documents += len(response.documents)
             response = await self._clearinghouse.receipts(response.next)
-        report = await asyncio.to_thread(learning.end)
-        report.feed_events = max(0, response.feed - position.feed)
-        report.receipts = self._booked
-        report.disputed.extend(self._refused.values())
-        await self._continuity.go_on(report)
-        self._booked, self._refused, self._shown = 0, {}, set()
-        return report
+        async for older in self._answers_to_older(asked.after_request_id):
+            await asyncio.to_thread(learned.keep, list(self._receipts(older, documents)))
+        return response.feed
+
+    async def _answers_to_older(self, until: bytes) -> AsyncIterator[custody_pb2.GetReceiptsResponse]:
+        """Of requests with ids up to `until`, which this copy has and no answer to them."""
+        after = b""
+        while rows := await self._engine.rows(_UNANSWERED, after=after, until=until, most=ASKED_AT_ONCE):
+            after = rows[-1].own_id
+            asked = custody_pb2.GetReceiptsRequest(request_ids=[row.own_id for row in rows])
+            while asked.request_ids:
+                response = await self._clearinghouse.receipts(asked)
+                yield response
+                asked = response.next
 
     async def require_receipts(self, without: Sequence[str]) -> None:
         """Raises InvalidInput for platforms of which no receipt came: what this node decided alone after the copy only
@@ -176,17 +210,17 @@ class Recovery:
     async def book_receipts(
         self, request: node_operator_pb2.BookReceiptsRequest
     ) -> node_operator_pb2.BookReceiptsResponse:
-        """Before `run`: book again what this node decided alone, from the signed answers that platforms hold.
+        """Before `run`: take the signed answers that platforms hold, from which what was decided here is booked again.
 
         Raises InvalidInput where nothing needs to be recovered, TrustError for a chain that does not lead to the root.
         """
-        self._continuity.require_broken()
+        lineage = self._continuity.require_broken()
         for chain in request.chains:
             self._keyring.add(chain)
-        receipts = PlatformReceipts(self._engine, self._keyring)
-        response = await receipts.book(request.receipts)
+        learned = Learned(self._engine.database, lineage.recovery)
+        receipts = PlatformReceipts(learned, self._keyring, self._engine.region.code)
+        response = await receipts.keep(request.receipts)
         self._shown |= receipts.platforms
-        self._booked += response.booked
         self._refused |= {each.id: each for each in response.disputed}
         return response
 
@@ -196,27 +230,37 @@ class Recovery:
             oldest = transaction.rows(_OLDEST_OPEN)[0].number
         return last if oldest is None else int(oldest) - 1
 
-    def _documents(self, response: custody_pb2.GetReceiptsResponse) -> Iterator[Document]:
-        """What the clearinghouse holds, in its order, each signature that was not checked before checked."""
-        for each in response.documents:
-            yield self._published(each)
+    def _last_returned(self) -> int:
+        """The last return before one that is missing: an answer may have brought one ahead of the feed."""
+        with self._engine.database.snapshot() as transaction:
+            first, last = (transaction.rows(query)[0].number for query in (_FIRST_RETURN, _END_OF_RETURNS))
+        return int(last) if first == 1 else 0
+
+    def _receipts(self, response: custody_pb2.GetReceiptsResponse, documents: int) -> Iterator[Receipt]:
+        """What a page brings after so many documents, each signature that was not checked before checked."""
+        for place, document in enumerate(response.documents, documents):
+            self._check_published(document)
+            yield Receipt(CLEARINGHOUSE, DOCUMENT, place.to_bytes(8, "big"), place, document.SerializeToString())
         for message in response.hand_overs:
             head = hand_overs.signed_head(message)
-            name = f"移交 hand-over {hand_overs.read_head(head.body).number}"
-            self._require_own(head, hand_overs.KIND, "message", name)
-            yield Document(name, RelearnHandOver(message))
+            given = hand_overs.read_head(head.body)
+            self._require_own(head, hand_overs.KIND, "message", f"移交 hand-over {given.number}")
+            yield _moved(HAND_OVER, given, message)
+        for message in response.returns:
+            head = hand_overs.signed_head(message)
+            require_clearinghouse(self._keyring, head, hand_overs.KIND)
+            yield _moved(RETURN, hand_overs.read_head(head.body), message)
         for answered in response.answered:
-            yield Document(wire.answer_request_id(answered.answer).hex(), RelearnAnswer(answered))
+            answer = wire.parse(redemption_pb2.RedemptionAnswer, answered.answer, "answer")
+            yield Receipt(CLEARINGHOUSE, ANSWER, answer.request_id, answer.decided_at, answered.SerializeToString())
 
-    def _published(self, document: custody_pb2.RegionDocument) -> Document:
+    def _check_published(self, document: custody_pb2.RegionDocument) -> None:
         if document.HasField("terms"):
             self._require_own(document.terms, "terms", "terms", "terms")
-            return Document(parse_terms(document.terms.body, "terms").campaign, RelearnTerms(document.terms))
-        if document.HasField("change"):
-            signed = verify_change(document.change, self._keyring)
-            return Document(f"变更 change {signed.change.number} of {signed.change.campaign}", RelearnChange(signed))
-        decided = verify_suspension(document.suspension, self._keyring)
-        return Document(f"暂停 suspension {decided.suspension.number}", RelearnSuspension(decided))
+        elif document.HasField("change"):
+            verify_change(document.change, self._keyring)
+        else:
+            verify_suspension(document.suspension, self._keyring)
 
     def _require_own(self, message: signed_pb2.SignedMessage, kind: str, purpose: str, name: str) -> None:
         key = self._keyring.verify(message.key_id, kind, message.body, message.signature)
@@ -236,73 +280,5 @@ class Recovery:
                 await self._clearinghouse.hand_receipts(page)
 
 
-class Document(NamedTuple):
-    """Something that the clearinghouse holds of this node, and what an operator calls it."""
-
-    name: str
-    work: Work
-
-
-class _Learning:
-    """Learns documents in the order in which they come, then again what depended on a later one; counts the news."""
-
-    def __init__(self, engine: Engine, job: Recovering) -> None:
-        self._engine = engine
-        self._job = job
-        self._report = recovery_pb2.RecoveryReport()
-        self._left: list[tuple[Document, str]] = []
-        self._last_hand_over = 0
-
-    def learn(self, documents: Iterable[Document]) -> None:
-        for each in documents:
-            if isinstance(each.work, RelearnHandOver):
-                number = hand_overs.read(each.work.message.body).head.number
-                self._last_hand_over = max(self._last_hand_over, number)
-            self._try(each)
-            self._job.done += 1
-
-    def end(self) -> recovery_pb2.RecoveryReport:
-        """What was learned, and what could not be, with why."""
-        before = len(self._left) + 1
-        while 0 < len(self._left) < before:
-            again, before, self._left = self._left, len(self._left), []
-            for each, _ in again:
-                self._try(each)
-        for each, why in self._left:
-            if isinstance(each.work, RelearnHandOver):
-                why = f"{self._give_up(each.work)}: {why}"
-            self._report.disputed.add(region=self._engine.region.code, id=each.name, reason=why)
-        self._engine.decide_together([CountHandOvers(self._last_hand_over)])
-        return self._report
-
-    def _try(self, document: Document) -> None:
-        try:
-            self._count(document.work, int(self._engine.decide_together([document.work])[0] or 0))
-        except (Unavailable, ConfigurationError):
-            raise
-        except QuanlianError as error:
-            self._left.append((document, str(error)))
-
-    def _give_up(self, work: RelearnHandOver) -> str:
-        """The vouchers of a hand-over are the clearinghouse's, though these books cannot take its money."""
-        try:
-            self._count(work, int(self._engine.decide_together([replace(work, limit=False)])[0]))
-        except (Unavailable, ConfigurationError):
-            raise
-        except QuanlianError as error:
-            return f"券与资金均未取回，请核对 · its vouchers and money could not be taken ({error})"
-        return (
-            "券已归清分平台，其资金未从出资限额中扣减，请核对 · its vouchers are the clearinghouse's, their money was "
-            "not taken off the funders' limits: go through them"
-        )
-
-    def _count(self, work: Work, learned: int) -> None:
-        report = self._report
-        if isinstance(work, RelearnHandOver):
-            report.hand_overs, report.vouchers = report.hand_overs + bool(learned), report.vouchers + learned
-        elif isinstance(work, RelearnChange):
-            report.changes += learned
-        elif isinstance(work, RelearnSuspension):
-            report.suspensions += learned
-        elif isinstance(work, RelearnAnswer):
-            report.answers += learned
+def _moved(kind: str, head: hand_overs.Head, message: signed_pb2.SignedMessage) -> Receipt:
+    return Receipt(CLEARINGHOUSE, kind, head.number.to_bytes(8, "big"), head.at, message.SerializeToString())

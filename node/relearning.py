@@ -13,10 +13,12 @@ from custodian.evidence import SignedBatch, shown_batch
 from custodian.suspensions import SignedSuspension
 from node import schema
 from node.announcing import ANNOUNCED
+from node.burying import bury, void_hold
 from node.desk import Desk, Sent
 from node.publishing import take_change
+from node.recall import take_return
 from node.redeeming import ClearinghouseAnswer, keep_quote
-from quanlian import custody, hand_overs, redemptions, wire
+from quanlian import custody, hand_overs, wire
 from quanlian.custody import EMPTY, VoucherState
 from quanlian.errors import InvalidInput
 from quanlian.evidence import ANSWER_KIND, Message
@@ -133,6 +135,27 @@ class RelearnHandOver:
 
 
 @dataclass(slots=True)
+class RelearnReturn:
+    """Vouchers that the clearinghouse gave back, its signature checked before; returns how many of them are news."""
+
+    message: signed_pb2.SignedMessage
+
+    def load(self, desk: Desk) -> None:
+        pass
+
+    def decide(self, desk: Desk) -> int:
+        """Raises InvalidInput until the hand-over that gave them is learned, and what `take_return` raises."""
+        offered = hand_overs.read(self.message.body).vouchers()
+        desk.books.load_vouchers([each.key for each in offered])
+        known = [(each, desk.books.voucher(each.key)) for each in offered]
+        for each, here in known:
+            if here is None or here.epoch < each.epoch - 1:
+                raise InvalidInput("其移交尚未取回 · was not given yet, by these books", place=_named(each))
+        take_return(desk, self.message)
+        return sum(here is not None and here.epoch < each.epoch for each, here in known)
+
+
+@dataclass(slots=True)
 class CountHandOvers:
     """Numbers of hand-overs that the clearinghouse has are not given out again, whatever became of them here."""
 
@@ -146,9 +169,19 @@ class CountHandOvers:
 
 
 def _give_again(desk: Desk, handed: VoucherState, limit: bool) -> None:
-    """The voucher is the clearinghouse's, whatever the copy says; so is its money, reserved here or not."""
+    """The voucher is the clearinghouse's, whatever the copy says; so is its money, reserved here or not.
+
+    One that is captured here never becomes usable again: given up, it is dead wherever it is.
+    """
     known = _without_hold(desk, handed)
     if known is not None and known.epoch >= handed.epoch:
+        return
+    if known is not None and known.status == custody.CAPTURED:
+        why = "账上已核销 · is captured in these books"
+        if limit:
+            raise InvalidInput(why, place=_named(handed))
+        desk.books.put_voucher(known._replace(epoch=handed.epoch))
+        bury(desk, handed.key, why)
         return
     reserved = known.reservation if known is not None else EMPTY
     gone = handed._replace(reservation=EMPTY, status=custody.USABLE, hold=None)
@@ -169,20 +202,26 @@ def _without_hold(desk: Desk, handed: VoucherState) -> VoucherState | None:
     current = desk.books.voucher(handed.key)
     assert current is not None
     if redemption is not None and redemption.state is State.AUTHORIZED:
-        outcome = redemptions.release_hold(redemption, current, State.VOIDED)
-        desk.books.apply(outcome)
-        desk.applied(redemption, outcome)
-        current = outcome.voucher
+        current = void_hold(desk, redemption, current)
     return current
 
 
 def _keep(desk: Desk, number: int, message: signed_pb2.SignedMessage, handed: Sequence[VoucherState]) -> None:
+    """One that was learned after a later one of the same vouchers does not take its place."""
+    table = schema.handed_voucher
     row = {"number": number, **_signed(message), "given_at": desk.at, "taken": True}
     desk.transaction.insert(schema.hand_over, [row])
+    keys = [(each.key.pack_id, each.key.voucher_index) for each in handed]
+    rows = desk.transaction.select_keys(table, [table.c.pack_id, table.c.voucher_index], keys)
+    later = {(each.pack_id, each.voucher_index) for each in rows if each.number > number}
     desk.transaction.upsert(
-        schema.handed_voucher,
-        [{"pack_id": each.key.pack_id, "voucher_index": each.key.voucher_index, "number": number} for each in handed],
+        table,
+        [{"pack_id": key[0], "voucher_index": key[1], "number": number} for key in keys if key not in later],
     )
+
+
+def _named(voucher: VoucherState) -> str:
+    return f"voucher {voucher.key.pack_id.hex()}/{voucher.key.voucher_index}"
 
 
 def _signed(message: signed_pb2.SignedMessage) -> dict[str, Any]:
@@ -199,12 +238,15 @@ class RelearnAnswer:
         pass
 
     def decide(self, desk: Desk) -> bool:
-        """Raises InvalidInput for an item that does not say whose request it is."""
+        """Raises InvalidInput for an item that does not say whose request it is.
+
+        One that was refused by reasons 1-5 counts as answered, and may have been sent again since under the same id.
+        """
         message = wire.parse(redemption_pb2.RedemptionItem, self.answered.item, "item")
         if message.HasField("quote") and message.HasField("origin"):
             return self._keep_quote(desk, message.origin)
         known = desk.sent_as(message.request_id)
-        if known is not None and known.answered:
+        if known is not None and desk.books.request((known.caller, known.request_id)) is not None:
             return False
         if known is None:
             self._send_again(desk, message)

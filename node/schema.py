@@ -326,6 +326,19 @@ custody_return = Table(
     comment="vouchers that came back from the clearinghouse, taken once",
 )
 
+receipt = Table(
+    "receipt",
+    METADATA,
+    Column("recovery", String, primary_key=True, comment="how far the lineage went that the copy was found behind of"),
+    Column("sender", String, primary_key=True, comment="the clearinghouse, or the platform that holds it"),
+    Column("kind", String, primary_key=True),
+    Column("id", LargeBinary, primary_key=True),
+    Column("at", BigInteger, nullable=False, comment="when it was given or decided; of a document, its place"),
+    Column("body", LargeBinary, nullable=False, comment="a serialised message, by the kind"),
+    seal_column(),
+    comment="during a recovery: what the clearinghouse and platforms hold of this node",
+)
+
 cancellation = Table(
     "cancellation",
     METADATA,

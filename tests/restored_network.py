@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 from local_parties import (
     CLEARINGHOUSE,
     HANGZHOU,
+    KEYRING,
     PLATFORM,
     LocalClearinghouse,
     LocalNode,
@@ -29,6 +31,7 @@ from pki.identity import Identity
 from quanlian.evidence import ANSWER_KIND, REQUEST_KIND
 from quanlian.v1 import custody_pb2, directory_pb2, node_operator_pb2, recovery_pb2
 from quanlian.vouchers import VoucherKey
+from quanlian.wire import batch_digest
 
 ALIPAY, NODE = Identity(HANGZHOU, "platform", PLATFORM), Identity(HANGZHOU, "node")
 PLATFORM_KEY = TestSigner(HANGZHOU, f"message.{PLATFORM}")
@@ -186,6 +189,20 @@ async def ended(recovery: Awaitable[recovery_pb2.RecoveryReport | None]) -> reco
     report = await recovery
     assert report is not None
     return report
+
+
+def receipt(
+    asked: bytes, answer: bytes, platform_key: TestSigner = PLATFORM_KEY, node_key: TestSigner = NODE_KEY
+) -> node_operator_pb2.PlatformReceipt:
+    """What a platform kept: its signed request and the answer as its node signed it, each among others."""
+    sides = []
+    for kind, content, key in ((REQUEST_KIND, asked, platform_key), (ANSWER_KIND, answer, node_key)):
+        KEYRING.setdefault(key.key_id, key.certified)
+        others = [b"before", content, b"after"]
+        hashes = b"".join(hashlib.sha256(each).digest() for each in others)
+        signature = key.sign(kind, batch_digest(others))
+        sides.append({"content": content, "hashes": hashes, "key_id": key.key_id, "signature": signature})
+    return node_operator_pb2.PlatformReceipt(request=sides[0], answer=sides[1])
 
 
 def in_english(reason: str) -> str:

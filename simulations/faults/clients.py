@@ -6,6 +6,7 @@ A request is sent again with the same bytes until it is answered, and every answ
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -31,6 +32,7 @@ from quanlian.v1 import (
     suspension_pb2,
     voucher_pb2,
 )
+from quanlian.wire import item_hashes
 from simulations.auditor import Promise, Suspended
 from simulations.faults import parties
 from simulations.faults.opening import (
@@ -71,6 +73,16 @@ class Request:
         self.done = asyncio.Event()
 
 
+def _shown(content: bytes, key_id: bytes, signature: bytes) -> node_operator_pb2.ShownMessage:
+    hashes = b"".join(item_hashes([content]))
+    return node_operator_pb2.ShownMessage(content=content, hashes=hashes, key_id=key_id, signature=signature)
+
+
+def _is_request(id: str) -> bool:
+    """Whether what a recovery disputes is a request, and not a document or a hand-over."""
+    return re.fullmatch("[0-9a-f]{32}", id) is not None
+
+
 class Clients:
     """Everybody who asks for something in one schedule."""
 
@@ -81,6 +93,9 @@ class Clients:
         self.broken_calls: list[str] = []
         self.recovering: list[str] = []
         self.disputed: list[str] = []
+        self.booked_again: dict[str, set[bytes]] = {}
+        """By region: the requests whose receipts were shown to its latest recovery, and that it did not dispute."""
+        self._receipts: dict[str, dict[bytes, node_operator_pb2.PlatformReceipt]] = {}
         self._asked: dict[bytes, float] = {}
         self._stage, self._plan, self._tokens = stage, plan, tokens
         self._redemptions = {
@@ -114,8 +129,7 @@ class Clients:
             call = partial(stub.RecoverClearinghouse, _pb.RecoverClearinghouseRequest(), timeout=CALL_SECONDS)
         else:
             stub = node_operator_pb2_grpc.NodeOperatorServiceStub(channel)
-            request = node_operator_pb2.RecoverNodeRequest(without=[parties.PLATFORM])
-            call = partial(stub.RecoverNode, request, timeout=CALL_SECONDS)
+            call = partial(self._recover_node, stub, party)
         machine = self._stage.machine(party)
         while True:
             await asyncio.sleep(AGAIN_SECONDS[-1])
@@ -128,9 +142,22 @@ class Clients:
                 if not answer.report.incarnation or machine.needs_recovery:
                     continue
                 disputed = answer.report.disputed
+                if party in self.booked_again:
+                    self.booked_again[party] -= {bytes.fromhex(each.id) for each in disputed if _is_request(each.id)}
                 self.disputed += [f"{party}: {each.region} {each.id}: {each.reason}" for each in disputed]
             self.recovering.remove(party)
             return
+
+    async def _recover_node(self, stub: Any, region: str) -> node_operator_pb2.RecoverNodeResponse:
+        """With all that the region's platform holds by now of what the node decided alone."""
+        held = dict(self._receipts.get(region, {}))
+        if held:
+            shown = node_operator_pb2.BookReceiptsRequest(receipts=held.values())
+            await stub.BookReceipts(shown, timeout=CALL_SECONDS)
+        request = node_operator_pb2.RecoverNodeRequest(without=[parties.PLATFORM])
+        answer: node_operator_pb2.RecoverNodeResponse = await stub.RecoverNode(request, timeout=CALL_SECONDS)
+        self.booked_again[region] = set(held)
+        return answer
 
     async def ask_again(self) -> None:
         """Every request once more, with the bytes of its first time."""
@@ -237,6 +264,11 @@ class Clients:
         asked_at = self._asked.setdefault(id, self._stage.loop.time())
         response = await self._insist(lambda: call(message, timeout=CALL_SECONDS))
         answer: bytes = response.answer if kind == "claim" else response.answer.answer
+        if kind != "claim" and redemption_pb2.RedemptionAnswer.FromString(answer).decider == operation.region:
+            self._receipts.setdefault(operation.region, {})[id] = node_operator_pb2.PlatformReceipt(
+                request=_shown(content, signed.key_id, signed.signature),
+                answer=_shown(answer, response.answer.key_id, response.answer.signature),
+            )
         name = f"step {operation.number}, {operation.kind}"
         promise = Promise(
             operation.region,

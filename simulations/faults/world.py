@@ -83,7 +83,11 @@ def _audited(stage: Stage, clients: Clients, restores: Sequence[Restore]) -> lis
     connections = {name: stage.machine(name).disk.connection for name in stage.parties}
     books = network_in_memory(connections, restored={each.party for each in restores})
     known = set(books.clearinghouse.redemptions)
-    promises = [each for each in clients.promises if not _may_be_lost(each, known, restores)]
+    promises = [
+        each
+        for each in clients.promises
+        if each.request_id in clients.booked_again.get(each.region, ()) or not _may_be_lost(each, known, restores)
+    ]
     posted = [each for each in promises if not _may_be_taken_back(each, restores)]
     suspended = [each for each in clients.suspended if not any(back.party == each.issuer for back in restores)]
     checks = audit_promises(books, promises, posted, suspended)

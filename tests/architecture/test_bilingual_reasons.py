@@ -41,6 +41,7 @@ MODULES = (
     "node/recall.py",
     "node/recovery.py",
     "node/relearning.py",
+    "node/replaying.py",
     "node/reversing.py",
     "node/settling.py",
     "node/suspending.py",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,11 @@ import pytest
 from local_parties import (
     CLEARINGHOUSE,
     HANGZHOU,
-    KEYRING,
     PLATFORM,
     SHANGHAI,
     LocalClearinghouse,
     LocalNode,
     Party,
-    TestSigner,
     answer_of,
     feed_head,
     item,
@@ -30,10 +27,10 @@ from restored_network import (
     ALIPAY,
     CLEARING_KEY,
     NODE_KEY,
-    PLATFORM_KEY,
     Network,
     back_up,
     in_english,
+    receipt,
     restore,
     set_back,
 )
@@ -48,7 +45,6 @@ from quanlian.errors import InvalidInput
 from quanlian.evidence import ANSWER_KIND, REQUEST_KIND, Exchange, Message
 from quanlian.v1 import custody_pb2, node_operator_pb2, recovery_pb2
 from quanlian.v1 import redemption_pb2 as pb
-from quanlian.wire import batch_digest
 
 
 @pytest.fixture
@@ -325,7 +321,8 @@ class TestPlatformReceipts:
         assert (booked.booked, booked.known, list(booked.disputed)) == (5, 0, [])
         again = network.book(*receipts)
         assert (again.booked, again.known, list(again.disputed)) == (0, 5, [])
-        network.recover_node()
+        report = network.recover_node()
+        assert (report.receipts, list(report.disputed)) == (5, [])
         assert self.books(network) == before
         assert network.redeem(*asked) == answers
         network.check()
@@ -397,13 +394,15 @@ class TestPlatformReceipts:
         restore(network.node, copy)
         (use,) = network.node.decide(network.node.intake(item(b"x" * 16, redeem=purchase(token, 1, "order"))))
         assert outcome(use.content) == "CAPTURED", "the copy goes on, and another voucher takes the order"
-        booked = network.book(receipt(content, answer), receipt(late, told))
-        assert booked.booked == 0
-        assert [in_english(each.reason) for each in booked.disputed] == [
+        network.book(receipt(content, answer), receipt(late, told))
+        report = network.recover_node()
+        assert report.receipts == 0
+        assert [in_english(each.reason) for each in report.disputed] == [
             "is decided otherwise now than it was answered"
         ] * 2
         states = {row["voucher_index"]: row["status"] for row in network.node.rows("voucher")}
         assert states == {0: "cancelled", 1: "captured"}
+        network.check()
 
     def test_answers_of_the_clearinghouse_are_left_to_its_own_receipts(self, network: Network) -> None:
         tokens = network.node.claim(2)
@@ -440,20 +439,6 @@ class TestPlatformReceipts:
         assert len(request.chains) == 2
         with pytest.raises(InvalidInput, match=r"three\.json.*is no evidence file"):
             list(receipt_pages([("three.json", b"{}")]))
-
-
-def receipt(
-    asked: bytes, answer: bytes, platform_key: TestSigner = PLATFORM_KEY, node_key: TestSigner = NODE_KEY
-) -> node_operator_pb2.PlatformReceipt:
-    """What a platform kept: its signed request and the answer as its node signed it, each among others."""
-    sides = []
-    for kind, content, key in ((REQUEST_KIND, asked, platform_key), (ANSWER_KIND, answer, node_key)):
-        KEYRING.setdefault(key.key_id, key.certified)
-        others = [b"before", content, b"after"]
-        hashes = b"".join(hashlib.sha256(each).digest() for each in others)
-        signature = key.sign(kind, batch_digest(others))
-        sides.append({"content": content, "hashes": hashes, "key_id": key.key_id, "signature": signature})
-    return node_operator_pb2.PlatformReceipt(request=sides[0], answer=sides[1])
 
 
 def _message(kind: str, shown: node_operator_pb2.ShownMessage) -> Message:

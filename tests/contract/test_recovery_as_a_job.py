@@ -20,7 +20,7 @@ from local_parties import (
     outcome,
     purchase,
 )
-from restored_network import Network, back_up, restore
+from restored_network import Network, back_up, receipt, restore
 from sqlalchemy import event
 
 from custodian import recovery_report
@@ -244,18 +244,15 @@ class TestReport:
         with pytest.raises(InvalidInput, match=r"no recovery began incarnation 7 — .* name one of 2, 3"):
             network.do(lambda service: service.recovery.job.kept(7))
 
-    def test_a_platform_s_receipts_are_in_it_although_they_were_booked_before(self, network: Network) -> None:
+    def test_a_platform_s_receipts_are_in_it_although_they_came_before(self, network: Network) -> None:
+        (token,) = network.node.claim()
         copy = back_up(network.node)
-        network.node.claim()
+        redeem = item(network.node.ids.fresh(), redeem=purchase(token, 0, "order"))
+        (answer,) = network.redeem(redeem)
         restore(network.node, copy)
-
-        async def run(service: NodeService) -> recovery_pb2.RecoveryReport | None:
-            service.recovery._booked = 3
-            return await service.recovery.run()
-
-        report = network.do(run)
-        assert report is not None
-        assert report.receipts == 3
+        network.book(receipt(redeem, answer))
+        assert network.recover_node().receipts == 1
+        assert network.node.rows("receipt") == []
 
     def test_nothing_is_reported_of_a_party_that_was_never_recovered(self, network: Network) -> None:
         assert network.do(lambda service: service.recovery.job.kept(0)) == (None, [])

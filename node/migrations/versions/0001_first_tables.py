@@ -409,6 +409,25 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
+        "receipt",
+        sa.Column(
+            "recovery",
+            sa.String(),
+            nullable=False,
+            comment="how far the lineage went that the copy was found behind of",
+        ),
+        sa.Column("sender", sa.String(), nullable=False, comment="the clearinghouse, or the platform that holds it"),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("id", sa.LargeBinary(), nullable=False),
+        sa.Column(
+            "at", sa.BigInteger(), nullable=False, comment="when it was given or decided; of a document, its place"
+        ),
+        sa.Column("body", sa.LargeBinary(), nullable=False, comment="a serialised message, by the kind"),
+        sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
+        sa.PrimaryKeyConstraint("recovery", "sender", "kind", "id"),
+        comment="during a recovery: what the clearinghouse and platforms hold of this node",
+    )
+    op.create_table(
         "settlement_window",
         sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("statement", sa.LargeBinary(), nullable=True, comment="JSON, as the clearinghouse signed it"),

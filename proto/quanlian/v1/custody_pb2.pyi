@@ -522,6 +522,8 @@ class GetReceiptsRequest(_message.Message):
     AFTER_REQUEST_ID_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
     AFTER_DOCUMENT_FIELD_NUMBER: _builtins.int
+    AFTER_RETURN_FIELD_NUMBER: _builtins.int
+    REQUEST_IDS_FIELD_NUMBER: _builtins.int
     after_hand_over: _builtins.int
     after_request_id: _builtins.bytes
     """The node's own request id after which to go on."""
@@ -529,6 +531,11 @@ class GetReceiptsRequest(_message.Message):
     """With the first request: the incarnation that the node will begin. What an older one gave and is not here is void."""
     after_document: _builtins.int
     """How many of the region's documents the node has got."""
+    after_return: _builtins.int
+    @_builtins.property
+    def request_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Own request ids to which the node has no answer, however old: with them nothing else is asked for."""
+
     def __init__(
         self,
         *,
@@ -536,10 +543,12 @@ class GetReceiptsRequest(_message.Message):
         after_request_id: _builtins.bytes = ...,
         incarnation: _builtins.int = ...,
         after_document: _builtins.int = ...,
+        after_return: _builtins.int = ...,
+        request_ids: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_document", b"after_document", "after_hand_over", b"after_hand_over", "after_request_id", b"after_request_id", "incarnation", b"incarnation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_document", b"after_document", "after_hand_over", b"after_hand_over", "after_request_id", b"after_request_id", "after_return", b"after_return", "incarnation", b"incarnation", "request_ids", b"request_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -555,6 +564,7 @@ class GetReceiptsResponse(_message.Message):
     FEED_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
     DOCUMENTS_FIELD_NUMBER: _builtins.int
+    RETURNS_FIELD_NUMBER: _builtins.int
     feed: _builtins.int
     """The last event of the region's feed."""
     incarnation: _builtins.int
@@ -571,6 +581,10 @@ class GetReceiptsResponse(_message.Message):
     def documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___RegionDocument]:
         """All that the region itself published, before anything else: each version's terms ahead of the change that names it."""
 
+    @_builtins.property
+    def returns(self) -> _containers.RepeatedCompositeFieldContainer[_signed_pb2.SignedMessage]:
+        """Custody that was given back to the region; kind "hand-over"."""
+
     def __init__(
         self,
         *,
@@ -580,10 +594,11 @@ class GetReceiptsResponse(_message.Message):
         feed: _builtins.int = ...,
         incarnation: _builtins.int = ...,
         documents: _abc.Iterable[Global___RegionDocument] | None = ...,
+        returns: _abc.Iterable[_signed_pb2.SignedMessage] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["next", b"next"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "documents", b"documents", "feed", b"feed", "hand_overs", b"hand_overs", "incarnation", b"incarnation", "next", b"next"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "documents", b"documents", "feed", b"feed", "hand_overs", b"hand_overs", "incarnation", b"incarnation", "next", b"next", "returns", b"returns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

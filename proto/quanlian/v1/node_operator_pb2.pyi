@@ -1479,6 +1479,7 @@ class BookReceiptsResponse(_message.Message):
     KNOWN_FIELD_NUMBER: _builtins.int
     DISPUTED_FIELD_NUMBER: _builtins.int
     booked: _builtins.int
+    """Kept for the recovery, which books them in their turn: its report says how many were news."""
     known: _builtins.int
     """Those that the books have already, or that the clearinghouse decided: its own receipts bring them."""
     @_builtins.property
