@@ -206,7 +206,7 @@ def _take(desk: Desk, event: custody_pb2.FeedEvent, read: Read) -> None:
         keep_deny_list(desk.transaction, read.number, event.deny_list)
         record_deny_list(desk.books, desk.at, read.number, event.deny_list)
     elif kind == "limit_warning":
-        desk.transaction.insert(custodian_schema.limit_warning, [warning_row(event.limit_warning)])
+        desk.transaction.upsert(custodian_schema.limit_warning, [warning_row(event.limit_warning)])
     else:
         _take_money(desk, event)
 
@@ -275,10 +275,23 @@ def _take_posting(desk: Desk, posting: redemption_pb2.Posting) -> None:
 
 
 def _take_fund_return(desk: Desk, message: signed_pb2.SignedMessage) -> None:
-    """Accepted like a hand-over: the issuer's limit grows by what the clearinghouse gave back."""
+    """Accepted like a hand-over, each number once: the issuer's limit grows by what the clearinghouse gave back.
+
+    Raises InvalidInput for other money under a number that is known.
+    """
     fund_return = wire.parse(custody_pb2.FundReturn, message.body, "fund return")
+    table = schema.fund_return
+    known = desk.transaction.select_keys(table, [table.c.number], [(fund_return.number,)])
+    if known and known[0].body != message.body:
+        raise InvalidInput(
+            f"第{fund_return.number}号资金退回另有所指 · other money came back under number {fund_return.number}",
+            place="fund return",
+            remedy="请清分平台核对其恢复报告 · let the clearinghouse go through the report of its recovery",
+        )
+    if known:
+        return
     desk.transaction.insert(
-        schema.fund_return,
+        table,
         [{"number": fund_return.number, "body": message.body, "signature": message.signature}],
     )
     desk.books.move(Movement(leg.account, "", limit_fen=leg.amount_fen) for leg in wire.legs_of(fund_return.legs))
@@ -295,7 +308,10 @@ def _take_adjustment(desk: Desk, posting: redemption_pb2.Posting) -> None:
 
 
 def _open_month(desk: Desk, month: str) -> None:
-    desk.transaction.insert(schema.statement_month, [{"month": month, "confirmed_by": "", "reservation": ""}])
+    """Nothing new if it is known, as a window."""
+    table = schema.statement_month
+    if not desk.transaction.select_keys(table, [table.c.month], [(month,)]):
+        desk.transaction.insert(table, [{"month": month, "confirmed_by": "", "reservation": ""}])
 
 
 def _open_window(desk: Desk, number: int) -> None:
@@ -339,11 +355,16 @@ def book_settled(desk: Desk, net_fen: int) -> None:
 
 
 def _settle(desk: Desk, number: int) -> None:
-    """SETTLED books the window's net position, or leaves it to the statement: a restored node may not have that yet."""
+    """SETTLED books the window's net position, or leaves it to the statement: a restored node may not have that yet.
+
+    Once: a clearinghouse that was restored to before it settled settles again, and tells it again.
+    """
     table = schema.settlement_window
     rows = desk.transaction.select_keys(table, [table.c.number], [(number,)])
     if not rows:
         raise InvalidInput("对账单未到，场次已结清 · was settled before its statement came", place=f"window {number}")
+    if rows[0].settled:
+        return
     book_settled(desk, rows[0].net_fen)
     desk.transaction.update(table, {"number": number}, {"settled": True})
     draw_settled(desk)

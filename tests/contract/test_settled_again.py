@@ -1,0 +1,149 @@
+"""A clearinghouse that was restored tells its nodes again what it told in its former life: nothing is booked twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local_parties import HANGZHOU, SHANGHAI, LocalClearinghouse, LocalNode, keys_of
+from restored_network import Network, back_up, restore
+from window_stories import close, instruct, mark, pay_ahead, redeem
+
+from quanlian.v1 import custody_pb2, limit_pb2, signed_pb2
+
+MONTH, MONTH_SECONDS = "2026-05", 40 * 86_400
+
+
+@pytest.fixture
+def network(node: LocalNode, clearinghouse: LocalClearinghouse, tmp_path: Path) -> Network:
+    return Network(node, clearinghouse, tmp_path)
+
+
+@pytest.fixture
+def copy(network: Network) -> dict[str, list[dict[str, Any]]]:
+    """Of a clearinghouse whose window 1 is closed, and that the node has reconciled."""
+    (token,) = network.node.claim()
+    network.release(*keys_of(token))
+    redeem(network.clearinghouse, 1, token)
+    close(network.clearinghouse)
+    network.follow()
+    network.reconcile()
+    return back_up(network.clearinghouse)
+
+
+def settle(clearinghouse: LocalClearinghouse, reference: str) -> None:
+    instruct(clearinghouse, 1)
+    mark(clearinghouse, 1, SHANGHAI, reference)
+    clearinghouse.do(clearinghouse.service.settlement.settle(1))
+
+
+def set_back(network: Network, copy: dict[str, list[dict[str, Any]]]) -> None:
+    restore(network.clearinghouse, copy)
+    assert not network.recover_clearinghouse(SHANGHAI).disputed
+    network.meet()
+    network.follow()
+
+
+def posted(network: Network) -> list[dict[str, int]]:
+    return [
+        {row["account"]: row["posted_fen"] for row in party.rows("account") if row["posted_fen"]}
+        for party in (network.node, network.clearinghouse)
+    ]
+
+
+def tell(network: Network, **event: object) -> None:
+    with network.clearinghouse.database.transaction() as transaction:
+        desk = network.clearinghouse.service.engine.desk(transaction)
+        desk.tell(HANGZHOU, **event)
+        desk.save("test")
+    network.follow()
+
+
+def reasons(network: Network) -> list[str]:
+    return [row["reason"] for row in network.node.rows("parked_event")]
+
+
+def test_a_window_that_is_settled_again_is_booked_once(network: Network, copy: dict[str, Any]) -> None:
+    settle(network.clearinghouse, "pay")
+    network.follow()
+    before = posted(network)
+    set_back(network, copy)
+    network.reconcile()
+    settle(network.clearinghouse, "pay")
+    network.follow()
+    assert posted(network) == before
+    network.check()
+
+
+def test_a_window_that_is_settled_again_with_money_paid_ahead_is_booked_once(network: Network) -> None:
+    (token,) = network.node.claim()
+    network.release(*keys_of(token))
+    redeem(network.clearinghouse, 1, token)
+    pay_ahead(network.clearinghouse, HANGZHOU, "spring/city", 300, "ahead")
+    close(network.clearinghouse)
+    network.follow()
+    network.reconcile()
+    copy = back_up(network.clearinghouse)
+    settle(network.clearinghouse, "pay")
+    network.follow()
+    before = posted(network)
+    set_back(network, copy)
+    settle(network.clearinghouse, "pay")
+    network.follow()
+    assert posted(network) == before
+    network.check()
+
+
+def test_a_month_that_is_stated_again_is_the_one_that_is_known(
+    network: Network, copy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settlement = network.clearinghouse.service.settlement
+    for party in (network.node, network.clearinghouse):
+        party.pass_seconds(MONTH_SECONDS)
+    with monkeypatch.context() as patch:
+        patch.setattr(settlement, "_months_to_state", list)
+        close(network.clearinghouse)
+    copy = back_up(network.clearinghouse)
+    network.clearinghouse.do(settlement.calculate_closed())
+    network.follow()
+    assert [row["month"] for row in network.node.rows("statement_month")] == [MONTH]
+    set_back(network, copy)
+    network.clearinghouse.do(settlement.calculate_closed())
+    network.follow()
+    assert [row["month"] for row in network.node.rows("statement_month")] == [MONTH]
+    assert len([each for each in network.clearinghouse.feed(HANGZHOU) if each.HasField("month_ready")]) == 1
+    network.check()
+
+
+def test_a_warning_that_has_the_number_of_one_that_was_forgotten_takes_its_place(network: Network) -> None:
+    for percent in (75, 90):
+        warning = limit_pb2.LimitWarning(
+            region=HANGZHOU, number=1, measure=limit_pb2.LIMIT_MEASURE_NET_DEBIT, percent=percent
+        )
+        tell(network, limit_warning=warning)
+    assert [row["percent"] for row in network.node.rows("limit_warning")] == [90]
+    network.check()
+
+
+class TestMoneyThatComesBack:
+    def test_told_again_it_is_booked_once(self, network: Network, copy: dict[str, Any]) -> None:
+        (known,) = network.node.rows("fund_return")
+        before = network.node.rows("account")
+        (event,) = [each for each in network.clearinghouse.feed(HANGZHOU) if each.HasField("fund_return")]
+        tell(network, fund_return=event.fund_return)
+        assert network.node.rows("fund_return") == [known]
+        assert network.node.rows("account") == before
+        network.check()
+
+    def test_other_money_under_its_number_is_parked_with_what_to_do(
+        self, network: Network, copy: dict[str, Any]
+    ) -> None:
+        before = network.node.rows("account")
+        body = custody_pb2.FundReturn(region=HANGZHOU, number=1, window=9).SerializeToString()
+        signer = network.clearinghouse.service.engine.signer
+        message = signed_pb2.SignedMessage(body=body, key_id=signer.key_id, signature=signer.sign("fund-return", body))
+        tell(network, fund_return=message)
+        (reason,) = reasons(network)
+        assert "other money came back under number 1" in reason
+        assert network.node.rows("account") == before
