@@ -25,6 +25,7 @@ FIGURES = (
     "receipts",
     "suspensions",
     "changes",
+    "disputes",
     "feed_events",
 )
 Incarnation = Annotated[
@@ -110,6 +111,7 @@ def show_recovery(report: recovery_pb2.RecoveryReport, as_json: bool) -> None:
         ("平台回执 Receipts of platforms", report.receipts),
         ("暂停与恢复 Suspensions and reactivations", report.suspensions),
         ("本地活动变更 Changes of own campaigns", report.changes),
+        ("本地区异议 Disputes of the region", report.disputes),
         ("待收通知 Feed events to come", report.feed_events),
         ("有争议 Disputed", len(report.disputed)),
     ]

@@ -26,6 +26,7 @@ from custodian.suspensions import verify_suspension
 from node import schema
 from node.desk import Work
 from node.directory import Directory
+from node.disputes import DISPUTE, RelearnDispute, require_taken, send_again
 from node.engine import Engine
 from node.feed import SEQUENCE
 from node.feed_heads import keep_head, kept_head, shows_more
@@ -46,7 +47,7 @@ from quanlian.custody import CLEARINGHOUSE
 from quanlian.errors import BadSignature, ConfigurationError, InvalidInput, QuanlianError, Unavailable
 from quanlian.ids import uuid7
 from quanlian.terms_parsing import parse_terms
-from quanlian.v1 import custody_pb2, node_operator_pb2, recovery_pb2, signed_pb2
+from quanlian.v1 import custody_pb2, node_operator_pb2, recovery_pb2, settlement_pb2, signed_pb2
 
 _HAND_OVER = schema.hand_over.c
 _OLDEST_OPEN = Query(select(func.min(_HAND_OVER.number).label("number")).where(_HAND_OVER.taken.is_(False)))
@@ -118,6 +119,7 @@ class Recovery:
             keep_head(transaction, told)
             if learn(transaction, CLEARINGHOUSE, incarnation):
                 transaction.update(schema.settlement_window, {"settled": False}, {"confirmed": False})
+                send_again(transaction)
 
     async def run(self, within: int | None = None) -> recovery_pb2.RecoveryReport | None:
         """Learn again what the clearinghouse holds, begin a new incarnation, and serve again; None if that takes more
@@ -215,8 +217,16 @@ class Recovery:
         if document.HasField("change"):
             signed = verify_change(document.change, self._keyring)
             return Document(f"变更 change {signed.change.number} of {signed.change.campaign}", RelearnChange(signed))
+        if document.HasField("dispute"):
+            return self._dispute(document.dispute)
         decided = verify_suspension(document.suspension, self._keyring)
         return Document(f"暂停 suspension {decided.suspension.number}", RelearnSuspension(decided))
+
+    def _dispute(self, told: settlement_pb2.TakenDispute) -> Document:
+        name = f"异议 dispute {settlement_pb2.Dispute.FromString(told.dispute.body).number}"
+        self._require_own(told.dispute, DISPUTE, "message", name)
+        require_taken(self._keyring, told.dispute, told.taken)
+        return Document(name, RelearnDispute(told))
 
     def _require_own(self, message: signed_pb2.SignedMessage, kind: str, purpose: str, name: str) -> None:
         key = self._keyring.verify(message.key_id, kind, message.body, message.signature)
@@ -304,5 +314,7 @@ class _Learning:
             report.changes += learned
         elif isinstance(work, RelearnSuspension):
             report.suspensions += learned
+        elif isinstance(work, RelearnDispute):
+            report.disputes += learned
         elif isinstance(work, RelearnAnswer):
             report.answers += learned

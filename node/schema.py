@@ -440,7 +440,8 @@ dispute = Table(
     Column("body", LargeBinary, nullable=False, comment="a serialised Dispute, as it was signed"),
     Column("key_id", LargeBinary, nullable=False),
     Column("signature", LargeBinary, nullable=False),
-    Column("sent", Boolean, nullable=False),
+    Column("sent", Boolean, nullable=False, comment="whether the clearinghouse, as it is now, has it"),
+    Column("taken", LargeBinary, comment="a serialised SignedMessage: the clearinghouse's word that it took it"),
     seal_column(),
     comment="statement lines that this region does not accept",
 )

@@ -30,6 +30,7 @@ from custodian.ledger.signatures import (
 )
 from custodian.withdrawals import read_withdrawal
 from node import schema
+from node.disputes import TAKEN, word_in
 from node.payment_check import own_region
 from quanlian import hand_overs, wire
 from quanlian.custody import CLEARINGHOUSE
@@ -53,6 +54,9 @@ def _dispute(row: Any, verifier: Verifier) -> None:
     said = wire.parse(settlement_pb2.Dispute, row.body, "dispute")
     require_signed(verifier, "dispute", body_of(row), said.region)
     require_told(row, number=said.number, settlement_window=said.window)
+    if row.taken is not None:
+        taken = word_in(row.taken)
+        require_signed(verifier, TAKEN, (taken.body, taken.key_id, taken.signature), CLEARINGHOUSE)
 
 
 def _withdrawal(row: Any, verifier: Verifier) -> None:
