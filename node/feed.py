@@ -311,7 +311,8 @@ def _open_month(desk: Desk, month: str) -> None:
     """Nothing new if it is known, as a window."""
     table = schema.statement_month
     if not desk.transaction.select_keys(table, [table.c.month], [(month,)]):
-        desk.transaction.insert(table, [{"month": month, "confirmed_by": "", "reservation": ""}])
+        nobodys = {"confirmed_by": "", "reservation": "", "confirmed": False, "confirmation": None}
+        desk.transaction.insert(table, [{"month": month} | nobodys])
 
 
 def _open_window(desk: Desk, number: int) -> None:
@@ -338,6 +339,7 @@ def _open_window(desk: Desk, number: int) -> None:
                 "reservation": "",
                 "paid_out_fen": 0,
                 "confirmed": False,
+                "confirmation": None,
                 "settled": False,
             }
         ],

@@ -33,6 +33,7 @@ from node.feed_heads import keep_head, kept_head, shows_more
 from node.platform_receipts import PlatformReceipts
 from node.ports import Clearinghouse
 from node.receipts import receipts_held
+from node.reconciling import confirm_again
 from node.relearning import (
     CountHandOvers,
     RelearnAnswer,
@@ -97,7 +98,7 @@ class Recovery:
     async def compare(self, theirs: custody_pb2.Position) -> None:
         """Raises RecoveryNeeded where the clearinghouse has taken what this node does not know to have given.
 
-        One that has begun a new life since may have lost what this node confirmed: it is confirmed again.
+        One that has begun a new life since may have lost what this node confirmed and disputed: it is told again.
         """
         ours = await self.position()
         if theirs.hand_overs > ours.hand_overs:
@@ -109,7 +110,7 @@ class Recovery:
         await asyncio.to_thread(self._meet, theirs.head)
 
     def _meet(self, told: signed_pb2.SignedMessage) -> None:
-        """What older incarnations of the clearinghouse say is void; to a new one, what is not settled is confirmed."""
+        """What older incarnations of the clearinghouse say is void; a new one is told again what it may have lost."""
         incarnation = read_head(told).incarnation
         with self._engine.database.snapshot() as transaction:
             is_known = incarnation <= known(transaction, CLEARINGHOUSE) and not shows_more(transaction, told)
@@ -118,7 +119,7 @@ class Recovery:
         with self._engine.database.transaction() as transaction:
             keep_head(transaction, told)
             if learn(transaction, CLEARINGHOUSE, incarnation):
-                transaction.update(schema.settlement_window, {"settled": False}, {"confirmed": False})
+                confirm_again(transaction)
                 send_again(transaction)
 
     async def run(self, within: int | None = None) -> recovery_pb2.RecoveryReport | None:

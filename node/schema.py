@@ -406,7 +406,8 @@ settlement_window = Table(
     Column("own_lodged_fen", BigInteger, comment="by our books when it was compared last; empty without a record"),
     Column("own_paid_out_fen", BigInteger, comment="likewise"),
     Column("reservation", String, nullable=False, comment="with which it was confirmed; empty without one"),
-    Column("confirmed", Boolean, nullable=False),
+    Column("confirmed", Boolean, nullable=False, comment="to the clearinghouse as it is now"),
+    Column("confirmation", LargeBinary, comment="a serialised SignedMessage: the word that was given"),
     Column("settled", Boolean, nullable=False),
     seal_column(),
 )
@@ -417,6 +418,8 @@ statement_month = Table(
     Column("month", String, primary_key=True),
     Column("confirmed_by", String, nullable=False, comment="the person who did; empty while nobody has"),
     Column("reservation", String, nullable=False, comment="with which it was confirmed; empty without one"),
+    Column("confirmed", Boolean, nullable=False, comment="to the clearinghouse as it is now"),
+    Column("confirmation", LargeBinary, comment="a serialised SignedMessage: the word that was given"),
     seal_column(),
     comment="months whose statement can be fetched",
 )

@@ -128,9 +128,10 @@ class NodeSettling:
             await self._service.engine.submit(KeepReconciliation(statement, document, result))
         confirmed_before = (await self._confirmation(statement)).confirmed
         names = ["/".join(key) for key in reserved]
-        state = await self._service.reconciler.confirm(document, statement, result, caller.uri, reservation, names)
+        word = self._service.reconciler.confirmation(document, statement, result, caller.uri, reservation, names)
+        state = await self._clearinghouse.confirm(word)
         if not confirmed_before:
-            await self._service.database.write(self._keep_confirmed, statement, caller.uri, reservation)
+            await self._service.database.write(self._keep_confirmed, statement, word, caller.uri, reservation)
         return pb.ConfirmOwnStatementResponse(
             state=state,  # type: ignore[arg-type]
             confirmed_before=confirmed_before,
@@ -303,7 +304,7 @@ class NodeSettling:
         if statement.month:
             month = schema.statement_month
             rows = await self._service.engine.read(month.select().where(month.c.month == statement.month))
-            return _Word(bool(rows[0].confirmed_by), rows[0].reservation) if rows else _Word()
+            return _Word(rows[0].confirmed, rows[0].reservation) if rows else _Word()
         table = schema.settlement_window
         rows = await self._service.engine.read(table.select().where(table.c.number == statement.window))
         return _Word(rows[0].confirmed, rows[0].reservation) if rows else _Word()
@@ -317,12 +318,18 @@ class NodeSettling:
             for line in settlement_pb2.Dispute.FromString(row.body).lines
         }
 
-    def _keep_confirmed(self, statement: Statement, by: str, reservation: str) -> None:
+    def _keep_confirmed(self, statement: Statement, word: signed_pb2.SignedMessage, by: str, reservation: str) -> None:
         if not statement.month:
-            self._service.reconciler.mark_confirmed(statement.window, reservation)
+            self._service.reconciler.mark_confirmed(statement.window, word, reservation)
             return
+        row = {
+            "month": statement.month,
+            "confirmed_by": by,
+            "reservation": reservation,
+            "confirmed": True,
+            "confirmation": word.SerializeToString(),
+        }
         with self._service.database.transaction() as transaction:
-            row = {"month": statement.month, "confirmed_by": by, "reservation": reservation}
             transaction.upsert(schema.statement_month, [row])
 
     def _drop_dispute(self, number: int) -> None:

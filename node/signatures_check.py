@@ -59,6 +59,14 @@ def _dispute(row: Any, verifier: Verifier) -> None:
         require_signed(verifier, TAKEN, (taken.body, taken.key_id, taken.signature), CLEARINGHOUSE)
 
 
+def _confirmation(row: Any, verifier: Verifier) -> None:
+    """Of a window or month, where a word is kept."""
+    if row.confirmation is not None:
+        word = signed_pb2.SignedMessage.FromString(row.confirmation)
+        said = wire.parse(settlement_pb2.Confirmation, word.body, "confirmation")
+        require_signed(verifier, "confirmation", (word.body, word.key_id, word.signature), said.region)
+
+
 def _withdrawal(row: Any, verifier: Verifier) -> None:
     message = signed_pb2.SignedMessage(body=row.body, key_id=row.key_id, signature=row.signature)
     said = read_withdrawal(message, verifier)
@@ -123,6 +131,8 @@ CHECKS = SignatureChecks(
         Document(schema.cancellation, _cancellation),
         Document(schema.withdrawn_posting, _withdrawal),
         Document(schema.dispute, _dispute),
+        Document(schema.settlement_window, _confirmation),
+        Document(schema.statement_month, _confirmation),
     ),
     (_claims, _answers_away),
 )

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from local_parties import HANGZHOU, SHANGHAI, LocalClearinghouse, LocalNode, keys_of
+from local_parties import (
+    HANGZHOU,
+    OPERATOR,
+    SHANGHAI,
+    LocalClearinghouse,
+    LocalNode,
+    keys_of,
+    message_signer,
+)
 from restored_network import Network, back_up, restore
 from window_stories import close, instruct, mark, pay_ahead, redeem
 
-from quanlian.v1 import custody_pb2, limit_pb2, signed_pb2
+from node.service import NodeService
+from node.settling import NodeSettling
+from node.signatures import signed
+from quanlian.v1 import custody_pb2, limit_pb2, node_operator_pb2, settlement_pb2, signed_pb2
 
 MONTH, MONTH_SECONDS = "2026-05", 40 * 86_400
 
@@ -23,13 +35,30 @@ def network(node: LocalNode, clearinghouse: LocalClearinghouse, tmp_path: Path) 
 @pytest.fixture
 def copy(network: Network) -> dict[str, list[dict[str, Any]]]:
     """Of a clearinghouse whose window 1 is closed, and that the node has reconciled."""
+    redeem_in_window_1(network)
+    network.reconcile()
+    return back_up(network.clearinghouse)
+
+
+def redeem_in_window_1(network: Network) -> None:
     (token,) = network.node.claim()
     network.release(*keys_of(token))
     redeem(network.clearinghouse, 1, token)
     close(network.clearinghouse)
     network.follow()
-    network.reconcile()
-    return back_up(network.clearinghouse)
+
+
+def confirm(network: Network, window: int, month: str, reservation: str) -> None:
+    def run(service: NodeService) -> Awaitable[node_operator_pb2.ConfirmOwnStatementResponse]:
+        settling = NodeSettling(service, network.between, message_signer())  # type: ignore[arg-type]
+        return settling.confirm(OPERATOR, window, month, reservation)
+
+    network.do(run)
+
+
+def words(network: Network, table: str = "statement") -> list[bytes | None]:
+    """What the clearinghouse has of each region's word."""
+    return [row["confirmation"] for row in network.clearinghouse.rows(table)]
 
 
 def settle(clearinghouse: LocalClearinghouse, reference: str) -> None:
@@ -124,6 +153,67 @@ def test_a_warning_that_has_the_number_of_one_that_was_forgotten_takes_its_place
         tell(network, limit_warning=warning)
     assert [row["percent"] for row in network.node.rows("limit_warning")] == [90]
     network.check()
+
+
+class TestConfirmed:
+    """What a region confirmed to a clearinghouse that forgot it is confirmed again, by the word that was given."""
+
+    def test_a_settled_window_by_the_node_itself(self, network: Network) -> None:
+        redeem_in_window_1(network)
+        copy = back_up(network.clearinghouse)
+        network.reconcile()
+        before = words(network)
+        settle(network.clearinghouse, "pay")
+        network.follow()
+        set_back(network, copy)
+        assert words(network) == [None, None]
+        network.reconcile()
+        assert words(network) == before
+        assert [row["confirmed"] for row in network.node.rows("settlement_window")] == [True]
+        network.check()
+
+    def test_a_person_s_word_with_its_reservation(self, network: Network) -> None:
+        redeem_in_window_1(network)
+        with network.node.database.transaction() as transaction:
+            transaction.connection.execute(network.node.tables["clearing_item"].delete())
+        copy = back_up(network.clearinghouse)
+        confirm(network, 1, "", "our copy was lost")
+        before = words(network)
+        set_back(network, copy)
+        network.reconcile()
+        assert words(network) == before
+        (row,) = network.node.rows("settlement_window")
+        assert (row["confirmed"], row["reservation"]) == (True, "our copy was lost")
+
+    def test_a_month(self, network: Network, copy: dict[str, Any]) -> None:
+        for party in (network.node, network.clearinghouse):
+            party.pass_seconds(MONTH_SECONDS)
+        close(network.clearinghouse)
+        network.follow()
+        network.reconcile()
+        copy = back_up(network.clearinghouse)
+        confirm(network, 0, MONTH, "")
+        before = words(network, "monthly_statement")
+        assert any(before)
+        set_back(network, copy)
+        assert not any(words(network, "monthly_statement"))
+        network.reconcile()
+        assert words(network, "monthly_statement") == before
+        (row,) = network.node.rows("statement_month")
+        assert (row["confirmed"], row["confirmed_by"]) == (True, OPERATOR.uri)
+        network.check()
+
+    def test_another_statement_is_compared_anew(self, network: Network, copy: dict[str, Any]) -> None:
+        table = network.node.tables["settlement_window"]
+        other = settlement_pb2.Confirmation(region=HANGZHOU, window=1, statement_digest=b"another")
+        message = signed(other.SerializeToString(), "confirmation", message_signer())
+        with network.node.database.transaction() as transaction:
+            values = {"confirmed": False, "confirmation": message.SerializeToString()}
+            transaction.update(table, {"number": 1}, values)
+        network.reconcile()
+        (row,) = network.node.rows("settlement_window")
+        assert row["confirmed"]
+        assert row["confirmation"] != message.SerializeToString()
 
 
 class TestMoneyThatComesBack:
