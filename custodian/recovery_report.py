@@ -86,7 +86,7 @@ def state_data(state: recovery_pb2.RecoveryState) -> dict[str, Any] | None:
     return {**{name: getattr(state, name) for name in _STATE}, **parties}
 
 
-def show_recovery(report: recovery_pb2.RecoveryReport, as_json: bool) -> None:
+def show_recovery(report: recovery_pb2.RecoveryReport, as_json: bool, then: str = "") -> None:
     """Say what was learned again, what is disputed, and what nobody else can know; or what must be entered first."""
     if as_json:
         console.print_json(_data(report))
@@ -127,6 +127,8 @@ def show_recovery(report: recovery_pb2.RecoveryReport, as_json: bool) -> None:
         "cancellations, deposits, merchants, limits) nobody else has: go through it. "
         f"Commits lost: {report.lost_commits:,}"
     )
+    if then:
+        console.say(then)
 
 
 def _show_lacking(lacking: Sequence[recovery_pb2.Lacking]) -> None:
@@ -149,10 +151,12 @@ def _show_lacking(lacking: Sequence[recovery_pb2.Lacking]) -> None:
     )
 
 
-def show_kept(report: recovery_pb2.RecoveryReport | None, incarnations: Iterable[int], as_json: bool) -> None:
+def show_kept(
+    report: recovery_pb2.RecoveryReport | None, incarnations: Iterable[int], as_json: bool, then: str = ""
+) -> None:
     """A report as it was kept, and what other recoveries there were."""
     if report is not None:
-        show_recovery(report, as_json)
+        show_recovery(report, as_json, then)
     elif as_json:
         console.print_json(None)
     else:

@@ -60,7 +60,12 @@ class RelearnDispute:
 def require_taken(keyring: Keyring, dispute: signed_pb2.SignedMessage, taken: signed_pb2.SignedMessage) -> None:
     """Raises TrustError for a word that the clearinghouse did not sign, BadSignature for one on another dispute."""
     require_clearinghouse(keyring, taken, TAKEN)
-    if wire.parse(settlement_pb2.DisputeTaken, taken.body, TAKEN).dispute_digest != digest(DISPUTE, dispute.body):
+    require_of(taken, dispute.body)
+
+
+def require_of(taken: signed_pb2.SignedMessage, dispute: bytes) -> None:
+    """Raises BadSignature for a word about another dispute."""
+    if wire.parse(settlement_pb2.DisputeTaken, taken.body, TAKEN).dispute_digest != digest(DISPUTE, dispute):
         raise BadSignature("回执是另一份异议的 · the receipt is of another dispute")
 
 

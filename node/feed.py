@@ -259,8 +259,22 @@ def _parked_subjects(desk: Desk) -> dict[str, int]:
 
 
 def _has_posting(desk: Desk, posting: redemption_pb2.Posting, side: str = "funder") -> bool:
-    """Whether it was told before: a clearinghouse that recovers tells its postings again."""
-    return desk.has_clearing_item((side, posting.redemption_id, posting.number))
+    """Whether it was told before: a clearinghouse that recovers tells its postings again.
+
+    Raises InvalidInput for another one under its number, unless that was taken back first.
+    """
+    kept = desk.clearing_item((side, posting.redemption_id, posting.number))
+    if kept is None:
+        return False
+    if (kept["order_fen"], kept["discount_fen"]) != (posting.order_fen, posting.discount_fen):
+        redemption = posting.redemption_id.hex()
+        raise InvalidInput(
+            f"核销 {redemption} 第{posting.number}笔已另有入账 · "
+            f"redemption {redemption} has another posting under number {posting.number}",
+            place="posting",
+            remedy="请清分平台核对其恢复报告 · let the clearinghouse go through the report of its recovery",
+        )
+    return True
 
 
 def _take_posting(desk: Desk, posting: redemption_pb2.Posting) -> None:

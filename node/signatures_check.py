@@ -30,7 +30,7 @@ from custodian.ledger.signatures import (
 )
 from custodian.withdrawals import read_withdrawal
 from node import schema
-from node.disputes import TAKEN, word_in
+from node.disputes import TAKEN, require_of, word_in
 from node.payment_check import own_region
 from quanlian import hand_overs, wire
 from quanlian.custody import CLEARINGHOUSE
@@ -56,7 +56,8 @@ def _dispute(row: Any, verifier: Verifier) -> None:
     require_told(row, number=said.number, settlement_window=said.window)
     if row.taken is not None:
         taken = word_in(row.taken)
-        require_signed(verifier, TAKEN, (taken.body, taken.key_id, taken.signature), CLEARINGHOUSE)
+        require_signed(verifier, TAKEN, body_of(taken), CLEARINGHOUSE)
+        require_of(taken, row.body)
 
 
 def _confirmation(row: Any, verifier: Verifier) -> None:
@@ -64,7 +65,7 @@ def _confirmation(row: Any, verifier: Verifier) -> None:
     if row.confirmation is not None:
         word = signed_pb2.SignedMessage.FromString(row.confirmation)
         said = wire.parse(settlement_pb2.Confirmation, word.body, "confirmation")
-        require_signed(verifier, "confirmation", (word.body, word.key_id, word.signature), said.region)
+        require_signed(verifier, "confirmation", body_of(word), said.region)
 
 
 def _withdrawal(row: Any, verifier: Verifier) -> None:

@@ -278,7 +278,7 @@ def test_a_region_that_is_owed_more_is_not_upheld_by_taking_money_from_it(depart
     taken = department.clearinghouse.decide(
         TakeDispute(signed_pb2.SignedMessage(body=dispute.SerializeToString()), dispute)
     )
-    assert taken == [None]
+    assert taken == [AT], "since when it is there"
     before = [department.clearinghouse.rows(table) for table in ("dispute", "entry", "posting", "feed")]
     request = clearing_operator_pb2.ResolveDisputeRequest(
         region=SHANGHAI,

@@ -237,3 +237,21 @@ class TestMoneyThatComesBack:
         (reason,) = reasons(network)
         assert "other money came back under number 1" in reason
         assert network.node.rows("account") == before
+
+
+class TestPostings:
+    def test_told_again_it_is_booked_once(self, network: Network, copy: dict[str, Any]) -> None:
+        before = posted(network)
+        (event,) = [each for each in network.clearinghouse.feed(HANGZHOU) if each.HasField("posting")]
+        tell(network, posting=event.posting)
+        assert posted(network) == before
+        network.node.check_books()
+
+    def test_another_under_its_number_is_parked_with_what_to_do(self, network: Network, copy: dict[str, Any]) -> None:
+        before = posted(network)
+        (event,) = [each for each in network.clearinghouse.feed(HANGZHOU) if each.HasField("posting")]
+        event.posting.discount_fen += 1
+        tell(network, posting=event.posting)
+        assert posted(network) == before
+        (reason,) = reasons(network)
+        assert "has another posting under number 1" in reason
