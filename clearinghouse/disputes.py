@@ -15,33 +15,42 @@ from chassis.database import Transaction
 from clearinghouse import schema
 from clearinghouse.desk import Desk
 from clearinghouse.domain.calendar_days import last_day
+from clearinghouse.signatures import verify_signed
 from clearinghouse.silence import deadline
 from custodian import schema as books_schema
+from pki.trust import Keyring
 from quanlian import wire
 from quanlian.accounts import account_region, is_memo
+from quanlian.custody import CLEARINGHOUSE
 from quanlian.errors import InvalidInput
 from quanlian.ledger import Movement
 from quanlian.money import yuan
 from quanlian.redemptions import Redemption, adjust
+from quanlian.signing import Signer, digest
 from quanlian.statements import BALANCE, HOME, ISSUER, REDEEMER, LineKey, Statement, json_to_statement
 from quanlian.v1 import clearing_operator_pb2, settlement_pb2, signed_pb2
 
 OPEN, UPHELD, REJECTED = "open", "upheld", "rejected"
 DISPUTE, ADJUSTMENT = "dispute", "adjustment"
 """Kinds of the journal's entries."""
+TAKEN = "dispute-taken"
 
 
 @dataclass(slots=True)
 class TakeDispute:
-    """A region's signed dispute, its signature checked before; taken once."""
+    """A region's signed dispute, its signature checked before; taken once. Returns since when it is here.
+
+    `taken_at` is when this party took it in a former life, by its own signature; 0 where nothing shows that it did.
+    """
 
     message: signed_pb2.SignedMessage
     dispute: settlement_pb2.Dispute
+    taken_at: int = 0
 
     def load(self, desk: Desk) -> None:
         pass
 
-    def decide(self, desk: Desk) -> None:
+    def decide(self, desk: Desk) -> int:
         """Raises InvalidInput for a line that the statement does not have, unless it names the region's own redemptions
         of it: whether it was left out is for the operator to find out. Likewise after the dispute deadline.
         """
@@ -54,11 +63,12 @@ class TakeDispute:
                 raise InvalidInput(
                     f"第{dispute.number}号是另一份异议 · number {dispute.number} is another dispute",
                     place="dispute",
-                    remedy="换一个号 · give it a number of its own",
+                    remedy="先恢复该地区的节点 · let the region's node recover first, which learns its disputes again",
                 )
-            return
+            return int(known[0].raised_at)
+        raised_at = self.taken_at or desk.at
         statement = _statement(desk, dispute.region, dispute.window)
-        _require_in_time(desk, statement)
+        _require_in_time(desk, statement, raised_at)
         for line in dispute.lines:
             if _key(line) not in statement.lines.keys() | statement.balances.keys():
                 _require_own(desk, dispute, line)
@@ -72,7 +82,7 @@ class TakeDispute:
                     "body": self.message.body,
                     "key_id": self.message.key_id,
                     "signature": self.message.signature,
-                    "raised_at": desk.at,
+                    "raised_at": raised_at,
                     "outcome": OPEN,
                     "resolution": "",
                     "resolved_at": 0,
@@ -80,6 +90,7 @@ class TakeDispute:
             ],
         )
         desk.books.record(DISPUTE, desk.at, f"{dispute.region}/{dispute.number}", self.message.signature)
+        return raised_at
 
 
 @dataclass(slots=True)
@@ -194,6 +205,37 @@ class Resolve:
             desk.tell(region, dispute_decided=decision)
 
 
+def disputes_of(transaction: Transaction, region: str, signer: Signer) -> list[settlement_pb2.TakenDispute]:
+    """A region's disputes in their order, each with this party's word that it has it."""
+    table = schema.dispute
+    rows = transaction.connection.execute(table.select().where(table.c.region == region).order_by(table.c.number))
+    found = []
+    for row in rows:
+        message = signed_pb2.SignedMessage(body=row.body, key_id=row.key_id, signature=row.signature)
+        taken = sign_taken(message, row.raised_at, signer)
+        found.append(settlement_pb2.TakenDispute(dispute=message, taken=taken))
+    return found
+
+
+def sign_taken(message: signed_pb2.SignedMessage, at: int, signer: Signer) -> signed_pb2.SignedMessage:
+    """By which a region shows that it disputed in time, should these books be restored to before."""
+    body = settlement_pb2.DisputeTaken(dispute_digest=digest(DISPUTE, message.body), at=at).SerializeToString()
+    return signed_pb2.SignedMessage(body=body, key_id=signer.key_id, signature=signer.sign(TAKEN, body))
+
+
+def taken_before(message: signed_pb2.SignedMessage, taken: signed_pb2.SignedMessage, keyring: Keyring) -> int:
+    """When this party took a dispute, by its own word; 0 without one. Raises TrustError or InvalidInput for a word that
+    it did not sign, or of another dispute.
+    """
+    if not taken.body:
+        return 0
+    verify_signed(keyring, taken, TAKEN, CLEARINGHOUSE)
+    said = wire.parse(settlement_pb2.DisputeTaken, taken.body, TAKEN)
+    if said.dispute_digest != digest(DISPUTE, message.body):
+        raise InvalidInput("所附回执是另一份异议的 · is the receipt of another dispute", place="dispute.taken")
+    return said.at
+
+
 def open_disputes_of(desk: Desk, redemption_id: bytes) -> list[tuple[str, int]]:
     """Region and number of each dispute that nobody has decided and that a redemption may be adjusted by."""
     redemption, table = desk.books.redemption(redemption_id), schema.dispute
@@ -278,9 +320,9 @@ def _require_named_once(redemption_ids: Sequence[bytes]) -> None:
             )
 
 
-def _require_in_time(desk: Desk, statement: Statement) -> None:
+def _require_in_time(desk: Desk, statement: Statement, raised_at: int) -> None:
     until = deadline(desk, statement)
-    if desk.at >= until:
+    if raised_at >= until:
         raise InvalidInput(
             f"场次{statement.window}的异议期至{last_day(until)}，已逾期 · "
             f"window {statement.window} could be disputed until {last_day(until)}",

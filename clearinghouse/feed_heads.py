@@ -11,11 +11,10 @@ from custodian.incarnations import own
 from quanlian.v1 import custody_pb2
 
 _WINDOW = schema.settlement_window.c
-_IS_TOLD = (_WINDOW.state != WindowState.OPEN.name) & (_WINDOW.state != WindowState.CLOSED.name)
-_LAST_TOLD = Query(select(func.max(_WINDOW.number).label("number")).where(_IS_TOLD))
+_LAST_CLOSED = Query(select(func.max(_WINDOW.number).label("number")).where(_WINDOW.state != WindowState.OPEN.name))
 
 
 def head_of(transaction: Transaction, region: str, sequence: int) -> custody_pb2.FeedHead:
     """With the region's feed told up to `sequence`."""
-    last_window = transaction.rows(_LAST_TOLD)[0].number or 0
+    last_window = transaction.rows(_LAST_CLOSED)[0].number or 0
     return custody_pb2.FeedHead(region=region, incarnation=own(transaction), sequence=sequence, last_window=last_window)

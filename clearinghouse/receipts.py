@@ -9,6 +9,7 @@ from sqlalchemy import bindparam
 
 from chassis.database import Database, Query, Transaction
 from clearinghouse import schema
+from clearinghouse.disputes import disputes_of
 from custodian import schema as custodian_schema
 from custodian.books import Books
 from custodian.evidence import Kept, signed_now
@@ -68,7 +69,7 @@ def receipts_of(
     if asked.request_ids:
         return _named(database, region, asked.request_ids, signer)
     with database.snapshot() as transaction:
-        documents = _documents(transaction, region)[asked.after_document :]
+        documents = _documents(transaction, region, signer)[asked.after_document :]
         if documents:
             page = first_page(documents, custody_pb2.RegionDocument.ByteSize, PAGE)
             response = custody_pb2.GetReceiptsResponse(documents=page, incarnation=newest)
@@ -117,8 +118,10 @@ def _answered(
     return [(row.request_id, _with_item(kept, row, signer)) for row in rows]
 
 
-def _documents(transaction: Transaction, region: str) -> list[custody_pb2.RegionDocument]:
-    """The region's terms and changes, campaign by campaign, and what it suspended and reactivated, in order."""
+def _documents(transaction: Transaction, region: str, signer: Signer) -> list[custody_pb2.RegionDocument]:
+    """The region's terms and changes, campaign by campaign, what it suspended and reactivated, in order, and its
+    disputes.
+    """
     document = custody_pb2.RegionDocument
     terms = {row.terms_hash: row for row in transaction.rows(_PUBLISHED, region=region)}
     found = []
@@ -131,7 +134,8 @@ def _documents(transaction: Transaction, region: str) -> list[custody_pb2.Region
             found.append(document(terms=message))
         found.append(document(change=_signed(row)))
     suspensions = Suspensions(transaction).history_of(region)
-    return found + [document(suspension=each.message) for each in sorted(suspensions, key=_number)]
+    found += [document(suspension=each.message) for each in sorted(suspensions, key=_number)]
+    return found + [document(dispute=each) for each in disputes_of(transaction, region, signer)]
 
 
 def _number(each: SignedSuspension) -> int:

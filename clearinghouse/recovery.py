@@ -302,8 +302,9 @@ class Recovery:
         ahead = [row for row in complete if row.last_window >= open_window and row.region not in without]
         if ahead:
             raise InvalidInput(
-                f"{ahead[0].region} 持有场次{ahead[0].last_window}的对账单，此处场次{open_window}尚未截止 · "
-                f"{ahead[0].region} holds a statement of window {ahead[0].last_window}, and here {open_window} is open",
+                f"{ahead[0].region} 已获知场次{ahead[0].last_window}截止，此处场次{open_window}尚未截止 · "
+                f"{ahead[0].region} was told that window {ahead[0].last_window} is closed, and here {open_window} is "
+                "open",
                 place="recovery",
                 remedy="改用该场次截止后的备份 · restore a backup from after that window was closed",
             )

@@ -12,6 +12,14 @@ from quanlian.v1 import clearing_operator_pb2 as pb
 from quanlian.v1.clearing_operator_pb2_grpc import ClearingOperatorServiceStub
 
 app = typer.Typer(add_completion=False)
+_THEN = (
+    "各节点会自动重新送来其确认与异议：已受理过的异议凭本方当时的回执，逾期也照收；无回执的逾期异议不收。"
+    "先补录到账与付款，再重新裁定备份后裁定的异议，重新指令、标记并结清备份后结清的场次。\n"
+    "The nodes bring their confirmations and disputes again by themselves; a dispute that was taken before is taken "
+    "after its last day too, by this party's own receipt, and none without one. Enter deposits and pay-outs again "
+    "first; then decide again what disputes were decided after the copy, and instruct, mark and settle again the "
+    "windows that were settled after it."
+)
 
 
 @app.command()
@@ -45,7 +53,7 @@ def recover(
     report = recovered(
         lambda: call(settings, ClearingOperatorServiceStub, lambda stub: stub.RecoverClearinghouse, request)
     )
-    show_recovery(report, as_json)
+    show_recovery(report, as_json, _THEN)
     if not report.incarnation:
         raise typer.Exit(1)
 
@@ -55,4 +63,4 @@ def recovery(incarnation: Incarnation = 0, config: Config = None, as_json: Json 
     """查看恢复报告及争议 · What the latest recovery, or another, brought back and left disputed."""
     request, settings = pb.GetClearingRecoveryRequest(incarnation=incarnation), operator_settings(config)
     answer = call(settings, ClearingOperatorServiceStub, lambda stub: stub.GetClearingRecovery, request)
-    show_kept(answer.report if answer.HasField("report") else None, answer.incarnations, as_json)
+    show_kept(answer.report if answer.HasField("report") else None, answer.incarnations, as_json, _THEN)

@@ -336,9 +336,10 @@ def _forgotten_adjustment(desk: Desk, told: redemption_pb2.Posting) -> str:
     disputes = open_disputes_of(desk, told.redemption_id)
     if not disputes:
         return (
-            f"是备份后裁定成立的异议的调整分录，{amount} 元；该异议在此未登记或已处理，请与提出地区核对 · "
+            f"是备份后裁定成立的异议的调整分录，{amount} 元；该异议在此未登记或已处理，提出地区的节点会重新送来，"
+            "届时请再次裁定 · "
             f"is an adjusting entry of {amount} yuan by a dispute that was upheld after the copy; its dispute is not "
-            "open here: ask the regions"
+            "open here: the node of its region brings it again by itself, then uphold it again"
         )
     again = " · ".join(
         f"quanlian clearinghouse uphold {region} {number} {told.redemption_id.hex()}={amount.replace(',', '')} --why …"

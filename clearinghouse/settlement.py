@@ -14,7 +14,7 @@ from clearinghouse import schema
 from clearinghouse.arrears import CallOverdue, due_shortfalls
 from clearinghouse.closing import CloseOut
 from clearinghouse.closing import MarkReturned as MarkPrefundReturned
-from clearinghouse.disputes import ADJUSTMENT, Resolve, TakeDispute, booked, record
+from clearinghouse.disputes import ADJUSTMENT, Resolve, TakeDispute, booked, record, sign_taken, taken_before
 from clearinghouse.engine import Engine
 from clearinghouse.evidence import evidence
 from clearinghouse.money import AssignReceipt, MarkReturned, PayOut, RecordDeposit
@@ -42,6 +42,7 @@ from quanlian.signing import Signer
 from quanlian.v1 import clearing_operator_pb2, report_pb2, settlement_pb2, signed_pb2
 
 _WINDOW = schema.settlement_window.c
+_NOT_TAKEN = signed_pb2.SignedMessage()
 _CLOSED = Query(select(_WINDOW.number).where(_WINDOW.state == "CLOSED").order_by(_WINDOW.number))
 
 
@@ -308,7 +309,10 @@ class Settlement:
             finally:
                 await loop.run_in_executor(reader, lines.close)
 
-    async def take_dispute(self, region: str, message: signed_pb2.SignedMessage) -> None:
+    async def take_dispute(
+        self, region: str, message: signed_pb2.SignedMessage, taken: signed_pb2.SignedMessage = _NOT_TAKEN
+    ) -> signed_pb2.SignedMessage:
+        """Returns this party's signed word that it has the dispute; `taken` is the one that it gave before."""
         require_signed(self._keyring, message, "dispute", region)
         dispute = wire.parse(settlement_pb2.Dispute, message.body, "dispute")
         if dispute.region != region or not dispute.lines or not dispute.why:
@@ -317,7 +321,8 @@ class Settlement:
                 place="dispute",
                 remedy="逐行写明并说明理由 · name the lines, and say why",
             )
-        await self._engine.step(TakeDispute(message, dispute), "dispute", 0)
+        work = TakeDispute(message, dispute, taken_before(message, taken, self._keyring))
+        return sign_taken(message, int(await self._engine.step(work, "dispute", 0)), self._engine.signer)
 
     async def disputes(self) -> list[clearing_operator_pb2.DisputeRecord]:
         """Every dispute, the open ones first, then by time."""

@@ -25,6 +25,7 @@ FIGURES = (
     "receipts",
     "suspensions",
     "changes",
+    "disputes",
     "feed_events",
 )
 Incarnation = Annotated[
@@ -85,7 +86,7 @@ def state_data(state: recovery_pb2.RecoveryState) -> dict[str, Any] | None:
     return {**{name: getattr(state, name) for name in _STATE}, **parties}
 
 
-def show_recovery(report: recovery_pb2.RecoveryReport, as_json: bool) -> None:
+def show_recovery(report: recovery_pb2.RecoveryReport, as_json: bool, then: str = "") -> None:
     """Say what was learned again, what is disputed, and what nobody else can know; or what must be entered first."""
     if as_json:
         console.print_json(_data(report))
@@ -110,6 +111,7 @@ def show_recovery(report: recovery_pb2.RecoveryReport, as_json: bool) -> None:
         ("平台回执 Receipts of platforms", report.receipts),
         ("暂停与恢复 Suspensions and reactivations", report.suspensions),
         ("本地活动变更 Changes of own campaigns", report.changes),
+        ("本地区异议 Disputes of the region", report.disputes),
         ("待收通知 Feed events to come", report.feed_events),
         ("有争议 Disputed", len(report.disputed)),
     ]
@@ -125,6 +127,8 @@ def show_recovery(report: recovery_pb2.RecoveryReport, as_json: bool) -> None:
         "cancellations, deposits, merchants, limits) nobody else has: go through it. "
         f"Commits lost: {report.lost_commits:,}"
     )
+    if then:
+        console.say(then)
 
 
 def _show_lacking(lacking: Sequence[recovery_pb2.Lacking]) -> None:
@@ -147,10 +151,12 @@ def _show_lacking(lacking: Sequence[recovery_pb2.Lacking]) -> None:
     )
 
 
-def show_kept(report: recovery_pb2.RecoveryReport | None, incarnations: Iterable[int], as_json: bool) -> None:
+def show_kept(
+    report: recovery_pb2.RecoveryReport | None, incarnations: Iterable[int], as_json: bool, then: str = ""
+) -> None:
     """A report as it was kept, and what other recoveries there were."""
     if report is not None:
-        show_recovery(report, as_json)
+        show_recovery(report, as_json, then)
     elif as_json:
         console.print_json(None)
     else:

@@ -206,7 +206,7 @@ def _take(desk: Desk, event: custody_pb2.FeedEvent, read: Read) -> None:
         keep_deny_list(desk.transaction, read.number, event.deny_list)
         record_deny_list(desk.books, desk.at, read.number, event.deny_list)
     elif kind == "limit_warning":
-        desk.transaction.insert(custodian_schema.limit_warning, [warning_row(event.limit_warning)])
+        desk.transaction.upsert(custodian_schema.limit_warning, [warning_row(event.limit_warning)])
     else:
         _take_money(desk, event)
 
@@ -259,8 +259,22 @@ def _parked_subjects(desk: Desk) -> dict[str, int]:
 
 
 def _has_posting(desk: Desk, posting: redemption_pb2.Posting, side: str = "funder") -> bool:
-    """Whether it was told before: a clearinghouse that recovers tells its postings again."""
-    return desk.has_clearing_item((side, posting.redemption_id, posting.number))
+    """Whether it was told before: a clearinghouse that recovers tells its postings again.
+
+    Raises InvalidInput for another one under its number, unless that was taken back first.
+    """
+    kept = desk.clearing_item((side, posting.redemption_id, posting.number))
+    if kept is None:
+        return False
+    if (kept["order_fen"], kept["discount_fen"]) != (posting.order_fen, posting.discount_fen):
+        redemption = posting.redemption_id.hex()
+        raise InvalidInput(
+            f"核销 {redemption} 第{posting.number}笔已另有入账 · "
+            f"redemption {redemption} has another posting under number {posting.number}",
+            place="posting",
+            remedy="请清分平台核对其恢复报告 · let the clearinghouse go through the report of its recovery",
+        )
+    return True
 
 
 def _take_posting(desk: Desk, posting: redemption_pb2.Posting) -> None:
@@ -275,10 +289,23 @@ def _take_posting(desk: Desk, posting: redemption_pb2.Posting) -> None:
 
 
 def _take_fund_return(desk: Desk, message: signed_pb2.SignedMessage) -> None:
-    """Accepted like a hand-over: the issuer's limit grows by what the clearinghouse gave back."""
+    """Accepted like a hand-over, each number once: the issuer's limit grows by what the clearinghouse gave back.
+
+    Raises InvalidInput for other money under a number that is known.
+    """
     fund_return = wire.parse(custody_pb2.FundReturn, message.body, "fund return")
+    table = schema.fund_return
+    known = desk.transaction.select_keys(table, [table.c.number], [(fund_return.number,)])
+    if known and known[0].body != message.body:
+        raise InvalidInput(
+            f"第{fund_return.number}号资金退回另有所指 · other money came back under number {fund_return.number}",
+            place="fund return",
+            remedy="请清分平台核对其恢复报告 · let the clearinghouse go through the report of its recovery",
+        )
+    if known:
+        return
     desk.transaction.insert(
-        schema.fund_return,
+        table,
         [{"number": fund_return.number, "body": message.body, "signature": message.signature}],
     )
     desk.books.move(Movement(leg.account, "", limit_fen=leg.amount_fen) for leg in wire.legs_of(fund_return.legs))
@@ -295,7 +322,11 @@ def _take_adjustment(desk: Desk, posting: redemption_pb2.Posting) -> None:
 
 
 def _open_month(desk: Desk, month: str) -> None:
-    desk.transaction.insert(schema.statement_month, [{"month": month, "confirmed_by": "", "reservation": ""}])
+    """Nothing new if it is known, as a window."""
+    table = schema.statement_month
+    if not desk.transaction.select_keys(table, [table.c.month], [(month,)]):
+        nobodys = {"confirmed_by": "", "reservation": "", "confirmed": False, "confirmation": None}
+        desk.transaction.insert(table, [{"month": month} | nobodys])
 
 
 def _open_window(desk: Desk, number: int) -> None:
@@ -322,6 +353,7 @@ def _open_window(desk: Desk, number: int) -> None:
                 "reservation": "",
                 "paid_out_fen": 0,
                 "confirmed": False,
+                "confirmation": None,
                 "settled": False,
             }
         ],
@@ -339,11 +371,16 @@ def book_settled(desk: Desk, net_fen: int) -> None:
 
 
 def _settle(desk: Desk, number: int) -> None:
-    """SETTLED books the window's net position, or leaves it to the statement: a restored node may not have that yet."""
+    """SETTLED books the window's net position, or leaves it to the statement: a restored node may not have that yet.
+
+    Once: a clearinghouse that was restored to before it settled settles again, and tells it again.
+    """
     table = schema.settlement_window
     rows = desk.transaction.select_keys(table, [table.c.number], [(number,)])
     if not rows:
         raise InvalidInput("对账单未到，场次已结清 · was settled before its statement came", place=f"window {number}")
+    if rows[0].settled:
+        return
     book_settled(desk, rows[0].net_fen)
     desk.transaction.update(table, {"number": number}, {"settled": True})
     draw_settled(desk)

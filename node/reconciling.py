@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Table, bindparam, select
 
 from chassis import telemetry
-from chassis.database import Query
+from chassis.database import Database, Query, Transaction
 from custodian.books import json_to_legs
 from node import schema
 from node.balances import own_balances
@@ -23,12 +24,18 @@ from quanlian.errors import InvalidInput, QuanlianError, Unavailable
 from quanlian.signing import Signer, digest
 from quanlian.v1 import settlement_pb2, signed_pb2
 
-_WINDOW, _OUTBOX = schema.settlement_window.c, schema.outbox.c
-_UNCONFIRMED = Query(select(_WINDOW.number).where(_WINDOW.confirmed.is_(False)).order_by(_WINDOW.number))
+_WINDOW, _MONTH, _OUTBOX = schema.settlement_window.c, schema.statement_month.c, schema.outbox.c
+_UNCONFIRMED = Query(
+    select(_WINDOW.number, _WINDOW.confirmation).where(_WINDOW.confirmed.is_(False)).order_by(_WINDOW.number)
+)
+_MONTHS_TO_CONFIRM_AGAIN = Query(
+    select(_MONTH.month, _MONTH.confirmation).where(_MONTH.confirmed.is_(False), _MONTH.confirmation.is_not(None))
+)
 _UNANSWERED = Query(
     select(_OUTBOX.own_id).where(_OUTBOX.answered.is_(False), _OUTBOX.sent_at <= bindparam("closed_at")).limit(1)
 )
 
+_TABLE = schema.settlement_window
 _MOST_NAMED = 1000
 """Redemptions that a dispute names of a line that its statement lacks."""
 
@@ -48,11 +55,15 @@ class Reconciler:
         """Fetch, compare and, when fully matched, confirm each statement that is ready and not confirmed.
 
         In their order, as each opens with what the one before closed with; one that is at fault holds up no other.
+        What was confirmed to a clearinghouse that was restored since, months too, is confirmed by the same word again.
         Raises Unavailable.
         """
+        for row in await self._engine.rows(_MONTHS_TO_CONFIRM_AGAIN):
+            await self._confirm_again(schema.statement_month, {"month": row.month}, row.confirmation)
         for row in await self._engine.rows(_UNCONFIRMED):
             try:
-                await self._reconcile(row.number)
+                if not await self._confirm_again(_TABLE, {"number": row.number}, row.confirmation):
+                    await self._reconcile(row.number)
             except Unavailable:
                 raise
             except QuanlianError as error:
@@ -67,10 +78,23 @@ class Reconciler:
         # Kept before it is confirmed: once it is, the window may settle, and settling books what is kept here.
         await self._engine.submit(KeepReconciliation(statement, message.body, result))
         if result.fully_matched:
-            await self.confirm(message.body, statement, result)
-            await self._engine.database.write(self.mark_confirmed, window)
+            confirmation = self.confirmation(message.body, statement, result)
+            await self._clearinghouse.confirm(confirmation)
+            await self._engine.database.write(self.mark_confirmed, window, confirmation)
         else:
             _log.warning("statement does not match", window=window, differences=str(result[1:]))
+
+    async def _confirm_again(self, table: Table, key: dict[str, Any], word: bytes | None) -> bool:
+        """Give the word that was given before, if one was; whether it is taken, as it is of the same statement."""
+        if word is None:
+            return False
+        try:
+            await self._clearinghouse.confirm(signed_pb2.SignedMessage.FromString(word))
+        except InvalidInput as error:
+            _log.warning("a statement is not confirmed again", **key, error=str(error))
+            return False
+        await self._engine.database.write(_update, self._engine.database, table, key, {"confirmed": True})
+        return True
 
     def read(self, message: signed_pb2.SignedMessage, window: int, month: str = "") -> statements.Statement:
         """This region's statement of the window or month that was asked for.
@@ -95,7 +119,7 @@ class Reconciler:
             balances = own_balances(transaction, statement, sums.lines)
         return statements.reconcile(statement, *sums, balances)
 
-    async def confirm(
+    def confirmation(
         self,
         document: bytes,
         statement: statements.Statement,
@@ -103,11 +127,9 @@ class Reconciler:
         by: str = "",
         reservation: str = "",
         reserved: Sequence[str] = (),
-    ) -> int:
-        """Give this region's signed word on a statement; `by` is the person who does, empty for the node itself, and
+    ) -> signed_pb2.SignedMessage:
+        """This region's signed word on a statement; `by` is the person who gives it, empty for the node itself, and
         `reserved` what it does not agree to, with the reason.
-
-        Returns the window's state.
         """
         confirmation = settlement_pb2.Confirmation(
             region=self._engine.region.code,
@@ -122,8 +144,7 @@ class Reconciler:
             reservation=reservation,
             reserved=reserved,
         )
-        body = confirmation.SerializeToString()
-        return await self._clearinghouse.confirm(signed(body, "confirmation", self._signer))
+        return signed(confirmation.SerializeToString(), "confirmation", self._signer)
 
     async def _awaits_answers_from(self, closed_at: int) -> bool:
         """Whether a request that may belong to a window is unanswered still: then its books are not complete here."""
@@ -169,10 +190,26 @@ class Reconciler:
         with self._engine.database.snapshot() as transaction:
             return list(transaction.connection.execute(query).scalars())
 
-    def mark_confirmed(self, window: int, reservation: str = "") -> None:
-        with self._engine.database.transaction() as transaction:
-            values = {"confirmed": True, "reservation": reservation}
-            transaction.update(schema.settlement_window, {"number": window}, values)
+    def mark_confirmed(self, window: int, confirmation: signed_pb2.SignedMessage, reservation: str = "") -> None:
+        values = {"confirmed": True, "confirmation": confirmation.SerializeToString(), "reservation": reservation}
+        _update(self._engine.database, _TABLE, {"number": window}, values)
+
+
+def confirm_again(transaction: Transaction) -> None:
+    """A clearinghouse that has begun a new life may have lost this region's words: each is given once more.
+
+    A window without one that is kept is compared anew, unless it is settled.
+    """
+    transaction.update(_TABLE, {"settled": False}, {"confirmed": False})
+    given = select(_WINDOW.number).where(_WINDOW.confirmed, _WINDOW.confirmation.is_not(None))
+    for number in transaction.connection.execute(given).scalars().all():
+        transaction.update(_TABLE, {"number": number}, {"confirmed": False})
+    transaction.update(schema.statement_month, {"confirmed": True}, {"confirmed": False})
+
+
+def _update(database: Database, table: Table, key: dict[str, Any], values: dict[str, Any]) -> None:
+    with database.transaction() as transaction:
+        transaction.update(table, key, values)
 
 
 @dataclass(slots=True)
@@ -189,7 +226,7 @@ class KeepReconciliation:
         pass
 
     def decide(self, desk: Desk) -> None:
-        table, number, net_fen = schema.settlement_window, self.statement.window, self.statement.net_fen
+        table, number, net_fen = _TABLE, self.statement.window, self.statement.net_fen
         (window,) = desk.transaction.select_keys(table, [table.c.number], [(number,)])
         if window.settled:
             book_settled(desk, net_fen - window.net_fen)

@@ -26,6 +26,7 @@ from custodian.suspensions import verify_suspension
 from node import schema
 from node.announcing import Announcements
 from node.directory import Directory
+from node.disputes import DISPUTE, require_taken, send_again
 from node.engine import Engine
 from node.feed import SEQUENCE
 from node.feed_heads import keep_head, kept_head, shows_more
@@ -33,6 +34,7 @@ from node.learned import ANSWER, DOCUMENT, HAND_OVER, RETURN, Learned, Receipt
 from node.platform_receipts import PlatformReceipts
 from node.ports import Clearinghouse
 from node.receipts import receipts_held
+from node.reconciling import confirm_again
 from node.replaying import Replaying
 from node.signatures import require_clearinghouse
 from pki.trust import Keyring
@@ -40,7 +42,7 @@ from quanlian import hand_overs, wire
 from quanlian.custody import CLEARINGHOUSE
 from quanlian.errors import BadSignature, InvalidInput
 from quanlian.ids import uuid7
-from quanlian.v1 import custody_pb2, node_operator_pb2, recovery_pb2, redemption_pb2, signed_pb2
+from quanlian.v1 import custody_pb2, node_operator_pb2, recovery_pb2, redemption_pb2, settlement_pb2, signed_pb2
 
 _HAND_OVER = schema.hand_over.c
 _OLDEST_OPEN = Query(select(func.min(_HAND_OVER.number).label("number")).where(_HAND_OVER.taken.is_(False)))
@@ -107,7 +109,7 @@ class Recovery:
     async def compare(self, theirs: custody_pb2.Position) -> None:
         """Raises RecoveryNeeded where the clearinghouse has taken what this node does not know to have given.
 
-        One that has begun a new life since may have lost what this node confirmed: it is confirmed again.
+        One that has begun a new life since may have lost what this node confirmed and disputed: it is told again.
         """
         ours = await self.position()
         if theirs.hand_overs > ours.hand_overs:
@@ -119,7 +121,7 @@ class Recovery:
         await asyncio.to_thread(self._meet, theirs.head)
 
     def _meet(self, told: signed_pb2.SignedMessage) -> None:
-        """What older incarnations of the clearinghouse say is void; to a new one, what is not settled is confirmed."""
+        """What older incarnations of the clearinghouse say is void; a new one is told again what it may have lost."""
         incarnation = read_head(told).incarnation
         with self._engine.database.snapshot() as transaction:
             is_known = incarnation <= known(transaction, CLEARINGHOUSE) and not shows_more(transaction, told)
@@ -128,7 +130,8 @@ class Recovery:
         with self._engine.database.transaction() as transaction:
             keep_head(transaction, told)
             if learn(transaction, CLEARINGHOUSE, incarnation):
-                transaction.update(schema.settlement_window, {"settled": False}, {"confirmed": False})
+                confirm_again(transaction)
+                send_again(transaction)
 
     async def run(self, within: int | None = None) -> recovery_pb2.RecoveryReport | None:
         """Learn again what the clearinghouse holds, begin a new incarnation, and serve again; None if that takes more
@@ -259,8 +262,15 @@ class Recovery:
             self._require_own(document.terms, "terms", "terms", "terms")
         elif document.HasField("change"):
             verify_change(document.change, self._keyring)
+        elif document.HasField("dispute"):
+            self._check_dispute(document.dispute)
         else:
             verify_suspension(document.suspension, self._keyring)
+
+    def _check_dispute(self, told: settlement_pb2.TakenDispute) -> None:
+        name = f"异议 dispute {settlement_pb2.Dispute.FromString(told.dispute.body).number}"
+        self._require_own(told.dispute, DISPUTE, "message", name)
+        require_taken(self._keyring, told.dispute, told.taken)
 
     def _require_own(self, message: signed_pb2.SignedMessage, kind: str, purpose: str, name: str) -> None:
         key = self._keyring.verify(message.key_id, kind, message.body, message.signature)

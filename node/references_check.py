@@ -11,8 +11,8 @@ from custodian.ledger.findings import Finding
 from custodian.ledger.records import Recorded, unrecorded
 from custodian.ledger.references import Numbered, Reference, Series, dangling, gaps, is_recovered, numbers
 from node import schema
+from node.disputes import DISPUTE
 from node.feed import SEQUENCE
-from node.settling import DISPUTE
 
 USED = ("AUTHORIZED", "CAPTURED", "PARTLY_REFUNDED", "REFUNDED")
 ORDER = ("merchant", "order_id")
@@ -38,7 +38,7 @@ NUMBERED = (
     Numbered("payment", (schema.payment.c.number, schema.bank_reversal.c.payment)),
     Numbered("reversal", (schema.bank_reversal.c.number,)),
 )
-RECORDED = (Recorded(schema.dispute, DISPUTE, lambda row: str(row.number), where=schema.dispute.c.sent.is_(True)),)
+RECORDED = (Recorded(schema.dispute, DISPUTE, lambda row: str(row.number), where=schema.dispute.c.taken.is_not(None)),)
 
 
 def references(transaction: Transaction) -> Iterator[Finding]:

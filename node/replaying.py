@@ -14,6 +14,7 @@ from custodian.campaigns import verify_change
 from custodian.recovering import Recovering
 from custodian.suspensions import verify_suspension
 from node.desk import Work
+from node.disputes import RelearnDispute
 from node.engine import Engine
 from node.learned import ANSWER, DOCUMENT, HAND_OVER, PLATFORM, RETURN, Learned, Name, Receipt
 from node.platform_receipts import BookAgain, Bury, read_receipt
@@ -31,7 +32,7 @@ from quanlian import hand_overs, wire
 from quanlian.errors import ConfigurationError, InvalidInput, Unavailable
 from quanlian.hand_overs import HandOver
 from quanlian.terms_parsing import parse_terms
-from quanlian.v1 import custody_pb2, recovery_pb2, signed_pb2
+from quanlian.v1 import custody_pb2, recovery_pb2, settlement_pb2, signed_pb2
 from quanlian.vouchers import VoucherKey
 
 
@@ -147,6 +148,8 @@ class Replaying:
             return RelearnTerms(document.terms)
         if document.HasField("change"):
             return RelearnChange(verify_change(document.change, self._keyring))
+        if document.HasField("dispute"):
+            return RelearnDispute(document.dispute)
         return RelearnSuspension(verify_suspension(document.suspension, self._keyring))
 
     def _count(self, kind: str, work: Work, learned: int) -> None:
@@ -163,6 +166,8 @@ class Replaying:
             report.changes += learned
         elif isinstance(work, RelearnSuspension):
             report.suspensions += learned
+        elif isinstance(work, RelearnDispute):
+            report.disputes += learned
 
 
 class ComingHome:
@@ -214,6 +219,8 @@ def _titled(document: custody_pb2.RegionDocument) -> str:
     if document.HasField("change"):
         change = wire.body_to_change(document.change.body)
         return f"变更 change {change.number} of {change.campaign}"
+    if document.HasField("dispute"):
+        return f"异议 dispute {settlement_pb2.Dispute.FromString(document.dispute.dispute.body).number}"
     return f"暂停 suspension {wire.body_to_suspension(document.suspension.body).number}"
 
 

@@ -419,7 +419,8 @@ settlement_window = Table(
     Column("own_lodged_fen", BigInteger, comment="by our books when it was compared last; empty without a record"),
     Column("own_paid_out_fen", BigInteger, comment="likewise"),
     Column("reservation", String, nullable=False, comment="with which it was confirmed; empty without one"),
-    Column("confirmed", Boolean, nullable=False),
+    Column("confirmed", Boolean, nullable=False, comment="to the clearinghouse as it is now"),
+    Column("confirmation", LargeBinary, comment="a serialised SignedMessage: the word that was given"),
     Column("settled", Boolean, nullable=False),
     seal_column(),
 )
@@ -430,6 +431,8 @@ statement_month = Table(
     Column("month", String, primary_key=True),
     Column("confirmed_by", String, nullable=False, comment="the person who did; empty while nobody has"),
     Column("reservation", String, nullable=False, comment="with which it was confirmed; empty without one"),
+    Column("confirmed", Boolean, nullable=False, comment="to the clearinghouse as it is now"),
+    Column("confirmation", LargeBinary, comment="a serialised SignedMessage: the word that was given"),
     seal_column(),
     comment="months whose statement can be fetched",
 )
@@ -453,7 +456,8 @@ dispute = Table(
     Column("body", LargeBinary, nullable=False, comment="a serialised Dispute, as it was signed"),
     Column("key_id", LargeBinary, nullable=False),
     Column("signature", LargeBinary, nullable=False),
-    Column("sent", Boolean, nullable=False),
+    Column("sent", Boolean, nullable=False, comment="whether the clearinghouse, as it is now, has it"),
+    Column("taken", LargeBinary, comment="a serialised SignedMessage: the clearinghouse's word that it took it"),
     seal_column(),
     comment="statement lines that this region does not accept",
 )

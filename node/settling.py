@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
+from chassis import telemetry
 from custodian import campaign_figures
 from custodian.books import Books
 from node import schema
 from node.balances import not_reconciled, own_at_bank
 from node.desk import Desk
-from node.disputes import known_disputes
+from node.disputes import DISPUTE, keep_taken, known_disputes, last_number, require_taken, word_in
 from node.ports import Clearinghouse
 from node.publishing import current_terms
 from node.reconciling import KeepReconciliation
@@ -38,8 +39,8 @@ from quanlian.v1 import report_pb2, settlement_pb2, signed_pb2
 _TOTALS = ("refunded", "closing")
 """Balances that differ as something else does that they follow from."""
 
-DISPUTE = "dispute"
-"""The kind of the journal's entry for one that was taken."""
+
+_log = telemetry.logger("settling")
 
 
 class _Word(NamedTuple):
@@ -127,9 +128,10 @@ class NodeSettling:
             await self._service.engine.submit(KeepReconciliation(statement, document, result))
         confirmed_before = (await self._confirmation(statement)).confirmed
         names = ["/".join(key) for key in reserved]
-        state = await self._service.reconciler.confirm(document, statement, result, caller.uri, reservation, names)
+        word = self._service.reconciler.confirmation(document, statement, result, caller.uri, reservation, names)
+        state = await self._clearinghouse.confirm(word)
         if not confirmed_before:
-            await self._service.database.write(self._keep_confirmed, statement, caller.uri, reservation)
+            await self._service.database.write(self._keep_confirmed, statement, word, caller.uri, reservation)
         return pb.ConfirmOwnStatementResponse(
             state=state,  # type: ignore[arg-type]
             confirmed_before=confirmed_before,
@@ -186,16 +188,17 @@ class NodeSettling:
             ]
             if same := [each for each in known if _is_same(each, request)]:
                 return same[0]
+            region = self._service.region.code
             made = settlement_pb2.Dispute(
-                region=self._service.region.code,
-                number=max((each.number for each in known), default=0) + 1,
+                region=region,
+                number=last_number(transaction, region) + 1,
                 window=request.window,
                 lines=lines,
                 why=request.why,
                 by=caller.uri,
                 at=transaction.now(),
             )
-            message = signed(made.SerializeToString(), "dispute", self._signer)
+            message = signed(made.SerializeToString(), DISPUTE, self._signer)
             row = {
                 "number": made.number,
                 "settlement_window": made.window,
@@ -203,6 +206,7 @@ class NodeSettling:
                 "key_id": message.key_id,
                 "signature": message.signature,
                 "sent": False,
+                "taken": None,
             }
             transaction.insert(schema.dispute, [row])
         return made
@@ -210,7 +214,8 @@ class NodeSettling:
     async def send_disputes(self) -> None:
         """Give the clearinghouse the disputes that it does not have yet, in order. Raises Unavailable.
 
-        One that it does not take is not kept, so that its number is free and it holds up no other: InvalidInput.
+        One that it does not take is not kept, so that its number is free and it holds up no other: InvalidInput. One
+        that it took before is kept all the same: a clearinghouse that was restored takes it again by its own word.
         """
         async with self._numbering:
             await self._send_disputes()
@@ -222,11 +227,15 @@ class NodeSettling:
         ):
             message = signed_pb2.SignedMessage(body=row.body, key_id=row.key_id, signature=row.signature)
             try:
-                await self._clearinghouse.dispute(message)
-            except InvalidInput:
+                taken = await self._clearinghouse.dispute(message, word_in(row.taken))
+            except InvalidInput as error:
+                if row.taken is not None:
+                    _log.error("a dispute is not taken again", number=row.number, error=str(error))
+                    continue
                 await self._service.database.write(self._drop_dispute, row.number)
                 raise
-            await self._service.database.write(self._mark_sent, row.number, row.signature)
+            require_taken(self._service.keyring, message, taken)
+            await self._service.database.write(self._mark_sent, message, taken)
 
     async def report(self, campaign: str) -> report_pb2.CampaignFigures:
         """The seven figures of an own campaign, over this node's books and the clearinghouse's."""
@@ -300,7 +309,7 @@ class NodeSettling:
         if statement.month:
             month = schema.statement_month
             rows = await self._service.engine.read(month.select().where(month.c.month == statement.month))
-            return _Word(bool(rows[0].confirmed_by), rows[0].reservation) if rows else _Word()
+            return _Word(rows[0].confirmed, rows[0].reservation) if rows else _Word()
         table = schema.settlement_window
         rows = await self._service.engine.read(table.select().where(table.c.number == statement.window))
         return _Word(rows[0].confirmed, rows[0].reservation) if rows else _Word()
@@ -314,24 +323,29 @@ class NodeSettling:
             for line in settlement_pb2.Dispute.FromString(row.body).lines
         }
 
-    def _keep_confirmed(self, statement: Statement, by: str, reservation: str) -> None:
+    def _keep_confirmed(self, statement: Statement, word: signed_pb2.SignedMessage, by: str, reservation: str) -> None:
         if not statement.month:
-            self._service.reconciler.mark_confirmed(statement.window, reservation)
+            self._service.reconciler.mark_confirmed(statement.window, word, reservation)
             return
+        row = {
+            "month": statement.month,
+            "confirmed_by": by,
+            "reservation": reservation,
+            "confirmed": True,
+            "confirmation": word.SerializeToString(),
+        }
         with self._service.database.transaction() as transaction:
-            row = {"month": statement.month, "confirmed_by": by, "reservation": reservation}
             transaction.upsert(schema.statement_month, [row])
 
     def _drop_dispute(self, number: int) -> None:
         with self._service.database.transaction() as transaction:
             transaction.connection.execute(schema.dispute.delete().where(schema.dispute.c.number == number))
 
-    def _mark_sent(self, number: int, signature: bytes) -> None:
+    def _mark_sent(self, dispute: signed_pb2.SignedMessage, taken: signed_pb2.SignedMessage) -> None:
         """Once it is taken it stays, and an entry says so."""
         with self._service.database.transaction() as transaction:
-            transaction.update(schema.dispute, {"number": number}, {"sent": True})
             books, at = Books(transaction), transaction.now()
-            books.record(DISPUTE, at, str(number), signature)
+            keep_taken(transaction, books, at, settlement_pb2.TakenDispute(dispute=dispute, taken=taken))
             books.save(DISPUTE, at)
 
 

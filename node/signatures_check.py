@@ -30,6 +30,7 @@ from custodian.ledger.signatures import (
 )
 from custodian.withdrawals import read_withdrawal
 from node import schema
+from node.disputes import TAKEN, require_of, word_in
 from node.payment_check import own_region
 from quanlian import hand_overs, wire
 from quanlian.custody import CLEARINGHOUSE
@@ -53,6 +54,18 @@ def _dispute(row: Any, verifier: Verifier) -> None:
     said = wire.parse(settlement_pb2.Dispute, row.body, "dispute")
     require_signed(verifier, "dispute", body_of(row), said.region)
     require_told(row, number=said.number, settlement_window=said.window)
+    if row.taken is not None:
+        taken = word_in(row.taken)
+        require_signed(verifier, TAKEN, body_of(taken), CLEARINGHOUSE)
+        require_of(taken, row.body)
+
+
+def _confirmation(row: Any, verifier: Verifier) -> None:
+    """Of a window or month, where a word is kept."""
+    if row.confirmation is not None:
+        word = signed_pb2.SignedMessage.FromString(row.confirmation)
+        said = wire.parse(settlement_pb2.Confirmation, word.body, "confirmation")
+        require_signed(verifier, "confirmation", body_of(word), said.region)
 
 
 def _withdrawal(row: Any, verifier: Verifier) -> None:
@@ -119,6 +132,8 @@ CHECKS = SignatureChecks(
         Document(schema.cancellation, _cancellation),
         Document(schema.withdrawn_posting, _withdrawal),
         Document(schema.dispute, _dispute),
+        Document(schema.settlement_window, _confirmation),
+        Document(schema.statement_month, _confirmation),
     ),
     (_claims, _answers_away),
 )

@@ -42,8 +42,10 @@ class Link(NoClearinghouse):
     async def confirm(self, confirmation: signed_pb2.SignedMessage) -> int:
         return await self._clearinghouse.service.settlement.confirm(HANGZHOU, confirmation)
 
-    async def dispute(self, dispute: signed_pb2.SignedMessage) -> None:
-        await self._clearinghouse.service.settlement.take_dispute(HANGZHOU, dispute)
+    async def dispute(
+        self, dispute: signed_pb2.SignedMessage, taken: signed_pb2.SignedMessage
+    ) -> signed_pb2.SignedMessage:
+        return await self._clearinghouse.service.settlement.take_dispute(HANGZHOU, dispute, taken)
 
     async def evidence(self, window: int) -> AsyncIterator[Sequence[bytes]]:
         for lines in evidence(self._clearinghouse.database, self._clearinghouse.statement_signer, HANGZHOU, window):

@@ -29,7 +29,7 @@ from custodian.servicer import sign_answers, sign_items
 from node.service import NodeService
 from pki.identity import Identity
 from quanlian.evidence import ANSWER_KIND, REQUEST_KIND
-from quanlian.v1 import custody_pb2, directory_pb2, node_operator_pb2, recovery_pb2
+from quanlian.v1 import custody_pb2, directory_pb2, node_operator_pb2, recovery_pb2, settlement_pb2, signed_pb2
 from quanlian.vouchers import VoucherKey
 from quanlian.wire import batch_digest
 
@@ -76,6 +76,18 @@ class Between(NoClearinghouse):
 
     async def hand_receipts(self, request: custody_pb2.HandReceiptsRequest) -> custody_pb2.HandReceiptsResponse:
         return await self.far.service.recovery.hand_receipts(HANGZHOU, request)
+
+    async def statement(self, window: int, month: str = "") -> settlement_pb2.GetStatementResponse:
+        message = await self.far.service.settlement.statement(HANGZHOU, window, month)
+        return settlement_pb2.GetStatementResponse(statement=message)
+
+    async def confirm(self, confirmation: signed_pb2.SignedMessage) -> int:
+        return await self.far.service.settlement.confirm(HANGZHOU, confirmation)
+
+    async def dispute(
+        self, dispute: signed_pb2.SignedMessage, taken: signed_pb2.SignedMessage
+    ) -> signed_pb2.SignedMessage:
+        return await self.far.service.settlement.take_dispute(HANGZHOU, dispute, taken)
 
     async def directory(self) -> directory_pb2.GetDirectoryResponse:
         return directory_pb2.GetDirectoryResponse()
@@ -162,6 +174,18 @@ class Network:
             await service.take_news(events, self.clearinghouse.feed_head(HANGZHOU))
 
         self.do(run)
+
+    def meet(self) -> None:
+        """The node hears how far the clearinghouse is, as it does when it opens its custody stream."""
+
+        async def run(service: NodeService) -> None:
+            ours = await service.recovery.position()
+            await service.recovery.compare(self.clearinghouse.service.recovery.compare(HANGZHOU, ours))
+
+        self.do(run)
+
+    def reconcile(self) -> None:
+        self.do(lambda service: service.reconciler.reconcile_open_windows())
 
     def recover_node(self) -> recovery_pb2.RecoveryReport:
         return self.do(lambda service: ended(service.recovery.run()))

@@ -555,6 +555,7 @@ class SoundNetwork:
                         "paid_out_fen": said["paid_out_fen"],
                         "reservation": "",
                         "confirmed": True,
+                        "confirmation": None,
                         "settled": True,
                     }
                 ],

@@ -202,8 +202,8 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
     async def DisputeStatement(  # noqa: N802
         self, request: settlement_pb2.DisputeStatementRequest, context: Context
     ) -> settlement_pb2.DisputeStatementResponse:
-        await self._settlement.take_dispute(caller(context).host, request.dispute)
-        return settlement_pb2.DisputeStatementResponse()
+        taken = await self._settlement.take_dispute(caller(context).host, request.dispute, request.taken)
+        return settlement_pb2.DisputeStatementResponse(taken=taken)
 
     async def GetEvidence(  # noqa: N802
         self, request: settlement_pb2.GetEvidenceRequest, context: Context

@@ -177,8 +177,12 @@ class ClearingLink:
         response: settlement_pb2.ConfirmStatementResponse = await self._call(self._settlement.ConfirmStatement, request)
         return response.state
 
-    async def dispute(self, dispute: signed_pb2.SignedMessage) -> None:
-        await self._call(self._settlement.DisputeStatement, settlement_pb2.DisputeStatementRequest(dispute=dispute))
+    async def dispute(
+        self, dispute: signed_pb2.SignedMessage, taken: signed_pb2.SignedMessage
+    ) -> signed_pb2.SignedMessage:
+        request = settlement_pb2.DisputeStatementRequest(dispute=dispute, taken=taken)
+        response: settlement_pb2.DisputeStatementResponse = await self._call(self._settlement.DisputeStatement, request)
+        return response.taken
 
     async def evidence(self, window: int) -> AsyncIterator[Sequence[bytes]]:
         try:

@@ -197,7 +197,7 @@ def test_the_last_dispute_that_is_deleted_is_missed_on_either_side(department: D
 def test_a_dispute_that_could_not_be_sent_is_sent_later(
     department: Department, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def broken(self: Link, dispute: signed_pb2.SignedMessage) -> None:
+    async def broken(self: Link, *of_it: signed_pb2.SignedMessage) -> None:
         raise Unavailable("no route")
 
     with monkeypatch.context() as patch:
@@ -278,7 +278,7 @@ def test_a_region_that_is_owed_more_is_not_upheld_by_taking_money_from_it(depart
     taken = department.clearinghouse.decide(
         TakeDispute(signed_pb2.SignedMessage(body=dispute.SerializeToString()), dispute)
     )
-    assert taken == [None]
+    assert taken == [AT], "since when it is there"
     before = [department.clearinghouse.rows(table) for table in ("dispute", "entry", "posting", "feed")]
     request = clearing_operator_pb2.ResolveDisputeRequest(
         region=SHANGHAI,

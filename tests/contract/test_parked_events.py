@@ -96,7 +96,8 @@ def test_a_retry_takes_the_event_once_its_cause_is_gone(node: LocalNode, service
     assert [each.sequence for each in answer.parked] == [1, 2]
     assert not answer.taken
     with node.database.transaction() as transaction:
-        row = {"number": 4, "statement": None, "net_fen": 0, "confirmed": True, "reservation": "", "settled": False}
+        row = {"number": 4, "statement": None, "net_fen": 0, "confirmed": True, "confirmation": None}
+        row |= {"reservation": "", "settled": False}
         figures = dict.fromkeys((*COUNTS, *BALANCES), 0)
         transaction.insert(node.tables["settlement_window"], [row | figures])
     assert list(retry(service).taken) == [1, 2]

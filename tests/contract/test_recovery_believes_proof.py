@@ -185,7 +185,7 @@ class TestHandingOver:
         close_window(network)
         restore(network.clearinghouse, copy)
         shown = custody_pb2.HandReceiptsRequest(complete=True, head=feed_head(last_window=9, region=SHANGHAI))
-        with pytest.raises(InvalidInput, match=f"{SHANGHAI} holds a statement of window 9"):
+        with pytest.raises(InvalidInput, match=f"{SHANGHAI} was told that window 9 is closed"):
             recover(network, shown)
         recover(network, without=[SHANGHAI])
 

@@ -34,7 +34,7 @@ from sound_parties import BOTH, CLEARING, NODE, Sound
 
 from chassis import cli
 from chassis.database import Transaction
-from clearinghouse.disputes import TakeDispute
+from clearinghouse.disputes import TakeDispute, sign_taken
 from clearinghouse.redeeming import Redeem
 from clearinghouse.statements import StateMonth
 from custodian.custody_messages import refused
@@ -124,8 +124,15 @@ def sign_everything(node: LocalNode, clearinghouse: LocalClearinghouse) -> None:
     head = Head(CLEARINGHOUSE, HANGZHOU, 1, AT, Incarnations(1, 1))
     returned = columns(hand_overs.sign(head, leaves, CLEARING_MESSAGES))
     with node.database.transaction() as transaction:
-        dispute = {"number": 1, "settlement_window": 1, "sent": True, **columns(message)}
+        taken = sign_taken(message, AT, CLEARING_MESSAGES).SerializeToString()
+        dispute = {"number": 1, "settlement_window": 1, "sent": True, "taken": taken, **columns(message)}
         transaction.insert(node.tables["dispute"], [dispute])
+        (word,) = [row["confirmation"] for row in clearinghouse.rows("monthly_statement") if row["confirmation"]]
+        confirmation = signed_message(word, "confirmation", HANGZHOU_MESSAGES).SerializeToString()
+        confirmed = {"confirmed": True, "confirmation": confirmation}
+        month = {"month": "2026-05", "confirmed_by": "b", "reservation": "", **confirmed}
+        transaction.insert(node.tables["statement_month"], [month])
+        transaction.update(node.tables["settlement_window"], {"number": 1}, confirmed)
         transaction.insert(node.tables["deny_list"], [deny_list])
         transaction.insert(node.tables["custody_return"], [{"number": 1, "taken_at": AT, **returned}])
     with clearinghouse.database.transaction() as transaction:
@@ -245,6 +252,17 @@ def flipped(content: bytes) -> bytes:
     return content[:-1] + bytes([content[-1] ^ 1])
 
 
+def flipped_signature(word: bytes, kind: str) -> bytes:
+    message = signed_pb2.SignedMessage.FromString(word)
+    message.signature = flipped(message.signature)
+    return message.SerializeToString()
+
+
+def of_a_stranger(word: bytes, kind: str) -> bytes:
+    body = signed_pb2.SignedMessage.FromString(word).body
+    return signed_message(body, kind, STRANGERS["message"]).SerializeToString()
+
+
 @pytest.mark.parametrize("name", BOTH)
 def test_what_was_signed_holds(signed: Signed, name: str) -> None:
     party = signed.sound.parties[name]
@@ -287,6 +305,28 @@ def test_a_stranger_s_signature_is_named(altered: Alter, name: str, kept: Kept) 
     (finding,) = altered(name, kept.table, sign, kept.signature)
     assert finding.table == kept.table
     assert SHANGHAI in finding.en or not kept.key_id
+
+
+@pytest.mark.parametrize("alter_word", [flipped_signature, of_a_stranger], ids=["altered", "a-stranger-s"])
+@pytest.mark.parametrize(
+    ("table", "column", "kind"),
+    [
+        ("dispute", "taken", "dispute-taken"),
+        ("settlement_window", "confirmation", "confirmation"),
+        ("statement_month", "confirmation", "confirmation"),
+    ],
+)
+def test_a_word_kept_whole_is_named(
+    altered: Alter, table: str, column: str, kind: str, alter_word: Callable[[bytes, str], bytes]
+) -> None:
+    found = altered(NODE, table, lambda row: {column: alter_word(row[column], kind)}, column)
+    assert [each.table for each in found] == [table], found
+
+
+def test_a_word_about_another_dispute_is_named(altered: Alter) -> None:
+    other = sign_taken(signed_pb2.SignedMessage(body=b"another"), AT, CLEARING_MESSAGES).SerializeToString()
+    found = altered(NODE, "dispute", lambda row: {"taken": other}, "taken")
+    assert [each.table for each in found] == ["dispute"], found
 
 
 @pytest.mark.parametrize(

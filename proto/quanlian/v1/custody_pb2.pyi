@@ -491,24 +491,28 @@ class RegionDocument(_message.Message):
     TERMS_FIELD_NUMBER: _builtins.int
     CHANGE_FIELD_NUMBER: _builtins.int
     SUSPENSION_FIELD_NUMBER: _builtins.int
+    DISPUTE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def terms(self) -> _signed_pb2.SignedMessage: ...
     @_builtins.property
     def change(self) -> _signed_pb2.SignedMessage: ...
     @_builtins.property
     def suspension(self) -> _signed_pb2.SignedMessage: ...
+    @_builtins.property
+    def dispute(self) -> _settlement_pb2.TakenDispute: ...
     def __init__(
         self,
         *,
         terms: _signed_pb2.SignedMessage | None = ...,
         change: _signed_pb2.SignedMessage | None = ...,
         suspension: _signed_pb2.SignedMessage | None = ...,
+        dispute: _settlement_pb2.TakenDispute | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "document", b"document", "suspension", b"suspension", "terms", b"terms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "dispute", b"dispute", "document", b"document", "suspension", b"suspension", "terms", b"terms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "document", b"document", "suspension", b"suspension", "terms", b"terms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "dispute", b"dispute", "document", b"document", "suspension", b"suspension", "terms", b"terms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_document: _TypeAlias = _typing.Literal["terms", "change", "suspension"]  # noqa: Y015
+    _WhichOneofReturnType_document: _TypeAlias = _typing.Literal["terms", "change", "suspension", "dispute"]  # noqa: Y015
     _WhichOneofArgType_document: _TypeAlias = _typing.Literal["document", b"document"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_document) -> _WhichOneofReturnType_document | None: ...
 

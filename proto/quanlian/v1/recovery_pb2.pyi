@@ -110,6 +110,7 @@ class RecoveryReport(_message.Message):
     CHANGES_FIELD_NUMBER: _builtins.int
     RECOVERED_AT_FIELD_NUMBER: _builtins.int
     LACKING_FIELD_NUMBER: _builtins.int
+    DISPUTES_FIELD_NUMBER: _builtins.int
     incarnation: _builtins.int
     lost_commits: _builtins.int
     """Commits that were answered for and that the restored copy does not have; 0 where that is not known."""
@@ -129,6 +130,8 @@ class RecoveryReport(_message.Message):
     """Changes of a node's own campaigns that were learned again."""
     recovered_at: _builtins.int
     """When the party served again."""
+    disputes: _builtins.int
+    """A node's own disputes that were learned again."""
     @_builtins.property
     def disputed(self) -> _containers.RepeatedCompositeFieldContainer[Global___Disputed]: ...
     @_builtins.property
@@ -153,10 +156,11 @@ class RecoveryReport(_message.Message):
         changes: _builtins.int = ...,
         recovered_at: _builtins.int = ...,
         lacking: _abc.Iterable[Global___Lacking] | None = ...,
+        disputes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "changes", b"changes", "disputed", b"disputed", "feed_events", b"feed_events", "hand_overs", b"hand_overs", "incarnation", b"incarnation", "lacking", b"lacking", "last_commit_at", b"last_commit_at", "lost_commits", b"lost_commits", "receipts", b"receipts", "recovered_at", b"recovered_at", "suspensions", b"suspensions", "vouchers", b"vouchers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "changes", b"changes", "disputed", b"disputed", "disputes", b"disputes", "feed_events", b"feed_events", "hand_overs", b"hand_overs", "incarnation", b"incarnation", "lacking", b"lacking", "last_commit_at", b"last_commit_at", "lost_commits", b"lost_commits", "receipts", b"receipts", "recovered_at", b"recovered_at", "suspensions", b"suspensions", "vouchers", b"vouchers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

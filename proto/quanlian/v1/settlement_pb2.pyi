@@ -477,22 +477,83 @@ class DisputeDecision(_message.Message):
 Global___DisputeDecision: _TypeAlias = DisputeDecision  # noqa: Y015
 
 @_typing.final
-class DisputeStatementRequest(_message.Message):
+class DisputeTaken(_message.Message):
+    """The clearinghouse's word that it has a dispute, and since when; kind "dispute-taken"."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISPUTE_DIGEST_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    dispute_digest: _builtins.bytes
+    """Digest of the dispute's bytes, kind "dispute"."""
+    at: _builtins.int
+    def __init__(
+        self,
+        *,
+        dispute_digest: _builtins.bytes = ...,
+        at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "dispute_digest", b"dispute_digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisputeTaken: _TypeAlias = DisputeTaken  # noqa: Y015
+
+@_typing.final
+class TakenDispute(_message.Message):
+    """A dispute with that word."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     DISPUTE_FIELD_NUMBER: _builtins.int
+    TAKEN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def dispute(self) -> _signed_pb2.SignedMessage:
         """Body: a serialised Dispute."""
+
+    @_builtins.property
+    def taken(self) -> _signed_pb2.SignedMessage:
+        """Body: a serialised DisputeTaken."""
 
     def __init__(
         self,
         *,
         dispute: _signed_pb2.SignedMessage | None = ...,
+        taken: _signed_pb2.SignedMessage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["dispute", b"dispute"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dispute", b"dispute", "taken", b"taken"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispute", b"dispute"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispute", b"dispute", "taken", b"taken"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TakenDispute: _TypeAlias = TakenDispute  # noqa: Y015
+
+@_typing.final
+class DisputeStatementRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISPUTE_FIELD_NUMBER: _builtins.int
+    TAKEN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def dispute(self) -> _signed_pb2.SignedMessage:
+        """Body: a serialised Dispute."""
+
+    @_builtins.property
+    def taken(self) -> _signed_pb2.SignedMessage:
+        """Of one that was taken before, by a clearinghouse that may have been restored since: what it answered."""
+
+    def __init__(
+        self,
+        *,
+        dispute: _signed_pb2.SignedMessage | None = ...,
+        taken: _signed_pb2.SignedMessage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dispute", b"dispute", "taken", b"taken"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispute", b"dispute", "taken", b"taken"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -502,12 +563,19 @@ Global___DisputeStatementRequest: _TypeAlias = DisputeStatementRequest  # noqa: 
 class DisputeStatementResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    TAKEN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def taken(self) -> _signed_pb2.SignedMessage:
+        """Body: a serialised DisputeTaken."""
+
     def __init__(
         self,
+        *,
+        taken: _signed_pb2.SignedMessage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["taken", b"taken"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["taken", b"taken"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
