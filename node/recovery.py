@@ -173,13 +173,13 @@ class Recovery:
             response = await self._clearinghouse.receipts(asked)
         documents = 0
         while True:
-            await asyncio.to_thread(learned.keep, list(self._receipts(response, documents)))
+            await asyncio.to_thread(self._keep, learned, response, documents)
             if not response.HasField("next"):
                 break
             documents += len(response.documents)
             response = await self._clearinghouse.receipts(response.next)
         async for older in self._answers_to_older(asked.after_request_id):
-            await asyncio.to_thread(learned.keep, list(self._receipts(older, documents)))
+            await asyncio.to_thread(self._keep, learned, older, documents)
         return response.feed
 
     async def _answers_to_older(self, until: bytes) -> AsyncIterator[custody_pb2.GetReceiptsResponse]:
@@ -238,6 +238,9 @@ class Recovery:
         with self._engine.database.snapshot() as transaction:
             first, last = (transaction.rows(query)[0].number for query in (_FIRST_RETURN, _END_OF_RETURNS))
         return int(last) if first == 1 else 0
+
+    def _keep(self, learned: Learned, response: custody_pb2.GetReceiptsResponse, documents: int) -> None:
+        learned.keep(list(self._receipts(response, documents)))
 
     def _receipts(self, response: custody_pb2.GetReceiptsResponse, documents: int) -> Iterator[Receipt]:
         """What a page brings after so many documents, each signature that was not checked before checked."""
