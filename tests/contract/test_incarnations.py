@@ -268,12 +268,23 @@ class TestReturns:
         assert epochs(network.node) == [2, 2]
         network.check()
 
-    def test_a_restored_node_takes_returns_to_its_former_life_from_the_feed(self, network: Network) -> None:
+    def test_a_restored_node_takes_returns_to_its_former_life_from_the_feed(
+        self, network: Network, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Where its recovery did not bring them, as of a clearinghouse that does not give them then."""
         (token,) = network.node.claim()
         network.release(*keys_of(token))
         copy = back_up(network.node)
         network.do(lambda service: service.recall(keys_of(token)))
         restore(network.node, copy)
+        receipts = network.between.receipts
+
+        async def without_returns(request: custody_pb2.GetReceiptsRequest) -> custody_pb2.GetReceiptsResponse:
+            response = await receipts(request)
+            response.ClearField("returns")
+            return response
+
+        monkeypatch.setattr(network.between, "receipts", without_returns)
         network.recover_node()
         row = network.clearinghouse.rows("custody_return")[0]
         returned = signed_pb2.SignedMessage(body=row["body"], key_id=row["key_id"], signature=row["signature"])
