@@ -95,7 +95,8 @@ class Clients:
         self.disputed: list[str] = []
         self.booked_again: dict[str, set[bytes]] = {}
         """By region: the requests whose receipts were shown to its latest recovery, and that it did not dispute."""
-        self._receipts: dict[str, dict[bytes, node_operator_pb2.PlatformReceipt]] = {}
+        self._receipts: dict[str, dict[tuple[bytes, bytes], node_operator_pb2.PlatformReceipt]] = {}
+        """By region, and by request id and answer: an id that was used twice got one of each request."""
         self._asked: dict[bytes, float] = {}
         self._stage, self._plan, self._tokens = stage, plan, tokens
         self._redemptions = {
@@ -156,7 +157,7 @@ class Clients:
             await stub.BookReceipts(shown, timeout=CALL_SECONDS)
         request = node_operator_pb2.RecoverNodeRequest(without=[parties.PLATFORM])
         answer: node_operator_pb2.RecoverNodeResponse = await stub.RecoverNode(request, timeout=CALL_SECONDS)
-        self.booked_again[region] = set(held)
+        self.booked_again[region] = {id for id, _ in held}
         return answer
 
     async def ask_again(self) -> None:
@@ -265,7 +266,7 @@ class Clients:
         response = await self._insist(lambda: call(message, timeout=CALL_SECONDS))
         answer: bytes = response.answer if kind == "claim" else response.answer.answer
         if kind != "claim" and redemption_pb2.RedemptionAnswer.FromString(answer).decider == operation.region:
-            self._receipts.setdefault(operation.region, {})[id] = node_operator_pb2.PlatformReceipt(
+            self._receipts.setdefault(operation.region, {})[id, answer] = node_operator_pb2.PlatformReceipt(
                 request=_shown(content, signed.key_id, signed.signature),
                 answer=_shown(answer, response.answer.key_id, response.answer.signature),
             )
