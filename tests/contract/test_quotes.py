@@ -31,7 +31,7 @@ from chassis.host import Host
 from custodian.decisions import Answered
 from custodian.servicer import RedemptionServicer
 from node.adapters.clearing import ClearingLink
-from node.recovery import RelearnAnswer
+from node.relearning import RelearnAnswer
 from node.service import NodeService
 from pki.authority import RootAuthority
 from pki.identity import Identity
