@@ -107,8 +107,8 @@ class PlatformReceipts:
                 response.known += 1
             else:
                 kept.append(own)
-        response.booked = await asyncio.to_thread(self._learned.keep, kept)
-        response.known += len(kept) - response.booked
+        response.kept = await asyncio.to_thread(self._learned.keep, kept)
+        response.known += len(kept) - response.kept
         return response
 
     def _verified(self, receipt: pb.PlatformReceipt) -> Receipt | None:

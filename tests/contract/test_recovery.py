@@ -317,10 +317,10 @@ class TestPlatformReceipts:
         assert self.books(network) != before
         network.node.pass_seconds(60)
         receipts = [receipt(*each) for each in zip(asked, answers, strict=True)]
-        booked = network.book(*reversed(receipts))
-        assert (booked.booked, booked.known, list(booked.disputed)) == (5, 0, [])
+        shown = network.book(*reversed(receipts))
+        assert (shown.kept, shown.known, list(shown.disputed)) == (5, 0, [])
         again = network.book(*receipts)
-        assert (again.booked, again.known, list(again.disputed)) == (0, 5, [])
+        assert (again.kept, again.known, list(again.disputed)) == (0, 5, [])
         report = network.recover_node()
         assert (report.receipts, list(report.disputed)) == (5, [])
         assert self.books(network) == before
@@ -367,10 +367,10 @@ class TestPlatformReceipts:
         ]
         forged[3].answer.signature = bytes(64)
         forged[4].request.content = other
-        booked = network.book(*forged)
-        assert (booked.booked, booked.known, len(booked.disputed)) == (0, 0, 5)
+        shown = network.book(*forged)
+        assert (shown.kept, shown.known, len(shown.disputed)) == (0, 0, 5)
         for told, why in zip(
-            booked.disputed,
+            shown.disputed,
             (
                 "the answer is signed by clearinghouse's key for message",
                 f"the request is signed by {HANGZHOU}'s key for message",
@@ -409,8 +409,8 @@ class TestPlatformReceipts:
         copy = back_up(network.node)
         asked, answers = story(network, tokens)
         restore(network.node, copy)
-        booked = network.book(*(receipt(*each) for each in zip(asked, answers, strict=True)))
-        assert (booked.booked, booked.known, list(booked.disputed)) == (0, 3, [])
+        shown = network.book(*(receipt(*each) for each in zip(asked, answers, strict=True)))
+        assert (shown.kept, shown.known, list(shown.disputed)) == (0, 3, [])
         assert network.recover_node().answers == 3
 
     def test_a_node_that_goes_on_takes_none(self, network: Network) -> None:

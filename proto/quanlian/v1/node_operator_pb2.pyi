@@ -1475,25 +1475,25 @@ Global___BookReceiptsRequest: _TypeAlias = BookReceiptsRequest  # noqa: Y015
 class BookReceiptsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    BOOKED_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
     KNOWN_FIELD_NUMBER: _builtins.int
     DISPUTED_FIELD_NUMBER: _builtins.int
-    booked: _builtins.int
+    kept: _builtins.int
     """Kept for the recovery, which books them in their turn: its report says how many were news."""
     known: _builtins.int
-    """Those that the books have already, or that the clearinghouse decided: its own receipts bring them."""
+    """Those that were kept before, and those that the clearinghouse decided: its own receipts bring them."""
     @_builtins.property
     def disputed(self) -> _containers.RepeatedCompositeFieldContainer[_recovery_pb2.Disputed]: ...
     def __init__(
         self,
         *,
-        booked: _builtins.int = ...,
+        kept: _builtins.int = ...,
         known: _builtins.int = ...,
         disputed: _abc.Iterable[_recovery_pb2.Disputed] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["booked", b"booked", "disputed", b"disputed", "known", b"known"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disputed", b"disputed", "kept", b"kept", "known", b"known"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
