@@ -44,6 +44,7 @@ from rig.traffic import purchase_item, require_accepted
 from chassis import postgresql, sqlite
 from chassis.console import progress
 from chassis.ids import FreshIds
+from chassis.rows import Form
 from chassis.service import COLLECT_AFTER
 from clearinghouse.custody import read_hand_over
 from clearinghouse.desk import Desk
@@ -83,9 +84,9 @@ class Stages:
             *(
                 (driver, name, "write", None)
                 for driver in drivers
-                for name in ("_insert", "_append", "_replace", "_add", "finish")
+                for name in ("_append", "_replace", "_add", "finish")
             ),
-            *((module, "completed", "rows", None) for module in (sqlite, postgresql)),
+            (Form, "bodies", "rows", None),
         ]
         kept = [(owner, name, getattr(owner, name)) for owner, name, _, _ in places]
         for owner, name, during, after in places:

@@ -21,7 +21,7 @@ from sqlalchemy.engine import URL, Connection, Engine, RootTransaction
 
 from chassis.database_errors import KeyTaken, plain_errors
 from chassis.queries import Query
-from chassis.rows import Row, appended, computed_column
+from chassis.rows import Form, Row, Rows, Tuples, computed_value, distinct_by_key, form_of, given_rows
 from chassis.turns import Turns
 from chassis.waiting import Given, Result, Waiting
 from quanlian.errors import ConfigurationError
@@ -66,36 +66,34 @@ class Transaction(ABC):
     @abstractmethod
     def _clock(self) -> int: ...
 
-    def insert(self, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
+    def insert(self, table: sa.Table, rows: Rows) -> None:
         """Stores new rows, all giving the same columns; server defaults fill the others, Python-side ones
         do not, and a column that is computed from its row (`chassis.rows.COMPUTED`) is.
 
         Leaves the transaction with KeyTaken if a unique key exists.
         """
         if rows:
-            self._insert(table, rows)
+            self._append(table, *given_rows(table, rows))
 
-    def append(self, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    def append(self, table: sa.Table, rows: Tuples) -> None:
         """Stores new rows as `insert` does, for those who write many: each a tuple of all columns of the table in
         order, as the driver takes them, without the one that is computed. Leaves with KeyTaken as `insert` does.
         """
         if rows:
-            names, complete = appended(table)
-            self._append(table, names, complete(rows))
+            self._append(table, form_of(table), rows)
 
-    def replace(self, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    def replace(self, table: sa.Table, rows: Tuples) -> None:
         """Stores rows as `upsert` does, given as for `append`; no two of them with one primary key."""
         if rows:
-            names, complete = appended(table)
-            self._replace(table, names, complete(rows))
+            self._replace(table, form_of(table), rows)
 
-    def upsert(self, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
+    def upsert(self, table: sa.Table, rows: Rows) -> None:
         """Stores rows by primary key; where one exists, its other given columns are replaced.
 
         Of rows with one key in `rows` the last wins. Where a column is computed from its row, give whole rows.
         """
         if rows:
-            self._upsert(table, rows)
+            self._replace(table, *given_rows(table, distinct_by_key(table, rows)))
 
     @abstractmethod
     def select_keys(
@@ -120,39 +118,33 @@ class Transaction(ABC):
         A key that has no row yet gets one. The key's columns are the table's first, and none is computed.
         """
         if sums:
-            self._add(table, [(*key, *amounts) for key, amounts in sums.items()])
+            self._add(table, form_of(table), [(*key, *amounts) for key, amounts in sums.items()])
 
     def update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int:
         """Sets `values` in the rows that have `key` in its columns; returns how many they are.
 
         A column that is computed from its row follows; the rows are read for it unless `key` and `values` tell them.
         """
-        computed = computed_column(table)
-        if computed is None:
+        form = form_of(table)
+        if form.compute is None:
             return self._update(table, key, values)
-        told = key | values
-        if told.keys() >= set(computed.names):
-            return self._update(table, key, values | {computed.name: computed.value(told)})
+        computed, told = form.names[-1], key | values
+        if told.keys() >= set(form.given):
+            return self._update(table, key, values | {computed: computed_value(table, told)})
         rows = self.select_keys(table, [table.c[name] for name in key], [tuple(key.values())])
         for row in rows:
             own = {column.name: row._mapping[column.name] for column in table.primary_key}
-            self._update(table, own, values | {computed.name: computed.value({**row._mapping, **values})})
+            self._update(table, own, values | {computed: computed_value(table, {**row._mapping, **values})})
         return len(rows)
 
     @abstractmethod
-    def _insert(self, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None: ...
+    def _append(self, table: sa.Table, form: Form, rows: Tuples) -> None: ...
 
     @abstractmethod
-    def _append(self, table: sa.Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None: ...
+    def _replace(self, table: sa.Table, form: Form, rows: Tuples) -> None: ...
 
     @abstractmethod
-    def _upsert(self, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None: ...
-
-    @abstractmethod
-    def _replace(self, table: sa.Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None: ...
-
-    @abstractmethod
-    def _add(self, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None: ...
+    def _add(self, table: sa.Table, form: Form, rows: Tuples) -> None: ...
 
     @abstractmethod
     def _update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int: ...

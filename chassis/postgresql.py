@@ -15,12 +15,14 @@ from typing import Any, cast
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL, Connection
 
-from chassis import copying
+from chassis.cells import COPY_BEGINS, COPY_ENDS, array, cells, copied, kind_of
 from chassis.database import Database, Query, Transaction, shown
-from chassis.rows import Row, Rows, all_columns, completed, conflict_clause, distinct_by_key, results, tuples
+from chassis.rows import Form, Row, Tuples, all_columns, conflict_clause, results
 from quanlian.errors import ConfigurationError
 
 CONNECT_SECONDS = 5
@@ -34,14 +36,6 @@ _UNLOGGED = """
     WHERE relnamespace = current_schema::regnamespace AND relkind = 'r' AND relpersistence = 'u' ORDER BY relname
 """
 _SCHEMA_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_BINARY: dict[type[Any], str] = {
-    sa.BigInteger: "int8",
-    sa.Integer: "int4",
-    sa.Boolean: "bool",
-    sa.String: "text",
-    sa.Text: "text",
-    sa.LargeBinary: "bytea",
-}
 _quote = postgresql.dialect().identifier_preparer.quote  # type: ignore[no-untyped-call]
 
 
@@ -124,36 +118,32 @@ class PostgresqlTransaction(Transaction):
         assert row is not None
         return int(row[0])
 
-    def _insert(self, table: sa.Table, rows: Rows) -> None:
-        self._append(table, *completed(table, rows, self._dialect))
-
-    def _append(self, table: sa.Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
+    def _append(self, table: sa.Table, form: Form, rows: Tuples) -> None:
         if len(rows) <= FEW_ROWS:
-            self._waiting.append((_values_statement(table, names, len(rows)), [*chain.from_iterable(rows)]))
+            statement = _values_statement(table, form.names, len(rows))
+            self._waiting.append((statement, [*chain.from_iterable(form.completed(rows))]))
             return
-        if self._waiting or not self._copying.goes_into(table, names):
+        content = _to_copy(form, rows)
+        if self._waiting or not self._copying.goes_into(table, form.names):
             self.finish()
-            self._copying.begin(table, names, rows)
-        self._copying.write(rows)
+            self._copying.begin(table, form.names)
+        self._copying.write(content)
 
-    def _upsert(self, table: sa.Table, rows: Rows) -> None:
-        self._replace(table, *completed(table, distinct_by_key(table, rows), self._dialect))
+    def _replace(self, table: sa.Table, form: Form, rows: Tuples) -> None:
+        self._merge(table, form, form.completed(rows))
 
-    def _replace(self, table: sa.Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
-        self._merge(table, names, rows)
+    def _add(self, table: sa.Table, form: Form, rows: Tuples) -> None:
+        self._merge(table, form, rows, adds=True)
 
-    def _add(self, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None:
-        self._merge(table, tuple(column.name for column in table.columns), rows, adds=True)
-
-    def _merge(
-        self, table: sa.Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]], adds: bool = False
-    ) -> None:
+    def _merge(self, table: sa.Table, form: Form, rows: Tuples, adds: bool = False) -> None:
+        """`rows` are complete."""
         if len(rows) <= FEW_ROWS:
-            values = [*chain.from_iterable(rows)]
-            self._waiting.append((_values_statement(table, names, len(rows), "add" if adds else "replace"), values))
+            statement = _values_statement(table, form.names, len(rows), "add" if adds else "replace")
+            self._waiting.append((statement, [*chain.from_iterable(rows)]))
         else:
-            columns = [list(column) for column in zip(*rows, strict=True)]
-            self._waiting.append((_unnest_statement(table, names, adds), columns))
+            columns = zip(zip(*rows, strict=True), form.kinds, strict=True)
+            arrays = [_Array(array(values, kind)) for values, kind in columns]
+            self._waiting.append((_unnest_statement(table, form.names, adds), arrays))
 
     def select_keys(
         self,
@@ -167,8 +157,9 @@ class PostgresqlTransaction(Transaction):
         read = tuple(fetch) or all_columns(table)
         given = [*zip(*dict.fromkeys(keys), strict=True)]
         shared = tuple(len(set(each)) == 1 for each in given)
-        values: list[Any] = [[*each] for each, is_shared in zip(given, shared, strict=True) if not is_shared]
-        values += [each[0] for each, is_shared in zip(given, shared, strict=True) if is_shared]
+        told = [*zip(columns, given, shared, strict=True)]
+        values: list[Any] = [_Array(array(each, kind_of(column))) for column, each, same in told if not same]
+        values += [each[0] for _, each, same in told if same]
         return self._read(_look_up_statement(table, tuple(columns), shared, read), values, read)
 
     def rows(self, query: Query, **values: Any) -> list[Row]:
@@ -180,10 +171,37 @@ class PostgresqlTransaction(Transaction):
         return results(columns, self._driver.execute(statement, values).fetchall(), self._dialect)
 
     def _update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int:
-        changed, (new,) = tuples(table, [values], self._dialect)
-        names, (old,) = tuples(table, [key], self._dialect)
-        self._waiting.append((_update_statement(table, changed, names), (*new, *old)))
+        statement = _update_statement(table, tuple(values), tuple(key))
+        self._waiting.append((statement, (*values.values(), *key.values())))
         return self._send().rowcount
+
+
+class _Array:
+    """A parameter that is an array in the server's own form already."""
+
+    __slots__ = ("content",)
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+
+class _ArrayDumper(Dumper):
+    format = Format.BINARY
+
+    def dump(self, obj: _Array) -> bytes:
+        return obj.content
+
+
+psycopg.adapters.register_dumper(_Array, _ArrayDumper)
+
+
+def _to_copy(form: Form, rows: Tuples) -> bytes:
+    """What is computed of a row follows its body, which it was computed of."""
+    written = form.bodies(rows)
+    if form.compute is not None:
+        computed = cells(form.compute(written), form.kinds[-1])
+        written = [body + cell for body, cell in zip(written, computed, strict=True)]
+    return copied(written, len(form.names))
 
 
 class _Copying:
@@ -197,30 +215,19 @@ class _Copying:
     def goes_into(self, table: sa.Table, names: tuple[str, ...]) -> bool:
         return self._into == (table, names)
 
-    def begin(self, table: sa.Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
-        """`rows` are the first that will be written: as they are, so those after them are taken to be."""
-        statement, types = _copy_statement(table, names)
-        opening = self._driver.cursor().copy(statement)
+    def begin(self, table: sa.Table, names: tuple[str, ...]) -> None:
+        opening = self._driver.cursor().copy(_copy_statement(table, names))
         self._copy = opening.__enter__()
         self._open, self._into = opening, (table, names)
-        self._alike = types if copying.are_alike(rows) else []
-        if self._alike:
-            self._copy.write(copying.BEGINNING)
-        elif types:
-            self._copy.set_types(types)
+        self._copy.write(COPY_BEGINS)
 
-    def write(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        if self._alike:
-            self._copy.write(b"".join(copying.binary_rows(rows, self._alike)))
-        else:
-            for row in rows:
-                self._copy.write_row(row)
+    def write(self, content: bytes) -> None:
+        self._copy.write(content)
 
     def end(self) -> None:
         """Raises what kept rows from being stored."""
         if self._open is not None:
-            if self._alike:
-                self._copy.write(copying.END)
+            self._copy.write(COPY_ENDS)
             self._close(None)
 
     def abandon(self) -> None:
@@ -275,13 +282,9 @@ def _type(column: sa.Column[Any]) -> str:
 
 
 @lru_cache(maxsize=256)
-def _copy_statement(table: sa.Table, names: tuple[str, ...]) -> tuple[bytes, list[str]]:
-    """COPY, in PostgreSQL's binary form where every column has a plain type; then these, else none."""
+def _copy_statement(table: sa.Table, names: tuple[str, ...]) -> bytes:
     columns = ", ".join(_quote(name) for name in names)
-    types = [_BINARY.get(type(table.c[name].type), "") for name in names]
-    form = " (FORMAT BINARY)" if all(types) else ""
-    statement = f"COPY {_quote(table.name)} ({columns}) FROM STDIN{form}"
-    return statement.encode(), types if all(types) else []
+    return f"COPY {_quote(table.name)} ({columns}) FROM STDIN (FORMAT BINARY)".encode()
 
 
 @lru_cache(maxsize=1024)

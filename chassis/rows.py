@@ -1,20 +1,25 @@
-"""Rows on their way to a driver and back: dicts become tuples of what it takes, its tuples become `Row`s."""
+"""Rows on their way to a driver and back: what is computed from them is added, a driver's tuples become `Row`s."""
 
 from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
-from operator import is_, itemgetter
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.default import DefaultDialect
 
+from chassis.cells import NOT_OF_THE_KIND, Kind, bodies, kind_of
+
 Rows = Sequence[dict[str, Any]]
+Tuples = Sequence[tuple[Any, ...]]
 COMPUTED = "computed"
-"""Key of `Column.info`: a function that gives the column from its table's name and the row's other values, in order."""
+"""Key of `Column.info`: a function that gives the column of many rows from the table's name and, of each row, the cells
+of its other columns (`chassis.cells.bodies`).
+"""
 
 
 class Row(tuple[Any, ...]):
@@ -32,132 +37,68 @@ class Row(tuple[Any, ...]):
         return dict(zip(self._fields, self, strict=True))
 
 
-class Mould:
-    """What a row shares with another that differs from it in the contents of its bytes alone.
-
-    Rows that are written together are mostly so, and what was worked out for the first of them serves the others.
+class Form(NamedTuple):
+    """How rows of some columns of a table are written: the names and kinds of these, the computed one last if there is
+    one, and what computes it.
     """
 
-    __slots__ = ("_lengths", "_pick_bytes", "_pick_rest", "_rest", "_width", "kinds", "own", "places")
-
-    def __init__(self, row: tuple[Any, ...]) -> None:
-        """`kinds` are the types of its values, `places` where it has bytes, `own` these."""
-        self.kinds, self.places, self._pick_bytes, self._pick_rest = _shape(tuple(map(type, row)))
-        self.own, self._rest = self._pick_bytes(row), self._pick_rest(row)
-        self._width, self._lengths = len(row), [*map(len, self.own)]
-
-    def contents(self, row: tuple[Any, ...]) -> tuple[bytes, ...] | None:
-        """The row's bytes, in order; None where anything else differs: other objects, other lengths, a NULL."""
-        if len(row) != self._width or not all(map(is_, self._pick_rest(row), self._rest)):
-            return None
-        found = self._pick_bytes(row)
-        return found if None not in found and [*map(len, found)] == self._lengths else None
-
-
-_Picker = Callable[[tuple[Any, ...]], tuple[Any, ...]]
-
-
-@lru_cache(maxsize=1024)
-def _shape(kinds: tuple[type, ...]) -> tuple[frozenset[type], tuple[int, ...], _Picker, _Picker]:
-    """Which types a row of such values has, where its bytes are, what takes them, and what takes the others."""
-    places = tuple(place for place, kind in enumerate(kinds) if kind is bytes)
-    others = tuple(place for place in range(len(kinds)) if place not in places)
-    return frozenset(kinds), places, _picker(places), _picker(others)
-
-
-def _picker(places: tuple[int, ...]) -> _Picker:
-    """What takes the values at these places."""
-    if len(places) > 1:
-        return itemgetter(*places)
-    return lambda row: tuple(row[place] for place in places)
-
-
-class ComputedColumn(NamedTuple):
-    """The one column of a table that follows from its others, whose `names` these are."""
-
-    name: str
     names: tuple[str, ...]
-    compute: Callable[[str, tuple[Any, ...]], Any]
-    table: str
+    kinds: tuple[Kind, ...]
+    compute: Callable[[Sequence[bytes]], list[bytes]] | None
 
-    def value(self, row: Mapping[Any, Any]) -> Any:
-        return self.compute(self.table, tuple(map(row.get, self.names)))
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The columns that rows give."""
+        return self.names if self.compute is None else self.names[:-1]
 
+    def bodies(self, rows: Tuples) -> list[bytes]:
+        """The cells of what rows give."""
+        return bodies(rows, self.kinds if self.compute is None else self.kinds[:-1])
 
-@lru_cache(maxsize=1024)
-def computed_column(table: sa.Table) -> ComputedColumn | None:
-    for column in table.columns:
-        if COMPUTED in column.info:
-            names = tuple(each.name for each in table.columns if each is not column)
-            return ComputedColumn(column.name, names, column.info[COMPUTED], table.name)
-    return None
-
-
-def completed(table: sa.Table, rows: Rows, dialect: Dialect) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-    """As `tuples`, with the column that is computed from the others, if the table has one."""
-    given = tuple(rows[0])
-    names, complete = _completing(table, given, dialect)
-    _require_alike(table, given, rows)
-    return names, complete(rows)
+    def completed(self, rows: Tuples) -> Tuples:
+        """The rows with what is computed from them."""
+        if self.compute is None:
+            return rows
+        return [(*row, value) for row, value in zip(rows, self.compute(self.bodies(rows)), strict=True)]
 
 
 @lru_cache(maxsize=1024)
-def _completing(
-    table: sa.Table, given: tuple[str, ...], dialect: Dialect
-) -> tuple[tuple[str, ...], Callable[[Rows], list[tuple[Any, ...]]]]:
-    """The names of the columns that are written, and what makes tuples of rows that give some of them.
+def form_of(table: sa.Table, given: tuple[str, ...] = ()) -> Form:
+    """Of rows that give these columns; without `given`, or where one is computed, all others of the table in order.
 
-    What is computed is taken from the values themselves, in the order of the table's columns: rows go through here by
-    the hundred thousand.
+    Raises KeyError for a column that the table has not.
     """
-    computed = computed_column(table)
+    computed = next((column for column in table.columns if COMPUTED in column.info), None)
     if computed is None:
-        plain, conversions = _to_driver(table, given, dialect)
-        return given, lambda rows: _converted(list(map(plain, rows)), conversions)
-    if set(given) != set(computed.names):
-        names = (*(name for name in given if name != computed.name), computed.name)
-        some, conversions = _to_driver(table, names, dialect)
-        return names, lambda rows: _converted(
-            [some({**row, computed.name: computed.value(row)}) for row in rows], conversions
-        )
-    whole, conversions = _to_driver(table, computed.names, dialect)
-    compute, name = computed.compute, computed.table
-
-    def complete(rows: Rows) -> list[tuple[Any, ...]]:
-        values = list(map(whole, rows))
-        seals = [compute(name, row) for row in values]
-        return [(*row, seal) for row, seal in zip(_converted(values, conversions), seals, strict=True)]
-
-    return (*computed.names, computed.name), complete
+        names = given or tuple(column.name for column in table.columns)
+        return Form(names, tuple(kind_of(table.c[name]) for name in names), None)
+    others = [column for column in table.columns if column is not computed]
+    if unknown := set(given) - set(table.columns.keys()):
+        raise KeyError(f"{table.name} has no column {', '.join(sorted(unknown))}")
+    names, kinds = zip(*((column.name, kind_of(column)) for column in (*others, computed)), strict=True)
+    return Form(names, kinds, partial(computed.info[COMPUTED], table.name))
 
 
-Completing = Callable[[Sequence[tuple[Any, ...]]], Sequence[tuple[Any, ...]]]
+def computed_value(table: sa.Table, row: Mapping[Any, Any]) -> bytes:
+    """What the computed column of a row must be; empty where another has a value that its type does not take."""
+    form = form_of(table)
+    assert form.compute is not None
+    try:
+        (value,) = form.compute(form.bodies([tuple(map(row.__getitem__, form.given))]))
+    except NOT_OF_THE_KIND:
+        return b""
+    return value
 
 
-@lru_cache(maxsize=1024)
-def appended(table: sa.Table) -> tuple[tuple[str, ...], Completing]:
-    """The names of all columns, the computed one last, and what adds it to rows that give the others in order."""
-    computed = computed_column(table)
-    if computed is None:
-        return tuple(column.name for column in table.columns), lambda rows: rows
-    compute, name = computed.compute, table.name
-    return (*computed.names, computed.name), lambda rows: [(*row, compute(name, row)) for row in rows]
+def given_rows(table: sa.Table, rows: Rows) -> tuple[Form, Tuples]:
+    """Rows as dicts, all giving the columns of the first, and how they are written.
 
-
-def tuples(table: sa.Table, rows: Rows, dialect: Dialect) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-    """The column names of the first row, and every row's values in that order.
-
-    Raises ValueError where a row gives other columns than the first.
+    Raises ValueError where one gives other columns.
     """
-    names = tuple(rows[0])
-    values_of, conversions = _to_driver(table, names, dialect)
-    _require_alike(table, names, rows)
-    return names, _converted(list(map(values_of, rows)), conversions)
-
-
-def _require_alike(table: sa.Table, names: tuple[str, ...], rows: Rows) -> None:
-    if len(rows) > 1 and any(len(row) != len(names) for row in rows):
-        raise ValueError(f"{table.name}: rows of one call give different columns; the first gives {', '.join(names)}")
+    form = form_of(table, tuple(rows[0]))
+    if any(row.keys() != rows[0].keys() for row in rows):
+        raise ValueError(f"{table.name}: rows of one call give different columns; the first gives {', '.join(rows[0])}")
+    return form, [tuple(map(row.get, form.given)) for row in rows]
 
 
 def results(columns: tuple[sa.Column[Any], ...], values: list[tuple[Any, ...]], dialect: Dialect) -> list[Row]:
@@ -174,28 +115,13 @@ def all_columns(table: sa.Table) -> tuple[sa.Column[Any], ...]:
 
 
 _Conversions = list[tuple[int, Callable[[Any], Any]]]
-"""Positions of the columns that need one, such as JSON; numbers, text and bytes go as they are."""
+"""Positions of the columns that need one, such as SQLite's truth values; the others come as they are."""
 
 
 def _converted(values: list[tuple[Any, ...]], conversions: _Conversions) -> list[tuple[Any, ...]]:
     for position, convert in conversions:
         values = [(*row[:position], convert(row[position]), *row[position + 1 :]) for row in values]
     return values
-
-
-@lru_cache(maxsize=1024)
-def _to_driver(
-    table: sa.Table, names: tuple[str, ...], dialect: Dialect
-) -> tuple[Callable[[dict[str, Any]], tuple[Any, ...]], _Conversions]:
-    """How a row gives its values, and which of them must be converted."""
-    conversions: _Conversions = []
-    for position, column in enumerate(table.columns[name] for name in names):
-        convert = column.type.dialect_impl(dialect).bind_processor(dialect)
-        if convert is not None and not isinstance(column.type, sa.LargeBinary):
-            conversions.append((position, convert))
-    if len(names) == 1:
-        return lambda row: (row[names[0]],), conversions
-    return itemgetter(*names), conversions
 
 
 @lru_cache(maxsize=1024)

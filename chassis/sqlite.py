@@ -15,7 +15,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, Connection, RootTransaction
 
 from chassis.database import Database, Query, Transaction, shown
-from chassis.rows import Row, Rows, all_columns, completed, conflict_clause, distinct_by_key, results, tuples
+from chassis.rows import Form, Row, Tuples, all_columns, conflict_clause, results
 from chassis.turns import Turnstile
 from quanlian.errors import ConfigurationError
 
@@ -98,18 +98,11 @@ class SqliteTransaction(Transaction):
     def _clock(self) -> int:
         return int(self.connection.exec_driver_sql("SELECT CAST(strftime('%s', 'now') AS INTEGER)").scalar_one())
 
-    def _insert(self, table: sa.Table, rows: Rows) -> None:
-        names, values = completed(table, rows, self._dialect)
-        self._driver.executemany(_insert_statement(table, names), values)
+    def _append(self, table: sa.Table, form: Form, rows: Tuples) -> None:
+        self._driver.executemany(_insert_statement(table, form.names), form.completed(rows))
 
-    def _append(self, table: sa.Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
-        self._driver.executemany(_insert_statement(table, names), rows)
-
-    def _upsert(self, table: sa.Table, rows: Rows) -> None:
-        self._replace(table, *completed(table, distinct_by_key(table, rows), self._dialect))
-
-    def _replace(self, table: sa.Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
-        self._driver.executemany(_upsert_statement(table, names), rows)
+    def _replace(self, table: sa.Table, form: Form, rows: Tuples) -> None:
+        self._driver.executemany(_upsert_statement(table, form.names), form.completed(rows))
 
     def select_keys(
         self,
@@ -139,11 +132,10 @@ class SqliteTransaction(Transaction):
         return results(query.columns, found, self._dialect)
 
     def _update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int:
-        changed, (new,) = tuples(table, [values], self._dialect)
-        names, (old,) = tuples(table, [key], self._dialect)
-        return self._driver.execute(_update_statement(table, changed, names), (*new, *old)).rowcount
+        statement = _update_statement(table, tuple(values), tuple(key))
+        return self._driver.execute(statement, (*values.values(), *key.values())).rowcount
 
-    def _add(self, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    def _add(self, table: sa.Table, form: Form, rows: Tuples) -> None:
         self._driver.executemany(_add_statement(table), rows)
 
 

@@ -20,10 +20,10 @@ from typing import NamedTuple
 from clearinghouse.desk import Desk, visitors_to_json
 from clearinghouse.domain.exposure import Position, exposed_fen
 from clearinghouse.redeeming import Redeem
-from custodian.books import StoredAnswer
+from custodian.books import Paid, StoredAnswer, legs_to_json
 from custodian.decisions import Answered, Received, Reply
 from custodian.totals import Captures
-from quanlian import custody, wire
+from quanlian import custody
 from quanlian.accounts import ceiling_account, reimbursement_account
 from quanlian.agreements import Agreement
 from quanlian.apportionment import FundingPlan, Leg, Reservation, split
@@ -31,16 +31,17 @@ from quanlian.campaign_changes import Standing
 from quanlian.custody import VoucherState, in_custody
 from quanlian.discounts import discount
 from quanlian.ledger import Movement
-from quanlian.redemptions import Posting, Redemption, Sides, State, borne_by, redeemed
+from quanlian.redemptions import Sides, borne_by, redeemed
 from quanlian.signing import SigningKey
 from quanlian.suspensions import SuspensionKind, key_subject, merchant_subject, voucher_subject
 from quanlian.terms import Terms, VoucherType
-from quanlian.wire import CaptureMessages, Purchase
+from quanlian.wire import CaptureMessages, Moment, Purchase
 
 REMEMBERED = 16_384
 """How many ways of paying are remembered; beyond, they are forgotten together."""
 
 _PLENTY_FEN = 2**62
+MERCHANT, VOUCHER = SuspensionKind.MERCHANT, SuspensionKind.VOUCHER
 
 
 class Payment:
@@ -49,17 +50,18 @@ class Payment:
     __slots__ = (
         "category",
         "discount_fen",
-        "legs",
         "messages",
         "movements",
         "owed_fen",
+        "paid",
         "sides",
         "visitors",
         "visitors_fen",
     )
 
     def __init__(self, use: Use, legs: tuple[Leg, ...], movements: tuple[Movement, ...], discount_fen: int) -> None:
-        self.sides, self.category, self.discount_fen, self.legs = use.sides, use.category, discount_fen, legs
+        self.sides, self.category, self.discount_fen = use.sides, use.category, discount_fen
+        self.paid = Paid(discount_fen, legs_to_json(legs), use.agreement_name, use.terms.hold_seconds)
         issuer, redeemer, _ = use.sides
         self.owed_fen = 0 if issuer == redeemer else borne_by(issuer, legs)
         funders = use.visitors.accounts if use.visitors else ()
@@ -69,7 +71,13 @@ class Payment:
         counted = (Movement(use.ceiling, issuer, posted_fen=self.visitors_fen),) if self.visitors_fen else ()
         self.movements = movements + counted
         self.messages = CaptureMessages(
-            use.sides, legs, discount_fen, use.category, use.agreement_name, custody.CLEARINGHOUSE
+            use.sides,
+            legs,
+            discount_fen,
+            use.category,
+            use.agreement_name,
+            custody.CLEARINGHOUSE,
+            use.terms.hold_seconds,
         )
 
 
@@ -96,12 +104,14 @@ class Use(NamedTuple):
     ceiling: str
     """The account of what counts against a yearly ceiling under the agreement; empty at home."""
     ceiling_fen: int | None
+    payments: dict[PaymentKey, Payment | None]
+    """Those that are known, of all that is the same here."""
 
 
 class Room:
     """How far a region's exposure may move before a limit or a warning is to be looked at."""
 
-    __slots__ = ("_before", "_high_fen", "_limit_fen", "_low_fen", "due_fen", "posted_fen")
+    __slots__ = ("_before", "_high_fen", "_limit_fen", "_low_fen", "due_fen", "less_fen", "more_fen", "posted_fen")
 
     def __init__(self, position: Position) -> None:
         self._before = position
@@ -109,12 +119,22 @@ class Room:
         self._limit_fen = position.limit_fen
         self.posted_fen = self.due_fen = 0
         """What this run added."""
+        self.more_fen = self.less_fen = -1
+        """By what the exposure may surely rise, as by what is owed, and fall, as by what is due: then it is quiet."""
 
     def is_quiet(self, posted_fen: int, due_fen: int) -> bool:
         """Whether the region may owe and be due so much more, and no threshold is reached or left."""
-        exposure_fen = self._exposed_fen(posted_fen, due_fen)
-        within = not posted_fen or self._exposed_fen(0, 0) + posted_fen <= self._limit_fen
-        return self._low_fen <= exposure_fen < self._high_fen and within
+        now_fen = self._exposed_fen(0, 0)
+        self.more_fen = min(self._high_fen - 1, self._limit_fen) - now_fen - 1
+        self.less_fen = now_fen - self._low_fen - 1
+        within = not posted_fen or now_fen + posted_fen <= self._limit_fen
+        return within and self._low_fen <= self._exposed_fen(posted_fen, due_fen) < self._high_fen
+
+    def take(self, posted_fen: int, due_fen: int) -> None:
+        self.posted_fen += posted_fen
+        self.due_fen += due_fen
+        self.more_fen -= posted_fen
+        self.less_fen -= due_fen
 
     def _exposed_fen(self, posted_fen: int, due_fen: int) -> int:
         known = self._before
@@ -136,18 +156,38 @@ class _Left(dict[str, int]):
 
 OfferKey = tuple[bytes, int, str, str]
 UseKey = tuple[bytes, int, str, str, str]
-Payments = dict[tuple[Sides, str, str, FundingPlan | None, Reservation, int, int], Payment | None]
-"""By all that they follow from: sides, category, agreement, standing fund, reservation, discount and, where the
-agreement looks at it, order.
-"""
+PaymentKey = tuple[Reservation, int, int]
+"""Reservation, discount and, where the agreement looks at it, order."""
+
+
+class Payments:
+    """Those that are remembered, by all that they follow from: what uses of one kind share, and then their key."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Sides, str, str, int, FundingPlan | None], dict[PaymentKey, Payment | None]] = {}
+        self._room = REMEMBERED
+
+    def of(
+        self, sides: Sides, category: str, agreement: str, hold_seconds: int, visitors: FundingPlan | None
+    ) -> dict[PaymentKey, Payment | None]:
+        return self._known.setdefault((sides, category, agreement, hold_seconds, visitors), {})
+
+    def grew(self) -> None:
+        """One more is remembered; beyond the limit they are forgotten together."""
+        self._room -= 1
+        if self._room < 0:
+            self._known.clear()
+            self._room = REMEMBERED
 
 
 class Run:
     """Redemptions that follow one another in one transaction."""
 
     def __init__(self, desk: Desk, payments: Payments) -> None:
-        self._desk = desk
+        self._desk, self._at = desk, desk.at
         self._payments = payments
+        self._moment = Moment(desk.at, desk.window)
+        self._suspended = desk.suspensions.kinds
         self._uses: dict[UseKey, Use | None] = {}
         self._offers: dict[OfferKey, Offer | None] = {}
         self._regions: dict[str, bool] = {}
@@ -178,19 +218,22 @@ class Run:
 
     def _want_accounts(self, works: Sequence[Redeem]) -> None:
         """All accounts that these may move are read at once, with the first that is asked for."""
-        desk, accounts = self._desk, set[str]()
-        items = [(each.received.item, each.received.redeeming_region) for each in works]
-        purchases = [(item.subject, region) for item, region in items if item and isinstance(item.subject, Purchase)]
-        desk.campaigns.load((each.voucher.issuer, each.voucher.campaign) for each, _ in purchases)
-        desk.load_visitors({region for _, region in purchases})
-        for purchase, _ in purchases:
-            state = desk.books.voucher(purchase.key)
+        desk, books = self._desk, self._desk.books
+        campaigns, regions, reserved = set[tuple[str, str]](), set[str](), dict[int, Reservation]()
+        for work in works:
+            item = work.received.item
+            if item is None or not isinstance(item.subject, Purchase):
+                continue
+            campaigns.add((item.subject.voucher.issuer, item.subject.voucher.campaign))
+            regions.add(work.received.redeeming_region)
+            state = books.voucher(item.subject.key)
             if state is not None:
-                accounts.update([leg.account for leg in state.reservation.legs()])
-        for region in {region for _, region in purchases}:
-            plan = desk.visitors(region)
-            accounts.update(plan.accounts if plan else ())
-        desk.books.want(accounts=sorted(accounts))
+                reserved[id(state.reservation)] = state.reservation
+        desk.campaigns.load(campaigns)
+        desk.load_visitors(regions)
+        plans = [plan for region in regions if (plan := desk.visitors(region))]
+        accounts = {leg.account for reservation in reserved.values() for leg in reservation.legs()}
+        books.want(accounts=sorted(accounts.union(*(plan.accounts for plan in plans))))
 
     # Judging
 
@@ -201,55 +244,51 @@ class Run:
             return None
         purchase = item.subject
         assert isinstance(purchase, Purchase)
-        state = books.voucher(purchase.key)
+        state, region = books.voucher(purchase.key), received.redeeming_region
         if (
             state is None
-            or not self._is_usable(state, purchase, key)
+            or state.status != custody.USABLE
+            or not in_custody(state, custody.CLEARINGHOUSE)
             or books.request((received.participant, received.request_id))
+            or not self._is_good(key, purchase.voucher.issued_at)
         ):
             return None
-        use = self._use_of(purchase, received.redeeming_region)
-        if use is None or not self._is_valid(use, purchase, received.redeeming_region):
+        use = self._use_of(purchase, region)
+        if use is None or not self._is_valid(use, state, purchase, region):
             return None
-        found = discount(use.voucher_type, purchase.sale.order)
+        order = purchase.sale.order
+        found = discount(use.voucher_type, order)
         if found.refusal is not None or purchase.expected_fen not in (0, found.amount_fen):
             return None
-        payment = self._payment_of(use, state.reservation, found.amount_fen, purchase.sale.order.order_fen)
+        payment = self._payment_of(use, state.reservation, found.amount_fen, order.order_fen)
         return (purchase, state, use, payment) if payment and self._is_covered(use, payment) else None
 
-    def _is_usable(self, state: VoucherState, purchase: Purchase, key: SigningKey) -> bool:
-        """Whether the voucher is here and neither used nor lost, and its key good for it."""
-        voucher = purchase.voucher
-        return (
-            state.status == custody.USABLE
-            and in_custody(state, custody.CLEARINGHOUSE)
-            and state.campaign == voucher.campaign
-            and key.not_before <= voucher.issued_at < key.not_after
-            and self._is_good(key)
-            and self._since(SuspensionKind.VOUCHER, voucher_subject(state.key)) is None
-        )
-
-    def _is_good(self, key: SigningKey) -> bool:
-        """Whether nothing is held against a key, whatever it signed."""
+    def _is_good(self, key: SigningKey, issued_at: int) -> bool:
+        """Whether the key was valid then and nothing is held against it, whatever it signed."""
         good = self._keys.get(key.key_id)
         if good is None:
-            good = self._since(SuspensionKind.KEY, key_subject(key.key_id)) is None
+            good = not self._is_suspended(SuspensionKind.KEY, key_subject(key.key_id))
             self._keys[key.key_id] = good
-        return good and key.revoked_from is None
+        return good and key.revoked_from is None and key.not_before <= issued_at < key.not_after
 
-    def _is_valid(self, use: Use, purchase: Purchase, region: str) -> bool:
+    def _is_valid(self, use: Use, state: VoucherState, purchase: Purchase, region: str) -> bool:
         """Whether this holder may use the voucher now, there."""
-        voucher = purchase.voucher
+        voucher, kinds = purchase.voucher, self._suspended
         return (
-            voucher.not_before <= self._desk.at < max(voucher.not_after, use.valid_until)
-            and (voucher.issuer, voucher.campaign) == (use.terms.issuer, use.terms.campaign)
+            voucher.not_before <= self._at < max(voucher.not_after, use.valid_until)
+            and voucher.issuer == use.terms.issuer
+            and voucher.campaign == use.terms.campaign == state.campaign
+            and voucher.terms_hash == state.terms_hash
             and (voucher.roaming != "never" or region == voucher.issuer)
             and (not purchase.payer_tag or purchase.payer_tag == voucher.holder_tag)
-            and self._since(SuspensionKind.MERCHANT, merchant_subject(region, purchase.sale.merchant)) is None
+            and not (
+                MERCHANT in kinds and self._is_suspended(MERCHANT, merchant_subject(region, purchase.sale.merchant))
+            )
+            and not (VOUCHER in kinds and self._is_suspended(VOUCHER, voucher_subject(state.key)))
         )
 
-    def _since(self, kind: SuspensionKind, subject: str) -> int | None:
-        return self._desk.suspensions.since(kind, subject)
+    def _is_suspended(self, kind: SuspensionKind, subject: str) -> bool:
+        return self._desk.suspensions.find(kind, subject) is not None
 
     def _is_covered(self, use: Use, payment: Payment) -> bool:
         """Whether every fund has the money, the ceiling the room, and both regions' limits too."""
@@ -260,10 +299,11 @@ class Run:
         if use.ceiling_fen is not None and payment.visitors_fen > self._ceiling_left(use, use.ceiling_fen):
             return False
         issuer, redeemer, _ = payment.sides
-        if issuer == redeemer:
-            return self._room(issuer).is_quiet(0, 0)
-        owed_fen = payment.owed_fen
-        return self._room(issuer).is_quiet(owed_fen, 0) and self._room(redeemer).is_quiet(0, owed_fen)
+        owed_fen, room = payment.owed_fen, self._room(issuer)
+        if owed_fen > room.more_fen and not room.is_quiet(owed_fen, 0):
+            return False
+        room = self._room(redeemer)
+        return owed_fen <= room.less_fen or room.is_quiet(0, owed_fen)
 
     def _ceiling_left(self, use: Use, ceiling_fen: int) -> int:
         used = self._desk.books.balance(use.ceiling)
@@ -278,13 +318,15 @@ class Run:
     # What redemptions of one kind share
 
     def _use_of(self, purchase: Purchase, redeemer: str) -> Use | None:
-        voucher, index, order = purchase.voucher, purchase.voucher_index, purchase.sale.order
+        voucher, index, order = purchase.voucher, purchase.key.voucher_index, purchase.sale.order
         if index >= len(voucher.voucher_types):
             return None
         key = (voucher.terms_hash, voucher.voucher_types[index], redeemer, order.category, order.channel)
-        if key not in self._uses:
-            self._uses[key] = self._use(*key)
-        return self._uses[key]
+        try:
+            return self._uses[key]
+        except KeyError:
+            use = self._uses[key] = self._use(*key)
+            return use
 
     def _use(self, terms_hash: bytes, number: int, redeemer: str, category: str, channel: str) -> Use | None:
         """None where such vouchers cannot be used so at all now."""
@@ -295,14 +337,23 @@ class Run:
         issuer, campaign = terms.issuer, terms.campaign
         sides, valid_until = Sides(issuer, redeemer, campaign), standing.given.valid_until
         if issuer == redeemer:
-            return Use(sides, category, terms, voucher_type, valid_until, None, "", None, "", None)
+            payments = self._payments.of(sides, category, "", terms.hold_seconds, None)
+            return Use(sides, category, terms, voucher_type, valid_until, None, "", None, "", None, payments)
         agreement, visitors = desk.agreement(campaign, issuer, redeemer), desk.visitors(redeemer)
         if agreement is None:
             return None
-        ceiling = ceiling_account(redeemer, desk.year, agreement.number)
-        ceiling_fen = agreement.yearly_ceiling_fen(redeemer)
         return Use(
-            sides, category, terms, voucher_type, valid_until, agreement, agreement.name, visitors, ceiling, ceiling_fen
+            sides,
+            category,
+            terms,
+            voucher_type,
+            valid_until,
+            agreement,
+            agreement.name,
+            visitors,
+            ceiling_account(redeemer, desk.year, agreement.number),
+            agreement.yearly_ceiling_fen(redeemer),
+            self._payments.of(sides, category, agreement.name, terms.hold_seconds, visitors),
         )
 
     def _offer_of(self, key: OfferKey) -> Offer | None:
@@ -322,18 +373,18 @@ class Run:
     def _is_open(self, region: str) -> bool:
         """Whether a region is not suspended."""
         if region not in self._regions:
-            self._regions[region] = self._since(SuspensionKind.REGION, region) is None
+            self._regions[region] = not self._is_suspended(SuspensionKind.REGION, region)
         return self._regions[region]
 
     def _payment_of(self, use: Use, reservation: Reservation, discount_fen: int, order_fen: int) -> Payment | None:
-        known = self._payments
         by_order_fen = order_fen if use.agreement and use.agreement.follows_order else 0
-        key = (use.sides, use.category, use.agreement_name, use.visitors, reservation, discount_fen, by_order_fen)
-        if key not in known:
-            if len(known) >= REMEMBERED:
-                known.clear()
-            known[key] = self._payment(use, reservation, discount_fen, order_fen)
-        return known[key]
+        key = (reservation, discount_fen, by_order_fen)
+        try:
+            return use.payments[key]
+        except KeyError:
+            payment = use.payments[key] = self._payment(use, reservation, discount_fen, order_fen)
+            self._payments.grew()
+            return payment
 
     def _payment(self, use: Use, reservation: Reservation, discount_fen: int, order_fen: int) -> Payment | None:
         """None where the standing fund is not there to be asked: that is for the judge."""
@@ -354,37 +405,34 @@ class Run:
         self, received: Received, purchase: Purchase, state: VoucherState, use: Use, payment: Payment
     ) -> Answered:
         """What `quanlian.redemptions.redeem` makes of it, kept and answered; the rest is booked with the run."""
-        desk, at, sale = self._desk, self._desk.at, purchase.sale
-        order_fen, discount_fen, legs = sale.order.order_fen, payment.discount_fen, payment.legs
-        redemption = Redemption(
-            received.redemption_id, state.key, state.campaign, purchase.voucher.terms_hash, received.redeeming_region,
-            received.participant, received.acquirer, sale, order_fen, discount_fen, legs, legs, custody.EMPTY,
-            at + use.terms.hold_seconds, at, use.agreement_name, State.CAPTURED, at, desk.window, postings=1,
-        )  # fmt: skip
-        posting = Posting(redemption.id, 1, "capture", order_fen, discount_fen, legs, desk.window, at)
-        dead = state._replace(status=custody.CAPTURED, hold=None, reservation=custody.EMPTY)
-        self._prove(redemption, purchase, use, payment)
-        self._take(use, payment, order_fen)
-        desk.books.keep(redemption, dead, posting)
-        sequence = desk.next_news(state.key.issuer)
-        answer, event = payment.messages.written(redemption, received.request_id, sequence)
-        desk.keep_news(state.key.issuer, sequence, event)
+        desk, books, at = self._desk, self._desk.books, self._at
+        sale, id, issuer = purchase.sale, received.redemption_id, state.key.issuer
+        key, campaign, terms_hash, type_, tag, not_before, not_after, _, _, epoch, _ = state
+        dead = VoucherState(
+            key, campaign, terms_hash, type_, tag, not_before, not_after, custody.EMPTY, custody.CAPTURED, epoch
+        )
+        self._prove(received, purchase, use, payment)
+        self._take(use, payment, sale.order.order_fen)
+        books.capture(id, dead, received, sale, payment.paid, at, desk.window)
+        sequence = desk.next_news(issuer)
+        written = payment.messages.written
+        answer, event = written(id, key, sale.order.order_fen, self._moment, received.request_id, sequence)
+        desk.keep_news(issuer, sequence, event)
         batch = received.batch
-        desk.books.keep_batch(batch)
-        desk.books.answer(
+        books.keep_batch(batch)
+        books.answer(
             (received.participant, received.request_id),
-            StoredAnswer(received.body_hash, answer, redemption.id, "redeem", batch.id if batch else None),
+            StoredAnswer(received.body_hash, answer, id, "redeem", batch.id if batch else None),
             at,
         )
         return Answered(answer)
 
-    def _prove(self, redemption: Redemption, purchase: Purchase, use: Use, payment: Payment) -> None:
+    def _prove(self, received: Received, purchase: Purchase, use: Use, payment: Payment) -> None:
         """What limited the redeeming region's part, as it was before this redemption."""
         ceiling_left_fen = None if use.ceiling_fen is None else self._ceiling_left(use, use.ceiling_fen)
-        plan = use.visitors if payment.visitors else None
-        visitors = visitors_to_json(plan, self._free, ceiling_left_fen)
-        token = wire.token_to_bytes(purchase.token)
-        self._desk.keep_proof((redemption.id, token, redemption.order_fen, redemption.discount_fen, visitors))
+        visitors = visitors_to_json(use.visitors if payment.visitors else None, self._free, ceiling_left_fen)
+        order_fen = purchase.sale.order.order_fen
+        self._desk.keep_proof((received.redemption_id, purchase.shown, order_fen, payment.discount_fen, visitors))
 
     def _take(self, use: Use, payment: Payment, order_fen: int) -> None:
         free = self._free
@@ -394,8 +442,8 @@ class Run:
             self._counted[use.ceiling] += payment.visitors_fen
         issuer, redeemer, _ = payment.sides
         if payment.owed_fen:
-            self._rooms[issuer].posted_fen += payment.owed_fen
-            self._rooms[redeemer].due_fen += payment.owed_fen
+            self._rooms[issuer].take(payment.owed_fen, 0)
+            self._rooms[redeemer].take(0, payment.owed_fen)
         made = self._made.get(payment)
         if made is None:
             self._made[payment] = [1, order_fen]

@@ -21,7 +21,6 @@ from custodian.campaigns import Campaigns
 from custodian.decisions import Apportioned, Received
 from custodian.limit_warnings import warning_row
 from custodian.suspensions import Suspensions
-from quanlian import wire
 from quanlian.accounts import (
     arrears_account,
     ceiling_account,
@@ -192,8 +191,8 @@ class Desk:
 
     def prove(self, redemption_id: bytes, purchase: Purchase, discount_fen: int, visitors: str | None) -> None:
         """Keep, if there is to be a redemption, what it is decided on."""
-        token, order_fen = wire.token_to_bytes(purchase.token), purchase.sale.order.order_fen
-        self._proofs[redemption_id] = (redemption_id, token, order_fen, discount_fen, visitors)
+        order_fen = purchase.sale.order.order_fen
+        self._proofs[redemption_id] = (redemption_id, purchase.shown, order_fen, discount_fen, visitors)
 
     def keep_proof(self, proof: tuple[Any, ...]) -> None:
         """A row of schema.proof, without its seal."""

@@ -37,7 +37,7 @@ class Engine:
         self.database = database
         self.signer = signer
         self.shelf = Shelf(verifier)
-        self._payments: Payments = {}
+        self._payments = Payments()
         self.group = commit(self.decide, name="clearinghouse")
         self._continuity = continuity
         self._cut_off = cut_off

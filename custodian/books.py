@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -64,6 +65,8 @@ _COUNTER_KEY = (_COUNTER.name,)
 _REQUEST_KEY = tuple(schema.request.primary_key)
 _VOUCHER_KEY = tuple(schema.voucher.primary_key)
 _REDEMPTION_KEY = tuple(schema.redemption.primary_key)
+_CAPTURED, _NO_LEGS = State.CAPTURED.name, "[]"
+_REDEMPTION_COLUMNS = tuple(column.name for column in schema.redemption.columns)
 _ACCOUNT_KEY = tuple(schema.account.primary_key)
 
 
@@ -75,6 +78,24 @@ class StoredAnswer(NamedTuple):
     redemption_id: bytes | None
     operation: str
     request_batch: bytes | None = None
+
+
+class Capture(NamedTuple):
+    """A redemption that was captured at once, as its rows: of `redemption`, and of `posting` without its entry."""
+
+    redemption: tuple[Any, ...]
+    posting: tuple[Any, ...]
+
+
+class Paid(NamedTuple):
+    """What plain captures of one kind have in common: the discount, who bears it (`legs_to_json`), by which agreement,
+    and for how long they would have been held.
+    """
+
+    discount_fen: int
+    legs: str
+    agreement: str
+    hold_seconds: int
 
 
 class Books:
@@ -101,11 +122,12 @@ class Books:
         self._last_digest: bytes | None = None
         self._answered: dict[RequestKey, int] = {}
         """When each was decided, in UTC seconds."""
-        self._changed_vouchers: set[VoucherKey] = set()
-        self._changed_redemptions: set[bytes] = set()
+        self._changed_vouchers: dict[VoucherKey, None] = {}
+        self._changed_redemptions: dict[bytes, None] = {}
         self._changed_counters: set[str] = set()
         self._moved: dict[LineName, Figures] = {}
         self._history: list[tuple[Redemption, Posting]] = []
+        self._captures: dict[bytes, Capture] = {}
         self._flows: Sums = {}
         self._batches: dict[bytes, SignedBatch] = {}
         self.hourly = HourlyFlows()
@@ -143,7 +165,7 @@ class Books:
 
     def load_redemptions(self, ids: Iterable[bytes]) -> None:
         """Redemptions by id, and the vouchers that they used."""
-        missing = [id for id in dict.fromkeys(ids) if id not in self._redemptions]
+        missing = [id for id in dict.fromkeys(ids) if id not in self._redemptions and not self._unfold(id)]
         if not missing:
             return
         self._redemptions.update(dict.fromkeys(missing))
@@ -256,7 +278,7 @@ class Books:
 
     def put_voucher(self, state: VoucherState) -> None:
         self._vouchers[state.key] = state
-        self._changed_vouchers.add(state.key)
+        self._changed_vouchers[state.key] = None
 
     def move(self, movements: Iterable[Movement], times: int = 1) -> None:
         """Change accounts, and what the entry will say of them: its lines are summed up as they come.
@@ -292,13 +314,48 @@ class Books:
         """What became of a redemption and its voucher, its posting as history; money and totals are told apart."""
         id = redemption.id
         self._vouchers[voucher.key] = voucher
-        self._changed_vouchers.add(voucher.key)
+        self._changed_vouchers[voucher.key] = None
         if id not in self._numbers:
             self._numbers[id] = self.next_number(REDEMPTIONS)
         self._redemptions[id] = redemption
-        self._changed_redemptions.add(id)
+        self._changed_redemptions[id] = None
         if posting:
             self._history.append((redemption, posting))
+
+    def capture(
+        self, id: bytes, dead: VoucherState, received: Any, sale: Sale, paid: Paid, at: int, window: int
+    ) -> None:
+        """As `keep` of a redemption that is captured at once: its rows are written down without the objects that they
+        are made of otherwise, since in this transaction hardly anybody will ask for it. `received` says who asked.
+        """
+        key = dead.key
+        self._vouchers[key] = dead
+        self._changed_vouchers[key] = None
+        self._redemptions.pop(id, None)
+        (merchant, order_id, order), order_fen = sale, sale.order.order_fen
+        discount_fen, legs, agreement, hold_seconds = paid
+        self._captures[id] = Capture(
+            (
+                id, *key, dead.campaign, dead.terms_hash, received.redeeming_region, received.participant,
+                received.acquirer, merchant, order_id, order.category, order.channel, order.klass, order.invoice_fen,
+                order.price_fen, _CAPTURED, order_fen, discount_fen, legs, legs, _NO_LEGS, _NO_LEGS, agreement,
+                at + hold_seconds, at, at, window, 0, 0, 0, 1, self.next_number(REDEMPTIONS),
+            ),
+            (id, 1, "capture", order_fen, discount_fen, legs, window, at),
+        )  # fmt: skip
+
+    def _unfold(self, id: bytes) -> bool:
+        """Whether it was captured by rows, and so now is kept as others are."""
+        capture = self._captures.pop(id, None)
+        if capture is None:
+            return False
+        row = SimpleNamespace(**dict(zip(_REDEMPTION_COLUMNS, capture.redemption, strict=False)))
+        redemption, (_, number, kind, order_fen, discount_fen, _, window, at) = redemption_of(row), capture.posting
+        posting = Posting(id, number, kind, order_fen, discount_fen, redemption.legs, window, at)
+        self._redemptions[id], self._numbers[id] = redemption, row.number
+        self._changed_redemptions[id] = None
+        self._history.append((redemption, posting))
+        return True
 
     def count_captures(self, sides: Sides, category: str, at: int, window: int, captures: Captures) -> None:
         """Captures between two regions that were kept, in the running totals."""
@@ -327,12 +384,15 @@ class Books:
         Answers to redemption requests are signed by `signer`, once for each participant.
         """
         save, tables = self._transaction, schema
-        self._save_entry(kind, at, window, reference, self._history)
+        captures = self._captures.values()
+        postings = [*map(_posting_row, self._history), *(each.posting for each in captures)]
+        self._save_entry(kind, at, window, reference, postings)
         self._save_requests(signer, at)
-        save.replace(tables.voucher, [_voucher_row(self._vouchers[key]) for key in sorted(self._changed_vouchers)])
+        save.replace(tables.voucher, [_voucher_row(self._vouchers[key]) for key in self._changed_vouchers])
         self._save_redemptions()
         captured = [redemption for redemption, posting in self._history if posting.kind == "capture"]
-        save.append(tables.spend, [(*each.voucher, each.id) for each in captured])
+        spent = [(*each.voucher, each.id) for each in captured]
+        save.append(tables.spend, [*spent, *(_spent_by(each.redemption) for each in captures)])
         save.add(tables.flow, self._flows)
         self.hourly.save(save)
         save.upsert(
@@ -346,10 +406,11 @@ class Books:
         at: int,
         window: int,
         reference: str,
-        history: Sequence[tuple[Redemption, Posting]],
+        history: Sequence[tuple[Any, ...]],
         *,
         without_lines: bool = False,
     ) -> None:
+        """`history` are rows of postings without their entry."""
         lines = ledger.lines(Movement(*key, *figures[:_GIVEN_BACK]) for key, figures in self._moved.items())
         if not (lines or history or without_lines):
             return
@@ -359,7 +420,7 @@ class Books:
         ledger.check_limits(balances)
         entry = {"number": number, "kind": kind, "settlement_window": window, "at": at, "reference": reference}
         rows = [(number, n, *line) for n, line in enumerate(lines, 1)]
-        postings = [_posting_row(posting, number) for _, posting in history]
+        postings = [(*posting, number) for posting in history]
         self._last_digest = entry_digest(self._digest_of(number - 1), entry, rows, postings)
         self._transaction.insert(schema.entry, [{**entry, "digest": self._last_digest}])
         self._transaction.append(schema.line, rows)
@@ -399,9 +460,10 @@ class Books:
 
     def _save_redemptions(self) -> None:
         new, known = list[tuple[Any, ...]](), list[tuple[Any, ...]]()
-        for id in sorted(self._changed_redemptions):
+        for id in self._changed_redemptions:
             rows = known if id in self._stored_redemptions else new
             rows.append(_redemption_row(self._redemptions[id], self._numbers[id]))
+        new += [each.redemption for each in self._captures.values()]
         self._transaction.append(schema.redemption, new)
         self._transaction.replace(schema.redemption, known)
 
@@ -534,6 +596,13 @@ def redemption_of(row: Any) -> Redemption:
     )
 
 
-def _posting_row(posting: Posting, entry: int) -> tuple[Any, ...]:
-    id, number, kind, order_fen, discount_fen, legs, window, at = posting
-    return (id, number, kind, order_fen, discount_fen, legs_to_json(legs), window, at, entry)
+def _posting_row(history: tuple[Redemption, Posting]) -> tuple[Any, ...]:
+    """Without its entry."""
+    _, (id, number, kind, order_fen, discount_fen, legs, window, at) = history
+    return (id, number, kind, order_fen, discount_fen, legs_to_json(legs), window, at)
+
+
+def _spent_by(redemption: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The row of the voucher that a redemption, as its row, used."""
+    id, issuer, pack_id, index, *_ = redemption
+    return (issuer, pack_id, index, id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import ColumnElement, bindparam, exists, func, literal_column, select
 
 from chassis.database import Query, Transaction
 from custodian import schema
@@ -30,6 +30,11 @@ _SUBJECT = (schema.suspended.c.kind, schema.suspended.c.subject)
 _TOLD = schema.suspension.c
 _IN_ORDER = schema.suspension.select().order_by(_TOLD.at, _TOLD.authority, _TOLD.number)
 _ALL = Query(_IN_ORDER)
+_OF_KINDS: list[ColumnElement[Any]] = [
+    exists().where(schema.suspended.c.kind == literal_column(f"'{kind.name}'")).label(kind.name)
+    for kind in SuspensionKind
+]
+_KINDS = Query(select(*_OF_KINDS))
 _LAST_NUMBER = Query(select(func.max(_TOLD.number).label("last")).where(_TOLD.authority == bindparam("authority")))
 _OF_AUTHORITY = Query(_IN_ORDER.where(_TOLD.authority == bindparam("authority"), _TOLD.number > bindparam("after")))
 
@@ -68,7 +73,9 @@ class Suspensions:
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
+        self._kinds: set[SuspensionKind] | None = None
         self._wanted: dict[Subject, None] = {}
+        self._purchases: list[tuple[Purchase, str]] = []
         self._known: dict[Subject, InForce | None] = {}
 
     def want(self, *subjects: Subject) -> None:
@@ -77,16 +84,20 @@ class Suspensions:
 
     def want_purchase(self, purchase: Purchase, redeeming_region: str) -> None:
         """All that a purchase depends on."""
-        self.want(
-            (SuspensionKind.REGION, purchase.voucher.issuer),
-            (SuspensionKind.REGION, redeeming_region),
-            (SuspensionKind.KEY, key_subject(purchase.voucher.key_id)),
-            (SuspensionKind.MERCHANT, merchant_subject(redeeming_region, purchase.sale.merchant)),
-            (SuspensionKind.VOUCHER, voucher_subject(purchase.key)),
-        )
+        self._purchases.append((purchase, redeeming_region))
+
+    @property
+    def kinds(self) -> set[SuspensionKind]:
+        """Of what there is anything suspended: mostly nothing, so that nothing needs to be looked up."""
+        if self._kinds is None:
+            (row,) = self._transaction.rows(_KINDS)
+            self._kinds = {kind for kind in SuspensionKind if getattr(row, kind.name)}
+        return self._kinds
 
     def find(self, kind: SuspensionKind, subject: str) -> InForce | None:
         """The suspension in force, by whomever; None where there is none."""
+        if kind not in self.kinds:
+            return None
         asked = (kind, subject)
         if asked not in self._known:
             self.want(asked)
@@ -161,6 +172,7 @@ class Suspensions:
         check_next(last, self._is_suspended_by(suspension), suspension)
         self._transaction.insert(schema.suspension, [_row(signed)])
         self._set(suspension)
+        self._kinds = None
         self._known.pop((suspension.kind, suspension.subject), None)
         return True
 
@@ -192,14 +204,27 @@ class Suspensions:
             )
 
     def _fetch(self) -> None:
-        missing = [subject for subject in self._wanted if subject not in self._known]
-        self._wanted = {}
+        wanted = self._wanted | dict.fromkeys(
+            subject for purchase, region in self._purchases for subject in _subjects_of(purchase, region)
+        )
+        missing = [subject for subject in wanted if subject[0] in self.kinds and subject not in self._known]
+        self._wanted, self._purchases = {}, []
         self._known.update(dict.fromkeys(missing))
         keys = [(kind.name, subject) for kind, subject in missing]
         for row in self._transaction.select_keys(schema.suspended, _SUBJECT, keys):
             subject = (SuspensionKind[row.kind], row.subject)
             other = self._known[subject] or InForce(row.since_at, row.bad_from)
             self._known[subject] = InForce(min(row.since_at, other.since_at), min(row.bad_from, other.bad_from))
+
+
+def _subjects_of(purchase: Purchase, redeeming_region: str) -> tuple[Subject, ...]:
+    return (
+        (SuspensionKind.REGION, purchase.voucher.issuer),
+        (SuspensionKind.REGION, redeeming_region),
+        (SuspensionKind.KEY, key_subject(purchase.voucher.key_id)),
+        (SuspensionKind.MERCHANT, merchant_subject(redeeming_region, purchase.sale.merchant)),
+        (SuspensionKind.VOUCHER, voucher_subject(purchase.key)),
+    )
 
 
 def records(transaction: Transaction, history: bool) -> list[suspension_pb2.SuspensionRecord]:

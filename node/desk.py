@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple, Protocol
 
 from chassis.database import Transaction
-from chassis.rows import appended
+from chassis.rows import form_of
 from custodian.books import REDEMPTIONS, Books, json_to_legs
 from custodian.campaigns import Campaigns
 from custodian.decisions import Apportioned, Received
@@ -438,7 +438,7 @@ class Desk:
     def clearing_item(self, key: ClearingItemKey) -> Mapping[str, Any] | None:
         """The row of one that is kept."""
         if key in self._clearing_items:
-            return dict(zip(appended(schema.clearing_item)[0], self._clearing_items[key], strict=False))
+            return dict(zip(form_of(schema.clearing_item).names, self._clearing_items[key], strict=False))
         if not self.has_clearing_item(key):
             return None
         return dict(self.transaction.select_keys(schema.clearing_item, _ITEM_KEY, [key])[0]._mapping)

@@ -149,7 +149,8 @@ class TestRequests:
     @pytest.mark.parametrize("operation", ["quote", "authorize", "redeem"])
     def test_a_purchase_is_read_whole(self, operation: str) -> None:
         content = an_item(**{operation: a_purchase()})
-        purchase = Purchase(TOKEN, VOUCHER, 2, SALE, VOUCHER.holder_tag, 1000)
+        key = VoucherKey(VOUCHER.issuer, VOUCHER.pack_id, 2)
+        purchase = Purchase(wire.token_to_bytes(TOKEN), TOKEN, VOUCHER, key, SALE, VOUCHER.holder_tag, 1000)
         assert wire.bytes_to_item(content) == Item(REQUEST, operation, purchase, content)
         assert purchase.key == VoucherKey("330100", VOUCHER.pack_id, 2)
 

@@ -16,7 +16,7 @@ from quanlian.wire.answers import (
 from quanlian.wire.campaigns import CHANGE_KINDS, body_to_change, change_message, change_of, change_to_body
 from quanlian.wire.custody import handed_message, handed_voucher
 from quanlian.wire.legs import legs_messages, legs_of
-from quanlian.wire.postings import CaptureMessages, posting_message
+from quanlian.wire.postings import CaptureMessages, Moment, posting_message
 from quanlian.wire.reading import MAXIMUM_AMOUNT_FEN, parse, parse_each
 from quanlian.wire.records import bought, order_message, record_message
 from quanlian.wire.requests import (
@@ -65,6 +65,7 @@ __all__ = [
     "CaptureMessages",
     "Item",
     "Later",
+    "Moment",
     "Origin",
     "PackBodies",
     "Purchase",

@@ -34,18 +34,19 @@ def item_hashes(items: Sequence[bytes]) -> list[bytes]:
 
 
 class Purchase(NamedTuple):
-    """A quote, authorize or redeem: one voucher for one sale."""
+    """A quote, authorize or redeem: one voucher, `key`, for one sale; `shown` is its pack's token as it came."""
 
+    shown: bytes
     token: Token
     voucher: Voucher
-    voucher_index: int
+    key: VoucherKey
     sale: Sale
     payer_tag: bytes
     expected_fen: int
 
     @property
-    def key(self) -> VoucherKey:
-        return VoucherKey(self.voucher.issuer, self.voucher.pack_id, self.voucher_index)
+    def voucher_index(self) -> int:
+        return self.key.voucher_index
 
 
 class Later(NamedTuple):
@@ -106,7 +107,8 @@ def bytes_to_item(content: bytes, limit: int = MAX_ITEM_BYTES) -> Item:
 
 
 def _purchase(message: redemption_pb2.Purchase) -> Purchase:
-    token = bytes_to_token(message.token)
+    shown = message.token
+    token = bytes_to_token(shown)
     voucher = body_to_voucher(token.body)
     order = message.order
     order_fen, invoice_fen, price_fen = order.order_fen, order.invoice_fen, order.price_fen
@@ -127,7 +129,8 @@ def _purchase(message: redemption_pb2.Purchase) -> Purchase:
     if index >= MAXIMUM_VOUCHERS:
         need(False, "index", f"小于{MAXIMUM_VOUCHERS}的数", f"less than {MAXIMUM_VOUCHERS}")
     sale = Sale(merchant, order_id, Order(order_fen, category, channel, klass, invoice_fen, price_fen))
-    return Purchase(token, voucher, index, sale, payer_tag, message.expected_discount_fen)
+    key = VoucherKey(voucher.issuer, voucher.pack_id, index)
+    return Purchase(shown, token, voucher, key, sale, payer_tag, message.expected_discount_fen)
 
 
 class Origin(NamedTuple):

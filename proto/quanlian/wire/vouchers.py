@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
-from google.protobuf.message import Message
-
 from quanlian.errors import InvalidInput
 from quanlian.merkle import HASH_BYTES
 from quanlian.v1 import claim_pb2, voucher_pb2
 from quanlian.vouchers import PACK_ID_BYTES, TAG_BYTES, Token, Voucher
+from quanlian.wire.fields import before
 from quanlian.wire.reading import need, need_text, parse
 
 MAXIMUM_VOUCHERS = 64
@@ -48,7 +47,7 @@ def tree_tokens(bodies: Sequence[bytes], signature: bytes, paths: Sequence[Seque
     """
     shared = voucher_pb2.VoucherToken(signature=signature, tree_size=len(bodies)).SerializeToString()
     for index, (body, path) in enumerate(zip(bodies, paths, strict=True)):
-        begun = _before(voucher_pb2.VoucherToken, "body", len(body))
+        begun = before(voucher_pb2.VoucherToken, "body", len(body))
         yield b"".join((begun, body, shared, _leaf_index(index), _STEP.join((b"", *path))))
 
 
@@ -56,14 +55,8 @@ def claim_answers(request_ids: Sequence[bytes], tokens: Iterable[bytes], at: int
     """The answers to claims that were granted at one time, as ClaimAnswer writes them."""
     decided_at = claim_pb2.ClaimAnswer(decided_at=at).SerializeToString()
     for request_id, token in zip(request_ids, tokens, strict=True):
-        begun = _before(claim_pb2.ClaimAnswer, "request_id", len(request_id))
-        yield b"".join((begun, request_id, _before(claim_pb2.ClaimAnswer, "token", len(token)), token, decided_at))
-
-
-@lru_cache(maxsize=4096)
-def _before(message: type[Message], field: str, size: int) -> bytes:
-    """What is written before the contents of a field of so many bytes, at least one."""
-    return message(**{field: bytes(size)}).SerializeToString()[:-size]
+        begun = before(claim_pb2.ClaimAnswer, "request_id", len(request_id))
+        yield b"".join((begun, request_id, before(claim_pb2.ClaimAnswer, "token", len(token)), token, decided_at))
 
 
 @lru_cache(maxsize=256)
