@@ -81,12 +81,9 @@ class Stages:
         places: list[tuple[Any, str, str, str | None]] = [
             (Books, "fetch", "look_up", "decide"),
             (Desk, "save", "rows", "commit"),
-            *(
-                (driver, name, "write", None)
-                for driver in drivers
-                for name in ("_append", "_replace", "_add", "finish")
-            ),
-            (Form, "bodies", "rows", None),
+            *((driver, name, "write", None) for driver in drivers for name in ("_store", "finish")),
+            (Form, "columns", "rows", None),
+            (Form, "completed", "rows", None),
         ]
         kept = [(owner, name, getattr(owner, name)) for owner, name, _, _ in places]
         for owner, name, during, after in places:

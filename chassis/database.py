@@ -21,7 +21,7 @@ from sqlalchemy.engine import URL, Connection, Engine, RootTransaction
 
 from chassis.database_errors import KeyTaken, plain_errors
 from chassis.queries import Query
-from chassis.rows import Form, Row, Rows, Tuples, computed_value, distinct_by_key, form_of, given_rows
+from chassis.rows import Form, OnConflict, Row, Rows, Tuples, computed_value, distinct_by_key, form_of, given_rows
 from chassis.turns import Turns
 from chassis.waiting import Given, Result, Waiting
 from quanlian.errors import ConfigurationError
@@ -73,19 +73,19 @@ class Transaction(ABC):
         Leaves the transaction with KeyTaken if a unique key exists.
         """
         if rows:
-            self._append(table, *given_rows(table, rows))
+            self._store(table, *given_rows(table, rows), "fail")
 
     def append(self, table: sa.Table, rows: Tuples) -> None:
         """Stores new rows as `insert` does, for those who write many: each a tuple of all columns of the table in
         order, as the driver takes them, without the one that is computed. Leaves with KeyTaken as `insert` does.
         """
         if rows:
-            self._append(table, form_of(table), rows)
+            self._store(table, form_of(table), rows, "fail")
 
     def replace(self, table: sa.Table, rows: Tuples) -> None:
         """Stores rows as `upsert` does, given as for `append`; no two of them with one primary key."""
         if rows:
-            self._replace(table, form_of(table), rows)
+            self._store(table, form_of(table), rows, "replace")
 
     def upsert(self, table: sa.Table, rows: Rows) -> None:
         """Stores rows by primary key; where one exists, its other given columns are replaced.
@@ -93,7 +93,7 @@ class Transaction(ABC):
         Of rows with one key in `rows` the last wins. Where a column is computed from its row, give whole rows.
         """
         if rows:
-            self._replace(table, *given_rows(table, distinct_by_key(table, rows)))
+            self._store(table, *given_rows(table, distinct_by_key(table, rows)), "replace")
 
     @abstractmethod
     def select_keys(
@@ -118,7 +118,7 @@ class Transaction(ABC):
         A key that has no row yet gets one. The key's columns are the table's first, and none is computed.
         """
         if sums:
-            self._add(table, form_of(table), [(*key, *amounts) for key, amounts in sums.items()])
+            self._store(table, form_of(table), [(*key, *amounts) for key, amounts in sums.items()], "add")
 
     def update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int:
         """Sets `values` in the rows that have `key` in its columns; returns how many they are.
@@ -138,13 +138,8 @@ class Transaction(ABC):
         return len(rows)
 
     @abstractmethod
-    def _append(self, table: sa.Table, form: Form, rows: Tuples) -> None: ...
-
-    @abstractmethod
-    def _replace(self, table: sa.Table, form: Form, rows: Tuples) -> None: ...
-
-    @abstractmethod
-    def _add(self, table: sa.Table, form: Form, rows: Tuples) -> None: ...
+    def _store(self, table: sa.Table, form: Form, rows: Tuples, on_conflict: OnConflict) -> None:
+        """At least one row."""
 
     @abstractmethod
     def _update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int: ...

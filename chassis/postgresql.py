@@ -1,6 +1,6 @@
 """PostgreSQL: what production runs.
 
-One schema a party, one advisory lock a schema; rows in bulk go by COPY and unnest.
+One schema a party, one advisory lock a schema; rows in bulk go as arrays.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import ExitStack, suppress
 from functools import lru_cache
 from itertools import chain
 from typing import Any, cast
@@ -20,14 +20,14 @@ from psycopg.pq import Format
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL, Connection
 
-from chassis.cells import COPY_BEGINS, COPY_ENDS, array, cells, copied, kind_of
+from chassis.cells import Cells, Kind, array, cells, kind_of, value
 from chassis.database import Database, Query, Transaction, shown
-from chassis.rows import Form, Row, Tuples, all_columns, conflict_clause, results
+from chassis.rows import Form, OnConflict, Row, Tuples, all_columns, conflict_clause, results
 from quanlian.errors import ConfigurationError
 
 CONNECT_SECONDS = 5
 FEW_ROWS = 8
-"""Up to so many rows of a call are written by a plain statement; more by COPY or as arrays."""
+"""Up to so many rows of a call are written by a plain statement; more as arrays."""
 
 _CLOCK = b"SELECT floor(extract(epoch FROM clock_timestamp()))::bigint"
 _REQUIRED_ON = ("fsync", "synchronous_commit", "full_page_writes")
@@ -81,69 +81,47 @@ class PostgresqlDatabase(Database):
 
 
 class PostgresqlTransaction(Transaction):
-    """What is written waits until something is read or the transaction ends, and then goes to the server together: a
-    small commit is mostly waiting for its word on each statement.
+    """What is written is sent at once, and the server's word on it awaited when something is read or the transaction
+    ends: it stores rows while others are made, and a small commit does not wait for its word on each statement.
+
+    So what kept a row from being stored is raised by whatever comes after it.
     """
 
     def __init__(self, connection: Connection, database: Database) -> None:
         super().__init__(connection, database)
         self._driver = _driver(connection)
-        self._waiting: list[tuple[bytes, Sequence[Any]]] = []
-        self._copying = _Copying(self._driver)
+        self._sent = ExitStack()
+        self._is_sending = False
 
     def finish(self) -> None:
-        if self._waiting:
-            self._send()
-        else:
-            self._copying.end()
+        self._is_sending = False
+        self._sent.close()
 
     def abandon(self) -> None:
-        self._copying.abandon()
+        with suppress(psycopg.Error):
+            self.finish()
 
-    def _send(self) -> psycopg.Cursor[Any]:
-        """Sends what waits and returns the last statement's cursor."""
-        self._copying.end()
-        waiting, self._waiting = self._waiting, []
-        if len(waiting) == 1:
-            return self._driver.execute(*waiting[0])
-        with self._driver.pipeline():
-            for statement, values in waiting:
-                cursor = self._driver.cursor()
-                cursor.execute(statement, values)
-        return cursor
+    def _send(self, statement: bytes, values: Sequence[Any]) -> psycopg.Cursor[Any]:
+        if not self._is_sending:
+            self._sent.enter_context(self._driver.pipeline())
+            self._is_sending = True
+        return self._driver.execute(statement, values)
 
     def _clock(self) -> int:
-        self.finish()
         row = self._driver.execute(_CLOCK).fetchone()
         assert row is not None
         return int(row[0])
 
-    def _append(self, table: sa.Table, form: Form, rows: Tuples) -> None:
+    def _store(self, table: sa.Table, form: Form, rows: Tuples, on_conflict: OnConflict) -> None:
         if len(rows) <= FEW_ROWS:
-            statement = _values_statement(table, form.names, len(rows))
-            self._waiting.append((statement, [*chain.from_iterable(form.completed(rows))]))
+            statement = _values_statement(table, form.names, len(rows), on_conflict)
+            self._send(statement, [*chain.from_iterable(form.completed(rows))])
             return
-        content = _to_copy(form, rows)
-        if self._waiting or not self._copying.goes_into(table, form.names):
-            self.finish()
-            self._copying.begin(table, form.names)
-        self._copying.write(content)
-
-    def _replace(self, table: sa.Table, form: Form, rows: Tuples) -> None:
-        self._merge(table, form, form.completed(rows))
-
-    def _add(self, table: sa.Table, form: Form, rows: Tuples) -> None:
-        self._merge(table, form, rows, adds=True)
-
-    def _merge(self, table: sa.Table, form: Form, rows: Tuples, adds: bool = False) -> None:
-        """`rows` are complete."""
-        if len(rows) <= FEW_ROWS:
-            statement = _values_statement(table, form.names, len(rows), "add" if adds else "replace")
-            self._waiting.append((statement, [*chain.from_iterable(rows)]))
-        else:
-            columns = zip(zip(*rows, strict=True), form.kinds, strict=True)
-            arrays = [_Array(array(values, kind)) for values, kind in columns]
-            self._waiting.append((_unnest_statement(table, form.names, adds), arrays))
+        first, *others = form.columns(rows)
+        if isinstance(first, bytes) and all(isinstance(each, bytes) for each in others):
+            first = [first] * len(rows)
+        shared, values, arrays = _encoded([first, *others], form.kinds)
+        self._send(_unnest_statement(table, form.names, shared, on_conflict), [*values, *arrays])
 
     def select_keys(
         self,
@@ -155,90 +133,52 @@ class PostgresqlTransaction(Transaction):
         if not keys:
             return []
         read = tuple(fetch) or all_columns(table)
-        given = [*zip(*dict.fromkeys(keys), strict=True)]
-        shared = tuple(len(set(each)) == 1 for each in given)
-        told = [*zip(columns, given, shared, strict=True)]
-        values: list[Any] = [_Array(array(each, kind_of(column))) for column, each, same in told if not same]
-        values += [each[0] for _, each, same in told if same]
-        return self._read(_look_up_statement(table, tuple(columns), shared, read), values, read)
+        kinds = [kind_of(column) for column in columns]
+        found = [cells(*each) for each in zip(zip(*dict.fromkeys(keys), strict=True), kinds, strict=True)]
+        shared, values, arrays = _encoded(found, kinds)
+        return self._read(_look_up_statement(table, tuple(columns), shared, read), [*arrays, *values], read)
 
     def rows(self, query: Query, **values: Any) -> list[Row]:
         statement, fixed = query.compiled(self._dialect)
         return self._read(statement.encode(), fixed | values, query.columns)
 
     def _read(self, statement: bytes, values: Any, columns: tuple[Any, ...]) -> list[Row]:
-        self.finish()
         return results(columns, self._driver.execute(statement, values).fetchall(), self._dialect)
 
     def _update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int:
         statement = _update_statement(table, tuple(values), tuple(key))
-        self._waiting.append((statement, (*values.values(), *key.values())))
-        return self._send().rowcount
+        sent = self._send(statement, (*values.values(), *key.values()))
+        self.finish()
+        return sent.rowcount
 
 
-class _Array:
-    """A parameter that is an array in the server's own form already."""
+class _Encoded:
+    """A parameter in the server's own form already."""
 
     __slots__ = ("content",)
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes | None) -> None:
         self.content = content
 
 
-class _ArrayDumper(Dumper):
+class _EncodedDumper(Dumper):
     format = Format.BINARY
 
-    def dump(self, obj: _Array) -> bytes:
+    def dump(self, obj: _Encoded) -> bytes | None:
         return obj.content
 
 
-psycopg.adapters.register_dumper(_Array, _ArrayDumper)
+psycopg.adapters.register_dumper(_Encoded, _EncodedDumper)
 
 
-def _to_copy(form: Form, rows: Tuples) -> bytes:
-    """What is computed of a row follows its body, which it was computed of."""
-    written = form.bodies(rows)
-    if form.compute is not None:
-        computed = cells(form.compute(written), form.kinds[-1])
-        written = [body + cell for body, cell in zip(written, computed, strict=True)]
-    return copied(written, len(form.names))
-
-
-class _Copying:
-    """A COPY that is left open until something else is to be done: the server stores rows while others are made."""
-
-    def __init__(self, driver: psycopg.Connection[Any]) -> None:
-        self._driver = driver
-        self._open: AbstractContextManager[psycopg.Copy] | None = None
-        self._into: tuple[sa.Table, tuple[str, ...]] | None = None
-
-    def goes_into(self, table: sa.Table, names: tuple[str, ...]) -> bool:
-        return self._into == (table, names)
-
-    def begin(self, table: sa.Table, names: tuple[str, ...]) -> None:
-        opening = self._driver.cursor().copy(_copy_statement(table, names))
-        self._copy = opening.__enter__()
-        self._open, self._into = opening, (table, names)
-        self._copy.write(COPY_BEGINS)
-
-    def write(self, content: bytes) -> None:
-        self._copy.write(content)
-
-    def end(self) -> None:
-        """Raises what kept rows from being stored."""
-        if self._open is not None:
-            self._copy.write(COPY_ENDS)
-            self._close(None)
-
-    def abandon(self) -> None:
-        """Tells the server to forget the rows."""
-        if self._open is not None:
-            self._close(InterruptedError("rolled back"))
-
-    def _close(self, error: Exception | None) -> None:
-        assert self._open is not None
-        closing, self._open, self._into = self._open, None, None
-        closing.__exit__(type(error) if error else None, error, None)
+def _encoded(
+    columns: Sequence[Cells], kinds: Sequence[Kind]
+) -> tuple[tuple[bool, ...], list[_Encoded], list[_Encoded]]:
+    """Which columns all rows share, the values of these, and an array for each of the others."""
+    shared = tuple(isinstance(each, bytes) for each in columns)
+    values = [_Encoded(value(each)) for each in columns if isinstance(each, bytes)]
+    varying = zip(columns, kinds, strict=True)
+    return shared, values, [_Encoded(array(each, kind)) for each, kind in varying if isinstance(each, list)]
 
 
 def _driver(connection: Connection) -> psycopg.Connection[Any]:
@@ -281,27 +221,25 @@ def _type(column: sa.Column[Any]) -> str:
     return re.sub(r"\(.*\)", "", column.type.compile(postgresql.dialect()))  # type: ignore[no-untyped-call]
 
 
-@lru_cache(maxsize=256)
-def _copy_statement(table: sa.Table, names: tuple[str, ...]) -> bytes:
-    columns = ", ".join(_quote(name) for name in names)
-    return f"COPY {_quote(table.name)} ({columns}) FROM STDIN (FORMAT BINARY)".encode()
-
-
 @lru_cache(maxsize=1024)
-def _values_statement(table: sa.Table, names: tuple[str, ...], rows: int, on_conflict: str = "fail") -> bytes:
-    """Inserts so many rows; `on_conflict` with one of the same key it fails, or they replace it or `add` to it."""
+def _values_statement(table: sa.Table, names: tuple[str, ...], rows: int, on_conflict: OnConflict) -> bytes:
+    """Inserts so many rows."""
     row = ", ".join(f"%b::{_type(table.c[name])}" for name in names)
     statement = f"{_insert_into(table, names)} VALUES {', '.join([f'({row})'] * rows)}"
-    if on_conflict != "fail":
-        statement += conflict_clause(table, names, adds=on_conflict == "add")
-    return statement.encode()
+    return (statement + conflict_clause(table, names, on_conflict)).encode()
 
 
-@lru_cache(maxsize=256)
-def _unnest_statement(table: sa.Table, names: tuple[str, ...], adds: bool) -> bytes:
-    arrays = ", ".join(f"%b::{_type(table.c[name])}[]" for name in names)
-    statement = f"{_insert_into(table, names)} SELECT * FROM unnest({arrays})"
-    return (statement + conflict_clause(table, names, adds)).encode()
+@lru_cache(maxsize=4096)
+def _unnest_statement(
+    table: sa.Table, names: tuple[str, ...], shared: tuple[bool, ...], on_conflict: OnConflict
+) -> bytes:
+    """Takes a value for each column that all rows share, and an array for each of the others."""
+    given = [f"%b::{_type(table.c[name])}" if same else _quote(name) for name, same in zip(names, shared, strict=True)]
+    varying = [name for name, same in zip(names, shared, strict=True) if not same]
+    arrays = ", ".join(f"%b::{_type(table.c[name])}[]" for name in varying)
+    rows = f"unnest({arrays}) AS given ({', '.join(map(_quote, varying))})"
+    statement = f"{_insert_into(table, names)} SELECT {', '.join(given)} FROM {rows}"
+    return (statement + conflict_clause(table, names, on_conflict)).encode()
 
 
 def _insert_into(table: sa.Table, names: tuple[str, ...]) -> str:
@@ -325,7 +263,7 @@ def _look_up_statement(
     """
     names = ", ".join(f"t.{_quote(column.name)}" for column in read)
     source = f"{_quote(table.name)} AS t"
-    varying = [column for column, is_shared in zip(columns, shared, strict=True) if not is_shared]
+    varying = [column for column, same in zip(columns, shared, strict=True) if not same]
     if len(varying) <= 1:
         conditions = [f"t.{_quote(column.name)} = ANY (%b::{_type(column)}[])" for column in varying]
     else:

@@ -6,16 +6,20 @@ from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.default import DefaultDialect
 
-from chassis.cells import NOT_OF_THE_KIND, Kind, bodies, kind_of
+from chassis.cells import NOT_OF_THE_KIND, Cells, Kind, bodies, cells, columns, kind_of
 
 Rows = Sequence[dict[str, Any]]
 Tuples = Sequence[tuple[Any, ...]]
+OnConflict = Literal["fail", "replace", "add"]
+"""What becomes of a row whose primary key exists: it fails, or the other given columns replace that one's, or are added
+to them.
+"""
 COMPUTED = "computed"
 """Key of `Column.info`: a function that gives the column of many rows from the table's name and, of each row, the cells
 of its other columns (`chassis.cells.bodies`).
@@ -51,15 +55,19 @@ class Form(NamedTuple):
         """The columns that rows give."""
         return self.names if self.compute is None else self.names[:-1]
 
-    def bodies(self, rows: Tuples) -> list[bytes]:
-        """The cells of what rows give."""
-        return bodies(rows, self.kinds if self.compute is None else self.kinds[:-1])
+    def columns(self, rows: Tuples) -> list[Cells]:
+        """The cells of at least one row, column by column, with what is computed from them."""
+        found = columns(rows, self.kinds[: len(self.given)])
+        if self.compute is not None:
+            found.append(cells(self.compute(bodies(found, len(rows))), self.kinds[-1]))
+        return found
 
     def completed(self, rows: Tuples) -> Tuples:
-        """The rows with what is computed from them."""
+        """At least one row, with what is computed from them."""
         if self.compute is None:
             return rows
-        return [(*row, value) for row, value in zip(rows, self.compute(self.bodies(rows)), strict=True)]
+        found = bodies(columns(rows, self.kinds[:-1]), len(rows))
+        return [(*row, value) for row, value in zip(rows, self.compute(found), strict=True)]
 
 
 @lru_cache(maxsize=1024)
@@ -84,10 +92,10 @@ def computed_value(table: sa.Table, row: Mapping[Any, Any]) -> bytes:
     form = form_of(table)
     assert form.compute is not None
     try:
-        (value,) = form.compute(form.bodies([tuple(map(row.__getitem__, form.given))]))
+        ((*_, value),) = form.completed([tuple(map(row.__getitem__, form.given))])
     except NOT_OF_THE_KIND:
         return b""
-    return value
+    return bytes(value)
 
 
 def given_rows(table: sa.Table, rows: Rows) -> tuple[Form, Tuples]:
@@ -147,13 +155,14 @@ def distinct_by_key(table: sa.Table, rows: Rows) -> Rows:
     return rows if len(by_key) == len(rows) else list(by_key.values())
 
 
-@lru_cache(maxsize=1024)
-def conflict_clause(table: sa.Table, names: tuple[str, ...], adds: bool = False) -> str:
-    """`ON CONFLICT` by primary key: replace the other given columns, or add to them; both databases spell it alike."""
+def conflict_clause(table: sa.Table, names: tuple[str, ...], on_conflict: OnConflict) -> str:
+    """`ON CONFLICT` by primary key, for an insertion of these columns; both databases spell it alike."""
+    if on_conflict == "fail":
+        return ""
     quote = DefaultDialect().identifier_preparer.quote
 
     def before(name: str) -> str:
-        return f"{quote(table.name)}.{quote(name)} + " if adds else ""
+        return f"{quote(table.name)}.{quote(name)} + " if on_conflict == "add" else ""
 
     key = [column.name for column in table.primary_key]
     changed = [name for name in names if name not in key]

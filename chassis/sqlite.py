@@ -15,7 +15,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, Connection, RootTransaction
 
 from chassis.database import Database, Query, Transaction, shown
-from chassis.rows import Form, Row, Tuples, all_columns, conflict_clause, results
+from chassis.rows import Form, OnConflict, Row, Tuples, all_columns, conflict_clause, results
 from chassis.turns import Turnstile
 from quanlian.errors import ConfigurationError
 
@@ -98,11 +98,8 @@ class SqliteTransaction(Transaction):
     def _clock(self) -> int:
         return int(self.connection.exec_driver_sql("SELECT CAST(strftime('%s', 'now') AS INTEGER)").scalar_one())
 
-    def _append(self, table: sa.Table, form: Form, rows: Tuples) -> None:
-        self._driver.executemany(_insert_statement(table, form.names), form.completed(rows))
-
-    def _replace(self, table: sa.Table, form: Form, rows: Tuples) -> None:
-        self._driver.executemany(_upsert_statement(table, form.names), form.completed(rows))
+    def _store(self, table: sa.Table, form: Form, rows: Tuples, on_conflict: OnConflict) -> None:
+        self._driver.executemany(_insert_statement(table, form.names, on_conflict), form.completed(rows))
 
     def select_keys(
         self,
@@ -135,26 +132,12 @@ class SqliteTransaction(Transaction):
         statement = _update_statement(table, tuple(values), tuple(key))
         return self._driver.execute(statement, (*values.values(), *key.values())).rowcount
 
-    def _add(self, table: sa.Table, form: Form, rows: Tuples) -> None:
-        self._driver.executemany(_add_statement(table), rows)
-
 
 @lru_cache(maxsize=1024)
-def _insert_statement(table: sa.Table, names: tuple[str, ...]) -> str:
+def _insert_statement(table: sa.Table, names: tuple[str, ...], on_conflict: OnConflict) -> str:
     columns = ", ".join(_quote(name) for name in names)
-    marks = ", ".join("?" * len(names))
-    return f"INSERT INTO {_quote(table.name)} ({columns}) VALUES ({marks})"
-
-
-@lru_cache(maxsize=1024)
-def _upsert_statement(table: sa.Table, names: tuple[str, ...]) -> str:
-    return _insert_statement(table, names) + conflict_clause(table, names)
-
-
-@lru_cache(maxsize=1024)
-def _add_statement(table: sa.Table) -> str:
-    names = tuple(column.name for column in table.columns)
-    return _insert_statement(table, names) + conflict_clause(table, names, adds=True)
+    statement = f"INSERT INTO {_quote(table.name)} ({columns}) VALUES ({', '.join('?' * len(names))})"
+    return statement + conflict_clause(table, names, on_conflict)
 
 
 @lru_cache(maxsize=1024)

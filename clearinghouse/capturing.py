@@ -20,8 +20,10 @@ from typing import NamedTuple
 from clearinghouse.desk import Desk, visitors_to_json
 from clearinghouse.domain.exposure import Position, exposed_fen
 from clearinghouse.redeeming import Redeem
-from custodian.books import Paid, StoredAnswer, legs_to_json
+from custodian.book_rows import legs_to_json
+from custodian.books import StoredAnswer
 from custodian.decisions import Answered, Received, Reply
+from custodian.plain_captures import Paid
 from custodian.totals import Captures
 from quanlian import custody
 from quanlian.accounts import ceiling_account, reimbursement_account
@@ -39,6 +41,9 @@ from quanlian.wire import CaptureMessages, Moment, Purchase
 
 REMEMBERED = 16_384
 """How many ways of paying are remembered; beyond, they are forgotten together."""
+
+SENT_TOGETHER = 250
+"""Captures of a batch after which what they leave is sent to the database, which stores it while others are decided."""
 
 _PLENTY_FEN = 2**62
 MERCHANT, VOUCHER = SuspensionKind.MERCHANT, SuspensionKind.VOUCHER
@@ -206,13 +211,15 @@ class Run:
     def decide(self, works: Sequence[Redeem]) -> list[Reply]:
         self._want_accounts(works)
         replies: list[Reply] = []
-        for work in works:
+        for number, work in enumerate(works, 1):
             found = self._plain(work.received)
             if found is None:
                 self._book()
                 replies.append(work.decide(self._desk))
             else:
                 replies.append(self._capture(work.received, *found))
+            if number % SENT_TOGETHER == 0:
+                self._desk.send_captures()
         self._book()
         return replies
 

@@ -106,6 +106,8 @@ class Desk:
         self._in_force: dict[tuple[str, str, str], Agreement | None] = {}
         self._visitors: dict[str, FundingPlan | None] = {}
         self._news: list[tuple[str, int, bytes]] = []
+        self.told: set[str] = set()
+        """Regions whose feed grew."""
         self._warnings: list[dict[str, Any]] = []
 
     @property
@@ -371,6 +373,7 @@ class Desk:
     def keep_news(self, region: str, sequence: int, event: bytes) -> None:
         """A serialised FeedEvent with its number from `next_news`."""
         self._news.append((region, sequence, event))
+        self.told.add(region)
 
     def pass_over_news(self, region: str, last: int) -> None:
         """One event stands for all up to `last` that the region was told and this copy has not."""
@@ -378,22 +381,27 @@ class Desk:
         if passed:
             self.keep_news(region, last, custody_pb2.FeedEvent(sequence=last, forgotten=passed).SerializeToString())
 
-    @property
-    def told(self) -> set[str]:
-        """Regions whose feed grew."""
-        return {region for region, _, _ in self._news}
-
     def tell_all(self, **event: Any) -> None:
         for region in self.regions:
             self.tell(region, **event)
+
+    def send_captures(self) -> None:
+        """Send what was captured so far and what goes with it, for the database to store while the rest is decided."""
+        self.books.send_captures()
+        self._send_evidence()
+
+    def _send_evidence(self) -> None:
+        news, self._news = self._news, []
+        proofs, self._new_proofs = self._new_proofs, []
+        self.transaction.append(schema.feed, news)
+        self.transaction.append(schema.proof, proofs)
 
     def save(self, kind: str = "batch", reference: str = "", window: int | None = None) -> None:
         for region in sorted(self._changed_positions):
             self.watch(region)
         self.books.save(kind, self.at, self.window if window is None else window, reference, self.signer)
-        self.transaction.append(schema.feed, self._news)
+        self._send_evidence()
         self.transaction.insert(custodian_schema.limit_warning, self._warnings)
-        self.transaction.append(schema.proof, self._new_proofs)
         for region in sorted(self._changed_positions):
             position = self.position(region)
             figures = {

@@ -17,7 +17,7 @@ from clearinghouse.domain.ceilings import ceiling_movements
 from clearinghouse.domain.windows import Flow, Totals, Turnover, bilateral, funding, statement_lines, totals
 from clearinghouse.references_check import open_window, references
 from custodian import schema as books_schema
-from custodian.books import redemption_of
+from custodian.book_rows import redemption_of
 from custodian.ledger.check import difference, run, stream
 from custodian.ledger.decoding import Encoded, legs_in, read, returned_legs, strict_hand_over, vouchers_in
 from custodian.ledger.findings import Finding, PartyChecks

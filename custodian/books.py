@@ -8,12 +8,8 @@ or takes a funder beyond its limit raises BooksDoNotBalance, and the transaction
 from __future__ import annotations
 
 import hashlib
-import json
-import sys
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
-from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
@@ -21,26 +17,25 @@ from chassis.database import Query, Transaction
 from custodian.evidence import SignedBatch, own_answers_row, received_row
 from quanlian import ledger
 from quanlian.accounts import is_funding
-from quanlian.apportionment import Leg, Reservation
 from quanlian.custody import VoucherState
-from quanlian.discounts import Order
 from quanlian.errors import BooksDoNotBalance
 from quanlian.ledger import Balance, Movement
-from quanlian.redemptions import Outcome, Posting, Redemption, Sale, Sides, State
+from quanlian.redemptions import Outcome, Posting, Redemption, Sale, Sides
 from quanlian.signing import Signer
 from quanlian.vouchers import VoucherKey
 
 from . import schema
+from .book_rows import posting_row, redemption_of, redemption_row, voucher_of, voucher_row
+from .plain_captures import Asked, Paid, PlainCaptures
 from .seals import BEGINNING, entry_digest
 from .totals import Captures, HourlyFlows, HourlyKey, Sums, add_captures, add_up
 
+Found = TypeVar("Found")
 RequestKey = tuple[str, bytes]
 CLAIM = "claim"
 """The operation of a request that is no redemption's: its answer carries the signed token."""
 REDEMPTIONS = "redemption"
 """The series that numbers a party's redemptions as they are committed, so that a list read in pages misses none."""
-_REMEMBERED = 16_384
-"""Texts of legs: vouchers of one type that are used in one region share theirs."""
 Figures = list[int]
 """Of an account or a line, in fen: posted, reserved, held, limit; of a line also what was posted the other way."""
 _GIVEN_BACK = 4
@@ -65,8 +60,6 @@ _COUNTER_KEY = (_COUNTER.name,)
 _REQUEST_KEY = tuple(schema.request.primary_key)
 _VOUCHER_KEY = tuple(schema.voucher.primary_key)
 _REDEMPTION_KEY = tuple(schema.redemption.primary_key)
-_CAPTURED, _NO_LEGS = State.CAPTURED.name, "[]"
-_REDEMPTION_COLUMNS = tuple(column.name for column in schema.redemption.columns)
 _ACCOUNT_KEY = tuple(schema.account.primary_key)
 
 
@@ -78,24 +71,6 @@ class StoredAnswer(NamedTuple):
     redemption_id: bytes | None
     operation: str
     request_batch: bytes | None = None
-
-
-class Capture(NamedTuple):
-    """A redemption that was captured at once, as its rows: of `redemption`, and of `posting` without its entry."""
-
-    redemption: tuple[Any, ...]
-    posting: tuple[Any, ...]
-
-
-class Paid(NamedTuple):
-    """What plain captures of one kind have in common: the discount, who bears it (`legs_to_json`), by which agreement,
-    and for how long they would have been held.
-    """
-
-    discount_fen: int
-    legs: str
-    agreement: str
-    hold_seconds: int
 
 
 class Books:
@@ -126,8 +101,8 @@ class Books:
         self._changed_redemptions: dict[bytes, None] = {}
         self._changed_counters: set[str] = set()
         self._moved: dict[LineName, Figures] = {}
-        self._history: list[tuple[Redemption, Posting]] = []
-        self._captures: dict[bytes, Capture] = {}
+        self._history: list[Posting] = []
+        self._plain = PlainCaptures()
         self._flows: Sums = {}
         self._batches: dict[bytes, SignedBatch] = {}
         self.hourly = HourlyFlows()
@@ -182,7 +157,7 @@ class Books:
             return
         self._vouchers.update(dict.fromkeys(missing))
         for row in self._transaction.select_keys(schema.voucher, _VOUCHER_KEY, missing):
-            stored = _voucher(row)
+            stored = voucher_of(row)
             self._vouchers[stored.key] = stored
         self._vouchers.update(self._origin([key for key in missing if self._vouchers[key] is None]))
         self.load_redemptions(
@@ -320,41 +295,30 @@ class Books:
         self._redemptions[id] = redemption
         self._changed_redemptions[id] = None
         if posting:
-            self._history.append((redemption, posting))
+            self._history.append(posting)
 
     def capture(
-        self, id: bytes, dead: VoucherState, received: Any, sale: Sale, paid: Paid, at: int, window: int
+        self, id: bytes, dead: VoucherState, received: Asked, sale: Sale, paid: Paid, at: int, window: int
     ) -> None:
-        """As `keep` of a redemption that is captured at once: its rows are written down without the objects that they
-        are made of otherwise, since in this transaction hardly anybody will ask for it. `received` says who asked.
-        """
-        key = dead.key
-        self._vouchers[key] = dead
-        self._changed_vouchers[key] = None
+        """As `keep` of a redemption that is captured at once (custodian/plain_captures.py)."""
+        self._vouchers[dead.key] = dead
         self._redemptions.pop(id, None)
-        (merchant, order_id, order), order_fen = sale, sale.order.order_fen
-        discount_fen, legs, agreement, hold_seconds = paid
-        self._captures[id] = Capture(
-            (
-                id, *key, dead.campaign, dead.terms_hash, received.redeeming_region, received.participant,
-                received.acquirer, merchant, order_id, order.category, order.channel, order.klass, order.invoice_fen,
-                order.price_fen, _CAPTURED, order_fen, discount_fen, legs, legs, _NO_LEGS, _NO_LEGS, agreement,
-                at + hold_seconds, at, at, window, 0, 0, 0, 1, self.next_number(REDEMPTIONS),
-            ),
-            (id, 1, "capture", order_fen, discount_fen, legs, window, at),
-        )  # fmt: skip
+        self._plain.keep(id, dead, received, sale, paid, at, window, self.next_number(REDEMPTIONS))
+
+    def send_captures(self) -> None:
+        """Send what was captured so far, for the database to store while the rest is decided; `save` does it too."""
+        self._plain.send(self._transaction)
 
     def _unfold(self, id: bytes) -> bool:
-        """Whether it was captured by rows, and so now is kept as others are."""
-        capture = self._captures.pop(id, None)
-        if capture is None:
+        """Whether it was captured by rows that are not sent yet, and so now is kept as others are."""
+        found = self._plain.take(id)
+        if found is None:
             return False
-        row = SimpleNamespace(**dict(zip(_REDEMPTION_COLUMNS, capture.redemption, strict=False)))
-        redemption, (_, number, kind, order_fen, discount_fen, _, window, at) = redemption_of(row), capture.posting
-        posting = Posting(id, number, kind, order_fen, discount_fen, redemption.legs, window, at)
-        self._redemptions[id], self._numbers[id] = redemption, row.number
+        redemption, posting, self._numbers[id] = found
+        self._redemptions[id] = redemption
         self._changed_redemptions[id] = None
-        self._history.append((redemption, posting))
+        self._changed_vouchers[redemption.voucher] = None
+        self._history.append(posting)
         return True
 
     def count_captures(self, sides: Sides, category: str, at: int, window: int, captures: Captures) -> None:
@@ -384,15 +348,13 @@ class Books:
         Answers to redemption requests are signed by `signer`, once for each participant.
         """
         save, tables = self._transaction, schema
-        captures = self._captures.values()
-        postings = [*map(_posting_row, self._history), *(each.posting for each in captures)]
-        self._save_entry(kind, at, window, reference, postings)
+        self.send_captures()
+        self._save_entry(kind, at, window, reference, [*map(posting_row, self._history), *self._plain.postings])
         self._save_requests(signer, at)
-        save.replace(tables.voucher, [_voucher_row(self._vouchers[key]) for key in self._changed_vouchers])
+        save.replace(tables.voucher, [voucher_row(_known(self._vouchers[key])) for key in self._changed_vouchers])
         self._save_redemptions()
-        captured = [redemption for redemption, posting in self._history if posting.kind == "capture"]
-        spent = [(*each.voucher, each.id) for each in captured]
-        save.append(tables.spend, [*spent, *(_spent_by(each.redemption) for each in captures)])
+        captured = [_known(self._redemptions[each.redemption_id]) for each in self._history if each.kind == "capture"]
+        save.append(tables.spend, [(*each.voucher, each.id) for each in captured])
         save.add(tables.flow, self._flows)
         self.hourly.save(save)
         save.upsert(
@@ -441,8 +403,7 @@ class Books:
         batches = [received_row(batch, at) for batch in self._batches.values()]
         by_signature: dict[tuple[str, bool], list[tuple[RequestKey, StoredAnswer]]] = {}
         for key in self._answered:
-            stored = self._requests[key]
-            assert stored is not None
+            stored = _known(self._requests[key])
             is_signed = signer is not None and stored.operation != CLAIM
             by_signature.setdefault((key[0], is_signed), []).append((key, stored))
         rows: list[tuple[Any, ...]] = []
@@ -462,8 +423,7 @@ class Books:
         new, known = list[tuple[Any, ...]](), list[tuple[Any, ...]]()
         for id in self._changed_redemptions:
             rows = known if id in self._stored_redemptions else new
-            rows.append(_redemption_row(self._redemptions[id], self._numbers[id]))
-        new += [each.redemption for each in self._captures.values()]
+            rows.append(redemption_row(_known(self._redemptions[id]), self._numbers[id]))
         self._transaction.append(schema.redemption, new)
         self._transaction.replace(schema.redemption, known)
 
@@ -485,6 +445,11 @@ class Books:
             self._balances[row.account] = [row.posted_fen, row.reserved_fen, row.held_fen, row.limit_fen]
 
 
+def _known(found: Found | None) -> Found:
+    assert found is not None
+    return found
+
+
 def _totals_of(sides: Sides, category: str, at: int, window: int) -> tuple[HourlyKey, tuple[Any, ...]]:
     """Where a posting is counted, by the hour and by the window."""
     issuer, redeemer, campaign = sides
@@ -501,108 +466,3 @@ def last_numbers(transaction: Transaction, *series: str) -> list[int]:
 def record_reference(document: str, signature: bytes) -> str:
     """How an entry names a signed document: in words, and by a digest of its signature, which covers the rest."""
     return f"{document} {hashlib.sha256(signature).hexdigest()[:32]}"
-
-
-# Rows
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def legs_to_json(legs: tuple[Leg, ...]) -> str:
-    """Legs as the database keeps them: `[[account, fen], …]`, an advanced one with `[[debtor, fen], …]` beside."""
-    return json.dumps([leg_data(leg) for leg in legs], separators=(",", ":"))
-
-
-def leg_data(leg: Leg) -> list[Any]:
-    return [leg.account, leg.amount_fen, *([[list(each) for each in leg.advanced]] if leg.advanced else [])]
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def json_to_legs(text: str) -> tuple[Leg, ...]:
-    return tuple(
-        Leg(sys.intern(account), amount_fen, tuple((debtor, fen) for each in advanced for debtor, fen in each))
-        for account, amount_fen, *advanced in json.loads(text)
-    )
-
-
-def _voucher_row(state: VoucherState | None) -> tuple[Any, ...]:
-    """In the order of the table's columns, as the rows below."""
-    assert state is not None
-    key, campaign, terms_hash, voucher_type, holder_tag, not_before, not_after, reservation, status, epoch, hold = state
-    reserved = legs_to_json(reservation.cofunders), legs_to_json(reservation.public)
-    return (
-        *key, campaign, terms_hash, voucher_type, holder_tag, not_before, not_after, status, epoch, hold, *reserved,
-    )  # fmt: skip
-
-
-def _voucher(row: Any) -> VoucherState:
-    return VoucherState(
-        VoucherKey(row.issuer, row.pack_id, row.voucher_index),
-        row.campaign,
-        row.terms_hash,
-        row.voucher_type,
-        row.holder_tag,
-        row.not_before,
-        row.not_after,
-        Reservation(json_to_legs(row.reserved_cofunders), json_to_legs(row.reserved_public)),
-        row.status,
-        row.epoch,
-        row.hold,
-    )
-
-
-def _redemption_row(redemption: Redemption | None, number: int) -> tuple[Any, ...]:
-    assert redemption is not None
-    (
-        id, voucher, campaign, terms_hash, redeeming_region, participant, acquirer, (merchant, order_id, order),
-        order_fen, discount_fen, legs, standing, rest, expires_at, authorized_at, agreement, state, captured_at, window,
-        refunded_order_fen, returned_fen, shopper_fen, postings,
-    ) = redemption  # fmt: skip
-    return (
-        id, *voucher, campaign, terms_hash, redeeming_region, participant, acquirer, merchant, order_id, order.category,
-        order.channel, order.klass, order.invoice_fen, order.price_fen, state.name, order_fen, discount_fen,
-        legs_to_json(legs), legs_to_json(standing), legs_to_json(rest.cofunders), legs_to_json(rest.public), agreement,
-        expires_at, authorized_at, captured_at, window, refunded_order_fen, returned_fen, shopper_fen, postings,
-        number,
-    )  # fmt: skip
-
-
-def redemption_of(row: Any) -> Redemption:
-    """A redemption as its row keeps it."""
-    order = Order(row.order_fen, row.category, row.channel, row.klass, row.invoice_fen, row.price_fen)
-    return Redemption(
-        id=row.id,
-        voucher=VoucherKey(row.issuer, row.pack_id, row.voucher_index),
-        campaign=row.campaign,
-        terms_hash=row.terms_hash,
-        redeeming_region=row.redeeming_region,
-        participant=row.participant,
-        acquirer=row.acquirer,
-        sale=Sale(row.merchant, row.order_id, order),
-        order_fen=row.order_fen,
-        discount_fen=row.discount_fen,
-        legs=json_to_legs(row.legs),
-        standing=json_to_legs(row.standing),
-        rest=Reservation(json_to_legs(row.rest_cofunders), json_to_legs(row.rest_public)),
-        expires_at=row.expires_at,
-        authorized_at=row.authorized_at,
-        agreement=row.agreement,
-        state=State[row.state],
-        captured_at=row.captured_at,
-        window=row.settlement_window,
-        refunded_order_fen=row.refunded_order_fen,
-        returned_fen=row.returned_fen,
-        shopper_fen=row.shopper_fen,
-        postings=row.postings,
-    )
-
-
-def _posting_row(history: tuple[Redemption, Posting]) -> tuple[Any, ...]:
-    """Without its entry."""
-    _, (id, number, kind, order_fen, discount_fen, legs, window, at) = history
-    return (id, number, kind, order_fen, discount_fen, legs_to_json(legs), window, at)
-
-
-def _spent_by(redemption: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The row of the voucher that a redemption, as its row, used."""
-    id, issuer, pack_id, index, *_ = redemption
-    return (issuer, pack_id, index, id)

@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 
 from chassis.database import Transaction
 from custodian import schema
-from custodian.books import json_to_legs
+from custodian.book_rows import json_to_legs
 from quanlian.accounts import MERCHANT, VISITORS
 from quanlian.terms import Terms
 from quanlian.v1 import report_pb2

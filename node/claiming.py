@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from chassis.database import Query
 from custodian import schema as books_schema
-from custodian.books import CLAIM, RequestKey, StoredAnswer, leg_data
+from custodian.book_rows import leg_data
+from custodian.books import CLAIM, RequestKey, StoredAnswer
 from node import schema
 from node.custody import hand_over_packs
 from node.desk import Desk, RoundKey

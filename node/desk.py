@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Protocol
 
 from chassis.database import Transaction
 from chassis.rows import form_of
-from custodian.books import REDEMPTIONS, Books, json_to_legs
+from custodian.book_rows import json_to_legs
+from custodian.books import REDEMPTIONS, Books
 from custodian.campaigns import Campaigns
 from custodian.decisions import Apportioned, Received
 from custodian.suspensions import Suspensions

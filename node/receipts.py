@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Column, Select, String, bindparam, select, tu
 
 from chassis.database import Database, Query, Transaction
 from custodian import schema as custodian_schema
-from custodian.books import json_to_legs
+from custodian.book_rows import json_to_legs
 from custodian.deny_lists import newest_deny_list
 from custodian.evidence import Kept, signed_now
 from custodian.paging import pages

@@ -10,7 +10,7 @@ from sqlalchemy import Table, bindparam, select
 
 from chassis import telemetry
 from chassis.database import Database, Query, Transaction
-from custodian.books import json_to_legs
+from custodian.book_rows import json_to_legs
 from node import schema
 from node.balances import own_balances
 from node.desk import Desk

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from chassis import telemetry
 from chassis.commit import Overloaded
-from custodian.books import RequestKey, StoredAnswer, legs_to_json
+from custodian.book_rows import legs_to_json
+from custodian.books import RequestKey, StoredAnswer
 from custodian.decisions import Answered, Elsewhere, Received, decide, keep_reversed, settle, undo, written
 from custodian.evidence import SignedBatch
 from custodian.totals import HourlyKey

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from chassis.database import Transaction
-from custodian.books import json_to_legs
+from custodian.book_rows import json_to_legs
 from custodian.settlement.facts import PartyFacts
 from node import schema
 from node.desk import reservation_of_pack

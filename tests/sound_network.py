@@ -16,7 +16,8 @@ from clearinghouse.domain.exposure import Position, owed_change
 from clearinghouse.domain.prefund import use_movements, uses
 from clearinghouse.domain.windows import Flow, Turnover, bilateral, settlement_movements, statement_lines, totals
 from custodian import schema as custodian_schema
-from custodian.books import Books, legs_to_json
+from custodian.book_rows import legs_to_json
+from custodian.books import Books
 from custodian.totals import HourlyKey
 from node import schema as node_schema
 from node.desk import voucher_of_pack

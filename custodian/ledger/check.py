@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from chassis.database import Transaction
 from custodian import schema
-from custodian.books import redemption_of
+from custodian.book_rows import redemption_of
 from custodian.campaigns import KIND as CAMPAIGN_CHANGE
 from custodian.ledger.decoding import ROWS_AT_ONCE, UNREADABLE, Encoded, legs_in, strict_legs, unreadable
 from custodian.ledger.findings import ENTRY_POINTS, Check, Counted, Finding, PartyChecks, row_key

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from google.protobuf.message import DecodeError
 
 from chassis.database import Transaction
-from custodian.books import json_to_legs
+from custodian.book_rows import json_to_legs
 from custodian.ledger.findings import Finding, row_key
 from quanlian import hand_overs, wire
 from quanlian.apportionment import Leg

@@ -12,7 +12,7 @@ from rich.cells import cell_len, set_cell_size
 
 from chassis.database import Transaction
 from custodian import schema
-from custodian.books import json_to_legs
+from custodian.book_rows import json_to_legs
 from quanlian.apportionment import Leg
 from quanlian.money import yuan
 from quanlian.refusals import CHINA

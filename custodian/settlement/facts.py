@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from chassis.database import Transaction
 from custodian import schema
-from custodian.books import Books, json_to_legs
+from custodian.book_rows import json_to_legs
+from custodian.books import Books
 from quanlian import wire
 from quanlian.agreements import Agreement
 from quanlian.apportionment import Reservation

@@ -26,6 +26,7 @@ from local_parties import (
     undone,
 )
 
+from clearinghouse import capturing
 from clearinghouse.desk import Desk
 from clearinghouse.redeeming import Redeem
 from quanlian import wire
@@ -35,6 +36,8 @@ from quanlian.v1 import clearing_operator_pb2
 from quanlian.v1 import redemption_pb2 as pb
 
 PACKS = 5
+SENT_TOGETHER = st.sampled_from((1, 3, 250))
+"""So that captures of a batch are met before and after their rows were sent."""
 CEILING = agreement_document("11.00", BY_LEVERAGE)
 """Shanghai pays by the order's leverage and at most 11.00 a year: as many redemptions as that allows."""
 Pair = tuple[LocalClearinghouse, LocalClearinghouse]
@@ -159,21 +162,25 @@ def everything(party: LocalClearinghouse) -> dict[str, list[Mapping[str, Any]]]:
 
 
 @settings(max_examples=40, deadline=None)
-@given(story=BATCHES)
+@given(story=BATCHES, sent_together=SENT_TOGETHER)
 def test_the_loop_leaves_what_judging_each_request_leaves(
-    looped_and_judged: tuple[Pair, list[bytes]], story: list[Batch]
+    looped_and_judged: tuple[Pair, list[bytes]], story: list[Batch], sent_together: int
 ) -> None:
     """The same answers byte for byte, and the same rows in every table: journal, seals and signatures too."""
-    require_alike(*looped_and_judged, story)
+    with mock.patch.object(capturing, "SENT_TOGETHER", sent_together):
+        require_alike(*looped_and_judged, story)
 
 
 @settings(max_examples=20, deadline=None)
-@given(story=BATCHES)
+@given(story=BATCHES, sent_together=SENT_TOGETHER)
 def test_so_it_does_where_the_order_and_a_yearly_ceiling_count(
-    looped_and_judged: tuple[Pair, list[bytes]], story: list[Batch]
+    looped_and_judged: tuple[Pair, list[bytes]], story: list[Batch], sent_together: int
 ) -> None:
     agreement = parse_agreement(CEILING, "ceiling.toml")
-    with mock.patch.object(Desk, "agreements", return_value=[agreement]):
+    with (
+        mock.patch.object(Desk, "agreements", return_value=[agreement]),
+        mock.patch.object(capturing, "SENT_TOGETHER", sent_together),
+    ):
         require_alike(*looped_and_judged, story, is_on_file=False)
 
 
