@@ -81,5 +81,5 @@ def _write_report(path: Path, outcome: Outcome, seed: int, shoppers: int) -> Non
 
 
 def _interrupt(*_: object) -> None:
-    """SIGTERM ends the demonstration as Ctrl-C does: its task is cancelled, and every process stopped on the way out."""
+    """SIGTERM ends it as Ctrl-C does: its task is cancelled, and every process is stopped on the way out."""
     signal.raise_signal(signal.SIGINT)
