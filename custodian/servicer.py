@@ -25,7 +25,7 @@ from quanlian.evidence import REQUEST_KIND as REQUEST_KIND
 from quanlian.signing import Signer, SigningKey, Verifier
 from quanlian.v1 import redemption_pb2 as pb
 from quanlian.v1 import redemption_pb2_grpc
-from quanlian.wire import answer_request_id, batch_digest, bytes_to_item, request_id_of
+from quanlian.wire import answer_request_id, batch_digest, operation_of, request_id_of
 
 REDEMPTION_METHODS = (
     "Quote",
@@ -254,12 +254,9 @@ class RedemptionServicer(redemption_pb2_grpc.RedemptionServiceServicer):
 
 def _check_operation(content: bytes, operation: str) -> None:
     """A unary call carries its own operation. An item that cannot be read is left to the decider: MALFORMED."""
-    try:
-        item = bytes_to_item(content)
-    except InvalidInput:
-        return
-    if item.operation != operation:
-        raise InvalidInput(f"a {item.operation} was sent", place=operation, remedy="call the method of that name")
+    sent = operation_of(content)
+    if sent not in (operation, None):
+        raise InvalidInput(f"a {sent} was sent", place=operation, remedy="call the method of that name")
 
 
 def _read_token(token: bytes) -> int:

@@ -73,6 +73,14 @@ def request_id_of(content: bytes) -> bytes:
         return b""
 
 
+def operation_of(content: bytes) -> str | None:
+    """The operation of an item, also of one that is otherwise malformed; None when it cannot be read or has none."""
+    try:
+        return redemption_pb2.RedemptionItem.FromString(content).WhichOneof("operation")
+    except DecodeError:
+        return None
+
+
 def bytes_to_item(content: bytes, limit: int = MAX_ITEM_BYTES) -> Item:
     """`limit` is of its bytes. Raises InvalidInput naming the field that is wrong: the refusal MALFORMED."""
     if len(content) > limit:
