@@ -24,6 +24,9 @@ from simulations.demo.plan import HeldVoucher
 PER_MESSAGE, PACK, UNARY_IN, RELEASE_IN = 200, 5, 2, 4
 """Items a message, vouchers a pack; of the count, one in so many by unary calls, and for each mix with releases."""
 
+RELEASED_TOGETHER = 500
+"""So few are asked of their issuer at once that it can answer for each in the time that the clearinghouse gives it."""
+
 RELEASED_PERCENT = (0, 5, 20)
 """Vouchers of a hundred that their issuer must be asked for first."""
 
@@ -92,19 +95,18 @@ class _Platform:
             return stored_bytes(database)
 
     async def bring_over(self, vouchers: Sequence[HeldVoucher]) -> None:
-        if not vouchers:
-            return
         plan = self._field.stage.plan
-        holds = [
-            redemption_pb2.RedemptionItem(request_id=plan.request_id(), authorize=plan.purchase(each, AWAY))
-            for each in vouchers
-        ]
-        answers = await self._client.stream([each.SerializeToString() for each in holds], lambda done: None)
-        voids = []
-        for content in answers.values():
-            void = redemption_pb2.Void(redemption_id=_accepted(content).redemption_id)
-            voids.append(redemption_pb2.RedemptionItem(request_id=plan.request_id(), void=void).SerializeToString())
-        await self._client.stream(voids, lambda done: None)
+        for some in batches(vouchers, RELEASED_TOGETHER):
+            holds = [
+                redemption_pb2.RedemptionItem(request_id=plan.request_id(), authorize=plan.purchase(each, AWAY))
+                for each in some
+            ]
+            answers = await self._client.stream([each.SerializeToString() for each in holds], lambda done: None)
+            voids = []
+            for content in answers.values():
+                void = redemption_pb2.Void(redemption_id=_accepted(content).redemption_id)
+                voids.append(redemption_pb2.RedemptionItem(request_id=plan.request_id(), void=void).SerializeToString())
+            await self._client.stream(voids, lambda done: None)
 
     async def stream(self, vouchers: Sequence[HeldVoucher]) -> Timed:
         client, items = self._client, self._items(vouchers)
