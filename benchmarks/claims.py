@@ -37,8 +37,8 @@ from rig.processes import CAMPAIGN, ISSUER
 from rig.stages import Place, timed_stages
 from rig.timing import Timed, batches, in_flight, timed
 
-from chassis.database import Transaction
 from chassis.postgresql import PostgresqlTransaction
+from chassis.rows import Form
 from chassis.sqlite import SqliteTransaction
 from custodian import schema as books
 from custodian.books import Books
@@ -222,8 +222,8 @@ def _stages(node: LoneNode, terms: Terms) -> Mapping[str, float]:
         "decide": (ClaimBatch, "decide"),
         "sign": (ClaimBatch, "_sign"),
         "rows": (ClaimBatch, "seal"),
-        "seals": (Transaction, "append"),
-        "write": (transaction, "_append"),
+        "seals": (Form, "columns" if node.database_url else "completed"),
+        "write": (transaction, "_store"),
         "books": (Books, "save"),
         "commit": (sa.engine.RootTransaction, "commit"),
         "rest": (Engine, "decide_together"),
