@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from chassis.database import Database, KeyTaken, Query
+from chassis.database import Database, KeyTaken, Query, Transaction
 from chassis.postgresql import durability_faults
 from custodian.seals import seal, seal_column
 from quanlian.errors import ConfigurationError, Unavailable
@@ -585,19 +585,35 @@ def test_what_a_transaction_wrote_it_reads_in_every_way(accounts: Database, coun
     assert balances(accounts) == expected
 
 
+AFTERWARDS: dict[str, Callable[[Transaction], object]] = {
+    "writing": lambda transaction: transaction.upsert(ACCOUNT, [account("310000", n) for n in range(100)]),
+    "updating": lambda transaction: transaction.update(ACCOUNT, {"owner": "330100"}, {"balance": 5}),
+    "looking up": lambda transaction: transaction.select_keys(ACCOUNT, KEY, [("330100", 1), ("310000", 1)]),
+    "asking": lambda transaction: transaction.rows(OPEN_ABOVE, owner="330100", least=1, most=1000),
+}
+
+
+@pytest.mark.parametrize("afterwards", AFTERWARDS.values(), ids=AFTERWARDS)
 @pytest.mark.parametrize("count", [1, 100])
-def test_a_key_that_is_taken_is_told_although_other_rows_are_written_after_it(accounts: Database, count: int) -> None:
+def test_a_key_that_is_taken_is_told_whatever_is_done_after_it(
+    accounts: Database, count: int, afterwards: Callable[[Transaction], object]
+) -> None:
     with accounts.transaction() as transaction:
         transaction.insert(ACCOUNT, [account("330100", 1)])
 
     def write() -> None:
         with accounts.transaction() as transaction:
             transaction.insert(ACCOUNT, [account("330100", n) for n in range(1, count + 1)])
-            transaction.upsert(ACCOUNT, [account("310000", n) for n in range(count)])
+            afterwards(transaction)
 
     with pytest.raises(KeyTaken):
         write()
     assert balances(accounts) == {("330100", 1): 0}
+
+
+def test_many_rows_that_are_the_same_have_a_key_that_is_taken(accounts: Database) -> None:
+    with pytest.raises(KeyTaken), accounts.transaction() as transaction:
+        transaction.append(SINGLE, [(b"the same",)] * 20)
 
 
 def documents(count: int, first: int = 0) -> list[tuple[object, ...]]:
@@ -615,9 +631,10 @@ def documents(count: int, first: int = 0) -> list[tuple[object, ...]]:
     ],
 )
 def test_rows_that_are_much_alike_come_back_as_they_went(accounts: Database, other: tuple[object, ...]) -> None:
-    written = [*documents(20), other, *documents(20, 20), *documents(30, 40)]
+    bodiless = [(*row[:-1], None) for row in documents(20, 70)]
+    written = [*documents(20), other, *documents(20, 20), *documents(30, 40), *bodiless]
     with accounts.transaction() as transaction:
-        for rows in (written[:20], written[20:30], written[30:]):
+        for rows in (written[:20], written[20:30], written[30:71], bodiless):
             transaction.append(DOCUMENT, rows)
         transaction.append(SINGLE, [(bytes([number]),) for number in range(20)])
     with accounts.snapshot() as snapshot:
