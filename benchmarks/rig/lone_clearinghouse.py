@@ -31,7 +31,8 @@ from rig.delta import Setting, delta_cities, open_clearinghouse, open_database, 
 from rig.issuing import PACK, Issued, Issuer
 from rig.load import Sender
 from rig.timing import SERVER, Cpu, Timed, cpu_of, server_processes, timed
-from simulations.demo.network import Network, free_ports, write_toml
+from simulations.demo.held_port import HeldPort
+from simulations.demo.network import Network, write_toml
 from simulations.demo.setting import CLEARINGHOUSE
 
 TLS_SECONDS, HAND_OVER_PACKS = 86_400, 200
@@ -115,7 +116,7 @@ class LoneClearinghouse:
 
     def _process(self, number: int) -> _Process:
         process = _Process(self._folder / f"process-{number}", self._database_url)
-        process.ports = dict(zip([CLEARINGHOUSE], free_ports(1), strict=True))
+        process.ports = {CLEARINGHOUSE: HeldPort.take()}
         folder, keys = process.directory / CLEARINGHOUSE, self.setting.folder / CLEARINGHOUSE
         folder.mkdir(parents=True, exist_ok=True)
         settings: dict[str, str | float] = {

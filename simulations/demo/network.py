@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +23,7 @@ from pki.authority import RegionAuthority, RootAuthority
 from pki.identity import Identity
 from pki.keystore import FileKeyStore
 from quanlian.errors import ConfigurationError, Unavailable
+from simulations.demo.held_port import HeldPort
 from simulations.demo.setting import CLEARINGHOUSE, CODES, OPERATOR, PLATFORM, REGIONS
 
 START_SECONDS = STOP_SECONDS = 60.0
@@ -34,7 +33,6 @@ KEY_SECONDS = 30 * 86_400
 RELEASE_SECONDS = 10.0
 """Longer than the protocol's 2 s: seven processes share one machine, and no figure may depend on how busy it is."""
 
-PORTS = range(20_000, 32_000)
 MARKER = "quanlian-demo"
 SCHEMA_PREFIX = "quanlian_demo_"
 
@@ -45,7 +43,7 @@ class Network:
 
     directory: Path
     database_url: str = ""
-    ports: dict[str, int] = field(default_factory=dict)
+    ports: dict[str, HeldPort] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
 
     @property
@@ -53,7 +51,7 @@ class Network:
         return (CLEARINGHOUSE, *CODES)
 
     def address(self, party: str) -> str:
-        return f"127.0.0.1:{self.ports[party]}"
+        return f"127.0.0.1:{self.ports[party].number}"
 
     def party_url(self, party: str) -> str:
         return self.database_url or f"sqlite:///{self.directory / party / 'books.sqlite'}"
@@ -83,7 +81,7 @@ class Network:
             if database is not None:
                 self._clear_schemas(database)
         root = RootAuthority.create(self.directory / "root", at)
-        self.ports = dict(zip(self.parties, free_ports(len(self.parties)), strict=True))
+        self.ports = {party: HeldPort.take() for party in self.parties}
         for party in self.parties:
             authority = root.enrol(self.directory / party / "authority", party, at)
             self._identify(party, authority, at)
@@ -250,23 +248,6 @@ def _purposes(party: str) -> tuple[str, ...]:
 def write_toml(path: Path, settings: Mapping[str, str | float]) -> None:
     lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in settings.items()]
     path.write_text("".join(lines), encoding="utf-8")
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that are free now, all different.
-
-    Below those that the system gives to outgoing connections: a party that is started again must find its port free,
-    however many connections were tried meanwhile.
-    """
-    found: list[int] = []
-    candidates = iter(random.sample(PORTS, len(PORTS)))
-    with contextlib.ExitStack() as stack:
-        while len(found) < count:
-            port = next(candidates)
-            with contextlib.suppress(OSError):
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
-                found.append(port)
-    return found
 
 
 def _ready(process: subprocess.Popen[str]) -> bool:
