@@ -26,7 +26,10 @@ from chassis.turns import Turns
 from chassis.waiting import Given, Result, Waiting
 from quanlian.errors import ConfigurationError
 
-__all__ = ["Database", "KeyTaken", "Query", "Transaction"]
+__all__ = ["Database", "Found", "KeyTaken", "Query", "Transaction"]
+
+Found = Callable[[], list[Row]]
+"""The answer to a question that was asked; whoever calls it first waits for it."""
 
 LOCK_WAIT_SECONDS = 30.0
 
@@ -49,6 +52,10 @@ class Transaction(ABC):
     @abstractmethod
     def finish(self) -> None:
         """Has done what waits to be done: a driver may put off what gives nothing back. The database's to call."""
+
+    @abstractmethod
+    def exclude_writers(self) -> None:
+        """Whatever comes after it finds no other writer. The database's to call."""
 
     @abstractmethod
     def abandon(self) -> None:
@@ -111,6 +118,22 @@ class Transaction(ABC):
     @abstractmethod
     def rows(self, query: Query, **values: Any) -> list[Row]:
         """What a query finds with these values for its parameters."""
+
+    def ask_keys(
+        self,
+        table: sa.Table,
+        columns: Sequence[sa.Column[Any]],
+        keys: Sequence[tuple[Any, ...]],
+        fetch: Sequence[sa.Column[Any]] = (),
+    ) -> Found:
+        """As `select_keys`. All that is asked before the first answer is called for goes to the server together."""
+        found = self.select_keys(table, columns, keys, fetch)
+        return lambda: found
+
+    def ask(self, query: Query, **values: Any) -> Found:
+        """As `rows`, and `ask_keys`."""
+        found = self.rows(query, **values)
+        return lambda: found
 
     def add(self, table: sa.Table, sums: Mapping[tuple[Any, ...], Sequence[int]]) -> None:
         """Adds to running totals: by the values of the primary key, what is added to each of the other columns.
@@ -204,6 +227,7 @@ class Database(ABC):
         with self._writer() as connection:
             transaction = self._transaction(connection)
             try:
+                transaction.exclude_writers()
                 yield transaction
                 committed = self._numbering(transaction) if self._numbering else None
                 transaction.finish()
@@ -265,7 +289,8 @@ class Database(ABC):
         """
         from chassis.migrations import upgrade
 
-        with self._writer() as connection:
+        with self.transaction() as transaction:
+            connection = transaction.connection
             self._create_schema(connection)
             upgrade(connection, _folder(script_location), self.place, version_table)
 
@@ -283,9 +308,6 @@ class Database(ABC):
     def _transaction(self, connection: Connection) -> Transaction: ...
 
     @abstractmethod
-    def _exclude_writers(self, connection: Connection) -> None: ...
-
-    @abstractmethod
     def _create_schema(self, connection: Connection) -> None: ...
 
     @abstractmethod
@@ -295,7 +317,6 @@ class Database(ABC):
     def _writer(self) -> Iterator[Connection]:
         turn = self._turns.turn(self.place)
         with plain_errors(self.place), turn, self.engine.connect() as connection, self._begin(connection):
-            self._exclude_writers(connection)
             yield connection
 
     def _begin(self, connection: Connection) -> RootTransaction:

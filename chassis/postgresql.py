@@ -21,7 +21,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL, Connection
 
 from chassis.cells import Cells, Kind, array, cells, kind_of, value
-from chassis.database import Database, Query, Transaction, shown
+from chassis.database import Database, Found, Query, Transaction, shown
 from chassis.rows import Form, OnConflict, Row, Tuples, all_columns, conflict_clause, results
 from quanlian.errors import ConfigurationError
 
@@ -30,6 +30,7 @@ FEW_ROWS = 8
 """Up to so many rows of a call are written by a plain statement; more as arrays."""
 
 _CLOCK = b"SELECT floor(extract(epoch FROM clock_timestamp()))::bigint"
+_EXCLUDE_WRITERS = b"SELECT pg_advisory_xact_lock(%s)"
 _REQUIRED_ON = ("fsync", "synchronous_commit", "full_page_writes")
 _UNLOGGED = """
     SELECT relname FROM pg_class
@@ -62,11 +63,6 @@ class PostgresqlDatabase(Database):
     def _transaction(self, connection: Connection) -> Transaction:
         return PostgresqlTransaction(connection, self)
 
-    def _exclude_writers(self, connection: Connection) -> None:
-        driver = _driver(connection)
-        with driver.pipeline():  # it goes together with the BEGIN before it
-            driver.execute("SELECT pg_advisory_xact_lock(%s)", (lock_key(self.schema),))
-
     def _create_schema(self, connection: Connection) -> None:
         if self.schema:
             connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {_quote(self.schema)}")
@@ -81,10 +77,11 @@ class PostgresqlDatabase(Database):
 
 
 class PostgresqlTransaction(Transaction):
-    """What is written is sent at once, and the server's word on it awaited when something is read or the transaction
-    ends: it stores rows while others are made, and a small commit does not wait for its word on each statement.
+    """What is written or asked is sent at once, and the server's word on it awaited when an answer is called for or the
+    transaction ends: it stores rows while others are made, and a small commit does not wait for its word on each
+    statement.
 
-    So what kept a row from being stored is raised by whatever comes after it.
+    So what kept a row from being stored, or this writer from its turn, is raised by whatever comes after it.
     """
 
     def __init__(self, connection: Connection, database: Database) -> None:
@@ -97,11 +94,14 @@ class PostgresqlTransaction(Transaction):
         self._is_sending = False
         self._sent.close()
 
+    def exclude_writers(self) -> None:
+        self._send(_EXCLUDE_WRITERS, (lock_key(self._database.schema),))
+
     def abandon(self) -> None:
         with suppress(psycopg.Error):
             self.finish()
 
-    def _send(self, statement: bytes, values: Sequence[Any]) -> psycopg.Cursor[Any]:
+    def _send(self, statement: bytes, values: Any) -> psycopg.Cursor[Any]:
         if not self._is_sending:
             self._sent.enter_context(self._driver.pipeline())
             self._is_sending = True
@@ -130,20 +130,31 @@ class PostgresqlTransaction(Transaction):
         keys: Sequence[tuple[Any, ...]],
         fetch: Sequence[sa.Column[Any]] = (),
     ) -> list[Row]:
-        if not keys:
-            return []
-        read = tuple(fetch) or all_columns(table)
-        kinds = [kind_of(column) for column in columns]
-        found = [cells(*each) for each in zip(zip(*dict.fromkeys(keys), strict=True), kinds, strict=True)]
-        shared, values, arrays = _encoded(found, kinds)
-        return self._read(_look_up_statement(table, tuple(columns), shared, read), [*arrays, *values], read)
+        return self._read(*_look_up(table, columns, keys, fetch)) if keys else []
+
+    def ask_keys(
+        self,
+        table: sa.Table,
+        columns: Sequence[sa.Column[Any]],
+        keys: Sequence[tuple[Any, ...]],
+        fetch: Sequence[sa.Column[Any]] = (),
+    ) -> Found:
+        return self._ask(*_look_up(table, columns, keys, fetch)) if keys else list
 
     def rows(self, query: Query, **values: Any) -> list[Row]:
         statement, fixed = query.compiled(self._dialect)
         return self._read(statement.encode(), fixed | values, query.columns)
 
+    def ask(self, query: Query, **values: Any) -> Found:
+        statement, fixed = query.compiled(self._dialect)
+        return self._ask(statement.encode(), fixed | values, query.columns)
+
     def _read(self, statement: bytes, values: Any, columns: tuple[Any, ...]) -> list[Row]:
         return results(columns, self._driver.execute(statement, values).fetchall(), self._dialect)
+
+    def _ask(self, statement: bytes, values: Any, columns: tuple[Any, ...]) -> Found:
+        asked = self._send(statement, values)
+        return lambda: results(columns, asked.fetchall(), self._dialect)
 
     def _update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int:
         statement = _update_statement(table, tuple(values), tuple(key))
@@ -179,6 +190,17 @@ def _encoded(
     values = [_Encoded(value(each)) for each in columns if isinstance(each, bytes)]
     varying = zip(columns, kinds, strict=True)
     return shared, values, [_Encoded(array(each, kind)) for each, kind in varying if isinstance(each, list)]
+
+
+def _look_up(
+    table: sa.Table, columns: Sequence[sa.Column[Any]], keys: Sequence[tuple[Any, ...]], fetch: Sequence[sa.Column[Any]]
+) -> tuple[bytes, list[_Encoded], tuple[sa.Column[Any], ...]]:
+    """Statement and parameters, and the columns that it reads."""
+    read = tuple(fetch) or all_columns(table)
+    kinds = [kind_of(column) for column in columns]
+    found = [cells(*each) for each in zip(zip(*dict.fromkeys(keys), strict=True), kinds, strict=True)]
+    shared, values, arrays = _encoded(found, kinds)
+    return _look_up_statement(table, tuple(columns), shared, read), [*arrays, *values], read
 
 
 def _driver(connection: Connection) -> psycopg.Connection[Any]:

@@ -9,6 +9,8 @@ import signal
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
+import uvloop
+
 from chassis import telemetry
 
 STOP_WITH_PARENT = "QUANLIAN_STOP_WITH_PARENT"
@@ -24,12 +26,12 @@ _log = telemetry.logger("service")
 
 
 def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
-    """Runs an asyncio service until it returns; SIGTERM or Ctrl-C sets the event that asks it to stop.
+    """Runs an asyncio service, on uvloop, until it returns; SIGTERM or Ctrl-C sets the event that asks it to stop.
 
     A second signal ends the process at once, as if nothing were handling it.
     """
     gc.set_threshold(*COLLECT_AFTER)
-    asyncio.run(_until_stopped(main))
+    uvloop.run(_until_stopped(main))
 
 
 def announce_ready(name: str, address: str) -> None:

@@ -67,9 +67,6 @@ class SqliteDatabase(Database):
         with self._turnstile.turn(self.place):
             return super()._begin(connection)
 
-    def _exclude_writers(self, connection: Connection) -> None:
-        """BEGIN IMMEDIATE did it."""
-
     def _create_schema(self, connection: Connection) -> None:
         """A file is its own schema."""
 
@@ -91,6 +88,9 @@ class SqliteTransaction(Transaction):
 
     def finish(self) -> None:
         """Nothing waits: to ask SQLite costs no way to a server."""
+
+    def exclude_writers(self) -> None:
+        """BEGIN IMMEDIATE did it."""
 
     def abandon(self) -> None:
         """Nothing is half done."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy import select
 
-from chassis.database import Database, Query, Transaction
+from chassis.database import Database, Found, Query, Transaction
 from clearinghouse import schema
 from custodian.books import Books
 from quanlian.agreement_signatures import KIND, signatories, verify_signature
@@ -86,7 +86,7 @@ class AgreementRegister:
 
 def on_file(transaction: Transaction) -> list[pb.SignedAgreement]:
     """Every agreement with its signatures in the order they were given, by number and version."""
-    return [signed for _, signed in _numbered(transaction)]
+    return [signed for _, signed in _numbered(ask_agreements(transaction))]
 
 
 class Complete(NamedTuple):
@@ -97,11 +97,16 @@ class Complete(NamedTuple):
     signed_at: int
 
 
-def documents_in_force(transaction: Transaction) -> list[Complete]:
-    """Every agreement that the clearinghouse, the last, signed."""
+def ask_agreements(transaction: Transaction) -> Found:
+    """Ask for every agreement, for `documents_in_force`."""
+    return transaction.ask(_SIGNATURES)
+
+
+def documents_in_force(found: Found) -> list[Complete]:
+    """Every agreement that the clearinghouse, the last, signed, of all that were asked for."""
     return [
         Complete(number, signed, each.signed_at)
-        for number, signed in _numbered(transaction)
+        for number, signed in _numbered(found)
         for each in signed.signatures
         if each.signer == CLEARINGHOUSE
     ]
@@ -122,15 +127,15 @@ def require_signed(agreement: Agreement, signed: pb.SignedAgreement, verifier: V
         raise BadSignature(f"agreement {agreement.name} as it is stored: not signed by {', '.join(sorted(missing))}")
 
 
-def _numbered(transaction: Transaction) -> list[tuple[str, pb.SignedAgreement]]:
-    found: dict[tuple[str, int], pb.SignedAgreement] = {}
-    for row in transaction.rows(_SIGNATURES):
-        signed = found.setdefault((row.number, row.version), pb.SignedAgreement(document=row.document))
+def _numbered(found: Found) -> list[tuple[str, pb.SignedAgreement]]:
+    numbered: dict[tuple[str, int], pb.SignedAgreement] = {}
+    for row in found():
+        signed = numbered.setdefault((row.number, row.version), pb.SignedAgreement(document=row.document))
         if row.signer is not None:
             signed.signatures.add(
                 signer=row.signer, key_id=row.key_id, signature=row.signature, signed_at=row.signed_at
             )
-    return [(number, signed) for (number, _), signed in found.items()]
+    return [(number, signed) for (number, _), signed in numbered.items()]
 
 
 def _same_version(kept: pb.SignedAgreement, agreement: Agreement) -> bool:

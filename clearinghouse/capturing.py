@@ -226,20 +226,21 @@ class Run:
     def _want_accounts(self, works: Sequence[Redeem]) -> None:
         """All accounts that these may move are read at once, with the first that is asked for."""
         desk, books = self._desk, self._desk.books
-        campaigns, regions, reserved = set[tuple[str, str]](), set[str](), dict[int, Reservation]()
+        accounts, regions, reserved = set[str](), set[str](), dict[int, Reservation]()
         for work in works:
-            item = work.received.item
+            item, region = work.received.item, work.received.redeeming_region
             if item is None or not isinstance(item.subject, Purchase):
                 continue
-            campaigns.add((item.subject.voucher.issuer, item.subject.voucher.campaign))
-            regions.add(work.received.redeeming_region)
+            regions.add(region)
             state = books.voucher(item.subject.key)
-            if state is not None:
-                reserved[id(state.reservation)] = state.reservation
-        desk.campaigns.load(campaigns)
-        desk.load_visitors(regions)
+            if state is None:
+                continue
+            reserved[id(state.reservation)] = state.reservation
+            use = self._use_of(item.subject, region)
+            if use is not None and use.ceiling:
+                accounts.add(use.ceiling)
+        accounts.update(leg.account for reservation in reserved.values() for leg in reservation.legs())
         plans = [plan for region in regions if (plan := desk.visitors(region))]
-        accounts = {leg.account for reservation in reserved.values() for leg in reservation.legs()}
         books.want(accounts=sorted(accounts.union(*(plan.accounts for plan in plans))))
 
     # Judging

@@ -9,14 +9,14 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any, Protocol
 
-from chassis.database import Query, Transaction
+from chassis.database import Found, Query, Transaction
 from clearinghouse import schema
-from clearinghouse.agreements import documents_in_force, require_signed
+from clearinghouse.agreements import ask_agreements, documents_in_force, require_signed
 from clearinghouse.domain.ceilings import ceiling_left, ceiling_movements
 from clearinghouse.domain.exposure import LimitUse, Position, crossed, owed_change
 from clearinghouse.domain.funding_modes import FundingMode
 from custodian import schema as custodian_schema
-from custodian.books import Books
+from custodian.books import Books, Take
 from custodian.campaigns import Campaigns
 from custodian.decisions import Apportioned, Received
 from custodian.limit_warnings import warning_row
@@ -88,13 +88,15 @@ class Desk:
         self.transaction = transaction
         self.shelf = shelf
         self.signer = signer
+        windows = transaction.ask_keys(schema.settlement_window, _WINDOW_STATE, [("OPEN",)])
+        participants = transaction.ask(_PARTICIPANTS)
         self.at = transaction.now()
-        opened = _open_window(transaction)
+        opened = _the_open(windows())
         self.window, self.window_opened_at = int(opened.number), int(opened.opened_at)
         self.books = Books(transaction)
         self.campaigns = Campaigns(transaction)
         self.suspensions = Suspensions(transaction)
-        self._participants = {row.region: row for row in transaction.rows(_PARTICIPANTS)}
+        self._participants = {row.region: row for row in participants()}
         self._positions: dict[str, Position] = {}
         self._changed_positions: set[str] = set()
         self._withheld: dict[str, int] = {}
@@ -102,9 +104,12 @@ class Desk:
         self._proofs: dict[bytes, tuple[Any, ...]] = {}
         self._new_proofs: list[tuple[Any, ...]] = []
         self._agreements: list[Agreement] | None = None
+        self._asked_agreements: Found | None = None
         self._standing: list[Agreement] | None = None
         self._in_force: dict[tuple[str, str, str], Agreement | None] = {}
         self._visitors: dict[str, FundingPlan | None] = {}
+        self._wanted_campaigns: set[tuple[str, str]] = set()
+        self._wanted_visitors: set[str] = set()
         self._news: list[tuple[str, int, bytes]] = []
         self.told: set[str] = set()
         """Regions whose feed grew."""
@@ -118,6 +123,28 @@ class Desk:
     @property
     def regions(self) -> list[str]:
         return sorted(self._participants)
+
+    def want_purchase(self, purchase: Purchase, redeemer: str) -> None:
+        """Note all that a redemption in a region depends on and changes; `fetch` reads it."""
+        issuer, campaign = purchase.voucher.issuer, purchase.voucher.campaign
+        accounts = [reimbursement_account(redeemer)]
+        for region in (issuer, redeemer):
+            accounts += settlement_account(region), arrears_account(region)
+        self.books.want(vouchers=[purchase.key], accounts=accounts)
+        self.suspensions.want_purchase(purchase, redeemer)
+        self._wanted_campaigns.add((issuer, campaign))
+        self._wanted_visitors.add(redeemer)
+
+    def fetch(self) -> None:
+        """Read what the works of a batch wanted: a few statements, which go to the database together."""
+        self.books.expect_numbers()
+        self.suspensions.expect()
+        if self._wanted_campaigns:
+            self._asked_agreements = ask_agreements(self.transaction)
+        asked = self.campaigns.ask(self._wanted_campaigns), self._ask_visitors(self._wanted_visitors)
+        self.books.fetch()
+        for take in asked:
+            take()
 
     # Party
 
@@ -251,9 +278,10 @@ class Desk:
 
     def agreements(self) -> Sequence[Agreement]:
         if self._agreements is None:
-            found = documents_in_force(self.transaction)
+            found = self._asked_agreements or ask_agreements(self.transaction)
             self._agreements = [
-                self.shelf.agreement(each.signed, each.number).counting_from(each.signed_at) for each in found
+                self.shelf.agreement(each.signed, each.number).counting_from(each.signed_at)
+                for each in documents_in_force(found)
             ]
         return self._agreements
 
@@ -272,26 +300,23 @@ class Desk:
     def visitors(self, region: str) -> FundingPlan | None:
         """The region's standing fund for visitors in the year of now, Asia/Shanghai."""
         if region not in self._visitors:
-            self.load_visitors([region])
+            self._ask_visitors([region])()
         return self._visitors[region]
 
-    def load_visitors(self, regions: Iterable[str]) -> None:
-        """Read at once what `visitors` will be asked for."""
-        table, missing = schema.visitors_funder, [region for region in regions if region not in self._visitors]
+    def _ask_visitors(self, regions: Iterable[str]) -> Take:
+        table, missing = schema.visitors_funder, sorted(region for region in regions if region not in self._visitors)
         self._visitors.update(dict.fromkeys(missing))
-        keys = [(region, self.year) for region in sorted(missing)]
-        rows = self.transaction.select_keys(table, [table.c.region, table.c.fiscal_year], keys)
-        rows.sort(key=lambda row: (row.region, row.position))
-        for region, funders in groupby(rows, lambda row: str(row.region)):
-            self._visitors[region] = _visitors_fund(list(funders))
+        keys = [(region, self.year) for region in missing]
+        found = self.transaction.ask_keys(table, [table.c.region, table.c.fiscal_year], keys)
+
+        def take() -> None:
+            rows = sorted(found(), key=lambda row: (row.region, row.position))
+            for region, funders in groupby(rows, lambda row: str(row.region)):
+                self._visitors[region] = _visitors_fund(list(funders))
+
+        return take
 
     # Positions
-
-    def want_positions(self, issuer: str, redeemer: str) -> None:
-        """Note that a redemption will change what these regions owe and are due."""
-        for region in (issuer, redeemer):
-            self.books.want(accounts=[settlement_account(region), arrears_account(region)])
-        self.books.want(accounts=[reimbursement_account(redeemer)])
 
     def position(self, region: str) -> Position:
         """What a region owes and is due, with what secures it now. Raises InvalidInput for one that is not enrolled."""
@@ -402,18 +427,20 @@ class Desk:
         self.books.save(kind, self.at, self.window if window is None else window, reference, self.signer)
         self._send_evidence()
         self.transaction.insert(custodian_schema.limit_warning, self._warnings)
-        for region in sorted(self._changed_positions):
-            position = self.position(region)
-            figures = {
-                "owed_held_fen": position.owed_held_fen,
-                "owed_posted_fen": position.owed_posted_fen,
-                "due_posted_fen": position.due_posted_fen,
-                "limit_percent": position.warned[0],
-                "credit_percent": position.warned[1],
-                "withheld_fen": self.withheld_fen(region),
-                "prefund_fen": self.prefund_fen(region),
-            }
-            self.transaction.upsert(schema.participant, [{**self._participants[region]._mapping, **figures}])
+        self.transaction.upsert(schema.participant, [*map(self._participant_row, sorted(self._changed_positions))])
+
+    def _participant_row(self, region: str) -> dict[str, Any]:
+        position = self.position(region)
+        return {
+            **self._participants[region]._mapping,
+            "owed_held_fen": position.owed_held_fen,
+            "owed_posted_fen": position.owed_posted_fen,
+            "due_posted_fen": position.due_posted_fen,
+            "limit_percent": position.warned[0],
+            "credit_percent": position.warned[1],
+            "withheld_fen": self.withheld_fen(region),
+            "prefund_fen": self.prefund_fen(region),
+        }
 
 
 def china_year(at: int) -> int:
@@ -438,11 +465,10 @@ def visitors_to_json(plan: FundingPlan | None, left: Mapping[str, int], ceiling_
 _quoted = lru_cache(maxsize=4096)(json.dumps)
 
 
-def _open_window(transaction: Transaction) -> Any:
-    rows = transaction.select_keys(schema.settlement_window, _WINDOW_STATE, [("OPEN",)])
-    if len(rows) != 1:
-        raise BooksDoNotBalance(f"{len(rows)} settlement windows are open")
-    return rows[0]
+def _the_open(windows: Sequence[Any]) -> Any:
+    if len(windows) != 1:
+        raise BooksDoNotBalance(f"{len(windows)} settlement windows are open")
+    return windows[0]
 
 
 def _visitors_fund(funders: Sequence[Any]) -> FundingPlan:

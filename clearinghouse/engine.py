@@ -63,7 +63,7 @@ class Engine:
             self._close_overdue(desk)
             for work in works:
                 work.load(desk)
-            desk.books.fetch()
+            desk.fetch()
             results = self._results(desk, works)
             desk.save()
         self._announce(desk.told)

@@ -35,9 +35,7 @@ class Redeem:
         if item is None:
             return
         if isinstance(item.subject, Purchase):
-            desk.books.want(vouchers=[item.subject.key])
-            desk.suspensions.want_purchase(item.subject, self.received.redeeming_region)
-            desk.want_positions(item.subject.voucher.issuer, self.received.redeeming_region)
+            desk.want_purchase(item.subject, self.received.redeeming_region)
         elif isinstance(item.subject, Later):
             desk.books.want(redemptions=[item.subject.redemption_id])
 

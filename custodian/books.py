@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
-from chassis.database import Query, Transaction
+from chassis.database import Found, Query, Transaction
 from custodian.evidence import SignedBatch, own_answers_row, received_row
 from quanlian import ledger
 from quanlian.accounts import is_funding
@@ -30,7 +30,9 @@ from .plain_captures import Asked, Paid, PlainCaptures
 from .seals import BEGINNING, entry_digest
 from .totals import Captures, HourlyFlows, HourlyKey, Sums, add_captures, add_up
 
-Found = TypeVar("Found")
+Known = TypeVar("Known")
+Take = Callable[[], None]
+"""Waits for what was asked, and takes it in."""
 RequestKey = tuple[str, bytes]
 CLAIM = "claim"
 """The operation of a request that is no redemption's: its answer carries the signed token."""
@@ -94,6 +96,7 @@ class Books:
         self._stored_redemptions: set[bytes] = set()
         self._balances: dict[str, Figures] = {}
         self._counters: dict[str, int] | None = None
+        self._asked_counters: Found | None = None
         self._last_digest: bytes | None = None
         self._answered: dict[RequestKey, int] = {}
         """When each was decided, in UTC seconds."""
@@ -123,46 +126,77 @@ class Books:
         self._wanted_redemptions += redemptions
 
     def fetch(self) -> None:
-        """Read what was wanted: a few statements a batch, however many decisions it has."""
-        self.load_requests(self._wanted_requests)
-        self.load_redemptions(self._wanted_redemptions)
-        self.load_vouchers(self._wanted_vouchers)
+        """Read what was wanted: a few statements a batch, however many decisions it has, which go together."""
+        asked = (
+            self._ask_requests(self._wanted_requests),
+            self._ask_redemptions(self._wanted_redemptions),
+            self._ask_vouchers(self._wanted_vouchers),
+        )
+        for take in asked:
+            take()
+
+    def expect_numbers(self) -> None:
+        """Ask for the series and the last entry, from which whatever is written goes on."""
+        self._asked_counters = self._transaction.ask(_COUNTERS)
 
     def load_requests(self, keys: Iterable[RequestKey]) -> None:
-        missing = [key for key in dict.fromkeys(keys) if key not in self._requests]
-        if not missing:
-            return
-        self._requests.update(dict.fromkeys(missing))
-        for row in self._transaction.select_keys(schema.request, _REQUEST_KEY, missing):
-            self._requests[(row.participant, row.request_id)] = StoredAnswer(
-                row.body_hash, row.answer, row.redemption_id, row.operation, row.request_batch
-            )
+        self._ask_requests(keys)()
 
     def load_redemptions(self, ids: Iterable[bytes]) -> None:
         """Redemptions by id, and the vouchers that they used."""
-        missing = [id for id in dict.fromkeys(ids) if id not in self._redemptions and not self._unfold(id)]
-        if not missing:
-            return
-        self._redemptions.update(dict.fromkeys(missing))
-        for row in self._transaction.select_keys(schema.redemption, _REDEMPTION_KEY, [(id,) for id in missing]):
-            self._redemptions[row.id] = redemption_of(row)
-            self._numbers[row.id] = row.number
-            self._stored_redemptions.add(row.id)
-        self.load_vouchers(found.voucher for id in missing if (found := self._redemptions[id]))
+        self._ask_redemptions(ids)()
 
     def load_vouchers(self, keys: Iterable[VoucherKey]) -> None:
         """Vouchers by key, and the redemptions that hold them."""
+        self._ask_vouchers(keys)()
+
+    def _ask_requests(self, keys: Iterable[RequestKey]) -> Take:
+        missing = [key for key in dict.fromkeys(keys) if key not in self._requests]
+        if not missing:
+            return _nothing
+        self._requests.update(dict.fromkeys(missing))
+        found = self._transaction.ask_keys(schema.request, _REQUEST_KEY, missing)
+
+        def take() -> None:
+            for row in found():
+                self._requests[(row.participant, row.request_id)] = StoredAnswer(
+                    row.body_hash, row.answer, row.redemption_id, row.operation, row.request_batch
+                )
+
+        return take
+
+    def _ask_redemptions(self, ids: Iterable[bytes]) -> Take:
+        missing = [id for id in dict.fromkeys(ids) if id not in self._redemptions and not self._unfold(id)]
+        if not missing:
+            return _nothing
+        self._redemptions.update(dict.fromkeys(missing))
+        found = self._transaction.ask_keys(schema.redemption, _REDEMPTION_KEY, [(id,) for id in missing])
+
+        def take() -> None:
+            for row in found():
+                self._redemptions[row.id] = redemption_of(row)
+                self._numbers[row.id] = row.number
+                self._stored_redemptions.add(row.id)
+            self.load_vouchers(known.voucher for id in missing if (known := self._redemptions[id]))
+
+        return take
+
+    def _ask_vouchers(self, keys: Iterable[VoucherKey]) -> Take:
         missing = [key for key in dict.fromkeys(keys) if key not in self._vouchers]
         if not missing:
-            return
+            return _nothing
         self._vouchers.update(dict.fromkeys(missing))
-        for row in self._transaction.select_keys(schema.voucher, _VOUCHER_KEY, missing):
-            stored = voucher_of(row)
-            self._vouchers[stored.key] = stored
-        self._vouchers.update(self._origin([key for key in missing if self._vouchers[key] is None]))
-        self.load_redemptions(
-            state.hold for key in missing if (state := self._vouchers[key]) and state.hold is not None
-        )
+        found = self._transaction.ask_keys(schema.voucher, _VOUCHER_KEY, missing)
+
+        def take() -> None:
+            for row in found():
+                stored = voucher_of(row)
+                self._vouchers[stored.key] = stored
+            self._vouchers.update(self._origin([key for key in missing if self._vouchers[key] is None]))
+            held = [state.hold for key in missing if (state := self._vouchers[key]) and state.hold is not None]
+            self.load_redemptions(held)
+
+        return take
 
     # Reading
 
@@ -234,7 +268,7 @@ class Books:
         """All of them, and with them the digest of the last entry."""
         if self._counters is None:
             self._counters = {}
-            for row in self._transaction.rows(_COUNTERS):
+            for row in self._asked_counters() if self._asked_counters else self._transaction.rows(_COUNTERS):
                 self._counters[row.name] = row.value
                 if row.name == _ENTRY:
                     self._last_digest = row.digest
@@ -445,9 +479,13 @@ class Books:
             self._balances[row.account] = [row.posted_fen, row.reserved_fen, row.held_fen, row.limit_fen]
 
 
-def _known(found: Found | None) -> Found:
+def _known(found: Known | None) -> Known:
     assert found is not None
     return found
+
+
+def _nothing() -> None:
+    """What is taken in where nothing had to be asked."""
 
 
 def _totals_of(sides: Sides, category: str, at: int, window: int) -> tuple[HourlyKey, tuple[Any, ...]]:

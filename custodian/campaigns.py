@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from chassis.database import Transaction
@@ -53,11 +53,20 @@ class Campaigns:
 
     def load(self, keys: Iterable[tuple[str, str]]) -> None:
         """Read at once what `standing` will be asked for, by issuer and campaign."""
+        self.ask(keys)()
+
+    def ask(self, keys: Iterable[tuple[str, str]]) -> Callable[[], None]:
+        """As `load`, in two steps: what this gives waits for the answer and takes it in."""
         missing = sorted({key for key in keys if key not in self._standing})
-        changes: dict[tuple[str, str], list[Change]] = {key: [] for key in missing}
-        for row in self._transaction.select_keys(schema.campaign_change, _CAMPAIGN, missing, _TOLD):
-            changes[row.issuer, row.campaign].append(wire.body_to_change(row.body))
-        self._standing.update((key, standing(told)) for key, told in changes.items())
+        found = self._transaction.ask_keys(schema.campaign_change, _CAMPAIGN, missing, _TOLD)
+
+        def take() -> None:
+            changes: dict[tuple[str, str], list[Change]] = {key: [] for key in missing}
+            for row in found():
+                changes[row.issuer, row.campaign].append(wire.body_to_change(row.body))
+            self._standing.update((key, standing(told)) for key, told in changes.items())
+
+        return take
 
     def changes(self, issuer: str, campaign: str) -> list[SignedChange]:
         """All changes of a campaign, in order, as they were signed."""

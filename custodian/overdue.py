@@ -8,13 +8,13 @@ left to the sweep.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sqlalchemy import and_, bindparam, literal_column, select
 
 from chassis import telemetry
-from chassis.database import Query, Transaction
+from chassis.database import Found, Query, Transaction
 from custodian import schema
 from custodian.batching import decide_apart
 from custodian.books import Books
@@ -61,18 +61,21 @@ class Desk(Party, Protocol):
 
 def overdue_holds(transaction: Transaction, party: str, limit: int) -> list[VoucherKey]:
     """Vouchers in the party's custody whose hold has passed, the longest over first, at most `limit`."""
-    return _found(_HOLDS, transaction, party, limit)
+    return _keys(_ask(_HOLDS, transaction, party, limit))
 
 
 def overdue_vouchers(transaction: Transaction, party: str, limit: int) -> list[VoucherKey]:
     """Vouchers in the party's custody whose own end has passed, as `overdue_holds`."""
-    return _found(_VOUCHERS, transaction, party, limit)
+    return _keys(_ask(_VOUCHERS, transaction, party, limit))
 
 
-def _found(query: Query, transaction: Transaction, party: str, limit: int) -> list[VoucherKey]:
+def _ask(query: Query, transaction: Transaction, party: str, limit: int) -> Found:
     parity = int(party == CLEARINGHOUSE)
-    rows = transaction.rows(query, at=transaction.now(), parity=parity, most=limit)
-    return [VoucherKey(*tuple(row)) for row in rows]
+    return transaction.ask(query, at=transaction.now(), parity=parity, most=limit)
+
+
+def _keys(found: Found) -> list[VoucherKey]:
+    return [VoucherKey(*tuple(row)) for row in found()]
 
 
 class ManyHolds(Unavailable):
@@ -87,19 +90,19 @@ class PassedHolds:
     """
 
     alone: bool = False
-    _vouchers: list[VoucherKey] = field(default_factory=list)
+    _found: Found = list
 
     def load(self, desk: Desk) -> None:
-        found = overdue_holds(desk.transaction, desk.name, HOLDS_A_BATCH + 1)
-        if len(found) > HOLDS_A_BATCH and not self.alone:
+        self._found = _ask(_HOLDS, desk.transaction, desk.name, HOLDS_A_BATCH + 1)
+
+    def decide(self, desk: Desk) -> None:
+        passed = _keys(self._found)
+        if len(passed) > HOLDS_A_BATCH and not self.alone:
             raise ManyHolds(
                 f"{desk.name}: holds that have passed are recorded first — send the same request again later"
             )
-        self._vouchers = found[:HOLDS_A_BATCH]
-        desk.books.want(vouchers=self._vouchers)
-
-    def decide(self, desk: Desk) -> None:
-        for key in self._vouchers:
+        desk.books.load_vouchers(passed[:HOLDS_A_BATCH])
+        for key in passed[:HOLDS_A_BATCH]:
             voucher = desk.books.voucher(key)
             assert voucher is not None
             expire_overdue(voucher, desk.books, desk)

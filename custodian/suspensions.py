@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, bindparam, exists, func, literal_column, select
 
-from chassis.database import Query, Transaction
+from chassis.database import Found, Query, Transaction
 from custodian import schema
 from custodian.campaigns import Campaigns
 from quanlian import wire
@@ -74,9 +74,14 @@ class Suspensions:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
         self._kinds: set[SuspensionKind] | None = None
+        self._asked: Found | None = None
         self._wanted: dict[Subject, None] = {}
         self._purchases: list[tuple[Purchase, str]] = []
         self._known: dict[Subject, InForce | None] = {}
+
+    def expect(self) -> None:
+        """Ask of what there is anything suspended, which whatever is decided looks at."""
+        self._asked = self._transaction.ask(_KINDS)
 
     def want(self, *subjects: Subject) -> None:
         """Note what decisions will ask for; the first of them reads it all."""
@@ -90,7 +95,7 @@ class Suspensions:
     def kinds(self) -> set[SuspensionKind]:
         """Of what there is anything suspended: mostly nothing, so that nothing needs to be looked up."""
         if self._kinds is None:
-            (row,) = self._transaction.rows(_KINDS)
+            (row,) = self._asked() if self._asked else self._transaction.rows(_KINDS)
             self._kinds = {kind for kind in SuspensionKind if getattr(row, kind.name)}
         return self._kinds
 
@@ -172,7 +177,7 @@ class Suspensions:
         check_next(last, self._is_suspended_by(suspension), suspension)
         self._transaction.insert(schema.suspension, [_row(signed)])
         self._set(suspension)
-        self._kinds = None
+        self._kinds = self._asked = None
         self._known.pop((suspension.kind, suspension.subject), None)
         return True
 

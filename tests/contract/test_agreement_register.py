@@ -26,7 +26,7 @@ from local_parties import (
 from sound_parties import check
 
 from clearinghouse import schema
-from clearinghouse.agreements import AgreementRegister, documents_in_force
+from clearinghouse.agreements import AgreementRegister, ask_agreements, documents_in_force
 from node.agreements import RegionSignatory
 from quanlian.errors import BadSignature, InvalidInput
 from quanlian.v1 import agreement_pb2, directory_pb2, signed_pb2
@@ -68,7 +68,7 @@ def countersign(register: AgreementRegister, document: bytes = DOCUMENT, propose
 
 def in_force(clearinghouse: LocalClearinghouse) -> list[str]:
     with clearinghouse.database.snapshot() as transaction:
-        return sorted(each.number for each in documents_in_force(transaction))
+        return sorted(each.number for each in documents_in_force(ask_agreements(transaction)))
 
 
 def agree(register: AgreementRegister, document: bytes = DOCUMENT) -> None:
