@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from typing import Any, cast
@@ -26,17 +27,20 @@ from chassis.rows import Form, OnConflict, Row, Tuples, all_columns, conflict_cl
 from quanlian.errors import ConfigurationError
 
 CONNECT_SECONDS = 5
-FEW_ROWS = 8
-"""Up to so many rows of a call are written by a plain statement; more as arrays."""
+FEW_ROWS = 100
+"""So many rows of a table wait for those of other tables, to be written by one statement; more go by themselves."""
 
 _CLOCK = b"SELECT floor(extract(epoch FROM clock_timestamp()))::bigint"
-_EXCLUDE_WRITERS = b"SELECT pg_advisory_xact_lock(%s)"
+_EXCLUDE_WRITERS = b"SELECT pg_advisory_xact_lock($1)"
 _REQUIRED_ON = ("fsync", "synchronous_commit", "full_page_writes")
 _UNLOGGED = """
     SELECT relname FROM pg_class
     WHERE relnamespace = current_schema::regnamespace AND relkind = 'r' AND relpersistence = 'u' ORDER BY relname
 """
 _SCHEMA_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+Values = Sequence[Any] | dict[str, Any]
+"""Of a statement's parameters: by number, `$1` the first, or by name, `%(name)s`."""
+
 _quote = postgresql.dialect().identifier_preparer.quote  # type: ignore[no-untyped-call]
 
 
@@ -77,9 +81,9 @@ class PostgresqlDatabase(Database):
 
 
 class PostgresqlTransaction(Transaction):
-    """What is written or asked is sent at once, and the server's word on it awaited when an answer is called for or the
-    transaction ends: it stores rows while others are made, and a small commit does not wait for its word on each
-    statement.
+    """Many rows, and whatever is asked, are sent at once, and the server's word on it is awaited when an answer is
+    called for or the transaction ends: it stores rows while others are made. The few rows of each table that a small
+    commit writes go together: what a statement costs both sides is more than what they do.
 
     So what kept a row from being stored, or this writer from its turn, is raised by whatever comes after it.
     """
@@ -89,8 +93,11 @@ class PostgresqlTransaction(Transaction):
         self._driver = _driver(connection)
         self._sent = ExitStack()
         self._is_sending = False
+        self._gathered: dict[_Insertion, list[_Encoded]] = {}
+        """Few rows each, of tables that are all different."""
 
     def finish(self) -> None:
+        self._send_gathered()
         self._is_sending = False
         self._sent.close()
 
@@ -98,14 +105,25 @@ class PostgresqlTransaction(Transaction):
         self._send(_EXCLUDE_WRITERS, (lock_key(self._database.schema),))
 
     def abandon(self) -> None:
+        self._gathered.clear()
         with suppress(psycopg.Error):
             self.finish()
 
-    def _send(self, statement: bytes, values: Any) -> psycopg.Cursor[Any]:
+    def _send(self, statement: bytes, values: Values) -> psycopg.Cursor[Any]:
         if not self._is_sending:
             self._sent.enter_context(self._driver.pipeline())
             self._is_sending = True
-        return self._driver.execute(statement, values)
+        return self._execute(statement, values)
+
+    def _send_gathered(self) -> None:
+        gathered, self._gathered = self._gathered, {}
+        if gathered:
+            self._send(_insertions(tuple(gathered)), [*chain.from_iterable(gathered.values())])
+
+    def _execute(self, statement: bytes, values: Values) -> psycopg.Cursor[Any]:
+        if isinstance(values, dict):
+            return self._driver.execute(statement, values)
+        return psycopg.RawCursor(self._driver).execute(statement, values)
 
     def _clock(self) -> int:
         row = self._driver.execute(_CLOCK).fetchone()
@@ -113,15 +131,17 @@ class PostgresqlTransaction(Transaction):
         return int(row[0])
 
     def _store(self, table: sa.Table, form: Form, rows: Tuples, on_conflict: OnConflict) -> None:
+        if any(each.table is table for each in self._gathered):
+            self._send_gathered()
+        insertion, columns = _Insertion(table, form.names, on_conflict), form.columns(rows)
         if len(rows) <= FEW_ROWS:
-            statement = _values_statement(table, form.names, len(rows), on_conflict)
-            self._send(statement, [*chain.from_iterable(form.completed(rows))])
+            lists = [_repeated(each, len(rows)) for each in columns]
+            self._gathered[insertion] = [_Encoded(array(*each)) for each in zip(lists, form.kinds, strict=True)]
             return
-        first, *others = form.columns(rows)
-        if isinstance(first, bytes) and all(isinstance(each, bytes) for each in others):
-            first = [first] * len(rows)
-        shared, values, arrays = _encoded([first, *others], form.kinds)
-        self._send(_unnest_statement(table, form.names, shared, on_conflict), [*values, *arrays])
+        if all(isinstance(each, bytes) for each in columns):
+            columns[0] = _repeated(columns[0], len(rows))
+        shared, values, arrays = _encoded(columns, form.kinds)
+        self._send(insertion.statement(shared), [*values, *arrays])
 
     def select_keys(
         self,
@@ -149,18 +169,25 @@ class PostgresqlTransaction(Transaction):
         statement, fixed = query.compiled(self._dialect)
         return self._ask(statement.encode(), fixed | values, query.columns)
 
-    def _read(self, statement: bytes, values: Any, columns: tuple[Any, ...]) -> list[Row]:
-        return results(columns, self._driver.execute(statement, values).fetchall(), self._dialect)
+    def _read(self, statement: bytes, values: Values, columns: tuple[Any, ...]) -> list[Row]:
+        self._send_gathered()
+        return results(columns, self._execute(statement, values).fetchall(), self._dialect)
 
-    def _ask(self, statement: bytes, values: Any, columns: tuple[Any, ...]) -> Found:
+    def _ask(self, statement: bytes, values: Values, columns: tuple[Any, ...]) -> Found:
+        self._send_gathered()
         asked = self._send(statement, values)
         return lambda: results(columns, asked.fetchall(), self._dialect)
 
     def _update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int:
+        self._send_gathered()
         statement = _update_statement(table, tuple(values), tuple(key))
         sent = self._send(statement, (*values.values(), *key.values()))
         self.finish()
         return sent.rowcount
+
+
+def _repeated(cells: Cells, count: int) -> list[bytes]:
+    return [cells] * count if isinstance(cells, bytes) else cells
 
 
 class _Encoded:
@@ -190,6 +217,46 @@ def _encoded(
     values = [_Encoded(value(each)) for each in columns if isinstance(each, bytes)]
     varying = zip(columns, kinds, strict=True)
     return shared, values, [_Encoded(array(each, kind)) for each, kind in varying if isinstance(each, list)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Insertion:
+    """Of rows of a table that give these columns."""
+
+    table: sa.Table
+    names: tuple[str, ...]
+    on_conflict: OnConflict
+
+    def statement(self, shared: tuple[bool, ...]) -> bytes:
+        """Takes a value for each column that all rows share, and then an array for each of the others."""
+        return _insertion(self, shared, 1).encode()
+
+
+@lru_cache(maxsize=4096)
+def _insertion(insertion: _Insertion, shared: tuple[bool, ...], first: int) -> str:
+    """Its parameters are numbered from `first` on."""
+    table, names, on_conflict = insertion.table, insertion.names, insertion.on_conflict
+    values = [name for name, same in zip(names, shared, strict=True) if same]
+    varying = [name for name, same in zip(names, shared, strict=True) if not same]
+    typed = {name: f"${n}::{_type(table.c[name])}" for n, name in enumerate((*values, *varying), first)}
+    given = ", ".join(typed[name] if same else _quote(name) for name, same in zip(names, shared, strict=True))
+    arrays = ", ".join(f"{typed[name]}[]" for name in varying)
+    rows = f"unnest({arrays}) AS given ({', '.join(map(_quote, varying))})"
+    columns = ", ".join(map(_quote, names))
+    statement = f"INSERT INTO {_quote(table.name)} ({columns}) SELECT {given} FROM {rows}"
+    return statement + conflict_clause(table, names, on_conflict)
+
+
+@lru_cache(maxsize=256)
+def _insertions(insertions: tuple[_Insertion, ...]) -> bytes:
+    """One statement for rows of several tables; takes an array for each column of each."""
+    parts, first = [], 1
+    for each in insertions:
+        parts.append(_insertion(each, (False,) * len(each.names), first))
+        first += len(each.names)
+    *others, last = parts
+    before = ", ".join(f"w{n} AS ({part})" for n, part in enumerate(others))
+    return (f"WITH {before} {last}" if others else last).encode()
 
 
 def _look_up(
@@ -243,35 +310,10 @@ def _type(column: sa.Column[Any]) -> str:
     return re.sub(r"\(.*\)", "", column.type.compile(postgresql.dialect()))  # type: ignore[no-untyped-call]
 
 
-@lru_cache(maxsize=1024)
-def _values_statement(table: sa.Table, names: tuple[str, ...], rows: int, on_conflict: OnConflict) -> bytes:
-    """Inserts so many rows."""
-    row = ", ".join(f"%b::{_type(table.c[name])}" for name in names)
-    statement = f"{_insert_into(table, names)} VALUES {', '.join([f'({row})'] * rows)}"
-    return (statement + conflict_clause(table, names, on_conflict)).encode()
-
-
-@lru_cache(maxsize=4096)
-def _unnest_statement(
-    table: sa.Table, names: tuple[str, ...], shared: tuple[bool, ...], on_conflict: OnConflict
-) -> bytes:
-    """Takes a value for each column that all rows share, and an array for each of the others."""
-    given = [f"%b::{_type(table.c[name])}" if same else _quote(name) for name, same in zip(names, shared, strict=True)]
-    varying = [name for name, same in zip(names, shared, strict=True) if not same]
-    arrays = ", ".join(f"%b::{_type(table.c[name])}[]" for name in varying)
-    rows = f"unnest({arrays}) AS given ({', '.join(map(_quote, varying))})"
-    statement = f"{_insert_into(table, names)} SELECT {', '.join(given)} FROM {rows}"
-    return (statement + conflict_clause(table, names, on_conflict)).encode()
-
-
-def _insert_into(table: sa.Table, names: tuple[str, ...]) -> str:
-    return f"INSERT INTO {_quote(table.name)} ({', '.join(_quote(name) for name in names)})"
-
-
 @lru_cache(maxsize=256)
 def _update_statement(table: sa.Table, names: tuple[str, ...], key: tuple[str, ...]) -> bytes:
-    changed = ", ".join(f"{_quote(name)} = %s" for name in names)
-    condition = " AND ".join(f"{_quote(name)} = %s" for name in key)
+    changed = ", ".join(f"{_quote(name)} = ${n}" for n, name in enumerate(names, 1))
+    condition = " AND ".join(f"{_quote(name)} = ${n}" for n, name in enumerate(key, len(names) + 1))
     return f"UPDATE {_quote(table.name)} SET {changed} WHERE {condition}".encode()
 
 
@@ -286,12 +328,14 @@ def _look_up_statement(
     names = ", ".join(f"t.{_quote(column.name)}" for column in read)
     source = f"{_quote(table.name)} AS t"
     varying = [column for column, same in zip(columns, shared, strict=True) if not same]
+    arrays = [f"${n}::{_type(column)}[]" for n, column in enumerate(varying, 1)]
     if len(varying) <= 1:
-        conditions = [f"t.{_quote(column.name)} = ANY (%b::{_type(column)}[])" for column in varying]
+        conditions = [f"t.{_quote(column.name)} = ANY ({each})" for column, each in zip(varying, arrays, strict=True)]
     else:
-        arrays = ", ".join(f"%b::{_type(column)}[]" for column in varying)
-        source = f"unnest({arrays}) AS keys ({', '.join(f'k{n}' for n in range(len(varying)))}), {source}"
+        source = f"unnest({', '.join(arrays)}) AS keys ({', '.join(f'k{n}' for n in range(len(varying)))}), {source}"
         conditions = [f"t.{_quote(column.name)} = keys.k{n}" for n, column in enumerate(varying)]
     same = [column for column, is_shared in zip(columns, shared, strict=True) if is_shared]
-    conditions += [f"t.{_quote(column.name)} = %b::{_type(column)}" for column in same]
+    conditions += [
+        f"t.{_quote(column.name)} = ${n}::{_type(column)}" for n, column in enumerate(same, len(varying) + 1)
+    ]
     return f"SELECT {names} FROM {source} WHERE {' AND '.join(conditions)}".encode()
