@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple, Protocol
 
-from chassis.database import Transaction
+from chassis.database import Found, Transaction
 from chassis.rows import form_of
 from custodian.book_rows import json_to_legs
-from custodian.books import REDEMPTIONS, Books
+from custodian.books import REDEMPTIONS, Books, Take
 from custodian.campaigns import Campaigns
 from custodian.decisions import Apportioned, Received
 from custodian.suspensions import Suspensions
@@ -278,14 +278,20 @@ class Desk:
         self._wanted_items += clearing_items
 
     def fetch(self) -> None:
+        self.books.expect_numbers()
+        self.suspensions.expect()
+        asked = (
+            self._ask_orders(self._wanted_orders),
+            self._ask_outbox(self._wanted_outbox),
+            self._ask_sent(self._wanted_sent),
+            self._ask_away(self._wanted_away),
+            self._ask_clearing_items(self._wanted_items),
+        )
         self.books.fetch()
-        self.load_orders(self._wanted_orders)
-        self.load_outbox(self._wanted_outbox)
-        self.load_sent(self._wanted_sent)
-        asked = [sent for own_id in self._wanted_sent if (sent := self._by_own_id[own_id])]
-        self.books.load_requests((sent.caller, sent.request_id) for sent in asked)
-        self.load_away(self._wanted_away)
-        self.load_clearing_items(self._wanted_items)
+        for take in asked:
+            take()
+        answered = [sent for own_id in self._wanted_sent if (sent := self._by_own_id[own_id])]
+        self.books.load_requests((sent.caller, sent.request_id) for sent in answered)
 
     # Terms, merchants, orders
 
@@ -306,17 +312,24 @@ class Desk:
 
     def load_orders(self, orders: Iterable[tuple[str, str]]) -> None:
         """Order reservations, and the merchants concerned."""
+        self._ask_orders(orders)()
+
+    def _ask_orders(self, orders: Iterable[tuple[str, str]]) -> Take:
         missing = [order for order in dict.fromkeys(orders) if order not in self._orders]
-        if not missing:
-            return
         self._orders.update(dict.fromkeys(missing))
-        for row in self.transaction.select_keys(schema.merchant_order, _ORDER_KEY, missing):
-            self._orders[(row.merchant, row.order_id)] = OrderUse(row.taken_by, row.until)
         codes = [code for code in dict.fromkeys(merchant for merchant, _ in missing) if code not in self._merchants]
         self._merchants.update((code, MerchantFacts(admitted=False)) for code in codes)
-        for row in self.transaction.select_keys(schema.merchant, _MERCHANT_KEY, [(code,) for code in codes]):
-            categories = frozenset(json.loads(row.categories))
-            self._merchants[row.code] = MerchantFacts(admitted=True, categories=categories)
+        taken = self.transaction.ask_keys(schema.merchant_order, _ORDER_KEY, missing)
+        merchants = self.transaction.ask_keys(schema.merchant, _MERCHANT_KEY, [(code,) for code in codes])
+
+        def take() -> None:
+            for row in taken():
+                self._orders[(row.merchant, row.order_id)] = OrderUse(row.taken_by, row.until)
+            for row in merchants():
+                categories = frozenset(json.loads(row.categories))
+                self._merchants[row.code] = MerchantFacts(admitted=True, categories=categories)
+
+        return take
 
     def merchant(self, code: str) -> MerchantFacts:
         """As admitted here, and since when it is suspended if it is."""
@@ -363,20 +376,27 @@ class Desk:
     # Outbox
 
     def load_outbox(self, keys: Iterable[tuple[str, bytes]]) -> None:
+        self._ask_outbox(keys)()
+
+    def _ask_outbox(self, keys: Iterable[tuple[str, bytes]]) -> Take:
         missing = [key for key in dict.fromkeys(keys) if key not in self._outbox]
-        if not missing:
-            return
         self._outbox.update(dict.fromkeys(missing))
-        for row in self.transaction.select_keys(schema.outbox, _OUTBOX_KEY, missing, _SENT):
-            self._keep(Sent._make(row))
+        return self._keeping(self.transaction.ask_keys(schema.outbox, _OUTBOX_KEY, missing, _SENT))
 
     def load_sent(self, own_ids: Iterable[bytes]) -> None:
+        self._ask_sent(own_ids)()
+
+    def _ask_sent(self, own_ids: Iterable[bytes]) -> Take:
         missing = [own_id for own_id in dict.fromkeys(own_ids) if own_id not in self._by_own_id]
-        if not missing:
-            return
         self._by_own_id.update(dict.fromkeys(missing))
-        for row in self.transaction.select_keys(schema.outbox, _OWN_ID, [(each,) for each in missing], _SENT):
-            self._keep(Sent._make(row))
+        return self._keeping(self.transaction.ask_keys(schema.outbox, _OWN_ID, [(each,) for each in missing], _SENT))
+
+    def _keeping(self, found: Found) -> Take:
+        def take() -> None:
+            for row in found():
+                self._keep(Sent._make(row))
+
+        return take
 
     def sent(self, key: tuple[str, bytes]) -> Sent | None:
         if key not in self._outbox:
@@ -399,12 +419,13 @@ class Desk:
     # Away redemptions
 
     def load_away(self, ids: Iterable[bytes]) -> None:
+        self._ask_away(ids)()
+
+    def _ask_away(self, ids: Iterable[bytes]) -> Take:
         missing = [id for id in dict.fromkeys(ids) if id not in self._away]
-        if not missing:
-            return
         self._away.update(dict.fromkeys(missing))
-        for row in self.transaction.select_keys(schema.away, _AWAY_KEY, [(id,) for id in missing], _AWAY):
-            self._away[row.redemption_id] = Away._make(row)
+        found = self.transaction.ask_keys(schema.away, _AWAY_KEY, [(id,) for id in missing], _AWAY)
+        return lambda: self._away.update((row.redemption_id, Away._make(row)) for row in found())
 
     def away(self, redemption_id: bytes) -> Away | None:
         if redemption_id not in self._away:
@@ -418,12 +439,13 @@ class Desk:
         self._changed_away.add(away.redemption_id)
 
     def load_clearing_items(self, keys: Iterable[ClearingItemKey]) -> None:
+        self._ask_clearing_items(keys)()
+
+    def _ask_clearing_items(self, keys: Iterable[ClearingItemKey]) -> Take:
         missing = [key for key in dict.fromkeys(keys) if key not in self._known_items]
-        if not missing:
-            return
         self._known_items.update(dict.fromkeys(missing, False))
-        for row in self.transaction.select_keys(schema.clearing_item, _ITEM_KEY, missing, _ITEM_KEY):
-            self._known_items[(row.side, row.redemption_id, row.number)] = True
+        found = self.transaction.ask_keys(schema.clearing_item, _ITEM_KEY, missing, _ITEM_KEY)
+        return lambda: self._known_items.update(((row.side, row.redemption_id, row.number), True) for row in found())
 
     def has_clearing_item(self, key: ClearingItemKey) -> bool:
         """Whether a posting of the clearinghouse is kept already."""
