@@ -620,10 +620,15 @@ def test_many_rows_that_are_the_same_have_a_key_that_is_taken(accounts: Database
 def test_one_row_that_cannot_be_stored_keeps_those_of_other_tables_out_too(accounts: Database) -> None:
     with accounts.transaction() as transaction:
         transaction.append(SINGLE, [(b"taken",)])
-    with pytest.raises(KeyTaken), accounts.transaction() as transaction:
-        transaction.insert(ACCOUNT, [account("330100", 1)])
-        transaction.append(SINGLE, [(b"free",), (b"taken",)])
-        transaction.add(TOTAL, {(1, "330100"): [1, 500]})
+
+    def write() -> None:
+        with accounts.transaction() as transaction:
+            transaction.insert(ACCOUNT, [account("330100", 1)])
+            transaction.append(SINGLE, [(b"free",), (b"taken",)])
+            transaction.add(TOTAL, {(1, "330100"): [1, 500]})
+
+    with pytest.raises(KeyTaken):
+        write()
     with accounts.snapshot() as snapshot:
         assert [tuple(row) for row in snapshot.connection.execute(SINGLE.select())] == [(b"taken",)]
         assert snapshot.connection.execute(TOTAL.select()).all() == []
