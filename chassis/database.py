@@ -59,7 +59,7 @@ class Transaction(ABC):
 
     @abstractmethod
     def abandon(self) -> None:
-        """Leaves what is half done, for the rollback. The database's to call."""
+        """Leaves what is half done, so that its connection can be used again. The database's to call."""
 
     def now(self) -> int:
         """The database's clock in UTC seconds, one value per transaction.
@@ -246,8 +246,12 @@ class Database(ABC):
         """A reading transaction: one consistent picture from its first read on; writing in it fails."""
         with plain_errors(self.place), self._readers.begin() as connection:
             transaction = self._transaction(connection)
-            yield transaction
-            transaction.finish()
+            try:
+                yield transaction
+                transaction.finish()
+            except BaseException:
+                transaction.abandon()
+                raise
 
     async def read(self, load: Callable[Given, Result], *given: Given.args, **named: Given.kwargs) -> Result:
         """What `load` finds in a snapshot of its own, on a thread beside the event loop.

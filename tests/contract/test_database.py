@@ -293,6 +293,21 @@ def test_a_snapshot_keeps_its_picture_while_others_write(accounts: Database) -> 
         assert snapshot.connection.execute(count).scalar_one() == 1
 
 
+def test_after_a_snapshot_that_was_left_with_its_questions_unanswered_the_next_goes_on(accounts: Database) -> None:
+    with accounts.transaction() as transaction:
+        transaction.insert(ACCOUNT, [account("330100", 1, 5)])
+
+    def leave() -> None:
+        with accounts.snapshot() as snapshot:
+            snapshot.ask_keys(ACCOUNT, KEY, [("330100", 1)])
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError) as kept:
+        leave()
+    assert balances(accounts) == {("330100", 1): 5}
+    assert kept.tb, "what was raised still knows the snapshot"
+
+
 def test_a_snapshot_cannot_be_written_to(accounts: Database) -> None:
     with pytest.raises(ConfigurationError, match="read-only"), accounts.snapshot() as snapshot:
         snapshot.connection.execute(sa.insert(ACCOUNT), [account("330100", 1)])
