@@ -166,6 +166,7 @@ class Lineage:
         Another process has committed and not yet written the file, or the database was set back: then nothing of this
         transaction stands.
         """
+        transaction.now()  # from here on no other process writes
         last = self._latest()
         mark = _next(last, transaction)
         if not transaction.update(_TABLE, _row(last), _row(mark)):
