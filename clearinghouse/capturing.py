@@ -229,7 +229,7 @@ class Run:
         accounts, regions, reserved = set[str](), set[str](), dict[int, Reservation]()
         for work in works:
             item, region = work.received.item, work.received.redeeming_region
-            if item is None or not isinstance(item.subject, Purchase):
+            if item is None or work.received.key is None or not isinstance(item.subject, Purchase):
                 continue
             regions.add(region)
             state = books.voucher(item.subject.key)

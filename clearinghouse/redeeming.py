@@ -35,6 +35,8 @@ class Redeem:
         if item is None:
             return
         if isinstance(item.subject, Purchase):
+            if self.received.key is None:
+                return  # its signature is not good: it is refused, whatever its voucher is
             desk.want_purchase(item.subject, self.received.redeeming_region)
         elif isinstance(item.subject, Later):
             desk.books.want(redemptions=[item.subject.redemption_id])
