@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from chassis.database import Transaction
 from custodian import schema
-from custodian.books import Books
+from custodian.books import Books, Take
 from quanlian import wire
 from quanlian.campaign_changes import Change, Standing, check_next, standing
 from quanlian.errors import BadSignature, InvalidInput
@@ -55,7 +55,7 @@ class Campaigns:
         """Read at once what `standing` will be asked for, by issuer and campaign."""
         self.ask(keys)()
 
-    def ask(self, keys: Iterable[tuple[str, str]]) -> Callable[[], None]:
+    def ask(self, keys: Iterable[tuple[str, str]]) -> Take:
         """As `load`, in two steps: what this gives waits for the answer and takes it in."""
         missing = sorted({key for key in keys if key not in self._standing})
         found = self._transaction.ask_keys(schema.campaign_change, _CAMPAIGN, missing, _TOLD)

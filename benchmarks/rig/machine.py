@@ -16,16 +16,13 @@ import psutil
 
 from chassis.database import Database
 
-TUNED = {"max_wal_size": "8GB"}
-"""What docs/performance.md asks of a server, beside a quarter of the memory for `shared_buffers`. None of it makes a
-commit less durable.
-"""
-_BUFFERS = "shared_buffers"
+SETTINGS = {"shared_buffers": f"{psutil.virtual_memory().total // 4 // 2**20}MB", "max_wal_size": "8GB"}
+"""Of those that docs/performance.md asks of a server; none makes a commit less durable."""
 
 
 @contextlib.contextmanager
 def server(given: str | None) -> Iterator[str]:
-    """The URL of a real PostgreSQL server: the one given, or the embedded one, tuned, in a folder of its own."""
+    """The URL of a real PostgreSQL server: the one given, or the embedded one with `SETTINGS`, in its own folder."""
     if given:
         yield given
         return
@@ -38,8 +35,7 @@ def server(given: str | None) -> Iterator[str]:
         made = get_server(data, cleanup_mode="stop")
         made.cleanup()
         with (data / "postgresql.auto.conf").open("a", encoding="utf-8") as settings:
-            buffers = f"{psutil.virtual_memory().total // 4 // 2**20}MB"
-            settings.writelines(f"{name} = '{value}'\n" for name, value in {_BUFFERS: buffers, **TUNED}.items())
+            settings.writelines(f"{name} = '{value}'\n" for name, value in SETTINGS.items())
         embedded = get_server(data, cleanup_mode="delete")
         try:
             yield str(embedded.get_uri())
@@ -66,7 +62,7 @@ def durability(database: Database) -> str:
     database.check_durability()
     names = {
         "sqlite": ("journal_mode", "synchronous"),
-        "postgresql": ("server_version", "fsync", "synchronous_commit", _BUFFERS, *TUNED),
+        "postgresql": ("server_version", "fsync", "synchronous_commit", *SETTINGS),
     }[database.dialect]
     with database.snapshot() as transaction:
         ask = "PRAGMA {}" if database.dialect == "sqlite" else "SHOW {}"
