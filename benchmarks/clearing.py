@@ -237,8 +237,13 @@ def _accept(
 def _bare_per_second(house: LoneClearinghouse, count: int) -> float:
     """Redemptions a second by the driver alone: the rows of each that the clearinghouse writes, as many to a commit."""
     tables: list[sa.Table] = [
-        books.request, books.redemption, books.posting, books.spend, books.voucher, schema.proof, schema.feed,
-    ]  # fmt: skip
+        books.request,
+        books.redemption,
+        books.posting,
+        books.spend,
+        schema.proof,
+        schema.feed,
+    ]
     return count / seconds_to_write(house.url, house.schema, tables, max(1, count // BATCH), count)
 
 

@@ -415,16 +415,12 @@ class Run:
         """What `quanlian.redemptions.redeem` makes of it, kept and answered; the rest is booked with the run."""
         desk, books, at = self._desk, self._desk.books, self._at
         sale, id, issuer = purchase.sale, received.redemption_id, state.key.issuer
-        key, campaign, terms_hash, type_, tag, not_before, not_after, _, _, epoch, _ = state
-        dead = VoucherState(
-            key, campaign, terms_hash, type_, tag, not_before, not_after, custody.EMPTY, custody.CAPTURED, epoch
-        )
         self._prove(received, purchase, use, payment)
         self._take(use, payment, sale.order.order_fen)
-        books.capture(id, dead, received, sale, payment.paid, at, desk.window)
+        books.capture(id, state, received, sale, payment.paid, at, desk.window)
         sequence = desk.next_news(issuer)
         written = payment.messages.written
-        answer, event = written(id, key, sale.order.order_fen, self._moment, received.request_id, sequence)
+        answer, event = written(id, state.key, sale.order.order_fen, self._moment, received.request_id, sequence)
         desk.keep_news(issuer, sequence, event)
         batch = received.batch
         books.keep_batch(batch)

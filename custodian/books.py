@@ -17,7 +17,7 @@ from chassis.database import Found, Query, Transaction
 from custodian.evidence import SignedBatch, own_answers_row, received_row
 from quanlian import ledger
 from quanlian.accounts import is_funding
-from quanlian.custody import VoucherState
+from quanlian.custody import CAPTURED, VoucherState
 from quanlian.errors import BooksDoNotBalance
 from quanlian.ledger import Balance, Movement
 from quanlian.redemptions import Outcome, Posting, Redemption, Sale, Sides
@@ -61,6 +61,7 @@ _COUNTERS = Query(
 _COUNTER_KEY = (_COUNTER.name,)
 _REQUEST_KEY = tuple(schema.request.primary_key)
 _VOUCHER_KEY = tuple(schema.voucher.primary_key)
+_SPEND_KEY = tuple(schema.spend.primary_key)
 _REDEMPTION_KEY = tuple(schema.redemption.primary_key)
 _ACCOUNT_KEY = tuple(schema.account.primary_key)
 
@@ -91,6 +92,8 @@ class Books:
         self._wanted_accounts: list[str] = []
         self._requests: dict[RequestKey, StoredAnswer | None] = {}
         self._vouchers: dict[VoucherKey, VoucherState | None] = {}
+        self._stored_vouchers: dict[VoucherKey, str] = {}
+        """Those that have a row, with the status that it says."""
         self._redemptions: dict[bytes, Redemption | None] = {}
         self._numbers: dict[bytes, int] = {}
         self._stored_redemptions: set[bytes] = set()
@@ -100,7 +103,8 @@ class Books:
         self._last_digest: bytes | None = None
         self._answered: dict[RequestKey, int] = {}
         """When each was decided, in UTC seconds."""
-        self._changed_vouchers: dict[VoucherKey, None] = {}
+        self._changed_vouchers: dict[VoucherKey, VoucherState] = {}
+        """As their rows will say; of a captured one maybe as it was before."""
         self._changed_redemptions: dict[bytes, None] = {}
         self._changed_counters: set[str] = set()
         self._moved: dict[LineName, Figures] = {}
@@ -187,12 +191,18 @@ class Books:
             return _nothing
         self._vouchers.update(dict.fromkeys(missing))
         found = self._transaction.ask_keys(schema.voucher, _VOUCHER_KEY, missing)
+        spends = self._transaction.ask_keys(schema.spend, _SPEND_KEY, missing, _SPEND_KEY)
 
         def take() -> None:
             for row in found():
                 stored = voucher_of(row)
                 self._vouchers[stored.key] = stored
+                self._stored_vouchers[stored.key] = stored.status
             self._vouchers.update(self._origin([key for key in missing if self._vouchers[key] is None]))
+            for row in spends():
+                spent = VoucherKey(*row)
+                if state := self._vouchers[spent]:
+                    self._vouchers[spent] = state.captured()
             held = [state.hold for key in missing if (state := self._vouchers[key]) and state.hold is not None]
             self.load_redemptions(held)
 
@@ -286,8 +296,13 @@ class Books:
             self._batches[batch.id] = batch
 
     def put_voucher(self, state: VoucherState) -> None:
-        self._vouchers[state.key] = state
-        self._changed_vouchers[state.key] = None
+        """Write its row as this says."""
+        self._vouchers[state.key] = self._changed_vouchers[state.key] = state
+
+    def note_captured(self, key: VoucherKey) -> None:
+        """Have the row of a captured voucher say so, if it does not."""
+        if self._stored_vouchers.get(key, CAPTURED) != CAPTURED:
+            self._changed_vouchers[key] = _known(self._vouchers[key])
 
     def move(self, movements: Iterable[Movement], times: int = 1) -> None:
         """Change accounts, and what the entry will say of them: its lines are summed up as they come.
@@ -320,10 +335,15 @@ class Books:
             add_up(self._flows, flow, posting.order_fen, posting.discount_fen)
 
     def keep(self, redemption: Redemption, voucher: VoucherState, posting: Posting | None) -> None:
-        """What became of a redemption and its voucher, its posting as history; money and totals are told apart."""
+        """What became of a redemption and its voucher, its posting as history; money and totals are told apart.
+
+        A voucher that is captured keeps the row that it has: `spend` tells what became of it (ADR 0018).
+        """
         id = redemption.id
         self._vouchers[voucher.key] = voucher
-        self._changed_vouchers[voucher.key] = None
+        has_row = voucher.key in self._stored_vouchers or voucher.key in self._changed_vouchers
+        if voucher.status != CAPTURED or not has_row:
+            self._changed_vouchers[voucher.key] = voucher
         if id not in self._numbers:
             self._numbers[id] = self.next_number(REDEMPTIONS)
         self._redemptions[id] = redemption
@@ -332,12 +352,12 @@ class Books:
             self._history.append(posting)
 
     def capture(
-        self, id: bytes, dead: VoucherState, received: Asked, sale: Sale, paid: Paid, at: int, window: int
+        self, id: bytes, voucher: VoucherState, received: Asked, sale: Sale, paid: Paid, at: int, window: int
     ) -> None:
-        """As `keep` of a redemption that is captured at once (custodian/plain_captures.py)."""
-        self._vouchers[dead.key] = dead
+        """As `keep` of a redemption that is captured at once (custodian/plain_captures.py), of a voucher with a row."""
+        self._vouchers[voucher.key] = voucher.captured()
         self._redemptions.pop(id, None)
-        self._plain.keep(id, dead, received, sale, paid, at, window, self.next_number(REDEMPTIONS))
+        self._plain.keep(id, voucher, received, sale, paid, at, window, self.next_number(REDEMPTIONS))
 
     def send_captures(self) -> None:
         """Send what was captured so far, for the database to store while the rest is decided; `save` does it too."""
@@ -351,7 +371,6 @@ class Books:
         redemption, posting, self._numbers[id] = found
         self._redemptions[id] = redemption
         self._changed_redemptions[id] = None
-        self._changed_vouchers[redemption.voucher] = None
         self._history.append(posting)
         return True
 
@@ -385,7 +404,7 @@ class Books:
         self.send_captures()
         self._save_entry(kind, at, window, reference, [*map(posting_row, self._history), *self._plain.postings])
         self._save_requests(signer, at)
-        save.replace(tables.voucher, [voucher_row(_known(self._vouchers[key])) for key in self._changed_vouchers])
+        save.replace(tables.voucher, [*map(voucher_row, self._changed_vouchers.values())])
         self._save_redemptions()
         captured = [_known(self._redemptions[each.redemption_id]) for each in self._history if each.kind == "capture"]
         save.append(tables.spend, [(*each.voucher, each.id) for each in captured])

@@ -330,10 +330,12 @@ def keep_reversed(key: RequestKey, books: Books, party: Party) -> None:
 def expire_overdue(voucher: VoucherState, books: Books, party: Party) -> None:
     """Record a hold or a validity that has passed, and return its money; only the custodian does.
 
-    A voucher that a notice has extended is looked at again at its new end.
+    A voucher that a notice has extended is looked at again at its new end, a captured one never again.
     """
     if not in_custody(voucher, party.name):
         return
+    if voucher.status == custody.CAPTURED:
+        books.note_captured(voucher.key)
     current = without_expired_hold(voucher, books, party)
     if current is None or current.status != custody.USABLE or party.at < current.not_after:
         return

@@ -15,7 +15,7 @@ from quanlian.custody import VoucherState
 from quanlian.redemptions import Posting, Redemption, Sale, State
 
 from . import schema
-from .book_rows import redemption_of, voucher_row
+from .book_rows import redemption_of
 
 _CAPTURED, _NO_LEGS = State.CAPTURED.name, "[]"
 _REDEMPTION_COLUMNS = tuple(column.name for column in schema.redemption.columns)
@@ -41,10 +41,9 @@ class Paid(NamedTuple):
 
 
 class PlainCapture(NamedTuple):
-    """As rows of `redemption` and `voucher`, and of `posting` without its entry."""
+    """As rows of `redemption`, and of `posting` without its entry."""
 
     redemption: tuple[Any, ...]
-    voucher: tuple[Any, ...]
     posting: tuple[Any, ...]
 
 
@@ -57,19 +56,18 @@ class PlainCaptures:
         """Of those that were sent; they are written with their entry."""
 
     def keep(
-        self, id: bytes, dead: VoucherState, asked: Asked, sale: Sale, paid: Paid, at: int, window: int, number: int
+        self, id: bytes, voucher: VoucherState, asked: Asked, sale: Sale, paid: Paid, at: int, window: int, number: int
     ) -> None:
-        """`dead` is the voucher as it is left, `number` that of the redemption."""
+        """`number` is that of the redemption."""
         (merchant, order_id, order), order_fen = sale, sale.order.order_fen
         discount_fen, legs, agreement, hold_seconds = paid
         self._unsent[id] = PlainCapture(
             (
-                id, *dead.key, dead.campaign, dead.terms_hash, asked.redeeming_region, asked.participant,
+                id, *voucher.key, voucher.campaign, voucher.terms_hash, asked.redeeming_region, asked.participant,
                 asked.acquirer, merchant, order_id, order.category, order.channel, order.klass, order.invoice_fen,
                 order.price_fen, _CAPTURED, order_fen, discount_fen, legs, legs, _NO_LEGS, _NO_LEGS, agreement,
                 at + hold_seconds, at, at, window, 0, 0, 0, 1, number,
             ),
-            voucher_row(dead),
             (id, 1, "capture", order_fen, discount_fen, legs, window, at),
         )  # fmt: skip
 
@@ -85,7 +83,6 @@ class PlainCaptures:
     def send(self, transaction: Transaction) -> None:
         """All but their postings. Leaves with KeyTaken, at last at the end, where a voucher was spent before."""
         unsent, self._unsent = self._unsent.values(), {}
-        transaction.replace(schema.voucher, [each.voucher for each in unsent])
         transaction.append(schema.redemption, [each.redemption for each in unsent])
         transaction.append(schema.spend, [_spent_by(each.redemption) for each in unsent])
         self.postings += [each.posting for each in unsent]

@@ -60,7 +60,7 @@ voucher = Table(
     Column("holder_tag", LargeBinary, nullable=False),
     Column("not_before", BigInteger, nullable=False),
     Column("not_after", BigInteger, nullable=False),
-    Column("status", String, nullable=False),
+    Column("status", String, nullable=False, comment="of a captured one maybe as it was before: spend tells"),
     Column("epoch", Integer, nullable=False, comment="even: the issuer's, odd: the clearinghouse's"),
     Column("hold", LargeBinary),
     Column("reserved_cofunders", Text, nullable=False, comment="JSON: [[account, fen], …]"),

@@ -10,7 +10,8 @@ holds of the whole result.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from clearinghouse import schema
@@ -19,7 +20,7 @@ from clearinghouse.domain.ceilings import ceiling_movements
 from clearinghouse.domain.exposure import owed_change
 from clearinghouse.service import ClearinghouseService
 from custodian.books import StoredAnswer
-from quanlian import custody, redemptions, wire
+from quanlian import redemptions, wire
 from quanlian.accounts import reimbursement_account
 from quanlian.agreements import lookup
 from quanlian.apportionment import split
@@ -69,13 +70,20 @@ class Bulk:
             packs = -(-count // PACK) + -(-spared // len(uses) // PACK)
             handed = self._issuer.hand_over(terms, packs)
             self._issuer.random.shuffle(handed.vouchers)
-            with self._service.database.transaction() as transaction:
-                desk = self._service.engine.desk(transaction)
-                _HandOverUsed(desk, terms, handed, self._setting, self._issuer, told).write(count)
-                desk.save()
+            with self._saved() as desk:
+                _take(desk, terms, handed)
+            with self._saved() as desk:
+                _HandOverUsed(desk, terms, handed, self._setting, self._issuer, told).use(count)
             left += handed.vouchers[count:]
             progress(count)
         return left
+
+    @contextmanager
+    def _saved(self) -> Iterator[Desk]:
+        with self._service.database.transaction() as transaction:
+            desk = self._service.engine.desk(transaction)
+            yield desk
+            desk.save()
 
     def _hand_overs(self, campaigns: list[Terms], size: int) -> list[tuple[Terms, int]]:
         """Campaign and number of captures of each, in no order."""
@@ -87,8 +95,24 @@ class Bulk:
         return found
 
 
+def _take(desk: Desk, terms: Terms, handed: HandedOver) -> None:
+    """The vouchers of a hand-over with their money, as the clearinghouse takes them."""
+    message = handed.message
+    signed = {"body": message.body, "key_id": message.key_id, "signature": message.signature}
+    key = {"issuer": terms.issuer, "number": handed.number}
+    desk.transaction.insert(schema.hand_over, [{**key, **signed, "taken_at": desk.at}])
+    rows = [{**each.state.key._asdict(), "number": handed.number} for each in handed.vouchers]
+    desk.transaction.insert(schema.handed_voucher, rows)
+    for each in handed.vouchers:
+        desk.books.put_voucher(each.state)
+    for leg in handed.vouchers[0].state.reservation.legs():
+        if is_limited(leg.account):
+            fen = leg.amount_fen * len(handed.vouchers)
+            desk.books.move([Movement(leg.account, "", reserved_fen=fen, limit_fen=fen)])
+
+
 class _HandOverUsed:
-    """One hand-over and the uses of its vouchers, in a transaction."""
+    """The uses of one hand-over's vouchers, in a transaction."""
 
     def __init__(
         self, desk: Desk, terms: Terms, handed: HandedOver, setting: Setting, issuer: Issuer, told: bool
@@ -100,26 +124,13 @@ class _HandOverUsed:
         self._left: dict[str, dict[str, int]] = {}
         self._proofs: list[dict[str, object]] = []
 
-    def write(self, count: int) -> None:
-        self._take()
-        for each in self._handed.vouchers[:count]:
+    def use(self, count: int) -> None:
+        used = self._handed.vouchers[:count]
+        self._desk.books.load_vouchers(each.state.key for each in used)
+        for each in used:
             self._redeem(each)
-        for each in self._handed.vouchers[count:]:
-            self._desk.books.put_voucher(each.state)
         self._move()
         self._desk.transaction.insert(schema.proof, self._proofs)
-
-    def _take(self) -> None:
-        desk, message = self._desk, self._handed.message
-        signed = {"body": message.body, "key_id": message.key_id, "signature": message.signature}
-        key = {"issuer": self._terms.issuer, "number": self._handed.number}
-        desk.transaction.insert(schema.hand_over, [{**key, **signed, "taken_at": desk.at}])
-        rows = [{**each.state.key._asdict(), "number": self._handed.number} for each in self._handed.vouchers]
-        desk.transaction.insert(schema.handed_voucher, rows)
-        for leg in self._handed.vouchers[0].state.reservation.legs():
-            if is_limited(leg.account):
-                fen = leg.amount_fen * len(self._handed.vouchers)
-                desk.books.move([Movement(leg.account, "", reserved_fen=fen, limit_fen=fen)])
 
     def _redeem(self, issued: Issued) -> None:
         random, id = self._issuer.random, self._issuer.fresh()
@@ -131,7 +142,7 @@ class _HandOverUsed:
         sale = Sale(MERCHANT, id.hex(), order)
         used = use.captured._replace(id=id, voucher=issued.state.key, sale=sale, order_fen=order.order_fen)
         posting = use.posting._replace(redemption_id=id, order_fen=order.order_fen)
-        dead = issued.state._replace(status=custody.CAPTURED, reservation=custody.EMPTY)
+        dead = issued.state.captured()
         self._prove(issued, used)
         self._apply(Outcome(used, dead, (), posting), "redeem")
         if random.randrange(REFUND_IN) == 0:

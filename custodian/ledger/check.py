@@ -448,7 +448,7 @@ def _spends(transaction: Transaction) -> Iterator[Finding]:
 
 
 def _vouchers(transaction: Transaction) -> Iterator[Finding]:
-    """A held voucher has a live hold that names it, a captured one its capture."""
+    """A held voucher has a live hold that names it, one that says that it is captured its capture."""
     redemption, voucher = schema.redemption, schema.voucher
     live = redemption.select().where(redemption.c.state.in_(("AUTHORIZED", *CAPTURED_STATES)))
     by_key = (redemption.c.issuer, redemption.c.pack_id, redemption.c.voucher_index)
@@ -474,12 +474,13 @@ def _vouchers(transaction: Transaction) -> Iterator[Finding]:
 
 
 def _fits_use(voucher: Any, used: Any) -> bool:
-    """Whether a voucher's row says what its live redemption, if there is one, made of it."""
+    """Whether a voucher's row says what its live redemption, if there is one, made of it, or found it as."""
     if used is None:
         return voucher.status in (custody.USABLE, custody.EXPIRED, custody.CANCELLED) and voucher.hold is None
-    if used.state == "AUTHORIZED":
-        return bool(voucher.status == custody.HELD and voucher.hold == used.id)
-    return voucher.status == custody.CAPTURED and voucher.hold is None
+    if voucher.status == custody.HELD:
+        return bool(voucher.hold == used.id)
+    found = (custody.CAPTURED, custody.USABLE) if used.state != "AUTHORIZED" else ()
+    return voucher.status in found and voucher.hold is None
 
 
 def _held(transaction: Transaction) -> Iterator[Finding]:
@@ -495,7 +496,8 @@ def _reserved(transaction: Transaction, elsewhere: dict[str, int]) -> Iterator[F
     """What is reserved on each funder stands with a voucher, or beside a hold."""
     sums: dict[str, int] = defaultdict(int, elsewhere)
     voucher, redemption = schema.voucher, schema.redemption
-    for row in stream(transaction, sa.select(voucher.c.reserved_cofunders, voucher.c.reserved_public)):
+    spent = sa.exists().where(*(schema.spend.c[column.name] == column for column in voucher.primary_key))
+    for row in stream(transaction, sa.select(voucher.c.reserved_cofunders, voucher.c.reserved_public).where(~spent)):
         _add(sums, legs_in(row.reserved_cofunders) + legs_in(row.reserved_public))
     for row in stream(transaction, redemption.select().where(redemption.c.state == "AUTHORIZED")):
         _add(sums, legs_in(row.rest_cofunders) + legs_in(row.rest_public))

@@ -39,6 +39,11 @@ class VoucherState(NamedTuple):
     epoch: int = 0
     hold: bytes | None = None
 
+    def captured(self) -> VoucherState:
+        """As a capture leaves it, for good."""
+        key, campaign, terms_hash, type_, tag, not_before, not_after, _, _, epoch, _ = self
+        return VoucherState(key, campaign, terms_hash, type_, tag, not_before, not_after, EMPTY, CAPTURED, epoch)
+
 
 def in_custody(voucher: VoucherState, party: str) -> bool:
     """Whether `party` (an adcode, or `clearinghouse`) may spend the voucher now."""

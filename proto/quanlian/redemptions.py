@@ -144,9 +144,8 @@ def redeem(draft: Redemption, voucher: VoucherState, split: Split, credit: str, 
     """Authorize and capture at once: what the two leave one after the other, with the net of their movements."""
     captured = draft._replace(state=State.CAPTURED, rest=custody.EMPTY, captured_at=at, window=window, postings=1)
     posting = Posting(draft.id, 1, "capture", draft.order_fen, draft.discount_fen, draft.legs, window, at)
-    dead = voucher._replace(status=custody.CAPTURED, hold=None, reservation=custody.EMPTY)
     movements = redeemed(draft.sides, voucher.reservation, split, credit)
-    return Outcome(captured, dead, movements, posting)
+    return Outcome(captured, voucher.captured(), movements, posting)
 
 
 def capture(
@@ -184,8 +183,7 @@ def capture(
     movements += _free_rest(redemption.rest)
     movements += _posted(captured.sides, legs, credit, 1)
     posting = Posting(redemption.id, 1, "capture", taken, captured.discount_fen, legs, window, at)
-    dead = voucher._replace(status=custody.CAPTURED, hold=None)
-    return Outcome(captured, dead, tuple(movements), posting)
+    return Outcome(captured, voucher.captured(), tuple(movements), posting)
 
 
 def release_hold(redemption: Redemption, voucher: VoucherState, into: State) -> Outcome:

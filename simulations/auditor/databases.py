@@ -61,10 +61,15 @@ class Book:
 
     @cached_property
     def vouchers(self) -> dict[VoucherKey, Any]:
-        """Vouchers that have a row of their own."""
+        """Vouchers that have a row of their own, with what became of it: of a captured one `spend` tells, for ever."""
         rows = self.rows(
-            "SELECT issuer, pack_id, voucher_index, status, epoch, hold, reserved_cofunders, reserved_public "
-            "FROM voucher"
+            "SELECT v.issuer, v.pack_id, v.voucher_index, v.epoch, "
+            "CASE WHEN s.redemption_id IS NULL THEN v.status ELSE 'captured' END AS status, "
+            "CASE WHEN s.redemption_id IS NULL THEN v.hold END AS hold, "
+            "CASE WHEN s.redemption_id IS NULL THEN v.reserved_cofunders ELSE '[]' END AS reserved_cofunders, "
+            "CASE WHEN s.redemption_id IS NULL THEN v.reserved_public ELSE '[]' END AS reserved_public "
+            "FROM voucher v LEFT JOIN spend s "
+            "ON s.issuer = v.issuer AND s.pack_id = v.pack_id AND s.voucher_index = v.voucher_index"
         )
         return {(row.issuer, row.pack_id, row.voucher_index): row for row in rows}
 

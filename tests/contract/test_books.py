@@ -421,3 +421,55 @@ def test_both_databases_keep_the_same_rows(tmp_path: Path, postgres_url: str) ->
             connection.execute(sa.schema.DropSchema(schema_name, cascade=True))
         for database in (sqlite, postgresql):
             database.close()
+
+
+def rows_of(database: Database, table: sa.Table) -> list[Any]:
+    with database.snapshot() as transaction:
+        return list(transaction.connection.execute(table.select()))
+
+
+def overdue(database: Database) -> None:
+    """The sweep finds the voucher's end passed, captured as it is."""
+    with database.transaction() as transaction:
+        books = Books(transaction)
+        books.note_captured(_captured(books).key)
+        books.save("redemption", AT + 2, WINDOW)
+
+
+def _captured(books: Books) -> VoucherState:
+    voucher = books.voucher(a_voucher().key)
+    assert voucher is not None
+    return voucher
+
+
+class TestACapturedVoucher:
+    """Keeps its row, which may say usable or held: `spend` tells (ADR 0018)."""
+
+    @pytest.fixture(params=[False, True], ids=["in the transaction of its hold", "held before"])
+    def captured(self, party: Database, request: pytest.FixtureRequest) -> Database:
+        steps: list[Callable[[Books], object]] = [issue, hold, capture]
+        if not request.param:
+            steps = [issue, lambda books: (hold(books), capture(books))]
+        for step in steps:
+            with party.transaction() as transaction:
+                books = Books(transaction)
+                step(books)
+                books.save("redemption", AT + 1, WINDOW)
+        return party
+
+    def test_keeps_the_row_that_it_had_however_it_was_batched(self, captured: Database) -> None:
+        (row,) = rows_of(captured, schema.voucher)
+        assert (row.status, row.hold) == ("held", bytes(16))
+        assert [spent.redemption_id for spent in rows_of(captured, schema.spend)] == [bytes(16)]
+
+    def test_is_seen_without_hold_and_money_by_whoever_decides(self, captured: Database) -> None:
+        with captured.snapshot() as transaction:
+            voucher = _captured(Books(transaction))
+        assert (voucher.status, voucher.hold, voucher.reservation) == (custody.CAPTURED, None, custody.EMPTY)
+
+    def test_is_written_once_it_has_ended(self, captured: Database) -> None:
+        overdue(captured)
+        (row,) = rows_of(captured, schema.voucher)
+        assert (row.status, row.hold, row.reserved_public, row.reserved_cofunders) == ("captured", None, "[]", "[]")
+        overdue(captured)
+        assert rows_of(captured, schema.voucher) == [row]

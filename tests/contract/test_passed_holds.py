@@ -27,6 +27,7 @@ from clearinghouse import custody as clearinghouse_custody
 from custodian import overdue, schema
 from node import custody as node_custody
 from quanlian import redemptions
+from quanlian.custody import CLEARINGHOUSE
 from quanlian.errors import Unavailable
 from quanlian.v1 import clearing_operator_pb2
 
@@ -251,6 +252,19 @@ class TestTheSweep:
         assert {row["status"] for row in clearinghouse.rows("voucher")} == {"expired"}
         assert {row["status"] for row in node.rows("voucher") if row["epoch"] == 0} == {"expired"}
         assert all(row["swept"] for row in node.rows("pack"))
+
+    def test_writes_captured_vouchers_once_they_have_ended_and_finds_them_no_more(
+        self, clearinghouse: LocalClearinghouse, tokens: list[bytes]
+    ) -> None:
+        clearinghouse.redeem(redeem(1, tokens[0]), redeem(2, tokens[1], 1))
+        assert {row["status"] for row in clearinghouse.rows("voucher")} == {"usable"}, "spend tells of the two"
+        clearinghouse.pass_seconds(8 * 86_400)
+        sweep(clearinghouse)
+        said = sorted(row["status"] for row in clearinghouse.rows("voucher"))
+        assert said == ["captured"] * 2 + ["expired"] * 4
+        with clearinghouse.database.snapshot() as transaction:
+            assert overdue.overdue_vouchers(transaction, CLEARINGHOUSE, 10) == []
+        clearinghouse.check_books()
 
     @pytest.mark.parametrize("find", ["clearinghouse", "node"])
     def test_what_cannot_be_swept_does_not_stand_before_the_others(
