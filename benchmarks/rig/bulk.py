@@ -1,7 +1,7 @@
 """A clearinghouse's books after many redemptions, made in bulk.
 
 Who pays what is decided by the same functions as in the service (discount, split, capture, refund, ceilings), once for
-all redemptions of a hand-over that agree in campaign, region and discount; every row that the service writes of a
+all redemptions that agree in campaign, region and discount; every row that the service writes of a
 redemption is written, by its own `Books`: voucher, hand-over, redemption, postings, spend, proof, answer, feed, sums by
 window and hour, ledger lines with their digests. What is left out is what was signed around the requests
 (`signed_batch`), the checks before a decision, and unless they are asked for answers and feed. `quanlian ledger check`
@@ -15,38 +15,56 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from clearinghouse import schema
+from clearinghouse.capturing import SENT_TOGETHER
 from clearinghouse.desk import Desk, visitors_to_json
 from clearinghouse.domain.ceilings import ceiling_movements
 from clearinghouse.domain.exposure import owed_change
 from clearinghouse.service import ClearinghouseService
+from custodian.book_rows import legs_to_json
 from custodian.books import StoredAnswer
+from custodian.plain_captures import Paid
+from custodian.totals import Captures
 from quanlian import redemptions, wire
 from quanlian.accounts import reimbursement_account
 from quanlian.agreements import lookup
-from quanlian.apportionment import split
+from quanlian.apportionment import Leg, split
 from quanlian.custody import VoucherState
 from quanlian.discounts import Order, discount
 from quanlian.ledger import Movement, is_limited
-from quanlian.redemptions import Outcome, Posting, Redemption, RefundRule, Sale
+from quanlian.redemptions import Redemption, RefundRule, Sale, Sides
 from quanlian.refusals import Refusal
 from quanlian.terms import Terms
+from quanlian.vouchers import VoucherKey
 from quanlian.wire import Stamp, posting_message
 from rig.delta import CAMPAIGNS, CLEARINGHOUSE, Setting
 from rig.issuing import PACK, HandedOver, Issued, Issuer
 from rig.traffic import MERCHANT
 
-HAND_OVER_PACKS, REFUND_IN = 200, 33
+HAND_OVER_PACKS, REFUND_IN, ORDER_STEP_FEN = 200, 33, 500
 BYTES_A_REDEMPTION = 5_000
 """Of disk, files of evidence included."""
 
 
-class _Use(NamedTuple):
-    """A redemption that stands for all of its hand-over with the same region and discount, and what it moves."""
+class _Asked(NamedTuple):
+    redeeming_region: str
+    participant: str
+    acquirer: str
 
-    captured: Redemption
-    posting: Posting
-    movements: list[Movement]
+
+class _Use(NamedTuple):
+    """What redemptions of one campaign with the same region and discount share, while no fund is dry."""
+
+    asked: _Asked
+    sides: Sides
+    paid: Paid
+    messages: wire.CaptureMessages
+    movements: tuple[Movement, ...]
+    legs: tuple[Leg, ...]
     owed_fen: int
+
+
+_Uses = dict[tuple[bytes, str, int], _Use]
+"""By terms, region and discount."""
 
 
 class Bulk:
@@ -54,6 +72,7 @@ class Bulk:
 
     def __init__(self, setting: Setting, service: ClearinghouseService, issuer: Issuer) -> None:
         self._setting, self._service, self._issuer = setting, service, issuer
+        self._uses: _Uses = {}
 
     def load(
         self, campaigns: list[Terms], size: int, told: bool, progress: Callable[[int], None], spared: int = 0
@@ -73,7 +92,8 @@ class Bulk:
             with self._saved() as desk:
                 _take(desk, terms, handed)
             with self._saved() as desk:
-                _HandOverUsed(desk, terms, handed, self._setting, self._issuer, told).use(count)
+                others = [code for code in self._setting.regions if code != terms.issuer]
+                _HandOverUsed(desk, terms, handed, others, self._issuer, self._uses, told).use(count)
             left += handed.vouchers[count:]
             progress(count)
         return left
@@ -115,115 +135,139 @@ class _HandOverUsed:
     """The uses of one hand-over's vouchers, in a transaction."""
 
     def __init__(
-        self, desk: Desk, terms: Terms, handed: HandedOver, setting: Setting, issuer: Issuer, told: bool
+        self,
+        desk: Desk,
+        terms: Terms,
+        handed: HandedOver,
+        others: list[str],
+        issuer: Issuer,
+        known: _Uses,
+        told: bool,
     ) -> None:
-        self._desk, self._terms, self._handed, self._issuer, self._told = desk, terms, handed, issuer, told
-        self._others = [code for code in setting.regions if code != terms.issuer]
-        self._uses: dict[tuple[str, int], _Use] = {}
-        self._counts: dict[tuple[str, int], int] = {}
+        self._desk, self._terms, self._handed, self._others = desk, terms, handed, others
+        self._issuer, self._known, self._told = issuer, known, told
+        self._moment = wire.Moment(desk.at, desk.window)
+        self._uses: dict[tuple[bytes, str, int], list[int]] = {}
+        """The orders of each."""
         self._left: dict[str, dict[str, int]] = {}
-        self._proofs: list[dict[str, object]] = []
+        self._refunded: list[bytes] = []
 
     def use(self, count: int) -> None:
         used = self._handed.vouchers[:count]
         self._desk.books.load_vouchers(each.state.key for each in used)
-        for each in used:
+        self._desk.books.load_balances(self._accounts())
+        for number, each in enumerate(used, 1):
             self._redeem(each)
-        self._move()
-        self._desk.transaction.insert(schema.proof, self._proofs)
+            if number % SENT_TOGETHER == 0:
+                self._desk.send_captures()
+        self._desk.send_captures()
+        for key, order_fens in self._uses.items():
+            self._book(self._known[key], order_fens)
+        self._desk.books.load_redemptions(self._refunded)
+        for id in self._refunded:
+            self._refund(id)
+
+    def _accounts(self) -> Iterator[str]:
+        for code in self._others:
+            plan = self._desk.visitors(code)
+            assert plan is not None
+            yield from plan.accounts
 
     def _redeem(self, issued: Issued) -> None:
-        random, id = self._issuer.random, self._issuer.fresh()
-        redeemer = random.choice(self._others)
-        order = Order(random.randrange(4000, 30_000), "retail", "shop")
-        fen = discount(self._terms.voucher_types[0], order).amount_fen
-        use = self._use(issued.state, redeemer, fen, order)
-        self._counts[(redeemer, fen)] += 1
+        random, id, desk = self._issuer.random, self._issuer.fresh(), self._desk
+        order_fen = random.randrange(4000, 30_000, ORDER_STEP_FEN)
+        order = Order(order_fen, "retail", "shop")
+        use = self._use(issued.state, random.choice(self._others), order)
+        self._prove(issued, id, use, order_fen)
         sale = Sale(MERCHANT, id.hex(), order)
-        used = use.captured._replace(id=id, voucher=issued.state.key, sale=sale, order_fen=order.order_fen)
-        posting = use.posting._replace(redemption_id=id, order_fen=order.order_fen)
-        dead = issued.state.captured()
-        self._prove(issued, used)
-        self._apply(Outcome(used, dead, (), posting), "redeem")
+        desk.books.capture(id, issued.state, use.asked, sale, use.paid, desk.at, desk.window)
+        if self._told:
+            self._tell(id, issued.state.key, use, order_fen)
         if random.randrange(REFUND_IN) == 0:
-            self._refund(used, dead, order.order_fen // 3)
+            self._refunded.append(id)
 
-    def _use(self, state: VoucherState, redeemer: str, fen: int, order: Order) -> _Use:
-        key = (redeemer, fen)
-        if key not in self._uses:
-            self._uses[key], self._counts[key] = self._decide(state, redeemer, fen, order), 0
-        return self._uses[key]
+    def _use(self, state: VoucherState, redeemer: str, order: Order) -> _Use:
+        fen = discount(self._terms.voucher_types[0], order).amount_fen
+        key = (self._terms.terms_hash, redeemer, fen)
+        if key not in self._known:
+            self._known[key] = self._decide(state, redeemer, fen, order)
+        self._uses.setdefault(key, []).append(order.order_fen)
+        return self._known[key]
 
     def _decide(self, state: VoucherState, redeemer: str, fen: int, order: Order) -> _Use:
-        desk, issuer = self._desk, self._terms.issuer
-        agreement = lookup(desk.agreements(), self._terms.campaign, issuer, redeemer, desk.at)
+        desk, terms = self._desk, self._terms
+        agreement = lookup(desk.agreements(), terms.campaign, terms.issuer, redeemer, desk.at)
         visitors, free = desk.visitors(redeemer), desk.books.free_fen
-        paid = split(fen, order.order_fen, state.reservation, agreement, redeemer, issuer, visitors, free)
+        paid = split(fen, order.order_fen, state.reservation, agreement, redeemer, terms.issuer, visitors, free)
         assert paid is not None
+        assert not paid.visitors_dry
         draft = Redemption(
-            id=b"", voucher=state.key, campaign=self._terms.campaign, terms_hash=self._terms.terms_hash,
-            redeeming_region=redeemer, participant=redeemer, acquirer="", sale=Sale(MERCHANT, "", order),
-            order_fen=order.order_fen, discount_fen=fen, legs=paid.legs, standing=paid.legs, rest=paid.released,
-            expires_at=desk.at + self._terms.hold_seconds, authorized_at=desk.at, agreement=agreement.name,
+            id=b"", voucher=state.key, campaign=terms.campaign, terms_hash=terms.terms_hash, redeeming_region=redeemer,
+            participant=redeemer, acquirer="", sale=Sale(MERCHANT, "", order), order_fen=order.order_fen,
+            discount_fen=fen, legs=paid.legs, standing=paid.legs, rest=paid.released,
+            expires_at=desk.at + terms.hold_seconds, authorized_at=desk.at, agreement=agreement.name,
         )  # fmt: skip
-        held = redemptions.authorize(draft, state, paid)
         credit = reimbursement_account(redeemer)
-        captured = redemptions.capture(held.redemption, held.voucher, 0, credit, desk.window, desk.at)
-        assert isinstance(captured, Outcome)
-        assert captured.posting is not None
-        after = captured.redemption
-        movements = [*held.movements, *captured.movements, *ceiling_movements(None, after)]
-        return _Use(after, captured.posting, movements, owed_change(None, after)[1])
+        used = redemptions.redeem(draft, state, paid, credit, desk.window, desk.at)
+        sides, hold = used.redemption.sides, terms.hold_seconds
+        return _Use(
+            _Asked(redeemer, redeemer, ""),
+            sides,
+            Paid(fen, legs_to_json(paid.legs), agreement.name, hold),
+            wire.CaptureMessages(sides, paid.legs, fen, "retail", agreement.name, CLEARINGHOUSE, hold),
+            (*used.movements, *ceiling_movements(None, used.redemption)),
+            paid.legs,
+            owed_change(None, used.redemption)[1],
+        )
 
-    def _prove(self, issued: Issued, used: Redemption) -> None:
-        plan, redeemer = self._desk.visitors(used.redeeming_region), used.redeeming_region
+    def _prove(self, issued: Issued, id: bytes, use: _Use, order_fen: int) -> None:
+        redeemer = use.asked.redeeming_region
+        plan = self._desk.visitors(redeemer)
         assert plan is not None
         if redeemer not in self._left:
             self._left[redeemer] = {account: self._desk.books.free_fen(account) for account in plan.accounts}
         left = self._left[redeemer]
-        self._proofs.append(
-            {
-                "redemption_id": used.id,
-                "token": issued.token,
-                "order_fen": used.order_fen,
-                "discount_fen": used.discount_fen,
-                "visitors": visitors_to_json(plan, left, None),
-            }
-        )
-        for leg in used.legs:
+        self._desk.keep_proof((id, issued.token, order_fen, use.paid.discount_fen, visitors_to_json(plan, left, None)))
+        for leg in use.legs:
             if leg.account in left:
                 left[leg.account] -= leg.amount_fen
 
-    def _refund(self, used: Redemption, dead: VoucherState, order_fen: int) -> None:
-        desk, credit = self._desk, reimbursement_account(used.redeeming_region)
+    def _tell(self, id: bytes, voucher: VoucherKey, use: _Use, order_fen: int) -> None:
+        """Answer it, and tell the issuer."""
+        desk, request_id = self._desk, self._issuer.fresh()
+        sequence = desk.next_news(voucher.issuer)
+        answer, event = use.messages.written(id, voucher, order_fen, self._moment, request_id, sequence)
+        desk.keep_news(voucher.issuer, sequence, event)
+        desk.books.answer((use.asked.participant, request_id), StoredAnswer(bytes(32), answer, id, "redeem"), desk.at)
+
+    def _book(self, use: _Use, order_fens: list[int]) -> None:
+        """What all uses of one kind move and count, together."""
+        desk, count, fen = self._desk, len(order_fens), use.paid.discount_fen
+        desk.books.move(use.movements, count)
+        captures = Captures(count, sum(order_fens), count * fen)
+        desk.books.count_captures(use.sides, "retail", desk.at, desk.window, captures)
+        self._owe(use.asked.redeeming_region, use.owed_fen * count)
+
+    def _refund(self, id: bytes) -> None:
+        """A third of the order comes back."""
+        desk, used = self._desk, self._desk.books.redemption(id)
+        assert used is not None
+        voucher, credit = desk.books.voucher(used.voucher), reimbursement_account(used.redeeming_region)
+        assert voucher is not None
         rule = RefundRule(self._terms.refund_policy, self._terms.voucher_types[0].minimum_spend_fen)
-        outcome = redemptions.refund(used, dead, order_fen, rule, credit, desk.window, desk.at)
+        outcome = redemptions.refund(used, voucher, used.order_fen // 3, rule, credit, desk.window, desk.at)
         assert not isinstance(outcome, Refusal)
-        owed_fen = owed_change(used, outcome.redemption)[1]
-        self._owe(used.redeeming_region, owed_fen)
-        desk.books.move(ceiling_movements(used, outcome.redemption))
-        self._apply(outcome, "refund")
-
-    def _apply(self, outcome: Outcome, operation: str) -> None:
-        """Book it, answer it, tell the issuer."""
-        desk, redemption = self._desk, outcome.redemption
-        desk.books.apply(outcome)
-        if not self._told:
-            return
         assert outcome.posting is not None
-        request_id = self._issuer.fresh()
-        answer = wire.accepted(Stamp(request_id, CLEARINGHOUSE, desk.at), outcome)
-        stored = StoredAnswer(bytes(32), answer, redemption.id, operation)
-        desk.books.answer((redemption.participant, request_id), stored, desk.at)
-        desk.tell(redemption.voucher.issuer, posting=posting_message(outcome.posting, redemption))
-
-    def _move(self) -> None:
-        """What every use moves, as often as it was used."""
-        for (redeemer, _), use in zip(self._uses, self._uses.values(), strict=True):
-            count = self._counts[(redeemer, use.captured.discount_fen)]
-            moved = [Movement(each[0], each[1], *(fen * count for fen in each[2:])) for each in use.movements]
-            self._desk.books.move(moved)
-            self._owe(redeemer, use.owed_fen * count)
+        after = outcome.redemption
+        self._owe(used.redeeming_region, owed_change(used, after)[1])
+        desk.books.move(ceiling_movements(used, after))
+        desk.books.apply(outcome)
+        if self._told:
+            request_id = self._issuer.fresh()
+            answer = wire.accepted(Stamp(request_id, CLEARINGHOUSE, desk.at), outcome)
+            stored = StoredAnswer(bytes(32), answer, id, "refund")
+            desk.books.answer((after.participant, request_id), stored, desk.at)
+            desk.tell(after.voucher.issuer, posting=posting_message(outcome.posting, after))
 
     def _owe(self, redeemer: str, fen: int) -> None:
         self._desk.move_position(self._terms.issuer, posted_fen=fen)

@@ -1,8 +1,9 @@
 """Growth: what a clearinghouse does with many redemptions stored, how much they take, and how long it needs to start.
 
-The books are made in bulk (rig/bulk.py), from size to size in one database. What is redeemed then are vouchers left
-over from all hand-overs: not in the order of issue, and not at the end of what is stored. In the middle of a stream
-the process is killed; started again, it gets everything once more, and must have accepted each once.
+The books are made in bulk (rig/bulk.py), from size to size in one database, and the server finishes what filling left
+to it before anything is timed. What is redeemed then are vouchers left over from all hand-overs: not in the order of
+issue, and not at the end of what is stored. In the middle of a stream the process is killed; started again, it gets
+everything once more, and must have accepted each once.
 
 - growth_per_s_SIZE, cpu_us_growth_*_SIZE: the stream with so many stored, and CPU of each process for a redemption,
 - ratio_at_SIZE: of that rate to the one at the first size; cpu_ratio_at_SIZE: the same by CPU of clearinghouse and
@@ -28,7 +29,7 @@ from rig.bulk import Bulk
 from rig.issuing import Issued
 from rig.load import Sender, require_answers
 from rig.lone_clearinghouse import LoneClearinghouse
-from rig.machine import log_bytes, stored_bytes
+from rig.machine import log_bytes, settle, stored_bytes
 from rig.parts import Figures, Run
 from rig.timing import CLIENT
 from rig.traffic import purchase_item
@@ -106,6 +107,7 @@ async def _fill(house: LoneClearinghouse, size: int, wanted: int) -> list[Issued
 
 async def _measure(house: LoneClearinghouse, vouchers: Sequence[Issued], count: int) -> dict[str, float]:
     items = [purchase_item(each, house.issuer) for each in vouchers]
+    settle(house.database)
     began = time.perf_counter()
     async with house.serving(SENDER) as (sender,):
         start_s = time.perf_counter() - began

@@ -90,6 +90,17 @@ def log_bytes(database: Database) -> int | None:
         return int(transaction.connection.exec_driver_sql("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn").scalar_one())
 
 
+def settle(database: Database) -> None:
+    """Have the server do what many rows left to it: vacuum, statistics and a checkpoint, so that no figure has it."""
+    commands = {
+        "sqlite": ("PRAGMA wal_checkpoint(TRUNCATE)",),
+        "postgresql": ("VACUUM (ANALYZE)", "CHECKPOINT"),
+    }[database.dialect]
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for command in commands:
+            connection.exec_driver_sql(command)
+
+
 def need_room(folder: Path, wanted_bytes: int) -> str:
     """How much room a long part needs, in words. Raises SystemExit where there is less."""
     free = shutil.disk_usage(folder).free
