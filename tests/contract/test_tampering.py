@@ -19,6 +19,7 @@ from sound_parties import BOTH, CLEARING, NODE, Sound, check
 from chassis import cli
 
 CAPTURE = "(SELECT MIN(redemption_id) FROM posting WHERE kind = 'capture')"
+SPENT = "(issuer, pack_id, voucher_index) IN (SELECT issuer, pack_id, voucher_index FROM spend)"
 REFUND = "(SELECT MIN(redemption_id) FROM posting WHERE kind = 'refund')"
 LAST = "(SELECT MAX(number) FROM entry)"
 BATCH = "(SELECT MIN(entry) FROM posting)"
@@ -366,9 +367,9 @@ TAMPERINGS = [
     ),
     # vouchers
     kind(
-        "captured voucher made usable",
+        "captured voucher made a cancelled one",
         BOTH,
-        "UPDATE voucher SET status = 'usable' WHERE status = 'captured'",
+        f"UPDATE voucher SET status = 'cancelled' WHERE {SPENT}",
         table="voucher",
         names="amount",
     ),
@@ -381,7 +382,7 @@ TAMPERINGS = [
         "reserved_public LIKE '%667%'",
         table="voucher",
     ),
-    kind("voucher deleted", BOTH, "DELETE FROM voucher WHERE status = 'captured'", table="voucher", names="amount"),
+    kind("voucher deleted", BOTH, f"DELETE FROM voucher WHERE {SPENT}", table="voucher", names="amount"),
     kind(
         "spend deleted, so that a voucher could be used again", BOTH, "DELETE FROM spend", table="spend", names="amount"
     ),
