@@ -5,7 +5,8 @@ Parts, each by itself with `--only`; figures without a suffix are of PostgreSQL:
 - stream: messages of 250 signed before and sent straight to the clearinghouse, 8 in flight: stream_per_s, the plain
   suite's stream_ed25519_per_s, p50 and p99 of a message, CPU of each process for a redemption, ratio_to_baseline
   against the driver alone writing the rows that the run left,
-- unary: one call a redemption, 64 in flight: unary_per_s, p50 and p99 of a call,
+- unary: one call a redemption, 64 in flight: unary_per_s, p50 and p99 of a call, unary_ratio_to_echo against gRPC alone
+  with the same requests,
 - half: p50_ms_at_half and p99_ms_at_half of a message of 100, at half the rate that the stream has in the same minute,
 - bad-signatures: a good sender's rate alone, and beside another of whose vouchers 0, 1 and 50 % have a false signature,
 - dry-funder: all from a region whose fund for visitors has no money left, so that the issuer pays,
@@ -32,7 +33,8 @@ import sqlalchemy as sa
 from rig import growth
 from rig.bare import seconds_to_write
 from rig.books import require_balance
-from rig.load import Sender, require_answers
+from rig.echo import echoed, echoing
+from rig.load import UNARY_IN_FLIGHT, Sender, require_answers
 from rig.lone_clearinghouse import LoneClearinghouse
 from rig.parts import Figures, Run, parser, run
 from rig.through_node import through_nodes
@@ -81,9 +83,12 @@ async def unary(house: LoneClearinghouse, count: int) -> Figures:
     calls = sender.calls(await _items(house, sender, count))
     found, responses = await house.timed(count, lambda latencies: sender.unary(calls, latencies))
     _accept(house, responses, count)
+    async with echoing(house.tls_of(CLEARINGHOUSE), house.tls_of(sender.region)) as stub:
+        bare, _ = await house.timed(count, lambda latencies: echoed(stub, calls, UNARY_IN_FLIGHT, latencies))
     return Figures(
         {
             "unary_per_s": found.per_second,
+            "unary_ratio_to_echo": found.per_second / bare.per_second,
             "unary_p50_ms": found.percentile_ms(50),
             "unary_p99_ms": found.percentile_ms(99),
             **{f"cpu_us_unary_{party}": us for party, us in found.cpu_us().items()},

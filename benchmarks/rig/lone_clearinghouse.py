@@ -77,8 +77,12 @@ class LoneClearinghouse:
         self.service.close()
         self.database.close()
 
+    def tls_of(self, owner: str) -> Path:
+        """Where its certificate is."""
+        return self.setting.folder / owner / "tls"
+
     def _certify(self, owner: str, role: str) -> Path:
-        folder = self.setting.folder / owner / "tls"
+        folder = self.tls_of(owner)
         self.setting.authorities[owner].issue_tls(Identity(owner, role), folder, self.at, TLS_SECONDS)
         return folder
 
