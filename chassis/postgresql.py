@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import chain
 from typing import Any, cast
 
@@ -176,7 +176,7 @@ class PostgresqlTransaction(Transaction):
     def _ask(self, statement: bytes, values: Values, columns: tuple[Any, ...]) -> Found:
         self._send_gathered()
         asked = self._send(statement, values)
-        return lambda: results(columns, asked.fetchall(), self._dialect)
+        return cache(lambda: results(columns, asked.fetchall(), self._dialect))
 
     def _update(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> int:
         self._send_gathered()

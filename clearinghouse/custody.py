@@ -17,7 +17,7 @@ from custodian.incarnations import require_present
 from custodian.overdue import overdue_holds, overdue_vouchers
 from quanlian import hand_overs, wire
 from quanlian.apportionment import Leg
-from quanlian.custody import CLEARINGHOUSE, VoucherState, may_take
+from quanlian.custody import CAPTURED, CLEARINGHOUSE, VoucherState, may_take
 from quanlian.errors import InvalidInput
 from quanlian.hand_overs import Head
 from quanlian.ledger import Movement, is_limited
@@ -83,8 +83,12 @@ class TakeHandOver:
         self._keep(desk)
 
     def _take(self, desk: Desk, offered: VoucherState, past: bool) -> None:
+        """Raises InvalidInput for one that is captured here, which nobody has to give."""
         known = desk.books.voucher(offered.key)
         if may_take(known.epoch if known else None, offered.epoch):
+            if known is not None and known.status == CAPTURED:
+                voucher = f"{offered.key.pack_id.hex()}/{offered.key.voucher_index}"
+                raise InvalidInput("已核销，无从移交 · is captured, nobody has it to give", place=f"voucher {voucher}")
             _require_terms(desk, offered, past)
             desk.books.put_voucher(offered)
             _take_money(desk, offered)

@@ -301,7 +301,8 @@ class Books:
 
     def note_captured(self, key: VoucherKey) -> None:
         """Have the row of a captured voucher say so, if it does not."""
-        if self._stored_vouchers.get(key, CAPTURED) != CAPTURED:
+        changed = self._changed_vouchers.get(key)
+        if (changed.status if changed else self._stored_vouchers.get(key, CAPTURED)) != CAPTURED:
             self._changed_vouchers[key] = _known(self._vouchers[key])
 
     def move(self, movements: Iterable[Movement], times: int = 1) -> None:

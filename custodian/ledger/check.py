@@ -497,7 +497,8 @@ def _reserved(transaction: Transaction, elsewhere: dict[str, int]) -> Iterator[F
     sums: dict[str, int] = defaultdict(int, elsewhere)
     voucher, redemption = schema.voucher, schema.redemption
     spent = sa.exists().where(*(schema.spend.c[column.name] == column for column in voucher.primary_key))
-    for row in stream(transaction, sa.select(voucher.c.reserved_cofunders, voucher.c.reserved_public).where(~spent)):
+    unspent = sa.or_(~spent, voucher.c.status != custody.USABLE)
+    for row in stream(transaction, sa.select(voucher.c.reserved_cofunders, voucher.c.reserved_public).where(unspent)):
         _add(sums, legs_in(row.reserved_cofunders) + legs_in(row.reserved_public))
     for row in stream(transaction, redemption.select().where(redemption.c.state == "AUTHORIZED")):
         _add(sums, legs_in(row.rest_cofunders) + legs_in(row.rest_public))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from typing import Any
 
 from quanlian.v1 import redemption_pb2
 from simulations.auditor.databases import Book, Network, VoucherKey
@@ -51,13 +52,21 @@ def _spent_as_captured(book: Book, inquiry: Inquiry) -> None:
                 f"{book.name}: redemption {id.hex()} of {row.discount_fen} fen is {row.state} "
                 f"and spend has {'no row for it' if known is None else f'voucher {_shown(known)}'}",
             )
-            status = book.vouchers[key].status if key in book.vouchers else "missing"
-            if status != "captured":
+            voucher = book.vouchers.get(key)
+            if voucher is None or not _may_say(voucher, id):
+                status = voucher.row_status if voucher else "missing"
                 inquiry.find(
                     f"{book.name}: voucher {_shown(key)} is {status}, its redemption {id.hex()} is {row.state}"
                 )
     for id, key in spent.items():
         inquiry.find(f"{book.name}: spend of voucher {_shown(key)} names redemption {id.hex()}, which is not captured")
+
+
+def _may_say(voucher: Any, captured_by: bytes) -> bool:
+    """Whether a captured voucher's own row says so, or what it was just before."""
+    return voucher.row_status in ("captured", "usable") or (
+        voucher.row_status == "held" and voucher.row_hold == captured_by
+    )
 
 
 def _held_by_live_holds(book: Book, inquiry: Inquiry) -> None:

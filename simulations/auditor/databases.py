@@ -63,7 +63,7 @@ class Book:
     def vouchers(self) -> dict[VoucherKey, Any]:
         """Vouchers that have a row of their own, with what became of it: of a captured one `spend` tells, for ever."""
         rows = self.rows(
-            "SELECT v.issuer, v.pack_id, v.voucher_index, v.epoch, "
+            "SELECT v.issuer, v.pack_id, v.voucher_index, v.epoch, v.status AS row_status, v.hold AS row_hold, "
             "CASE WHEN s.redemption_id IS NULL THEN v.status ELSE 'captured' END AS status, "
             "CASE WHEN s.redemption_id IS NULL THEN v.hold END AS hold, "
             "CASE WHEN s.redemption_id IS NULL THEN v.reserved_cofunders ELSE '[]' END AS reserved_cofunders, "

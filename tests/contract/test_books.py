@@ -473,3 +473,13 @@ class TestACapturedVoucher:
         assert (row.status, row.hold, row.reserved_public, row.reserved_cofunders) == ("captured", None, "[]", "[]")
         overdue(captured)
         assert rows_of(captured, schema.voucher) == [row]
+
+    def test_is_written_so_too_where_it_is_found_ended_in_the_transaction_of_its_capture(self, party: Database) -> None:
+        with party.transaction() as transaction:
+            books = Books(transaction)
+            issue(books)
+            hold(books)
+            capture(books)
+            books.note_captured(_captured(books).key)
+            books.save("redemption", AT + 1, WINDOW)
+        assert [row.status for row in rows_of(party, schema.voucher)] == ["captured"]

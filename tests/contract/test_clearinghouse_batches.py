@@ -24,6 +24,7 @@ from local_parties import (
 )
 
 from clearinghouse.custody import TakeHandOver, overdue, read_hand_over
+from clearinghouse.recall import Recall
 from clearinghouse.redeeming import Redeem, wanted
 from clearinghouse.windows import Close, Confirm
 from custodian import overdue as overdue_holds
@@ -84,6 +85,26 @@ class TestCustody:
         clearinghouse.decide(read_hand_over(HANGZHOU, again))
         assert (clearinghouse.rows("voucher"), clearinghouse.rows("account")) == before
         assert [row["number"] for row in clearinghouse.rows("hand_over")] == [1, 2]
+
+    @pytest.mark.parametrize("with_recall", [False, True], ids=["by itself", "in a recall, which gives nothing back"])
+    def test_a_captured_voucher_is_not_taken_again_whatever_epoch_it_is_given(
+        self, node: LocalNode, clearinghouse: LocalClearinghouse, with_recall: bool
+    ) -> None:
+        (token,) = released(node, clearinghouse)
+        clearinghouse.redeem(redeem(1, token))
+        before = {name: clearinghouse.rows(name) for name in ("voucher", "account", "hand_over", "custody_return")}
+        (message,) = node.release(*keys_of(token))
+        first = hand_overs.read(message.hand_over.body)
+        later = custody_pb2.HandedVoucher.FromString(first.leaves[0])
+        later.epoch = 3
+        signed = hand_overs.sign(first.head._replace(number=2), [later.SerializeToString()], message_signer())
+        again = read_hand_over(HANGZHOU, signed)
+        work = Recall(HANGZHOU, {keys_of(token)[0]: 3}, [again]) if with_recall else again
+        (refused,) = clearinghouse.decide(work)
+        assert isinstance(refused, InvalidInput)
+        assert "is captured" in str(refused)
+        assert {name: clearinghouse.rows(name) for name in before} == before
+        clearinghouse.check_books()
 
     def test_nobody_hands_over_another_region_s_vouchers(
         self, node: LocalNode, clearinghouse: LocalClearinghouse

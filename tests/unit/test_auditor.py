@@ -56,11 +56,12 @@ TAMPERINGS = [
         ("330100: redemption", "1000 fen", "spend has no row for it"),
     ),
     Tampering(
-        "a captured voucher is made usable again",
+        "a captured voucher is made a cancelled one",
         CLEARINGHOUSE,
-        "UPDATE voucher SET status = 'usable' WHERE status = 'captured' AND issuer = '330100'",
+        "UPDATE voucher SET status = 'cancelled' WHERE issuer = '330100' AND (pack_id, voucher_index) IN "
+        "(SELECT pack_id, voucher_index FROM spend WHERE issuer = '330100')",
         ONCE,
-        ("clearinghouse: voucher 330100/", "is usable", "is CAPTURED"),
+        ("clearinghouse: voucher 330100/", "is cancelled", "is CAPTURED"),
     ),
     Tampering(
         "the issuer takes back a voucher that the clearinghouse has",

@@ -326,7 +326,12 @@ def upgrade() -> None:
         sa.Column("holder_tag", sa.LargeBinary(), nullable=False),
         sa.Column("not_before", sa.BigInteger(), nullable=False),
         sa.Column("not_after", sa.BigInteger(), nullable=False),
-        sa.Column("status", sa.String(), nullable=False),
+        sa.Column(
+            "status",
+            sa.String(),
+            nullable=False,
+            comment="of a captured one maybe as it was before: spend tells",
+        ),
         sa.Column("epoch", sa.Integer(), nullable=False, comment="even: the issuer's, odd: the clearinghouse's"),
         sa.Column("hold", sa.LargeBinary(), nullable=True),
         sa.Column("reserved_cofunders", sa.Text(), nullable=False, comment="JSON: [[account, fen], …]"),
