@@ -141,7 +141,8 @@ class Books:
 
     def expect_numbers(self) -> None:
         """Ask for the series and the last entry, from which whatever is written goes on."""
-        self._asked_counters = self._transaction.ask(_COUNTERS)
+        if self._counters is None:
+            self._asked_counters = self._transaction.ask(_COUNTERS)
 
     def load_requests(self, keys: Iterable[RequestKey]) -> None:
         self._ask_requests(keys)()

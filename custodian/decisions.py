@@ -336,6 +336,7 @@ def expire_overdue(voucher: VoucherState, books: Books, party: Party) -> None:
         return
     if voucher.status == custody.CAPTURED:
         books.note_captured(voucher.key)
+        return
     current = without_expired_hold(voucher, books, party)
     if current is None or current.status != custody.USABLE or party.at < current.not_after:
         return

@@ -81,7 +81,8 @@ class Suspensions:
 
     def expect(self) -> None:
         """Ask of what there is anything suspended, which whatever is decided looks at."""
-        self._asked = self._transaction.ask(_KINDS)
+        if self._kinds is None:
+            self._asked = self._transaction.ask(_KINDS)
 
     def want(self, *subjects: Subject) -> None:
         """Note what decisions will ask for; the first of them reads it all."""

@@ -1,11 +1,11 @@
 """A clearinghouse's books after many redemptions, made in bulk.
 
-Who pays what is decided by the same functions as in the service (discount, split, capture, refund, ceilings), once for
-all redemptions that agree in campaign, region and discount; every row that the service writes of a
-redemption is written, by its own `Books`: voucher, hand-over, redemption, postings, spend, proof, answer, feed, sums by
-window and hour, ledger lines with their digests. What is left out is what was signed around the requests
-(`signed_batch`), the checks before a decision, and unless they are asked for answers and feed. `quanlian ledger check`
-holds of the whole result.
+Who pays what is decided by the same functions as in the service (discount, split, redeem, refund, ceilings), once for
+all redemptions that agree in campaign, region and discount; every row that the service writes of a redemption is
+written, by its own `Books`: voucher, hand-over, redemption, postings, spend, proof, answer, feed, sums by window and
+hour, ledger lines with their digests. What is left out is what was signed around the requests (`signed_batch`), the
+checks before a decision, and unless they are asked for answers and feed. `quanlian ledger check` holds of the whole
+result.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ BYTES_A_REDEMPTION = 5_000
 
 
 class _Asked(NamedTuple):
+    """Who asked for a redemption, as `custodian.plain_captures.Asked`."""
+
     redeeming_region: str
     participant: str
     acquirer: str
@@ -63,8 +65,10 @@ class _Use(NamedTuple):
     owed_fen: int
 
 
-_Uses = dict[tuple[bytes, str, int], _Use]
-"""By terms, region and discount."""
+_UseKey = tuple[bytes, str, int]
+"""Terms, region and discount."""
+
+_Uses = dict[_UseKey, _Use]
 
 
 class Bulk:
@@ -147,7 +151,7 @@ class _HandOverUsed:
         self._desk, self._terms, self._handed, self._others = desk, terms, handed, others
         self._issuer, self._known, self._told = issuer, known, told
         self._moment = wire.Moment(desk.at, desk.window)
-        self._uses: dict[tuple[bytes, str, int], list[int]] = {}
+        self._uses: dict[_UseKey, list[int]] = {}
         """The orders of each."""
         self._left: dict[str, dict[str, int]] = {}
         self._refunded: list[bytes] = []
