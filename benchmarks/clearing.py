@@ -174,7 +174,7 @@ def usual_parts(database: str) -> Sequence[str]:
     return ("stream", "unary", "half") if database == "sqlite" else PARTS[:-1]
 
 
-async def measure(run: Run, stored: Sequence[int]) -> Figures:
+async def measure(run: Run, stored: Sequence[int], lean: bool) -> Figures:
     figures, alone = Figures(), [name for name in run.parts if name in HOUSE_PARTS]
     if alone or "workers" in run.parts:
         house = LoneClearinghouse(run.folder / "alone", run.url)
@@ -191,7 +191,7 @@ async def measure(run: Run, stored: Sequence[int]) -> Figures:
     if set(THROUGH_NODES) & set(run.parts):
         figures.add(await through_nodes(run))
     if "growth" in run.parts:
-        figures.add(await growth.growth(run, stored))
+        figures.add(await growth.growth(run, stored, lean))
     return figures
 
 
@@ -255,8 +255,20 @@ def _bare_per_second(house: LoneClearinghouse, count: int) -> float:
 def main() -> None:
     options = parser("clearing", PARTS, USUAL, QUICK)
     options.add_argument("--stored", type=int, nargs="+", default=growth.SIZES, help="redemptions stored, for growth")
+    options.add_argument(
+        "--lean",
+        action="store_true",
+        help="store them without their answers and feeds, whose keys come in order of time: two thirds of the disk",
+    )
     given = options.parse_args()
-    run("clearing", given, lambda each: measure(each, given.stored), usual_parts, BYTES_A_REDEMPTION, REPORTED)
+    run(
+        "clearing",
+        given,
+        lambda each: measure(each, given.stored, given.lean),
+        usual_parts,
+        BYTES_A_REDEMPTION,
+        REPORTED,
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Growth: what a clearinghouse does with many redemptions stored, how much they take, and how long it needs to start.
 
-The books are made in bulk (rig/bulk.py), from size to size in one database, and the server finishes what filling left
-to it before anything is timed. What is redeemed then are vouchers left over from all hand-overs: not in the order of
-issue, and not at the end of what is stored. In the middle of a stream the process is killed; started again, it gets
+The books are made in bulk (rig/bulk.py), from size to size in one database, and before anything is timed the server
+finishes what filling left to it and has in its buffers what every redemption looks up: vouchers, their key and that of
+`spend`. What is redeemed then are vouchers left over from all hand-overs: not in the order of issue, and not at the end
+of what is stored. In the middle of a stream the process is killed; started again, it gets
 everything once more, and must have accepted each once.
 
 - growth_per_s_SIZE, cpu_us_growth_*_SIZE: the stream with so many stored, and CPU of each process for a redemption,
@@ -21,15 +22,17 @@ import shutil
 import time
 from collections.abc import Sequence
 
+from grpc.aio import AioRpcError
 from rich.console import Console
 
 from chassis.console import progress
+from quanlian.errors import Unavailable
 from rig.books import require_balance
 from rig.bulk import Bulk
 from rig.issuing import Issued
 from rig.load import Sender, require_answers
 from rig.lone_clearinghouse import LoneClearinghouse
-from rig.machine import log_bytes, settle, stored_bytes
+from rig.machine import bring_in, log_bytes, settle, stored_bytes
 from rig.parts import Figures, Run
 from rig.timing import CLIENT
 from rig.traffic import purchase_item
@@ -43,7 +46,8 @@ BYTES_FILLED = 5_000
 """Of a redemption made in bulk, before that was measured: tables, indexes and the log that PostgreSQL keeps."""
 
 
-async def growth(run: Run, sizes: Sequence[int]) -> Figures:
+async def growth(run: Run, sizes: Sequence[int], lean: bool) -> Figures:
+    """`lean`: what is stored has no answers and feeds."""
     house, figures = LoneClearinghouse(run.folder / "growth", run.url), Figures()
     first: dict[str, float] = {}
     await house.create()
@@ -54,11 +58,17 @@ async def growth(run: Run, sizes: Sequence[int]) -> Figures:
             figures.missing[f"ratio_at_{name}"] = why
             continue
         before, stored, cpu = house.captured, stored_bytes(house.database), time.process_time()
-        vouchers = await _fill(house, size, WARM + run.count + run.count // KILLED_IN)
+        vouchers = await _fill(house, size, WARM + run.count + run.count // KILLED_IN, lean)
         if made := house.captured - before:
             bytes_each = (stored_bytes(house.database) - stored) / made
             figures.values[f"fill_cpu_us_{name}"] = 1e6 * (time.process_time() - cpu) / made
-        measured = await _measure(house, vouchers, run.count)
+        try:
+            measured = await _measure(house, vouchers, run.count)
+        except (AioRpcError, Unavailable) as error:
+            words = error.details() if isinstance(error, AioRpcError) else error
+            figures.missing[f"ratio_at_{name}"] = f"not answered in time: {words}"
+            house.captured = house.redeemed()
+            break
         first = first or measured
         measured |= {
             "ratio_at": measured["growth_per_s"] / first["growth_per_s"],
@@ -87,7 +97,7 @@ def _no_room(run: Run, more: int, bytes_each: float) -> str:
     return words if need > free else ""
 
 
-async def _fill(house: LoneClearinghouse, size: int, wanted: int) -> list[Issued]:
+async def _fill(house: LoneClearinghouse, size: int, wanted: int, lean: bool) -> list[Issued]:
     """As many stored as `size`; at least `wanted` vouchers of other regions that can be redeemed."""
     more = size - house.captured
     if more <= 0:
@@ -96,7 +106,7 @@ async def _fill(house: LoneClearinghouse, size: int, wanted: int) -> list[Issued
         task = shown.add_task(f"{size:,} stored", total=more)
         bulk, spared = Bulk(house.setting, house.service, house.issuer), wanted * 11 // 10
         left = await asyncio.to_thread(
-            bulk.load, house.campaigns, more, True, lambda count: shown.advance(task, count), spared
+            bulk.load, house.campaigns, more, not lean, lambda count: shown.advance(task, count), spared
         )
     house.captured += more
     house.require_books()
@@ -108,6 +118,7 @@ async def _fill(house: LoneClearinghouse, size: int, wanted: int) -> list[Issued
 async def _measure(house: LoneClearinghouse, vouchers: Sequence[Issued], count: int) -> dict[str, float]:
     items = [purchase_item(each, house.issuer) for each in vouchers]
     settle(house.database)
+    bring_in(house.database, "voucher", "voucher_pkey", "spend_pkey")
     began = time.perf_counter()
     async with house.serving(SENDER) as (sender,):
         start_s = time.perf_counter() - began
