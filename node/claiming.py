@@ -27,7 +27,7 @@ from quanlian.campaign_changes import Standing
 from quanlian.errors import InvalidInput
 from quanlian.ledger import Movement
 from quanlian.refusals import Refusal, RefusalReason
-from quanlian.signing import signing_bytes
+from quanlian.signing import SigningKey, signing_bytes
 from quanlian.suspensions import SuspensionKind
 from quanlian.terms import Terms
 from quanlian.v1 import claim_pb2, refusal_pb2
@@ -206,11 +206,16 @@ class ClaimBatch:
         self._expected: list[Claim] = []
         self._evidence: dict[Shown, bytes | None] = {}
         self._terms = _own_terms(desk)
-        self._key = desk.suspensions.judged(desk.region.verifier.key(desk.region.voucher_signer.key_id))
         self._today = china_day(desk.at)
         self._none_left = claim_pb2.ClaimAnswer(
             refusal=_message(Refusal(RefusalReason.QUOTA_EXHAUSTED)), decided_at=desk.at
         )
+
+    @property
+    def _key(self) -> SigningKey:
+        """By which packs are signed, as suspensions have it now."""
+        desk = self._desk
+        return desk.suspensions.judged(desk.region.verifier.key(desk.region.voucher_signer.key_id))
 
     def expect(self, claims: Sequence[Claim]) -> None:
         """Note claims that will be decided in this batch."""

@@ -10,7 +10,6 @@ import pytest
 import sqlalchemy as sa
 
 from chassis.database import Database, KeyTaken, Query, Transaction
-from chassis.postgresql import durability_faults
 from custodian.seals import seal, seal_column
 from quanlian.errors import ConfigurationError, Unavailable
 
@@ -326,97 +325,6 @@ def test_a_value_too_long_for_its_column_is_not_cut(accounts: Database) -> None:
         assert row.label == "nine char"
 
 
-MIGRATION = """
-import sqlalchemy as sa
-from alembic import op
-
-revision = "{revision}"
-down_revision = {previous!r}
-
-
-def upgrade() -> None:
-    op.create_table("{table}", sa.Column("id", sa.BigInteger, primary_key=True))
-    {more}
-"""
-
-
-def write_migration(folder: Path, revision: str, previous: str | None, table: str, more: str = "") -> Path:
-    (folder / "versions").mkdir(parents=True, exist_ok=True)
-    path = folder / "versions" / f"{revision}.py"
-    path.write_text(MIGRATION.format(revision=revision, previous=previous, table=table, more=more))
-    return path
-
-
-def tables(database: Database) -> set[str]:
-    with database.snapshot() as snapshot:
-        return set(sa.inspect(snapshot.connection).get_table_names())
-
-
-def test_migrations_build_the_tables_and_later_ones_add_to_them(database: Database, tmp_path: Path) -> None:
-    folder = tmp_path / "migrations"
-    write_migration(folder, "0001", None, "first")
-    database.migrate(str(folder))
-    assert tables(database) == {"alembic_version", "first"}
-    database.migrate(str(folder))
-    write_migration(folder, "0002", "0001", "second")
-    database.migrate(str(folder))
-    assert tables(database) == {"alembic_version", "first", "second"}
-
-
-def test_migrating_makes_a_party_s_schema_and_touches_no_other(
-    database_url: Callable[[str], str], schema: Callable[[str], str], tmp_path: Path
-) -> None:
-    write_migration(tmp_path / "migrations", "0001", None, "first")
-    for name in ("node", "clearinghouse"):
-        database = Database.open(database_url(name), schema(name))
-        database.migrate(str(tmp_path / "migrations"))
-        assert tables(database) == {"alembic_version", "first"}
-        database.close()
-
-
-def test_a_migration_that_fails_leaves_nothing_behind(database: Database, tmp_path: Path) -> None:
-    write_migration(tmp_path / "migrations", "0001", None, "first", more="raise ZeroDivisionError")
-    with pytest.raises(ZeroDivisionError):
-        database.migrate(str(tmp_path / "migrations"))
-    assert tables(database) == set()
-
-
-def test_a_database_newer_than_the_program_is_refused(database: Database, tmp_path: Path) -> None:
-    folder = tmp_path / "migrations"
-    write_migration(folder, "0001", None, "first")
-    newest = write_migration(folder, "0002", "0001", "second")
-    database.migrate(str(folder))
-    newest.unlink()
-    with pytest.raises(ConfigurationError, match=r"migration '0002'.*newer Quanlian"):
-        database.migrate(str(folder))
-
-
-def test_migrations_that_are_nowhere_are_named(database: Database) -> None:
-    with pytest.raises(ConfigurationError, match="nowhere/migrations"):
-        database.migrate("nowhere/migrations")
-
-
-def test_a_durable_database_is_accepted(database: Database) -> None:
-    database.check_durability()
-
-
-def test_sqlite_without_full_sync_is_refused(tmp_path: Path) -> None:
-    database = Database.open(f"sqlite:///{tmp_path / 'a.db'}")
-    sa.event.listen(database.engine, "connect", lambda driver, record: driver.execute("PRAGMA synchronous=NORMAL"))
-    database.engine.dispose()
-    with pytest.raises(ConfigurationError, match="synchronous is 1"):
-        database.check_durability()
-    database.close()
-
-
-def test_postgresql_that_acknowledges_before_it_writes_is_refused(postgres_url: str) -> None:
-    mark = "&" if "?" in postgres_url else "?"
-    database = Database.open(f"{postgres_url}{mark}options=-c%20synchronous_commit%3Doff")
-    with pytest.raises(ConfigurationError, match="synchronous_commit is off"):
-        database.check_durability()
-    database.close()
-
-
 def test_postgresql_with_a_table_that_a_crash_empties_is_refused(accounts: Database) -> None:
     if accounts.dialect == "sqlite":
         accounts.check_durability()
@@ -425,40 +333,6 @@ def test_postgresql_with_a_table_that_a_crash_empties_is_refused(accounts: Datab
         transaction.connection.exec_driver_sql("ALTER TABLE single SET UNLOGGED")
     with pytest.raises(ConfigurationError, match="ALTER TABLE single SET LOGGED"):
         accounts.check_durability()
-
-
-@pytest.mark.parametrize("setting", ["fsync", "synchronous_commit", "full_page_writes"])
-def test_each_setting_that_loses_commits_is_named(setting: str) -> None:
-    durable = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
-    assert durability_faults(durable) == []
-    (fault,) = durability_faults({**durable, setting: "off"})
-    assert setting in fault
-
-
-def test_a_url_of_no_known_kind_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="mysql"):
-        Database.open("mysql://u:secret@host/name")
-    with pytest.raises(ConfigurationError, match="cannot be read") as refusal:
-        Database.open("postgresql//u:secret@host")
-    assert "secret" not in str(refusal.value)
-
-
-def test_a_path_that_cannot_hold_a_database_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="absent"):
-        Database.open(f"sqlite:///{tmp_path}/absent/a.db")
-    with pytest.raises(ConfigurationError, match="folder"):
-        Database.open(f"sqlite:///{tmp_path}")
-    with pytest.raises(ConfigurationError, match="memory"):
-        Database.open("sqlite:///:memory:")
-
-
-def test_a_file_that_is_no_database_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
-    path = tmp_path / "letter.txt"
-    path.write_text("Dear Hangzhou, " * 500)
-    before = path.read_bytes()
-    with pytest.raises(ConfigurationError, match="not an SQLite database"):
-        Database.open(f"sqlite:///{path}")
-    assert path.read_bytes() == before
 
 
 def test_a_full_disk_is_told_and_nothing_of_the_batch_is_kept(tmp_path: Path) -> None:
@@ -470,31 +344,6 @@ def test_a_full_disk_is_told_and_nothing_of_the_batch_is_kept(tmp_path: Path) ->
         transaction.insert(ACCOUNT, [account("330100", n, seal=bytes(1000)) for n in range(100)])
     assert balances(database) == {}
     database.close()
-
-
-def test_a_server_that_does_not_answer_is_unavailable_and_the_password_stays_unseen() -> None:
-    with pytest.raises(Unavailable, match="does not answer") as failure:
-        Database.open("postgresql://quanlian:s3cret@127.0.0.1:1/quanlian")
-    assert "s3cret" not in str(failure.value)
-    assert "quanlian:***@127.0.0.1:1/quanlian" in str(failure.value)
-
-
-def test_a_database_that_does_not_exist_is_named(postgres_url: str) -> None:
-    url = sa.make_url(postgres_url).set(database="absent").render_as_string(hide_password=False)
-    with pytest.raises(ConfigurationError, match=r"does not exist.*absent"):
-        Database.open(url)
-
-
-def test_a_user_that_the_server_does_not_know_is_refused(postgres_url: str) -> None:
-    url = sa.make_url(postgres_url).set(username="stranger", password="s3cret").render_as_string(False)
-    with pytest.raises(ConfigurationError, match="refuses") as failure:
-        Database.open(url)
-    assert "s3cret" not in str(failure.value)
-
-
-def test_a_schema_name_that_would_need_quotes_is_refused(postgres_url: str) -> None:
-    with pytest.raises(ConfigurationError, match="cannot name a schema"):
-        Database.open(postgres_url, 'x"; DROP TABLE account; --')
 
 
 def test_after_a_lost_connection_the_next_transaction_finds_a_new_one(postgres_url: str) -> None:
