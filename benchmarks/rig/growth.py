@@ -76,6 +76,7 @@ async def growth(run: Run, sizes: Sequence[int], lean: bool) -> Figures:
             "stored_gb": stored_bytes(house.database) / 1e9,
         }
         figures.values |= {f"{figure}_{name}": value for figure, value in measured.items()}
+        Console(stderr=True).print(f"{size:,} stored:", {figure: round(each, 3) for figure, each in measured.items()})
     if lean:  # without answers `quanlian ledger check` would miss them
         house.require_books()
     else:
