@@ -197,11 +197,12 @@ def test_the_clock_stands_still_in_a_transaction_and_never_runs_back(
         assert snapshot.now() == first + 100
 
 
-def test_two_writers_exclude_each_other(database_factory: Callable[[str], Database]) -> None:
+def test_two_writers_exclude_each_other(
+    accounts: Database, database_url: Callable[[str], str], schema: Callable[[str], str]
+) -> None:
     """Four threads read a balance and write it back increased; without exclusion increments are lost."""
-    handles = [database_factory("party"), database_factory("party")]
+    handles = [Database.open(database_url("party"), schema("party"), lock_wait_seconds=60) for _ in range(2)]
     with handles[0].transaction() as transaction:
-        METADATA.create_all(transaction.connection)
         transaction.insert(ACCOUNT, [account("330100", 1, 0)])
 
     def increase(database: Database) -> None:
@@ -215,7 +216,9 @@ def test_two_writers_exclude_each_other(database_factory: Callable[[str], Databa
         thread.start()
     for thread in threads:
         thread.join()
-    assert balances(handles[1]) == {("330100", 1): 100}
+    assert balances(accounts) == {("330100", 1): 100}
+    for each in handles:
+        each.close()
 
 
 def test_two_parties_do_not_wait_for_each_other(database_factory: Callable[[str], Database]) -> None:
