@@ -17,10 +17,10 @@ demo: .venv/ready ## run the network's main job: five nodes, a clearinghouse, re
 	$(BIN)/quanlian demo
 
 test: .venv/ready ## run the tests, the long ones left out
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not long'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not long'
 
 test-long: .venv/ready ## run every test, the long ones too
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 fuzz: .venv/ready ## search 200,000 campaign files for one that breaks the reader; FUZZ='--runs N --seed S'
 	$(BIN)/python tests/hostile_campaigns.py $(FUZZ)
