@@ -44,7 +44,7 @@ def migrate(database: Database, owners: tuple[Owner, ...]) -> None:
 
 
 def described(database: Database) -> dict[str, Any]:
-    """Every table as the database itself describes it: columns with types, keys, unique constraints, indexes."""
+    """Every table as the database itself describes it: columns with types, options, keys, unique constraints and so on."""
     found: dict[str, Any] = {}
     with database.snapshot() as transaction:
         inspector = sa.inspect(transaction.connection)
@@ -55,6 +55,7 @@ def described(database: Database) -> dict[str, Any]:
             }
             found[table] = {
                 "columns": columns,
+                "options": inspector.get_table_options(table),
                 "key": inspector.get_pk_constraint(table)["constrained_columns"],
                 "unique": sorted(each["column_names"] for each in inspector.get_unique_constraints(table)),
                 "indexes": sorted(
@@ -64,6 +65,15 @@ def described(database: Database) -> dict[str, Any]:
                 ),
             }
     return found
+
+
+def test_pages_of_redemptions_keep_room_for_what_refunds_write_anew(database: Database) -> None:
+    """Else new ones go into what refunds left all over the table, and each changes a page that nothing else changes."""
+    database.migrate(CUSTODIAN.folder, CUSTODIAN.version_table)
+    with database.snapshot() as transaction:
+        options = sa.inspect(transaction.connection).get_table_options("redemption")
+    expected = {"postgresql": {"postgresql_with": {"fillfactor": "85"}}, "sqlite": {}}
+    assert options == expected[database.dialect]
 
 
 def test_a_migrated_database_has_the_tables_that_the_code_describes(

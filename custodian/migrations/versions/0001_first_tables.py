@@ -204,6 +204,7 @@ def upgrade() -> None:
         ),
         sa.Column("seal", sa.LargeBinary(), nullable=False, comment="digest of the row's other columns"),
         sa.PrimaryKeyConstraint("id"),
+        postgresql_with={"fillfactor": 85},
     )
     op.create_index("redemption_by_campaign", "redemption", ["issuer", "campaign"], unique=False)
     op.create_index(
