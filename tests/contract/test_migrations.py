@@ -44,7 +44,7 @@ def migrate(database: Database, owners: tuple[Owner, ...]) -> None:
 
 
 def described(database: Database) -> dict[str, Any]:
-    """Every table as the database itself describes it: columns with types, options, keys, unique constraints and so on."""
+    """Every table as the database itself describes it: columns with types, options, keys, uniqueness, indexes."""
     found: dict[str, Any] = {}
     with database.snapshot() as transaction:
         inspector = sa.inspect(transaction.connection)
