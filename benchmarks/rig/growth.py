@@ -3,12 +3,13 @@
 The books are made in bulk (rig/bulk.py), from size to size in one database, and before anything is timed the server
 finishes what filling left to it and has in its buffers what every redemption looks up: vouchers, their key and that of
 `spend`. What is redeemed then are vouchers left over from all hand-overs: not in the order of issue, and not at the end
-of what is stored. In the middle of a stream the process is killed; started again, it gets
-everything once more, and must have accepted each once.
+of what is stored. In the middle of a stream the process is killed; started again, it gets everything once more, and
+must have accepted each once. Just before and just after a clearinghouse without a past does the same on the same
+server: a machine may be half as fast an hour later.
 
 - growth_per_s_SIZE, cpu_us_growth_*_SIZE: the stream with so many stored, and CPU of each process for a redemption,
-- ratio_at_SIZE: of that rate to the one at the first size; cpu_ratio_at_SIZE: the same by CPU of clearinghouse and
-  database, which a busy machine changes less,
+- empty_beside_per_s_SIZE, cpu_us_empty_beside_*_SIZE: over empty books, before and after,
+- ratio_at_SIZE: of these rates; cpu_ratio_at_SIZE: of their CPU of clearinghouse and database together,
 - bytes_a_redemption_SIZE, log_bytes_a_redemption_SIZE: what tables and indexes, and the log, grew by in that stream,
 - stored_gb_SIZE: tables and indexes, all in all,
 - fill_cpu_us_SIZE: what making one of them took here, without the database server,
@@ -20,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 from grpc.aio import AioRpcError
@@ -32,9 +34,9 @@ from rig.bulk import Bulk
 from rig.issuing import Issued
 from rig.load import Sender, require_answers
 from rig.lone_clearinghouse import LoneClearinghouse
-from rig.machine import bring_in, log_bytes, settle, stored_bytes
+from rig.machine import bring_in, durability, log_bytes, settle, stored_bytes
 from rig.parts import Figures, Run
-from rig.timing import CLIENT
+from rig.timing import CLIENT, Timed
 from rig.traffic import purchase_item
 
 SIZES = (0, 1_000_000, 5_000_000, 20_000_000)
@@ -48,10 +50,12 @@ BYTES_FILLED = 5_000
 
 async def growth(run: Run, sizes: Sequence[int], lean: bool) -> Figures:
     """`lean`: what is stored has no answers and feeds."""
-    house, figures = LoneClearinghouse(run.folder / "growth", run.url), Figures()
-    first: dict[str, float] = {}
-    await house.create()
-    bytes_each = float(BYTES_FILLED)
+    house, empty = (LoneClearinghouse(run.folder / name, run.url, name) for name in ("growth", "empty"))
+    figures, bytes_each = Figures(), float(BYTES_FILLED)
+    for each in (house, empty):
+        await each.create()
+    console = Console(stderr=True)
+    console.print(durability(house.database))
     for size in sizes:
         name = _name(size)
         if why := _no_room(run, size - house.captured, bytes_each):
@@ -63,25 +67,21 @@ async def growth(run: Run, sizes: Sequence[int], lean: bool) -> Figures:
             bytes_each = (stored_bytes(house.database) - stored) / made
             figures.values[f"fill_cpu_us_{name}"] = 1e6 * (time.process_time() - cpu) / made
         try:
-            measured = await _measure(house, vouchers, run.count)
+            measured = await _measure(house, empty, vouchers, run.count)
         except (AioRpcError, Unavailable) as error:
             words = error.details() if isinstance(error, AioRpcError) else error
             figures.missing[f"ratio_at_{name}"] = f"not answered in time: {words}"
-            house.captured = house.redeemed()
+            house.captured, empty.captured = house.redeemed(), empty.redeemed()
             break
-        first = first or measured
-        measured |= {
-            "ratio_at": measured["growth_per_s"] / first["growth_per_s"],
-            "cpu_ratio_at": first["cpu_us_growth"] / measured["cpu_us_growth"],
-            "stored_gb": stored_bytes(house.database) / 1e9,
-        }
         figures.values |= {f"{figure}_{name}": value for figure, value in measured.items()}
-        Console(stderr=True).print(f"{size:,} stored:", {figure: round(each, 3) for figure, each in measured.items()})
+        console.print(f"{size:,} stored:", {figure: round(each, 3) for figure, each in measured.items()})
     if lean:  # without answers `quanlian ledger check` would miss them
         house.require_books()
     else:
         require_balance(house.database, 1, house.captured)
-    house.close()
+    require_balance(empty.database, 1, empty.captured)
+    for each in (house, empty):
+        each.close()
     return figures
 
 
@@ -119,27 +119,62 @@ async def _fill(house: LoneClearinghouse, size: int, wanted: int, lean: bool) ->
     return found[:wanted]
 
 
-async def _measure(house: LoneClearinghouse, vouchers: Sequence[Issued], count: int) -> dict[str, float]:
+async def _measure(
+    house: LoneClearinghouse, empty: LoneClearinghouse, vouchers: Sequence[Issued], count: int
+) -> dict[str, float]:
     items = [purchase_item(each, house.issuer) for each in vouchers]
     settle(house.database)
     bring_in(house.database, "voucher", "voucher_pkey", "spend_pkey")
+    earlier = await _over_empty_books(empty, count)
     began = time.perf_counter()
     async with house.serving(SENDER) as (sender,):
         start_s = time.perf_counter() - began
         await _redeem(house, sender, items[:WARM])
         before, log = stored_bytes(house.database), log_bytes(house.database)
-        messages = sender.messages(items[WARM : WARM + count], PER_MESSAGE)
-        found, responses = await house.timed(count, lambda latencies: sender.stream(messages, latencies))
-        require_answers(responses, count, {}, house.setting.keyring)
-        house.captured += count
+        found = await _timed(house, sender, items[WARM : WARM + count])
         grown = {"bytes_a_redemption": (stored_bytes(house.database) - before) / count}
         if log is not None:
             grown["log_bytes_a_redemption"] = ((log_bytes(house.database) or 0) - log) / count
         recovery_s = await _kill(house, items[WARM + count :])
     house.require_books()
-    cpu = {f"cpu_us_growth_{party}": us for party, us in found.cpu_us().items() if party != CLIENT}
-    cpu["cpu_us_growth"] = sum(cpu.values())
-    return {"growth_per_s": found.per_second, "start_s": start_s, "recovery_s": recovery_s, **grown, **cpu}
+    beside = _together(earlier, await _over_empty_books(empty, count))
+    cpu, cpu_beside = _cpu_us(found), _cpu_us(beside)
+    return {
+        "growth_per_s": found.per_second,
+        "ratio_at": found.per_second / beside.per_second,
+        "cpu_ratio_at": sum(cpu_beside.values()) / sum(cpu.values()),
+        **{f"cpu_us_growth_{party}": us for party, us in cpu.items()},
+        "empty_beside_per_s": beside.per_second,
+        **{f"cpu_us_empty_beside_{party}": us for party, us in cpu_beside.items()},
+        **grown,
+        "stored_gb": stored_bytes(house.database) / 1e9,
+        "start_s": start_s,
+        "recovery_s": recovery_s,
+    }
+
+
+async def _over_empty_books(empty: LoneClearinghouse, count: int) -> Timed:
+    items = [purchase_item(each, empty.issuer) for each in await empty.vouchers(SENDER, WARM + count)]
+    async with empty.serving(SENDER) as (sender,):
+        await _redeem(empty, sender, items[:WARM])
+        return await _timed(empty, sender, items[WARM:])
+
+
+async def _timed(house: LoneClearinghouse, sender: Sender, items: Sequence[bytes]) -> Timed:
+    messages = sender.messages(items, PER_MESSAGE)
+    found, responses = await house.timed(len(items), lambda latencies: sender.stream(messages, latencies))
+    require_answers(responses, len(items), {}, house.setting.keyring)
+    house.captured += len(items)
+    return found
+
+
+def _together(earlier: Timed, later: Timed) -> Timed:
+    cpu_s = Counter(earlier.cpu_s) + Counter(later.cpu_s)
+    return Timed(earlier.requests + later.requests, earlier.wall_s + later.wall_s, cpu_s=cpu_s)
+
+
+def _cpu_us(found: Timed) -> dict[str, float]:
+    return {party: us for party, us in found.cpu_us().items() if party != CLIENT}
 
 
 async def _redeem(house: LoneClearinghouse, sender: Sender, items: Sequence[bytes]) -> None:

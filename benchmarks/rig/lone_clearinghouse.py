@@ -48,12 +48,14 @@ class _Process(Network):
 
 
 class LoneClearinghouse:
-    """`captured` is how many redemptions are in its books, as their senders were told."""
+    """`captured` is how many redemptions are in its books, as their senders were told. Those of one server have
+    different `name`s.
+    """
 
-    def __init__(self, folder: Path, url: str) -> None:
+    def __init__(self, folder: Path, url: str, name: str = "alone") -> None:
         self._folder, self._database_url = folder, url
         network = Network(folder, url)
-        self.url, self.schema = network.party_url(CLEARINGHOUSE), network.party_schema(CLEARINGHOUSE)
+        self.url, self.schema = network.party_url(CLEARINGHOUSE), f"bench_{name}"
         self.at, self.captured = int(time.time()), 0
         self.setting = Setting(folder / "pki", delta_cities())
         self.senders: list[Sender] = []

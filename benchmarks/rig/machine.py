@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,10 @@ def durability(database: Database) -> str:
     database.check_durability()
     names = {
         "sqlite": ("journal_mode", "synchronous"),
-        "postgresql": ("server_version", "fsync", "synchronous_commit", *SETTINGS),
+        "postgresql": ("server_version", "fsync", "synchronous_commit", *SETTINGS, "huge_pages_status"),
     }[database.dialect]
+    ask = {"sqlite": "PRAGMA {}", "postgresql": "SELECT current_setting('{}', true)"}[database.dialect]
     with database.snapshot() as transaction:
-        ask = "PRAGMA {}" if database.dialect == "sqlite" else "SHOW {}"
         run = transaction.connection.exec_driver_sql
         return ", ".join(f"{name}={run(ask.format(name)).scalar()}" for name in names)
 
@@ -92,23 +93,25 @@ def log_bytes(database: Database) -> int | None:
 
 def settle(database: Database) -> None:
     """Have the server do what many rows left to it: vacuum, statistics and a checkpoint, so that no figure has it."""
-    commands = {
-        "sqlite": ("PRAGMA wal_checkpoint(TRUNCATE)",),
-        "postgresql": ("VACUUM (ANALYZE)", "CHECKPOINT"),
-    }[database.dialect]
-    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        for command in commands:
-            connection.exec_driver_sql(command)
+    if database.dialect == "sqlite":
+        with closing(database.engine.raw_connection()) as connection:  # outside a transaction, which SQLAlchemy begins
+            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    else:
+        _run_alone(database, "VACUUM (ANALYZE)", "CHECKPOINT")
 
 
 def bring_in(database: Database, *tables_and_indexes: str) -> None:
     """Have PostgreSQL's buffers hold them, as those of a server do that has long used them; SQLite has its own few."""
-    if database.dialect == "sqlite":
-        return
+    if database.dialect == "postgresql":
+        prewarm = [f"SELECT public.pg_prewarm('{name}')" for name in tables_and_indexes]
+        _run_alone(database, "CREATE EXTENSION IF NOT EXISTS pg_prewarm SCHEMA public", *prewarm)
+
+
+def _run_alone(database: Database, *commands: str) -> None:
+    """Each by itself, outside a transaction."""
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql("CREATE EXTENSION IF NOT EXISTS pg_prewarm SCHEMA public")
-        for name in tables_and_indexes:
-            connection.exec_driver_sql("SELECT public.pg_prewarm(%s::regclass)", (name,))
+        for command in commands:
+            connection.exec_driver_sql(command)
 
 
 def need_room(folder: Path, wanted_bytes: int) -> str:
