@@ -128,16 +128,22 @@ def hear(party: LocalClearinghouse, news: str, token: bytes) -> None:
             limit(party, 10_000_000, 2000)
 
 
-def content_of(asked: Asked, number: int, tokens: list[bytes], earlier: list[bytes]) -> bytes:
+def id_for(content: bytes, region: str) -> bytes:
+    """The id of the redemption that a region's request makes: another region may ask with the same content."""
+    return region.encode() + redemption_id_of(content)[len(region) :]
+
+
+def content_of(asked: Asked, number: int, tokens: list[bytes], earlier: list[tuple[bytes, str]]) -> bytes:
+    """`earlier` requests with their regions."""
     if asked.operation in ("refund", "reverse") or asked.odd == "again":
         if not earlier:
             return item(request_id(number), reverse=pb.Reverse(original_request_id=request_id(0)))
-        known = earlier[asked.voucher % len(earlier)]
+        known, region = earlier[asked.voucher % len(earlier)]
         if asked.odd == "again":
             return known
         if asked.operation == "reverse":
             return item(request_id(number), reverse=pb.Reverse(original_request_id=wire.request_id_of(known)))
-        refund = pb.Refund(redemption_id=redemption_id_of(known), order_fen=asked.order_fen)
+        refund = pb.Refund(redemption_id=id_for(known, region), order_fen=asked.order_fen)
         return item(request_id(number), refund=refund)
     token = tokens[asked.voucher // 2]
     buying = purchase(token, asked.voucher % 2, f"order-{number}", asked.order_fen)
@@ -187,20 +193,19 @@ def test_so_it_does_where_the_order_and_a_yearly_ceiling_count(
 def require_alike(parties: Pair, tokens: list[bytes], story: list[Batch], is_on_file: bool = True) -> None:
     """`is_on_file`: the agreement is in the register, so that the check of the books finds it."""
     with undone(*parties):
-        earlier: list[bytes] = []
+        earlier: list[tuple[bytes, str]] = []
         heard: set[str] = set()
         for batch in story:
             contents: list[tuple[bytes, str]] = []
             for asked in batch.requests:
-                content = content_of(asked, len(earlier), tokens, earlier)
-                contents.append((content, asked.region))
-                earlier.append(content)
+                contents.append((content_of(asked, len(earlier), tokens, earlier), asked.region))
+                earlier.append(contents[-1])
             answers = []
             for party in parties:
                 party.pass_seconds(batch.seconds)
                 if batch.news not in heard:
                     hear(party, batch.news, tokens[0])
-                works = [Redeem(received(each, region, region, redemption_id_of(each))) for each, region in contents]
+                works = [Redeem(received(each, region, region, id_for(each, region))) for each, region in contents]
                 answers.append(party.decide(*works))
             heard.add(batch.news)
             assert answers[0] == answers[1]
