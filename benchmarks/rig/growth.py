@@ -19,10 +19,11 @@ server: a machine may be half as fast an hour later.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from grpc.aio import AioRpcError
 from rich.console import Console
@@ -50,10 +51,9 @@ BYTES_FILLED = 5_000
 
 async def growth(run: Run, sizes: Sequence[int], lean: bool) -> Figures:
     """`lean`: what is stored has no answers and feeds."""
-    house, empty = (LoneClearinghouse(run.folder / name, run.url, name) for name in ("growth", "empty"))
+    house = LoneClearinghouse(run.folder / "growth", run.url, "growth")
     figures, bytes_each = Figures(), float(BYTES_FILLED)
-    for each in (house, empty):
-        await each.create()
+    await house.create()
     console = Console(stderr=True)
     console.print(durability(house.database))
     for size in sizes:
@@ -67,11 +67,12 @@ async def growth(run: Run, sizes: Sequence[int], lean: bool) -> Figures:
             bytes_each = (stored_bytes(house.database) - stored) / made
             figures.values[f"fill_cpu_us_{name}"] = 1e6 * (time.process_time() - cpu) / made
         try:
-            measured = await _measure(house, empty, vouchers, run.count)
+            async with _without_a_past(run, name) as empty:
+                measured = await _measure(house, empty, vouchers, run.count)
         except (AioRpcError, Unavailable) as error:
             words = error.details() if isinstance(error, AioRpcError) else error
             figures.missing[f"ratio_at_{name}"] = f"not answered in time: {words}"
-            house.captured, empty.captured = house.redeemed(), empty.redeemed()
+            house.captured = house.redeemed()
             break
         figures.values |= {f"{figure}_{name}": value for figure, value in measured.items()}
         console.print(f"{size:,} stored:", {figure: round(each, 3) for figure, each in measured.items()})
@@ -79,10 +80,20 @@ async def growth(run: Run, sizes: Sequence[int], lean: bool) -> Figures:
         house.require_books()
     else:
         require_balance(house.database, 1, house.captured)
-    require_balance(empty.database, 1, empty.captured)
-    for each in (house, empty):
-        each.close()
+    house.close()
     return figures
+
+
+@contextlib.asynccontextmanager
+async def _without_a_past(run: Run, name: str) -> AsyncIterator[LoneClearinghouse]:
+    """A new clearinghouse on the same server; its books are checked when it has served."""
+    empty = LoneClearinghouse(run.folder / f"empty_{name}", run.url, f"empty_{name}")
+    await empty.create()
+    try:
+        yield empty
+        require_balance(empty.database, 1, empty.captured)
+    finally:
+        empty.close()
 
 
 def _name(size: int) -> str:
