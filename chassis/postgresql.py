@@ -58,8 +58,7 @@ class PostgresqlDatabase(Database):
             isolation_level="READ COMMITTED",
             pool_size=10,
             pool_pre_ping=True,
-            # Plans made while a table was empty would outlive its growth: every statement is planned afresh.
-            connect_args={"prepare_threshold": None, "connect_timeout": CONNECT_SECONDS},
+            connect_args={"connect_timeout": CONNECT_SECONDS},
         )
         readers = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         return cls(engine, readers, shown(url), schema, lock_wait_seconds)
@@ -297,6 +296,8 @@ def _with_options(url: URL, schema: str, lock_wait_seconds: float) -> URL:
     given = url.query.get("options", "")
     settings = [given if isinstance(given, str) else " ".join(given)]
     settings.append(f"-c lock_timeout={max(1, round(lock_wait_seconds * 1000))}ms")
+    # What is run often is parsed once a connection, but a plan made while a table was empty would outlive its growth.
+    settings.append("-c plan_cache_mode=force_custom_plan")
     if schema:
         settings.append(f"-c search_path={schema}")
     options = " ".join(setting for setting in settings if setting)

@@ -212,12 +212,13 @@ class Run:
         self._want_accounts(works)
         replies: list[Reply] = []
         for number, work in enumerate(works, 1):
-            found = self._plain(work.received)
-            if found is None:
+            if self._asks_no_money(work.received):
+                replies.append(work.decide(self._desk))
+            elif found := self._plain(work.received):
+                replies.append(self._capture(work.received, *found))
+            else:
                 self._book()
                 replies.append(work.decide(self._desk))
-            else:
-                replies.append(self._capture(work.received, *found))
             if number % SENT_TOGETHER == 0:
                 self._desk.send_captures()
         self._book()
@@ -245,6 +246,11 @@ class Run:
 
     # Judging
 
+    def _asks_no_money(self, received: Received) -> bool:
+        """Whether it was answered before, or its signature is not good: what this run took may be booked later."""
+        answered = self._desk.books.request((received.participant, received.request_id))
+        return answered is not None or (received.refusal is not None and received.key is None)
+
     def _plain(self, received: Received) -> tuple[Purchase, VoucherState, Use, Payment] | None:
         """What is needed to capture it; None where it must be judged with every reason."""
         item, key, books = received.item, received.key, self._desk.books
@@ -257,7 +263,6 @@ class Run:
             state is None
             or state.status != custody.USABLE
             or not in_custody(state, custody.CLEARINGHOUSE)
-            or books.request((received.participant, received.request_id))
             or not self._is_good(key, purchase.voucher.issued_at)
         ):
             return None

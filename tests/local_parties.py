@@ -33,6 +33,7 @@ from custodian.decisions import Answered, Received
 from custodian.feed_heads import sign_head
 from custodian.ledger.check import check_books
 from custodian.overdue import decide_after_passed_holds
+from custodian.receiving import receive
 from node import schema as node_schema
 from node.claiming import Claim, read_claim
 from node.custody import Release
@@ -44,12 +45,12 @@ from node.service import NodeService, Signers
 from pki import suites
 from pki.denylist import DenyList
 from pki.identity import Identity
-from quanlian import vouchers, wire
+from quanlian import wire
 from quanlian.accounts import is_memo
 from quanlian.campaign_changes import ChangeKind
-from quanlian.errors import InvalidInput, Unavailable, UnknownKey
+from quanlian.errors import Unavailable, UnknownKey
 from quanlian.merchants import check_character
-from quanlian.refusals import Refusal, RefusalReason
+from quanlian.refusals import RefusalReason
 from quanlian.signing import SigningKey, signing_bytes
 from quanlian.suspensions import SuspensionKind
 from quanlian.terms import Terms
@@ -313,25 +314,15 @@ def outcome(content: bytes) -> str:
 def received(
     content: bytes, participant: str, region: str, redemption_id: bytes, limit: int = wire.MAX_ITEM_BYTES
 ) -> Received:
-    """A request as the edge hands it to a batch, its voucher's signature checked. Raises BadSignature."""
-    known: wire.Item | None = None
-    key = refusal = None
-    try:
-        known = wire.bytes_to_item(content, limit)
-        if isinstance(known.subject, wire.Purchase):
-            key = vouchers.verify(known.subject.token, known.subject.voucher, KEYRING)
-    except InvalidInput as wrong:
-        refusal = Refusal(RefusalReason.MALFORMED, field=wrong.place, remedy=wrong.remedy)
-    return Received(
-        content=content,
-        request_id=known.request_id if known else wire.request_id_of(content),
+    """A request as the edge hands it to a batch, its voucher's signature checked."""
+    return receive(
+        content,
         participant=participant,
         acquirer=participant,
         redeeming_region=region,
         redemption_id=redemption_id,
-        item=known,
-        key=key,
-        refusal=refusal,
+        verifier=KEYRING,
+        limit=limit,
     )
 
 

@@ -27,6 +27,7 @@ from local_parties import (
 )
 
 from clearinghouse import capturing
+from clearinghouse.capturing import Run
 from clearinghouse.desk import Desk
 from clearinghouse.redeeming import Redeem
 from quanlian import wire
@@ -34,6 +35,7 @@ from quanlian.agreements import parse_agreement
 from quanlian.suspensions import SuspensionKind, merchant_subject, voucher_subject
 from quanlian.v1 import clearing_operator_pb2
 from quanlian.v1 import redemption_pb2 as pb
+from quanlian.v1.voucher_pb2 import VoucherToken
 
 PACKS = 5
 SENT_TOGETHER = st.sampled_from((1, 3, 250))
@@ -68,7 +70,7 @@ ASKED = st.builds(
     st.sampled_from((SHANGHAI, SHANGHAI, HANGZHOU)),
     st.sampled_from((5800, 5800, 4000, 3999, 12_000)),
     st.sampled_from(
-        ("",) * 8 + ("category", "channel", "payer", "holder", "expected", "unexpected", "merchant", "again")
+        ("",) * 8 + ("category", "channel", "payer", "holder", "expected", "unexpected", "merchant", "again", "forged")
     ),
 )
 BATCHES = st.lists(
@@ -160,7 +162,16 @@ def content_of(asked: Asked, number: int, tokens: list[bytes], earlier: list[tup
             buying.expected_discount_fen = 1000 if asked.odd == "expected" else 999
         case "merchant":
             buying.order.merchant = merchant_code(1)
+        case "forged":
+            buying.token = forged(token)
     return item(request_id(number), **{asked.operation: buying})
+
+
+def forged(token: bytes) -> bytes:
+    """The same with a signature that nobody made."""
+    found = VoucherToken.FromString(token)
+    found.signature = bytes(64)
+    return found.SerializeToString()
 
 
 def everything(party: LocalClearinghouse) -> dict[str, list[Mapping[str, Any]]]:
@@ -227,3 +238,16 @@ def test_plain_redemptions_never_reach_the_judge(
         monkeypatch.setattr(Redeem, "decide", unexpected)
         contents = [item(request_id(n), redeem=purchase(tokens[n], 0, f"order-{n}")) for n in range(3)]
         assert [outcome(each) for each in looped.redeem(*contents)] == ["CAPTURED"] * 3
+
+
+def test_what_asks_no_money_does_not_break_a_run(looped_and_judged: tuple[Pair, list[bytes]]) -> None:
+    """So one bad signature in a hundred costs the good ones beside it no booking of their own."""
+    (looped, _), tokens = looped_and_judged
+    first, second = (item(request_id(n), redeem=purchase(tokens[n], 0, f"order-{n}")) for n in range(2))
+    bad = item(request_id(9), redeem=purchase(forged(tokens[2]), 0, "order-9"))
+    with undone(looped), mock.patch.object(Run, "_book", autospec=True, side_effect=Run._book) as booked:
+        answers = looped.redeem(first, bad, first, second)
+        assert [outcome(each) for each in answers] == ["CAPTURED", "BAD_SIGNATURE", "CAPTURED", "CAPTURED"]
+        assert answers[0] == answers[2]
+        booked.assert_called_once()
+        looped.check_books()
