@@ -14,7 +14,7 @@ from pathlib import Path
 import grpc.aio
 import uvloop
 
-from chassis.host import channel
+from chassis.host import by_name, channel
 from pki.credentials import server_credentials
 from quanlian.v1 import redemption_pb2_grpc
 from quanlian.v1.redemption_pb2 import RedeemRequest, RedeemResponse, SignedAnswer
@@ -64,7 +64,7 @@ async def echoed(
 
 async def _serve(tls: Path) -> None:
     server = grpc.aio.server()
-    redemption_pb2_grpc.add_RedemptionServiceServicer_to_server(_Echo(), server)  # type: ignore[no-untyped-call]
+    redemption_pb2_grpc.add_RedemptionServiceServicer_to_server(_Echo(), by_name(server))  # type: ignore[no-untyped-call]
     port = server.add_secure_port("127.0.0.1:0", server_credentials(tls))
     await server.start()
     print(f"127.0.0.1:{port}", flush=True)
