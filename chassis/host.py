@@ -13,7 +13,7 @@ import contextlib
 import inspect
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -291,16 +291,20 @@ class _Guard(grpc.aio.ServerInterceptor):
             return self._judged(request, context) if handler.request_streaming else read(request)
 
         async def guarded(request: Any, context: Context) -> Any:
-            async with self._admitted(method, context, needs_deadline):
-                return await behaviour(incoming(request, context), context)
+            try:
+                with self._admitted(method, context, needs_deadline):
+                    return await behaviour(incoming(request, context), context)
+            except Exception as error:
+                await _end(method, context, error)
 
         async def guarded_generator(request: Any, context: Context) -> AsyncIterator[Any]:
-            async with (
-                self._admitted(method, context, needs_deadline),
-                contextlib.aclosing(behaviour(incoming(request, context), context)) as answers,
-            ):
-                async for answer in answers:
-                    yield answer
+            try:
+                with self._admitted(method, context, needs_deadline):
+                    async with contextlib.aclosing(behaviour(incoming(request, context), context)) as answers:
+                        async for answer in answers:
+                            yield answer
+            except Exception as error:
+                await _end(method, context, error)
 
         return kind.build(
             guarded_generator if inspect.isasyncgenfunction(behaviour) else guarded,
@@ -308,20 +312,12 @@ class _Guard(grpc.aio.ServerInterceptor):
             response_serializer=handler.response_serializer,
         )
 
-    @contextlib.asynccontextmanager
-    async def _admitted(self, method: str, context: Context, needs_deadline: bool) -> AsyncIterator[None]:
-        """Runs a handler for an admitted caller and turns what it raises into a status."""
-        try:
-            identity = self._admit(method, context, needs_deadline)
-            with self._open.call(method, identity):
-                handle_as(identity)
-                yield
-        except (grpc.aio.AbortError, asyncio.CancelledError, GeneratorExit):
-            raise
-        except _Refused as refusal:
-            await context.abort(refusal.code, refusal.details, _retry_after(refusal.code))
-        except Exception as error:
-            await _abort(method, context, error)
+    def _admitted(self, method: str, context: Context, needs_deadline: bool) -> _OpenCall:
+        """Within it the caller's call is handled. Raises _Refused."""
+        identity = self._admit(method, context, needs_deadline)
+        call = self._open.call(method, identity)
+        handle_as(identity)
+        return call
 
     async def _judged(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
         """The messages of a stream, up to the one at which the caller's certificate is no longer good."""
@@ -375,18 +371,29 @@ class _OpenCalls:
         self._limit = limit
         self._open: Counter[Identity] = Counter()
 
-    @contextlib.contextmanager
-    def call(self, method: str, identity: Identity) -> Iterator[None]:
+    def call(self, method: str, identity: Identity) -> _OpenCall:
+        """One more, until its block ends. Raises _Refused."""
         if self._open[identity] >= self._limit:
             raise _Refused(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 f"{method}: {identity.uri} has {self._limit} calls open; end one of them and send it again",
             )
-        self._open[identity] += 1
-        try:
-            yield
-        finally:
-            self._open[identity] -= 1
+        return _OpenCall(self._open, identity)
+
+
+class _OpenCall:
+    """Counts while its block runs. A class: a generator would cost every call as much as its request's parsing."""
+
+    __slots__ = ("_identity", "_open")
+
+    def __init__(self, open: Counter[Identity], identity: Identity) -> None:
+        self._open, self._identity = open, identity
+
+    def __enter__(self) -> None:
+        self._open[self._identity] += 1
+
+    def __exit__(self, *raised: object) -> None:
+        self._open[self._identity] -= 1
 
 
 def _readable(method: str, deserializer: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
@@ -401,8 +408,12 @@ def _readable(method: str, deserializer: Callable[[bytes], Any] | None) -> Calla
     return read
 
 
-async def _abort(method: str, context: Context, error: Exception) -> None:
-    """Ends the call with the error's status; a fault of ours is logged, the caller gets its reference."""
+async def _end(method: str, context: Context, error: Exception) -> None:
+    """Ends a call with what kept it from its answer, as a status; a handler may have done so itself."""
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    if isinstance(error, _Refused):
+        await context.abort(error.code, error.details, _retry_after(error.code))
     code = status_of(error)
     if code is not grpc.StatusCode.INTERNAL:
         await context.abort(code, str(error)[:_DETAIL_CHARACTERS], _retry_after(code))
