@@ -8,7 +8,7 @@ or takes a funder beyond its limit raises BooksDoNotBalance, and the transaction
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
@@ -225,6 +225,10 @@ class Books:
         if id not in self._redemptions:
             self.load_redemptions([id])
         return self._redemptions[id]
+
+    def redemptions(self) -> Iterator[Redemption]:
+        """Those that were read so far."""
+        return filter(None, self._redemptions.values())
 
     def held_until(self, voucher: VoucherState | None) -> int | None:
         """When the hold of a voucher ends, None without one."""

@@ -182,6 +182,7 @@ class Desk:
         self._wanted_items: list[ClearingItemKey] = []
         self._known_items: dict[ClearingItemKey, bool] = {}
         self._orders: dict[tuple[str, str], OrderUse | None] = {}
+        self._orders_are_named = False
         self._changed_orders: set[tuple[str, str]] = set()
         self._merchants: dict[str, MerchantFacts] = {}
         self._outbox: dict[tuple[str, bytes], Sent | None] = {}
@@ -361,8 +362,18 @@ class Desk:
 
     def _order(self, merchant: str, order_id: str) -> OrderUse | None:
         if (merchant, order_id) not in self._orders:
-            self.load_orders([(merchant, order_id)])
+            self.load_orders([(merchant, order_id), *self._named_orders()])
         return self._orders[(merchant, order_id)]
+
+    def _named_orders(self) -> list[tuple[str, str]]:
+        """Once, those of all that the batch has read: what frees one order comes with others that free theirs."""
+        if self._orders_are_named:
+            return []
+        self._orders_are_named = True
+        sent = [(each.merchant, each.order_id) for each in self._outbox.values() if each]
+        away = [(each.merchant, each.order_id) for each in self._away.values() if each]
+        here = [(each.sale.merchant, each.sale.order_id) for each in self.books.redemptions()]
+        return sent + away + here
 
     def take_order(self, merchant: str, order_id: str, taken_by: bytes, until: int | None) -> None:
         self._orders[(merchant, order_id)] = OrderUse(taken_by, until)

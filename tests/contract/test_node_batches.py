@@ -33,6 +33,7 @@ from custodian import overdue as overdue_holds
 from custodian.batching import decide_apart
 from custodian.custody_messages import read_refused
 from node.custody import HandOverTaken, Release, overdue
+from node.desk import Desk
 from node.feed import News
 from node.redeeming import ClearinghouseAnswer, Forwarded, Intake
 from node.service import NodeService
@@ -407,6 +408,24 @@ class TestOutbox:
         node.decide(ClearinghouseAnswer(wire.refused(stamp, Refusal(RefusalReason.DEBIT_CAP_EXCEEDED))))
         (again,) = node.decide(node.intake(item(request_id(2), redeem=purchase(token, 1, "order"))))
         assert isinstance(again, Forwarded)
+
+    def test_orders_that_a_batch_frees_are_looked_up_together(self, node: LocalNode) -> None:
+        """At home, where holds have passed, and away, where the clearinghouse refused."""
+        node.publish()
+        tokens = node.claim(4)
+        node.release(*(key for token in tokens[2:] for key in keys_of(token)))
+        requests = [item(request_id(n), authorize=purchase(tokens[n], 0, f"order-{n}")) for n in range(4)]
+        *_, first, second = node.decide(*map(node.intake, requests))
+        node.pass_seconds(901)
+        stamps = [wire.Stamp(sent.own_id, CLEARINGHOUSE, node.database.at) for sent in (first, second)]
+        refusals = [wire.refused(stamp, Refusal(RefusalReason.DEBIT_CAP_EXCEEDED)) for stamp in stamps]
+        with mock.patch.object(Desk, "load_orders", autospec=True, side_effect=Desk.load_orders) as looked_up:
+            node.decide(*map(ClearinghouseAnswer, refusals))
+        looked_up.assert_called_once()
+        again = [item(request_id(9 + n), redeem=purchase(tokens[n], 1, f"order-{n}")) for n in range(4)]
+        home, also_home, *away = node.decide(*map(node.intake, again))
+        assert [outcome(each.content) for each in (home, also_home)] == ["CAPTURED"] * 2
+        assert all(isinstance(each, Forwarded) for each in away)
 
     def test_a_hold_that_passed_does_not_take_its_order_back_from_another_voucher(self, node: LocalNode) -> None:
         node.publish()
