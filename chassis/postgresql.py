@@ -120,9 +120,11 @@ class PostgresqlTransaction(Transaction):
             self._send(_insertions(tuple(gathered)), [*chain.from_iterable(gathered.values())])
 
     def _execute(self, statement: bytes, values: Values) -> psycopg.Cursor[Any]:
+        """What comes again with values is parsed once a connection; without values its plan would be kept too."""
+        prepare = None if values else False
         if isinstance(values, dict):
-            return self._driver.execute(statement, values)
-        return psycopg.RawCursor(self._driver).execute(statement, values)
+            return self._driver.execute(statement, values, prepare=prepare)
+        return psycopg.RawCursor(self._driver).execute(statement, values, prepare=prepare)
 
     def _clock(self) -> int:
         row = self._driver.execute(_CLOCK).fetchone()
@@ -296,7 +298,7 @@ def _with_options(url: URL, schema: str, lock_wait_seconds: float) -> URL:
     given = url.query.get("options", "")
     settings = [given if isinstance(given, str) else " ".join(given)]
     settings.append(f"-c lock_timeout={max(1, round(lock_wait_seconds * 1000))}ms")
-    # What is run often is parsed once a connection, but a plan made while a table was empty would outlive its growth.
+    # A plan made while a table was empty would outlive its growth.
     settings.append("-c plan_cache_mode=force_custom_plan")
     if schema:
         settings.append(f"-c search_path={schema}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,8 @@ DOCUMENT = sa.Table(
     seal_column(),
 )
 SINGLE = sa.Table("single", METADATA, sa.Column("id", sa.LargeBinary, primary_key=True))
+_RELATIONS = sa.select(sa.func.count().label("count")).select_from(sa.table("pg_class", sa.column("relname")))
+_ALL, _NAMED = Query(_RELATIONS), Query(_RELATIONS.where(sa.column("relname") == sa.bindparam("name")))
 KEY = [ACCOUNT.c.owner, ACCOUNT.c.number]
 
 
@@ -347,6 +350,20 @@ def test_a_full_disk_is_told_and_nothing_of_the_batch_is_kept(tmp_path: Path) ->
         transaction.insert(ACCOUNT, [account("330100", n, seal=bytes(1000)) for n in range(100)])
     assert balances(database) == {}
     database.close()
+
+
+def test_a_statement_that_comes_again_is_parsed_once_and_planned_each_time(postgres_url: str) -> None:
+    """A plan made while a table was empty would outlive its growth. All on one connection, which counts its plans."""
+    with closing(Database.open(postgres_url)) as database:
+        for _ in range(20):
+            with database.snapshot() as transaction:
+                transaction.rows(_NAMED, name="pg_class")
+                transaction.rows(_ALL)
+        with database.snapshot() as transaction:
+            kept = "SELECT statement, generic_plans, custom_plans FROM pg_prepared_statements"
+            ((statement, generic, custom),) = transaction.connection.exec_driver_sql(kept).all()
+    assert "relname = $1" in statement
+    assert (generic, custom > 10) == (0, True)
 
 
 def test_after_a_lost_connection_the_next_transaction_finds_a_new_one(postgres_url: str) -> None:
