@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, NoReturn, cast
 
 import grpc
 import grpc.aio
@@ -313,7 +313,7 @@ class _Guard(grpc.aio.ServerInterceptor):
         )
 
     def _admitted(self, method: str, context: Context, needs_deadline: bool) -> _OpenCall:
-        """Within it the caller's call is handled. Raises _Refused."""
+        """Admits the caller; its call counts as open within the block. Raises _Refused."""
         identity = self._admit(method, context, needs_deadline)
         call = self._open.call(method, identity)
         handle_as(identity)
@@ -382,7 +382,7 @@ class _OpenCalls:
 
 
 class _OpenCall:
-    """Counts while its block runs. A class: a generator would cost every call as much as its request's parsing."""
+    """Counts while its block runs."""
 
     __slots__ = ("_identity", "_open")
 
@@ -408,8 +408,8 @@ def _readable(method: str, deserializer: Callable[[bytes], Any] | None) -> Calla
     return read
 
 
-async def _end(method: str, context: Context, error: Exception) -> None:
-    """Ends a call with what kept it from its answer, as a status; a handler may have done so itself."""
+async def _end(method: str, context: Context, error: Exception) -> NoReturn:
+    """Ends a call with what kept it from its answer, as a status; a handler may have done so itself. Always raises."""
     if isinstance(error, grpc.aio.AbortError):
         raise error
     if isinstance(error, _Refused):

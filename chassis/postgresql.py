@@ -30,6 +30,9 @@ CONNECT_SECONDS = 5
 FEW_ROWS = 100
 """So many rows of a table wait for those of other tables, to be written by one statement; more go by themselves."""
 
+_NEVER = 2**62
+"""After how many runs psycopg prepares a statement by itself: without values the server would keep its plan."""
+
 _CLOCK = b"SELECT floor(extract(epoch FROM clock_timestamp()))::bigint"
 _EXCLUDE_WRITERS = b"SELECT pg_advisory_xact_lock($1)"
 _REQUIRED_ON = ("fsync", "synchronous_commit", "full_page_writes")
@@ -58,7 +61,7 @@ class PostgresqlDatabase(Database):
             isolation_level="READ COMMITTED",
             pool_size=10,
             pool_pre_ping=True,
-            connect_args={"connect_timeout": CONNECT_SECONDS},
+            connect_args={"prepare_threshold": _NEVER, "connect_timeout": CONNECT_SECONDS},
         )
         readers = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         return cls(engine, readers, shown(url), schema, lock_wait_seconds)
@@ -120,8 +123,8 @@ class PostgresqlTransaction(Transaction):
             self._send(_insertions(tuple(gathered)), [*chain.from_iterable(gathered.values())])
 
     def _execute(self, statement: bytes, values: Values) -> psycopg.Cursor[Any]:
-        """What comes again with values is parsed once a connection; without values its plan would be kept too."""
-        prepare = None if values else False
+        """With values it is parsed once a connection and planned each time; without, its plan would be kept too."""
+        prepare = bool(values)
         if isinstance(values, dict):
             return self._driver.execute(statement, values, prepare=prepare)
         return psycopg.RawCursor(self._driver).execute(statement, values, prepare=prepare)
@@ -298,7 +301,7 @@ def _with_options(url: URL, schema: str, lock_wait_seconds: float) -> URL:
     given = url.query.get("options", "")
     settings = [given if isinstance(given, str) else " ".join(given)]
     settings.append(f"-c lock_timeout={max(1, round(lock_wait_seconds * 1000))}ms")
-    # A plan made while a table was empty would outlive its growth.
+    # A plan made while a table was empty would stay until the table's next ANALYZE.
     settings.append("-c plan_cache_mode=force_custom_plan")
     if schema:
         settings.append(f"-c search_path={schema}")

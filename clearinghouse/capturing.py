@@ -7,8 +7,8 @@ numbers; what those of one kind share (terms, agreement, standing fund) is looke
 paid (legs, movements, messages) is worked out once for all runs. Money and totals are booked once a kind and run.
 
 Whatever is not plain goes to `Redeem.decide`, which has every reason for which a request can be refused, over the books
-as those before it left them. So this file never refuses anything, and a property test holds both ways against each
-other, row by row.
+as those before it left them; only what needs no books at all leaves their booking for later. So this file never refuses
+anything, and a property test holds both ways against each other, row by row.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ class Run:
         self._want_accounts(works)
         replies: list[Reply] = []
         for number, work in enumerate(works, 1):
-            if self._asks_no_money(work.received):
+            if self._needs_no_books(work.received):
                 replies.append(work.decide(self._desk))
             elif found := self._plain(work.received):
                 replies.append(self._capture(work.received, *found))
@@ -246,8 +246,8 @@ class Run:
 
     # Judging
 
-    def _asks_no_money(self, received: Received) -> bool:
-        """Whether it was answered before, or its signature is not good: what this run took may be booked later."""
+    def _needs_no_books(self, received: Received) -> bool:
+        """Whether it was answered before, or refused at the edge: unreadable, by an unknown key, or badly signed."""
         answered = self._desk.books.request((received.participant, received.request_id))
         return answered is not None or (received.refusal is not None and received.key is None)
 

@@ -8,7 +8,7 @@ or takes a funder beyond its limit raises BooksDoNotBalance, and the transaction
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
@@ -226,9 +226,9 @@ class Books:
             self.load_redemptions([id])
         return self._redemptions[id]
 
-    def redemptions(self) -> Iterator[Redemption]:
+    def redemptions(self) -> list[Redemption]:
         """Those that were read so far."""
-        return filter(None, self._redemptions.values())
+        return [each for each in self._redemptions.values() if each]
 
     def held_until(self, voucher: VoucherState | None) -> int | None:
         """When the hold of a voucher ends, None without one."""

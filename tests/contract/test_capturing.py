@@ -35,7 +35,7 @@ from quanlian.agreements import parse_agreement
 from quanlian.suspensions import SuspensionKind, merchant_subject, voucher_subject
 from quanlian.v1 import clearing_operator_pb2
 from quanlian.v1 import redemption_pb2 as pb
-from quanlian.v1.voucher_pb2 import VoucherToken
+from quanlian.v1.voucher_pb2 import VoucherBody, VoucherToken
 
 PACKS = 5
 SENT_TOGETHER = st.sampled_from((1, 3, 250))
@@ -70,7 +70,9 @@ ASKED = st.builds(
     st.sampled_from((SHANGHAI, SHANGHAI, HANGZHOU)),
     st.sampled_from((5800, 5800, 4000, 3999, 12_000)),
     st.sampled_from(
-        ("",) * 8 + ("category", "channel", "payer", "holder", "expected", "unexpected", "merchant", "again", "forged")
+        ("",) * 10
+        + ("category", "channel", "payer", "holder", "expected", "unexpected", "merchant")
+        + ("again", "reused", "forged", "unknown key", "unreadable")
     ),
 )
 BATCHES = st.lists(
@@ -164,13 +166,27 @@ def content_of(asked: Asked, number: int, tokens: list[bytes], earlier: list[tup
             buying.order.merchant = merchant_code(1)
         case "forged":
             buying.token = forged(token)
-    return item(request_id(number), **{asked.operation: buying})
+        case "unknown key":
+            buying.token = of_unknown_key(token)
+        case "unreadable":
+            buying.order.merchant = ""
+    is_reused = asked.odd == "reused" and earlier
+    id = wire.request_id_of(earlier[asked.voucher % len(earlier)][0]) if is_reused else request_id(number)
+    return item(id, **{asked.operation: buying})
 
 
 def forged(token: bytes) -> bytes:
     """The same with a signature that nobody made."""
     found = VoucherToken.FromString(token)
     found.signature = bytes(64)
+    return found.SerializeToString()
+
+
+def of_unknown_key(token: bytes) -> bytes:
+    found = VoucherToken.FromString(token)
+    body = VoucherBody.FromString(found.body)
+    body.key_id = bytes(8)
+    found.body = body.SerializeToString()
     return found.SerializeToString()
 
 
@@ -240,7 +256,7 @@ def test_plain_redemptions_never_reach_the_judge(
         assert [outcome(each) for each in looped.redeem(*contents)] == ["CAPTURED"] * 3
 
 
-def test_what_asks_no_money_does_not_break_a_run(looped_and_judged: tuple[Pair, list[bytes]]) -> None:
+def test_what_needs_no_books_does_not_break_a_run(looped_and_judged: tuple[Pair, list[bytes]]) -> None:
     """So one bad signature in a hundred costs the good ones beside it no booking of their own."""
     (looped, _), tokens = looped_and_judged
     first, second = (item(request_id(n), redeem=purchase(tokens[n], 0, f"order-{n}")) for n in range(2))

@@ -353,12 +353,17 @@ def test_a_full_disk_is_told_and_nothing_of_the_batch_is_kept(tmp_path: Path) ->
 
 
 def test_a_statement_that_comes_again_is_parsed_once_and_planned_each_time(postgres_url: str) -> None:
-    """A plan made while a table was empty would outlive its growth. All on one connection, which counts its plans."""
+    """A plan made while a table was empty would stay; one without values is kept whatever is set, so none is prepared.
+
+    All on one connection, which counts its plans.
+    """
     with closing(Database.open(postgres_url)) as database:
         for _ in range(20):
             with database.snapshot() as transaction:
+                transaction.now()
                 transaction.rows(_NAMED, name="pg_class")
                 transaction.rows(_ALL)
+                transaction.connection.execute(_RELATIONS)
         with database.snapshot() as transaction:
             kept = "SELECT statement, generic_plans, custom_plans FROM pg_prepared_statements"
             ((statement, generic, custom),) = transaction.connection.exec_driver_sql(kept).all()

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import grpc
 import pytest
@@ -96,6 +97,7 @@ class Echo:
             "TalkByHand": grpc.stream_stream_rpc_method_handler(self.talk_by_hand, **coding),
         }
         server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, handlers)])
+        server.add_registered_method_handlers(SERVICE, handlers)  # as generated code does
 
 
 ALLOW = {
@@ -179,6 +181,18 @@ def test_a_handler_knows_its_caller_by_the_certificate(network: Network) -> None
             assert await talk(opened, "a", "b") == [f"{HANGZHOU.uri} a", f"{HANGZHOU.uri} b"]
 
     asyncio.run(scenario())
+
+
+def test_no_method_keeps_a_call_of_its_own_waiting(network: Network) -> None:
+    """gRPC would go over those of all registered methods at every call."""
+
+    async def scenario() -> None:
+        async with network.call(Echo()) as opened:
+            assert await say(opened) == f"{HANGZHOU.uri} hello"
+
+    with mock.patch("grpc.aio._server.Server.add_registered_method_handlers") as registered:
+        asyncio.run(scenario())
+    registered.assert_not_called()
 
 
 def test_every_kind_of_method_passes_the_guard(network: Network) -> None:
